@@ -1,0 +1,101 @@
+//! A walk over one tree in key order, page by page, over any source of checked pages. Bounded on anything.
+
+use crate::{
+    error::Error,
+    page::{Branch, Child, Leaf, Node, PageNumber, Root, Widths},
+};
+
+/// redb splits pages in the middle, so a tree of 2^20 regions is far from this deep.
+const DEPTH_MAX: usize = 64;
+
+/// Why a page could not be had.
+#[derive(Debug)]
+pub(crate) enum Trouble {
+    /// The page does not hold what its parent says. Whether that is damage or a writer, the header tells.
+    Torn(PageNumber, Option<String>),
+    Failed(Error),
+}
+
+impl Trouble {
+    /// Names the table whose tree was walked.
+    pub fn in_table(self, name: &str) -> Self {
+        match self {
+            Trouble::Torn(page, _) => Trouble::Torn(page, Some(name.to_owned())),
+            Trouble::Failed(error) => Trouble::Failed(error.in_table(name)),
+        }
+    }
+}
+
+impl From<Error> for Trouble {
+    fn from(error: Error) -> Self {
+        Trouble::Failed(error)
+    }
+}
+
+/// Something that gives out pages whose checksums hold.
+pub(crate) trait Source {
+    fn fetch(&mut self, child: Child, widths: Widths) -> Result<Node, Trouble>;
+
+    /// Whether the page is a leaf that has been checked before and need not be seen again.
+    fn is_settled(&self, _child: Child) -> bool {
+        false
+    }
+
+    /// How many more pages may be walked. Every page of a file stands in one tree at one place, so a budget of the
+    /// file's pages ends a walk through pages that name each other twice.
+    fn pages_left(&mut self) -> &mut u64;
+
+    /// The error for pages whose checksums hold and whose contents cannot be.
+    fn damaged(&self, page: Option<PageNumber>, reason: &'static str) -> Error;
+}
+
+/// The path from the root to the next leaf.
+#[derive(Debug)]
+pub(crate) struct Walk {
+    widths: Widths,
+    root: Option<Child>,
+    path: Vec<(Branch, usize)>,
+}
+
+impl Walk {
+    pub fn new(root: Option<Root>, widths: Widths) -> Self {
+        Self { widths, root: root.map(|root| root.child), path: Vec::new() }
+    }
+
+    /// The next leaf that is not settled.
+    pub fn next_leaf(&mut self, source: &mut impl Source) -> Result<Option<(PageNumber, Leaf)>, Trouble> {
+        while let Some(child) = self.next_child() {
+            let number = child.number;
+            let Some(pages_left) = source.pages_left().checked_sub(1) else {
+                let reason = "the trees have more pages than the file, so some are in them twice";
+                return Err(source.damaged(Some(number), reason).into());
+            };
+            *source.pages_left() = pages_left;
+            if source.is_settled(child) {
+                continue;
+            }
+            match source.fetch(child, self.widths)? {
+                Node::Leaf(leaf) => return Ok(Some((number, leaf))),
+                Node::Branch(_) if self.path.len() >= DEPTH_MAX => {
+                    return Err(source.damaged(Some(number), "the tree is too deep").into());
+                }
+                Node::Branch(branch) => self.path.push((branch, 0)),
+            }
+        }
+        Ok(None)
+    }
+
+    fn next_child(&mut self) -> Option<Child> {
+        if let Some(root) = self.root.take() {
+            return Some(root);
+        }
+        while let Some((branch, next)) = self.path.last_mut() {
+            if let Some(child) = branch.child(*next) {
+                *next += 1;
+                return Some(child);
+            }
+            self.path.pop();
+        }
+        None
+    }
+}

@@ -1,0 +1,306 @@
+//! One block: consecutive rows, packed into a piece for each of the three data files, and unpacked again with every
+//! digest proved.
+
+use super::checksum::{ContentSum, DIGEST_BYTES, Digest, digest};
+use super::index::{BlockEntry, FLAG_METADATA, FLAG_VECTOR, Ids};
+use super::layout::DataFile;
+use super::member::{self, Coding};
+use super::{damaged, limits, payloads, vectors};
+use crate::error::{ErrorKind, Result, SnapshotError};
+
+/// One record of a database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Row<'a> {
+    /// The id.
+    pub id: &'a str,
+    /// `dimensions` f32 values, little-endian.
+    pub vector: &'a [u8],
+    /// The metadata as JSON text.
+    pub metadata: Option<&'a str>,
+}
+
+/// Consecutive rows, in id order.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Block {
+    vector_bytes: usize,
+    ids: Ids,
+    matrix: Vec<u8>,
+    metadata: String,
+    /// Where each row's metadata ends in `metadata`; a row without any, by its flag, ends where the last one did.
+    metadata_ends: Vec<usize>,
+}
+
+/// A block as it is stored: one piece a file, and its entry of the directory with all offsets 0.
+#[derive(Debug)]
+pub struct PackedBlock {
+    /// The piece in vectors.bin.gz.
+    pub vectors: Vec<u8>,
+    /// The piece in index.bin.gz.
+    pub index: Vec<u8>,
+    /// The piece in metadata.bin.gz.
+    pub payloads: Vec<u8>,
+    /// The entry of the directory; offsets are the writer's to set.
+    pub entry: BlockEntry,
+    /// The sum of the rows.
+    pub sum: ContentSum,
+    /// What each piece expands to, in bytes, in the order of the files above.
+    pub raw_bytes: [u64; 3],
+}
+
+impl Block {
+    /// An empty block of vectors of `dimensions` f32 values.
+    pub fn new(dimensions: usize) -> Self {
+        Self { vector_bytes: dimensions.saturating_mul(4), ..Self::default() }
+    }
+
+    /// An empty block for vectors of the same dimensions.
+    pub fn emptied(&self) -> Self {
+        Self { vector_bytes: self.vector_bytes, ..Self::default() }
+    }
+
+    /// Rows of the block.
+    pub fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Whether the block has no rows.
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+
+    /// Row `at`.
+    pub fn row(&self, at: usize) -> Row<'_> {
+        let start = at.checked_sub(1).and_then(|before| self.metadata_ends.get(before)).copied().unwrap_or(0);
+        let end = self.metadata_ends.get(at).copied().unwrap_or(start);
+        let has_metadata = self.ids.flags.get(at).is_some_and(|flags| flags & FLAG_METADATA != 0);
+        let vector_start = at * self.vector_bytes;
+        Row {
+            id: self.ids.get(at),
+            vector: self.matrix.get(vector_start..vector_start + self.vector_bytes).unwrap_or_default(),
+            metadata: if has_metadata { self.metadata.get(start..end) } else { None },
+        }
+    }
+
+    /// Bytes of the vectors and the metadata.
+    pub fn content_bytes(&self) -> usize {
+        self.matrix.len() + self.metadata.len()
+    }
+
+    /// The rows in order.
+    pub fn rows(&self) -> impl Iterator<Item = Row<'_>> {
+        (0..self.len()).map(|at| self.row(at))
+    }
+
+    /// Whether a writer closes this block before it takes a row of this size.
+    pub fn is_full_for(&self, row: Row<'_>) -> bool {
+        let grown = |bytes: usize, more: usize| bytes.saturating_add(more) > limits::BLOCK_TARGET_BYTES;
+        !self.is_empty()
+            && (self.len() >= limits::BLOCK_ROWS
+                || grown(self.matrix.len(), self.vector_bytes)
+                || grown(self.ids.text.len() + self.len() * 5, row.id.len())
+                // A line repeats the id, escaped.
+                || grown(self.metadata.len() + self.ids.text.len() * 6, row.metadata.map_or(0, str::len) + row.id.len() * 6))
+    }
+
+    /// Adds a row, whose id must follow the last one's.
+    ///
+    /// # Errors
+    ///
+    /// `Damaged` where the order or the dimensions do not hold, `Invalid` where the row is larger than the format takes.
+    pub fn push(&mut self, row: Row<'_>) -> Result<()> {
+        if row.vector.len() != self.vector_bytes {
+            return Err(damaged(format!(
+                "the vector of id {:?} has {} bytes where {} are due",
+                row.id,
+                row.vector.len(),
+                self.vector_bytes
+            )));
+        }
+        if self.len().checked_sub(1).is_some_and(|last| self.ids.get(last) >= row.id) {
+            return Err(damaged(format!("the id {:?} is out of order", row.id)));
+        }
+        let metadata_bytes = row.metadata.map_or(0, str::len);
+        if row.id.len() > limits::ID_BYTES
+            || row.vector.len() > limits::VECTOR_BYTES
+            || metadata_bytes > limits::RECORD_METADATA_BYTES
+        {
+            let shown: String = row.id.chars().take(64).collect();
+            return Err(SnapshotError::new(
+                ErrorKind::Invalid,
+                format!(
+                    "the record {shown:?} is larger than a snapshot takes: an id has at most 1 MiB, a vector and metadata at \
+                     most 64 MiB"
+                ),
+            ));
+        }
+        let metadata_flag = if row.metadata.is_some() { FLAG_METADATA } else { 0 };
+        self.ids.flags.push(FLAG_VECTOR | metadata_flag);
+        self.ids.text.push_str(row.id);
+        self.ids.ends.push(self.ids.text.len());
+        self.matrix.extend_from_slice(row.vector);
+        self.metadata.push_str(row.metadata.unwrap_or_default());
+        self.metadata_ends.push(self.metadata.len());
+        Ok(())
+    }
+
+    /// Packs the rows at a compression level of 0 to 9.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` where the metadata of a row is no JSON object.
+    pub fn pack(&self, level: u32) -> Result<PackedBlock> {
+        let mut digests = Vec::with_capacity(self.len() * DIGEST_BYTES);
+        let mut lines = String::with_capacity(self.metadata.len() + self.ids.text.len() + self.len() * 24);
+        let mut sum = ContentSum::default();
+        let mut metadata_rows = 0;
+        let mut canonical = String::new();
+        for row in self.rows() {
+            canonical.clear();
+            if let Some(text) = row.metadata {
+                payloads::canonical(text, &mut canonical).map_err(|error| {
+                    let kind = error.kind();
+                    SnapshotError::new(kind, format!("the record {:?} cannot be captured: {error}", row.id))
+                        .because(error)
+                })?;
+                payloads::append_line(row.id, &canonical, &mut lines)?;
+                metadata_rows += 1;
+            }
+            let digest = digest(row.id, row.vector, row.metadata.map(|_| canonical.as_str()));
+            sum.add(&digest);
+            digests.extend_from_slice(&digest);
+        }
+        let mut entry = BlockEntry {
+            rows: self.len() as u32,
+            vector_rows: self.len() as u32,
+            metadata_rows,
+            first_id: self.ids.get(0).to_owned(),
+            ..BlockEntry::default()
+        };
+        let vectors = self.pack_vectors(level, &mut entry)?;
+        let index = self.pack_index(&digests, level, &mut entry)?;
+        let payloads = pack_payloads(&lines, level, &mut entry)?;
+        let raw_bytes = DataFile::ALL.map(|file| entry.raw_bytes(file, (self.vector_bytes / 4) as u64));
+        Ok(PackedBlock { vectors, index, payloads, entry, sum, raw_bytes })
+    }
+
+    fn pack_vectors(&self, level: u32, entry: &mut BlockEntry) -> Result<Vec<u8>> {
+        let planes = vectors::split(&self.matrix);
+        let plane_bytes = planes.len() / vectors::PLANES;
+        let mut out = Vec::with_capacity(self.matrix.len());
+        for (at, size) in entry.plane_bytes.iter_mut().enumerate() {
+            let plane = &planes[at * plane_bytes..(at + 1) * plane_bytes];
+            *size = member::pack(plane, Coding::choose(plane, level), &mut out)? as u32;
+        }
+        entry.vectors_crc32 = crc32(&out);
+        Ok(out)
+    }
+
+    fn pack_index(&self, digests: &[u8], level: u32, entry: &mut BlockEntry) -> Result<Vec<u8>> {
+        let ids = self.ids.encode();
+        let mut out = Vec::with_capacity(digests.len() + ids.len());
+        entry.ids_raw_bytes = ids.len() as u32;
+        entry.ids_bytes = member::pack(&ids, Coding::at_level(level), &mut out)? as u32;
+        entry.digests_bytes = member::pack(digests, Coding::Stored, &mut out)? as u32;
+        entry.index_crc32 = crc32(&out);
+        Ok(out)
+    }
+
+    /// Expands a block from its pieces and proves the digest of every row.
+    ///
+    /// # Errors
+    ///
+    /// `Damaged`, at the name of the file whose piece is not as written.
+    pub fn unpack(entry: &BlockEntry, dimensions: usize, pieces: [&[u8]; 3]) -> Result<(Self, ContentSum)> {
+        let [vectors, index, payloads] = pieces;
+        let rows = entry.rows as usize;
+        let (ids, digests) = unpack_index(entry, index).map_err(|error| error.at("index.bin.gz"))?;
+        let mut block = Self::new(dimensions);
+        block.matrix = unpack_vectors(entry, rows * dimensions, vectors).map_err(|error| error.at("vectors.bin.gz"))?;
+        block.ids = ids;
+        block.unpack_payloads(entry, payloads).map_err(|error| error.at("metadata.bin.gz"))?;
+        let mut sum = ContentSum::default();
+        for (row, stored) in block.rows().zip(&digests) {
+            if digest(row.id, row.vector, row.metadata) != *stored {
+                return Err(damaged(format!("the digest of id {:?} does not match its contents", row.id)));
+            }
+            sum.add(stored);
+        }
+        Ok((block, sum))
+    }
+
+    fn unpack_payloads(&mut self, entry: &BlockEntry, piece: &[u8]) -> Result<()> {
+        check_crc32(piece, entry.payloads_crc32)?;
+        let raw = match piece {
+            [] => Vec::new(),
+            piece => member::unpack(piece, entry.payloads_raw_bytes as usize)?,
+        };
+        let text =
+            String::from_utf8(raw).map_err(|error| damaged("the metadata lines are not UTF-8").because(error))?;
+        let mut lines = payloads::lines(&text);
+        for at in 0..self.len() {
+            if self.ids.flags.get(at).is_some_and(|flags| flags & FLAG_METADATA != 0) {
+                let line = lines.next().ok_or_else(|| damaged("a metadata line is missing"))??;
+                if line.id != self.ids.get(at) {
+                    return Err(damaged(format!("the metadata line of id {:?} is missing", self.ids.get(at))));
+                }
+                self.metadata.push_str(line.metadata.get());
+            }
+            self.metadata_ends.push(self.metadata.len());
+        }
+        match lines.next() {
+            None => Ok(()),
+            Some(_) => Err(damaged("there are more metadata lines than rows with metadata")),
+        }
+    }
+}
+
+fn pack_payloads(lines: &str, level: u32, entry: &mut BlockEntry) -> Result<Vec<u8>> {
+    let mut out = Vec::new();
+    if entry.metadata_rows > 0 {
+        entry.payloads_bytes = member::pack(lines.as_bytes(), Coding::at_level(level), &mut out)? as u32;
+        entry.payloads_raw_bytes = lines.len() as u32;
+    }
+    entry.payloads_crc32 = crc32(&out);
+    Ok(out)
+}
+
+fn unpack_index(entry: &BlockEntry, piece: &[u8]) -> Result<(Ids, Vec<Digest>)> {
+    check_crc32(piece, entry.index_crc32)?;
+    let rows = entry.rows as usize;
+    let (ids, digests) =
+        piece.split_at_checked(entry.ids_bytes as usize).ok_or_else(|| damaged("the piece is cut short"))?;
+    let ids = Ids::decode(&member::unpack(ids, entry.ids_raw_bytes as usize)?, rows)?;
+    if ids.flags.iter().any(|flags| flags | FLAG_METADATA != FLAG_VECTOR | FLAG_METADATA) {
+        return Err(damaged("the flags of a row are not those of a full snapshot"));
+    }
+    if ids.get(0) != entry.first_id {
+        return Err(damaged("the first id is not the one the block directory names"));
+    }
+    let digests = member::unpack(digests, rows * DIGEST_BYTES)?;
+    Ok((ids, digests.as_chunks::<DIGEST_BYTES>().0.to_vec()))
+}
+
+fn unpack_vectors(entry: &BlockEntry, values: usize, piece: &[u8]) -> Result<Vec<u8>> {
+    check_crc32(piece, entry.vectors_crc32)?;
+    let mut rest = piece;
+    let mut planes: [Vec<u8>; vectors::PLANES] = Default::default();
+    for (plane, bytes) in planes.iter_mut().zip(entry.plane_bytes) {
+        let (member, after) = rest.split_at_checked(bytes as usize).ok_or_else(|| damaged("the piece is cut short"))?;
+        *plane = member::unpack(member, values)?;
+        rest = after;
+    }
+    let [plane0, plane1, plane2, plane3] = &planes;
+    vectors::join([plane0, plane1, plane2, plane3])
+}
+
+fn check_crc32(piece: &[u8], expected: u32) -> Result<()> {
+    match crc32(piece) {
+        found if found == expected => Ok(()),
+        _ => Err(damaged("the stored bytes do not match their CRC-32")),
+    }
+}
+
+/// The CRC-32 of RFC 1952.
+pub fn crc32(bytes: &[u8]) -> u32 {
+    zlib_rs::crc32::crc32(0, bytes)
+}

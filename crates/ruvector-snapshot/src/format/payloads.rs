@@ -1,0 +1,101 @@
+//! metadata.bin.gz: the metadata of the vectors, canonical JSON in JSON Lines (FORMAT.md, sections 2 and 4).
+//!
+//! Scalars are carried as text from end to end: a number that were parsed and printed again could change.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::damaged;
+use crate::error::{ErrorKind, Result, SnapshotError};
+
+/// How deep objects and arrays may nest: as deep as the database itself can read.
+const DEPTH_MAX: usize = 127;
+
+/// One line of metadata.bin.gz.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Line<'a> {
+    /// The id of the record.
+    #[serde(borrow)]
+    pub id: Cow<'a, str>,
+    /// Its canonical metadata, word for word.
+    #[serde(borrow)]
+    pub metadata: &'a RawValue,
+}
+
+/// The canonical form of a JSON object, appended to `out`.
+///
+/// # Errors
+///
+/// `Invalid` where `text` is no JSON object or nests deeper than 127.
+pub fn canonical(text: &str, out: &mut String) -> Result<()> {
+    if !text.trim_start_matches([' ', '\t', '\n', '\r']).starts_with('{') {
+        return Err(SnapshotError::new(ErrorKind::Invalid, "the metadata is not a JSON object"));
+    }
+    append_canonical(text, DEPTH_MAX, out)
+}
+
+/// Appends the line of one record; `metadata` is canonical.
+pub fn append_line(id: &str, metadata: &str, out: &mut String) -> Result<()> {
+    out.push_str("{\"id\":");
+    append_string(id, out)?;
+    out.push_str(",\"metadata\":");
+    out.push_str(metadata);
+    out.push_str("}\n");
+    Ok(())
+}
+
+/// The lines of a block, in order.
+pub fn lines(text: &str) -> impl Iterator<Item = Result<Line<'_>>> {
+    text.split_inclusive('\n').map(|line| {
+        let whole = line.strip_suffix('\n').ok_or_else(|| damaged("the last metadata line has no end"))?;
+        serde_json::from_str(whole).map_err(|error| damaged("a metadata line is not as written").because(error))
+    })
+}
+
+fn append_canonical(text: &str, depth: usize, out: &mut String) -> Result<()> {
+    let text = text.trim_matches([' ', '\t', '\n', '\r']);
+    let invalid = |error| SnapshotError::new(ErrorKind::Invalid, "the metadata is not valid JSON").because(error);
+    let deeper = || {
+        depth.checked_sub(1).ok_or_else(|| {
+            SnapshotError::new(ErrorKind::Invalid, format!("the metadata nests deeper than {DEPTH_MAX} levels"))
+        })
+    };
+    if text.starts_with('{') {
+        let members: BTreeMap<String, &RawValue> = serde_json::from_str(text).map_err(invalid)?;
+        out.push('{');
+        for (at, (name, value)) in members.iter().enumerate() {
+            if at > 0 {
+                out.push(',');
+            }
+            append_string(name, out)?;
+            out.push(':');
+            append_canonical(value.get(), deeper()?, out)?;
+        }
+        out.push('}');
+    } else if text.starts_with('[') {
+        let items: Vec<&RawValue> = serde_json::from_str(text).map_err(invalid)?;
+        out.push('[');
+        for (at, value) in items.iter().enumerate() {
+            if at > 0 {
+                out.push(',');
+            }
+            append_canonical(value.get(), deeper()?, out)?;
+        }
+        out.push(']');
+    } else {
+        out.push_str(text);
+    }
+    Ok(())
+}
+
+fn append_string(text: &str, out: &mut String) -> Result<()> {
+    let quoted = serde_json::to_string(text).map_err(|error| {
+        SnapshotError::new(ErrorKind::Internal, "a string cannot be written as JSON").because(error)
+    })?;
+    out.push_str(&quoted);
+    Ok(())
+}

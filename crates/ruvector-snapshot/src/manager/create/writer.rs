@@ -1,0 +1,313 @@
+//! The five files of one new snapshot on their way into the store, up to the commit. Knows no source.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use sha2::{Digest as _, Sha256};
+use tokio_util::task::TaskTracker;
+
+use super::super::{Snapshot, SnapshotManager, catalog, unblock};
+use crate::error::{ErrorKind, Result, SnapshotError};
+use crate::format::block::PackedBlock;
+use crate::format::checksum::{ContentSum, hex};
+use crate::format::id::SnapshotId;
+use crate::format::index::{self, BlockEntry, DatabaseInfo};
+use crate::format::layout::{self, DataFile};
+use crate::format::member::{self, Coding};
+use crate::format::metadata::{
+    FORMAT, FORMAT_VERSION, FileInfo, SectionInfo, SnapshotMetadata, SnapshotType, SourceInfo,
+};
+use crate::store::{SnapshotStore, Upload};
+
+/// What a snapshot is called and where it came from.
+pub(super) struct Identity {
+    pub(super) id: SnapshotId,
+    pub(super) name: String,
+    pub(super) created_at: DateTime<Utc>,
+    pub(super) labels: BTreeMap<String, String>,
+    pub(super) metadata: serde_json::Value,
+    pub(super) source: SourceInfo,
+    pub(super) compression_level: u32,
+}
+
+/// Takes packed blocks in order, and commits.
+pub(super) struct SnapshotWriter {
+    unfinished: Unfinished,
+    /// As in [`DataFile::ALL`].
+    files: [FileState; 3],
+    entries: Vec<BlockEntry>,
+    sum: ContentSum,
+    records: u64,
+}
+
+/// What has been written to one data file so far.
+#[derive(Default)]
+struct FileState {
+    hash: Sha256,
+    bytes: u64,
+    raw_bytes: u64,
+}
+
+impl SnapshotWriter {
+    /// Begins the uploads of the three data files.
+    pub(super) async fn begin(manager: &SnapshotManager, id: &SnapshotId) -> Result<Self> {
+        let mut unfinished = Unfinished {
+            store: manager.store.clone(),
+            tasks: manager.tasks.clone(),
+            id: Some(id.clone()),
+            uploads: Vec::new(),
+        };
+        for file in DataFile::ALL {
+            match unfinished.store.upload(&layout::key(id, file.name()), None).await {
+                Ok(upload) => unfinished.uploads.push(upload),
+                Err(error) => {
+                    unfinished.discard().await;
+                    return Err(error);
+                }
+            }
+        }
+        Ok(Self { unfinished, files: Default::default(), entries: Vec::new(), sum: ContentSum::default(), records: 0 })
+    }
+
+    /// Appends one block to the three files.
+    pub(super) async fn append(&mut self, block: PackedBlock) -> Result<()> {
+        let PackedBlock { vectors, index, payloads, mut entry, sum, raw_bytes } = block;
+        let [vectors_file, index_file, payloads_file] = &self.files;
+        entry.vectors_offset = vectors_file.bytes;
+        entry.index_offset = index_file.bytes;
+        entry.payloads_offset = payloads_file.bytes;
+        self.records += u64::from(entry.rows);
+        self.sum.merge(&sum);
+        self.entries.push(entry);
+        self.write([vectors, index, payloads], raw_bytes).await
+    }
+
+    /// Ends the files, and makes them a snapshot.
+    pub(super) async fn commit(mut self, identity: Identity, database: &DatabaseInfo) -> Result<Snapshot> {
+        match self.finish_files(database).await {
+            Ok(sections) => {
+                let metadata = self.metadata(identity, database, sections);
+                // From here on nothing is cancelled: a commit whose outcome nobody waits for is completed all the same.
+                let Self { unfinished, .. } = self;
+                let tasks = unfinished.tasks.clone();
+                let committed = tasks.spawn(unfinished.commit(metadata));
+                committed.await.unwrap_or_else(|error| {
+                    Err(SnapshotError::new(ErrorKind::Internal, format!("the commit failed: {error}")).because(error))
+                })
+            }
+            Err(error) => {
+                self.discard().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Gives the snapshot up and removes what was stored for it.
+    pub(super) async fn discard(mut self) {
+        self.unfinished.discard().await;
+    }
+
+    /// Writes the sections and finishes the three uploads.
+    async fn finish_files(&mut self, database: &DatabaseInfo) -> Result<Vec<SectionInfo>> {
+        let json = serde_json::to_vec(database)
+            .map_err(|error| SnapshotError::new(ErrorKind::Internal, "the options are no JSON").because(error))?;
+        let mut sections = Vec::new();
+        let directory = index::encode_directory(&self.entries);
+        for (name, raw) in [(index::DIRECTORY, directory), (index::DATABASE, json)] {
+            let (raw_bytes, packed) = unblock(move || {
+                let mut packed = Vec::new();
+                member::pack(&raw, Coding::Deflate(6), &mut packed)?;
+                Ok((raw.len() as u64, packed))
+            })
+            .await?;
+            let [_, index_file, _] = &self.files;
+            let (offset, bytes) = (index_file.bytes, packed.len() as u64);
+            sections.push(SectionInfo { name: name.to_owned(), offset, bytes, raw_bytes });
+            self.write([Vec::new(), packed, Vec::new()], [0, raw_bytes, 0]).await?;
+        }
+        let mut empty_member = Vec::new();
+        member::pack(&[], Coding::Stored, &mut empty_member)?;
+        let fill = |file: &FileState| if file.bytes == 0 { empty_member.clone() } else { Vec::new() };
+        let [vectors, index, payloads] = &self.files;
+        self.write([fill(vectors), fill(index), fill(payloads)], [0; 3]).await?;
+        // One after the other, and each out of the list only when its turn comes: what is left is aborted.
+        while !self.unfinished.uploads.is_empty() {
+            self.unfinished.uploads.remove(0).finish().await?;
+        }
+        Ok(sections)
+    }
+
+    async fn write(&mut self, pieces: [Vec<u8>; 3], raw_bytes: [u64; 3]) -> Result<()> {
+        let pieces = pieces.map(Bytes::from);
+        let hashes = self.files.each_mut().map(|file| std::mem::take(&mut file.hash));
+        let hashed = pieces.clone();
+        let hashes = unblock(move || {
+            let mut hashes = hashes;
+            hashes.iter_mut().zip(&hashed).for_each(|(hash, piece)| hash.update(piece));
+            Ok(hashes)
+        })
+        .await?;
+        for ((file, hash), raw_bytes) in self.files.iter_mut().zip(hashes).zip(raw_bytes) {
+            file.hash = hash;
+            file.raw_bytes += raw_bytes;
+        }
+        for ((file, upload), piece) in self.files.iter_mut().zip(&mut self.unfinished.uploads).zip(pieces) {
+            if !piece.is_empty() {
+                file.bytes += piece.len() as u64;
+                upload.write(piece).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn metadata(
+        &mut self,
+        identity: Identity,
+        database: &DatabaseInfo,
+        sections: Vec<SectionInfo>,
+    ) -> SnapshotMetadata {
+        let files = DataFile::ALL.into_iter().zip(self.files.each_mut()).map(|(file, state)| {
+            let sha256 = hex(&std::mem::take(&mut state.hash).finalize());
+            (file.name().to_owned(), FileInfo { bytes: state.bytes, sha256, raw_bytes: state.raw_bytes })
+        });
+        SnapshotMetadata {
+            format: FORMAT.to_owned(),
+            format_version: FORMAT_VERSION,
+            id: identity.id,
+            name: identity.name,
+            created_at: identity.created_at,
+            snapshot_type: SnapshotType::Full,
+            vector_count: self.records,
+            dimensions: database.dimensions,
+            distance_metric: database.distance_metric.clone(),
+            checksum: self.sum,
+            labels: identity.labels,
+            metadata: identity.metadata,
+            source: identity.source,
+            compression_level: identity.compression_level,
+            files: files.collect(),
+            blocks: self.entries.len() as u64,
+            sections,
+            writer: concat!("ruvector-snapshot ", env!("CARGO_PKG_VERSION")).to_owned(),
+        }
+    }
+}
+
+/// Objects under the prefix of a snapshot that is not committed. Dropped, it has them removed in the background.
+struct Unfinished {
+    store: Arc<dyn SnapshotStore>,
+    tasks: TaskTracker,
+    /// `None` once there is nothing left to remove, or nothing that may be.
+    id: Option<SnapshotId>,
+    /// Of the data files, in order, as far as they are not finished.
+    uploads: Vec<Box<dyn Upload>>,
+}
+
+impl Unfinished {
+    /// Checks the sizes, writes checksum.sha256, and commits with metadata.json.
+    async fn commit(mut self, metadata: SnapshotMetadata) -> Result<Snapshot> {
+        let answer = self.try_commit(&metadata).await;
+        match answer {
+            // The answer to the commit was lost, and so is the one to the question: the data stays, it may be a snapshot.
+            Err(Doubt::Unknown(error)) => {
+                self.id = None;
+                Err(error)
+            }
+            Err(Doubt::Failed(error)) => {
+                self.discard().await;
+                Err(error)
+            }
+            Ok(snapshot) => {
+                self.id = None;
+                Ok(snapshot)
+            }
+        }
+    }
+
+    async fn try_commit(&mut self, metadata: &SnapshotMetadata) -> Result<Snapshot, Doubt> {
+        let id = &metadata.id;
+        for file in DataFile::ALL {
+            let key = layout::key(id, file.name());
+            let (found, expected) = (self.store.head(&key).await?.size_bytes, metadata.file(file)?.bytes);
+            if found != expected {
+                let what = format!("the store holds {found} bytes of the {expected} that were sent; try again");
+                return Err(SnapshotError::new(ErrorKind::Unavailable, what).at(key).into());
+            }
+        }
+        let json = Bytes::from(metadata.encode()?);
+        let checksum = catalog::checksum_sha256(&json, metadata)?;
+        self.store.create(&layout::key(id, layout::CHECKSUM_SHA256), checksum.into()).await?;
+        let snapshot = Snapshot::new(metadata, json.len() as u64)?;
+        let key = layout::key(id, layout::METADATA_JSON);
+        match self.store.create(&key, json.clone()).await {
+            Ok(()) => Ok(snapshot),
+            Err(error) => settle(self.store.as_ref(), &key, &json, error).await.map(|()| snapshot),
+        }
+    }
+
+    /// Aborts what is under way and removes what is stored. What cannot be removed is no snapshot, and stays.
+    async fn discard(&mut self) {
+        for upload in self.uploads.drain(..) {
+            let aborted = upload.abort().await;
+            if let Err(error) = aborted {
+                tracing::debug!(%error, "an upload could not be aborted");
+            }
+        }
+        if let Some(id) = self.id.take() {
+            for file in layout::FILES.into_iter().filter(|file| *file != layout::METADATA_JSON) {
+                let deleted = self.store.delete(&layout::key(&id, file)).await;
+                if let Err(error) = deleted {
+                    tracing::debug!(%error, "a file of a snapshot that was given up could not be deleted");
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        let Some(id) = self.id.take() else { return };
+        let mut left = Self {
+            store: self.store.clone(),
+            tasks: self.tasks.clone(),
+            id: Some(id),
+            uploads: std::mem::take(&mut self.uploads),
+        };
+        // Outside of a runtime nothing can be sent any more, and the uploads' own drop is all there is.
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(self.tasks.spawn_on(async move { left.discard().await }, &runtime)),
+            Err(_) => left.id = None,
+        }
+    }
+}
+
+/// Whether a commit that ended in an error took effect: read back what stands there.
+async fn settle(store: &dyn SnapshotStore, key: &str, json: &Bytes, error: SnapshotError) -> Result<(), Doubt> {
+    match store.get(key, json.len() as u64).await {
+        Ok(found) if found == *json => Ok(()),
+        Ok(_) => Err(Doubt::Unknown(error)),
+        Err(absent) if absent.kind() == ErrorKind::NotFound => Err(Doubt::Failed(error)),
+        Err(_) => Err(Doubt::Unknown(
+            SnapshotError::new(
+                error.kind(),
+                "the store took the commit but did not answer, and cannot be asked; list shows whether the snapshot exists",
+            )
+            .at(key)
+            .because(error),
+        )),
+    }
+}
+
+/// How a commit failed: it did not happen, or nobody knows.
+enum Doubt {
+    Failed(SnapshotError),
+    Unknown(SnapshotError),
+}
+
+impl From<SnapshotError> for Doubt {
+    fn from(error: SnapshotError) -> Self {
+        Self::Failed(error)
+    }
+}

@@ -1,0 +1,339 @@
+//! Floor 2: the verbs. The only floor that sees format, store and source together.
+//!
+//! [`SnapshotManager`] is thin: each verb lives in the file of its name.
+//!
+//! The order that every verb keeps: data first, the commit (`metadata.json`) last; what is deleted loses its commit first.
+//! Nothing is ever rewritten and nothing takes a lock.
+
+mod catalog;
+pub mod config;
+pub mod create;
+pub mod progress;
+mod prune;
+mod reader;
+pub mod restore;
+pub mod retention;
+pub mod verify;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use ruvector_core::VectorDB;
+use serde::Serialize;
+use tokio_util::task::TaskTracker;
+
+use crate::clock::{Clock, SystemClock};
+use crate::error::{ErrorKind, Result, SnapshotError};
+use crate::format::id::SnapshotId;
+use crate::format::layout::{self, DataFile};
+use crate::format::metadata::{SnapshotMetadata, SnapshotType, SourceInfo};
+use crate::store::{self, SnapshotStore};
+use config::SnapshotConfig;
+use create::{CreateOptions, Origin};
+use restore::RestoreOptions;
+use retention::PrunePlan;
+use verify::{VerifyOptions, VerifyReport};
+
+/// Takes snapshots, keeps them in a store, proves them and gets them back.
+///
+/// Cheap to clone. Every method may be called from several tasks, processes and machines at once.
+///
+/// Dropping a future of a verb cancels it: uploads are aborted, what was stored for it is removed, and no snapshot and no
+/// restored file comes to be. A snapshot whose commit has begun is completed. [`settle`](Self::settle) waits for that.
+#[derive(Debug, Clone)]
+pub struct SnapshotManager {
+    config: SnapshotConfig,
+    store: Arc<dyn SnapshotStore>,
+    clock: Arc<dyn Clock>,
+    tasks: TaskTracker,
+}
+
+/// A snapshot, as its metadata.json tells.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// The id: 36 characters, never used twice, sorts by time.
+    pub id: String,
+    /// The user's label; may repeat.
+    pub name: String,
+    /// The moment of creation.
+    pub created_at: DateTime<Utc>,
+    /// The five files as stored, in bytes.
+    pub size_bytes: u64,
+    /// The content checksum: 64 hexadecimal digits that are equal for equal contents, whatever the compression.
+    pub checksum: String,
+    /// Full, or an increment and on what.
+    pub snapshot_type: SnapshotType,
+    /// Records in the state.
+    pub vector_count: usize,
+    /// f32 values a vector.
+    pub dimensions: usize,
+    /// The metric in Ruvector's notation; `None` where the database did not say.
+    pub distance_metric: Option<String>,
+    /// The user's `key: value` labels.
+    pub labels: BTreeMap<String, String>,
+    /// The user's own JSON, from [`CreateOptions::metadata`].
+    pub metadata: serde_json::Value,
+    /// Where the records came from.
+    pub source: SourceInfo,
+    /// The data files expanded, in bytes.
+    pub raw_bytes: u64,
+    /// Each of the five files and its size as stored, in bytes.
+    pub files: BTreeMap<String, u64>,
+    /// The program that wrote it.
+    pub writer: String,
+}
+
+/// What a store holds.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Listing {
+    /// The snapshots, newest first.
+    pub snapshots: Vec<Snapshot>,
+    /// Snapshots that show damage without their data being read, newest first.
+    pub damaged: Vec<DamagedSnapshot>,
+    /// Ids of uploads that are under way or were given up, newest first. They are not snapshots.
+    pub unfinished: Vec<String>,
+}
+
+/// A snapshot whose metadata.json cannot be used, or of which a file is missing or has another size.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct DamagedSnapshot {
+    /// The id.
+    pub id: String,
+    /// What is wrong with it.
+    pub error: SnapshotError,
+}
+
+impl SnapshotManager {
+    /// A manager of the snapshots in the local directory `config.snapshot_dir`, which is made if it is missing.
+    pub fn new(config: SnapshotConfig) -> Result<Self> {
+        let location = store::Location::Local(config.snapshot_dir.clone());
+        let store = store::open(&location, true)?;
+        Self::with_store(config, store)
+    }
+
+    /// A manager of the snapshots at a location: a path, `file://` or `memory://`. A missing directory is made.
+    pub fn open(location: &str, config: SnapshotConfig) -> Result<Self> {
+        let store = store::open(&location.parse()?, true)?;
+        Self::with_store(config, store)
+    }
+
+    /// A manager of the snapshots in a store of the caller's.
+    pub fn with_store(config: SnapshotConfig, store: Arc<dyn SnapshotStore>) -> Result<Self> {
+        config.validate()?;
+        Ok(Self { config, store, clock: Arc::new(SystemClock), tasks: TaskTracker::new() })
+    }
+
+    /// Uses this clock, and its randomness, from now on.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &SnapshotConfig {
+        &self.config
+    }
+
+    /// Takes a full snapshot of a database, which may be written meanwhile: see
+    /// [`create_snapshot_with`](Self::create_snapshot_with).
+    pub async fn create_snapshot(&self, db: &VectorDB, name: &str) -> Result<Snapshot> {
+        self.create_snapshot_with(db, name, &CreateOptions::default()).await
+    }
+
+    /// Takes a full snapshot of a database: of its file where it has one, which is read as of one commit without a lock, else
+    /// of its memory.
+    ///
+    /// # Errors
+    ///
+    /// `Busy` where a database in memory never stood still; `NoSpace` where the store or the scratch directory is full;
+    /// `Damaged` where the database is; `Invalid` for a name that is empty, longer than 1,024 bytes, or holds control
+    /// characters. No snapshot exists after an error.
+    pub async fn create_snapshot_with(&self, db: &VectorDB, name: &str, options: &CreateOptions) -> Result<Snapshot> {
+        let path = db.options().storage_path.as_str();
+        let origin = if path.starts_with("memory://") { Origin::Memory(db) } else { Origin::File(Path::new(path)) };
+        self.create(origin, name, options).await
+    }
+
+    /// Takes a full snapshot of a database file that this or another process may have open and may be writing to.
+    ///
+    /// # Errors
+    ///
+    /// As [`create_snapshot_with`](Self::create_snapshot_with), and `NotFound` or `Invalid` where there is no such file or
+    /// it is no Ruvector database.
+    pub async fn create_snapshot_of_file(
+        &self,
+        path: impl AsRef<Path>,
+        name: &str,
+        options: &CreateOptions,
+    ) -> Result<Snapshot> {
+        self.create(Origin::File(path.as_ref()), name, options).await
+    }
+
+    /// The snapshots in the store, newest first.
+    ///
+    /// # Errors
+    ///
+    /// `Damaged` where one of them shows damage; [`list`](Self::list) tells that one apart and gives the others.
+    pub async fn list_snapshots(&self) -> Result<Vec<Snapshot>> {
+        let listing = self.list().await?;
+        match listing.damaged.into_iter().next() {
+            None => Ok(listing.snapshots),
+            Some(damaged) => Err(damaged.error),
+        }
+    }
+
+    /// What the store holds: snapshots, damaged ones, and uploads that are not finished. Reads every metadata.json and no
+    /// data.
+    pub async fn list(&self) -> Result<Listing> {
+        catalog::list(self).await
+    }
+
+    /// A snapshot by its id; `None` where there is none.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` for text that is no id, `Damaged` or `Unsupported` where its metadata.json cannot be used.
+    pub async fn get_snapshot(&self, id: &str) -> Result<Option<Snapshot>> {
+        match catalog::read(self.store.as_ref(), &id.parse()?).await {
+            Ok((metadata, bytes)) => Ok(Some(Snapshot::new(&metadata, bytes.len() as u64)?)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The id that a user means: an id, a prefix that only one id has, a name (the newest snapshot of it), or `latest`.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`, or `Invalid` where several ids begin so.
+    pub async fn resolve(&self, text: &str) -> Result<String> {
+        catalog::resolve(&self.list().await?, text)
+    }
+
+    /// Restores a snapshot into a database in memory, and builds its search index, which takes longer than all else.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`, `Damaged`, `Unsupported`.
+    pub async fn restore_snapshot(&self, id: &str) -> Result<VectorDB> {
+        self.restore_to_memory(&id.parse()?, &RestoreOptions::default()).await
+    }
+
+    /// [`restore_snapshot`](Self::restore_snapshot) with options.
+    pub async fn restore_snapshot_with(&self, id: &str, options: &RestoreOptions) -> Result<VectorDB> {
+        self.restore_to_memory(&id.parse()?, options).await
+    }
+
+    /// Restores a snapshot to a database file, which appears under its name whole and proved, or not at all.
+    ///
+    /// # Errors
+    ///
+    /// `AlreadyExists` where something stands at `path` and [`RestoreOptions::overwrite`] is not set; `NotFound`,
+    /// `Damaged`, `Unsupported`, `NoSpace`.
+    pub async fn restore_snapshot_to(
+        &self,
+        id: &str,
+        path: impl AsRef<Path>,
+        options: &RestoreOptions,
+    ) -> Result<Snapshot> {
+        self.restore_to_file(&id.parse()?, path.as_ref(), options).await
+    }
+
+    /// Whether a snapshot is whole: every byte, every digest and the content checksum. `Ok(false)` means damage;
+    /// [`verify_snapshot_with`](Self::verify_snapshot_with) says where.
+    pub async fn verify_snapshot(&self, id: &str) -> Result<bool> {
+        Ok(self.verify_snapshot_with(id, &VerifyOptions::default()).await?.is_whole())
+    }
+
+    /// Reads the whole snapshot and reports all damage, by file and block.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`, or what kept it from being read; damage is no error here.
+    pub async fn verify_snapshot_with(&self, id: &str, options: &VerifyOptions) -> Result<VerifyReport> {
+        verify::verify(self, &id.parse()?, options).await
+    }
+
+    /// Deletes a snapshot; its metadata.json goes first, so that it is never half a snapshot.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` where there is no snapshot of this id.
+    pub async fn delete_snapshot(&self, id: &str) -> Result<()> {
+        prune::delete(self.store.as_ref(), &id.parse()?).await
+    }
+
+    /// What [`cleanup_old_snapshots`](Self::cleanup_old_snapshots) would keep and drop.
+    pub async fn plan_cleanup(&self, keep: usize) -> Result<PrunePlan> {
+        retention::keep_newest(self.list().await?.snapshots, keep)
+    }
+
+    /// Deletes all but the newest `keep` snapshots, and returns how many. Damaged ones neither count nor go.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` for a `keep` of 0, which would delete everything.
+    pub async fn cleanup_old_snapshots(&self, keep: usize) -> Result<usize> {
+        let plan = self.plan_cleanup(keep).await?;
+        self.carry_out(&plan).await
+    }
+
+    /// Deletes what the plan drops, oldest first, and returns how many. One that is gone already does not count.
+    pub async fn carry_out(&self, plan: &PrunePlan) -> Result<usize> {
+        prune::carry_out(self.store.as_ref(), plan).await
+    }
+
+    /// Waits until everything that a dropped future left to be cleaned up has been.
+    pub async fn settle(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.tasks.reopen();
+    }
+}
+
+impl Snapshot {
+    fn new(metadata: &SnapshotMetadata, metadata_json_bytes: u64) -> Result<Self> {
+        let mut files = BTreeMap::from([(layout::METADATA_JSON.to_owned(), metadata_json_bytes)]);
+        let mut raw_bytes = 0u64;
+        for file in DataFile::ALL {
+            let info = metadata.file(file)?;
+            files.insert(file.name().to_owned(), info.bytes);
+            raw_bytes = raw_bytes.saturating_add(info.raw_bytes);
+        }
+        files.insert(layout::CHECKSUM_SHA256.to_owned(), catalog::checksum_sha256(b"", metadata)?.len() as u64);
+        Ok(Self {
+            id: metadata.id.to_string(),
+            name: metadata.name.clone(),
+            created_at: metadata.created_at,
+            size_bytes: files.values().fold(0, |sum, bytes| sum.saturating_add(*bytes)),
+            checksum: metadata.checksum.to_string(),
+            snapshot_type: metadata.snapshot_type.clone(),
+            vector_count: usize::try_from(metadata.vector_count).unwrap_or(usize::MAX),
+            dimensions: usize::try_from(metadata.dimensions).unwrap_or(usize::MAX),
+            distance_metric: metadata.distance_metric.clone(),
+            labels: metadata.labels.clone(),
+            metadata: metadata.metadata.clone(),
+            source: metadata.source.clone(),
+            raw_bytes,
+            files,
+            writer: metadata.writer.clone(),
+        })
+    }
+}
+
+fn no_snapshot(id: &SnapshotId) -> SnapshotError {
+    SnapshotError::new(ErrorKind::NotFound, format!("there is no snapshot {id}; list shows which there are"))
+}
+
+/// Runs work that computes or blocks on a thread of its own.
+async fn unblock<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
+        Err(SnapshotError::new(ErrorKind::Internal, format!("a task of this program failed: {error}")).because(error))
+    })
+}

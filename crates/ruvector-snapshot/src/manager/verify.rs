@@ -1,0 +1,364 @@
+//! verify: reads a whole snapshot and reports every damage it finds, by file and block. Writes nothing.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::stream::{self, StreamExt, TryStreamExt};
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+use tracing::Instrument as _;
+
+use super::progress::{Meter, Phase, Progress};
+use super::reader::{Pieces, SnapshotReader};
+use super::{SnapshotManager, catalog, unblock};
+use crate::error::{ErrorKind, Result, SnapshotError};
+use crate::format::checksum::{ContentSum, hex};
+use crate::format::id::SnapshotId;
+use crate::format::index::BlockEntry;
+use crate::format::layout::{self, DataFile};
+use crate::format::limits;
+
+/// What a verify may be told. Start from `default()`.
+#[derive(Debug, Clone, Default)]
+pub struct VerifyOptions {
+    /// Hears how far it has come.
+    pub progress: Option<Arc<dyn Progress>>,
+}
+
+/// What a verify found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct VerifyReport {
+    /// The snapshot.
+    pub id: String,
+    /// Every damage found; none where the snapshot is whole.
+    pub damage: Vec<Damage>,
+    /// Records whose digests were proved.
+    pub records: u64,
+    /// Bytes read from the store.
+    pub bytes: u64,
+}
+
+/// One damage.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Damage {
+    /// The file it is in.
+    pub file: String,
+    /// The block it is in, from 0, where it is in a block.
+    pub block: Option<usize>,
+    /// What is wrong.
+    pub what: String,
+}
+
+impl VerifyReport {
+    /// Whether no damage was found.
+    pub fn is_whole(&self) -> bool {
+        self.damage.is_empty()
+    }
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.block {
+            Some(block) => write!(f, "{}: block {block}: {}", self.file, self.what),
+            None => write!(f, "{}: {}", self.file, self.what),
+        }
+    }
+}
+
+pub(super) async fn verify(
+    manager: &SnapshotManager,
+    id: &SnapshotId,
+    options: &VerifyOptions,
+) -> Result<VerifyReport> {
+    let span = tracing::info_span!("verify", snapshot = %id);
+    async {
+        let mut check = Check {
+            manager,
+            report: VerifyReport { id: id.to_string(), damage: Vec::new(), records: 0, bytes: 0 },
+            progress: options.progress.as_deref(),
+        };
+        match SnapshotReader::open(manager.store.clone(), id).await {
+            Ok(reader) => check.files(&reader).await?,
+            Err(error) if error.kind() == ErrorKind::Damaged => {
+                check.note(
+                    layout::METADATA_JSON,
+                    None,
+                    format!("{}; the other files cannot be checked without it", error.message()),
+                );
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(check.report)
+    }
+    .instrument(span)
+    .await
+}
+
+struct Check<'a> {
+    manager: &'a SnapshotManager,
+    report: VerifyReport,
+    progress: Option<&'a dyn Progress>,
+}
+
+impl Check<'_> {
+    fn note(&mut self, file: &str, block: Option<usize>, what: impl Into<String>) {
+        self.report.damage.push(Damage { file: file.to_owned(), block, what: what.into() });
+    }
+
+    async fn files(&mut self, reader: &SnapshotReader) -> Result<()> {
+        self.report.bytes += reader.metadata_json.len() as u64;
+        self.checksum_file(reader).await?;
+        let sizes = self.sizes(reader).await?;
+        match reader.directory().await {
+            Ok(entries) => self.contents(reader, &entries, sizes).await,
+            Err(error) if is_damage(&error) => {
+                if sizes.iter().all(Option::is_some) {
+                    self.note(DataFile::Index.name(), None, error.message());
+                }
+                // Without the directory no block can be found, but every file still shows whether it is as written.
+                for (file, size) in DataFile::ALL.into_iter().zip(sizes) {
+                    self.whole_file(reader, file, size).await?;
+                }
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn checksum_file(&mut self, reader: &SnapshotReader) -> Result<()> {
+        let key = layout::key(&reader.metadata.id, layout::CHECKSUM_SHA256);
+        let expected = catalog::checksum_sha256(&reader.metadata_json, &reader.metadata)?;
+        match self.manager.store.get(&key, limits::METADATA_JSON_BYTES).await {
+            Ok(found) => {
+                self.report.bytes += found.len() as u64;
+                if found != expected.as_bytes() {
+                    self.note(layout::CHECKSUM_SHA256, None, "it does not hold the checksums of the other files");
+                }
+            }
+            Err(error) => self.note_or_fail(layout::CHECKSUM_SHA256, error)?,
+        }
+        Ok(())
+    }
+
+    /// The sizes of the data files as stored, where they can be read at all.
+    async fn sizes(&mut self, reader: &SnapshotReader) -> Result<[Option<u64>; 3]> {
+        let mut sizes = [None; 3];
+        for (file, size) in DataFile::ALL.into_iter().zip(&mut sizes) {
+            let expected = reader.metadata.file(file)?.bytes;
+            match self.manager.store.head(&reader.key(file)).await {
+                Ok(object) => {
+                    *size = Some(object.size_bytes);
+                    if object.size_bytes != expected {
+                        let what = format!("the file has {} bytes, not {expected}", object.size_bytes);
+                        self.note(file.name(), None, what);
+                    }
+                }
+                Err(error) => self.note_or_fail(file.name(), error)?,
+            }
+        }
+        Ok(sizes)
+    }
+
+    /// Every block, then the sections; and the SHA-256 of each file over the same bytes, in order.
+    async fn contents(
+        &mut self,
+        reader: &SnapshotReader,
+        entries: &Arc<[BlockEntry]>,
+        sizes: [Option<u64>; 3],
+    ) -> Result<()> {
+        let mut meter = Meter::start(self.progress, Phase::Verify, reader.metadata.vector_count);
+        let mut files = sizes.map(|size| FileHash { readable: size, read: 0, hash: Sha256::new() });
+        let mut sum = Some(ContentSum::default());
+        let mut last_id: Option<String> = None;
+        let ahead = self.manager.config.workers.max(self.manager.config.max_concurrent_io);
+        let mut checked = stream::iter(0..entries.len())
+            .map(|at| check_block(reader, at, entries.get(at).cloned().unwrap_or_default(), sizes))
+            .buffered(ahead);
+        while let Some(block) = checked.try_next().await? {
+            self.report.bytes += block.pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
+            files = hash_pieces(files, block.pieces).await?;
+            self.report.damage.extend(block.damage);
+            match block.proved {
+                Some(proved) => {
+                    if last_id.is_some_and(|last| last >= proved.first_id) {
+                        self.note(
+                            DataFile::Index.name(),
+                            Some(block.at),
+                            "its ids do not follow those of the block before",
+                        );
+                    }
+                    last_id = Some(proved.last_id);
+                    if let Some(sum) = &mut sum {
+                        sum.merge(&proved.sum);
+                    }
+                    self.report.records += proved.records;
+                    meter.add(proved.records, proved.bytes);
+                }
+                None => (sum, last_id) = (None, None),
+            }
+        }
+        drop(checked);
+        if let Some(sum) = sum
+            && sum != reader.metadata.checksum
+        {
+            let what =
+                format!("the content checksum of all records is {sum}, and {} was recorded", reader.metadata.checksum);
+            self.note(layout::METADATA_JSON, None, what);
+        }
+        self.sections(reader).await?;
+        for (file, hash) in DataFile::ALL.into_iter().zip(files) {
+            self.rest_of_file(reader, file, hash).await?;
+        }
+        Ok(())
+    }
+
+    /// The sections expand; their bytes are hashed with the rest of the file.
+    async fn sections(&mut self, reader: &SnapshotReader) -> Result<()> {
+        match reader.database().await {
+            Err(error) if is_damage(&error) => self.note(DataFile::Index.name(), None, error.message()),
+            Err(error) => return Err(error),
+            Ok(_) => {}
+        }
+        Ok(())
+    }
+
+    async fn whole_file(&mut self, reader: &SnapshotReader, file: DataFile, size: Option<u64>) -> Result<()> {
+        self.rest_of_file(reader, file, FileHash { readable: size, read: 0, hash: Sha256::new() }).await
+    }
+
+    /// What lies behind the blocks; then the SHA-256 of the file, unless its damage is known already.
+    async fn rest_of_file(&mut self, reader: &SnapshotReader, file: DataFile, mut state: FileHash) -> Result<()> {
+        let info = reader.metadata.file(file)?;
+        if state.readable != Some(info.bytes) {
+            return Ok(());
+        }
+        while state.read < info.bytes {
+            let range = state.read..info.bytes.min(state.read + limits::BLOCK_BYTES as u64);
+            let piece = match reader.range(file, range).await {
+                Ok(piece) => piece,
+                Err(error) => return self.note_or_fail(file.name(), error),
+            };
+            self.report.bytes += piece.len() as u64;
+            let [hashed, ..] =
+                hash_pieces([state, FileHash::none(), FileHash::none()], [piece, Bytes::new(), Bytes::new()]).await?;
+            state = hashed;
+        }
+        let found = hex(&state.hash.finalize());
+        if found != info.sha256 && !self.report.damage.iter().any(|damage| damage.file == file.name()) {
+            self.note(file.name(), None, format!("its SHA-256 is {found}, and {} was recorded", info.sha256));
+        }
+        Ok(())
+    }
+
+    fn note_or_fail(&mut self, file: &str, error: SnapshotError) -> Result<()> {
+        match error.kind() {
+            ErrorKind::NotFound => self.note(file, None, "the file is missing"),
+            _ if is_damage(&error) => self.note(file, None, error.message()),
+            _ => return Err(error),
+        }
+        Ok(())
+    }
+}
+
+/// A file's SHA-256 so far.
+struct FileHash {
+    readable: Option<u64>,
+    read: u64,
+    hash: Sha256,
+}
+
+impl FileHash {
+    fn none() -> Self {
+        Self { readable: None, read: 0, hash: Sha256::new() }
+    }
+}
+
+/// A block that was read, and what came of it.
+struct Checked {
+    at: usize,
+    pieces: Pieces,
+    damage: Vec<Damage>,
+    proved: Option<Proved>,
+}
+
+struct Proved {
+    sum: ContentSum,
+    records: u64,
+    bytes: u64,
+    first_id: String,
+    last_id: String,
+}
+
+/// Reads one block and proves it; damage is an answer and no error.
+async fn check_block(
+    reader: &SnapshotReader,
+    at: usize,
+    entry: BlockEntry,
+    sizes: [Option<u64>; 3],
+) -> Result<Checked> {
+    let mut checked = Checked { at, pieces: Default::default(), damage: Vec::new(), proved: None };
+    let damage = |file: &str, what: &str| Damage { file: file.to_owned(), block: Some(at), what: what.to_owned() };
+    for ((file, size), piece) in DataFile::ALL.into_iter().zip(sizes).zip(&mut checked.pieces) {
+        let range = entry.range(file);
+        if !is_within(&range, size) {
+            if size.is_some() {
+                checked.damage.push(damage(file.name(), "the file ends before or within it"));
+            }
+            continue;
+        }
+        match reader.range(file, range).await {
+            Ok(bytes) => *piece = bytes,
+            Err(error) if is_damage(&error) => checked.damage.push(damage(file.name(), error.message())),
+            Err(error) => return Err(error),
+        }
+        let bytes = piece.clone();
+        let expected = entry.crc32(file);
+        if unblock(move || Ok(crate::format::block::crc32(&bytes))).await? != expected {
+            checked.damage.push(damage(file.name(), "the stored bytes do not match their CRC-32"));
+        }
+    }
+    if !checked.damage.is_empty() || sizes.contains(&None) {
+        return Ok(checked);
+    }
+    match reader.unpack(at, entry, checked.pieces.clone()).await {
+        Ok((block, sum)) => {
+            checked.proved = Some(Proved {
+                sum,
+                records: block.len() as u64,
+                bytes: block.content_bytes() as u64,
+                first_id: block.row(0).id.to_owned(),
+                last_id: block.row(block.len().saturating_sub(1)).id.to_owned(),
+            });
+        }
+        Err(error) if is_damage(&error) => {
+            let file = error.key().and_then(|key| key.rsplit('/').next()).unwrap_or(DataFile::Index.name()).to_owned();
+            checked.damage.push(damage(&file, error.message()));
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(checked)
+}
+
+async fn hash_pieces(files: [FileHash; 3], pieces: Pieces) -> Result<[FileHash; 3]> {
+    unblock(move || {
+        let mut files = files;
+        for (file, piece) in files.iter_mut().zip(&pieces) {
+            file.hash.update(piece);
+            file.read += piece.len() as u64;
+        }
+        Ok(files)
+    })
+    .await
+}
+
+fn is_within(range: &Range<u64>, size: Option<u64>) -> bool {
+    size.is_some_and(|size| range.end <= size)
+}
+
+fn is_damage(error: &SnapshotError) -> bool {
+    matches!(error.kind(), ErrorKind::Damaged | ErrorKind::NotFound)
+}

@@ -1,0 +1,221 @@
+//! Where records are put back: a new database file, or a `VectorDB` in memory.
+
+use std::path::{Path, PathBuf};
+
+use redb::{Database, TableDefinition, WriteTransaction};
+use ruvector_core::VectorDB;
+use ruvector_core::types::VectorEntry;
+
+use super::{Description, OPTIONS_ROW, Record, RestoreTarget, database_error, file::append_vector};
+use crate::error::{ErrorKind, Result, SnapshotError};
+
+const VECTORS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("vectors");
+const METADATA: TableDefinition<'_, &str, &str> = TableDefinition::new("metadata");
+const CONFIG: TableDefinition<'_, &str, &str> = TableDefinition::new("config");
+
+/// What redb may keep in memory while the file is written.
+const CACHE_BYTES: usize = 32 << 20;
+
+/// A database file that is built beside its place, under a name that starts with a dot, and gone when dropped.
+pub struct FileTarget {
+    // The order of the fields is the order of the drops: the transaction, its database, then the file.
+    transaction: WriteTransaction,
+    database: Database,
+    file: tempfile::TempPath,
+    place: PathBuf,
+    value: Vec<u8>,
+}
+
+/// A database file that is complete, closed and synced, and still beside its place.
+#[derive(Debug)]
+pub struct FinishedFile {
+    file: tempfile::TempPath,
+    place: PathBuf,
+}
+
+impl FileTarget {
+    /// Begins a database file that is to stand at `place`.
+    ///
+    /// # Errors
+    ///
+    /// `AlreadyExists` where something stands there and `overwrite` is false; `NotFound` where its directory is missing.
+    pub fn create(place: &Path, overwrite: bool) -> Result<Self> {
+        let shown = place.display();
+        if place.is_dir() {
+            return Err(SnapshotError::new(ErrorKind::Invalid, "a directory stands where the database should go")
+                .at(shown.to_string()));
+        }
+        if !overwrite && place.symlink_metadata().is_ok() {
+            return Err(exists(place));
+        }
+        let Some(name) = place.file_name() else {
+            return Err(SnapshotError::new(ErrorKind::Invalid, "this is not the name of a file").at(shown.to_string()));
+        };
+        let mut prefix = std::ffi::OsString::from(".");
+        prefix.push(name);
+        prefix.push(".restoring-");
+        let file = tempfile::Builder::new()
+            .prefix(&prefix)
+            .tempfile_in(directory(place))
+            .map_err(|error| SnapshotError::io(place, "begin a file beside this place", error))?
+            .into_temp_path();
+        let failed = |error: redb::Error| database_error("cannot begin the database file", error).at(shown.to_string());
+        let database =
+            redb::Builder::new().set_cache_size(CACHE_BYTES).create(&file).map_err(|error| failed(error.into()))?;
+        let transaction = database.begin_write().map_err(|error| failed(error.into()))?;
+        Ok(Self { transaction, database, file, place: place.to_owned(), value: Vec::new() })
+    }
+
+    /// Writes what the database is, commits, closes and syncs.
+    pub fn finish(self, description: &Description) -> Result<FinishedFile> {
+        let Self { transaction, database, file, place, .. } = self;
+        let failed = |error: redb::Error| {
+            database_error("cannot finish the database file", error).at(place.display().to_string())
+        };
+        let write = || -> Result<(), redb::Error> {
+            // All three tables exist even where they are empty, as Ruvector makes them.
+            transaction.open_table(VECTORS)?;
+            transaction.open_table(METADATA)?;
+            let mut config = transaction.open_table(CONFIG)?;
+            for (name, value) in &description.rows {
+                config.insert(name.as_str(), value.as_str())?;
+            }
+            Ok(())
+        };
+        write().map_err(failed)?;
+        if !description.rows.contains_key(OPTIONS_ROW) && description.distance_metric.is_some() {
+            let options = description.to_options(&place.display().to_string())?;
+            let text = serde_json::to_string(&options)
+                .map_err(|error| SnapshotError::new(ErrorKind::Internal, "the options are no JSON").because(error))?;
+            let write = || -> Result<(), redb::Error> {
+                transaction.open_table(CONFIG)?.insert(OPTIONS_ROW, text.as_str())?;
+                Ok(())
+            };
+            write().map_err(failed)?;
+        }
+        transaction.commit().map_err(|error| failed(error.into()))?;
+        drop(database);
+        sync(&file).map_err(|error| SnapshotError::io(&place, "sync the database file", error))?;
+        Ok(FinishedFile { file, place })
+    }
+}
+
+impl RestoreTarget for FileTarget {
+    fn put(&mut self, records: &mut dyn Iterator<Item = Record<'_>>) -> Result<()> {
+        let (transaction, value) = (&self.transaction, &mut self.value);
+        let write = || -> Result<(), redb::Error> {
+            let mut vectors = transaction.open_table(VECTORS)?;
+            let mut metadata = transaction.open_table(METADATA)?;
+            for record in records {
+                value.clear();
+                append_vector(record.vector, value);
+                vectors.insert(record.id, value.as_slice())?;
+                if let Some(text) = record.metadata {
+                    metadata.insert(record.id, text)?;
+                }
+            }
+            Ok(())
+        };
+        write().map_err(|error| {
+            database_error("cannot write the database file", error).at(self.place.display().to_string())
+        })
+    }
+}
+
+impl std::fmt::Debug for FileTarget {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FileTarget").field("place", &self.place).field("database", &self.database).finish()
+    }
+}
+
+impl FinishedFile {
+    /// Where the file lies until it is moved to its place.
+    pub fn path(&self) -> &Path {
+        &self.file
+    }
+
+    /// Moves the file to its place, in one step, and makes that durable.
+    ///
+    /// # Errors
+    ///
+    /// `AlreadyExists` where something has come to stand there and `overwrite` is false.
+    pub fn move_to_place(self, overwrite: bool) -> Result<()> {
+        let Self { file, place } = self;
+        let moved = if overwrite { file.persist(&place) } else { file.persist_noclobber(&place) };
+        moved.map_err(|error| match error.error.kind() {
+            std::io::ErrorKind::AlreadyExists => exists(&place),
+            _ => SnapshotError::io(&place, "move the restored database to its place", error.error),
+        })?;
+        sync(directory(&place)).map_err(|error| SnapshotError::io(&place, "sync the directory", error))
+    }
+}
+
+/// A `VectorDB` in memory that takes records.
+pub struct MemoryTarget {
+    database: VectorDB,
+}
+
+impl MemoryTarget {
+    /// An empty database in memory of this description.
+    pub fn create(description: &Description) -> Result<Self> {
+        let options = description.to_options("memory://restored")?;
+        let database =
+            VectorDB::new(options).map_err(|error| database_error("cannot make a database in memory", error))?;
+        for (name, value) in description.rows.iter().filter(|(name, _)| *name != OPTIONS_ROW) {
+            database
+                .save_config_value(name, value)
+                .map_err(|error| database_error(format!("cannot restore the config row {name:?}"), error))?;
+        }
+        Ok(Self { database })
+    }
+
+    /// The database with all that was put.
+    pub fn finish(self) -> VectorDB {
+        self.database
+    }
+}
+
+impl RestoreTarget for MemoryTarget {
+    fn put(&mut self, records: &mut dyn Iterator<Item = Record<'_>>) -> Result<()> {
+        let mut entries = Vec::new();
+        for record in records {
+            let metadata = match record.metadata {
+                Some(text) => Some(serde_json::from_str(text).map_err(|error| {
+                    database_error(format!("the metadata of {:?} cannot be read", record.id), error)
+                })?),
+                None => None,
+            };
+            let vector = record.vector.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+            entries.push(VectorEntry { id: Some(record.id.to_owned()), vector, metadata });
+        }
+        match self.database.insert_batch(&entries) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(database_error("cannot put records into the database in memory", error)),
+        }
+    }
+}
+
+impl std::fmt::Debug for MemoryTarget {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MemoryTarget").field("options", self.database.options()).finish()
+    }
+}
+
+fn exists(place: &Path) -> SnapshotError {
+    SnapshotError::new(
+        ErrorKind::AlreadyExists,
+        "a file stands there already and was left as it is; choose another place, or ask to overwrite it",
+    )
+    .at(place.display().to_string())
+}
+
+fn directory(place: &Path) -> &Path {
+    match place.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+fn sync(path: &Path) -> std::io::Result<()> {
+    std::fs::File::open(path)?.sync_all()
+}

@@ -1,0 +1,282 @@
+//! A Ruvector database file, read live through redb-live: its tables, its rows and their codecs.
+//!
+//! `vectors` (&str -> bincode `Vec<f32>`: varint length, then f32 little-endian), `metadata` (&str -> JSON text) and
+//! `config` (&str -> text), as ruvector-core 2.4 writes them.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use redb_live::{Leaf, Leaves, LiveFile, Mode, Table, TableInfo, View, ViewOptions};
+use ruvector_core::types::DbOptions;
+
+use super::{Description, OPTIONS_ROW, Record, SnapshotSource};
+use crate::error::{ErrorKind, Result, SnapshotError};
+
+/// The records of a database file as of one commit.
+#[derive(Debug)]
+pub struct FileSource {
+    path: PathBuf,
+    view: View,
+    description: Description,
+    vectors: Rows,
+    metadata: Rows,
+    /// Whether the metadata row under the cursor was handed out with the last record.
+    metadata_used: bool,
+    records_expected: u64,
+    orphans: u64,
+    other_tables: Vec<String>,
+}
+
+/// How a database file is read.
+#[derive(Debug, Clone, Default)]
+pub struct FileOptions {
+    /// Where the mirror of a database that is being written goes; the system's temporary directory by default.
+    pub scratch_dir: Option<PathBuf>,
+    /// Make the mirror at once instead of reading the file directly for as long as nothing is committed.
+    pub mirror: bool,
+}
+
+impl FileSource {
+    /// Takes the newest commit of the database file at `path`.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`, `Invalid` (not redb, or not Ruvector), `Unsupported` (a version of redb's format that is not known),
+    /// `Damaged`, `NoSpace` (for the mirror), `Busy` (no moment of it could be had).
+    pub fn open(path: &Path, options: &FileOptions) -> Result<Self> {
+        let live = LiveFile::open(path).map_err(live_error)?;
+        let view_options = ViewOptions {
+            scratch_dir: options.scratch_dir.clone(),
+            mode: if options.mirror { Mode::Mirror } else { Mode::Direct },
+            ..ViewOptions::default()
+        };
+        let view = live.view(&view_options).map_err(live_error)?;
+        let tables = view.tables().map_err(live_error)?;
+        let vectors = open_table(&view, path, &tables, "vectors", "&[u8]")?;
+        let metadata = open_table(&view, path, &tables, "metadata", "&str")?;
+        let description = describe(path, &vectors, config_rows(&view, path, &tables)?)?;
+        let mut source = Self {
+            path: path.to_owned(),
+            description,
+            records_expected: vectors.info().rows,
+            vectors: Rows::new(&vectors),
+            metadata: Rows::new(&metadata),
+            metadata_used: false,
+            orphans: 0,
+            other_tables: tables
+                .into_iter()
+                .map(|table| table.name)
+                .filter(|name| !matches!(name.as_str(), "vectors" | "metadata" | "config"))
+                .collect(),
+            view,
+        };
+        source.metadata.step().map_err(live_error)?;
+        Ok(source)
+    }
+
+    /// Moves both cursors to the next record. Both tables are in key order, so metadata that lies before the id belongs to
+    /// no vector.
+    fn step(&mut self) -> Result<(), redb_live::Error> {
+        self.vectors.step()?;
+        if std::mem::take(&mut self.metadata_used) {
+            self.metadata.step()?;
+        }
+        while let Some((key, _)) = self.metadata.row() {
+            match self.vectors.row() {
+                Some((id, _)) if key > id => break,
+                Some((id, _)) if key == id => {
+                    self.metadata_used = true;
+                    break;
+                }
+                _ => self.orphans += 1,
+            }
+            self.metadata.step()?;
+        }
+        Ok(())
+    }
+}
+
+impl SnapshotSource for FileSource {
+    fn description(&self) -> &Description {
+        &self.description
+    }
+
+    fn records_expected(&self) -> u64 {
+        self.records_expected
+    }
+
+    fn next_record(&mut self) -> Result<Option<Record<'_>>> {
+        self.step().map_err(live_error)?;
+        let Some((key, value)) = self.vectors.row() else {
+            return Ok(None);
+        };
+        let damaged = |what: String| damaged(&self.path, what);
+        let id = std::str::from_utf8(key).map_err(|error| damaged("an id is not UTF-8".into()).because(error))?;
+        let vector = vector_bytes(value).ok_or_else(|| damaged(format!("the vector of id {id:?} cannot be read")))?;
+        if vector.len() != self.description.dimensions * 4 {
+            return Err(damaged(format!(
+                "the vector of id {id:?} has {} dimensions, the database {}",
+                vector.len() / 4,
+                self.description.dimensions
+            )));
+        }
+        let metadata = match self.metadata.row() {
+            Some((_, text)) if self.metadata_used => Some(
+                std::str::from_utf8(text)
+                    .map_err(|error| damaged(format!("the metadata of id {id:?} is not UTF-8")).because(error))?,
+            ),
+            _ => None,
+        };
+        Ok(Some(Record { id, vector, metadata }))
+    }
+
+    fn transaction_id(&self) -> Option<u64> {
+        Some(self.view.transaction_id())
+    }
+
+    fn not_captured(&self) -> Vec<String> {
+        let mut what: Vec<String> = self.other_tables.iter().map(|name| format!("table {name:?}")).collect();
+        if self.orphans > 0 {
+            what.push(format!("{} metadata rows of ids that have no vector", self.orphans));
+        }
+        what
+    }
+}
+
+/// A cursor over the rows of a table; before the first `step` it stands on none.
+#[derive(Debug)]
+struct Rows {
+    leaves: Leaves,
+    leaf: Option<Leaf>,
+    at: usize,
+}
+
+impl Rows {
+    fn new(table: &Table) -> Self {
+        Self { leaves: table.leaves(), leaf: None, at: 0 }
+    }
+
+    fn step(&mut self) -> Result<(), redb_live::Error> {
+        self.at += 1;
+        while self.leaf.as_ref().is_none_or(|leaf| self.at >= leaf.len()) {
+            self.at = 0;
+            self.leaf = self.leaves.next_leaf()?;
+            if self.leaf.is_none() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn row(&self) -> Option<(&[u8], &[u8])> {
+        self.leaf.as_ref().map(|leaf| (leaf.key(self.at), leaf.value(self.at)))
+    }
+}
+
+fn open_table(view: &View, path: &Path, tables: &[TableInfo], name: &str, value_type: &str) -> Result<Table> {
+    let known = tables.iter().find(|table| table.name == name);
+    if !known.is_some_and(|table| table.key_type == "&str" && table.value_type == value_type) {
+        return Err(not_ruvector(path, name));
+    }
+    view.table(name).map_err(live_error)?.ok_or_else(|| not_ruvector(path, name))
+}
+
+/// Databases from before the options were stored have no `config` table.
+fn config_rows(view: &View, path: &Path, tables: &[TableInfo]) -> Result<BTreeMap<String, String>> {
+    let mut config = BTreeMap::new();
+    if !tables.iter().any(|table| table.name == "config") {
+        return Ok(config);
+    }
+    let mut rows = Rows::new(&open_table(view, path, tables, "config", "&str")?);
+    let text = |bytes: &[u8]| {
+        String::from_utf8(bytes.to_vec())
+            .map_err(|error| damaged(path, "a config row is not UTF-8".into()).because(error))
+    };
+    rows.step().map_err(live_error)?;
+    while let Some((key, value)) = rows.row() {
+        config.insert(text(key)?, text(value)?);
+        rows.step().map_err(live_error)?;
+    }
+    Ok(config)
+}
+
+/// An older database has no options row; then the first vector tells the dimensions, and nothing the metric.
+fn describe(path: &Path, vectors: &Table, rows: BTreeMap<String, String>) -> Result<Description> {
+    if let Some(text) = rows.get(OPTIONS_ROW) {
+        let options: DbOptions = serde_json::from_str(text).map_err(|error| {
+            SnapshotError::new(
+                ErrorKind::Unsupported,
+                "the database's options cannot be read; a newer Ruvector may have written them",
+            )
+            .at(path.display().to_string())
+            .because(error)
+        })?;
+        return Description::from_options(&options, rows);
+    }
+    let mut first = Rows::new(vectors);
+    first.step().map_err(live_error)?;
+    let dimensions = match first.row() {
+        Some((_, value)) => {
+            vector_bytes(value).ok_or_else(|| damaged(path, "the first vector cannot be read".into()))?.len() / 4
+        }
+        None => 0,
+    };
+    Ok(Description { dimensions, rows, ..Description::default() })
+}
+
+/// The f32 values, little-endian, of a bincode `Vec<f32>`: a length as bincode's varint, then the values.
+fn vector_bytes(value: &[u8]) -> Option<&[u8]> {
+    let (tag, rest) = value.split_first()?;
+    let (length, values) = match tag {
+        0..=250 => (u64::from(*tag), rest),
+        251 => rest.split_first_chunk::<2>().map(|(bytes, rest)| (u64::from(u16::from_le_bytes(*bytes)), rest))?,
+        252 => rest.split_first_chunk::<4>().map(|(bytes, rest)| (u64::from(u32::from_le_bytes(*bytes)), rest))?,
+        253 => rest.split_first_chunk::<8>().map(|(bytes, rest)| (u64::from_le_bytes(*bytes), rest))?,
+        _ => return None,
+    };
+    (length.checked_mul(4)? == values.len() as u64).then_some(values)
+}
+
+/// The inverse of [`vector_bytes`], appended to `out`.
+pub(super) fn append_vector(values: &[u8], out: &mut Vec<u8>) {
+    let length = values.len() / 4;
+    if length <= 250 {
+        out.push(length as u8);
+    } else if let Ok(length) = u16::try_from(length) {
+        out.push(251);
+        out.extend_from_slice(&length.to_le_bytes());
+    } else {
+        // The format bounds a vector to 64 MiB.
+        out.push(252);
+        out.extend_from_slice(&(length as u32).to_le_bytes());
+    }
+    out.extend_from_slice(values);
+}
+
+fn damaged(path: &Path, what: String) -> SnapshotError {
+    SnapshotError::new(ErrorKind::Damaged, format!("the database is damaged: {what}")).at(path.display().to_string())
+}
+
+fn not_ruvector(path: &Path, table: &str) -> SnapshotError {
+    SnapshotError::new(
+        ErrorKind::Invalid,
+        format!("not a Ruvector database: it is a redb file, but its table {table:?} is missing or of another type"),
+    )
+    .at(path.display().to_string())
+}
+
+fn live_error(error: redb_live::Error) -> SnapshotError {
+    use redb_live::Error as Live;
+    let kind = match &error {
+        Live::NotFound { .. } => ErrorKind::NotFound,
+        Live::NotRedb { .. } | Live::UnsupportedTable { .. } => ErrorKind::Invalid,
+        Live::UnsupportedVersion { .. } => ErrorKind::Unsupported,
+        Live::Damaged { .. } => ErrorKind::Damaged,
+        Live::Moved | Live::Busy { .. } => ErrorKind::Busy,
+        Live::NoSpace { .. } => ErrorKind::NoSpace,
+        Live::Io { source, .. } | Live::Scratch { source, .. } => source.kind().into(),
+        _ => ErrorKind::Unavailable,
+    };
+    let what = if kind == ErrorKind::Damaged { "the database cannot be captured" } else { "cannot read the database" };
+    SnapshotError::new(kind, format!("{what}: {error}")).because(error)
+}

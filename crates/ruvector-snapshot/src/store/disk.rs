@@ -1,0 +1,303 @@
+//! A directory as an `ObjectStore`: `object_store`'s own, and what it leaves open.
+//!
+//! Reading and writing are `LocalFileSystem`'s. Three things are added, each because a directory of snapshots is not
+//! ours alone and outlives this process:
+//!
+//! - A listing goes on where a name is no key. `LocalFileSystem` ends it at the first name that is not UTF-8 or holds a
+//!   control character, and at a `lost+found` it may not read: one foreign file would hide every snapshot.
+//! - A delete is durable when it returns: the directory is synced, as it is for writes.
+//! - The staged file of an upload goes with the upload, even if the runtime is shutting down.
+
+use std::collections::VecDeque;
+use std::fs::{self, File, ReadDir};
+use std::io;
+use std::path::{Path as FsPath, PathBuf};
+
+use async_trait::async_trait;
+use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions,
+    PutOptions, PutPayload, PutResult, Result, UploadPart,
+};
+
+use super::segment_problem;
+
+/// How many objects a listing holds at once.
+const LIST_BATCH_MAX: usize = 1024;
+
+/// The directory in which a file system keeps what its repair found; only root may read it.
+const LOST_AND_FOUND: &str = "lost+found";
+
+/// A directory on a local disk.
+#[derive(Debug, Clone)]
+pub(super) struct Disk {
+    files: LocalFileSystem,
+    root: PathBuf,
+}
+
+impl Disk {
+    /// `root` is the canonical path of an existing directory, in UTF-8.
+    pub(super) fn new(root: PathBuf) -> Result<Self> {
+        // The automatic clean-up would take directories above the object's own too.
+        let files = LocalFileSystem::new_with_prefix(&root)?.with_fsync(true).with_automatic_cleanup(false);
+        Ok(Self { files, root })
+    }
+}
+
+impl std::fmt::Display for Disk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.root.display().fmt(f)
+    }
+}
+
+#[async_trait]
+impl ObjectStore for Disk {
+    async fn put_opts(&self, path: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+        self.files.put_opts(path, payload, options).await
+    }
+
+    async fn put_multipart_opts(&self, path: &Path, options: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+        let files = self.files.clone();
+        let path = path.clone();
+        // `LocalFileSystem` makes and syncs directories in here, on the thread it is called on. What it staged is
+        // wrapped before it leaves that thread, so that it is removed even where nobody waits for it any more.
+        let staged = unblock(move || {
+            let staged = futures::executor::block_on(files.put_multipart_opts(&path, options))?;
+            Ok(StagedFile(Some(staged)))
+        });
+        Ok(Box::new(staged.await?))
+    }
+
+    async fn get_opts(&self, path: &Path, options: GetOptions) -> Result<GetResult> {
+        match self.files.get_opts(path, options).await {
+            Err(error) if is_below_a_file(&error) => Err(not_found(path, error)),
+            answer => answer,
+        }
+    }
+
+    fn delete_stream(&self, paths: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        let files = self.files.clone();
+        paths
+            .and_then(move |path| {
+                let files = files.clone();
+                unblock(move || remove(&files, &path).map(|()| path))
+            })
+            .boxed()
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        let walk = Walk::new(&self.root, prefix.map_or("", |prefix| prefix.as_ref()));
+        stream::try_unfold(walk, |mut walk| async move {
+            if walk.found.is_empty() {
+                walk = unblock(move || walk.fill().map(|()| walk)).await?;
+            }
+            Ok(walk.found.pop_front().map(|object| (object, walk)))
+        })
+        .boxed()
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.files.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.files.copy_opts(from, to, options).await
+    }
+}
+
+/// An upload whose staged file is gone when this is: aborted, or dropped. Empty once it has ended.
+#[derive(Debug)]
+struct StagedFile(Option<Box<dyn MultipartUpload>>);
+
+#[async_trait]
+impl MultipartUpload for StagedFile {
+    fn put_part(&mut self, part: PutPayload) -> UploadPart {
+        match &mut self.0 {
+            Some(staged) => staged.put_part(part),
+            None => Box::pin(async { Err(ended()) }),
+        }
+    }
+
+    async fn complete(&mut self) -> Result<PutResult> {
+        match &mut self.0 {
+            Some(staged) => staged.complete().await,
+            None => Err(ended()),
+        }
+    }
+
+    async fn abort(&mut self) -> Result<()> {
+        self.discard();
+        Ok(())
+    }
+}
+
+impl StagedFile {
+    /// Removes the staged file before it returns.
+    ///
+    /// Dropped inside a runtime, `LocalFileSystem`'s upload leaves the removal to the blocking pool, and a runtime that
+    /// shuts down does not run what waits there. On a thread outside of the runtime it removes the file itself.
+    fn discard(&mut self) {
+        if let Some(staged) = self.0.take()
+            && let Ok(thread) = std::thread::Builder::new().spawn(move || drop(staged))
+        {
+            let _removed = thread.join();
+        }
+    }
+}
+
+impl Drop for StagedFile {
+    fn drop(&mut self) {
+        self.discard();
+    }
+}
+
+/// A walk over the files below a directory, in batches. A key is the path of a file below the root.
+struct Walk {
+    root: PathBuf,
+    /// Directories still to be read, each with the key that it stands for.
+    pending: Vec<(PathBuf, String)>,
+    reading: Option<(ReadDir, String)>,
+    found: VecDeque<ObjectMeta>,
+}
+
+impl Walk {
+    fn new(root: &FsPath, prefix: &str) -> Self {
+        let pending = vec![(root.join(prefix), prefix.to_owned())];
+        Self { root: root.to_owned(), pending, reading: None, found: VecDeque::new() }
+    }
+
+    /// Finds more objects; finds none at the end.
+    fn fill(&mut self) -> Result<()> {
+        while self.found.len() < LIST_BATCH_MAX {
+            let Some((directory, key)) = &mut self.reading else {
+                match self.pending.pop() {
+                    Some((path, key)) => self.reading = self.open(&path)?.map(|directory| (directory, key)),
+                    None => break,
+                }
+                continue;
+            };
+            match directory.next() {
+                Some(Ok(entry)) => {
+                    let key = key.clone();
+                    self.visit(&entry.path(), key)?;
+                }
+                Some(Err(error)) => return Err(at(FsPath::new(key), error)),
+                None => self.reading = None,
+            }
+        }
+        Ok(())
+    }
+
+    fn open(&self, path: &FsPath) -> Result<Option<ReadDir>> {
+        let error = match fs::read_dir(path) {
+            Ok(directory) => return Ok(Some(directory)),
+            Err(error) => error,
+        };
+        match error.kind() {
+            // A disk that is no longer mounted must not look like a store without snapshots.
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory if self.root.is_dir() => Ok(None),
+            io::ErrorKind::PermissionDenied if path.ends_with(LOST_AND_FOUND) => Ok(None),
+            _ => Err(at(path, error)),
+        }
+    }
+
+    fn visit(&mut self, path: &FsPath, parent_key: String) -> Result<()> {
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return Ok(()) };
+        if segment_problem(name).is_some() {
+            return Ok(());
+        }
+        let key = if parent_key.is_empty() { name.to_owned() } else { format!("{parent_key}/{name}") };
+        let own = match fs::symlink_metadata(path) {
+            Ok(own) => own,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(at(path, error)),
+        };
+        let metadata = if own.is_symlink() {
+            match fs::metadata(path) {
+                Ok(target) if !(target.is_dir() && leads_back(path)) => target,
+                // A link to nowhere, or to a directory that the walk is in.
+                _ => return Ok(()),
+            }
+        } else {
+            own
+        };
+        if metadata.is_dir() {
+            self.pending.push((path.to_owned(), key));
+        } else if metadata.is_file() {
+            let last_modified = metadata.modified().map_err(|error| at(path, error))?.into();
+            let location = Path::parse(key)?;
+            self.found.push_back(ObjectMeta {
+                location,
+                last_modified,
+                size: metadata.len(),
+                e_tag: None,
+                version: None,
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Whether a link points to a directory that it lies in.
+fn leads_back(link: &FsPath) -> bool {
+    match (fs::canonicalize(link), link.parent().map(fs::canonicalize)) {
+        (Ok(target), Some(Ok(parent))) => parent.starts_with(target),
+        _ => true,
+    }
+}
+
+fn remove(files: &LocalFileSystem, path: &Path) -> Result<()> {
+    let file = files.path_to_filesystem(path)?;
+    match fs::remove_file(&file) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(not_found(path, error)),
+        // There is no file, and so no object, of this name.
+        Err(error) if file.is_dir() || error.kind() == io::ErrorKind::NotADirectory => {
+            return Err(not_found(path, error));
+        }
+        Err(error) => return Err(at(&file, error)),
+    }
+    let Some(directory) = file.parent() else { return Ok(()) };
+    // A directory that has fallen empty goes with its last object. The root stays, and so does one that is not empty.
+    let fallen_empty = path.as_ref().contains('/') && fs::remove_dir(directory).is_ok();
+    let changed = if fallen_empty { directory.parent().unwrap_or(directory) } else { directory };
+    match sync_directory(changed) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at(&file, error)),
+        _ => Ok(()),
+    }
+}
+
+/// Makes the entries of a directory durable, where the system has a way to do that.
+pub(super) fn sync_directory(path: &FsPath) -> io::Result<()> {
+    if cfg!(unix) { File::open(path)?.sync_all() } else { Ok(()) }
+}
+
+async fn unblock<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await?
+}
+
+fn is_below_a_file(error: &object_store::Error) -> bool {
+    super::object::io_cause(error) == Some(io::ErrorKind::NotADirectory)
+}
+
+fn not_found(path: &Path, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> object_store::Error {
+    object_store::Error::NotFound { path: path.to_string(), source: source.into() }
+}
+
+fn at(path: &FsPath, source: io::Error) -> object_store::Error {
+    object_store::Error::Generic { store: "Disk", source: Box::new(AtPath { path: path.to_owned(), source }) }
+}
+
+fn ended() -> object_store::Error {
+    object_store::Error::Generic { store: "Disk", source: "the upload has ended".into() }
+}
+
+/// An I/O error and where it came up.
+#[derive(Debug, thiserror::Error)]
+#[error("at {}", path.display())]
+struct AtPath {
+    path: PathBuf,
+    source: io::Error,
+}

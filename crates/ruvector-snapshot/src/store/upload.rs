@@ -1,0 +1,244 @@
+//! One object in parts: buffered to a part size, a bounded number of parts on their way, completed or aborted, never
+//! left behind.
+//!
+//! Every way out ends the multipart upload that was begun: [`Upload::finish`] completes it, an error or
+//! [`Upload::abort`] aborts it, and so does dropping it, as far as a drop can.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::future::FutureExt;
+use object_store::path::Path;
+use object_store::{MultipartUpload, ObjectStoreExt, PutPayload, PutPayloadMut};
+use tokio::runtime::Handle;
+use tokio::task::JoinSet;
+
+use super::Upload;
+use super::object::ObjectSnapshotStore;
+use crate::error::{ErrorKind, Result, SnapshotError};
+
+/// The size of a part where nothing asks for more.
+const PART_BYTES_MIN: u64 = 8 * MIB;
+/// The largest part that S3 and GCS take.
+const PART_BYTES_MAX: u64 = 5 * 1024 * MIB;
+/// The most parts that S3 and GCS take.
+const PARTS_MAX: u64 = 10_000;
+/// The number of parts that a size hint is spread over; fewer than are allowed, so that a hint may be a little short.
+const PARTS_PLANNED: u64 = 9_900;
+/// How many parts are on their way at once. With the one that fills up, an upload holds three.
+const PARTS_IN_FLIGHT_MAX: usize = 2;
+/// Pieces smaller than this are copied together, so that a part is no heap of crumbs.
+const PIECE_BYTES_COPIED_MAX: usize = 64 * 1024;
+
+const MIB: u64 = 1024 * 1024;
+
+pub(super) struct ObjectUpload {
+    store: ObjectSnapshotStore,
+    key: String,
+    path: Path,
+    part_bytes: usize,
+    parts_started: u64,
+    written_bytes: u64,
+    buffer: PutPayloadMut,
+    parts: JoinSet<object_store::Result<()>>,
+    /// Begun with the first part that is followed by more: an object that fits in one part is a single put.
+    multipart: Option<Box<dyn MultipartUpload>>,
+    /// False from an error on, and while a call is running: a call that was dropped half-way leaves it false, because
+    /// nobody knows how many of its bytes were taken.
+    intact: bool,
+}
+
+impl ObjectUpload {
+    pub(super) fn new(store: ObjectSnapshotStore, key: &str, path: Path, size_hint_bytes: Option<u64>) -> Result<Self> {
+        Ok(Self {
+            store,
+            key: key.to_owned(),
+            path,
+            part_bytes: part_bytes(size_hint_bytes.unwrap_or(0)).map_err(|error| error.at(key))?,
+            parts_started: 0,
+            written_bytes: 0,
+            buffer: PutPayloadMut::new(),
+            parts: JoinSet::new(),
+            multipart: None,
+            intact: true,
+        })
+    }
+
+    fn begin(&mut self) -> Result<()> {
+        if std::mem::replace(&mut self.intact, false) {
+            return Ok(());
+        }
+        let message = "this upload failed or was interrupted before; start a new one";
+        Err(SnapshotError::new(ErrorKind::Invalid, message).at(&self.key))
+    }
+
+    async fn append(&mut self, mut bytes: Bytes) -> Result<()> {
+        while !bytes.is_empty() {
+            if self.buffer.content_length() == self.part_bytes {
+                self.send_part().await?;
+            }
+            let room_bytes = self.part_bytes - self.buffer.content_length();
+            let piece = bytes.split_to(room_bytes.min(bytes.len()));
+            self.written_bytes += piece.len() as u64;
+            if piece.len() < PIECE_BYTES_COPIED_MAX {
+                self.buffer.extend_from_slice(&piece);
+            } else {
+                self.buffer.push(piece);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends what the buffer holds as the next part, once fewer than the allowed number are on their way.
+    async fn send_part(&mut self) -> Result<()> {
+        if self.parts_started == PARTS_MAX {
+            let message = format!(
+                "more than {PARTS_MAX} parts of {} MiB; start again with a size hint that is not too small",
+                self.part_bytes as u64 / MIB
+            );
+            return Err(SnapshotError::new(ErrorKind::Invalid, message).at(&self.key));
+        }
+        while self.parts.len() >= PARTS_IN_FLIGHT_MAX {
+            self.join_part().await?;
+        }
+        let multipart = match &mut self.multipart {
+            Some(multipart) => multipart,
+            begun => {
+                let multipart = self.store.objects.put_multipart(&self.path).await;
+                begun.insert(multipart.map_err(|cause| self.store.error("start the upload", &self.key, cause))?)
+            }
+        };
+        let part: PutPayload = std::mem::take(&mut self.buffer).into();
+        self.parts.spawn(multipart.put_part(part));
+        self.parts_started += 1;
+        Ok(())
+    }
+
+    /// Waits for one part that is on its way.
+    async fn join_part(&mut self) -> Result<()> {
+        let sent = match self.parts.join_next().await {
+            None => return Ok(()),
+            Some(Ok(sent)) => sent,
+            Some(Err(join)) => Err(join.into()),
+        };
+        sent.map_err(|cause| self.store.error("write", &self.key, cause))
+    }
+
+    async fn complete(&mut self) -> Result<()> {
+        if self.multipart.is_none() {
+            let whole: PutPayload = std::mem::take(&mut self.buffer).into();
+            let stored = self.store.objects.put(&self.path, whole).await;
+            return stored.map(drop).map_err(|cause| self.store.error("write", &self.key, cause));
+        }
+        self.send_part().await?;
+        while !self.parts.is_empty() {
+            self.join_part().await?;
+        }
+        if let Some(multipart) = &mut self.multipart {
+            let completed = multipart.complete().await;
+            completed.map_err(|cause| self.store.error("complete the upload", &self.key, cause))?;
+            self.multipart = None;
+        }
+        Ok(())
+    }
+
+    /// Ends the multipart upload, if one was begun. It stays in its place until it has ended, so that dropping this
+    /// future hands it over to the drop of the whole.
+    async fn discard(&mut self) -> Result<()> {
+        self.intact = false;
+        self.buffer = PutPayloadMut::new();
+        self.parts.shutdown().await;
+        let Some(multipart) = &mut self.multipart else { return Ok(()) };
+        let aborted = multipart.abort().await;
+        self.multipart = None;
+        aborted.map_err(|cause| self.store.error("abort the upload", &self.key, cause))
+    }
+
+    /// Ends the upload because of an error, and gives that error: one of the abort must not take its place.
+    async fn fail(&mut self, first: SnapshotError) -> SnapshotError {
+        if let Err(error) = self.discard().await {
+            warn_of_leftovers(&self.key, &error);
+        }
+        first
+    }
+}
+
+#[async_trait]
+impl Upload for ObjectUpload {
+    async fn write(&mut self, bytes: Bytes) -> Result<()> {
+        self.begin()?;
+        match self.append(bytes).await {
+            Ok(()) => {
+                self.intact = true;
+                Ok(())
+            }
+            Err(error) => Err(self.fail(error).await),
+        }
+    }
+
+    async fn finish(mut self: Box<Self>) -> Result<u64> {
+        self.begin()?;
+        match self.complete().await {
+            Ok(()) => Ok(self.written_bytes),
+            Err(error) => Err(self.fail(error).await),
+        }
+    }
+
+    async fn abort(mut self: Box<Self>) -> Result<()> {
+        self.discard().await
+    }
+}
+
+impl Drop for ObjectUpload {
+    fn drop(&mut self) {
+        let Some(mut multipart) = self.multipart.take() else { return };
+        self.parts.abort_all();
+        let Ok(runtime) = Handle::try_current() else { return };
+        let mut parts = std::mem::take(&mut self.parts);
+        let key = std::mem::take(&mut self.key);
+        let mut abort = async move { multipart.abort().await }.boxed();
+        // A disk and the memory end an upload at the first poll; a network needs a task of its own.
+        match (&mut abort).now_or_never() {
+            Some(Ok(())) => {}
+            Some(Err(error)) => warn_of_leftovers(&key, &error),
+            None => drop(runtime.spawn(async move {
+                parts.shutdown().await;
+                if let Err(error) = abort.await {
+                    warn_of_leftovers(&key, &error);
+                }
+            })),
+        }
+    }
+}
+
+/// The one size of all parts but the last, some servers insist on that; from an upper bound on the size of the object.
+fn part_bytes(bound_bytes: u64) -> Result<usize> {
+    let spread_bytes = bound_bytes.div_ceil(PARTS_PLANNED).div_ceil(MIB).saturating_mul(MIB);
+    let part_bytes = spread_bytes.max(PART_BYTES_MIN);
+    if part_bytes <= PART_BYTES_MAX
+        && let Ok(part_bytes) = usize::try_from(part_bytes)
+    {
+        return Ok(part_bytes);
+    }
+    let message = format!("an object of up to {bound_bytes} bytes is too large for a store");
+    Err(SnapshotError::new(ErrorKind::Invalid, message))
+}
+
+/// Tells the log what no caller can be told: the first error, or the drop, has taken the way out.
+fn warn_of_leftovers(key: &str, error: &(dyn std::error::Error + 'static)) {
+    tracing::warn!(key, error, "an upload was given up and could not be aborted; its parts may stay in the store");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_grow_with_the_bound() {
+        let mib = |bytes: usize| bytes as u64 / MIB;
+        assert_eq!(mib(part_bytes(0).unwrap()), 8);
+        assert_eq!(mib(part_bytes(PARTS_PLANNED * 8 * MIB).unwrap()), 8);
+        assert_eq!(mib(part_bytes(PARTS_PLANNED * 8 * MIB + 1).unwrap()), 9);
+        assert_eq!(mib(part_bytes(5 << 40).unwrap()), 530);
+        assert_eq!(part_bytes(u64::MAX).unwrap_err().kind(), ErrorKind::Invalid);
+    }
+}

@@ -1,0 +1,315 @@
+//! Backends that fail: what the caller is told, and that every upload begun is ended.
+
+use std::fmt;
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::stream::{self, BoxStream, StreamExt};
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
+};
+use ruvector_snapshot::ErrorKind;
+use ruvector_snapshot::store::{ObjectSnapshotStore, SnapshotStore};
+
+const MIB: usize = 1024 * 1024;
+
+/// A full disk, as `object_store` reports it: two errors above the one of the system.
+fn disk_full() -> Error {
+    #[derive(Debug, thiserror::Error)]
+    #[error("outer")]
+    struct Outer(#[from] io::Error);
+    Error::Generic { store: "test", source: Box::new(Outer(io::ErrorKind::StorageFull.into())) }
+}
+
+fn other(text: &'static str) -> Error {
+    Error::Generic { store: "test", source: text.into() }
+}
+
+/// Where the backend fails, and what it saw.
+#[derive(Debug, Default)]
+struct Plan {
+    fail: Mutex<Option<fn() -> Error>>,
+    failing_part: Option<usize>,
+    complete_fails: bool,
+    abort_fails: bool,
+    parts_bytes: Mutex<Vec<usize>>,
+    parts_in_flight: AtomicUsize,
+    parts_in_flight_max: AtomicUsize,
+    puts: AtomicUsize,
+    begun: AtomicUsize,
+    completed: AtomicUsize,
+    aborted: AtomicUsize,
+}
+
+impl Plan {
+    fn check(&self) -> Result<()> {
+        self.fail.lock().unwrap().map_or(Ok(()), |error| Err(error()))
+    }
+
+    fn counts(&self) -> [usize; 3] {
+        [&self.begun, &self.completed, &self.aborted].map(|count| count.load(SeqCst))
+    }
+}
+
+#[derive(Debug, Default)]
+struct Backend {
+    inner: InMemory,
+    plan: Arc<Plan>,
+}
+
+fn store(plan: Plan) -> (ObjectSnapshotStore, Arc<Plan>) {
+    let plan = Arc::new(plan);
+    let backend = Backend { inner: InMemory::new(), plan: plan.clone() };
+    (ObjectSnapshotStore::new(Arc::new(backend), "", "a test").unwrap(), plan)
+}
+
+#[tokio::test]
+async fn kinds_say_what_the_caller_can_do() {
+    let cases: [(fn() -> Error, ErrorKind); 9] = [
+        (disk_full, ErrorKind::NoSpace),
+        (|| io_error(io::ErrorKind::QuotaExceeded), ErrorKind::NoSpace),
+        (|| io_error(io::ErrorKind::ReadOnlyFilesystem), ErrorKind::Denied),
+        (|| io_error(io::ErrorKind::PermissionDenied), ErrorKind::Denied),
+        (|| Error::PermissionDenied { path: "p".into(), source: "no".into() }, ErrorKind::Denied),
+        (|| Error::Unauthenticated { path: "p".into(), source: "no".into() }, ErrorKind::Denied),
+        (|| Error::Precondition { path: "p".into(), source: "no".into() }, ErrorKind::AlreadyExists),
+        (|| io_error(io::ErrorKind::ConnectionReset), ErrorKind::Unavailable),
+        (|| other("odd"), ErrorKind::Unavailable),
+    ];
+    for (error, kind) in cases {
+        let (store, plan) = store(Plan::default());
+        *plan.fail.lock().unwrap() = Some(error);
+        let error = store.create("a/b", "x".into()).await.unwrap_err();
+        assert_eq!((error.kind(), error.key()), (kind, Some("a/b")), "{error:?}");
+        assert!(error.to_string().starts_with("a/b: cannot create the object in a test: "), "{error}");
+        assert!(std::error::Error::source(&error).is_some(), "the cause is kept");
+    }
+}
+
+fn io_error(kind: io::ErrorKind) -> Error {
+    Error::Generic { store: "test", source: Box::new(io::Error::from(kind)) }
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_by_every_way_to_write() {
+    let (store, plan) = store(Plan::default());
+    let mut small = store.upload("small", None).await.unwrap();
+    small.write("x".into()).await.unwrap();
+    let mut large = store.upload("large", None).await.unwrap();
+    large.write(vec![0; 8 * MIB].into()).await.unwrap();
+    *plan.fail.lock().unwrap() = Some(disk_full);
+    assert_eq!(small.finish().await.unwrap_err().kind(), ErrorKind::NoSpace);
+    assert_eq!(large.write("x".into()).await.unwrap_err().kind(), ErrorKind::NoSpace);
+    assert_eq!(large.write("x".into()).await.unwrap_err().kind(), ErrorKind::Invalid, "a failed upload stays failed");
+    assert_eq!(plan.counts(), [0, 0, 0]);
+}
+
+#[tokio::test]
+async fn parts_are_even_and_two_at_a_time() {
+    let (store, plan) = store(Plan::default());
+    let mut upload = store.upload("a", None).await.unwrap();
+    let bytes = Bytes::from(vec![1; 60 * MIB + 5]);
+    for start in (0..bytes.len()).step_by(999_999) {
+        upload.write(bytes.slice(start..bytes.len().min(start + 999_999))).await.unwrap();
+    }
+    assert_eq!(upload.finish().await.unwrap(), 60 * MIB as u64 + 5);
+    let mut wanted = vec![8 * MIB; 7];
+    wanted.push(4 * MIB + 5);
+    assert_eq!(*plan.parts_bytes.lock().unwrap(), wanted);
+    assert_eq!(plan.parts_in_flight_max.load(SeqCst), 2);
+    assert_eq!(plan.counts(), [1, 1, 0]);
+    assert_eq!(store.get("a", u64::MAX).await.unwrap(), bytes);
+}
+
+#[tokio::test]
+async fn what_fits_in_a_part_is_a_single_put() {
+    for size_bytes in [0, 1, 8 * MIB] {
+        let (store, plan) = store(Plan::default());
+        let mut upload = store.upload("a", None).await.unwrap();
+        upload.write(vec![1; size_bytes].into()).await.unwrap();
+        upload.finish().await.unwrap();
+        assert_eq!((plan.puts.load(SeqCst), plan.counts()), (1, [0, 0, 0]), "{size_bytes}");
+    }
+    let (store, plan) = store(Plan::default());
+    let mut upload = store.upload("a", Some(20_000 * 8 * MIB as u64)).await.unwrap();
+    upload.write(vec![1; 17 * MIB].into()).await.unwrap();
+    upload.finish().await.unwrap();
+    assert_eq!(plan.parts_bytes.lock().unwrap()[..], [17 * MIB; 0], "a hint of 156 GiB makes parts of 17 MiB");
+}
+
+#[tokio::test]
+async fn whichever_part_fails_the_upload_is_aborted_and_the_first_error_is_told() {
+    for failing_part in 0..6 {
+        for abort_fails in [false, true] {
+            let plan = Plan { failing_part: Some(failing_part), abort_fails, ..Plan::default() };
+            let (store, plan) = store(plan);
+            let mut upload = store.upload("a", None).await.unwrap();
+            let mut outcome = Ok(());
+            for _ in 0..48 {
+                outcome = upload.write(vec![1; MIB].into()).await;
+                if outcome.is_err() {
+                    break;
+                }
+            }
+            let error = match outcome {
+                Err(error) => error,
+                Ok(()) => upload.finish().await.unwrap_err(),
+            };
+            assert_eq!(error.kind(), ErrorKind::NoSpace, "part {failing_part}, abort fails {abort_fails}: {error:?}");
+            assert_eq!(plan.counts(), [1, 0, 1], "part {failing_part}, abort fails {abort_fails}");
+            let started = plan.parts_bytes.lock().unwrap().len();
+            assert!(started <= failing_part + 3, "{started} parts were started, part {failing_part} failed");
+            assert_eq!(store.head("a").await.unwrap_err().kind(), ErrorKind::NotFound);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_failed_completion_is_aborted() {
+    let (store, plan) = store(Plan { complete_fails: true, abort_fails: true, ..Plan::default() });
+    let mut upload = store.upload("a", None).await.unwrap();
+    upload.write(vec![1; 9 * MIB].into()).await.unwrap();
+    assert_eq!(upload.finish().await.unwrap_err().kind(), ErrorKind::NoSpace);
+    assert_eq!(plan.counts(), [1, 0, 1]);
+}
+
+#[tokio::test]
+async fn dropped_at_any_point_an_upload_is_aborted() {
+    // The number of polls that a finish is given before it is dropped, up to one that lets it through.
+    for polls in 0..200 {
+        let (store, plan) = store(Plan::default());
+        let mut upload = store.upload("a", None).await.unwrap();
+        upload.write(vec![1; 30 * MIB].into()).await.unwrap();
+        let mut finish = upload.finish();
+        let mut done = false;
+        for _ in 0..polls {
+            tokio::task::yield_now().await;
+            done = (&mut finish).now_or_never().is_some();
+            if done {
+                break;
+            }
+        }
+        drop(finish);
+        for _ in 0..1_000 {
+            tokio::task::yield_now().await;
+        }
+        if done {
+            assert_eq!(plan.counts(), [1, 1, 0]);
+            return;
+        }
+        assert_eq!(plan.counts(), [1, 0, 1], "after {polls} polls");
+    }
+    panic!("200 polls did not finish an upload of four parts");
+}
+
+#[tokio::test]
+async fn an_upload_too_large_for_any_store_is_refused() {
+    let (store, _) = store(Plan::default());
+    let outcome = store.upload("a", Some(u64::MAX)).await.map(drop);
+    assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Invalid);
+}
+
+#[test]
+fn a_store_shows_where_it_is_and_no_more() {
+    let (store, _) = store(Plan::default());
+    assert_eq!(store.to_string(), "a test");
+    assert!(!format!("{store:?}").contains("Plan"), "{store:?}");
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Backend")
+    }
+}
+
+#[async_trait]
+impl ObjectStore for Backend {
+    async fn put_opts(&self, path: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+        self.plan.check()?;
+        self.plan.puts.fetch_add(1, SeqCst);
+        self.inner.put_opts(path, payload, options).await
+    }
+
+    async fn put_multipart_opts(&self, path: &Path, options: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+        self.plan.check()?;
+        self.plan.begun.fetch_add(1, SeqCst);
+        let inner = self.inner.put_multipart_opts(path, options).await?;
+        Ok(Box::new(BackendUpload { inner, plan: self.plan.clone() }))
+    }
+
+    async fn get_opts(&self, path: &Path, options: GetOptions) -> Result<GetResult> {
+        self.plan.check()?;
+        self.inner.get_opts(path, options).await
+    }
+
+    fn delete_stream(&self, paths: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        self.inner.delete_stream(paths)
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        match self.plan.check() {
+            Err(error) => stream::iter([Err(error)]).boxed(),
+            Ok(()) => self.inner.list(prefix),
+        }
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.inner.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.inner.copy_opts(from, to, options).await
+    }
+}
+
+#[derive(Debug)]
+struct BackendUpload {
+    inner: Box<dyn MultipartUpload>,
+    plan: Arc<Plan>,
+}
+
+#[async_trait]
+impl MultipartUpload for BackendUpload {
+    fn put_part(&mut self, part: PutPayload) -> UploadPart {
+        let plan = self.plan.clone();
+        let number = {
+            let mut parts_bytes = plan.parts_bytes.lock().unwrap();
+            parts_bytes.push(part.content_length());
+            parts_bytes.len() - 1
+        };
+        let in_flight = plan.parts_in_flight.fetch_add(1, SeqCst) + 1;
+        plan.parts_in_flight_max.fetch_max(in_flight, SeqCst);
+        let sent = self.inner.put_part(part);
+        let work = async move {
+            for _ in 0..3 {
+                tokio::task::yield_now().await;
+            }
+            plan.parts_in_flight.fetch_sub(1, SeqCst);
+            if plan.failing_part == Some(number) { Err(disk_full()) } else { sent.await }
+        };
+        work.boxed()
+    }
+
+    async fn complete(&mut self) -> Result<PutResult> {
+        tokio::task::yield_now().await;
+        if self.plan.complete_fails {
+            return Err(disk_full());
+        }
+        let stored = self.inner.complete().await?;
+        self.plan.completed.fetch_add(1, SeqCst);
+        Ok(stored)
+    }
+
+    async fn abort(&mut self) -> Result<()> {
+        tokio::task::yield_now().await;
+        self.plan.aborted.fetch_add(1, SeqCst);
+        if self.plan.abort_fails { Err(other("the abort failed too")) } else { self.inner.abort().await }
+    }
+}

@@ -1,0 +1,73 @@
+//! Locations as users write them.
+
+use std::path::PathBuf;
+
+use ruvector_snapshot::ErrorKind;
+use ruvector_snapshot::store::{Location, open};
+
+#[test]
+fn paths_and_urls_are_read() {
+    let cases = [
+        ("/var/backups", "/var/backups"),
+        ("./snapshots", "./snapshots"),
+        ("a b/100%/c#d?e", "a b/100%/c#d?e"),
+        ("2024:01", "2024:01"),
+        ("dir/s3:x", "dir/s3:x"),
+        ("file:///var/backups", "/var/backups"),
+        ("FILE:///var/backups/", "/var/backups/"),
+        ("file://localhost/var", "/var"),
+        ("file:///a%20b/%C3%A9/%2525%23", "/a b/é/%25#"),
+    ];
+    for (text, path) in cases {
+        assert_eq!(text.parse::<Location>().unwrap(), Location::Local(PathBuf::from(path)), "{text}");
+    }
+    assert_eq!("memory://".parse::<Location>().unwrap(), Location::Memory);
+    assert_eq!(Location::Memory.to_string(), "memory://");
+}
+
+#[test]
+fn what_cannot_be_a_location_is_refused_with_a_reason() {
+    let cases = [
+        ("", "no location"),
+        ("s3://bucket/prefix", "s3:// is not built in: this version keeps snapshots on a local disk"),
+        ("gs://bucket", "gs:// is not built in"),
+        ("az://container", "az:// is not built in"),
+        ("https://example.org/x", "https:// is not built in"),
+        ("s3:/bucket", "two slashes are missing"),
+        ("file:/var", "two slashes are missing"),
+        ("memory:", "two slashes are missing"),
+        ("memory://name", "nothing can follow"),
+        ("file://", "full path"),
+        ("file://var", "full path"),
+        ("file://server/share", "three slashes"),
+        ("file:///a?b=c", "no options"),
+        ("file:///a#b", "no options"),
+        ("file:///a%2", "two hexadecimal digits"),
+        ("file:///a%é", "two hexadecimal digits"),
+        ("file:///a%+1", "two hexadecimal digits"),
+        ("file:///%FF", "UTF-8"),
+        ("file:///%00", "UTF-8"),
+    ];
+    for (text, reason) in cases {
+        let error = text.parse::<Location>().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{text}");
+        assert!(error.to_string().contains(reason), "{text}: {error}");
+    }
+}
+
+#[test]
+fn an_error_repeats_no_secret() {
+    for text in ["s3://key:secret@bucket", "file://key:secret@host/x", "file:///x?token=secret", "s3:secret"] {
+        let error = text.parse::<Location>().unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn every_opening_of_memory_is_a_new_store() {
+    let first = open(&Location::Memory, false).unwrap();
+    let second = open(&Location::Memory, true).unwrap();
+    first.create("a", "x".into()).await.unwrap();
+    assert_eq!(second.head("a").await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(first.to_string(), "memory://");
+}

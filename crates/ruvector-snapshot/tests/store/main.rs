@@ -1,0 +1,58 @@
+//! The stores through their public surface: the contract on each of them, what a disk does to it, and what an error
+//! tells. Real files in temporary directories, and no waiting for time to pass.
+
+mod broken;
+mod disk;
+mod failures;
+mod locations;
+mod map_store;
+
+use std::sync::Arc;
+
+use ruvector_snapshot::store::{Location, ObjectSnapshotStore, SnapshotStore, conformance, open};
+
+use map_store::MapStore;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_keeps_the_contract() {
+    let store = open(&Location::Memory, false).unwrap();
+    conformance::run_all(store, "suite").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prefix_keeps_the_contract_and_stays_within_itself() {
+    let objects = Arc::new(object_store::memory::InMemory::new());
+    let inside = ObjectSnapshotStore::new(objects.clone(), "in/side", "memory").unwrap();
+    let beside = ObjectSnapshotStore::new(objects.clone(), "in/side-by-side", "memory").unwrap();
+    let root = ObjectSnapshotStore::new(objects.clone(), "", "memory").unwrap();
+    beside.create("other", "x".into()).await.unwrap();
+    inside.create("own", "x".into()).await.unwrap();
+    let foreign = object_store::path::Path::parse("in/side/no key#1").unwrap();
+    object_store::ObjectStoreExt::put(objects.as_ref(), &foreign, "x".into()).await.unwrap();
+
+    assert_eq!(keys(&inside, "").await, ["own"]);
+    assert_eq!(keys(&root, "").await, ["in/side-by-side/other", "in/side/own"]);
+    conformance::run_all(Arc::new(inside), "suite").await.unwrap();
+    assert_eq!(keys(&root, "").await, ["in/side-by-side/other", "in/side/own"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_written_by_a_user_keeps_the_contract() {
+    conformance::run_all(Arc::new(MapStore::default()), "suite").await.unwrap();
+}
+
+#[tokio::test]
+async fn the_suite_refuses_a_prefix_in_use_and_touches_nothing() {
+    let store = Arc::new(MapStore::default());
+    store.create("suite/mine", "x".into()).await.unwrap();
+    conformance::run_all(store.clone(), "suite").await.unwrap_err();
+    assert_eq!(keys(store.as_ref(), "").await, ["suite/mine"]);
+}
+
+/// The keys below a prefix, sorted.
+async fn keys(store: &dyn SnapshotStore, prefix: &str) -> Vec<String> {
+    use futures::TryStreamExt;
+    let mut keys: Vec<_> = store.list(prefix).map_ok(|info| info.key).try_collect().await.unwrap();
+    keys.sort();
+    keys
+}

@@ -1,0 +1,1 @@
+//! Holds the examples of ruvector-snapshot; nothing lives here.
