@@ -47,3 +47,8 @@ pub use manager::progress::{Phase, Progress, ProgressUpdate};
 pub use manager::restore::RestoreOptions;
 pub use manager::verify::{Damage, VerifyOptions, VerifyReport};
 pub use manager::{DamagedSnapshot, Listing, Snapshot, SnapshotManager};
+
+/// Compiles what the README shows.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

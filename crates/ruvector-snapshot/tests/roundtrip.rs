@@ -1,4 +1,5 @@
 //! The main job through the public API: create, list, verify, restore, delete.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use ruvector_core::types::DbOptions;
 use ruvector_core::{VectorDB, VectorEntry};

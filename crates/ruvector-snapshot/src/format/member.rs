@@ -4,11 +4,13 @@
 
 use zlib_rs::{DeflateConfig, Inflate, InflateFlush, Method, ReturnCode, Status, Strategy};
 
-use super::{damaged, limits};
+use super::{damaged, huffman, limits};
 use crate::error::{ErrorKind, Result, SnapshotError};
 
 /// 15 bits of window, and 16 for a gzip wrapper.
 const GZIP_WINDOW_BITS: u8 = 31;
+/// Deflate, no name, no time, no system.
+const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 /// What a plane is judged by: a stretch of this size from its middle.
 const SAMPLE_BYTES: usize = 16 << 10;
 
@@ -58,17 +60,23 @@ impl Coding {
 /// Appends one member that expands to `raw`, and returns its size in bytes.
 pub fn pack(raw: &[u8], coding: Coding, out: &mut Vec<u8>) -> Result<usize> {
     let start = out.len();
-    let (level, strategy) = match coding {
-        Coding::Stored => (0, Strategy::Default),
-        Coding::Huffman => (1, Strategy::HuffmanOnly),
-        Coding::Deflate(level) => (level.clamp(1, 9) as i32, Strategy::Default),
+    let level = match coding {
+        Coding::Stored => 0,
+        Coding::Huffman => {
+            out.extend_from_slice(&GZIP_HEADER);
+            huffman::deflate(raw, out);
+            out.extend_from_slice(&zlib_rs::crc32::crc32(0, raw).to_le_bytes());
+            out.extend_from_slice(&(raw.len() as u32).to_le_bytes());
+            return Ok(out.len() - start);
+        }
+        Coding::Deflate(level) => level.clamp(1, 9) as i32,
     };
     let config = DeflateConfig {
         level,
         method: Method::Deflated,
         window_bits: i32::from(GZIP_WINDOW_BITS),
         mem_level: 8,
-        strategy,
+        strategy: Strategy::Default,
     };
     out.resize(start + zlib_rs::compress_bound(raw.len()) + 64, 0);
     let (written, code) = zlib_rs::compress_slice(&mut out[start..], raw, config);

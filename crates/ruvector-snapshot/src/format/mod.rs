@@ -9,6 +9,7 @@ pub mod layout;
 pub mod metadata;
 
 pub mod checksum;
+pub mod huffman;
 pub mod member;
 
 pub mod index;

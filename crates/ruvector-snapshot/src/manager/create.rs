@@ -18,7 +18,7 @@ use tracing::Instrument as _;
 use super::progress::{Meter, Phase, Progress};
 use super::{Snapshot, SnapshotManager, unblock};
 use crate::error::{ErrorKind, Result, SnapshotError};
-use crate::format::block::{Block, Row};
+use crate::format::block::{Block, PackedBlock, Row};
 use crate::format::id::SnapshotId;
 use crate::format::index::DatabaseInfo;
 use crate::format::metadata::{self, SourceInfo};
@@ -135,11 +135,11 @@ impl SnapshotManager {
     ) -> Result<Snapshot> {
         let level = self.config.level();
         let mut meter = Meter::start(options.progress.as_deref(), Phase::Create, described.records_expected);
-        let mut writer = SnapshotWriter::begin(self, &id).await?;
+        let mut writer = SnapshotWriter::begin(self, &id, described.size_bound_bytes).await?;
         let mut source = None;
         let packed = blocks.map(|read| async move {
             match read? {
-                Read::Block(block) => unblock(move || Ok(Packed::Block(block.pack(level)?))).await,
+                Read::Block(block) => unblock(move || Ok(Packed::Block(Box::new(block.pack(level)?)))).await,
                 Read::End(not_captured) => Ok(Packed::End(not_captured)),
             }
         });
@@ -150,7 +150,7 @@ impl SnapshotManager {
                     Packed::Block(block) => {
                         let [vectors_bytes, _, payloads_bytes] = block.raw_bytes;
                         let rows = u64::from(block.entry.rows);
-                        writer.append(block).await?;
+                        writer.append(*block).await?;
                         meter.add(rows, vectors_bytes + payloads_bytes);
                     }
                     Packed::End(not_captured) => {
@@ -188,13 +188,19 @@ struct Described {
     database: DatabaseInfo,
     info: SourceInfo,
     records_expected: u64,
+    size_bound_bytes: Option<u64>,
 }
 
 impl Described {
     fn of(source: &impl SnapshotSource, kind: &str) -> Self {
         let info =
             SourceInfo { kind: kind.to_owned(), transaction_id: source.transaction_id(), not_captured: Vec::new() };
-        Self { database: database_info(source.description()), info, records_expected: source.records_expected() }
+        Self {
+            database: database_info(source.description()),
+            info,
+            records_expected: source.records_expected(),
+            size_bound_bytes: source.size_bound_bytes(),
+        }
     }
 }
 
@@ -205,7 +211,7 @@ enum Read {
 }
 
 enum Packed {
-    Block(crate::format::block::PackedBlock),
+    Block(Box<PackedBlock>),
     End(Vec<String>),
 }
 

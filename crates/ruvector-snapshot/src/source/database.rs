@@ -1,5 +1,7 @@
 //! Where records are put back: a new database file, or a `VectorDB` in memory.
 
+#![allow(clippy::result_large_err, reason = "redb's own error is large, and mapped where it comes up")]
+
 use std::path::{Path, PathBuf};
 
 use redb::{Database, TableDefinition, WriteTransaction};
@@ -56,10 +58,11 @@ impl FileTarget {
         prefix.push(".restoring-");
         let file = tempfile::Builder::new()
             .prefix(&prefix)
+            .permissions(permissions())
             .tempfile_in(directory(place))
             .map_err(|error| SnapshotError::io(place, "begin a file beside this place", error))?
             .into_temp_path();
-        let failed = |error: redb::Error| database_error("cannot begin the database file", error).at(shown.to_string());
+        let failed = |error: redb::Error| redb_error("cannot begin the database file", error).at(shown.to_string());
         let database =
             redb::Builder::new().set_cache_size(CACHE_BYTES).create(&file).map_err(|error| failed(error.into()))?;
         let transaction = database.begin_write().map_err(|error| failed(error.into()))?;
@@ -69,9 +72,8 @@ impl FileTarget {
     /// Writes what the database is, commits, closes and syncs.
     pub fn finish(self, description: &Description) -> Result<FinishedFile> {
         let Self { transaction, database, file, place, .. } = self;
-        let failed = |error: redb::Error| {
-            database_error("cannot finish the database file", error).at(place.display().to_string())
-        };
+        let failed =
+            |error: redb::Error| redb_error("cannot finish the database file", error).at(place.display().to_string());
         let write = || -> Result<(), redb::Error> {
             // All three tables exist even where they are empty, as Ruvector makes them.
             transaction.open_table(VECTORS)?;
@@ -116,9 +118,8 @@ impl RestoreTarget for FileTarget {
             }
             Ok(())
         };
-        write().map_err(|error| {
-            database_error("cannot write the database file", error).at(self.place.display().to_string())
-        })
+        write()
+            .map_err(|error| redb_error("cannot write the database file", error).at(self.place.display().to_string()))
     }
 }
 
@@ -201,12 +202,25 @@ impl std::fmt::Debug for MemoryTarget {
     }
 }
 
+/// As open to others as any new file of this user's, where the system has such a thing.
+fn permissions() -> std::fs::Permissions {
+    std::os::unix::fs::PermissionsExt::from_mode(0o666)
+}
+
 fn exists(place: &Path) -> SnapshotError {
     SnapshotError::new(
         ErrorKind::AlreadyExists,
         "a file stands there already and was left as it is; choose another place, or ask to overwrite it",
     )
     .at(place.display().to_string())
+}
+
+fn redb_error(what: &str, error: redb::Error) -> SnapshotError {
+    let kind = match &error {
+        redb::Error::Io(io) => io.kind().into(),
+        _ => ErrorKind::Unavailable,
+    };
+    SnapshotError::new(kind, what).because(error)
 }
 
 fn directory(place: &Path) -> &Path {

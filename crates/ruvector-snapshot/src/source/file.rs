@@ -23,6 +23,7 @@ pub struct FileSource {
     /// Whether the metadata row under the cursor was handed out with the last record.
     metadata_used: bool,
     records_expected: u64,
+    file_bytes: u64,
     orphans: u64,
     other_tables: Vec<String>,
 }
@@ -62,6 +63,9 @@ impl FileSource {
             vectors: Rows::new(&vectors),
             metadata: Rows::new(&metadata),
             metadata_used: false,
+            file_bytes: std::fs::metadata(path)
+                .map_err(|error| SnapshotError::io(path, "look at the database", error))?
+                .len(),
             orphans: 0,
             other_tables: tables
                 .into_iter()
@@ -103,6 +107,11 @@ impl SnapshotSource for FileSource {
 
     fn records_expected(&self) -> u64 {
         self.records_expected
+    }
+
+    /// Ids stand in two files and may be escaped there, and each record has a digest and some punctuation.
+    fn size_bound_bytes(&self) -> Option<u64> {
+        Some(self.file_bytes.saturating_mul(2).saturating_add(self.records_expected.saturating_mul(64)) + (1 << 20))
     }
 
     fn next_record(&mut self) -> Result<Option<Record<'_>>> {

@@ -97,6 +97,11 @@ pub trait SnapshotSource: Send {
     /// How many records are expected, for progress only.
     fn records_expected(&self) -> u64;
 
+    /// An upper bound on what any one file of a snapshot of it can take, in bytes; `None` where nothing bounds it.
+    fn size_bound_bytes(&self) -> Option<u64> {
+        None
+    }
+
     /// The next record; `None` once every record was handed out **and all of them are known to be of one moment**.
     ///
     /// # Errors
@@ -122,18 +127,10 @@ pub trait RestoreTarget: Send + 'static {
     fn put(&mut self, records: &mut dyn Iterator<Item = Record<'_>>) -> Result<()>;
 }
 
-/// Maps an error of Ruvector or of redb.
+/// An error of Ruvector's, which tells no kinds apart.
 pub(crate) fn database_error(
     what: impl Into<String>,
     error: impl std::error::Error + Send + Sync + 'static,
 ) -> SnapshotError {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
-    let mut kind = ErrorKind::Unavailable;
-    while let Some(inner) = cause {
-        if let Some(io) = inner.downcast_ref::<std::io::Error>() {
-            kind = io.kind().into();
-        }
-        cause = inner.source();
-    }
-    SnapshotError::new(kind, format!("{}: {error}", what.into())).because(error)
+    SnapshotError::new(ErrorKind::Unavailable, what).because(error)
 }

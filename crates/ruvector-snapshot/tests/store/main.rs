@@ -1,5 +1,6 @@
 //! The stores through their public surface: the contract on each of them, what a disk does to it, and what an error
 //! tells. Real files in temporary directories, and no waiting for time to pass.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod broken;
 mod disk;

@@ -52,7 +52,11 @@ struct FileState {
 
 impl SnapshotWriter {
     /// Begins the uploads of the three data files.
-    pub(super) async fn begin(manager: &SnapshotManager, id: &SnapshotId) -> Result<Self> {
+    pub(super) async fn begin(
+        manager: &SnapshotManager,
+        id: &SnapshotId,
+        size_bound_bytes: Option<u64>,
+    ) -> Result<Self> {
         let mut unfinished = Unfinished {
             store: manager.store.clone(),
             tasks: manager.tasks.clone(),
@@ -60,7 +64,7 @@ impl SnapshotWriter {
             uploads: Vec::new(),
         };
         for file in DataFile::ALL {
-            match unfinished.store.upload(&layout::key(id, file.name()), None).await {
+            match unfinished.store.upload(&layout::key(id, file.name()), size_bound_bytes).await {
                 Ok(upload) => unfinished.uploads.push(upload),
                 Err(error) => {
                     unfinished.discard().await;
@@ -86,7 +90,7 @@ impl SnapshotWriter {
 
     /// Ends the files, and makes them a snapshot.
     pub(super) async fn commit(mut self, identity: Identity, database: &DatabaseInfo) -> Result<Snapshot> {
-        match self.finish_files(database).await {
+        match self.finish_files(database, identity.compression_level).await {
             Ok(sections) => {
                 let metadata = self.metadata(identity, database, sections);
                 // From here on nothing is cancelled: a commit whose outcome nobody waits for is completed all the same.
@@ -110,7 +114,7 @@ impl SnapshotWriter {
     }
 
     /// Writes the sections and finishes the three uploads.
-    async fn finish_files(&mut self, database: &DatabaseInfo) -> Result<Vec<SectionInfo>> {
+    async fn finish_files(&mut self, database: &DatabaseInfo, level: u32) -> Result<Vec<SectionInfo>> {
         let json = serde_json::to_vec(database)
             .map_err(|error| SnapshotError::new(ErrorKind::Internal, "the options are no JSON").because(error))?;
         let mut sections = Vec::new();
@@ -118,7 +122,7 @@ impl SnapshotWriter {
         for (name, raw) in [(index::DIRECTORY, directory), (index::DATABASE, json)] {
             let (raw_bytes, packed) = unblock(move || {
                 let mut packed = Vec::new();
-                member::pack(&raw, Coding::Deflate(6), &mut packed)?;
+                member::pack(&raw, Coding::at_level(level), &mut packed)?;
                 Ok((raw.len() as u64, packed))
             })
             .await?;

@@ -1,0 +1,14 @@
+# What a change must pass before it lands, besides the tests.
+check:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets --locked -- -D warnings
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked
+    cargo deny check bans licenses sources
+
+# The tests, with Rust alone installed.
+test:
+    cargo test --workspace --locked
+
+# Half a minute that teaches the tool.
+demo:
+    cargo run -p ruvector-snapshot-cli -- demo
