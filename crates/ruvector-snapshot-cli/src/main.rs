@@ -1,1 +1,84 @@
-fn main() {}
+//! The command line of ruvector-snapshot: parse, call, print, exit status. What can be typed is in `args`, what is printed
+//! goes through `output`, each verb is in the file of its name, and all the work is the library's.
+
+mod args;
+mod failure;
+mod output;
+mod progress;
+mod session;
+
+mod create;
+mod delete;
+mod demo;
+mod list;
+mod prune;
+mod restore;
+mod show;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use args::{Cli, Verb};
+use failure::{Exit, Failure};
+use output::Output;
+use session::Session;
+
+fn main() -> ExitCode {
+    match Cli::try_parse() {
+        Ok(cli) => run(cli).into(),
+        Err(answer) => {
+            // Help and version come this way too. Where they cannot be printed there is nobody to read them.
+            let _printed = answer.print();
+            if answer.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() }
+        }
+    }
+}
+
+fn run(cli: Cli) -> Exit {
+    let output = Output { json: cli.global.json, quiet: cli.global.quiet };
+    let answer = match start(cli) {
+        Ok((runtime, session, verb)) => {
+            let answer = runtime.block_on(call(&session, verb));
+            // Waits for what is still at work on other threads, so that every temporary file is removed.
+            drop(runtime);
+            answer.map_err(Failure::settled)
+        }
+        Err(error) => Err(Failure::check(format!("cannot begin: {error}"))),
+    };
+    answer.unwrap_or_else(|failure| {
+        output.failure(&failure);
+        failure.exit()
+    })
+}
+
+fn start(cli: Cli) -> std::io::Result<(tokio::runtime::Runtime, Session, Verb)> {
+    let output = Output { json: cli.global.json, quiet: cli.global.quiet };
+    let interrupted = session::listen(output)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    Ok((runtime, Session::new(cli.global, interrupted), cli.verb))
+}
+
+async fn call(session: &Session, verb: Verb) -> Result<Exit, Failure> {
+    match verb {
+        Verb::Create(args) => create::create(session, args).await,
+        Verb::List => list::list(session).await,
+        Verb::Show(args) => show::show(session, &args).await,
+        Verb::Verify(args) => verify::verify(session, args).await,
+        Verb::Restore(args) => restore::restore(session, args).await,
+        Verb::Delete(args) => delete::delete(session, &args.ids).await,
+        Verb::Prune(args) => prune::prune(session, &args).await,
+        Verb::Demo(args) => demo::demo(session, args).await,
+        Verb::Completions(args) => completions(session.output, args.shell),
+    }
+}
+
+fn completions(output: Output, shell: clap_complete::Shell) -> Result<Exit, Failure> {
+    let mut command = Cli::command();
+    let name = command.get_name().to_owned();
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut command, name, &mut script);
+    output.raw(&script)?;
+    Ok(Exit::Done)
+}

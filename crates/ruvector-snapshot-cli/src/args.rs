@@ -1,0 +1,288 @@
+//! What can be typed: verbs, options and the help that explains them. No behaviour.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+
+/// Where snapshots are kept unless the user says otherwise.
+pub(crate) const STORE_DEFAULT: &str = "./snapshots";
+/// The variable that may say otherwise.
+pub(crate) const STORE_VARIABLE: &str = "RUVECTOR_SNAPSHOT_STORE";
+
+const EVERYWHERE: &str = "Options of every verb";
+
+const OVERVIEW: &str = "\
+A snapshot is every vector, id and metadata value of a database as of one moment, in a directory \
+snapshot-ID of five files that is documented, checksummed and readable without this program. The database may be \
+open and written to by another process meanwhile: nothing is locked or paused.";
+
+const EXAMPLES: &str = "\
+Examples:
+  ruvector-snapshot demo                              see everything at work, in a few seconds
+  ruvector-snapshot create --db vectors.db            take a snapshot into ./snapshots
+  ruvector-snapshot list
+  ruvector-snapshot verify latest                     prove that it is whole
+  ruvector-snapshot restore latest --to back.db       get it back, proved
+  ruvector-snapshot prune --keep 7                    keep the newest seven
+
+Wherever a verb takes an ID, it takes:
+  an id        20260131T080000000Z-0123456789abcdef
+  its start    20260131T08, if only one id starts so
+  a name       nightly, which means the newest snapshot of that name
+  latest       the newest snapshot of all
+
+Exit status:
+  0  done
+  1  failed, or interrupted
+  2  wrong usage: an option, a name or an ID that cannot be
+  3  damage found in a snapshot or in a database
+
+`ruvector-snapshot VERB --help` explains each verb, with examples.";
+
+const CREATE: &str = "\
+Reads the database file as of one commit, without locking it; another process may have it open and write to it. \
+If it is being written, a private copy as large as the database is made in --scratch-dir and removed again.
+Writes one new directory snapshot-ID in the store, which is made if it is missing. A create that fails or is \
+interrupted leaves no snapshot and changes nothing that was there.
+
+Examples:
+  ruvector-snapshot create --db vectors.db
+  ruvector-snapshot create --db /srv/vectors.db --name nightly --label host=db1 --store /mnt/backup
+
+Exit status: 0 the snapshot is stored; 1 failed, there is no snapshot; 2 wrong usage; 3 the database is damaged.";
+
+const LIST: &str = "\
+Reads the names of all files in the store and each metadata.json, no data; writes nothing.
+Damage that shows without reading the data is listed: a metadata.json that cannot be used, a file that is missing or has \
+another size. `verify --all` reads every byte.
+
+Examples:
+  ruvector-snapshot list
+  ruvector-snapshot list --json | jq -r '.snapshots[].id'
+
+Exit status: 0 listed, even if there are none; 1 no such store, or a snapshot of a newer version is in it; \
+3 a damaged snapshot is listed.";
+
+const SHOW: &str = "\
+Reads the metadata.json of one snapshot and prints all it says: labels, sizes of the files, the content checksum, where it came \
+from. Writes nothing.
+
+Examples:
+  ruvector-snapshot show latest
+  ruvector-snapshot show nightly --json
+
+Exit status: 0 shown; 1 no such snapshot; 2 an ID that means several; 3 the snapshot is damaged.";
+
+const VERIFY: &str = "\
+Reads every byte of the snapshot, proves every file, block and record, and reports all damage by file and block. \
+Writes nothing and needs no room.
+
+Examples:
+  ruvector-snapshot verify latest
+  ruvector-snapshot verify --all --quiet || echo 'look at the backups'
+
+Exit status: 0 whole; 1 something could not be read at all; 2 wrong usage; 3 damage found.";
+
+const RESTORE: &str = "\
+Reads one snapshot and writes a database file that Ruvector opens. It is built beside its place under a name that starts with \
+a dot, read back and proved by the content checksum, and only then gets its name: FILE is never half there. A file that \
+stands there is left alone unless --force is given; with it, that file is replaced in one step at the very end.
+
+Examples:
+  ruvector-snapshot restore latest --to back.db
+  ruvector-snapshot restore nightly --to /srv/app/vectors.db --force
+
+Stop the program that uses FILE before replacing it: a process that has it open keeps the old one.
+
+Exit status: 0 restored and proved; 1 failed, FILE is as it was; 2 wrong usage; 3 the snapshot is damaged.";
+
+const DELETE: &str = "\
+Looks every ID up before the first snapshot is deleted: if one of them is unknown, nothing is deleted. There is no way back. \
+Writes nothing but the removal of the five files; other files in the directory stay.
+
+Examples:
+  ruvector-snapshot delete 20260131T080000000Z-0123456789abcdef
+  ruvector-snapshot delete before-upgrade test-1 test-2
+
+Exit status: 0 deleted; 1 failed, or no such snapshot; 2 an ID that means several.";
+
+const PRUNE: &str = "\
+Keeps the newest N snapshots and deletes the others, oldest first. Prints what stays and what goes. Damaged snapshots \
+neither count nor go: look at them with verify, and delete them by their id.
+
+Examples:
+  ruvector-snapshot prune --keep 7 --dry-run
+  ruvector-snapshot prune --keep 7
+
+Exit status: 0 done, even if there was nothing to delete; 1 failed; 2 wrong usage, as --keep 0.";
+
+const DEMO: &str = "\
+Makes a small database, takes a snapshot of it while a thread keeps writing to it, damages a copy of the snapshot, verifies, \
+restores, and compares every value. Each step shows the command that does it. Works in a temporary directory that is removed at \
+the end, or in DIR, which must be missing or empty and stays for you to look at. Uses no --store.
+
+Examples:
+  ruvector-snapshot demo
+  ruvector-snapshot demo ./demo
+
+Exit status: 0 every check held; 1 one did not, or something failed.";
+
+const COMPLETIONS: &str = "\
+Prints a script that makes the shell complete verbs and options. Reads and writes no files.
+
+Examples:
+  ruvector-snapshot completions bash > ~/.local/share/bash-completion/completions/ruvector-snapshot
+  ruvector-snapshot completions zsh > ~/.zfunc/_ruvector-snapshot
+  ruvector-snapshot completions fish > ~/.config/fish/completions/ruvector-snapshot.fish";
+
+/// Point-in-time snapshots of a Ruvector vector database: taken while it is written, proved, and brought back.
+#[derive(Debug, Parser)]
+#[command(name = "ruvector-snapshot", version, before_long_help = OVERVIEW, after_help = EXAMPLES, max_term_width = 100)]
+#[command(arg_required_else_help = true, subcommand_value_name = "VERB", subcommand_help_heading = "Verbs")]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// What every verb takes.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// Where the snapshots are kept: a directory, or a file:// URL
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "LOCATION", env = STORE_VARIABLE, hide_env_values = true, default_value = STORE_DEFAULT)]
+    pub(crate) store: String,
+    /// Print one JSON document on standard output instead of text
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
+    pub(crate) json: bool,
+    /// Show no progress
+    #[arg(short, long, global = true, help_heading = EVERYWHERE)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Take a snapshot of a database file, which may be in use
+    #[command(after_long_help = CREATE)]
+    Create(Create),
+    /// List the snapshots, newest first
+    #[command(after_long_help = LIST)]
+    List,
+    /// Show everything about one snapshot
+    #[command(after_long_help = SHOW)]
+    Show(Show),
+    /// Prove that a snapshot is whole, or say where it is damaged
+    #[command(after_long_help = VERIFY)]
+    Verify(Verify),
+    /// Bring a snapshot back as a database file, proved
+    #[command(after_long_help = RESTORE)]
+    Restore(Restore),
+    /// Delete snapshots
+    #[command(after_long_help = DELETE)]
+    Delete(Delete),
+    /// Delete all but the newest snapshots
+    #[command(after_long_help = PRUNE)]
+    Prune(Prune),
+    /// See everything at work, on a small database made for it
+    #[command(after_long_help = DEMO)]
+    Demo(Demo),
+    /// Print a completion script for a shell
+    #[command(after_long_help = COMPLETIONS)]
+    Completions(Completions),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Create {
+    /// The database file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) db: PathBuf,
+    /// What to call the snapshot; names may repeat [default: the file's name without its extension]
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// A label to keep with the snapshot; may be given again
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
+    pub(crate) labels: Vec<(String, String)>,
+    /// How hard to compress ids, metadata and vectors that repeat: 0 not at all, 9 most
+    #[arg(long, value_name = "0-9", default_value_t = 6, value_parser = clap::value_parser!(u32).range(0..=9))]
+    pub(crate) compression_level: u32,
+    /// Store every byte as it is
+    #[arg(long, conflicts_with = "compression_level")]
+    pub(crate) no_compression: bool,
+    /// Where a private copy goes if the database is being written [default: the system's temporary directory]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) scratch_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Show {
+    /// An id, the start of one, a name, or latest
+    pub(crate) id: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// An id, the start of one, a name, or latest
+    #[arg(required_unless_present = "all")]
+    pub(crate) id: Option<String>,
+    /// Verify every snapshot in the store, and go on after damage
+    #[arg(long, conflicts_with = "id")]
+    pub(crate) all: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Restore {
+    /// An id, the start of one, a name, or latest
+    pub(crate) id: String,
+    /// The database file to make
+    #[arg(long, value_name = "FILE")]
+    pub(crate) to: PathBuf,
+    /// Replace FILE if it exists
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Delete {
+    /// Ids, starts of ids, names, or latest
+    #[arg(required = true, value_name = "ID")]
+    pub(crate) ids: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Prune {
+    /// How many of the newest snapshots to keep, at least 1
+    #[arg(long, value_name = "N", value_parser = keep)]
+    pub(crate) keep: usize,
+    /// Print what would be kept and deleted, and delete nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// A missing or empty directory to work in, which stays [default: a temporary one, removed at the end]
+    pub(crate) dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Completions {
+    /// The shell
+    pub(crate) shell: Shell,
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some(("", _)) => Err("a label needs a key before the =, as in host=db1".to_owned()),
+        Some((key, value)) => Ok((key.to_owned(), value.to_owned())),
+        None => Err("a label is KEY=VALUE, as in host=db1".to_owned()),
+    }
+}
+
+fn keep(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("keeping 0 would delete every snapshot; keep at least 1, or delete them by id".to_owned()),
+        Ok(keep) => Ok(keep),
+        Err(_) => Err("it must be a whole number, at least 1".to_owned()),
+    }
+}

@@ -1,0 +1,208 @@
+//! Everything that is printed goes through here: results to standard output, as text or as one JSON document; progress,
+//! notices and errors to standard error. Also how sizes, times and foreign text look. Decides nothing.
+
+use std::fmt;
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use indicatif::{BinaryBytes, HumanCount};
+use ruvector_snapshot::{Snapshot, SnapshotType};
+use serde::Serialize;
+use unicode_width::UnicodeWidthChar;
+
+use crate::failure::Failure;
+
+/// How this run prints.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Output {
+    pub(crate) json: bool,
+    pub(crate) quiet: bool,
+}
+
+impl Output {
+    /// A line of text, unless the output is JSON.
+    pub(crate) fn line(&self, text: impl fmt::Display) -> Result<(), Failure> {
+        if self.json { Ok(()) } else { write_out(format!("{}\n", plain(&text.to_string())).as_bytes()) }
+    }
+
+    /// A line of a label and its value, unless the output is JSON.
+    pub(crate) fn field(&self, label: &str, value: impl fmt::Display) -> Result<(), Failure> {
+        self.line(format_args!("  {label:<12}  {value}"))
+    }
+
+    /// The one document of the run, if the output is JSON.
+    pub(crate) fn document(&self, document: &impl Serialize) -> Result<(), Failure> {
+        if !self.json {
+            return Ok(());
+        }
+        let mut text = serde_json::to_string_pretty(document).map_err(io::Error::from)?;
+        text.push('\n');
+        write_out(text.as_bytes())
+    }
+
+    /// Bytes as they are, whatever the output is.
+    pub(crate) fn raw(&self, bytes: &[u8]) -> Result<(), Failure> {
+        write_out(bytes)
+    }
+
+    /// Says how a run failed.
+    pub(crate) fn failure(&self, failure: &Failure) {
+        failure.lines().iter().for_each(|line| self.notice(line));
+        // Where standard output cannot be written there is nobody left to tell.
+        let _told = self.document(&failure.document());
+    }
+
+    /// A line on standard error.
+    pub(crate) fn notice(&self, text: impl fmt::Display) {
+        let _told = writeln!(io::stderr().lock(), "{}", plain(&text.to_string()));
+    }
+
+    /// Whether somebody watches standard error.
+    pub(crate) fn is_watched(&self) -> bool {
+        io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+    }
+}
+
+/// A size in binary units.
+pub(crate) fn size(bytes: u64) -> String {
+    if bytes < 1024 { format!("{bytes} B") } else { BinaryBytes(bytes).to_string() }
+}
+
+/// A number with its thousands apart.
+pub(crate) fn count(number: u64) -> String {
+    HumanCount(number).to_string()
+}
+
+/// A number of things.
+pub(crate) fn counted(number: u64, thing: &str) -> String {
+    format!("{} {thing}{}", count(number), if number == 1 { "" } else { "s" })
+}
+
+/// A duration, and how many bytes a second that were.
+pub(crate) fn pace(taken: Duration, bytes: u64) -> String {
+    let seconds = taken.as_secs_f64().max(0.001);
+    format!("{seconds:.2} s, {}/s", size((bytes as f64 / seconds) as u64))
+}
+
+/// A moment.
+pub(crate) fn moment(time: DateTime<Utc>) -> impl fmt::Display {
+    time.format("%Y-%m-%d %H:%M:%S UTC")
+}
+
+/// Whether a snapshot stands alone, in a few words.
+pub(crate) fn kind(snapshot_type: &SnapshotType) -> String {
+    match snapshot_type {
+        SnapshotType::Full => "full".to_owned(),
+        SnapshotType::Incremental { base_id } => format!("on {base_id}"),
+    }
+}
+
+/// The size of a snapshot beside what it expands to.
+pub(crate) fn ratio(snapshot: &Snapshot) -> String {
+    let (stored, raw) = (snapshot.size_bytes, snapshot.raw_bytes);
+    if raw == 0 {
+        return size(stored);
+    }
+    format!("{}, {:.1} % of {} raw", size(stored), stored as f64 * 100.0 / raw as f64, size(raw))
+}
+
+/// Vectors, dimensions and metric.
+pub(crate) fn shape(snapshot: &Snapshot) -> String {
+    let metric = snapshot.distance_metric.as_deref().unwrap_or("metric not recorded");
+    format!("{} of {} dimensions, {metric}", count(snapshot.vector_count as u64), snapshot.dimensions)
+}
+
+/// Text that fits into so many columns of a terminal, cut with an ellipsis if it must be.
+pub(crate) fn fitted(text: &str, columns_max: usize) -> String {
+    let text = plain(text);
+    let width = |text: &str| text.chars().map(|c| c.width().unwrap_or(0)).sum::<usize>();
+    if width(&text) <= columns_max {
+        return text;
+    }
+    let mut cut = String::new();
+    let mut columns = 1;
+    for c in text.chars() {
+        columns += c.width().unwrap_or(0);
+        if columns > columns_max {
+            break;
+        }
+        cut.push(c);
+    }
+    cut.push('…');
+    cut
+}
+
+/// A word of a command line as it can be pasted into a shell.
+pub(crate) fn quoted(word: &str) -> String {
+    let is_safe = |c: char| c.is_alphanumeric() || "-_./:,+@%".contains(c);
+    if !word.is_empty() && word.chars().all(is_safe) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+/// A path as it was typed, to be pasted into a shell.
+pub(crate) fn quoted_path(path: &Path) -> String {
+    quoted(&path.to_string_lossy())
+}
+
+/// Text that cannot steer a terminal or turn the direction of what follows it: such characters are shown by their number.
+fn plain(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' => {
+                shown.extend(c.escape_unicode());
+            }
+            c if c.is_control() => shown.extend(c.escape_default()),
+            c => shown.push(c),
+        }
+    }
+    shown
+}
+
+/// A reader that has seen enough and closed its end is no failure.
+fn write_out(bytes: &[u8]) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        answer => Ok(answer?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_cannot_steer_a_terminal() {
+        assert_eq!(plain("a\u{1b}[2Jb\nc\u{202e}d\u{7f}"), "a\\u{1b}[2Jb\\nc\\u{202e}d\\u{7f}");
+        assert_eq!(plain("日本語 ünï 👩‍🚀 שלום"), "日本語 ünï 👩‍🚀 שלום");
+    }
+
+    #[test]
+    fn text_is_cut_by_columns_and_not_by_characters() {
+        assert_eq!(fitted("short", 5), "short");
+        assert_eq!(fitted("longer", 5), "long…");
+        assert_eq!(fitted("日本語日本語", 7), "日本語…");
+    }
+
+    #[test]
+    fn words_are_quoted_where_a_shell_needs_it() {
+        assert_eq!(quoted("/srv/a-b_1.db"), "/srv/a-b_1.db");
+        assert_eq!(quoted("my file's"), r"'my file'\''s'");
+        assert_eq!(quoted(""), "''");
+    }
+
+    #[test]
+    fn sizes_read_well() {
+        assert_eq!(size(0), "0 B");
+        assert_eq!(size(1023), "1023 B");
+        assert_eq!(size(3 << 20), "3.00 MiB");
+        assert_eq!(counted(1, "snapshot"), "1 snapshot");
+        assert_eq!(counted(1234, "snapshot"), "1,234 snapshots");
+    }
+}

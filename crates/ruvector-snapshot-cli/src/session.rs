@@ -1,0 +1,172 @@
+//! What the verbs share: the store that was named, how to print, and how to stop when asked to. No verb lives here.
+
+use std::future::Future;
+use std::thread;
+
+use ruvector_snapshot::store::{self, Location};
+use ruvector_snapshot::{ErrorKind, SnapshotConfig, SnapshotError, SnapshotManager};
+use tokio::sync::watch;
+
+use crate::args::{Global, STORE_DEFAULT, STORE_VARIABLE};
+use crate::failure::{Exit, Failure};
+use crate::output::{Output, quoted};
+
+/// One run of the program.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) output: Output,
+    /// The location of the snapshots, as typed.
+    pub(crate) store: String,
+    interrupted: watch::Receiver<bool>,
+}
+
+impl Session {
+    pub(crate) fn new(global: Global, interrupted: watch::Receiver<bool>) -> Self {
+        let output = Output { json: global.json, quiet: global.quiet };
+        Self { output, store: global.store, interrupted }
+    }
+
+    /// A manager of the snapshots that exist. A store that is not there is an error, and is not made: the path may be
+    /// mistyped, or its disk not mounted.
+    pub(crate) fn open(&self) -> Result<SnapshotManager, Failure> {
+        let location = self.location()?;
+        let store = store::open(&location, false).map_err(|error| {
+            if error.kind() != ErrorKind::NotFound {
+                return Failure::from(error);
+            }
+            Failure::new(ErrorKind::NotFound, format!("no snapshots at {}, there is no such directory", self.store))
+                .with_hint("check --store, and that the disk is mounted; the first create makes the directory")
+        })?;
+        Ok(SnapshotManager::with_store(SnapshotConfig::default(), store)?)
+    }
+
+    /// A manager that makes the store if it is missing.
+    pub(crate) fn open_or_make(&self, config: SnapshotConfig) -> Result<SnapshotManager, Failure> {
+        let store = store::open(&self.location()?, true)?;
+        SnapshotManager::with_store(config, store).map_err(Failure::typed)
+    }
+
+    /// The location that was typed.
+    pub(crate) fn location(&self) -> Result<Location, Failure> {
+        let location = self.store.parse().map_err(Failure::typed)?;
+        if location == Location::Memory {
+            let message = "memory:// would be gone when this program ends; give a directory";
+            return Err(Failure::typed(SnapshotError::new(ErrorKind::Invalid, message)));
+        }
+        Ok(location)
+    }
+
+    /// Does the work until it is done or somebody wants it to stop. Then the work is dropped, what it began is cleaned up,
+    /// and `aftermath` is asked at the very end what is left.
+    pub(crate) async fn run<T>(
+        &self,
+        manager: &SnapshotManager,
+        work: impl Future<Output = Result<T, SnapshotError>>,
+        aftermath: impl FnOnce() -> String + Send + 'static,
+    ) -> Result<T, Failure> {
+        let mut interrupted = self.interrupted.clone();
+        // The branches own their futures: the work that lost is dropped here, before anything else happens.
+        let answer = tokio::select! {
+            biased;
+            Ok(_) = interrupted.wait_for(|interrupted| *interrupted) => None,
+            answer = work => Some(answer),
+        };
+        match answer {
+            Some(answer) => Ok(answer?),
+            None => {
+                if !self.output.quiet {
+                    self.output.notice("interrupted; cleaning up (once more stops at once)");
+                }
+                manager.settle().await;
+                Err(Failure::interrupted(aftermath))
+            }
+        }
+    }
+
+    /// Work that changes nothing.
+    pub(crate) async fn read<T>(
+        &self,
+        manager: &SnapshotManager,
+        work: impl Future<Output = Result<T, SnapshotError>>,
+    ) -> Result<T, Failure> {
+        self.run(manager, work, || "nothing was changed".to_owned()).await
+    }
+
+    /// The id that a user means. One that means several is wrong usage.
+    pub(crate) async fn resolve(&self, manager: &SnapshotManager, text: &str) -> Result<String, Failure> {
+        let answer = self.read(manager, async { Ok(manager.resolve(text).await) }).await?;
+        answer.map_err(Failure::typed)
+    }
+
+    /// A command line of this program that means the same store.
+    pub(crate) fn command(&self, verb: &str) -> String {
+        let is_implied = match std::env::var(STORE_VARIABLE) {
+            Ok(store) => store == self.store,
+            Err(_) => self.store == STORE_DEFAULT,
+        };
+        if is_implied {
+            return format!("ruvector-snapshot {verb}");
+        }
+        format!("ruvector-snapshot --store {} {verb}", quoted(&self.store))
+    }
+}
+
+/// Hears the signals that ask a program to stop, from now on and as long as the process lives: the first is passed on,
+/// the second ends the process at once, whatever it is doing.
+pub(crate) fn listen(output: Output) -> std::io::Result<watch::Receiver<bool>> {
+    let (sender, receiver) = watch::channel(false);
+    let (ready, is_ready) = std::sync::mpsc::channel();
+    // A thread and a runtime of its own: it must still hear when the runtime of the work is shutting down.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        runtime.block_on(async {
+            let Ok(mut signals) = Signals::new() else { return };
+            let _heard = ready.send(());
+            signals.next().await;
+            let _heard = sender.send(true);
+            signals.next().await;
+            output.notice("stopped at once; unfinished files may be left, which are no snapshots");
+            std::process::exit(Exit::Failed as i32);
+        });
+    })?;
+    // Where signals cannot be heard the sender is gone, and the default of the system holds: they end the process.
+    let _is_listening = is_ready.recv().is_ok();
+    Ok(receiver)
+}
+
+#[cfg(unix)]
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+#[cfg(not(unix))]
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self)
+    }
+
+    async fn next(&mut self) {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}

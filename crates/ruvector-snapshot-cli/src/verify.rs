@@ -1,0 +1,111 @@
+//! `verify`: proves snapshots whole, or says where they are damaged.
+
+use ruvector_snapshot::{SnapshotError, SnapshotManager, VerifyOptions, VerifyReport};
+use serde_json::{Value, json};
+
+use crate::args::Verify;
+use crate::failure::{Exit, Failure, kind_name};
+use crate::output::{count, counted, size};
+use crate::progress::Shown;
+use crate::session::Session;
+
+pub(crate) async fn verify(session: &Session, args: Verify) -> Result<Exit, Failure> {
+    let manager = session.open()?;
+    match args.id {
+        Some(id) => verify_one(session, &manager, &id).await,
+        None => verify_all(session, &manager).await,
+    }
+}
+
+async fn verify_one(session: &Session, manager: &SnapshotManager, text: &str) -> Result<Exit, Failure> {
+    let id = session.resolve(manager, text).await?;
+    let report = read(session, manager, &id).await??;
+    print_report(session, &report)?;
+    if !report.is_whole() {
+        let places = counted(report.damage.len() as u64, "place");
+        session
+            .output
+            .line(format_args!("damaged in {places}; restore refuses this snapshot, others are not concerned"))?;
+    }
+    finish(session, vec![report_document(&report)], !report.is_whole(), false)
+}
+
+async fn verify_all(session: &Session, manager: &SnapshotManager) -> Result<Exit, Failure> {
+    let listing = session.read(manager, manager.list()).await?;
+    let mut ids: Vec<String> = listing.snapshots.into_iter().map(|snapshot| snapshot.id).collect();
+    ids.extend(listing.damaged.into_iter().map(|damaged| damaged.id));
+    ids.sort_by(|a, b| b.cmp(a));
+    let (mut documents, mut damaged, mut unreadable) = (Vec::new(), 0u64, 0u64);
+    for id in &ids {
+        match read(session, manager, id).await? {
+            Ok(report) => {
+                damaged += u64::from(!report.is_whole());
+                print_report(session, &report)?;
+                documents.push(report_document(&report));
+            }
+            Err(error) => {
+                unreadable += 1;
+                session.output.line(format_args!("{id}  cannot be verified: {error}"))?;
+                documents.push(error_document(id, &error));
+            }
+        }
+    }
+    let whole = ids.len() as u64 - damaged - unreadable;
+    match ids.is_empty() {
+        true => session.output.line(format_args!("no snapshots at {} to verify", session.store))?,
+        false => session.output.line(summary(whole, damaged, unreadable))?,
+    }
+    finish(session, documents, damaged > 0, unreadable > 0)
+}
+
+/// Reads one snapshot. The outer failure ends the run, the inner error is about this snapshot.
+async fn read(
+    session: &Session,
+    manager: &SnapshotManager,
+    id: &str,
+) -> Result<Result<VerifyReport, SnapshotError>, Failure> {
+    let progress = Shown::new(session.output);
+    let options = VerifyOptions { progress: progress.listener() };
+    session.read(manager, async { Ok(manager.verify_snapshot_with(id, &options).await) }).await
+}
+
+fn print_report(session: &Session, report: &VerifyReport) -> Result<(), Failure> {
+    let (records, bytes) = (counted(report.records, "record"), size(report.bytes));
+    if report.is_whole() {
+        return session.output.line(format_args!("{}  whole: {records}, {bytes} read", report.id));
+    }
+    session.output.line(format_args!("{}  DAMAGED: {records} still proved, {bytes} read", report.id))?;
+    report.damage.iter().try_for_each(|damage| session.output.line(format_args!("  {damage}")))
+}
+
+fn summary(whole: u64, damaged: u64, unreadable: u64) -> String {
+    let mut summary = format!("{} whole", counted(whole, "snapshot"));
+    if damaged > 0 {
+        summary += &format!(", {} damaged", count(damaged));
+    }
+    if unreadable > 0 {
+        summary += &format!(", {} that cannot be verified", count(unreadable));
+    }
+    summary
+}
+
+fn finish(session: &Session, snapshots: Vec<Value>, is_damaged: bool, is_unreadable: bool) -> Result<Exit, Failure> {
+    let whole = !is_damaged && !is_unreadable;
+    session.output.document(&json!({ "store": session.store, "whole": whole, "snapshots": snapshots }))?;
+    Ok(match (is_damaged, is_unreadable) {
+        (true, _) => Exit::Damage,
+        (false, true) => Exit::Failed,
+        (false, false) => Exit::Done,
+    })
+}
+
+fn report_document(report: &VerifyReport) -> Value {
+    json!({
+        "id": report.id, "whole": report.is_whole(), "records": report.records, "bytes": report.bytes,
+        "damage": report.damage,
+    })
+}
+
+fn error_document(id: &str, error: &SnapshotError) -> Value {
+    json!({ "id": id, "whole": null, "error": { "kind": kind_name(error.kind()), "message": error.to_string() } })
+}

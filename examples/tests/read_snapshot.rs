@@ -1,0 +1,310 @@
+//! Snapshots read back by read_snapshot.py, a reader that shares nothing with this program but docs/FORMAT.md: every id,
+//! every bit of every vector and every metadata value has to be what the database holds.
+//!
+//! Skipped, with a word about it, where there is no python3 or no numpy.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use ruvector_core::types::DbOptions;
+use ruvector_core::{VectorDB, VectorEntry};
+use ruvector_snapshot::{SnapshotConfig, SnapshotManager};
+use serde::Deserialize;
+
+type Metadata = HashMap<String, serde_json::Value>;
+
+const DIMENSIONS: usize = 5;
+
+/// Metadata as the database keeps it, with one member each, so that its text has one form only.
+const METADATA: [&str; 12] = [
+    r#"{"tenth":0.1}"#,
+    r#"{"tiny":1e-7}"#,
+    r#"{"huge":1.7976931348623157e308}"#,
+    r#"{"subnormal":5e-324}"#,
+    r#"{"big":12345678901234567890}"#,
+    r#"{"least":-9223372036854775808}"#,
+    r#"{"minus zero":-0.0}"#,
+    r#"{"beyond u64":1.2345678901234568e29}"#,
+    r#"{"":""}"#,
+    r#"{"nested":[[],{},[{"a":[null,true,false,{"b":[1.5,-2]}]}]]}"#,
+    r#"{"quote \" backslash \\ newline \n":"\u0000\u001f\"}{,\"metadata\":{}"}"#,
+    r#"{"كلب":"犬 🐕 e\u0301 \u2028"}"#,
+];
+
+#[tokio::test]
+async fn a_compressed_snapshot_reads_back() {
+    reads_back(true).await;
+}
+
+#[tokio::test]
+async fn an_uncompressed_snapshot_reads_back() {
+    reads_back(false).await;
+}
+
+#[tokio::test]
+async fn a_snapshot_of_several_blocks_reads_back() {
+    if skipped() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let db = database(&dir.path().join("a.db"), 1024);
+    db.insert_batch((0..3000).map(|at| plain_entry(at, 1024)).collect::<Vec<_>>()).unwrap();
+    let snapshot = take(&db, dir.path(), true).await;
+    let metadata: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(snapshot.join("metadata.json")).unwrap()).unwrap();
+    assert!(metadata["blocks"].as_u64().unwrap() > 1);
+    assert_same(&db, &read(&snapshot, dir.path()));
+}
+
+#[tokio::test]
+async fn a_snapshot_without_metadata_reads_back() {
+    if skipped() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let db = database(&dir.path().join("a.db"), DIMENSIONS);
+    db.insert(VectorEntry { id: Some("only".to_owned()), vector: vec![1.0; DIMENSIONS], metadata: None }).unwrap();
+    assert_same(&db, &read(&take(&db, dir.path(), true).await, dir.path()));
+}
+
+#[tokio::test]
+async fn a_snapshot_of_an_empty_database_reads_back() {
+    if skipped() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let db = database(&dir.path().join("a.db"), DIMENSIONS);
+    let rows = read(&take(&db, dir.path(), true).await, dir.path());
+    assert!(rows.ids.is_empty() && rows.vectors.is_empty() && rows.shape == (0, DIMENSIONS));
+}
+
+#[tokio::test]
+async fn damage_is_told_by_file() {
+    if skipped() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let db = unkind_database(&dir.path().join("a.db"));
+    let snapshot = take(&db, dir.path(), true).await;
+    for name in ["metadata.json", "vectors.bin.gz", "index.bin.gz", "metadata.bin.gz", "checksum.sha256"] {
+        let path = snapshot.join(name);
+        let whole = std::fs::read(&path).unwrap();
+        let mut flipped = whole.clone();
+        flipped[whole.len() / 2] ^= 1;
+        for damaged in [flipped.as_slice(), &whole[..whole.len() - 1], b"".as_slice()] {
+            std::fs::write(&path, damaged).unwrap();
+            assert_refused(&snapshot, name);
+        }
+        std::fs::remove_file(&path).unwrap();
+        assert_refused(&snapshot, name);
+        std::fs::write(&path, whole).unwrap();
+    }
+    assert_same(&db, &read(&snapshot, dir.path()));
+}
+
+async fn reads_back(compression: bool) {
+    if skipped() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let db = unkind_database(&dir.path().join("a.db"));
+    let rows = read(&take(&db, dir.path(), compression).await, dir.path());
+    assert_same(&db, &rows);
+    for (at, text) in METADATA.iter().enumerate() {
+        let stored = serde_json::to_string(&serde_json::from_str::<Metadata>(text).unwrap()).unwrap();
+        let row = rows.ids.iter().position(|id| *id == format!("m{at}")).unwrap();
+        assert!(rows.lines[row].ends_with(&format!(r#","metadata":{stored}}}"#)), "{}", rows.lines[row]);
+    }
+}
+
+/// Ids, vectors and metadata that a careless reader or writer gets wrong.
+fn unkind_database(path: &Path) -> VectorDB {
+    let db = database(path, DIMENSIONS);
+    let mut entries: Vec<_> = unkind_ids().into_iter().map(|id| (id, None)).collect();
+    entries.extend(METADATA.iter().enumerate().map(|(at, text)| (format!("m{at}"), Some(*text))));
+    entries.push(("members".to_owned(), Some(r#"{"z":1,"a":{"y":"é","b":[2]},"é":null,"Z":-1}"#)));
+    entries.push(("no members".to_owned(), Some("{}")));
+    let values = unkind_values();
+    let entries: Vec<_> = entries
+        .into_iter()
+        .enumerate()
+        .map(|(at, (id, metadata))| VectorEntry {
+            id: Some(id),
+            vector: values.iter().cycle().skip(at * 3).take(DIMENSIONS).copied().collect(),
+            metadata: metadata.map(|text| serde_json::from_str(text).unwrap()),
+        })
+        .collect();
+    db.insert_batch(entries).unwrap();
+    db
+}
+
+fn unkind_ids() -> Vec<String> {
+    let long = "long ".repeat(2000);
+    let ids = [
+        "",
+        " ",
+        "\"",
+        "\\",
+        "\\\"",
+        "\n",
+        "\r\n",
+        "\t",
+        "\0",
+        "\u{7f}",
+        "\u{85}",
+        "\u{2028}",
+        "\u{feff}",
+        "犬",
+        "狗",
+        "كلب",
+        "é",
+        "e\u{301}",
+        "🐕",
+        "👩‍👩‍👧",
+        "\u{10ffff}",
+        "\u{d7ff}",
+        "\u{e000}",
+        "a/../b",
+        "%2e",
+        "'; --",
+        "{\"id\":1}",
+        "\"metadata\":",
+        ",\"metadata\":{}}",
+        "id",
+        "metadata",
+        "NaN",
+        "null",
+        "a",
+        "ab",
+        "a\0",
+        long.as_str(),
+    ];
+    ids.map(str::to_owned).to_vec()
+}
+
+/// Both zeros and infinities, the least and the greatest numbers, and NaNs of both kinds and signs with payloads.
+fn unkind_values() -> Vec<f32> {
+    let bits = [
+        0x0000_0000,
+        0x8000_0000,
+        0x7f80_0000,
+        0xff80_0000,
+        0x0000_0001,
+        0x8000_0001,
+        0x007f_ffff,
+        0x0080_0000,
+        0x7f7f_ffff,
+        0xff7f_ffff,
+        0x7fc0_0000,
+        0xffc0_0000,
+        0x7f80_0001,
+        0xff80_0001,
+        0x7fff_ffff,
+        0xffff_ffff,
+        0x3f80_0000,
+        0xbf80_0000,
+        0x3dcc_cccd,
+        0x1234_5678,
+    ];
+    bits.map(f32::from_bits).to_vec()
+}
+
+fn plain_entry(at: usize, dimensions: usize) -> VectorEntry {
+    let vector = (0..dimensions).map(|d| ((at * dimensions + d) as f32).sin()).collect();
+    // Whole stretches of rows without metadata, so that whole blocks have none.
+    let metadata = (at / 1000 == 1).then(|| HashMap::from([("at".to_owned(), at.into())]));
+    VectorEntry { id: Some(format!("{at:06}")), vector, metadata }
+}
+
+fn database(path: &Path, dimensions: usize) -> VectorDB {
+    let storage_path = path.to_str().unwrap().to_owned();
+    VectorDB::new(DbOptions { dimensions, storage_path, hnsw_config: None, ..DbOptions::default() }).unwrap()
+}
+
+/// Takes a snapshot and returns its directory.
+async fn take(db: &VectorDB, dir: &Path, compression: bool) -> PathBuf {
+    let config = SnapshotConfig { snapshot_dir: dir.join("snapshots"), compression, ..SnapshotConfig::default() };
+    let manager = SnapshotManager::new(config).unwrap();
+    let snapshot = manager.create_snapshot(db, "read me").await.unwrap();
+    dir.join("snapshots").join(format!("snapshot-{}", snapshot.id))
+}
+
+/// What the Python reader wrote, in row order.
+struct Rows {
+    shape: (usize, usize),
+    ids: Vec<String>,
+    vectors: Vec<Vec<u32>>,
+    metadata: Vec<Option<Metadata>>,
+    lines: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Line {
+    id: String,
+    metadata: Option<Metadata>,
+}
+
+fn read(snapshot: &Path, dir: &Path) -> Rows {
+    let (npy, jsonl) = (dir.join("out.npy"), dir.join("out.jsonl"));
+    let output = run_reader(snapshot, &["--npy", npy.to_str().unwrap(), "--jsonl", jsonl.to_str().unwrap()]);
+    assert!(output.status.success(), "{output:?}");
+    assert!(String::from_utf8(output.stdout).unwrap().contains(", proved"));
+    let text = std::fs::read_to_string(jsonl).unwrap();
+    let lines: Vec<String> = text.split_terminator('\n').map(str::to_owned).collect();
+    let parsed = lines.iter().map(|line| serde_json::from_str(line).unwrap());
+    let (ids, metadata) = parsed.map(|line: Line| (line.id, line.metadata)).unzip();
+    let (shape, vectors) = read_npy(&npy);
+    Rows { shape, ids, vectors, metadata, lines }
+}
+
+/// The shape and the bits of the values of a numpy file of version 1.
+fn read_npy(path: &Path) -> ((usize, usize), Vec<Vec<u32>>) {
+    let bytes = std::fs::read(path).unwrap();
+    let (header, values) = bytes[10..].split_at(usize::from(u16::from_le_bytes([bytes[8], bytes[9]])));
+    let header = std::str::from_utf8(header).unwrap();
+    assert!(header.contains("'descr': '<f4', 'fortran_order': False"), "{header}");
+    let shape = header.split_once('(').unwrap().1.split_once(')').unwrap().0.split_once(", ").unwrap();
+    let shape = (shape.0.parse().unwrap(), shape.1.parse().unwrap());
+    let row = |row: &[u8]| row.as_chunks::<4>().0.iter().map(|bytes| u32::from_le_bytes(*bytes)).collect();
+    (shape, values.chunks(shape.1 * 4).map(row).collect())
+}
+
+fn assert_same(db: &VectorDB, rows: &Rows) {
+    let mut ids = db.keys().unwrap();
+    ids.sort();
+    assert_eq!(rows.ids, ids);
+    assert_eq!(rows.shape, (ids.len(), db.options().dimensions));
+    assert_eq!(rows.vectors.len(), ids.len());
+    for (row, id) in ids.iter().enumerate() {
+        let entry = db.get(id).unwrap().unwrap();
+        let bits: Vec<_> = entry.vector.iter().map(|value| value.to_bits()).collect();
+        assert_eq!(rows.vectors[row], bits, "{id:?}");
+        assert_eq!(rows.metadata[row], entry.metadata, "{id:?}");
+    }
+}
+
+fn assert_refused(snapshot: &Path, name: &str) {
+    let output = run_reader(snapshot, &[]);
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{name}: {message}");
+    assert!(message.starts_with("read_snapshot: ") && message.contains(name), "{name}: {message}");
+    assert!(!message.contains("Traceback"), "{message}");
+}
+
+fn run_reader(snapshot: &Path, arguments: &[&str]) -> Output {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("read_snapshot.py");
+    Command::new("python3").arg(script).arg(snapshot).args(arguments).output().unwrap()
+}
+
+/// Says so, where the reader cannot run.
+fn skipped() -> bool {
+    let why = match Command::new("python3").args(["-c", "import numpy"]).output() {
+        Ok(output) if output.status.success() => return false,
+        Ok(_) => "python3 has no numpy".to_owned(),
+        Err(error) => format!("python3 cannot be run: {error}"),
+    };
+    eprintln!("SKIPPED, nothing was tested: {why}");
+    true
+}
