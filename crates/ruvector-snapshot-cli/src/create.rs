@@ -24,7 +24,7 @@ use crate::session::Session;
 pub(crate) async fn create(session: &Session, args: Create) -> Result<Exit, Failure> {
     let name = match &args.name {
         Some(name) => name.clone(),
-        None => args.db.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+        None => default_name(&args.db),
     };
     check_name(&name).map_err(Failure::typed)?;
     let location = session.location()?;
@@ -166,4 +166,10 @@ fn is_gone(location: &Location, id: &SnapshotId) -> bool {
     let directory = root.join(format!("snapshot-{id}"));
     let _removed_if_empty = fs::remove_dir(&directory);
     directory.symlink_metadata().is_err()
+}
+
+/// The stem of the file's name, where that can be a name.
+fn default_name(db: &Path) -> String {
+    let stem = db.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    if check_name(&stem).is_ok() { stem } else { "database".to_owned() }
 }

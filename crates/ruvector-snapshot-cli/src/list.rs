@@ -49,7 +49,7 @@ fn print_text(session: &Session, listing: &Listing) -> Result<(), Failure> {
     }
     for id in &listing.unfinished {
         output.line(format_args!(
-            "unfinished: snapshot-{id} is no snapshot; a create is under way, or it was killed and the directory can be deleted"
+            "unfinished: snapshot-{id} has no metadata.json: a create is under way or was killed, or that file was lost"
         ))?;
     }
     let bytes = listing.snapshots.iter().map(|snapshot| snapshot.size_bytes).sum();

@@ -1,6 +1,6 @@
 //! `verify`: proves snapshots whole, or says where they are damaged.
 
-use ruvector_snapshot::{SnapshotError, SnapshotManager, VerifyOptions, VerifyReport};
+use ruvector_snapshot::{ErrorKind, SnapshotError, SnapshotManager, VerifyOptions, VerifyReport};
 use serde_json::{Value, json};
 
 use crate::args::Verify;
@@ -23,19 +23,19 @@ async fn verify_one(session: &Session, manager: &SnapshotManager, text: &str) ->
     print_report(session, &report)?;
     if !report.is_whole() {
         let places = counted(report.damage.len() as u64, "place");
-        session
-            .output
-            .line(format_args!("damaged in {places}; restore refuses this snapshot, others are not concerned"))?;
+        session.output.line(format_args!(
+            "damaged in {places}; restore gives what can be proved or nothing, and other snapshots are not concerned"
+        ))?;
     }
     finish(session, vec![report_document(&report)], !report.is_whole(), false)
 }
 
 async fn verify_all(session: &Session, manager: &SnapshotManager) -> Result<Exit, Failure> {
     let listing = session.read(manager, manager.list()).await?;
-    let mut ids: Vec<String> = listing.snapshots.into_iter().map(|snapshot| snapshot.id).collect();
-    ids.extend(listing.damaged.into_iter().map(|damaged| damaged.id));
+    let mut ids: Vec<String> = listing.snapshots.iter().map(|snapshot| snapshot.id.clone()).collect();
+    ids.extend(listing.damaged.iter().map(|damaged| damaged.id.clone()));
     ids.sort_by(|a, b| b.cmp(a));
-    let (mut documents, mut damaged, mut unreadable) = (Vec::new(), 0u64, 0u64);
+    let (mut documents, mut damaged, mut unreadable, mut gone) = (Vec::new(), 0u64, 0u64, 0u64);
     for id in &ids {
         match read(session, manager, id).await? {
             Ok(report) => {
@@ -43,6 +43,8 @@ async fn verify_all(session: &Session, manager: &SnapshotManager) -> Result<Exit
                 print_report(session, &report)?;
                 documents.push(report_document(&report));
             }
+            // Deleted since it was listed.
+            Err(error) if error.kind() == ErrorKind::NotFound => gone += 1,
             Err(error) => {
                 unreadable += 1;
                 session.output.line(format_args!("{id}  cannot be verified: {error}"))?;
@@ -50,7 +52,12 @@ async fn verify_all(session: &Session, manager: &SnapshotManager) -> Result<Exit
             }
         }
     }
-    let whole = ids.len() as u64 - damaged - unreadable;
+    let whole = ids.len() as u64 - damaged - unreadable - gone;
+    for id in &listing.unfinished {
+        session
+            .output
+            .line(format_args!("{id}  has no metadata.json, so it is no snapshot and was not verified; see list"))?;
+    }
     match ids.is_empty() {
         true => session.output.line(format_args!("no snapshots at {} to verify", session.store))?,
         false => session.output.line(summary(whole, damaged, unreadable))?,

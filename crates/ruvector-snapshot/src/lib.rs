@@ -45,6 +45,7 @@ pub use manager::config::SnapshotConfig;
 pub use manager::create::{CreateOptions, PauseWrites};
 pub use manager::progress::{Phase, Progress, ProgressUpdate};
 pub use manager::restore::RestoreOptions;
+pub use manager::retention::PrunePlan;
 pub use manager::verify::{Damage, VerifyOptions, VerifyReport};
 pub use manager::{DamagedSnapshot, Listing, Snapshot, SnapshotManager};
 

@@ -61,6 +61,7 @@ async fn generation_in(manager: &SnapshotManager, snapshot: &Snapshot) -> u64 {
 /// Not a test of its own: the process that holds the database open and commits without rest, until its standard input
 /// ends. It tells every commit, once it has returned.
 #[test]
+#[ignore = "started by the tests of another process"]
 fn writer_process() {
     let Some(path) = std::env::var_os(WRITER) else { return };
     let ended = std::sync::Arc::new(AtomicBool::new(false));
@@ -89,7 +90,7 @@ struct Writer {
 impl Writer {
     fn start(path: &Path) -> Self {
         let mut process = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "writer_process", "--nocapture"])
+            .args(["--exact", "writer_process", "--ignored", "--nocapture"])
             .env(WRITER, path)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

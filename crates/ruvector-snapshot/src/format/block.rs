@@ -124,7 +124,10 @@ impl Block {
             || row.vector.len() > limits::VECTOR_BYTES
             || metadata_bytes > limits::RECORD_METADATA_BYTES
         {
-            let shown: String = row.id.chars().take(64).collect();
+            let mut shown: String = row.id.chars().take(64).collect();
+            if shown.len() < row.id.len() {
+                shown.push('…');
+            }
             return Err(SnapshotError::new(
                 ErrorKind::Invalid,
                 format!(
@@ -272,6 +275,9 @@ fn unpack_index(entry: &BlockEntry, piece: &[u8]) -> Result<(Ids, Vec<Digest>)> 
     let ids = Ids::decode(&member::unpack(ids, entry.ids_raw_bytes as usize)?, rows)?;
     if ids.flags.iter().any(|flags| flags | FLAG_METADATA != FLAG_VECTOR | FLAG_METADATA) {
         return Err(damaged("the flags of a row are not those of a full snapshot"));
+    }
+    if ids.flags.iter().filter(|flags| **flags & FLAG_METADATA != 0).count() != entry.metadata_rows as usize {
+        return Err(damaged("the rows with metadata are not as many as the block directory says"));
     }
     if ids.get(0) != entry.first_id {
         return Err(damaged("the first id is not the one the block directory names"));

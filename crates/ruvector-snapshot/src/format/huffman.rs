@@ -18,6 +18,11 @@ const LENGTH_ORDER: [usize; 19] = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 
 
 /// Appends the deflate stream of `raw`: one final block.
 pub fn deflate(raw: &[u8], out: &mut Vec<u8>) {
+    if raw.is_empty() {
+        // A code of one symbol, the end, would have no bits. This is the empty block of the fixed code.
+        out.extend_from_slice(&[3, 0]);
+        return;
+    }
     let mut counts = [0u32; LITERALS];
     for byte in raw {
         counts[usize::from(*byte)] += 1;

@@ -23,6 +23,8 @@ pub const FLAG_VECTOR: u8 = 1;
 /// The row has a line in metadata.bin.gz.
 pub const FLAG_METADATA: u8 = 2;
 
+/// More than any gzip member that expands to nothing.
+const EMPTY_MEMBER_BYTES_MAX: u64 = 64;
 /// Bytes of one entry of the directory.
 const ENTRY_BYTES: usize = 88;
 /// Words of four bytes in an entry.
@@ -96,7 +98,7 @@ impl Ids {
         for length in lengths.as_chunks::<4>().0 {
             let start = end;
             end = start.saturating_add(u32::from_le_bytes(*length) as usize);
-            let id = text.get(start..end).ok_or_else(cut)?;
+            let id = text.get(start..end).filter(|id| id.len() <= limits::ID_BYTES).ok_or_else(cut)?;
             if last.is_some_and(|last| last >= id) {
                 return Err(damaged("the ids of the block are not in order"));
             }
@@ -260,6 +262,10 @@ pub fn decode_directory(raw: &[u8], metadata: &SnapshotMetadata) -> Result<Vec<B
         for (word, bytes) in words.iter_mut().zip(entry.as_chunks::<4>().0) {
             *word = u32::from_le_bytes(*bytes);
         }
+        // The last word is reserved.
+        if words.last() != Some(&0) {
+            return Err(cut());
+        }
         let start = id_end;
         id_end = start.saturating_add(u32::from_le_bytes(*length) as usize);
         let first_id = ids.get(start..id_end).ok_or_else(cut)?;
@@ -311,7 +317,8 @@ fn validate_extent(entries: &[BlockEntry], metadata: &SnapshotMetadata, file: Da
         }
     }
     // A file without any member consists of one that expands to nothing.
-    if (end != info.bytes && end != 0) || raw_bytes != info.raw_bytes {
+    let fits = if end == 0 { info.bytes <= EMPTY_MEMBER_BYTES_MAX } else { info.bytes == end };
+    if !fits || raw_bytes != info.raw_bytes {
         return Err(damaged(format!("the blocks do not add up to the size of {}", file.name())));
     }
     Ok(())

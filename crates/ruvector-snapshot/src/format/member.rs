@@ -41,15 +41,16 @@ impl Coding {
         }
         let start = raw.len().saturating_sub(SAMPLE_BYTES) / 2;
         let sample = &raw[start..raw.len().min(start + SAMPLE_BYTES)];
-        let entropy_bytes = entropy_bits(sample) / 8.0;
+        let size_bytes = sample.len() as f64;
+        // A code has a bit for each byte at least, however little the bytes say.
+        let coded_bytes = (entropy_bits(sample) / 8.0).max(size_bytes / 8.0);
         let mut deflated = Vec::new();
         if pack(sample, Self::Deflate(1), &mut deflated).is_err() {
             return Self::at_level(level);
         }
-        let size_bytes = sample.len() as f64;
-        if (deflated.len() as f64) < 0.9 * entropy_bytes.min(size_bytes) {
+        if (deflated.len() as f64) < 0.9 * coded_bytes.min(size_bytes) {
             Self::Deflate(level)
-        } else if entropy_bytes < 0.97 * size_bytes {
+        } else if coded_bytes < 0.97 * size_bytes {
             Self::Huffman
         } else {
             Self::Stored

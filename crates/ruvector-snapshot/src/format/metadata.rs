@@ -76,6 +76,7 @@ pub enum SnapshotType {
 
 /// Where the records of a snapshot came from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct SourceInfo {
     /// `file` or `memory`.
     pub kind: String,
@@ -129,6 +130,11 @@ impl SnapshotMetadata {
                 ),
             ));
         }
+        // What cannot be read again must not be written: a commit is for ever.
+        Self::decode(&bytes, &self.id).map_err(|error| {
+            SnapshotError::new(ErrorKind::Invalid, format!("no snapshot can hold this: {}", error.message()))
+                .because(error)
+        })?;
         Ok(bytes)
     }
 
@@ -163,6 +169,15 @@ impl SnapshotMetadata {
         let metadata: Self = serde_json::from_slice(bytes)
             .map_err(|error| damaged(format!("a member is missing or of the wrong type: {error}")))?;
         metadata.validate(id)?;
+        if let SnapshotType::Incremental { base_id } = &metadata.snapshot_type {
+            return Err(SnapshotError::new(
+                ErrorKind::Unsupported,
+                format!(
+                    "it is an increment on {base_id}, and this program knows full snapshots only; use a newer \
+                     ruvector-snapshot"
+                ),
+            ));
+        }
         Ok(metadata)
     }
 
@@ -196,6 +211,14 @@ impl SnapshotMetadata {
         if self.files.len() != DataFile::ALL.len() {
             return Err(damaged("it lists files that are not part of a snapshot"));
         }
+        let metrics = ["Euclidean", "Cosine", "DotProduct", "Manhattan"];
+        if self.distance_metric.as_deref().is_some_and(|metric| !metrics.contains(&metric)) {
+            return Err(damaged("its distance_metric is not one that a database can have"));
+        }
+        // A block has at least one row, and its four planes a gzip header and trailer of 18 bytes each.
+        if self.blocks > self.vector_count || self.blocks.saturating_mul(72) > self.file(DataFile::Vectors)?.bytes {
+            return Err(damaged(format!("{} blocks are more than its vectors can fill", self.blocks)));
+        }
         if self.dimensions.checked_mul(4).is_none_or(|bytes| bytes > limits::VECTOR_BYTES as u64) {
             return Err(damaged(format!("{} dimensions are more than a vector can have", self.dimensions)));
         }
@@ -204,6 +227,10 @@ impl SnapshotMetadata {
 
     fn validate_sections(&self) -> Result<()> {
         let index = self.file(DataFile::Index)?;
+        let mut names = std::collections::BTreeSet::new();
+        if !self.sections.iter().all(|section| names.insert(section.name.as_str())) {
+            return Err(damaged("it lists a section of index.bin.gz twice"));
+        }
         let mut end = self.sections.first().map_or(index.bytes, |section| section.offset);
         for section in &self.sections {
             if section.offset != end || section.raw_bytes > limits::SECTION_BYTES {
@@ -219,7 +246,8 @@ impl SnapshotMetadata {
     }
 }
 
-/// Refuses a name that is empty, longer than 1,024 bytes, or holds control characters.
+/// Refuses a name that is blank, longer than 1,024 bytes, holds control characters, or would be taken for something else where
+/// a snapshot is asked for: `latest`, or an id.
 pub fn check_name(name: &str) -> Result<()> {
     let invalid = |what: String| Err(SnapshotError::new(ErrorKind::Invalid, what));
     if name.trim().is_empty() {
@@ -230,6 +258,11 @@ pub fn check_name(name: &str) -> Result<()> {
             "the name of a snapshot has {} bytes, more than the {} allowed",
             name.len(),
             limits::NAME_BYTES
+        ));
+    }
+    if name == "latest" || name.parse::<SnapshotId>().is_ok() {
+        return invalid(format!(
+            "a snapshot cannot be called {name:?}, which stands for another one; choose another name"
         ));
     }
     if name.chars().any(char::is_control) {

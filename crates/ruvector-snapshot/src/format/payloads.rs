@@ -66,6 +66,7 @@ fn append_canonical(text: &str, depth: usize, out: &mut String) -> Result<()> {
     };
     if text.starts_with('{') {
         let members: BTreeMap<String, &RawValue> = serde_json::from_str(text).map_err(invalid)?;
+        let inner = deeper()?;
         out.push('{');
         for (at, (name, value)) in members.iter().enumerate() {
             if at > 0 {
@@ -73,17 +74,18 @@ fn append_canonical(text: &str, depth: usize, out: &mut String) -> Result<()> {
             }
             append_string(name, out)?;
             out.push(':');
-            append_canonical(value.get(), deeper()?, out)?;
+            append_canonical(value.get(), inner, out)?;
         }
         out.push('}');
     } else if text.starts_with('[') {
         let items: Vec<&RawValue> = serde_json::from_str(text).map_err(invalid)?;
+        let inner = deeper()?;
         out.push('[');
         for (at, value) in items.iter().enumerate() {
             if at > 0 {
                 out.push(',');
             }
-            append_canonical(value.get(), deeper()?, out)?;
+            append_canonical(value.get(), inner, out)?;
         }
         out.push(']');
     } else {

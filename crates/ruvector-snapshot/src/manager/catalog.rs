@@ -36,17 +36,14 @@ pub(super) async fn list(manager: &SnapshotManager) -> Result<Listing> {
             false => listing.unfinished.push(id.to_string()),
         }
     }
-    let reads = committed.into_iter().map(async |(id, sizes)| (inspect(store, &id, &sizes).await, id));
+    let reads = committed.into_iter().map(async |(id, sizes)| inspect(store, id, &sizes).await);
     let mut reads = stream::iter(reads).buffered(manager.config.max_concurrent_io);
-    while let Some((answer, id)) = reads.next().await {
-        match answer {
+    while let Some(found) = reads.next().await {
+        match found {
             Ok(snapshot) => listing.snapshots.push(snapshot),
             // Deleted since the keys were listed.
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) if matches!(error.kind(), ErrorKind::Damaged | ErrorKind::Unsupported) => {
-                listing.damaged.push(DamagedSnapshot { id: id.to_string(), error });
-            }
-            Err(error) => return Err(error),
+            Err(damaged) if damaged.error.kind() == ErrorKind::NotFound => {}
+            Err(damaged) => listing.damaged.push(damaged),
         }
     }
     listing.snapshots.sort_by(|a, b| (b.created_at, &b.id).cmp(&(a.created_at, &a.id)));
@@ -82,11 +79,22 @@ pub(super) fn resolve(listing: &Listing, text: &str) -> Result<String> {
     if let Some(id) = ids().find(|id| *id == text) {
         return Ok(id.clone());
     }
-    let newest = listing.snapshots.iter().find(|snapshot| text == "latest" || snapshot.name == text);
-    if let Some(snapshot) = newest {
-        return Ok(snapshot.id.clone());
+    // The newest counts even where it is damaged: an older one in its place would not be what was asked for.
+    let named = {
+        let whole = listing.snapshots.iter().map(|snapshot| (&snapshot.id, Some(snapshot.name.as_str())));
+        whole.chain(listing.damaged.iter().map(|damaged| (&damaged.id, damaged.name.as_deref())))
+    };
+    let named = named.filter(|(_, name)| text == "latest" || *name == Some(text)).map(|(id, _)| id).max();
+    let mut matches: Vec<&String> = ids().filter(|id| !text.is_empty() && id.starts_with(text)).collect();
+    if let Some(id) = named {
+        if matches.iter().any(|other| *other != id) {
+            return Err(SnapshotError::new(
+                ErrorKind::Invalid,
+                format!("{text:?} is the name of {id} and the start of another id; give the whole id"),
+            ));
+        }
+        matches = vec![id];
     }
-    let matches: Vec<&String> = ids().filter(|id| !text.is_empty() && id.starts_with(text)).collect();
     match matches.as_slice() {
         [id] => Ok((*id).clone()),
         [] if text == "latest" => {
@@ -110,9 +118,20 @@ pub(super) fn resolve(listing: &Listing, text: &str) -> Result<String> {
 }
 
 /// Reads the metadata.json and compares what it says with the sizes in the store.
-async fn inspect(store: &dyn SnapshotStore, id: &SnapshotId, sizes: &Sizes) -> Result<Snapshot> {
-    let (metadata, bytes) = read(store, id).await?;
-    let snapshot = Snapshot::new(&metadata, bytes.len() as u64)?;
+async fn inspect(store: &dyn SnapshotStore, id: SnapshotId, sizes: &Sizes) -> Result<Snapshot, DamagedSnapshot> {
+    let unusable = |name, error| DamagedSnapshot { id: id.to_string(), name, error };
+    let read = async {
+        let (metadata, bytes) = read(store, &id).await?;
+        Snapshot::new(&metadata, bytes.len() as u64)
+    };
+    let snapshot = read.await.map_err(|error| unusable(None, error))?;
+    match compare_sizes(store, &id, &snapshot, sizes).await {
+        Ok(()) => Ok(snapshot),
+        Err(error) => Err(unusable(Some(snapshot.name), error)),
+    }
+}
+
+async fn compare_sizes(store: &dyn SnapshotStore, id: &SnapshotId, snapshot: &Snapshot, sizes: &Sizes) -> Result<()> {
     for (file, expected) in &snapshot.files {
         if sizes.get(file) == Some(expected) {
             continue;
@@ -129,5 +148,5 @@ async fn inspect(store: &dyn SnapshotStore, id: &SnapshotId, sizes: &Sizes) -> R
         store.head(&layout::key(id, layout::METADATA_JSON)).await?;
         return Err(problem.at(key));
     }
-    Ok(snapshot)
+    Ok(())
 }

@@ -16,9 +16,10 @@ pub struct SnapshotConfig {
     /// Huffman-coded, at every level from 1 on.
     pub compression_level: u32,
     /// Whether a restore to a file reads the finished file back and proves its contents before it gets its name; true.
-    /// Every restore compares the content checksum of what it wrote, whatever this says.
+    /// Every restore compares the content checksum of the records it read and handed on, whatever this says.
     pub verify_checksum: bool,
-    /// Requests to the store at the same time, 1 to 1,024; 4.
+    /// Reads from the store at the same time, 1 to 1,024; 4. A read is of a block at most, about 2 MiB. An upload sends at most
+    /// two parts at a time for each of the three data files.
     pub max_concurrent_io: usize,
     /// Where the mirror of a database that is being written goes, which needs as much room as the database file; the
     /// system's directory for temporary files where it is `None`.

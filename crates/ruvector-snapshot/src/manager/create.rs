@@ -31,6 +31,8 @@ use writer::{Identity, SnapshotWriter};
 
 /// Blocks that a reader is ahead of the packing.
 const BLOCKS_AHEAD: usize = 2;
+/// Of metadata.json's 1 MiB, which is printed with indentation.
+const USER_JSON_BYTES_MAX: u64 = 512 << 10;
 /// How often a database in memory is collected before its writes are paused or the snapshot is given up.
 const MEMORY_ATTEMPTS: usize = 3;
 
@@ -52,7 +54,7 @@ pub struct CreateOptions {
 /// Called only where three tries to read a database in memory were all met by a write. Between the two calls the database
 /// is read and packed, which takes as long as the store takes the data.
 pub trait PauseWrites: Debug + Send + Sync {
-    /// Returns once no write is under way and none will begin.
+    /// Returns once no write is under way and none will begin. Called on a thread where it may block.
     fn pause(&self);
     /// Lets the writes go on; called on every path, cancelling included.
     fn resume(&self);
@@ -68,6 +70,7 @@ pub(super) enum Origin<'a> {
 impl SnapshotManager {
     pub(super) async fn create(&self, origin: Origin<'_>, name: &str, options: &CreateOptions) -> Result<Snapshot> {
         metadata::check_name(name)?;
+        check_user_json(options)?;
         match origin {
             Origin::File(path) => self.create_from_file(path, name, options).await,
             Origin::Memory(db) => self.create_from_memory(db, name, options).await,
@@ -80,9 +83,10 @@ impl SnapshotManager {
             let file_options = FileOptions { scratch_dir: self.config.scratch_dir.clone(), mirror };
             let path = path.to_owned();
             let attempt = async {
+                let created_at = self.clock.now();
                 let source = unblock(move || FileSource::open(&path, &file_options)).await?;
                 let (described, blocks) = read_ahead(source);
-                self.store_blocks(described, blocks, name, options).await
+                self.store_blocks(described, blocks, created_at, name, options).await
             };
             match attempt.await {
                 Err(error) if error.kind() == ErrorKind::Busy && !mirror => {
@@ -96,17 +100,26 @@ impl SnapshotManager {
 
     async fn create_from_memory(&self, db: &VectorDB, name: &str, options: &CreateOptions) -> Result<Snapshot> {
         let attempt = async || {
-            let source = MemorySource::open(db)?;
+            let created_at = self.clock.now();
+            let mut source = MemorySource::open(db)?;
+            while source.collect_more()? {
+                tokio::task::yield_now().await;
+            }
             let described = Described::of(&source, "memory");
-            self.store_blocks(described, read_inline(source), name, options).await
+            self.store_blocks(described, read_inline(source), created_at, name, options).await
         };
-        for _ in 1..MEMORY_ATTEMPTS {
+        for number in 1..=MEMORY_ATTEMPTS {
+            let last = number == MEMORY_ATTEMPTS && options.pause_writes.is_none();
             match attempt().await {
-                Err(error) if error.kind() == ErrorKind::Busy => tracing::debug!(%error, "reading again"),
+                Err(error) if error.kind() == ErrorKind::Busy && !last => tracing::debug!(%error, "reading again"),
                 answer => return answer,
             }
         }
-        let _paused = options.pause_writes.as_deref().map(Paused::new);
+        let _paused = match options.pause_writes.clone() {
+            // On a thread of its own: what it waits for may need this one.
+            Some(writes) => Some(unblock(move || Ok(Paused::new(writes))).await?),
+            None => None,
+        };
         attempt().await
     }
 
@@ -115,10 +128,10 @@ impl SnapshotManager {
         &self,
         described: Described,
         blocks: BoxStream<'_, Result<Read>>,
+        created_at: DateTime<Utc>,
         name: &str,
         options: &CreateOptions,
     ) -> Result<Snapshot> {
-        let created_at = self.clock.now();
         let id = SnapshotId::new(created_at, self.clock.random()?);
         let span = tracing::info_span!("create", snapshot = %id, name);
         self.store_blocks_as(described, blocks, id, created_at, name, options).instrument(span).await
@@ -135,7 +148,7 @@ impl SnapshotManager {
     ) -> Result<Snapshot> {
         let level = self.config.level();
         let mut meter = Meter::start(options.progress.as_deref(), Phase::Create, described.records_expected);
-        let mut writer = SnapshotWriter::begin(self, &id, described.size_bound_bytes).await?;
+        let mut writer = SnapshotWriter::begin(self, &id, described.size_bounds_bytes).await?;
         let mut source = None;
         let packed = blocks.map(|read| async move {
             match read? {
@@ -188,7 +201,7 @@ struct Described {
     database: DatabaseInfo,
     info: SourceInfo,
     records_expected: u64,
-    size_bound_bytes: Option<u64>,
+    size_bounds_bytes: Option<[u64; 3]>,
 }
 
 impl Described {
@@ -199,7 +212,7 @@ impl Described {
             database: database_info(source.description()),
             info,
             records_expected: source.records_expected(),
-            size_bound_bytes: source.size_bound_bytes(),
+            size_bounds_bytes: source.size_bounds_bytes(),
         }
     }
 }
@@ -282,19 +295,31 @@ impl<S: SnapshotSource> Iterator for Blocks<S> {
 }
 
 /// Writes are paused for as long as this lives.
-struct Paused<'a>(&'a dyn PauseWrites);
+struct Paused(Arc<dyn PauseWrites>);
 
-impl<'a> Paused<'a> {
-    fn new(writes: &'a dyn PauseWrites) -> Self {
+impl Paused {
+    fn new(writes: Arc<dyn PauseWrites>) -> Self {
         writes.pause();
         Self(writes)
     }
 }
 
-impl Drop for Paused<'_> {
+impl Drop for Paused {
     fn drop(&mut self) {
         self.0.resume();
     }
+}
+
+/// Refuses what metadata.json cannot hold before anything is stored.
+fn check_user_json(options: &CreateOptions) -> Result<()> {
+    let invalid = |what: &str| SnapshotError::new(ErrorKind::Invalid, what.to_owned());
+    let json = serde_json::to_vec(&(&options.labels, &options.metadata))
+        .map_err(|error| invalid("the labels and the metadata of the snapshot are no JSON").because(error))?;
+    if json.len() as u64 > USER_JSON_BYTES_MAX {
+        return Err(invalid("the labels and the metadata of the snapshot have more than 512 KiB"));
+    }
+    let nested = serde_json::from_slice::<serde_json::Value>(&json);
+    nested.map(drop).map_err(|error| invalid("the metadata of the snapshot nests too deep").because(error))
 }
 
 fn database_info(description: &Description) -> DatabaseInfo {

@@ -41,7 +41,8 @@ use verify::{VerifyOptions, VerifyReport};
 /// Cheap to clone. Every method may be called from several tasks, processes and machines at once.
 ///
 /// Dropping a future of a verb cancels it: uploads are aborted, what was stored for it is removed, and no snapshot and no
-/// restored file comes to be. A snapshot whose commit has begun is completed. [`settle`](Self::settle) waits for that.
+/// restored file comes to be. A snapshot whose commit has begun is completed, and so is the move of a restored and proved
+/// file to its place. [`settle`](Self::settle) waits for that.
 #[derive(Debug, Clone)]
 pub struct SnapshotManager {
     config: SnapshotConfig,
@@ -92,7 +93,8 @@ pub struct Snapshot {
 pub struct Listing {
     /// The snapshots, newest first.
     pub snapshots: Vec<Snapshot>,
-    /// Snapshots that show damage without their data being read, newest first.
+    /// Snapshots that cannot be used, newest first: they show damage without their data being read, or a newer version wrote
+    /// them, or their metadata.json cannot be read.
     pub damaged: Vec<DamagedSnapshot>,
     /// Ids of uploads that are under way or were given up, newest first. They are not snapshots.
     pub unfinished: Vec<String>,
@@ -104,6 +106,8 @@ pub struct Listing {
 pub struct DamagedSnapshot {
     /// The id.
     pub id: String,
+    /// The name, where metadata.json can be read.
+    pub name: Option<String>,
     /// What is wrong with it.
     pub error: SnapshotError,
 }
@@ -125,7 +129,10 @@ impl SnapshotManager {
     /// A manager of the snapshots in a store of the caller's.
     pub fn with_store(config: SnapshotConfig, store: Arc<dyn SnapshotStore>) -> Result<Self> {
         config.validate()?;
-        Ok(Self { config, store, clock: Arc::new(SystemClock), tasks: TaskTracker::new() })
+        let tasks = TaskTracker::new();
+        // A tracker that is closed still takes tasks, and only one that is closed can be waited for.
+        tasks.close();
+        Ok(Self { config, store, clock: Arc::new(SystemClock), tasks })
     }
 
     /// Uses this clock, and its randomness, from now on.
@@ -148,6 +155,8 @@ impl SnapshotManager {
 
     /// Takes a full snapshot of a database: of its file where it has one, which is read as of one commit without a lock, else
     /// of its memory.
+    ///
+    /// Of a database in memory the `config` rows that Ruvector itself writes are captured; it has no way to list others.
     ///
     /// # Errors
     ///
@@ -179,7 +188,8 @@ impl SnapshotManager {
     ///
     /// # Errors
     ///
-    /// `Damaged` where one of them shows damage; [`list`](Self::list) tells that one apart and gives the others.
+    /// That of the first snapshot that cannot be used, as `Damaged` where it shows damage and `Unsupported` where a newer
+    /// version wrote it; [`list`](Self::list) tells such ones apart and gives the others.
     pub async fn list_snapshots(&self) -> Result<Vec<Snapshot>> {
         let listing = self.list().await?;
         match listing.damaged.into_iter().next() {
@@ -213,6 +223,12 @@ impl SnapshotManager {
     ///
     /// `NotFound`, or `Invalid` where several ids begin so.
     pub async fn resolve(&self, text: &str) -> Result<String> {
+        // A whole id needs no listing, and so no other snapshot that can be read.
+        if let Ok(id) = text.parse::<SnapshotId>()
+            && self.store.head(&layout::key(&id, layout::METADATA_JSON)).await.is_ok()
+        {
+            return Ok(id.to_string());
+        }
         catalog::resolve(&self.list().await?, text)
     }
 
@@ -264,21 +280,27 @@ impl SnapshotManager {
     ///
     /// # Errors
     ///
-    /// `NotFound` where there is no snapshot of this id.
+    /// `NotFound` where there is no snapshot of this id; `Unsupported` and others where a snapshot in the store cannot be read, as
+    /// one that a newer version wrote: it may stand on this one.
     pub async fn delete_snapshot(&self, id: &str) -> Result<()> {
-        prune::delete(self.store.as_ref(), &id.parse()?).await
+        let id = id.parse()?;
+        prune::check_dependants(&self.list().await?, &[&id])?;
+        prune::delete(self, &id).await
     }
 
     /// What [`cleanup_old_snapshots`](Self::cleanup_old_snapshots) would keep and drop.
     pub async fn plan_cleanup(&self, keep: usize) -> Result<PrunePlan> {
-        retention::keep_newest(self.list().await?.snapshots, keep)
+        let listing = self.list().await?;
+        prune::check_dependants(&listing, &[])?;
+        retention::keep_newest(listing.snapshots, keep)
     }
 
     /// Deletes all but the newest `keep` snapshots, and returns how many. Damaged ones neither count nor go.
     ///
     /// # Errors
     ///
-    /// `Invalid` for a `keep` of 0, which would delete everything.
+    /// `Invalid` for a `keep` of 0, which would delete everything; `Unsupported` and others where a snapshot in the store cannot be
+    /// read, as one that a newer version wrote: it may stand on others.
     pub async fn cleanup_old_snapshots(&self, keep: usize) -> Result<usize> {
         let plan = self.plan_cleanup(keep).await?;
         self.carry_out(&plan).await
@@ -286,14 +308,28 @@ impl SnapshotManager {
 
     /// Deletes what the plan drops, oldest first, and returns how many. One that is gone already does not count.
     pub async fn carry_out(&self, plan: &PrunePlan) -> Result<usize> {
-        prune::carry_out(self.store.as_ref(), plan).await
+        prune::carry_out(self, plan).await
     }
 
     /// Waits until everything that a dropped future left to be cleaned up has been.
     pub async fn settle(&self) {
-        self.tasks.close();
         self.tasks.wait().await;
-        self.tasks.reopen();
+    }
+}
+
+impl SnapshotManager {
+    /// As [`unblock`], for work that leaves something behind: where nobody waits for its answer any more, that is dropped
+    /// before [`settle`](Self::settle) returns.
+    async fn unblock<T: Send + 'static>(&self, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+        let (sender, answer) = tokio::sync::oneshot::channel();
+        let working = self.tasks.spawn_blocking(move || drop(sender.send(work())));
+        match answer.await {
+            Ok(answer) => answer,
+            Err(closed) => Err(working.await.err().map_or_else(
+                || SnapshotError::new(ErrorKind::Internal, "a task of this program gave no answer").because(closed),
+                failed_task,
+            )),
+        }
     }
 }
 
@@ -333,7 +369,9 @@ fn no_snapshot(id: &SnapshotId) -> SnapshotError {
 
 /// Runs work that computes or blocks on a thread of its own.
 async fn unblock<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
-        Err(SnapshotError::new(ErrorKind::Internal, format!("a task of this program failed: {error}")).because(error))
-    })
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(failed_task(error)))
+}
+
+fn failed_task(error: tokio::task::JoinError) -> SnapshotError {
+    SnapshotError::new(ErrorKind::Internal, format!("a task of this program failed: {error}")).because(error)
 }

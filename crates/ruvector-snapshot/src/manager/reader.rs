@@ -5,7 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::stream::{self, Stream, StreamExt};
 
-use super::{catalog, unblock};
+use super::config::SnapshotConfig;
+use super::{catalog, no_snapshot, unblock};
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::format::block::Block;
 use crate::format::checksum::ContentSum;
@@ -13,7 +14,7 @@ use crate::format::id::SnapshotId;
 use crate::format::index::{self, BlockEntry, DatabaseInfo};
 use crate::format::layout::{self, DataFile};
 use crate::format::member;
-use crate::format::metadata::{SnapshotMetadata, SnapshotType};
+use crate::format::metadata::SnapshotMetadata;
 use crate::source::Description;
 use crate::store::SnapshotStore;
 
@@ -31,14 +32,6 @@ pub(super) type Pieces = [Bytes; 3];
 impl SnapshotReader {
     pub(super) async fn open(store: Arc<dyn SnapshotStore>, id: &SnapshotId) -> Result<Self> {
         let (metadata, metadata_json) = catalog::read(store.as_ref(), id).await?;
-        if let SnapshotType::Incremental { base_id } = &metadata.snapshot_type {
-            return Err(SnapshotError::new(
-                ErrorKind::Unsupported,
-                format!(
-                    "snapshot {id} is an increment on {base_id}, and this program reads full snapshots only; use a newer ruvector-snapshot"
-                ),
-            ));
-        }
         Ok(Self { store, metadata: Arc::new(metadata), metadata_json })
     }
 
@@ -75,33 +68,59 @@ impl SnapshotReader {
 
     /// The pieces of one block.
     pub(super) async fn pieces(&self, entry: &BlockEntry) -> Result<Pieces> {
-        let [vectors, index, payloads] = DataFile::ALL.map(|file| self.range(file, entry.range(file)));
-        let (vectors, index, payloads) = futures::future::try_join3(vectors, index, payloads).await?;
-        Ok([vectors, index, payloads])
+        let mut pieces = Pieces::default();
+        for (file, piece) in DataFile::ALL.into_iter().zip(&mut pieces) {
+            *piece = self.range(file, entry.range(file)).await?;
+        }
+        Ok(pieces)
     }
 
-    /// Bytes of a data file.
+    /// Bytes of a data file. A file that is missing is damage, unless the whole snapshot was deleted in the meantime.
     pub(super) async fn range(&self, file: DataFile, range: std::ops::Range<u64>) -> Result<Bytes> {
-        self.store.get_range(&self.key(file), range).await
+        let key = self.key(file);
+        match self.store.get_range(&key, range).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                self.check_exists().await?;
+                Err(crate::format::damaged("the file is missing").at(key).because(error))
+            }
+            answer => answer,
+        }
     }
 
-    /// All blocks in order, fetched and unpacked ahead, every digest proved, and what each sums to.
+    /// `NotFound` where the snapshot has been deleted since it was opened.
+    pub(super) async fn check_exists(&self) -> Result<()> {
+        match self.store.head(&layout::key(&self.metadata.id, layout::METADATA_JSON)).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => Err(no_snapshot(&self.metadata.id).because(error)),
+            answer => answer.map(drop),
+        }
+    }
+
+    /// All blocks in order, fetched and unpacked ahead within the limits of `config`, every digest proved, and what each sums
+    /// to.
     pub(super) fn blocks(
         &self,
         entries: &Arc<[BlockEntry]>,
-        ahead: usize,
+        config: &SnapshotConfig,
     ) -> impl Stream<Item = Result<(Block, ContentSum)>> + use<> {
-        let (reader, entries) = (self.clone(), entries.clone());
+        let (fetcher, unpacker, entries) = (self.clone(), self.clone(), entries.clone());
         stream::iter(0..entries.len())
             .map(move |at| {
-                let (reader, entries) = (reader.clone(), entries.clone());
+                let (reader, entries) = (fetcher.clone(), entries.clone());
                 async move {
                     let entry = entries.get(at).cloned().unwrap_or_default();
                     let pieces = reader.pieces(&entry).await?;
+                    Ok((at, entry, pieces))
+                }
+            })
+            .buffered(config.max_concurrent_io)
+            .map(move |fetched: Result<_>| {
+                let reader = unpacker.clone();
+                async move {
+                    let (at, entry, pieces) = fetched?;
                     reader.unpack(at, entry, pieces).await
                 }
             })
-            .buffered(ahead)
+            .buffered(config.workers)
     }
 
     /// Unpacks one block; an error names the file and the block.

@@ -13,7 +13,7 @@ use tracing::Instrument as _;
 
 use super::progress::{Meter, Phase, Progress};
 use super::reader::SnapshotReader;
-use super::{Snapshot, SnapshotManager, unblock};
+use super::{Snapshot, SnapshotManager};
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::format::checksum::{ContentSum, digest};
 use crate::format::damaged;
@@ -38,7 +38,7 @@ impl SnapshotManager {
         async {
             let reader = SnapshotReader::open(self.store.clone(), id).await?;
             let description = reader.database().await?;
-            let target = unblock(move || MemoryTarget::create(&description)).await?;
+            let target = self.unblock(move || MemoryTarget::create(&description)).await?;
             let target = self.restore_records(&reader, target, options).await?;
             Ok(target.finish())
         }
@@ -57,23 +57,26 @@ impl SnapshotManager {
             let reader = SnapshotReader::open(self.store.clone(), id).await?;
             let description = Arc::new(reader.database().await?);
             let (place, overwrite) = (path.to_owned(), options.overwrite);
-            let target = unblock(move || FileTarget::create(&place, overwrite)).await?;
+            let target = self.unblock(move || FileTarget::create(&place, overwrite)).await?;
             let target = self.restore_records(&reader, target, options).await?;
             let finished = {
                 let description = description.clone();
-                unblock(move || target.finish(&description)).await?
+                self.unblock(move || target.finish(&description)).await?
             };
             let prove = self.config.verify_checksum;
             let progress = options.progress.clone();
             let metadata = reader.metadata.clone();
-            unblock(move || {
-                if prove {
-                    let mut meter = Meter::start(progress.as_deref(), Phase::Prove, metadata.vector_count);
-                    prove_file(&finished, &description, metadata.checksum, &mut meter)?;
-                }
-                finished.move_to_place(overwrite)
-            })
-            .await?;
+            let proved = self
+                .unblock(move || {
+                    if prove {
+                        let mut meter = Meter::start(progress.as_deref(), Phase::Prove, metadata.vector_count);
+                        prove_file(&finished, &description, metadata.checksum, &mut meter)?;
+                    }
+                    Ok(finished)
+                })
+                .await?;
+            // A step of its own: whoever gave up in the meantime gets no file.
+            self.unblock(move || proved.move_to_place(overwrite)).await?;
             Snapshot::new(&reader.metadata, reader.metadata_json.len() as u64)
         }
         .instrument(span)
@@ -92,8 +95,7 @@ impl SnapshotManager {
         let mut meter = Meter::start(options.progress.as_deref(), Phase::Restore, metadata.vector_count);
         let mut sum = ContentSum::default();
         let mut last_id: Option<String> = None;
-        let ahead = self.config.workers.max(self.config.max_concurrent_io);
-        let mut blocks = pin!(reader.blocks(&entries, ahead));
+        let mut blocks = pin!(reader.blocks(&entries, &self.config));
         while let Some((block, block_sum)) = blocks.try_next().await? {
             let first = block.row(0).id;
             if last_id.as_deref().is_some_and(|last| last >= first) {
@@ -102,13 +104,14 @@ impl SnapshotManager {
             last_id = block.len().checked_sub(1).map(|last| block.row(last).id.to_owned());
             sum.merge(&block_sum);
             let (records, bytes) = (block.len() as u64, block.content_bytes() as u64);
-            target = unblock(move || {
-                let mut records =
-                    block.rows().map(|row| Record { id: row.id, vector: row.vector, metadata: row.metadata });
-                target.put(&mut records)?;
-                Ok(target)
-            })
-            .await?;
+            target = self
+                .unblock(move || {
+                    let mut records =
+                        block.rows().map(|row| Record { id: row.id, vector: row.vector, metadata: row.metadata });
+                    target.put(&mut records)?;
+                    Ok(target)
+                })
+                .await?;
             meter.add(records, bytes);
         }
         check_sum(sum, metadata.checksum, "the records of the snapshot")?;

@@ -82,7 +82,13 @@ pub(super) async fn verify(
             progress: options.progress.as_deref(),
         };
         match SnapshotReader::open(manager.store.clone(), id).await {
-            Ok(reader) => check.files(&reader).await?,
+            Ok(reader) => {
+                check.files(&reader).await?;
+                // A delete that is under way looks like damage.
+                if !check.report.is_whole() {
+                    reader.check_exists().await?;
+                }
+            }
             Err(error) if error.kind() == ErrorKind::Damaged => {
                 check.note(
                     layout::METADATA_JSON,
@@ -174,10 +180,12 @@ impl Check<'_> {
         let mut files = sizes.map(|size| FileHash { readable: size, read: 0, hash: Sha256::new() });
         let mut sum = Some(ContentSum::default());
         let mut last_id: Option<String> = None;
-        let ahead = self.manager.config.workers.max(self.manager.config.max_concurrent_io);
-        let mut checked = stream::iter(0..entries.len())
-            .map(|at| check_block(reader, at, entries.get(at).cloned().unwrap_or_default(), sizes))
-            .buffered(ahead);
+        let config = &self.manager.config;
+        let mut checked = stream::iter(entries.iter().cloned().enumerate())
+            .map(|(at, entry)| fetch_block(reader, at, entry, sizes))
+            .buffered(config.max_concurrent_io)
+            .map(|fetched| async { prove_block(reader, fetched?).await })
+            .buffered(config.workers);
         while let Some(block) = checked.try_next().await? {
             self.report.bytes += block.pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
             files = hash_pieces(files, block.pieces).await?;
@@ -210,10 +218,23 @@ impl Check<'_> {
             self.note(layout::METADATA_JSON, None, what);
         }
         self.sections(reader).await?;
+        let mut changed = Vec::new();
         for (file, hash) in DataFile::ALL.into_iter().zip(files) {
-            self.rest_of_file(reader, file, hash).await?;
+            if !self.rest_of_file(reader, file, hash).await? {
+                changed.push(file.name());
+            }
         }
+        self.blame(&changed);
         Ok(())
+    }
+
+    /// Where the files do not fit together, that shows in any of them: to blame is one whose bytes are not as written.
+    fn blame(&mut self, changed: &[&str]) {
+        let Some(culprit) = changed.first() else { return };
+        let as_written = |name: &str| !changed.contains(&name) && DataFile::ALL.iter().any(|file| file.name() == name);
+        for damage in self.report.damage.iter_mut().filter(|damage| as_written(&damage.file)) {
+            damage.file = (*culprit).to_owned();
+        }
     }
 
     /// The sections expand; their bytes are hashed with the rest of the file.
@@ -226,21 +247,22 @@ impl Check<'_> {
         Ok(())
     }
 
-    async fn whole_file(&mut self, reader: &SnapshotReader, file: DataFile, size: Option<u64>) -> Result<()> {
+    async fn whole_file(&mut self, reader: &SnapshotReader, file: DataFile, size: Option<u64>) -> Result<bool> {
         self.rest_of_file(reader, file, FileHash { readable: size, read: 0, hash: Sha256::new() }).await
     }
 
-    /// What lies behind the blocks; then the SHA-256 of the file, unless its damage is known already.
-    async fn rest_of_file(&mut self, reader: &SnapshotReader, file: DataFile, mut state: FileHash) -> Result<()> {
+    /// What lies behind the blocks; then the SHA-256 of the file, noted unless its damage is known already. Returns whether
+    /// the file is as it was written.
+    async fn rest_of_file(&mut self, reader: &SnapshotReader, file: DataFile, mut state: FileHash) -> Result<bool> {
         let info = reader.metadata.file(file)?;
         if state.readable != Some(info.bytes) {
-            return Ok(());
+            return Ok(false);
         }
         while state.read < info.bytes {
             let range = state.read..info.bytes.min(state.read + limits::BLOCK_BYTES as u64);
             let piece = match reader.range(file, range).await {
                 Ok(piece) => piece,
-                Err(error) => return self.note_or_fail(file.name(), error),
+                Err(error) => return self.note_or_fail(file.name(), error).map(|()| false),
             };
             self.report.bytes += piece.len() as u64;
             let [hashed, ..] =
@@ -251,7 +273,7 @@ impl Check<'_> {
         if found != info.sha256 && !self.report.damage.iter().any(|damage| damage.file == file.name()) {
             self.note(file.name(), None, format!("its SHA-256 is {found}, and {} was recorded", info.sha256));
         }
-        Ok(())
+        Ok(found == info.sha256)
     }
 
     fn note_or_fail(&mut self, file: &str, error: SnapshotError) -> Result<()> {
@@ -280,6 +302,7 @@ impl FileHash {
 /// A block that was read, and what came of it.
 struct Checked {
     at: usize,
+    entry: BlockEntry,
     pieces: Pieces,
     damage: Vec<Damage>,
     proved: Option<Proved>,
@@ -293,35 +316,44 @@ struct Proved {
     last_id: String,
 }
 
-/// Reads one block and proves it; damage is an answer and no error.
-async fn check_block(
+/// Reads the pieces of one block; damage is an answer and no error.
+async fn fetch_block(
     reader: &SnapshotReader,
     at: usize,
     entry: BlockEntry,
     sizes: [Option<u64>; 3],
 ) -> Result<Checked> {
-    let mut checked = Checked { at, pieces: Default::default(), damage: Vec::new(), proved: None };
-    let damage = |file: &str, what: &str| Damage { file: file.to_owned(), block: Some(at), what: what.to_owned() };
+    let mut checked = Checked { at, entry, pieces: Default::default(), damage: Vec::new(), proved: None };
     for ((file, size), piece) in DataFile::ALL.into_iter().zip(sizes).zip(&mut checked.pieces) {
-        let range = entry.range(file);
+        let range = checked.entry.range(file);
         if !is_within(&range, size) {
-            if size.is_some() {
-                checked.damage.push(damage(file.name(), "the file ends before or within it"));
-            }
+            let what = size.map(|_| "the file ends before or within it").unwrap_or_default();
+            checked.damage.push(block_damage(at, file.name(), what));
             continue;
         }
         match reader.range(file, range).await {
             Ok(bytes) => *piece = bytes,
-            Err(error) if is_damage(&error) => checked.damage.push(damage(file.name(), error.message())),
+            Err(error) if is_damage(&error) => checked.damage.push(block_damage(at, file.name(), error.message())),
             Err(error) => return Err(error),
         }
-        let bytes = piece.clone();
-        let expected = entry.crc32(file);
-        if unblock(move || Ok(crate::format::block::crc32(&bytes))).await? != expected {
-            checked.damage.push(damage(file.name(), "the stored bytes do not match their CRC-32"));
+    }
+    Ok(checked)
+}
+
+/// Proves a block that was read.
+async fn prove_block(reader: &SnapshotReader, mut checked: Checked) -> Result<Checked> {
+    let (at, entry) = (checked.at, checked.entry.clone());
+    let pieces = checked.pieces.clone();
+    let crcs = unblock(move || Ok(pieces.map(|piece| crate::format::block::crc32(&piece)))).await?;
+    for (file, crc32) in DataFile::ALL.into_iter().zip(crcs) {
+        let unread = checked.damage.iter().any(|damage| damage.file == file.name());
+        if !unread && entry.crc32(file) != crc32 {
+            checked.damage.push(block_damage(at, file.name(), "the stored bytes do not match their CRC-32"));
         }
     }
-    if !checked.damage.is_empty() || sizes.contains(&None) {
+    if !checked.damage.is_empty() {
+        // That a file is missing was noted once for all of it.
+        checked.damage.retain(|damage| !damage.what.is_empty());
         return Ok(checked);
     }
     match reader.unpack(at, entry, checked.pieces.clone()).await {
@@ -336,11 +368,15 @@ async fn check_block(
         }
         Err(error) if is_damage(&error) => {
             let file = error.key().and_then(|key| key.rsplit('/').next()).unwrap_or(DataFile::Index.name()).to_owned();
-            checked.damage.push(damage(&file, error.message()));
+            checked.damage.push(block_damage(at, &file, error.message()));
         }
         Err(error) => return Err(error),
     }
     Ok(checked)
+}
+
+fn block_damage(at: usize, file: &str, what: &str) -> Damage {
+    Damage { file: file.to_owned(), block: Some(at), what: what.to_owned() }
 }
 
 async fn hash_pieces(files: [FileHash; 3], pieces: Pieces) -> Result<[FileHash; 3]> {

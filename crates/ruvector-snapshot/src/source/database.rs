@@ -2,6 +2,8 @@
 
 #![allow(clippy::result_large_err, reason = "redb's own error is large, and mapped where it comes up")]
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use redb::{Database, TableDefinition, WriteTransaction};
@@ -15,8 +17,10 @@ const VECTORS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("vectors"
 const METADATA: TableDefinition<'_, &str, &str> = TableDefinition::new("metadata");
 const CONFIG: TableDefinition<'_, &str, &str> = TableDefinition::new("config");
 
+/// Before the system takes away what the user's umask says.
+const NEW_FILE_MODE: u32 = 0o666;
 /// What redb may keep in memory while the file is written.
-const CACHE_BYTES: usize = 32 << 20;
+const CACHE_BYTES: usize = 128 << 20;
 
 /// A database file that is built beside its place, under a name that starts with a dot, and gone when dropped.
 pub struct FileTarget {
@@ -25,6 +29,8 @@ pub struct FileTarget {
     database: Database,
     file: tempfile::TempPath,
     place: PathBuf,
+    /// What a new file of this user's is open to.
+    mode: Permissions,
     value: Vec<u8>,
 }
 
@@ -33,6 +39,7 @@ pub struct FileTarget {
 pub struct FinishedFile {
     file: tempfile::TempPath,
     place: PathBuf,
+    mode: Permissions,
 }
 
 impl FileTarget {
@@ -42,14 +49,8 @@ impl FileTarget {
     ///
     /// `AlreadyExists` where something stands there and `overwrite` is false; `NotFound` where its directory is missing.
     pub fn create(place: &Path, overwrite: bool) -> Result<Self> {
+        let place = &resolve(place, overwrite)?;
         let shown = place.display();
-        if place.is_dir() {
-            return Err(SnapshotError::new(ErrorKind::Invalid, "a directory stands where the database should go")
-                .at(shown.to_string()));
-        }
-        if !overwrite && place.symlink_metadata().is_ok() {
-            return Err(exists(place));
-        }
         let Some(name) = place.file_name() else {
             return Err(SnapshotError::new(ErrorKind::Invalid, "this is not the name of a file").at(shown.to_string()));
         };
@@ -58,20 +59,22 @@ impl FileTarget {
         prefix.push(".restoring-");
         let file = tempfile::Builder::new()
             .prefix(&prefix)
-            .permissions(permissions())
+            .permissions(Permissions::from_mode(NEW_FILE_MODE))
             .tempfile_in(directory(place))
-            .map_err(|error| SnapshotError::io(place, "begin a file beside this place", error))?
+            .map_err(|error| SnapshotError::io(directory(place), "begin a file in the directory", error))?
             .into_temp_path();
+        let mode =
+            restrict(&file).map_err(|error| SnapshotError::io(&file, "restrict the file to its owner", error))?;
         let failed = |error: redb::Error| redb_error("cannot begin the database file", error).at(shown.to_string());
         let database =
             redb::Builder::new().set_cache_size(CACHE_BYTES).create(&file).map_err(|error| failed(error.into()))?;
         let transaction = database.begin_write().map_err(|error| failed(error.into()))?;
-        Ok(Self { transaction, database, file, place: place.to_owned(), value: Vec::new() })
+        Ok(Self { transaction, database, file, place: place.to_owned(), mode, value: Vec::new() })
     }
 
     /// Writes what the database is, commits, closes and syncs.
     pub fn finish(self, description: &Description) -> Result<FinishedFile> {
-        let Self { transaction, database, file, place, .. } = self;
+        let Self { transaction, database, file, place, mode, .. } = self;
         let failed =
             |error: redb::Error| redb_error("cannot finish the database file", error).at(place.display().to_string());
         let write = || -> Result<(), redb::Error> {
@@ -98,7 +101,7 @@ impl FileTarget {
         transaction.commit().map_err(|error| failed(error.into()))?;
         drop(database);
         sync(&file).map_err(|error| SnapshotError::io(&place, "sync the database file", error))?;
-        Ok(FinishedFile { file, place })
+        Ok(FinishedFile { file, place, mode })
     }
 }
 
@@ -141,7 +144,11 @@ impl FinishedFile {
     ///
     /// `AlreadyExists` where something has come to stand there and `overwrite` is false.
     pub fn move_to_place(self, overwrite: bool) -> Result<()> {
-        let Self { file, place } = self;
+        let Self { file, place, mode } = self;
+        // Open to whom the file was that stood there, or any new one would be.
+        let mode = std::fs::metadata(&place).map_or(mode, |replaced| replaced.permissions());
+        std::fs::set_permissions(&file, mode)
+            .map_err(|error| SnapshotError::io(&place, "set the permissions of the restored database", error))?;
         let moved = if overwrite { file.persist(&place) } else { file.persist_noclobber(&place) };
         moved.map_err(|error| match error.error.kind() {
             std::io::ErrorKind::AlreadyExists => exists(&place),
@@ -202,9 +209,32 @@ impl std::fmt::Debug for MemoryTarget {
     }
 }
 
-/// As open to others as any new file of this user's, where the system has such a thing.
-fn permissions() -> std::fs::Permissions {
-    std::os::unix::fs::PermissionsExt::from_mode(0o666)
+/// Leaves a new file to its owner alone, and returns what it was open to.
+fn restrict(file: &Path) -> std::io::Result<Permissions> {
+    let mode = std::fs::metadata(file)?.permissions();
+    std::fs::set_permissions(file, Permissions::from_mode(0o600))?;
+    Ok(mode)
+}
+
+/// Where the file really is to stand. A link is followed, so that it goes on leading to the database; only a regular file is
+/// ever replaced.
+fn resolve(place: &Path, overwrite: bool) -> Result<PathBuf> {
+    let refused = |what: &str| Err(SnapshotError::new(ErrorKind::Invalid, what).at(place.display().to_string()));
+    if place.as_os_str().as_encoded_bytes().ends_with(b"/") {
+        return refused("this is the name of a directory, and the database is a file");
+    }
+    let Ok(standing) = place.symlink_metadata() else { return Ok(place.to_owned()) };
+    if standing.is_dir() {
+        return refused("a directory stands where the database should go");
+    }
+    if !overwrite {
+        return Err(exists(place));
+    }
+    match place.canonicalize().and_then(|real| Ok((real.metadata()?.is_file(), real))) {
+        Ok((true, real)) => Ok(real),
+        Ok((false, _)) => refused("what stands there is not a regular file, and was left as it is"),
+        Err(error) => Err(SnapshotError::io(place, "follow the link that stands there", error)),
+    }
 }
 
 fn exists(place: &Path) -> SnapshotError {

@@ -55,6 +55,15 @@ impl FileSource {
         let tables = view.tables().map_err(live_error)?;
         let vectors = open_table(&view, path, &tables, "vectors", "&[u8]")?;
         let metadata = open_table(&view, path, &tables, "metadata", "&str")?;
+        let other_tables: Vec<String> = tables
+            .iter()
+            .map(|table| table.name.clone())
+            .filter(|name| !matches!(name.as_str(), "vectors" | "metadata" | "config"))
+            .collect();
+        if !options.mirror && !other_tables.is_empty() {
+            // A direct view vouches for the tables that are read to their end, and a commit has to hold in all of them.
+            return Err(live_error(redb_live::Error::Moved));
+        }
         let description = describe(path, &vectors, config_rows(&view, path, &tables)?)?;
         let mut source = Self {
             path: path.to_owned(),
@@ -67,11 +76,7 @@ impl FileSource {
                 .map_err(|error| SnapshotError::io(path, "look at the database", error))?
                 .len(),
             orphans: 0,
-            other_tables: tables
-                .into_iter()
-                .map(|table| table.name)
-                .filter(|name| !matches!(name.as_str(), "vectors" | "metadata" | "config"))
-                .collect(),
+            other_tables,
             view,
         };
         source.metadata.step().map_err(live_error)?;
@@ -109,9 +114,15 @@ impl SnapshotSource for FileSource {
         self.records_expected
     }
 
-    /// Ids stand in two files and may be escaped there, and each record has a digest and some punctuation.
-    fn size_bound_bytes(&self) -> Option<u64> {
-        Some(self.file_bytes.saturating_mul(2).saturating_add(self.records_expected.saturating_mul(64)) + (1 << 20))
+    fn size_bounds_bytes(&self) -> Option<[u64; 3]> {
+        const SLACK_BYTES: u64 = 1 << 20;
+        let values_bytes = (self.description.dimensions as u64).saturating_mul(4);
+        let vectors = self.records_expected.saturating_mul(values_bytes.saturating_add(1));
+        // Ids stand in two files and may be escaped there; each record has a digest and some punctuation.
+        let rest = self.file_bytes.saturating_sub(vectors).saturating_mul(2);
+        let rest = rest.saturating_add(self.records_expected.saturating_mul(64)).saturating_add(SLACK_BYTES);
+        // Stored bytes grow by five in 65,535, and by the headers of the members.
+        Some([vectors.saturating_add(vectors / 64).saturating_add(SLACK_BYTES), rest, rest])
     }
 
     fn next_record(&mut self) -> Result<Option<Record<'_>>> {
@@ -122,7 +133,7 @@ impl SnapshotSource for FileSource {
         let damaged = |what: String| damaged(&self.path, what);
         let id = std::str::from_utf8(key).map_err(|error| damaged("an id is not UTF-8".into()).because(error))?;
         let vector = vector_bytes(value).ok_or_else(|| damaged(format!("the vector of id {id:?} cannot be read")))?;
-        if vector.len() != self.description.dimensions * 4 {
+        if vector.len() / 4 != self.description.dimensions {
             return Err(damaged(format!(
                 "the vector of id {id:?} has {} dimensions, the database {}",
                 vector.len() / 4,
@@ -187,7 +198,11 @@ fn open_table(view: &View, path: &Path, tables: &[TableInfo], name: &str, value_
     if !known.is_some_and(|table| table.key_type == "&str" && table.value_type == value_type) {
         return Err(not_ruvector(path, name));
     }
-    view.table(name).map_err(live_error)?.ok_or_else(|| not_ruvector(path, name))
+    let table = view.table(name).map_err(|error| match error {
+        redb_live::Error::UnsupportedTable { .. } => not_ruvector(path, name).because(error),
+        error => live_error(error),
+    });
+    table?.ok_or_else(|| not_ruvector(path, name))
 }
 
 /// Databases from before the options were stored have no `config` table.

@@ -14,10 +14,15 @@ use crate::error::{ErrorKind, Result, SnapshotError};
 /// Config rows that Ruvector itself writes; a database in memory has no way to list others.
 const KNOWN_ROWS: [&str; 2] = ["turbo4_provenance", "__ruvector_embedding_space__"];
 
+/// Records of the first pass between two pauses, a few milliseconds.
+const RECORDS_A_STEP: usize = 1024;
+
 /// The records of a database in memory.
 pub struct MemorySource<'a> {
     db: &'a VectorDB,
     description: Description,
+    /// Ids that the first pass has not come to.
+    pending: std::vec::IntoIter<String>,
     /// What the first pass saw, in id order.
     seen: Vec<(String, [u8; 32])>,
     at: usize,
@@ -26,11 +31,7 @@ pub struct MemorySource<'a> {
 }
 
 impl<'a> MemorySource<'a> {
-    /// Takes the first pass.
-    ///
-    /// # Errors
-    ///
-    /// `Busy` where a record vanished during it.
+    /// Begins the first pass, which [`collect_more`](Self::collect_more) carries on.
     pub fn open(db: &'a VectorDB) -> Result<Self> {
         let mut rows = BTreeMap::new();
         for name in KNOWN_ROWS {
@@ -38,20 +39,30 @@ impl<'a> MemorySource<'a> {
                 db.load_config_value(name).map_err(|error| database_error("cannot read a config row", error))?;
             rows.extend(value.map(|value| (name.to_owned(), value)));
         }
-        let mut source = Self {
+        Ok(Self {
             db,
             description: Description::from_options(db.options(), rows)?,
+            pending: sorted_ids(db)?.into_iter(),
             seen: Vec::new(),
             at: 0,
             vector: Vec::new(),
             metadata: None,
-        };
-        for id in sorted_ids(db)? {
-            source.load(&id)?;
-            let digest = source.digest();
-            source.seen.push((id, digest));
+        })
+    }
+
+    /// Goes on with the first pass for a moment; false once it is complete. Only then do records come.
+    ///
+    /// # Errors
+    ///
+    /// `Busy` where a record has vanished.
+    pub fn collect_more(&mut self) -> Result<bool> {
+        for _ in 0..RECORDS_A_STEP {
+            let Some(id) = self.pending.next() else { return Ok(false) };
+            self.load(&id)?;
+            let digest = self.digest();
+            self.seen.push((id, digest));
         }
-        Ok(source)
+        Ok(true)
     }
 
     fn load(&mut self, id: &str) -> Result<()> {

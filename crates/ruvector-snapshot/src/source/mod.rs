@@ -97,8 +97,9 @@ pub trait SnapshotSource: Send {
     /// How many records are expected, for progress only.
     fn records_expected(&self) -> u64;
 
-    /// An upper bound on what any one file of a snapshot of it can take, in bytes; `None` where nothing bounds it.
-    fn size_bound_bytes(&self) -> Option<u64> {
+    /// Upper bounds in bytes on what a snapshot stores of its vectors, of its ids and of its metadata; `None` where nothing
+    /// bounds them.
+    fn size_bounds_bytes(&self) -> Option<[u64; 3]> {
         None
     }
 

@@ -14,12 +14,13 @@ use std::io;
 use std::path::{Path as FsPath, PathBuf};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions,
-    PutOptions, PutPayload, PutResult, Result, UploadPart,
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
 };
 
 use super::segment_problem;
@@ -55,7 +56,21 @@ impl std::fmt::Display for Disk {
 #[async_trait]
 impl ObjectStore for Disk {
     async fn put_opts(&self, path: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
-        self.files.put_opts(path, payload, options).await
+        let created = (options.mode == PutMode::Create).then(|| payload.clone());
+        let answer = self.files.put_opts(path, payload, options).await;
+        match (&answer, created) {
+            (Ok(_) | Err(object_store::Error::AlreadyExists { .. }), _) | (_, None) => answer,
+            // The object may stand there without being durable, and must not pass for one that was created.
+            (Err(_), Some(payload)) => {
+                let file = self.files.path_to_filesystem(path)?;
+                unblock(move || {
+                    remove_if_same(&file, &payload);
+                    Ok(())
+                })
+                .await?;
+                answer
+            }
+        }
     }
 
     async fn put_multipart_opts(&self, path: &Path, options: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
@@ -71,6 +86,11 @@ impl ObjectStore for Disk {
     }
 
     async fn get_opts(&self, path: &Path, options: GetOptions) -> Result<GetResult> {
+        // Opening a fifo would wait for somebody to write into it.
+        let file = self.files.path_to_filesystem(path)?;
+        if unblock(move || Ok(fs::metadata(file).is_ok_and(|found| !found.is_file()))).await? {
+            return Err(not_found(path, "what stands there is not a regular file"));
+        }
         match self.files.get_opts(path, options).await {
             Err(error) if is_below_a_file(&error) => Err(not_found(path, error)),
             answer => answer,
@@ -248,11 +268,24 @@ fn leads_back(link: &FsPath) -> bool {
     }
 }
 
+/// Removes what a create that failed has left, and nothing that somebody else has put there.
+fn remove_if_same(file: &FsPath, payload: &PutPayload) {
+    if fs::read(file).is_ok_and(|found| found == Bytes::from(payload.clone())) {
+        let _gone_or_read_back = fs::remove_file(file);
+    }
+}
+
 fn remove(files: &LocalFileSystem, path: &Path) -> Result<()> {
     let file = files.path_to_filesystem(path)?;
     match fs::remove_file(&file) {
         Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(not_found(path, error)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // An upload that was given up has made its directory, and left it empty.
+            if path.as_ref().contains('/') {
+                let _stays_where_it_holds_more = file.parent().map(fs::remove_dir);
+            }
+            return Err(not_found(path, error));
+        }
         // There is no file, and so no object, of this name.
         Err(error) if file.is_dir() || error.kind() == io::ErrorKind::NotADirectory => {
             return Err(not_found(path, error));

@@ -84,7 +84,7 @@ impl Steps {
             log.push(format!("{what} {key}"));
             self.next.fetch_add(1, Ordering::SeqCst)
         };
-        let error = |kind| Err(SnapshotError::new(kind, format!("injected at step {}", self.at)).at(key));
+        let error = |kind| Err(SnapshotError::new(kind, format!("injected at step {number}")).at(key));
         match &self.fault {
             Fault::FailFromHereOn(kind) if number >= self.at => error(*kind),
             _ if number != self.at => Ok(()),
@@ -113,7 +113,7 @@ impl Steps {
 
 impl Faulty {
     /// The store, and its count of steps.
-    pub fn new(inner: Arc<dyn SnapshotStore>, at: usize, fault: Fault) -> (Arc<dyn SnapshotStore>, Arc<Steps>) {
+    pub fn over(inner: Arc<dyn SnapshotStore>, at: usize, fault: Fault) -> (Arc<dyn SnapshotStore>, Arc<Steps>) {
         let steps = Arc::new(Steps { at, fault, next: AtomicUsize::new(0), log: Mutex::default() });
         (Arc::new(Self { inner, steps: steps.clone() }), steps)
     }
@@ -185,7 +185,9 @@ impl Upload for FaultyUpload {
 
     async fn finish(self: Box<Self>) -> Result<u64> {
         let Self { inner, steps, key } = *self;
-        steps.around("finish", &key, inner.finish()).await
+        // Like a write that a disk has begun: dropping the call does not call it back.
+        let finish = async move { steps.around("finish", &key, inner.finish()).await };
+        tokio::spawn(finish).await.unwrap()
     }
 
     async fn abort(self: Box<Self>) -> Result<()> {

@@ -12,11 +12,11 @@ use futures::stream::{self, BoxStream, StreamExt};
 use ruvector_snapshot::store::{ObjectInfo, SnapshotStore, Upload, check_key};
 use ruvector_snapshot::{ErrorKind, Result, SnapshotError};
 
-pub type Objects = Arc<Mutex<BTreeMap<String, (Bytes, DateTime<Utc>)>>>;
+pub(crate) type Objects = Arc<Mutex<BTreeMap<String, (Bytes, DateTime<Utc>)>>>;
 
 #[derive(Debug, Default, Clone)]
-pub struct MapStore {
-    pub objects: Objects,
+pub(crate) struct MapStore {
+    pub(crate) objects: Objects,
 }
 
 impl MapStore {

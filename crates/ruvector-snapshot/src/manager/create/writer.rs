@@ -6,7 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use sha2::{Digest as _, Sha256};
+use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
 
 use super::super::{Snapshot, SnapshotManager, catalog, unblock};
 use crate::error::{ErrorKind, Result, SnapshotError};
@@ -55,16 +57,18 @@ impl SnapshotWriter {
     pub(super) async fn begin(
         manager: &SnapshotManager,
         id: &SnapshotId,
-        size_bound_bytes: Option<u64>,
+        size_bounds_bytes: Option<[u64; 3]>,
     ) -> Result<Self> {
         let mut unfinished = Unfinished {
             store: manager.store.clone(),
             tasks: manager.tasks.clone(),
             id: Some(id.clone()),
             uploads: Vec::new(),
+            finishing: None,
         };
-        for file in DataFile::ALL {
-            match unfinished.store.upload(&layout::key(id, file.name()), size_bound_bytes).await {
+        for (at, file) in DataFile::ALL.into_iter().enumerate() {
+            let bound_bytes = size_bounds_bytes.and_then(|bounds| bounds.get(at).copied());
+            match unfinished.store.upload(&layout::key(id, file.name()), bound_bytes).await {
                 Ok(upload) => unfinished.uploads.push(upload),
                 Err(error) => {
                     unfinished.discard().await;
@@ -96,7 +100,7 @@ impl SnapshotWriter {
                 // From here on nothing is cancelled: a commit whose outcome nobody waits for is completed all the same.
                 let Self { unfinished, .. } = self;
                 let tasks = unfinished.tasks.clone();
-                let committed = tasks.spawn(unfinished.commit(metadata));
+                let committed = tasks.spawn(unfinished.commit(metadata).in_current_span());
                 committed.await.unwrap_or_else(|error| {
                     Err(SnapshotError::new(ErrorKind::Internal, format!("the commit failed: {error}")).because(error))
                 })
@@ -138,7 +142,8 @@ impl SnapshotWriter {
         self.write([fill(vectors), fill(index), fill(payloads)], [0; 3]).await?;
         // One after the other, and each out of the list only when its turn comes: what is left is aborted.
         while !self.unfinished.uploads.is_empty() {
-            self.unfinished.uploads.remove(0).finish().await?;
+            let upload = self.unfinished.uploads.remove(0);
+            self.unfinished.finish(upload).await?;
         }
         Ok(sections)
     }
@@ -207,11 +212,14 @@ struct Unfinished {
     id: Option<SnapshotId>,
     /// Of the data files, in order, as far as they are not finished.
     uploads: Vec<Box<dyn Upload>>,
+    /// The upload that is being finished.
+    finishing: Option<JoinHandle<Result<u64>>>,
 }
 
 impl Unfinished {
     /// Checks the sizes, writes checksum.sha256, and commits with metadata.json.
     async fn commit(mut self, metadata: SnapshotMetadata) -> Result<Snapshot> {
+        let id = self.id.clone();
         let answer = self.try_commit(&metadata).await;
         match answer {
             // The answer to the commit was lost, and so is the one to the question: the data stays, it may be a snapshot.
@@ -220,6 +228,7 @@ impl Unfinished {
                 Err(error)
             }
             Err(Doubt::Failed(error)) => {
+                self.id = id;
                 self.discard().await;
                 Err(error)
             }
@@ -245,14 +254,29 @@ impl Unfinished {
         self.store.create(&layout::key(id, layout::CHECKSUM_SHA256), checksum.into()).await?;
         let snapshot = Snapshot::new(metadata, json.len() as u64)?;
         let key = layout::key(id, layout::METADATA_JSON);
+        // From here on it may be a snapshot, and nothing of it is removed unless it is known not to be one.
+        self.id = None;
         match self.store.create(&key, json.clone()).await {
             Ok(()) => Ok(snapshot),
             Err(error) => settle(self.store.as_ref(), &key, &json, error).await.map(|()| snapshot),
         }
     }
 
+    /// Finishes an upload. Carried through even where nobody waits for it any more: what was begun to be stored and then
+    /// dropped could appear after it was deleted.
+    async fn finish(&mut self, upload: Box<dyn Upload>) -> Result<u64> {
+        let finished = self.finishing.insert(self.tasks.spawn(upload.finish().in_current_span())).await;
+        self.finishing = None;
+        finished.unwrap_or_else(|error| {
+            Err(SnapshotError::new(ErrorKind::Internal, format!("an upload failed: {error}")).because(error))
+        })
+    }
+
     /// Aborts what is under way and removes what is stored. What cannot be removed is no snapshot, and stays.
     async fn discard(&mut self) {
+        if let Some(finishing) = self.finishing.take() {
+            let _either_way = finishing.await;
+        }
         for upload in self.uploads.drain(..) {
             let aborted = upload.abort().await;
             if let Err(error) = aborted {
@@ -276,13 +300,18 @@ impl Drop for Unfinished {
         let mut left = Self {
             store: self.store.clone(),
             tasks: self.tasks.clone(),
-            id: Some(id),
+            // Only once the task runs: a runtime that is shutting down drops it at once, which must not come here again.
+            id: None,
             uploads: std::mem::take(&mut self.uploads),
+            finishing: self.finishing.take(),
         };
         // Outside of a runtime nothing can be sent any more, and the uploads' own drop is all there is.
-        match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => drop(self.tasks.spawn_on(async move { left.discard().await }, &runtime)),
-            Err(_) => left.id = None,
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let discard = async move {
+                left.id = Some(id);
+                left.discard().await;
+            };
+            drop(self.tasks.spawn_on(discard, &runtime));
         }
     }
 }
