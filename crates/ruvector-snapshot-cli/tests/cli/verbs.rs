@@ -308,7 +308,7 @@ fn an_unfinished_upload_is_told_of_and_is_no_snapshot() {
     let (desk, ids) = Desk::with_snapshots(2);
     fs::remove_file(desk.stored(&ids[0], "metadata.json")).unwrap();
     let printed = desk.ok(&["list"]);
-    assert!(printed.contains(&format!("unfinished: snapshot-{} is no snapshot", ids[0])), "{printed}");
+    assert!(printed.contains(&format!("unfinished: snapshot-{} has no metadata.json", ids[0])), "{printed}");
     assert_eq!(desk.ids(), [&*ids[1]]);
     assert_eq!(desk.json(&["list"]).1["unfinished"], serde_json::json!([ids[0]]));
 }

@@ -61,7 +61,7 @@ impl FileTarget {
             .prefix(&prefix)
             .permissions(Permissions::from_mode(NEW_FILE_MODE))
             .tempfile_in(directory(place))
-            .map_err(|error| SnapshotError::io(directory(place), "begin a file in the directory", error))?
+            .map_err(|error| SnapshotError::io(place, "begin a file beside this place", error))?
             .into_temp_path();
         let mode =
             restrict(&file).map_err(|error| SnapshotError::io(&file, "restrict the file to its owner", error))?;
