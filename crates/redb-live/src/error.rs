@@ -87,7 +87,7 @@ pub enum Error {
     NoSpace {
         /// The scratch directory.
         dir: PathBuf,
-        /// The length of the database file in bytes.
+        /// The length of the database file in bytes. Holes count, although they need no room.
         needed_bytes: u64,
         /// The bytes that are free for this user.
         available_bytes: u64,
@@ -109,5 +109,23 @@ impl Error {
             *table = Some(name.to_owned());
         }
         self
+    }
+
+    /// The same error once more, of those that making a mirror gives: several cursors may have to return it.
+    pub(crate) fn again(&self) -> Option<Self> {
+        let again = |source: &io::Error| match source.raw_os_error() {
+            Some(code) => io::Error::from_raw_os_error(code),
+            None => io::Error::new(source.kind(), source.to_string()),
+        };
+        match self {
+            Error::Io { path, source } => Some(Error::Io { path: path.clone(), source: again(source) }),
+            Error::Scratch { dir, source } => Some(Error::Scratch { dir: dir.clone(), source: again(source) }),
+            Error::NoSpace { dir, needed_bytes, available_bytes } => Some(Error::NoSpace {
+                dir: dir.clone(),
+                needed_bytes: *needed_bytes,
+                available_bytes: *available_bytes,
+            }),
+            _ => None,
+        }
     }
 }

@@ -25,7 +25,7 @@ static HOLE: [u8; HOLE_LEN] = [0; HOLE_LEN];
 pub(crate) struct Mirror {
     pub file: File,
     dir: PathBuf,
-    database_len: u64,
+    pub database_len: u64,
 }
 
 impl Mirror {

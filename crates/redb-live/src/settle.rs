@@ -46,6 +46,15 @@ pub(crate) enum Depth<'a> {
     Everything(&'a Mirror),
 }
 
+impl Depth<'_> {
+    fn mirror_len(&self) -> u64 {
+        match self {
+            Depth::Everything(mirror) => mirror.database_len,
+            Depth::Definitions => 0,
+        }
+    }
+}
+
 /// Finds the newest state that holds. `Busy` when in each pass the writer was faster.
 pub(crate) fn settle(
     live: &DatabaseFile,
@@ -55,9 +64,14 @@ pub(crate) fn settle(
 ) -> Result<Settled, Error> {
     let mut marks = Marks::default();
     for pass in 1..=passes_max.max(1) {
+        let len_before = live.len_bytes()?;
         let header = live.header()?;
+        #[cfg(test)]
+        tests::reached(tests::Moment::Length);
         let file_len = live.len_bytes()?;
-        let pages_max = file_len / u64::from(header.geometry.page_size) + 1;
+        // The file may have shrunk since the header was read, and the mirror still have all that the header names.
+        let longest_len = file_len.max(len_before).max(depth.mirror_len());
+        let pages_max = longest_len / u64::from(header.geometry.page_size) + 1;
         let mut check = Check {
             live,
             depth,
@@ -103,8 +117,13 @@ impl Check<'_> {
         for (slot, rolled_back) in [Some(first), second, second.map(|_| first)].into_iter().flatten() {
             match self.state(&slot) {
                 Ok(tables) => return Ok(Some((slot, rolled_back, tables))),
+                // Damage is only what no writer explains, and one at work may have changed even the file's length.
+                Err(Trouble::Torn(..) | Trouble::Failed(Error::Damaged { .. }))
+                    if !self.live.is_unchanged(self.header)? =>
+                {
+                    return Ok(None);
+                }
                 Err(Trouble::Failed(error)) => return Err(error),
-                Err(Trouble::Torn(..)) if !self.live.is_unchanged(self.header)? => return Ok(None),
                 Err(Trouble::Torn(page, table)) => torn = torn.or(Some((page, table))),
             }
         }
@@ -139,50 +158,102 @@ impl Check<'_> {
     fn bookkeeping(&mut self, slot: &Slot) -> Result<(), Trouble> {
         let system = self.tables(slot.system)?;
         self.rows(&system)?;
-        self.tree(slot.freed, FREED_TREE)
+        self.level_by_level(|check, levels| Ok(check.tree(slot.freed, FREED_TREE, levels)?.then_some(())))
+    }
+
+    /// Walks with one level more each time until nothing is left out. The upper pages are those that live shortest, as
+    /// every commit replaces some of them, and they are few: so they come into the mirror before the writer reuses
+    /// them, and the long walk through the lower ones needs them no more from the live file. In key order they would
+    /// be reached after the commits of a whole walk, in every pass again.
+    fn level_by_level<T>(
+        &mut self,
+        mut walk: impl FnMut(&mut Self, usize) -> Result<Option<T>, Trouble>,
+    ) -> Result<T, Trouble> {
+        let mut levels = match self.depth {
+            Depth::Everything(_) => 1,
+            // Without a mirror to keep them in, pages read early are read again late.
+            Depth::Definitions => usize::MAX,
+        };
+        let pages_left = self.pages_left;
+        loop {
+            self.pages_left = pages_left;
+            if let Some(whole) = walk(self, levels)? {
+                return Ok(whole);
+            }
+            levels = levels.saturating_add(1);
+        }
     }
 
     fn tables(&mut self, root: Option<Root>) -> Result<Vec<Definition>, Trouble> {
-        self.see_leaves = true;
-        let mut walk = Walk::new(root, TABLE_TREE);
-        let mut tables = Vec::new();
-        while let Some((number, leaf)) = walk.next_leaf(self)? {
-            for i in 0..leaf.len() {
-                let definition = Definition::parse(leaf.key(i), leaf.value(i));
-                tables.push(definition.map_err(|reason| self.damaged(Some(number), reason))?);
-            }
-        }
+        let tables = self.level_by_level(|check, levels| check.tables_above(root, levels))?;
         if root.map_or(0, |root| root.entries) != tables.len() as u64 {
             return Err(self.damaged(None, "the count of tables is not what the header says").into());
         }
         Ok(tables)
     }
 
-    fn rows(&mut self, tables: &[Definition]) -> Result<(), Trouble> {
-        for table in tables {
-            let checked =
-                if table.info.multimap { self.multimap(table) } else { self.tree(table.root, table.tree_widths()) };
-            checked.map_err(|trouble| trouble.in_table(&table.info.name))?;
+    /// Nothing where the tree has more levels.
+    fn tables_above(&mut self, root: Option<Root>, levels: usize) -> Result<Option<Vec<Definition>>, Trouble> {
+        self.see_leaves = true;
+        let mut walk = Walk::new(root, TABLE_TREE).above(levels);
+        let mut tables: Vec<Definition> = Vec::new();
+        let tables_max = root.map_or(0, |root| root.entries);
+        while let Some((number, leaf)) = walk.next_leaf(self)? {
+            let damaged = |reason| self.live.damaged(Some(number), reason);
+            for i in 0..leaf.len() {
+                // Branches may name one leaf as often as they like. The order bounds what is kept by what is stored.
+                if tables.last().is_some_and(|last| last.info.name.as_bytes() >= leaf.key(i)) {
+                    return Err(damaged("its tables are out of order").into());
+                }
+                if tables.len() as u64 >= tables_max {
+                    return Err(damaged("there are more tables than the header says").into());
+                }
+                tables.push(Definition::parse(leaf.key(i), leaf.value(i)).map_err(damaged)?);
+            }
         }
-        Ok(())
+        Ok((!walk.is_cut()).then_some(tables))
     }
 
-    fn tree(&mut self, root: Option<Root>, widths: Widths) -> Result<(), Trouble> {
+    /// All tables level by level together: one commit may replace the upper pages of several.
+    fn rows(&mut self, tables: &[Definition]) -> Result<(), Trouble> {
+        let mut unfinished: Vec<&Definition> = tables.iter().collect();
+        self.level_by_level(|check, levels| {
+            for table in std::mem::take(&mut unfinished) {
+                let is_whole = check.table(table, levels).map_err(|trouble| trouble.in_table(&table.info.name))?;
+                if !is_whole {
+                    unfinished.push(table);
+                }
+            }
+            Ok(unfinished.is_empty().then_some(()))
+        })
+    }
+
+    /// Whether the table has no more levels, as of [`tree`](Self::tree) and [`multimap`](Self::multimap).
+    fn table(&mut self, table: &Definition, levels: usize) -> Result<bool, Trouble> {
+        if table.info.multimap {
+            self.multimap(table, levels)
+        } else {
+            self.tree(table.root, table.tree_widths(), levels)
+        }
+    }
+
+    fn tree(&mut self, root: Option<Root>, widths: Widths, levels: usize) -> Result<bool, Trouble> {
         self.see_leaves = false;
-        let mut walk = Walk::new(root, widths);
+        let mut walk = Walk::new(root, widths).above(levels);
         while walk.next_leaf(self)?.is_some() {}
-        Ok(())
+        Ok(!walk.is_cut())
     }
 
     /// A multimap's values stand in its leaves, or, where they are many, in a tree of their own as its keys.
-    fn multimap(&mut self, table: &Definition) -> Result<(), Trouble> {
+    fn multimap(&mut self, table: &Definition, levels: usize) -> Result<bool, Trouble> {
         let subtree_widths = Widths { key: table.widths.value, value: Some(0) };
-        let mut walk = Walk::new(table.root, table.tree_widths());
+        let mut walk = Walk::new(table.root, table.tree_widths()).above(levels);
+        let mut is_whole = true;
         loop {
             self.see_leaves = true;
-            let Some((_, leaf)) = walk.next_leaf(self)? else { return Ok(()) };
+            let Some((_, leaf)) = walk.next_leaf(self)? else { return Ok(is_whole && !walk.is_cut()) };
             for i in 0..leaf.len() {
-                self.tree(table::subtree(leaf.value(i)), subtree_widths)?;
+                is_whole &= self.tree(table::subtree(leaf.value(i)), subtree_widths, walk.levels_below())?;
             }
         }
     }
@@ -213,6 +284,8 @@ impl Check<'_> {
 
 impl Source for Check<'_> {
     fn fetch(&mut self, child: Child, widths: Widths) -> Result<Node, Trouble> {
+        #[cfg(test)]
+        tests::reached(tests::Moment::Page);
         self.pages_read.fetch_add(1, Ordering::Relaxed);
         match self.depth {
             Depth::Everything(mirror) => self.fetch_mirror(mirror, child, widths),
@@ -230,5 +303,104 @@ impl Source for Check<'_> {
 
     fn damaged(&self, page: Option<PageNumber>, reason: &'static str) -> Error {
         self.live.damaged(page, reason)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use redb::{Database, TableDefinition};
+
+    use super::*;
+
+    /// What a pass is about to read.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub(super) enum Moment {
+        Length,
+        Page,
+    }
+
+    type Writer = Box<dyn FnMut(Moment)>;
+
+    thread_local! {
+        /// A writer whose turn comes between two system calls of a pass: the same turns in every run of a test.
+        static WRITER: RefCell<Option<Writer>> = const { RefCell::new(None) };
+    }
+
+    pub(super) fn reached(moment: Moment) {
+        WRITER.with_borrow_mut(|writer| {
+            if let Some(writer) = writer {
+                writer(moment);
+            }
+        });
+    }
+
+    const TABLE: TableDefinition<&str, &[u8]> = TableDefinition::new("table");
+    const ROWS: u64 = 12_000;
+    const READS_PER_COMMIT: u64 = 30;
+
+    /// Some twenty such keys fit into a branch and three rows into a leaf: four levels in a small file.
+    fn commit(database: &Database, rows: impl Iterator<Item = u64>, byte: u8) {
+        let txn = database.begin_write().unwrap();
+        let mut table = txn.open_table(TABLE).unwrap();
+        rows.for_each(|i| drop(table.insert(format!("{i:0200}").as_str(), [byte; 1_000].as_slice()).unwrap()));
+        drop(table);
+        txn.commit().unwrap();
+    }
+
+    #[test]
+    fn a_writer_that_commits_many_times_in_a_pass_does_not_starve_a_view() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("db");
+        let database = Database::create(&path).unwrap();
+        commit(&database, 0..ROWS, 0);
+        let live = DatabaseFile::open(&path).unwrap();
+        let mirror = Mirror::copy_of(&live, dir.path()).unwrap();
+        let mut commits = 0u64;
+        let mut commit_one = move || {
+            commits += 1;
+            commit(&database, std::iter::once(commits * 7919 % ROWS), commits as u8);
+        };
+        // What a writer does while a large file is copied: hardly a branch of the copy is of use.
+        (0..1_000).for_each(|_| commit_one());
+
+        let mut reads = 0u64;
+        let writer = move |moment| {
+            reads += u64::from(moment == Moment::Page);
+            if moment == Moment::Page && reads.is_multiple_of(READS_PER_COMMIT) {
+                commit_one();
+            }
+        };
+        let pages_read = AtomicU64::new(0);
+        WRITER.set(Some(Box::new(writer)));
+        let settled = settle(&live, &Depth::Everything(&mirror), 100, &pages_read);
+        WRITER.set(None);
+        assert!(settled.unwrap().passes < 50);
+    }
+
+    #[test]
+    fn a_file_that_shrinks_while_its_header_is_read_is_not_damaged() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("db");
+        let mut database = Database::create(&path).unwrap();
+        commit(&database, 0..ROWS, 1);
+        let live = DatabaseFile::open(&path).unwrap();
+        let mirror = Mirror::copy_of(&live, dir.path()).unwrap();
+        let long_len = live.len_bytes().unwrap();
+        let mut is_done = false;
+        let writer = move |moment| {
+            if moment == Moment::Length && !std::mem::replace(&mut is_done, true) {
+                let txn = database.begin_write().unwrap();
+                txn.delete_table(TABLE).unwrap();
+                txn.commit().unwrap();
+                while database.compact().unwrap() {}
+            }
+        };
+        WRITER.set(Some(Box::new(writer)));
+        let settled = settle(&live, &Depth::Everything(&mirror), 1, &AtomicU64::new(0));
+        WRITER.set(None);
+        assert!(live.len_bytes().unwrap() < long_len / 4);
+        settled.unwrap();
     }
 }

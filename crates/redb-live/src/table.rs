@@ -8,6 +8,8 @@ use crate::{
 const NORMAL: u8 = 3;
 const MULTIMAP: u8 = 4;
 const SUBTREE: u8 = 3;
+/// The classification of a type that is redb's own; 2 is an application's.
+const INTERNAL: u8 = 1;
 const MALFORMED: &str = "a table definition is malformed";
 
 /// What a database says of one of its tables.
@@ -34,6 +36,8 @@ pub(crate) struct Definition {
     /// The widths of the keys and values as the application sees them.
     pub widths: Widths,
     aligned: bool,
+    /// An application may give any name to a type of its own, and that type any order.
+    is_key_internal: bool,
 }
 
 impl Definition {
@@ -57,7 +61,7 @@ impl Definition {
 
     /// Whether the order of the keys is the order of their bytes.
     pub fn orders_by_bytes(&self) -> bool {
-        matches!(self.info.key_type.as_str(), "&str" | "&[u8]")
+        self.is_key_internal && matches!(self.info.key_type.as_str(), "&str" | "&[u8]")
     }
 
     fn parse_fields(name: &[u8], bytes: &[u8]) -> Option<Self> {
@@ -73,14 +77,16 @@ impl Definition {
         let widths = Widths { key: width(42)?, value: width(47)? };
         let aligned = bytes::u32_at(bytes, 52)? != 1 || bytes::u32_at(bytes, 56)? != 1;
         let key_type_end = 64usize.checked_add(usize::try_from(bytes::u32_at(bytes, 60)?).ok()?)?;
+        let key_type = bytes.get(64..key_type_end)?;
         let info = TableInfo {
             name: String::from_utf8(name.to_vec()).ok()?,
-            key_type: type_name(bytes.get(64..key_type_end)?)?,
+            key_type: type_name(key_type)?,
             value_type: type_name(bytes.get(key_type_end..)?)?,
             rows: bytes::u64_at(bytes, 1)?,
             multimap: kind == MULTIMAP,
         };
-        Some(Self { info, root, widths, aligned })
+        let is_key_internal = bytes::u8_at(key_type, 0) == Some(INTERNAL);
+        Some(Self { info, root, widths, aligned, is_key_internal })
     }
 }
 

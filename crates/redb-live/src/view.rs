@@ -27,8 +27,13 @@ const PAGES_PER_LOOK: u64 = 64;
 pub enum Mode {
     /// Straight from the live file, page by page as they are streamed. No scratch space is needed while nothing is
     /// committed. Where something is, streaming may end in [`Error::Moved`].
+    ///
+    /// Such a view vouches for the tables that were streamed to their end, and for no other: of a commit that a crash
+    /// cut off, one table may be whole and another not, and then redb rolls both back. A caller that needs the commit to
+    /// hold in tables that it does not stream takes [`Mode::Mirror`].
     Direct,
-    /// From a private copy that is completed and checked before the view is given out. No writer can disturb it then.
+    /// From a private copy that is completed and checked, in all tables, before the view is given out. No writer can
+    /// disturb it then.
     #[default]
     Mirror,
 }
@@ -51,6 +56,8 @@ impl Default for ViewOptions {
 }
 
 /// A redb file that somebody may be writing. Holds no lock, and writes nothing to it.
+///
+/// It stays with the file that was at the path when it was opened, also after another is renamed over that.
 #[derive(Debug, Clone)]
 pub struct LiveFile {
     live: Arc<DatabaseFile>,
@@ -102,7 +109,7 @@ impl LiveFile {
         let pages = Pages {
             live: Arc::clone(&self.live),
             is_complete: mirror.is_some(),
-            mirror: mirror.map_or_else(OnceLock::new, |mirror| OnceLock::from(Some(mirror))),
+            mirror: mirror.map_or_else(OnceLock::new, |mirror| OnceLock::from(Ok(mirror))),
             scratch_dir,
             header: settled.header,
             pages_max: settled.pages_max,
@@ -127,20 +134,24 @@ pub struct View {
 }
 
 impl View {
-    /// The id of the commit that is viewed.
+    /// The id of the commit that is viewed. It is no identity: after a roll-back redb gives the same ids to other
+    /// commits. And it is no promise: a commit whose fsync has not ended can be viewed, and then be lost in a power cut.
     pub fn transaction_id(&self) -> u64 {
         self.state.transaction_id
     }
 
-    /// Whether the commit before the newest is viewed, because the newest does not hold: it is being written at this
-    /// moment, or a crash cut it off. redb would take the same state in repairing the file.
+    /// Whether the commit before the one that the header names as the newest is viewed, because that does not hold: a
+    /// crash cut it off, or it was being written, so that a healthy and busy file gives true as well. redb would take
+    /// the same state in repairing the file.
+    ///
+    /// It is false where the header named the viewed commit, although a later one was in the other slot and incomplete.
     pub fn rolled_back(&self) -> bool {
         self.state.rolled_back
     }
 
     /// Whether pages are read from a private copy. In [`Mode::Direct`] that begins when a commit is noticed.
     pub fn is_mirrored(&self) -> bool {
-        self.state.pages.mirror.get().is_some_and(Option::is_some)
+        self.state.pages.mirror.get().is_some_and(Result::is_ok)
     }
 
     /// How many passes it took to settle on this state; at least 1.
@@ -162,7 +173,8 @@ impl View {
         Ok(self.state.tables.iter().map(|table| table.info.clone()).collect())
     }
 
-    /// A table by its name; nothing where there is none.
+    /// A table by its name; nothing where there is none. In [`Mode::Direct`] only the definition has been checked: that
+    /// the commit holds in this table is known when the table has been streamed to its end, and says nothing of others.
     ///
     /// # Errors
     ///
@@ -224,9 +236,11 @@ impl Leaves {
     ///
     /// # Errors
     ///
-    /// [`Error::Moved`] where the writer has reused a page, which cannot be in [`Mode::Mirror`]. [`Error::Damaged`]
-    /// where a page does not hold and no writer explains it, where keys are out of order, or where the rows are not as
-    /// many as the table says, which the last call tells. [`Error::Io`] and [`Error::Scratch`] where reading fails.
+    /// [`Error::Moved`] where the writer has reused a page, which cannot be in [`Mode::Mirror`]; instead of it
+    /// [`Error::NoSpace`], [`Error::Scratch`] or [`Error::Io`] where a mirror would have kept the page and could not be
+    /// made. [`Error::Damaged`] where a page does not hold and no writer explains it, where keys are out of order, or
+    /// where the rows are not as many as the table says, which the last call tells. [`Error::Io`] and
+    /// [`Error::Scratch`] where reading fails.
     pub fn next_leaf(&mut self) -> Result<Option<Leaf>, Error> {
         if self.is_done {
             return Ok(None);
@@ -239,7 +253,7 @@ impl Leaves {
     fn checked_next(&mut self) -> Result<Option<Leaf>, Error> {
         let mut stream = Stream { pages: &self.pages, pages_left: &mut self.pages_left };
         let next = self.walk.next_leaf(&mut stream).map_err(|trouble| match trouble {
-            Trouble::Failed(error) => error,
+            Trouble::Failed(error) => stream.explained(error),
             Trouble::Torn(page, _) => stream.damaged(Some(page), "its checksum does not hold"),
         })?;
         let damaged = |page, reason| Err(self.pages.live.damaged(page, reason));
@@ -295,9 +309,9 @@ struct State {
 #[derive(Debug)]
 struct Pages {
     live: Arc<DatabaseFile>,
-    /// Made when the view is taken, or when the first cursor notices a commit; an empty one is a mirror that could not
-    /// be made, and the live file is read on as long as that goes well.
-    mirror: OnceLock<Option<Mirror>>,
+    /// Made when the view is taken, or when the first cursor notices a commit. Where it could not be made, the live
+    /// file is read on as long as that goes well; when it no longer does, the error here is why.
+    mirror: OnceLock<Result<Mirror, Error>>,
     /// Whether the mirror holds everything, so that the live file is of no interest any more.
     is_complete: bool,
     scratch_dir: PathBuf,
@@ -313,7 +327,7 @@ impl Pages {
         if read_before.is_multiple_of(PAGES_PER_LOOK) && self.mirror.get().is_none() {
             self.mirror_if_moved()?;
         }
-        if let Some(Some(mirror)) = self.mirror.get() {
+        if let Some(Ok(mirror)) = self.mirror.get() {
             let read = file::read_page(&mirror.file, &self.header.geometry, child, widths);
             match read.map_err(|source| mirror.scratch_error(source))? {
                 Read::Node(node) => return Ok(node),
@@ -336,7 +350,7 @@ impl Pages {
                 Read::Node(node) => return Ok(node),
                 Read::Malformed(reason) => return Err(self.live.damaged(Some(child.number), reason)),
                 Read::Torn if self.header.may_be_incomplete() || !self.live.is_unchanged(&self.header)? => {
-                    return Err(Error::Moved);
+                    return Err(self.moved());
                 }
                 Read::Torn => {}
             }
@@ -344,10 +358,16 @@ impl Pages {
         Err(self.live.damaged(Some(child.number), "its checksum does not hold"))
     }
 
+    /// A mirror would have kept the page. Where none could be made, that is what the caller can do something about.
+    fn moved(&self) -> Error {
+        let failure = self.mirror.get().and_then(|mirror| mirror.as_ref().err());
+        failure.and_then(Error::again).unwrap_or(Error::Moved)
+    }
+
     /// The pages of the state outlive one more commit, mostly: enough time to copy them all.
     fn mirror_if_moved(&self) -> Result<(), Error> {
         if !self.live.is_unchanged(&self.header)? {
-            self.mirror.get_or_init(|| Mirror::copy_of(&self.live, &self.scratch_dir).ok());
+            self.mirror.get_or_init(|| Mirror::copy_of(&self.live, &self.scratch_dir));
         }
         Ok(())
     }
@@ -357,6 +377,17 @@ impl Pages {
 struct Stream<'a> {
     pages: &'a Pages,
     pages_left: &'a mut u64,
+}
+
+impl Stream<'_> {
+    /// The length of a live file bounds the pages of a tree, and a writer may have shrunk it when it was taken.
+    fn explained(&self, error: Error) -> Error {
+        let may_have_moved = matches!(error, Error::Damaged { .. }) && !self.pages.is_complete;
+        match may_have_moved.then(|| self.pages.live.is_unchanged(&self.pages.header)) {
+            Some(Ok(false)) => self.pages.moved(),
+            _ => error,
+        }
+    }
 }
 
 impl Source for Stream<'_> {

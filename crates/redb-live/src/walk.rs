@@ -55,11 +55,29 @@ pub(crate) struct Walk {
     widths: Widths,
     root: Option<Child>,
     path: Vec<(Branch, usize)>,
+    /// Pages at this depth and below are left out; the root's depth is 0.
+    depth_end: usize,
+    is_cut: bool,
 }
 
 impl Walk {
     pub fn new(root: Option<Root>, widths: Widths) -> Self {
-        Self { widths, root: root.map(|root| root.child), path: Vec::new() }
+        Self { widths, root: root.map(|root| root.child), path: Vec::new(), depth_end: usize::MAX, is_cut: false }
+    }
+
+    /// The same walk, of only so many levels from the root on.
+    pub fn above(self, depth_end: usize) -> Self {
+        Self { depth_end, ..self }
+    }
+
+    /// Whether pages have been left out for their depth.
+    pub fn is_cut(&self) -> bool {
+        self.is_cut
+    }
+
+    /// How many levels a tree below the leaf given out last may have.
+    pub fn levels_below(&self) -> usize {
+        self.depth_end.saturating_sub(self.path.len() + 1)
     }
 
     /// The next leaf that is not settled.
@@ -72,6 +90,10 @@ impl Walk {
             };
             *source.pages_left() = pages_left;
             if source.is_settled(child) {
+                continue;
+            }
+            if self.path.len() >= self.depth_end {
+                self.is_cut = true;
                 continue;
             }
             match source.fetch(child, self.widths)? {

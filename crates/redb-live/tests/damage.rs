@@ -4,6 +4,7 @@ mod common;
 
 use std::{
     collections::BTreeMap,
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
 
@@ -251,6 +252,95 @@ fn pages_that_name_each_other_again_end_with_an_error() {
     }
     fix_checksums(&mut broken);
     assert!(matches!(home(&broken).error(), Error::Damaged { .. }));
+}
+
+/// A page's number as it is stored: the index, and the order in the uppermost bits.
+fn packed(index: u64, order: u64) -> u64 {
+    index | order << 59
+}
+
+/// A leaf of tables with these names, all of them without rows.
+fn tables_leaf(names: &[String]) -> Vec<u8> {
+    let mut definition = vec![0u8; 64];
+    definition[0] = 3;
+    definition[52] = 1;
+    definition[56] = 1;
+    definition[60] = 2;
+    definition.extend([1, b'k', 1, b'v']);
+    let mut leaf = vec![1, 0];
+    leaf.extend((names.len() as u16).to_le_bytes());
+    let mut end = 4 + 8 * names.len();
+    for len in names.iter().map(String::len).chain(names.iter().map(|_| definition.len())) {
+        end += len;
+        leaf.extend((end as u32).to_le_bytes());
+    }
+    names.iter().for_each(|name| leaf.extend(name.as_bytes()));
+    names.iter().for_each(|_| leaf.extend(&definition));
+    leaf
+}
+
+/// A branch that names one child again and again, between keys without bytes.
+fn branch_of_one(children: usize, child: u64, checksum: u128) -> Vec<u8> {
+    let mut branch = vec![2, 0];
+    branch.extend((children as u16 - 1).to_le_bytes());
+    branch.extend([0; 4]);
+    (0..children).for_each(|_| branch.extend(checksum.to_le_bytes()));
+    (0..children).for_each(|_| branch.extend(child.to_le_bytes()));
+    let end = (branch.len() + 4 * (children - 1)) as u32;
+    (1..children).for_each(|_| branch.extend(end.to_le_bytes()));
+    branch
+}
+
+/// A file with a table tree of one leaf under `children` times `children` branches, with right checksums. Most of the
+/// file is a hole, so that its length allows for many pages.
+fn hostile_tables(path: &Path, names: &[String], children: usize, entries: u64) {
+    const DATA_PAGES: u64 = 1 << 16;
+    let file = std::fs::File::create(path).unwrap();
+    file.set_len((1 + DATA_PAGES) * PAGE_LEN as u64).unwrap();
+    let put = |index: u64, bytes: &[u8]| file.write_all_at(bytes, (1 + index) * PAGE_LEN as u64).unwrap();
+    let leaf = tables_leaf(names);
+    let order = leaf.len().div_ceil(PAGE_LEN).next_power_of_two().trailing_zeros();
+    let (lower_at, upper_at) = (DATA_PAGES / 2, DATA_PAGES / 2 + 1);
+    let lower = branch_of_one(children, packed(0, order.into()), XxHash3_128::oneshot(&leaf));
+    let upper = branch_of_one(children, packed(lower_at, 0), XxHash3_128::oneshot(&lower));
+    put(0, &leaf);
+    put(lower_at, &lower);
+    put(upper_at, &upper);
+    let mut header = vec![0u8; 320];
+    header[..9].copy_from_slice(b"redb\x1A\x0A\xA9\x0D\x0A");
+    for (at, value) in [(12, PAGE_LEN as u32), (20, DATA_PAGES as u32), (24, 1)] {
+        header[at..at + 4].copy_from_slice(&value.to_le_bytes());
+    }
+    for slot in [64, 64 + SLOT_LEN] {
+        header[slot..slot + 2].copy_from_slice(&[2, 1]);
+        header[slot + 8..slot + 16].copy_from_slice(&packed(upper_at, 0).to_le_bytes());
+        header[slot + 16..slot + 32].copy_from_slice(&XxHash3_128::oneshot(&upper).to_le_bytes());
+        header[slot + 32..slot + 40].copy_from_slice(&entries.to_le_bytes());
+        fix_slot(&mut header, slot);
+    }
+    file.write_all_at(&header, 0).unwrap();
+}
+
+#[test]
+fn a_leaf_of_tables_that_is_named_again_and_again_ends_with_an_error_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("db");
+    let names: Vec<String> = (0..40).map(|i| format!("{i:02}")).collect();
+    let (same, reason_order, reason_count) = (vec!["a".to_owned(); 40], "order", "more tables");
+    for (names, children, entries, expected) in [
+        (&names, 100, 100 * 100 * 40, reason_order),
+        (&same, 100, 100 * 100 * 40, reason_order),
+        (&names, 100, 39, reason_count),
+    ] {
+        hostile_tables(&path, names, children, entries);
+        for mode in [Mode::Direct, Mode::Mirror] {
+            let view = LiveFile::open(&path).unwrap().view(&options(mode, dir.path()));
+            match view.map(|view| view.tables().unwrap().len()) {
+                Err(Error::Damaged { page: Some(_), reason, .. }) => assert!(reason.contains(expected), "{reason}"),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
 }
 
 #[test]

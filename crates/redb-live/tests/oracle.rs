@@ -285,3 +285,55 @@ fn an_upgraded_file_is_read() {
     drop(database);
     assert_eq!(file_rows(&path, Mode::Direct, dir.path()).unwrap(), expected);
 }
+
+/// A key type of an application that has the name of one of redb's own, and another order.
+#[derive(Debug)]
+struct Backwards;
+
+impl redb::Value for Backwards {
+    type SelfType<'a> = &'a [u8];
+    type AsBytes<'a> = &'a [u8];
+
+    fn fixed_width() -> Option<usize> {
+        None
+    }
+
+    fn from_bytes<'a>(data: &'a [u8]) -> &'a [u8]
+    where
+        Self: 'a,
+    {
+        data
+    }
+
+    fn as_bytes<'a, 'b: 'a>(value: &'a Self::SelfType<'b>) -> &'a [u8] {
+        value
+    }
+
+    fn type_name() -> redb::TypeName {
+        redb::TypeName::new("&[u8]")
+    }
+}
+
+impl redb::Key for Backwards {
+    fn compare(a: &[u8], b: &[u8]) -> std::cmp::Ordering {
+        b.cmp(a)
+    }
+}
+
+#[test]
+fn keys_of_an_applications_own_type_have_their_own_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("db");
+    let database = Database::create(&path).unwrap();
+    let table = redb::TableDefinition::<Backwards, u64>::new("backwards");
+    let txn = database.begin_write().unwrap();
+    for i in 0..200u8 {
+        txn.open_table(table).unwrap().insert([i].as_slice(), 1).unwrap();
+    }
+    txn.commit().unwrap();
+    for mode in [Mode::Direct, Mode::Mirror] {
+        let rows = file_rows(&path, mode, dir.path()).unwrap();
+        assert_eq!(rows["backwards"], dump(&database.begin_read().unwrap(), table));
+        assert_eq!(rows["backwards"][0].0, [199]);
+    }
+}

@@ -227,13 +227,37 @@ fn a_direct_view_says_that_the_database_moved() {
     let path = dir.path().join("db");
     let database = Database::create(&path).unwrap();
     commit_generations(&database, 1);
-    let nowhere = dir.path().join("nowhere");
-    let view = LiveFile::open(&path).unwrap().view(&options(Mode::Direct, &nowhere)).unwrap();
+    let view = LiveFile::open(&path).unwrap().view(&options(Mode::Direct, dir.path())).unwrap();
     commit_generations(&database, 10);
     let mut leaves = view.table("str to bytes").unwrap().unwrap().leaves();
     let error = leaves.by_ref().find_map(Result::err).unwrap();
     assert!(matches!(error, Error::Moved), "{error}");
-    assert!(leaves.next().is_none() && !view.is_mirrored());
+    assert!(leaves.next().is_none());
+}
+
+#[test]
+fn a_direct_view_that_could_not_make_its_mirror_says_why() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("db");
+    let database = Database::create(&path).unwrap();
+    add_ballast(&database);
+    commit_generations(&database, 1);
+    let nowhere = dir.path().join("nowhere");
+    let view = LiveFile::open(&path).unwrap().view(&options(Mode::Direct, &nowhere)).unwrap();
+    // Enough is streamed to notice the commit, which leaves the pages of the one before in place.
+    commit_generations(&database, 1);
+    let mut ballast = view.table("int to bytes").unwrap().unwrap().leaves();
+    (0..70).for_each(|_| drop(ballast.next_leaf().unwrap().unwrap()));
+    commit_generations(&database, 10);
+    for _ in 0..2 {
+        let mut leaves = view.table("str to bytes").unwrap().unwrap().leaves();
+        let error = leaves.by_ref().find_map(Result::err).unwrap();
+        match error {
+            Error::Scratch { dir, source } => assert!(dir == nowhere && source.kind() == std::io::ErrorKind::NotFound),
+            other => panic!("{other}"),
+        }
+        assert!(leaves.next().is_none() && !view.is_mirrored());
+    }
 }
 
 struct Writer(Child);

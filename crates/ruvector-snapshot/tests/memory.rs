@@ -277,3 +277,49 @@ async fn a_thread_that_writes_without_rest() {
     assert_eq!(pauses, resumes);
     assert!(manager.list().await.unwrap().unfinished.is_empty());
 }
+
+/// An application whose writes are paused by a task, on the thread that the snapshot is taken on too.
+#[derive(Debug)]
+struct PausedByATask {
+    application: Arc<Application>,
+    ask: tokio::sync::mpsc::UnboundedSender<()>,
+    answer: Mutex<std::sync::mpsc::Receiver<()>>,
+}
+
+impl PauseWrites for PausedByATask {
+    fn pause(&self) {
+        self.ask.send(()).unwrap();
+        let answer = self.answer.lock().unwrap().recv_timeout(std::time::Duration::from_secs(60));
+        answer.expect("the task that pauses the writes never got its turn");
+    }
+
+    fn resume(&self) {
+        self.application.resume();
+    }
+}
+
+#[tokio::test]
+async fn pausing_may_wait_for_a_task_on_the_same_thread() {
+    let place = Place::new();
+    let (db, application, _, options) = busy(false);
+    let (ask, mut asked) = tokio::sync::mpsc::unbounded_channel();
+    let (told, answer) = std::sync::mpsc::channel();
+    let task = {
+        let application = application.clone();
+        tokio::spawn(async move {
+            while asked.recv().await.is_some() {
+                tokio::task::yield_now().await;
+                application.pause();
+                told.send(()).unwrap();
+            }
+        })
+    };
+    let pause = PausedByATask { application: application.clone(), ask, answer: Mutex::new(answer) };
+    let options = CreateOptions { pause_writes: Some(Arc::new(pause)), ..options };
+    let manager = place.manager();
+    let made = manager.create_snapshot_with(&db, "paused", &options).await.unwrap();
+    assert_eq!(application.calls(), (1, 1));
+    assert!(contents(&manager.restore_snapshot(&made.id).await.unwrap()) == contents(&db));
+    drop(options);
+    task.await.unwrap();
+}

@@ -68,3 +68,36 @@ async fn what_goes_in_comes_back() {
     manager.delete_snapshot(&again.id).await.unwrap();
     assert_eq!(std::fs::read_dir(dir.path().join("snapshots")).unwrap().count(), 0);
 }
+
+/// Every f64 of the metadata: a text of it that is read as its neighbour would change it and the checksum.
+#[tokio::test]
+async fn numbers_in_metadata_keep_every_bit() {
+    let mut random = 1u64;
+    let any = std::iter::repeat_with(|| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        f64::from_bits(random ^ (random >> 32))
+    });
+    let any = any.filter(|number| number.is_finite()).take(600);
+    let small = (0..600u32).map(|at| f64::from(at.wrapping_mul(2_654_435_761)) / 98_765_432.1);
+    let known = [43.422_624_839_375_956, 0.1, -0.0, 5e-324, f64::MAX, f64::MIN_POSITIVE, 1e23, 9_007_199_254_740_993.0];
+    let numbers: Vec<f64> = known.into_iter().chain(any).chain(small).collect();
+    let dir = tempfile::tempdir().unwrap();
+    let db = database(&dir.path().join("a.db"), 0);
+    for (at, number) in numbers.iter().enumerate() {
+        let metadata = [("x".to_owned(), serde_json::json!(number)), ("in".to_owned(), serde_json::json!([[number]]))];
+        let metadata = Some(metadata.into_iter().collect());
+        db.insert(VectorEntry { id: Some(format!("{at:05}")), vector: vec![1.0; 8], metadata }).unwrap();
+    }
+    let config = SnapshotConfig { snapshot_dir: dir.path().join("snapshots"), ..SnapshotConfig::default() };
+    let manager = SnapshotManager::new(config).unwrap();
+    let snapshot = manager.create_snapshot(&db, "numbers").await.unwrap();
+    let restored = manager.restore_snapshot(&snapshot.id).await.unwrap();
+    for (at, number) in numbers.iter().enumerate() {
+        let metadata = restored.get(&format!("{at:05}")).unwrap().unwrap().metadata.unwrap();
+        for found in [&metadata["x"], &metadata["in"][0][0]] {
+            assert_eq!(found.as_f64().unwrap().to_bits(), number.to_bits(), "{number:?} came back as {found}");
+        }
+    }
+    let again = manager.create_snapshot(&restored, "again").await.unwrap();
+    assert_eq!(again.checksum, snapshot.checksum);
+}

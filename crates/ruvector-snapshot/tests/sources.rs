@@ -13,6 +13,7 @@ use common::{CONFIG, METADATA, Place, VECTORS, contents, encoded, make_database,
 use redb::TableDefinition;
 use ruvector_core::types::{DbOptions, DistanceMetric, HnswConfig, QuantizationConfig};
 use ruvector_core::{VectorDB, VectorEntry};
+use ruvector_snapshot::source::file::{FileOptions, FileSource};
 use ruvector_snapshot::{CreateOptions, ErrorKind, RestoreOptions, SnapshotError};
 use serde_json::json;
 
@@ -260,6 +261,34 @@ async fn what_is_not_captured_is_reported() {
     // And a snapshot of an ordinary database has nothing to say.
     let clean = place.manager().create_snapshot_of_file(&restored, "clean", &CreateOptions::default()).await.unwrap();
     assert_eq!(clean.source.not_captured, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_table_of_somebody_elses_makes_it_read_through_a_mirror() {
+    let place = Place::new();
+    let path = place.path("more.db");
+    drop(make_database(&path, 50, 4, 1));
+    let database = redb::Database::open(&path).unwrap();
+    let transaction = database.begin_write().unwrap();
+    let foreign: TableDefinition<'_, u64, &str> = TableDefinition::new("foreign");
+    transaction.open_table(foreign).unwrap().insert(1, "x").unwrap();
+    transaction.commit().unwrap();
+    drop(database);
+    let options = |mirror| FileOptions { scratch_dir: Some(place.scratch()), mirror };
+    assert_eq!(FileSource::open(&path, &options(false)).unwrap_err().kind(), ErrorKind::Busy);
+    assert!(FileSource::open(&path, &options(true)).is_ok());
+
+    let expected = common::records_of_file(&path);
+    let restored = through_a_snapshot(&place, &path).await;
+    assert!(common::records_of_file(&restored) == expected);
+    let snapshot = place.manager().list_snapshots().await.unwrap().remove(0);
+    assert_eq!(snapshot.source.not_captured, ["table \"foreign\""]);
+    place.assert_scratch_empty();
+    // The mirror is what needs the scratch directory.
+    std::fs::remove_dir(place.scratch()).unwrap();
+    let made = place.manager().create_snapshot_of_file(&path, "no mirror", &CreateOptions::default()).await;
+    assert_eq!(made.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(names(&place.snapshots()), [format!("snapshot-{}", snapshot.id)]);
 }
 
 #[tokio::test]

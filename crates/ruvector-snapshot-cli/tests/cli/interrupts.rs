@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM: the old snapshots are whole, there is no new one, and nothing is left.
+//! Ctrl-C, SIGTERM and the end of the terminal: the old snapshots are whole, there is no new one, and nothing is left.
 
 use std::fs;
 use std::process::{Child, Command, Stdio};
@@ -47,7 +47,7 @@ fn desk_with_one_snapshot() -> Desk {
 fn an_interrupted_create_leaves_no_trace() {
     let desk = desk_with_one_snapshot();
     let before = contents(&desk.path("snapshots"));
-    for signal in ["-INT", "-TERM"] {
+    for signal in ["-INT", "-TERM", "-HUP"] {
         let begun = || desk.names("snapshots").len() > 1;
         let again = || drop(desk.ok(&["delete", "new"]));
         let ran = interrupted(&desk, &["create", "--db", "a.db", "--name", "new"], signal, begun, again);

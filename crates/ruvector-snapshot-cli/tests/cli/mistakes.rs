@@ -38,9 +38,14 @@ fn what_is_no_database_is_refused() {
 fn a_name_that_cannot_be_is_wrong_usage() {
     let desk = Desk::with_rows(10);
     let long = "x".repeat(5000);
-    for (name, words) in
-        [("", "cannot be empty"), ("  ", "cannot be empty"), (&*long, "1024"), ("a\nb", "control characters")]
-    {
+    for (name, words) in [
+        ("", "cannot be empty"),
+        ("  ", "cannot be empty"),
+        (&*long, "1024"),
+        ("a\nb", "control characters"),
+        ("latest", "choose another name"),
+        ("20260131T080000000Z-0123456789abcdef", "choose another name"),
+    ] {
         desk.run(&["create", "--db", "a.db", "--name", name]).fails(2, words);
     }
     assert_eq!(desk.names("."), ["a.db"]);
@@ -138,6 +143,22 @@ fn a_place_that_cannot_be_restored_to() {
     desk.run(&["restore", "one", "--to", ""]).fails(2, "--to");
     desk.run(&["restore", "one", "--to", "/"]).fails(1, "/");
     assert_eq!(desk.names("."), ["a.db", "snapshots"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn what_is_no_regular_file_is_not_replaced() {
+    use std::os::unix::fs::{FileTypeExt as _, symlink};
+    let (desk, _) = Desk::with_snapshots(1);
+    assert!(std::process::Command::new("mkfifo").arg(desk.path("fifo")).status().unwrap().success());
+    symlink("fifo", desk.path("link")).unwrap();
+    for to in ["fifo", "link"] {
+        desk.run(&["restore", "one", "--to", to]).fails(1, "--force");
+        desk.run(&["restore", "one", "--to", to, "--force"]).fails(1, "not a regular file");
+    }
+    assert!(fs::symlink_metadata(desk.path("fifo")).unwrap().file_type().is_fifo());
+    assert!(desk.path("link").is_symlink());
+    assert_eq!(desk.names("."), ["a.db", "fifo", "link", "snapshots"]);
 }
 
 #[test]

@@ -159,6 +159,36 @@ fn restore_replaces_a_file_only_when_told() {
     assert_eq!(desk.names("."), ["a.db", "b.db", "snapshots"]);
 }
 
+#[cfg(unix)]
+#[test]
+fn restore_replaces_the_file_that_a_link_leads_to() {
+    let (desk, _) = Desk::with_snapshots(1);
+    fs::create_dir(desk.path("real")).unwrap();
+    fs::write(desk.path("real/b.db"), "old").unwrap();
+    std::os::unix::fs::symlink("real/b.db", desk.path("link.db")).unwrap();
+    desk.run(&["restore", "one", "--to", "link.db"]).fails(1, "--force");
+    assert_eq!(fs::read(desk.path("real/b.db")).unwrap(), b"old");
+    desk.ok(&["restore", "one", "--to", "link.db", "--force"]);
+    assert_eq!(fs::read_link(desk.path("link.db")).unwrap().to_str(), Some("real/b.db"));
+    assert_holds(&desk.path("real/b.db"), 300, 8);
+    assert_eq!(
+        (desk.names("real"), desk.names(".")),
+        (vec!["b.db".to_owned()], ["a.db", "link.db", "real", "snapshots"].map(str::to_owned).to_vec())
+    );
+}
+
+#[test]
+fn a_database_whose_file_has_no_name_for_a_snapshot() {
+    let desk = Desk::empty();
+    for db in ["latest.db", " .db", "20260131T080000000Z-0123456789abcdef.db", "a\nb.db"] {
+        super::database(&desk.path(db), 10, 8);
+        let (status, document) = desk.json(&["create", "--db", db]);
+        assert_eq!((status, &document["snapshot"]["name"]), (0, &serde_json::json!("database")), "{db:?}");
+    }
+    super::database(&desk.path("named.db"), 10, 8);
+    assert_eq!(desk.json(&["create", "--db", "named.db"]).1["snapshot"]["name"], "named");
+}
+
 #[test]
 fn delete_takes_several_and_says_which() {
     let (desk, ids) = Desk::with_snapshots(4);
@@ -311,6 +341,13 @@ fn an_unfinished_upload_is_told_of_and_is_no_snapshot() {
     assert!(printed.contains(&format!("unfinished: snapshot-{} has no metadata.json", ids[0])), "{printed}");
     assert_eq!(desk.ids(), [&*ids[1]]);
     assert_eq!(desk.json(&["list"]).1["unfinished"], serde_json::json!([ids[0]]));
+    let printed = desk.ok(&["verify", "--all"]);
+    assert!(printed.contains(&format!("{}  has no metadata.json, so it is no snapshot", ids[0])), "{printed}");
+    assert!(printed.ends_with("1 snapshot whole\n"), "{printed}");
+    // Also where there is nothing else.
+    desk.ok(&["delete", "latest"]);
+    let printed = desk.ok(&["verify", "--all"]);
+    assert!(printed.contains(&*ids[0]) && printed.contains("no snapshots at"), "{printed}");
 }
 
 #[test]

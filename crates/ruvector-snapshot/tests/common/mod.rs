@@ -5,6 +5,7 @@
 pub mod faults;
 pub mod reference;
 pub mod stored;
+pub mod watched;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

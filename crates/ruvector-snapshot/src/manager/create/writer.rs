@@ -59,6 +59,7 @@ impl SnapshotWriter {
         id: &SnapshotId,
         size_bounds_bytes: Option<[u64; 3]>,
     ) -> Result<Self> {
+        check_unused(manager.store.as_ref(), id).await?;
         let mut unfinished = Unfinished {
             store: manager.store.clone(),
             tasks: manager.tasks.clone(),
@@ -329,6 +330,21 @@ async fn settle(store: &dyn SnapshotStore, key: &str, json: &Bytes, error: Snaps
             )
             .at(key)
             .because(error),
+        )),
+    }
+}
+
+/// Ids are never used twice, so this only meets a clock or a randomness that repeats itself. Uploads would replace what is
+/// there, and giving up would remove it.
+async fn check_unused(store: &dyn SnapshotStore, id: &SnapshotId) -> Result<()> {
+    match store.head(&layout::key(id, layout::METADATA_JSON)).await {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+        Ok(_) => Err(SnapshotError::new(
+            ErrorKind::AlreadyExists,
+            format!(
+                "a snapshot {id} exists already, and was left as it is; the clock gave one time and random number twice"
+            ),
         )),
     }
 }
