@@ -36,7 +36,7 @@ pub(crate) async fn delete(session: &Session, texts: &[String]) -> Result<Exit, 
 
 /// Once begun, a delete is carried to its end: an interrupt is heard between two of them.
 async fn delete_one(session: &Session, manager: &SnapshotManager, id: &str) -> Result<(), Failure> {
-    session.read(manager, async { Ok(()) }).await?;
+    session.run(manager, async { Ok(()) }, || "what was not deleted before is as it was".to_owned()).await?;
     match manager.delete_snapshot(id).await {
         // Somebody else has deleted it since it was looked up: what was asked for is the case.
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),

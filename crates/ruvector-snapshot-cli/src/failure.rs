@@ -156,14 +156,14 @@ pub(crate) fn kind_name(kind: ErrorKind) -> &'static str {
     }
 }
 
-const BUG: &str = concat!("this should not happen; please report it at ", env!("CARGO_PKG_REPOSITORY"), "/issues");
+const BUG: &str = "this should not happen, and is a bug in this program";
 
 /// What can be done about a kind of error. Nothing where the messages of that kind say it themselves.
 fn hint(kind: ErrorKind) -> Option<&'static str> {
     match kind {
         ErrorKind::Denied => Some("check the permissions of that path, and which user this runs as"),
         ErrorKind::NoSpace => {
-            Some("make room; create needs room in the store, and for a busy database in --scratch-dir")
+            Some("make room where it is missing: in the store, beside the restored file, or in --scratch-dir")
         }
         ErrorKind::Busy => {
             Some("the database is being changed faster than it can be read; try again at a quieter moment")

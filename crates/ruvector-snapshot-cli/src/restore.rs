@@ -77,14 +77,7 @@ fn aftermath(place: PathBuf) -> impl FnOnce() -> String + Send + 'static {
     }
 }
 
-#[cfg(unix)]
 fn is_same_file(before: &Metadata, after: &Metadata) -> bool {
     use std::os::unix::fs::MetadataExt as _;
     (before.dev(), before.ino()) == (after.dev(), after.ino())
-}
-
-#[cfg(not(unix))]
-fn is_same_file(before: &Metadata, after: &Metadata) -> bool {
-    let (before_created, after_created) = (before.created().ok(), after.created().ok());
-    (before.len(), before_created) == (after.len(), after_created)
 }

@@ -29,6 +29,11 @@
 //! kept in, [`source`] the databases, [`format`](mod@format) every stored byte. `docs/FORMAT.md` describes the layout for readers
 //! that are not this program.
 
+#[cfg(not(unix))]
+compile_error!(
+    "ruvector-snapshot needs a Unix system: it reads databases and renames files in ways that others do not have"
+);
+
 pub mod error;
 
 pub mod clock;

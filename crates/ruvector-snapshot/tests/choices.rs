@@ -189,6 +189,9 @@ async fn the_newest_is_meant_even_where_it_is_damaged() {
     // What the name of this one is cannot be known; that it is the newest can.
     newest.put(layout::METADATA_JSON, b"{");
     assert_eq!(manager.resolve("latest").await.unwrap(), newest.id.as_str());
+    let error = manager.resolve("nightly").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error:?}");
+    assert!(error.to_string().contains(newest.id.as_str()), "{error}");
 }
 
 #[tokio::test]

@@ -385,3 +385,24 @@ fn lies_are_refused_with_little_memory() {
     let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && said.contains("1 passed"), "{said}");
 }
+
+#[tokio::test]
+async fn a_section_that_is_far_larger_than_what_it_holds_is_never_read() {
+    let place = Place::new();
+    let (manager, stored) = tiny(&place).await;
+    // A file with a hole of a terabyte, and a metadata.json that agrees with it.
+    let hole = 1u64 << 40;
+    let metadata = edit(stored.file(layout::METADATA_JSON), |json| {
+        let bytes = json["files"]["index.bin.gz"]["bytes"].as_u64().unwrap();
+        json["files"]["index.bin.gz"]["bytes"] = (bytes + hole).into();
+        let last = json["sections"].as_array_mut().unwrap().last_mut().unwrap();
+        last["bytes"] = (last["bytes"].as_u64().unwrap() + hole).into();
+    });
+    let index = place.snapshots().join(layout::key(&stored.id, "index.bin.gz"));
+    let file = std::fs::OpenOptions::new().write(true).open(index).unwrap();
+    file.set_len(file.metadata().unwrap().len() + hole).unwrap();
+    stored.put(layout::METADATA_JSON, &metadata);
+    let id = stored.id.as_str();
+    assert_eq!(manager.restore_snapshot(id).await.err().unwrap().kind(), ErrorKind::Damaged);
+    assert!(!manager.verify_snapshot(id).await.unwrap());
+}

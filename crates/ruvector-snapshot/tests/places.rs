@@ -15,6 +15,8 @@ use std::time::Duration;
 
 use common::stored::Stored;
 use common::{Place, make_database, names, records_of_file};
+use ruvector_snapshot::source::Description;
+use ruvector_snapshot::source::database::FileTarget;
 use ruvector_snapshot::{
     CreateOptions, ErrorKind, Phase, Progress, ProgressUpdate, RestoreOptions, SnapshotManager, VerifyOptions,
 };
@@ -223,4 +225,20 @@ fn a_fifo_among_the_files_of_a_snapshot_is_damage() {
     assert_eq!(listing.unfinished, [id.as_str()]);
     let restored = ends("restore", async move { manager.restore_snapshot(&id).await.err() });
     assert_eq!(restored.unwrap().kind(), ErrorKind::NotFound);
+}
+
+/// redb closes a database only once its transaction is gone, and would wait for that for ever.
+#[test]
+fn a_description_that_ruvector_does_not_know_ends_with_an_error() {
+    let place = Place::new();
+    let description = Description {
+        dimensions: 4,
+        distance_metric: Some("Cosine".to_owned()),
+        quantization: serde_json::json!("Nope"),
+        ..Description::default()
+    };
+    let target = FileTarget::create(&place.restored(), false).unwrap();
+    let error = target.finish(&description).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error:?}");
+    place.assert_nothing_restored();
 }

@@ -350,6 +350,7 @@ fn validate_entry(entry: &BlockEntry, metadata: &SnapshotMetadata) -> Result<()>
     for file in DataFile::ALL {
         let range = entry.range(file);
         super::member::check_expansion(range.end - range.start, raw(file))?;
+        super::member::check_overhead(range.end - range.start, raw(file))?;
     }
     Ok(())
 }

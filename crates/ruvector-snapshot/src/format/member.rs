@@ -120,6 +120,15 @@ pub fn check_expansion(bytes: u64, raw_bytes: u64) -> Result<()> {
     Ok(())
 }
 
+/// Refuses a size that is far more than `raw_bytes` need, before that much is read.
+pub fn check_overhead(bytes: u64, raw_bytes: u64) -> Result<()> {
+    let needed_bytes = raw_bytes.saturating_add(raw_bytes / 64).saturating_add(limits::OVERHEAD_BYTES);
+    if bytes > needed_bytes {
+        return Err(damaged(format!("{bytes} bytes of gzip data are said to expand to no more than {raw_bytes}")));
+    }
+    Ok(())
+}
+
 /// The order-0 entropy of the sample, in bits.
 fn entropy_bits(sample: &[u8]) -> f64 {
     let mut counts = [0u32; 256];

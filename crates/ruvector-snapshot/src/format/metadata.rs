@@ -237,6 +237,7 @@ impl SnapshotMetadata {
                 return Err(damaged(format!("the section {:?} of index.bin.gz is out of place", section.name)));
             }
             super::member::check_expansion(section.bytes, section.raw_bytes)?;
+            super::member::check_overhead(section.bytes, section.raw_bytes)?;
             end = end.saturating_add(section.bytes);
         }
         if end != index.bytes {

@@ -43,6 +43,8 @@ pub mod limits {
     pub const SECTION_BYTES: u64 = 1 << 30;
     /// How many times its own size a deflate stream can expand to.
     pub const EXPANSION: u64 = 1032;
+    /// That a piece or a section may have beyond 65/64 of what it expands to.
+    pub const OVERHEAD_BYTES: u64 = 64 << 10;
     /// Of a snapshot's name.
     pub const NAME_BYTES: usize = 1024;
     /// At which a writer closes a block.

@@ -84,9 +84,20 @@ pub(super) fn resolve(listing: &Listing, text: &str) -> Result<String> {
         let whole = listing.snapshots.iter().map(|snapshot| (&snapshot.id, Some(snapshot.name.as_str())));
         whole.chain(listing.damaged.iter().map(|damaged| (&damaged.id, damaged.name.as_deref())))
     };
+    // One whose name cannot be read may be the one that is meant.
+    let nameless = listing.damaged.iter().find(|damaged| damaged.name.is_none()).map(|damaged| &damaged.id);
     let named = named.filter(|(_, name)| text == "latest" || *name == Some(text)).map(|(id, _)| id).max();
     let mut matches: Vec<&String> = ids().filter(|id| !text.is_empty() && id.starts_with(text)).collect();
     if let Some(id) = named {
+        if let Some(newer) = nameless.filter(|newer| *newer > id) {
+            return Err(SnapshotError::new(
+                ErrorKind::Invalid,
+                format!(
+                    "{id} is the newest of the name {text:?} that can be read, but {newer} is newer and its name cannot be \
+                     read; give the whole id"
+                ),
+            ));
+        }
         if matches.iter().any(|other| *other != id) {
             return Err(SnapshotError::new(
                 ErrorKind::Invalid,

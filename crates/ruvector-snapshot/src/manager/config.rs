@@ -18,7 +18,7 @@ pub struct SnapshotConfig {
     /// Whether a restore to a file reads the finished file back and proves its contents before it gets its name; true.
     /// Every restore compares the content checksum of the records it read and handed on, whatever this says.
     pub verify_checksum: bool,
-    /// Reads from the store at the same time, 1 to 1,024; 4. A read is of a block at most, about 2 MiB. An upload sends at most
+    /// Reads from the store at the same time, 1 to 1,024; 4. A read is of a block, about 2 MiB, or of a part of a file of 8 MiB. An upload sends at most
     /// two parts at a time for each of the three data files.
     pub max_concurrent_io: usize,
     /// Where the mirror of a database that is being written goes, which needs as much room as the database file; the
@@ -38,7 +38,7 @@ impl Default for SnapshotConfig {
             verify_checksum: true,
             max_concurrent_io: 4,
             scratch_dir: None,
-            workers: std::thread::available_parallelism().map_or(2, usize::from).clamp(1, 16),
+            workers: std::thread::available_parallelism().map_or(2, usize::from).clamp(1, 256),
         }
     }
 }

@@ -161,8 +161,8 @@ impl SnapshotManager {
     /// # Errors
     ///
     /// `Busy` where a database in memory never stood still; `NoSpace` where the store or the scratch directory is full;
-    /// `Damaged` where the database is; `Invalid` for a name that is empty, longer than 1,024 bytes, or holds control
-    /// characters. No snapshot exists after an error.
+    /// `Damaged` where the database is; `Invalid` for a name that is blank, longer than 1,024 bytes, holds control characters,
+    /// or is `latest` or of the form of an id. No snapshot exists after an error.
     pub async fn create_snapshot_with(&self, db: &VectorDB, name: &str, options: &CreateOptions) -> Result<Snapshot> {
         let path = db.options().storage_path.as_str();
         let origin = if path.starts_with("memory://") { Origin::Memory(db) } else { Origin::File(Path::new(path)) };
@@ -306,7 +306,8 @@ impl SnapshotManager {
         self.carry_out(&plan).await
     }
 
-    /// Deletes what the plan drops, oldest first, and returns how many. One that is gone already does not count.
+    /// Deletes what the plan drops, oldest first, and returns how many. One that is gone already does not count. The plan is taken as
+    /// it is: [`plan_cleanup`](Self::plan_cleanup) has looked whether anything may stand on what it drops.
     pub async fn carry_out(&self, plan: &PrunePlan) -> Result<usize> {
         prune::carry_out(self, plan).await
     }

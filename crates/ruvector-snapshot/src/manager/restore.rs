@@ -141,7 +141,7 @@ fn prove_file(
         }
         sum.add(&digest(record.id, record.vector, record.metadata.map(|_| canonical.as_str())));
         records += 1;
-        bytes += record.vector.len() as u64;
+        bytes += (record.vector.len() + record.metadata.map_or(0, str::len)) as u64;
         if records == 1024 {
             meter.add(std::mem::take(&mut records), std::mem::take(&mut bytes));
         }

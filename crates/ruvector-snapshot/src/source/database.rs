@@ -3,7 +3,7 @@
 #![allow(clippy::result_large_err, reason = "redb's own error is large, and mapped where it comes up")]
 
 use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use redb::{Database, TableDefinition, WriteTransaction};
@@ -74,7 +74,16 @@ impl FileTarget {
 
     /// Writes what the database is, commits, closes and syncs.
     pub fn finish(self, description: &Description) -> Result<FinishedFile> {
-        let Self { transaction, database, file, place, mode, .. } = self;
+        let mut rows = description.rows.clone();
+        if !rows.contains_key(OPTIONS_ROW) && description.distance_metric.is_some() {
+            let options = description.to_options(&self.place.display().to_string())?;
+            let text = serde_json::to_string(&options)
+                .map_err(|error| SnapshotError::new(ErrorKind::Internal, "the options are no JSON").because(error))?;
+            rows.insert(OPTIONS_ROW.to_owned(), text);
+        }
+        // Dropped in the reverse of this order where an error ends it here: redb closes a database only once its transaction
+        // is gone, and would wait for it for ever.
+        let Self { mode, place, file, database, transaction, .. } = self;
         let failed =
             |error: redb::Error| redb_error("cannot finish the database file", error).at(place.display().to_string());
         let write = || -> Result<(), redb::Error> {
@@ -82,22 +91,12 @@ impl FileTarget {
             transaction.open_table(VECTORS)?;
             transaction.open_table(METADATA)?;
             let mut config = transaction.open_table(CONFIG)?;
-            for (name, value) in &description.rows {
+            for (name, value) in &rows {
                 config.insert(name.as_str(), value.as_str())?;
             }
             Ok(())
         };
         write().map_err(failed)?;
-        if !description.rows.contains_key(OPTIONS_ROW) && description.distance_metric.is_some() {
-            let options = description.to_options(&place.display().to_string())?;
-            let text = serde_json::to_string(&options)
-                .map_err(|error| SnapshotError::new(ErrorKind::Internal, "the options are no JSON").because(error))?;
-            let write = || -> Result<(), redb::Error> {
-                transaction.open_table(CONFIG)?.insert(OPTIONS_ROW, text.as_str())?;
-                Ok(())
-            };
-            write().map_err(failed)?;
-        }
         transaction.commit().map_err(|error| failed(error.into()))?;
         drop(database);
         sync(&file).map_err(|error| SnapshotError::io(&place, "sync the database file", error))?;
@@ -145,10 +144,9 @@ impl FinishedFile {
     /// `AlreadyExists` where something has come to stand there and `overwrite` is false.
     pub fn move_to_place(self, overwrite: bool) -> Result<()> {
         let Self { file, place, mode } = self;
-        // Open to whom the file was that stood there, or any new one would be.
-        let mode = std::fs::metadata(&place).map_or(mode, |replaced| replaced.permissions());
-        std::fs::set_permissions(&file, mode)
-            .map_err(|error| SnapshotError::io(&place, "set the permissions of the restored database", error))?;
+        give_to(&file, &place, mode).map_err(|error| {
+            SnapshotError::io(&place, "give the restored database its owner and permissions", error)
+        })?;
         let moved = if overwrite { file.persist(&place) } else { file.persist_noclobber(&place) };
         moved.map_err(|error| match error.error.kind() {
             std::io::ErrorKind::AlreadyExists => exists(&place),
@@ -207,6 +205,16 @@ impl std::fmt::Debug for MemoryTarget {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("MemoryTarget").field("options", self.database.options()).finish()
     }
+}
+
+/// Owned by and open to whom the file is that stands at `place`, else as any new file of this user's.
+fn give_to(file: &Path, place: &Path, mode: Permissions) -> std::io::Result<()> {
+    let Ok(replaced) = std::fs::metadata(place) else { return std::fs::set_permissions(file, mode) };
+    let own = std::fs::metadata(file)?;
+    if (own.uid(), own.gid()) != (replaced.uid(), replaced.gid()) {
+        std::os::unix::fs::chown(file, Some(replaced.uid()), Some(replaced.gid()))?;
+    }
+    std::fs::set_permissions(file, replaced.permissions())
 }
 
 /// Leaves a new file to its owner alone, and returns what it was open to.

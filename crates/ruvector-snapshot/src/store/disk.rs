@@ -218,7 +218,7 @@ impl Walk {
         match error.kind() {
             // A disk that is no longer mounted must not look like a store without snapshots.
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory if self.root.is_dir() => Ok(None),
-            io::ErrorKind::PermissionDenied if path.ends_with(LOST_AND_FOUND) => Ok(None),
+            io::ErrorKind::PermissionDenied if is_the_systems(path) => Ok(None),
             _ => Err(at(path, error)),
         }
     }
@@ -228,7 +228,8 @@ impl Walk {
         if segment_problem(name).is_some() {
             return Ok(());
         }
-        let key = if parent_key.is_empty() { name.to_owned() } else { format!("{parent_key}/{name}") };
+        let is_top = parent_key.is_empty();
+        let key = if is_top { name.to_owned() } else { format!("{parent_key}/{name}") };
         let own = match fs::symlink_metadata(path) {
             Ok(own) => own,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -236,8 +237,9 @@ impl Walk {
         };
         let metadata = if own.is_symlink() {
             match fs::metadata(path) {
-                Ok(target) if !(target.is_dir() && leads_back(path)) => target,
-                // A link to nowhere, or to a directory that the walk is in.
+                // Links to directories are followed at the top only: below, they could lead around for ever.
+                Ok(target) if !target.is_dir() || (is_top && !leads_back(path, &self.root)) => target,
+                // A link to nowhere, or to what is walked anyway.
                 _ => return Ok(()),
             }
         } else {
@@ -260,12 +262,14 @@ impl Walk {
     }
 }
 
-/// Whether a link points to a directory that it lies in.
-fn leads_back(link: &FsPath) -> bool {
-    match (fs::canonicalize(link), link.parent().map(fs::canonicalize)) {
-        (Ok(target), Some(Ok(parent))) => parent.starts_with(target),
-        _ => true,
-    }
+/// Whether a directory is one that the system keeps for itself, as `lost+found` and `.Trash-1000`.
+fn is_the_systems(path: &FsPath) -> bool {
+    path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name == LOST_AND_FOUND || name.starts_with('.'))
+}
+
+/// Whether a link leads into the tree that is walked, or above it: its target is walked anyway, or without end.
+fn leads_back(link: &FsPath, root: &FsPath) -> bool {
+    fs::canonicalize(link).map_or(true, |target| target.starts_with(root) || root.starts_with(target))
 }
 
 /// Removes what a create that failed has left, and nothing that somebody else has put there.

@@ -144,11 +144,20 @@ async fn foreign_files_do_not_hide_the_objects() {
     symlink("itself", inside.join("itself")).unwrap();
     symlink(".", inside.join("loop")).unwrap();
     symlink("..", inside.join("up")).unwrap();
-    symlink(directory.path().join("elsewhere"), directory.path().join("moved")).unwrap();
-    fs::create_dir(directory.path().join("elsewhere")).unwrap();
-    fs::write(directory.path().join("elsewhere/b"), "b").unwrap();
+    let elsewhere = TempDir::new().unwrap();
+    symlink(elsewhere.path(), directory.path().join("moved")).unwrap();
+    fs::write(elsewhere.path().join("b"), "b").unwrap();
+    // Directories outside that lead to each other, and back in.
+    for name in ["one", "two"] {
+        fs::create_dir(elsewhere.path().join(name)).unwrap();
+        for to in ["one", "two"] {
+            symlink(elsewhere.path().join(to), elsewhere.path().join(name).join(to)).unwrap();
+        }
+        symlink(directory.path(), elsewhere.path().join(name).join("back")).unwrap();
+    }
+    symlink(&inside, directory.path().join("again")).unwrap();
 
-    assert_eq!(keys(store.as_ref(), "").await, ["elsewhere/b", "moved/b", "snapshot/%zz", "snapshot/a"]);
+    assert_eq!(keys(store.as_ref(), "").await, ["moved/b", "snapshot/%zz", "snapshot/a"]);
     assert_eq!(keys(store.as_ref(), "snapshot").await, ["snapshot/%zz", "snapshot/a"]);
     assert_eq!(store.get("moved/b", 1).await.unwrap(), "b", "what is listed can be read");
     assert_eq!(store.get("snapshot/%zz", 100).await.unwrap(), "foreign, and a key all the same");
