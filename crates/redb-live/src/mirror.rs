@@ -105,6 +105,11 @@ impl Marks {
         }
     }
 
+    /// Whether the mirror is known to hold this page.
+    pub fn holds(&self, geometry: &Geometry, child: Child) -> bool {
+        place(geometry, child.number).is_some_and(|at| self.get(at) & !LEAF_MARK == mark_of(child))
+    }
+
     /// Whether the mirror is known to hold this page and it is a leaf.
     pub fn is_leaf(&self, geometry: &Geometry, child: Child) -> bool {
         place(geometry, child.number).is_some_and(|at| self.get(at) == mark_of(child) | LEAF_MARK)
