@@ -4,7 +4,6 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
@@ -14,6 +13,7 @@ use super::progress::{Meter, Phase, Progress};
 use super::reader::{Pieces, SnapshotReader};
 use super::{SnapshotManager, catalog, unblock};
 use crate::error::{ErrorKind, Result, SnapshotError};
+use crate::format::block::crc32;
 use crate::format::checksum::{ContentSum, hex};
 use crate::format::id::SnapshotId;
 use crate::format::index::BlockEntry;
@@ -177,7 +177,7 @@ impl Check<'_> {
         sizes: [Option<u64>; 3],
     ) -> Result<()> {
         let mut meter = Meter::start(self.progress, Phase::Verify, reader.metadata.vector_count);
-        let mut files = sizes.map(|size| FileHash { readable: size, read: 0, hash: Sha256::new() });
+        let mut files = sizes.map(FileHash::new);
         let mut sum = Some(ContentSum::default());
         let mut last_id: Option<String> = None;
         let config = &self.manager.config;
@@ -248,7 +248,7 @@ impl Check<'_> {
     }
 
     async fn whole_file(&mut self, reader: &SnapshotReader, file: DataFile, size: Option<u64>) -> Result<bool> {
-        self.rest_of_file(reader, file, FileHash { readable: size, read: 0, hash: Sha256::new() }).await
+        self.rest_of_file(reader, file, FileHash::new(size)).await
     }
 
     /// What lies behind the blocks; then the SHA-256 of the file, noted unless its damage is known already. Returns whether
@@ -265,9 +265,7 @@ impl Check<'_> {
                 Err(error) => return self.note_or_fail(file.name(), error).map(|()| false),
             };
             self.report.bytes += piece.len() as u64;
-            let [hashed, ..] =
-                hash_pieces([state, FileHash::none(), FileHash::none()], [piece, Bytes::new(), Bytes::new()]).await?;
-            state = hashed;
+            state = unblock(move || Ok(state.updated(&piece))).await?;
         }
         let found = hex(&state.hash.finalize());
         if found != info.sha256 && !self.report.damage.iter().any(|damage| damage.file == file.name()) {
@@ -294,8 +292,14 @@ struct FileHash {
 }
 
 impl FileHash {
-    fn none() -> Self {
-        Self { readable: None, read: 0, hash: Sha256::new() }
+    fn new(readable: Option<u64>) -> Self {
+        Self { readable, read: 0, hash: Sha256::new() }
+    }
+
+    fn updated(mut self, piece: &[u8]) -> Self {
+        self.hash.update(piece);
+        self.read += piece.len() as u64;
+        self
     }
 }
 
@@ -327,8 +331,10 @@ async fn fetch_block(
     for ((file, size), piece) in DataFile::ALL.into_iter().zip(sizes).zip(&mut checked.pieces) {
         let range = checked.entry.range(file);
         if !is_within(&range, size) {
-            let what = size.map(|_| "the file ends before or within it").unwrap_or_default();
-            checked.damage.push(block_damage(at, file.name(), what));
+            // That a whole file is missing has been noted once for all of it.
+            if size.is_some() {
+                checked.damage.push(block_damage(at, file.name(), "the file ends before or within it"));
+            }
             continue;
         }
         match reader.range(file, range).await {
@@ -344,16 +350,17 @@ async fn fetch_block(
 async fn prove_block(reader: &SnapshotReader, mut checked: Checked) -> Result<Checked> {
     let (at, entry) = (checked.at, checked.entry.clone());
     let pieces = checked.pieces.clone();
-    let crcs = unblock(move || Ok(pieces.map(|piece| crate::format::block::crc32(&piece)))).await?;
-    for (file, crc32) in DataFile::ALL.into_iter().zip(crcs) {
-        let unread = checked.damage.iter().any(|damage| damage.file == file.name());
-        if !unread && entry.crc32(file) != crc32 {
+    let found = unblock(move || Ok(pieces.map(|piece| (piece.len() as u64, crc32(&piece))))).await?;
+    let mut is_read = true;
+    for (file, (bytes, crc32)) in DataFile::ALL.into_iter().zip(found) {
+        let range = entry.range(file);
+        if bytes != range.end - range.start {
+            is_read = false;
+        } else if entry.crc32(file) != crc32 {
             checked.damage.push(block_damage(at, file.name(), "the stored bytes do not match their CRC-32"));
         }
     }
-    if !checked.damage.is_empty() {
-        // That a file is missing was noted once for all of it.
-        checked.damage.retain(|damage| !damage.what.is_empty());
+    if !is_read || !checked.damage.is_empty() {
         return Ok(checked);
     }
     match reader.unpack(at, entry, checked.pieces.clone()).await {
@@ -379,14 +386,10 @@ fn block_damage(at: usize, file: &str, what: &str) -> Damage {
     Damage { file: file.to_owned(), block: Some(at), what: what.to_owned() }
 }
 
-async fn hash_pieces(files: [FileHash; 3], pieces: Pieces) -> Result<[FileHash; 3]> {
+async fn hash_pieces([vectors, index, payloads]: [FileHash; 3], pieces: Pieces) -> Result<[FileHash; 3]> {
+    let [vectors_piece, index_piece, payloads_piece] = pieces;
     unblock(move || {
-        let mut files = files;
-        for (file, piece) in files.iter_mut().zip(&pieces) {
-            file.hash.update(piece);
-            file.read += piece.len() as u64;
-        }
-        Ok(files)
+        Ok([vectors.updated(&vectors_piece), index.updated(&index_piece), payloads.updated(&payloads_piece)])
     })
     .await
 }
