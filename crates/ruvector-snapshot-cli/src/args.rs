@@ -50,7 +50,7 @@ Examples:
   ruvector-snapshot create --db vectors.db
   ruvector-snapshot create --db /srv/vectors.db --name nightly --label host=db1 --store /mnt/backup
 
-Exit status: 0 the snapshot is stored; 1 failed, there is no snapshot (unless the message says that only\nprinting failed); 2 wrong usage; 3 the database is damaged.";
+Exit status: 0 the snapshot is stored; 1 failed, there is no snapshot (unless it was the printing that failed); 2 wrong usage; 3 the database is damaged.";
 
 const LIST: &str = "\
 Reads the names of all files in the store and each metadata.json, no data; writes nothing.
@@ -95,7 +95,7 @@ Examples:
 
 Stop the program that uses FILE before replacing it: a process that has it open keeps the old one.
 
-Exit status: 0 restored and proved; 1 failed, FILE is as it was (unless the message says that only\nprinting failed); 2 wrong usage; 3 the snapshot is damaged.";
+Exit status: 0 restored and proved; 1 failed, FILE is as it was (unless it was the printing that failed); 2 wrong usage; 3 the snapshot is damaged.";
 
 const DELETE: &str = "\
 Looks every ID up before the first snapshot is deleted: if one of them is unknown, nothing is deleted. There is no way back. \
