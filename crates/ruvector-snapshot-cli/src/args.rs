@@ -32,6 +32,12 @@ Wherever a verb takes an ID, it takes:
   a name       nightly, which means the newest snapshot of that name
   latest       the newest snapshot of all
 
+Buckets take their keys from the environment, as the provider's own tools do:
+  s3://  AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_PROFILE, AWS_ENDPOINT_URL (MinIO and others)
+  gs://  GOOGLE_APPLICATION_CREDENTIALS, or what gcloud auth application-default login left
+  az://  AZURE_STORAGE_ACCOUNT_NAME, AZURE_STORAGE_ACCOUNT_KEY
+`store check` tries a bucket out; `store options` lists every setting.
+
 Exit status:
   0  done
   1  failed, or interrupted
@@ -117,6 +123,23 @@ Examples:
 
 Exit status: 0 done, even if there was nothing to delete; 1 failed; 2 wrong usage, as --keep 0.";
 
+const STORE: &str = "\
+Examples:
+  ruvector-snapshot store check --store s3://bucket/backups
+  ruvector-snapshot store options s3";
+
+const STORE_CHECK: &str = "\
+Writes some objects under a name of its own beside the snapshots, and removes them again: an object made twice, made by \
+several at once, uploads in parts, ranges, listings. Sends and reads about 100 MiB to measure. What the store does not do as \
+snapshots need it is said; a store that ignores `If-None-Match` is named, and can be used all the same: no two snapshots \
+ever have the same id.
+
+Examples:
+  ruvector-snapshot store check --store /mnt/backup
+  ruvector-snapshot store check --store s3://bucket/backups -o endpoint=https://minio.example:9000
+
+Exit status: 0 snapshots are safe there; 1 they are not, or it could not be reached; 2 wrong usage.";
+
 const DEMO: &str = "\
 Makes a small database, takes a snapshot of it while a thread keeps writing to it, damages a copy of the snapshot, verifies, \
 restores, and compares every value. Each step shows the command that does it. Works in a temporary directory that is removed at \
@@ -150,9 +173,22 @@ pub(crate) struct Cli {
 /// What every verb takes.
 #[derive(Debug, Args)]
 pub(crate) struct Global {
-    /// Where the snapshots are kept: a directory, or a file:// URL
+    /// Where the snapshots are kept: a directory, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX
     #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "LOCATION", env = STORE_VARIABLE, hide_env_values = true, default_value = STORE_DEFAULT)]
     pub(crate) store: String,
+    /// A setting of the bucket, as region=eu-west-1; may be given again. `store options` lists them. Keys and secrets
+    /// belong into the environment, where other users of this machine cannot see them
+    #[arg(short = 'o', long = "option", global = true, help_heading = EVERYWHERE, value_name = "KEY=VALUE", value_parser = option, hide_possible_values = true)]
+    pub(crate) options: Vec<(String, String)>,
+    /// Requests under way at the same time, each with up to 8 MiB of memory [default: 4]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "N")]
+    pub(crate) connections: Option<usize>,
+    /// Send at most so many bytes a second, as 500K or 20M
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "RATE", value_parser = rate)]
+    pub(crate) limit_upload: Option<u64>,
+    /// Read at most so many bytes a second, as 500K or 20M
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "RATE", value_parser = rate)]
+    pub(crate) limit_download: Option<u64>,
     /// Print one JSON document on standard output instead of text
     #[arg(long, global = true, help_heading = EVERYWHERE)]
     pub(crate) json: bool,
@@ -184,6 +220,9 @@ pub(crate) enum Verb {
     /// Delete all but the newest snapshots
     #[command(after_long_help = PRUNE)]
     Prune(Prune),
+    /// Look at a store: whether it keeps what is needed, how fast it is
+    #[command(after_long_help = STORE, subcommand_value_name = "WHAT", subcommand_help_heading = "What")]
+    Store(Store),
     /// See everything at work, on a small database made for it
     #[command(after_long_help = DEMO)]
     Demo(Demo),
@@ -209,6 +248,9 @@ pub(crate) struct Create {
     /// Store every byte as it is
     #[arg(long, conflicts_with = "compression_level")]
     pub(crate) no_compression: bool,
+    /// Read everything back from the store and compare it before the snapshot counts
+    #[arg(long)]
+    pub(crate) verify_after_write: bool,
     /// Where a private copy goes if the database is being written [default: the system's temporary directory]
     #[arg(long, value_name = "DIR")]
     pub(crate) scratch_dir: Option<PathBuf>,
@@ -260,6 +302,25 @@ pub(crate) struct Prune {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Store {
+    #[command(subcommand)]
+    pub(crate) what: StoreWhat,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum StoreWhat {
+    /// Try everything that snapshots need of the store, measure it, and leave nothing behind
+    #[command(after_long_help = STORE_CHECK)]
+    Check,
+    /// List the settings that -o takes, and the environment variables for them
+    Options {
+        /// Of which kind of bucket [default: all that are built in]
+        #[arg(value_parser = ["s3", "gs", "az"])]
+        scheme: Option<String>,
+    },
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Demo {
     /// A missing or empty directory to work in, which stays [default: a temporary one, removed at the end]
     pub(crate) dir: Option<PathBuf>,
@@ -277,6 +338,30 @@ fn label(text: &str) -> Result<(String, String), String> {
         Some((key, value)) => Ok((key.to_owned(), value.to_owned())),
         None => Err("a label is KEY=VALUE, as in host=db1".to_owned()),
     }
+}
+
+fn option(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        // What was typed may be a secret, so it is not repeated.
+        None | Some(("", _)) => Err("an option is KEY=VALUE, as region=eu-west-1".to_owned()),
+        Some((key, value)) => Ok((key.to_owned(), value.to_owned())),
+    }
+}
+
+/// Bytes a second, with K, M or G for powers of 1024.
+fn rate(text: &str) -> Result<u64, String> {
+    let problem = || "a rate is a number of bytes a second, at least 1, as 500000, 500K, 20M or 1G".to_owned();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let shift = match unit.to_ascii_uppercase().as_str() {
+        "" => 0,
+        "K" => 10,
+        "M" => 20,
+        "G" => 30,
+        _ => return Err(problem()),
+    };
+    let rate = number.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift)).filter(|rate| *rate > 0);
+    rate.ok_or_else(problem)
 }
 
 fn keep(text: &str) -> Result<usize, String> {

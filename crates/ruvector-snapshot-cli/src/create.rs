@@ -35,7 +35,8 @@ pub(crate) async fn create(session: &Session, args: Create) -> Result<Exit, Fail
         compression: !args.no_compression,
         compression_level: args.compression_level,
         scratch_dir: args.scratch_dir,
-        ..SnapshotConfig::default()
+        verify_after_write: args.verify_after_write,
+        ..session.config()
     };
     let attempts = Arc::new(Attempts::default());
     let manager = session.open_or_make(config)?.with_clock(attempts.clone());

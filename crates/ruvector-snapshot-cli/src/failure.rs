@@ -161,14 +161,14 @@ const BUG: &str = "this should not happen, and is a bug in this program";
 /// What can be done about a kind of error. Nothing where the messages of that kind say it themselves.
 fn hint(kind: ErrorKind) -> Option<&'static str> {
     match kind {
-        ErrorKind::Denied => Some("check the permissions of that path, and which user this runs as"),
+        ErrorKind::Denied => Some("check the permissions there, and as which user or with which keys this runs"),
         ErrorKind::NoSpace => {
             Some("make room where it is missing: in the store, beside the restored file, or in --scratch-dir")
         }
         ErrorKind::Busy => {
             Some("the database is being changed faster than it can be read; try again at a quieter moment")
         }
-        ErrorKind::Unavailable => Some("try again; if it stays so, look at the disk"),
+        ErrorKind::Unavailable => Some("try again; if it stays so, look at the disk or the network"),
         ErrorKind::Unsupported => Some("a newer version wrote this; use that version"),
         ErrorKind::Internal => Some(BUG),
         _ => None,

@@ -14,6 +14,7 @@ mod list;
 mod prune;
 mod restore;
 mod show;
+mod store;
 mod verify;
 
 use std::process::ExitCode;
@@ -69,6 +70,7 @@ async fn call(session: &Session, verb: Verb) -> Result<Exit, Failure> {
         Verb::Restore(args) => restore::restore(session, args).await,
         Verb::Delete(args) => delete::delete(session, &args.ids).await,
         Verb::Prune(args) => prune::prune(session, &args).await,
+        Verb::Store(args) => store::store(session, args.what).await,
         Verb::Demo(args) => demo::demo(session, args).await,
         Verb::Completions(args) => completions(session.output, args.shell),
     }

@@ -1,14 +1,15 @@
 //! What the verbs share: the store that was named, how to print, and how to stop when asked to. No verb lives here.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::thread;
 
-use ruvector_snapshot::store::{self, Location};
+use ruvector_snapshot::store::{self, Location, SnapshotStore, StoreConfig, StoreOptions, TransferConfig};
 use ruvector_snapshot::{ErrorKind, SnapshotConfig, SnapshotError, SnapshotManager};
 use tokio::sync::watch;
 
 use crate::args::{Global, STORE_DEFAULT, STORE_VARIABLE};
-use crate::failure::{Exit, Failure};
+use crate::failure::{Exit, Failure, kind_name};
 use crate::output::{Output, quoted};
 
 /// One run of the program.
@@ -17,40 +18,65 @@ pub(crate) struct Session {
     pub(crate) output: Output,
     /// The location of the snapshots, as typed.
     pub(crate) store: String,
+    options: StoreOptions,
+    transfers: TransferConfig,
     interrupted: watch::Receiver<bool>,
 }
 
 impl Session {
     pub(crate) fn new(global: Global, interrupted: watch::Receiver<bool>) -> Self {
         let output = Output { json: global.json, quiet: global.quiet };
-        Self { output, store: global.store, interrupted }
+        let transfers = TransferConfig {
+            max_concurrent_io: global.connections.unwrap_or(TransferConfig::default().max_concurrent_io),
+            max_upload_bytes_per_second: global.limit_upload,
+            max_download_bytes_per_second: global.limit_download,
+        };
+        Self { output, store: global.store, options: global.options.into_iter().collect(), transfers, interrupted }
     }
 
     /// A manager of the snapshots that exist. A store that is not there is an error, and is not made: the path may be
     /// mistyped, or its disk not mounted.
     pub(crate) fn open(&self) -> Result<SnapshotManager, Failure> {
-        let location = self.location()?;
-        let store = store::open(&location, false).map_err(|error| {
-            if error.kind() != ErrorKind::NotFound {
-                return Failure::from(error);
+        SnapshotManager::with_store(self.config(), self.open_store()?).map_err(Failure::typed)
+    }
+
+    /// The store, which must be there.
+    pub(crate) fn open_store(&self) -> Result<Arc<dyn SnapshotStore>, Failure> {
+        self.open_location(false).map_err(|failure| {
+            if failure.kind() != kind_name(ErrorKind::NotFound) {
+                return failure;
             }
             Failure::new(ErrorKind::NotFound, format!("no snapshots at {}, there is no such directory", self.store))
                 .with_hint("check --store, and that the disk is mounted; the first create makes the directory")
-        })?;
-        Ok(SnapshotManager::with_store(SnapshotConfig::default(), store)?)
+        })
+    }
+
+    /// The settings that every verb takes.
+    pub(crate) fn config(&self) -> SnapshotConfig {
+        SnapshotConfig {
+            max_concurrent_io: self.transfers.max_concurrent_io,
+            max_upload_bytes_per_second: self.transfers.max_upload_bytes_per_second,
+            max_download_bytes_per_second: self.transfers.max_download_bytes_per_second,
+            ..SnapshotConfig::default()
+        }
     }
 
     /// A manager that makes the store if it is missing.
     pub(crate) fn open_or_make(&self, config: SnapshotConfig) -> Result<SnapshotManager, Failure> {
-        let store = store::open(&self.location()?, true)?;
-        SnapshotManager::with_store(config, store).map_err(Failure::typed)
+        SnapshotManager::with_store(config, self.open_location(true)?).map_err(Failure::typed)
+    }
+
+    fn open_location(&self, create: bool) -> Result<Arc<dyn SnapshotStore>, Failure> {
+        let location = self.location()?;
+        let options = self.options.over(&StoreOptions::from_env(&location));
+        store::open(&location, &StoreConfig { create, options, transfers: self.transfers }).map_err(Failure::typed)
     }
 
     /// The location that was typed.
     pub(crate) fn location(&self) -> Result<Location, Failure> {
         let location = self.store.parse().map_err(Failure::typed)?;
         if location == Location::Memory {
-            let message = "memory:// would be gone when this program ends; give a directory";
+            let message = "memory:// would be gone when this program ends; give a directory or a bucket";
             return Err(Failure::typed(SnapshotError::new(ErrorKind::Invalid, message)));
         }
         Ok(location)

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use chrono::{DateTime, TimeDelta, TimeZone as _, Utc};
-use common::faults::{Fault, Faulty};
 use common::stored::{Stored, edit};
 use common::watched::Watched;
 use common::{CONFIG, METADATA, Place, VECTORS, make_database, names, options};
@@ -17,7 +16,8 @@ use ruvector_core::{VectorDB, VectorEntry};
 use ruvector_snapshot::clock::Clock;
 use ruvector_snapshot::format::id::SnapshotId;
 use ruvector_snapshot::format::layout;
-use ruvector_snapshot::store::{Location, SnapshotStore, open};
+use ruvector_snapshot::store::fault::FaultStore;
+use ruvector_snapshot::store::{Location, SnapshotStore, StoreConfig, open};
 use ruvector_snapshot::{CreateOptions, ErrorKind, RestoreOptions, Result, Snapshot, SnapshotManager};
 use serde_json::{Value, json};
 
@@ -33,7 +33,7 @@ async fn create(place: &Place, manager: &SnapshotManager, name: &str) -> Snapsho
 }
 
 fn local(place: &Place) -> Arc<dyn SnapshotStore> {
-    open(&Location::Local(place.snapshots()), false).unwrap()
+    open(&Location::Local(place.snapshots()), &StoreConfig::default()).unwrap()
 }
 
 // ---- what no snapshot can hold
@@ -45,7 +45,7 @@ fn nested(depth: usize) -> Value {
 #[tokio::test]
 async fn user_json_that_no_snapshot_can_hold_is_refused_before_anything_is_stored() {
     let (place, _) = place_with_database();
-    let (store, steps) = Faulty::over(local(&place), usize::MAX, Fault::Nothing);
+    let (store, steps) = FaultStore::over(local(&place), []);
     let manager = SnapshotManager::with_store(place.config(), store).unwrap();
     let large = "x".repeat((512 << 10) + 1);
     let with = |metadata: Value| CreateOptions { metadata, ..CreateOptions::default() };
@@ -57,7 +57,7 @@ async fn user_json_that_no_snapshot_can_hold_is_refused_before_anything_is_store
         let error = manager.create_snapshot_with(&db, "refused", &options).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Invalid, "{error:?}");
     }
-    assert_eq!(steps.log(), Vec::<String>::new(), "the store was asked for something");
+    assert_eq!(steps.log(), [], "the store was asked for something");
     assert_eq!(names(&place.snapshots()), Vec::<String>::new());
 }
 

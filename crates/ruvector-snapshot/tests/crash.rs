@@ -1,5 +1,6 @@
-//! What is left when a verb is cut off: by the death of the process at every step of it, by an error at every step of it,
-//! by a store that stays away, and by a dropped future. Old snapshots stay whole, and the new one is whole or is none.
+//! What is left on a disk when a verb is cut off: by the death of the process at every step of it, by a large upload that
+//! fails, and by a dropped future. Old snapshots stay whole, and the new one is whole or is none. What a store does that fails
+//! or lies at any step is in `faults/`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -11,10 +12,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 
-use common::faults::{Fault, Faulty, Gate, Steps};
 use common::{Place, make_database, names, records_of_file};
-use futures::FutureExt as _;
 use ruvector_snapshot::format::layout;
+use ruvector_snapshot::store::fault::{Action, Call, Fault, FaultStore, Gate, Moment, Steps};
 use ruvector_snapshot::store::{self, Location, SnapshotStore};
 use ruvector_snapshot::{
     CreateOptions, ErrorKind, Phase, Progress, ProgressUpdate, RestoreOptions, Result, Snapshot, SnapshotManager,
@@ -41,9 +41,9 @@ impl Bench {
         self.place.path("a.db")
     }
 
-    /// A manager to which something happens at a step.
-    fn faulty(&self, at: usize, fault: Fault) -> (SnapshotManager, Arc<Steps>) {
-        let (store, steps) = Faulty::over(local(&self.place.snapshots()), at, fault);
+    /// A manager to which something happens at each of these steps.
+    fn faulty(&self, faults: impl IntoIterator<Item = (usize, Fault)>) -> (SnapshotManager, Arc<Steps>) {
+        let (store, steps) = FaultStore::over(local(&self.place.snapshots()), faults);
         (SnapshotManager::with_store(self.place.config(), store).unwrap(), steps)
     }
 
@@ -86,7 +86,7 @@ impl Bench {
 }
 
 fn local(snapshots: &Path) -> Arc<dyn SnapshotStore> {
-    store::open(&Location::Local(snapshots.to_owned()), false).unwrap()
+    store::open(&Location::Local(snapshots.to_owned()), &store::StoreConfig::default()).unwrap()
 }
 
 fn unfinished_on_disk(snapshots: &Path) -> BTreeSet<String> {
@@ -97,10 +97,6 @@ fn unfinished_on_disk(snapshots: &Path) -> BTreeSet<String> {
         layout::FILES.into_iter().any(has) && !has(layout::METADATA_JSON)
     })
     .collect()
-}
-
-fn commit_was_sent(step: &str) -> bool {
-    step.contains("after create") && step.ends_with(layout::METADATA_JSON)
 }
 
 // ---- the process dies
@@ -121,9 +117,9 @@ fn crashing_process() {
         writeln!(out, "reached").and_then(|()| out.flush()).unwrap();
         futures::future::pending().await
     };
-    let fault = if verb == "create" { Fault::Do(Arc::new(move || stand_still().boxed())) } else { Fault::Die };
+    let fault = if verb == "create" { Fault::Do(Action::new(stand_still)) } else { Fault::Die };
     let dir = Path::new(dir);
-    let (store, _) = Faulty::over(local(&dir.join("snapshots")), at.parse().unwrap(), fault);
+    let (store, _) = FaultStore::over(local(&dir.join("snapshots")), [(at.parse().unwrap(), fault)]);
     let manager = SnapshotManager::with_store(common::config(dir), store).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
     let done: Result<()> = runtime.block_on(async {
@@ -220,89 +216,27 @@ async fn a_process_that_dies_at_any_step_of_delete() {
 
 // ---- the store fails
 
-async fn create_on(manager: &SnapshotManager, bench: &Bench) -> Result<Snapshot> {
-    let answer = manager.create_snapshot_of_file(bench.database(), "new", &CreateOptions::default()).await;
-    manager.settle().await;
-    answer
-}
-
-#[tokio::test]
-async fn an_error_at_any_step_of_create() {
-    let bench = Bench::new().await;
-    for kind in [ErrorKind::Unavailable, ErrorKind::NoSpace, ErrorKind::Denied] {
-        for at in 0.. {
-            let (manager, steps) = bench.faulty(at, Fault::Fail(kind));
-            let answer = create_on(&manager, &bench).await;
-            let what = format!("{kind:?} at step {at}, {:?}", steps.hit());
-            let new = bench.new_ones(&what).await;
-            match answer {
-                Ok(snapshot) => {
-                    // An answer that was lost after the commit is asked for again.
-                    assert!(steps.hit().is_none_or(|step| commit_was_sent(&step)), "{what}: Ok");
-                    assert_eq!(new, [snapshot.id]);
-                }
-                Err(error) => {
-                    assert_eq!(error.kind(), kind, "{what}: {error:?}");
-                    assert_eq!(error.message(), format!("injected at step {at}"), "{what}");
-                    bench.assert_only_old(&what);
-                }
-            }
-            bench.delete_all(new).await;
-            if steps.hit().is_none() {
-                assert!(at > 20, "only {at} steps");
-                break;
-            }
-        }
-    }
-    bench.place.assert_scratch_empty();
-}
-
-#[tokio::test]
-async fn a_store_that_goes_away_at_any_step_of_create() {
-    let bench = Bench::new().await;
-    for at in 0.. {
-        let (manager, steps) = bench.faulty(at, Fault::FailFromHereOn(ErrorKind::NoSpace));
-        let answer = create_on(&manager, &bench).await;
-        let Some(step) = steps.hit() else {
-            answer.unwrap();
-            break;
-        };
-        let error = answer.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::NoSpace, "{step}: {error:?}");
-        let new = bench.new_ones(&step).await;
-        assert_eq!(new.len(), usize::from(commit_was_sent(&step)), "{step}");
-        if step.contains("create") && step.ends_with(layout::METADATA_JSON) {
-            // Whether it was committed cannot be known here, and the error says so.
-            assert!(error.message().contains("list shows"), "{step}: {error}");
-        } else {
-            assert_eq!(error.message(), format!("injected at step {at}"), "{step}: not the first error");
-        }
-        bench.delete_all(new).await;
-    }
-    let next = bench.create_next().await;
-    assert!(bench.manager.verify_snapshot(&next).await.unwrap());
-}
-
 /// Parts of a large file are in the store, or half of one, before there is a file.
 #[tokio::test]
 async fn a_large_upload_that_fails_leaves_nothing() {
     let bench = Bench::new().await;
     drop(make_database(&bench.place.path("large.db"), 2700, 1024, 3));
     let options = CreateOptions::default();
-    let (manager, steps) = bench.faulty(usize::MAX, Fault::Nothing);
+    let (manager, steps) = bench.faulty([]);
     let made = manager.create_snapshot_of_file(bench.place.path("large.db"), "whole", &options).await.unwrap();
     assert!(made.files["vectors.bin.gz"] > 8 << 20, "it is to take more than one part");
     bench.delete_all(vec![made.id]).await;
-    let writes: Vec<_> = (0..).zip(steps.log()).filter(|(_, step)| step.contains("after write")).collect();
-    let last_of_vectors = writes.iter().rev().find(|(_, step)| step.ends_with("vectors.bin.gz")).unwrap().0;
+    let writes: Vec<_> =
+        (0..).zip(steps.log()).filter(|(_, step)| step.call == Call::Write && step.moment == Moment::After).collect();
+    let last_of_vectors = writes.iter().rev().find(|(_, step)| step.key.ends_with("vectors.bin.gz")).unwrap().0;
     for at in [last_of_vectors, last_of_vectors + 1, writes.last().unwrap().0, writes.last().unwrap().0 + 1] {
-        let (manager, steps) = bench.faulty(at, Fault::Fail(ErrorKind::Unavailable));
+        let (manager, steps) = bench.faulty([(at, Fault::Fail(ErrorKind::Unavailable))]);
         let error = manager.create_snapshot_of_file(bench.place.path("large.db"), "large", &options).await.unwrap_err();
         assert_eq!(error.message(), format!("injected at step {at}"));
         manager.settle().await;
-        bench.assert_only_old(&format!("{:?}", steps.hit()));
+        bench.assert_only_old(&format!("{:?}", steps.at(at)));
         let gate = Gate::new();
-        let (manager, steps) = bench.faulty(at, Fault::Wait(gate.clone()));
+        let (manager, steps) = bench.faulty([(at, Fault::Wait(gate.clone()))]);
         {
             let create = manager.create_snapshot_of_file(bench.place.path("large.db"), "large", &options);
             tokio::select! {
@@ -312,85 +246,7 @@ async fn a_large_upload_that_fails_leaves_nothing() {
         }
         gate.open();
         manager.settle().await;
-        bench.assert_only_old(&format!("dropped at {:?}", steps.hit()));
-    }
-}
-
-#[tokio::test]
-async fn an_error_at_any_step_of_restore() {
-    let bench = Bench::new().await;
-    let expected = records_of_file(&bench.database());
-    for at in 0.. {
-        let (manager, steps) = bench.faulty(at, Fault::Fail(ErrorKind::Unavailable));
-        let to_file =
-            manager.restore_snapshot_to(&bench.old.id, bench.place.restored(), &RestoreOptions::default()).await;
-        let Some(step) = steps.hit() else {
-            to_file.unwrap();
-            assert!(at > 6, "only {at} steps");
-            break;
-        };
-        let error = to_file.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Unavailable, "{step}: {error:?}");
-        bench.place.assert_nothing_restored();
-        let (manager, _) = bench.faulty(at, Fault::Fail(ErrorKind::Unavailable));
-        let error = manager.restore_snapshot(&bench.old.id).await.err().unwrap();
-        assert_eq!(error.kind(), ErrorKind::Unavailable, "{step}: {error:?}");
-    }
-    assert_eq!(records_of_file(&bench.place.restored()), expected);
-}
-
-#[tokio::test]
-async fn an_error_at_any_step_of_list_and_verify_is_no_damage() {
-    let bench = Bench::new().await;
-    for at in 0.. {
-        let (manager, steps) = bench.faulty(at, Fault::Fail(ErrorKind::Unavailable));
-        let verified = manager.verify_snapshot(&bench.old.id).await;
-        if steps.hit().is_none() {
-            assert!(verified.unwrap());
-            break;
-        }
-        assert_eq!(verified.unwrap_err().kind(), ErrorKind::Unavailable, "{:?}", steps.hit());
-    }
-    for at in 0.. {
-        let (manager, steps) = bench.faulty(at, Fault::Fail(ErrorKind::Unavailable));
-        let listed = manager.list().await;
-        // What cannot be read is told apart, with the reason, and never left out.
-        let problem = match listed {
-            Ok(listing) if steps.hit().is_none() => {
-                assert_eq!(listing.snapshots.len(), 1);
-                break;
-            }
-            Ok(mut listing) => {
-                let unusable = listing.damaged.pop().unwrap();
-                assert_eq!(unusable.id, bench.old.id);
-                unusable.error
-            }
-            Err(error) => error,
-        };
-        assert_eq!(problem.kind(), ErrorKind::Unavailable, "{:?}", steps.hit());
-    }
-}
-
-#[tokio::test]
-async fn an_error_at_any_step_of_delete() {
-    let bench = Bench::new().await;
-    for at in 0.. {
-        let doomed = bench.create_next().await;
-        let (manager, steps) = bench.faulty(at, Fault::Fail(ErrorKind::Unavailable));
-        let deleted = manager.delete_snapshot(&doomed).await;
-        let left = bench.new_ones(&format!("{:?}", steps.hit())).await;
-        if steps.hit().is_none() {
-            deleted.unwrap();
-            assert!(left.is_empty());
-            break;
-        }
-        match deleted {
-            // The look at the other snapshots goes on past one that cannot be read.
-            Ok(()) => assert!(!bench.place.snapshots().join(format!("snapshot-{doomed}")).exists()),
-            Err(error) => assert_eq!(error.kind(), ErrorKind::Unavailable, "{:?}", steps.hit()),
-        }
-        assert!(left.is_empty() || left == [doomed]);
-        bench.delete_all(left).await;
+        bench.assert_only_old(&format!("dropped at {:?}", steps.at(at)));
     }
 }
 
@@ -401,7 +257,7 @@ async fn a_create_dropped_at_any_step() {
     let bench = Bench::new().await;
     for at in 0.. {
         let gate = Gate::new();
-        let (manager, steps) = bench.faulty(at, Fault::Wait(gate.clone()));
+        let (manager, steps) = bench.faulty([(at, Fault::Wait(gate.clone()))]);
         let options = CreateOptions::default();
         let completed = {
             let create = manager.create_snapshot_of_file(bench.database(), "dropped", &options);
@@ -412,19 +268,19 @@ async fn a_create_dropped_at_any_step() {
         };
         gate.open();
         manager.settle().await;
-        let Some(step) = steps.hit() else {
+        let Some(step) = steps.at(at) else {
             assert!(completed.is_some() && at > 20, "only {at} steps");
             break;
         };
-        let new = bench.new_ones(&step).await;
+        let new = bench.new_ones(&step.to_string()).await;
         // The sizes are looked at first thing in the commit, which is carried through. Before all else one look makes sure
         // that the id is free.
-        let is_first_look = step.contains("head") && step.contains("metadata.json");
-        if (step.contains("head") && !is_first_look) || step.contains("create") {
+        let is_first_look = step.call == Call::Head && step.key.ends_with(layout::METADATA_JSON);
+        if (step.call == Call::Head && !is_first_look) || step.call == Call::Create {
             assert_eq!(new.len(), 1, "{step}: a commit that had begun was not carried through");
             bench.delete_all(new).await;
         }
-        bench.assert_only_old(&step);
+        bench.assert_only_old(&step.to_string());
         bench.place.assert_scratch_empty();
     }
 }
@@ -435,8 +291,8 @@ async fn a_create_dropped_while_a_file_is_being_finished() {
     let bench = Bench::new().await;
     for at in 0.. {
         let gate = Gate::new();
-        let memory = store::open(&Location::Memory, false).unwrap();
-        let (store, steps) = Faulty::over(memory.clone(), at, Fault::Wait(gate.clone()));
+        let memory = store::open(&Location::Memory, &store::StoreConfig::default()).unwrap();
+        let (store, steps) = FaultStore::over(memory.clone(), [(at, Fault::Wait(gate.clone()))]);
         let manager = SnapshotManager::with_store(bench.place.config(), store).unwrap();
         let options = CreateOptions::default();
         {
@@ -446,14 +302,14 @@ async fn a_create_dropped_while_a_file_is_being_finished() {
                 () = gate.reached() => {}
             }
         }
-        let Some(step) = steps.hit() else { break };
+        let Some(step) = steps.at(at) else { break };
         // Whatever does not wait for the step gets time to run ahead of it.
         for _ in 0..100 {
             tokio::task::yield_now().await;
         }
         gate.open();
         manager.settle().await;
-        if step.contains("finish") {
+        if step.call == Call::Finish {
             let left: Vec<_> = futures::TryStreamExt::try_collect(memory.list("")).await.unwrap();
             assert_eq!(left, [], "{step}");
         }
@@ -487,7 +343,7 @@ async fn a_restore_dropped_at_any_step() {
     let bench = Bench::new().await;
     for at in 0.. {
         let gate = Gate::new();
-        let (manager, steps) = bench.faulty(at, Fault::Wait(gate.clone()));
+        let (manager, steps) = bench.faulty([(at, Fault::Wait(gate.clone()))]);
         let options = RestoreOptions::default();
         {
             let restore = manager.restore_snapshot_to(&bench.old.id, bench.place.restored(), &options);
@@ -497,7 +353,7 @@ async fn a_restore_dropped_at_any_step() {
             }
         }
         manager.settle().await;
-        if steps.hit().is_none() {
+        if steps.at(at).is_none() {
             assert!(bench.place.restored().exists());
             break;
         }
@@ -538,7 +394,7 @@ fn process_that_shuts_down() {
     let dir = Path::new(&dir);
     for at in 0.. {
         let gate = Gate::new();
-        let (store, steps) = Faulty::over(local(&dir.join("snapshots")), at, Fault::Wait(gate.clone()));
+        let (store, steps) = FaultStore::over(local(&dir.join("snapshots")), [(at, Fault::Wait(gate.clone()))]);
         let manager = SnapshotManager::with_store(common::config(dir), store).unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
         let path = dir.join("a.db");
@@ -553,7 +409,7 @@ fn process_that_shuts_down() {
             }
         });
         drop(runtime);
-        if steps.hit().is_none() {
+        if steps.at(at).is_none() {
             break;
         }
     }

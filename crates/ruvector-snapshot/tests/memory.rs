@@ -8,10 +8,10 @@ mod common;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
-use common::faults::{Fault, Faulty, Gate};
 use common::{Place, contents, map, names, options};
 use ruvector_core::{VectorDB, VectorEntry};
-use ruvector_snapshot::store::{Location, open};
+use ruvector_snapshot::store::fault::{Call, Fault, FaultStore, Gate};
+use ruvector_snapshot::store::{Location, StoreConfig, open};
 use ruvector_snapshot::{CreateOptions, ErrorKind, PauseWrites, Phase, Progress, ProgressUpdate, SnapshotManager};
 
 const RECORDS: usize = 120;
@@ -184,13 +184,13 @@ async fn writes_are_resumed_after_an_error_at_any_step() {
     for at in 0.. {
         let place = Place::new();
         let (db, application, _, options) = busy(true);
-        let local = open(&Location::Local(place.snapshots()), false).unwrap();
-        let (store, steps) = Faulty::over(local, at, Fault::Fail(ErrorKind::Unavailable));
+        let local = open(&Location::Local(place.snapshots()), &StoreConfig::default()).unwrap();
+        let (store, steps) = FaultStore::over(local, [(at, Fault::Fail(ErrorKind::Unavailable))]);
         let manager = SnapshotManager::with_store(place.config(), store).unwrap();
         let answer = manager.create_snapshot_with(&db, "failing", &options).await;
         let (pauses, resumes) = application.calls();
-        assert_eq!(pauses, resumes, "{:?}: {answer:?}", steps.hit());
-        if steps.hit().is_none() {
+        assert_eq!(pauses, resumes, "{:?}: {answer:?}", steps.at(at));
+        if steps.at(at).is_none() {
             answer.unwrap();
             break;
         }
@@ -202,17 +202,17 @@ async fn writes_are_resumed_when_the_future_is_dropped() {
     let place = Place::new();
     let (db, application, _, options) = busy(true);
     // Steps of the tries that failed are the same each time, so the last step of the successful one comes after the pause.
-    let local = || open(&Location::Local(place.snapshots()), false).unwrap();
-    let (store, steps) = Faulty::over(local(), usize::MAX, Fault::Nothing);
+    let local = || open(&Location::Local(place.snapshots()), &StoreConfig::default()).unwrap();
+    let (store, steps) = FaultStore::over(local(), []);
     let manager = SnapshotManager::with_store(place.config(), store).unwrap();
     let made = manager.create_snapshot_with(&db, "to count", &options).await.unwrap();
     manager.delete_snapshot(&made.id).await.unwrap();
-    let commit = steps.log().iter().position(|step| step.contains("before create")).unwrap();
+    let commit = steps.log().iter().position(|step| step.call == Call::Create).unwrap();
     assert_eq!(application.calls(), (1, 1));
 
     let (db, application, _, options) = busy(true);
     let gate = Gate::new();
-    let (store, _) = Faulty::over(local(), commit, Fault::Wait(gate.clone()));
+    let (store, _) = FaultStore::over(local(), [(commit, Fault::Wait(gate.clone()))]);
     let manager = SnapshotManager::with_store(place.config(), store).unwrap();
     {
         let mut create = Box::pin(manager.create_snapshot_with(&db, "dropped", &options));

@@ -7,10 +7,9 @@ mod common;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use common::faults::{Fault, Faulty, Steps};
 use common::{Place, make_database, names, records_of_file};
-use futures::FutureExt as _;
-use ruvector_snapshot::store::{Location, open};
+use ruvector_snapshot::store::fault::{Action, Call, Fault, FaultStore, Moment, Steps};
+use ruvector_snapshot::store::{Location, StoreConfig, open};
 use ruvector_snapshot::{CreateOptions, ErrorKind, RestoreOptions, SnapshotManager, VerifyOptions};
 
 async fn place_with_database() -> (Place, SnapshotManager) {
@@ -77,10 +76,10 @@ fn deleted_at(place: &Place, manager: &SnapshotManager, id: &str, at: usize) -> 
     let (other, id) = (manager.clone(), id.to_owned());
     let delete = move || {
         let (other, id) = (other.clone(), id.clone());
-        async move { other.delete_snapshot(&id).await.unwrap() }.boxed()
+        async move { other.delete_snapshot(&id).await.unwrap() }
     };
-    let local = open(&Location::Local(place.snapshots()), false).unwrap();
-    let (store, steps) = Faulty::over(local, at, Fault::Do(Arc::new(delete)));
+    let local = open(&Location::Local(place.snapshots()), &StoreConfig::default()).unwrap();
+    let (store, steps) = FaultStore::over(local, [(at, Fault::Do(Action::new(delete)))]);
     (SnapshotManager::with_store(place.config(), store).unwrap(), steps)
 }
 
@@ -91,10 +90,10 @@ async fn a_snapshot_deleted_at_any_step_of_verify() {
         let id = create(&place, &manager, "doomed").await;
         let (meanwhile, steps) = deleted_at(&place, &manager, &id, at);
         match meanwhile.verify_snapshot_with(&id, &VerifyOptions::default()).await {
-            Ok(report) => assert!(report.is_whole(), "{:?}: {:?}", steps.hit(), report.damage),
-            Err(error) => assert_eq!(error.kind(), ErrorKind::NotFound, "{:?}: {error:?}", steps.hit()),
+            Ok(report) => assert!(report.is_whole(), "{:?}: {:?}", steps.at(at), report.damage),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::NotFound, "{:?}: {error:?}", steps.at(at)),
         }
-        if steps.hit().is_none() {
+        if steps.at(at).is_none() {
             assert!(at > 10, "only {at} steps");
             break;
         }
@@ -110,13 +109,13 @@ async fn a_snapshot_deleted_at_any_step_of_restore() {
         let (meanwhile, steps) = deleted_at(&place, &manager, &id, at);
         match meanwhile.restore_snapshot_to(&id, place.restored(), &RestoreOptions::default()).await {
             Ok(_) => {
-                assert!(records_of_file(&place.restored()) == expected, "{:?}", steps.hit());
+                assert!(records_of_file(&place.restored()) == expected, "{:?}", steps.at(at));
                 std::fs::remove_file(place.restored()).unwrap();
             }
-            Err(error) => assert_eq!(error.kind(), ErrorKind::NotFound, "{:?}: {error:?}", steps.hit()),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::NotFound, "{:?}: {error:?}", steps.at(at)),
         }
         place.assert_nothing_restored();
-        if steps.hit().is_none() {
+        if steps.at(at).is_none() {
             break;
         }
     }
@@ -130,9 +129,9 @@ async fn a_snapshot_deleted_at_any_step_of_list_get_and_delete() {
         let doomed = create(&place, &manager, "doomed").await;
         let (meanwhile, steps) = deleted_at(&place, &manager, &doomed, at);
         let listing = meanwhile.list().await.unwrap();
-        assert!(listing.damaged.is_empty(), "{:?}: {:?}", steps.hit(), listing.damaged);
-        assert!(listing.snapshots.iter().any(|snapshot| snapshot.id == kept), "{:?}", steps.hit());
-        if steps.hit().is_none() {
+        assert!(listing.damaged.is_empty(), "{:?}: {:?}", steps.at(at), listing.damaged);
+        assert!(listing.snapshots.iter().any(|snapshot| snapshot.id == kept), "{:?}", steps.at(at));
+        if steps.at(at).is_none() {
             manager.delete_snapshot(&doomed).await.unwrap();
             break;
         }
@@ -140,8 +139,8 @@ async fn a_snapshot_deleted_at_any_step_of_list_get_and_delete() {
     for at in 0.. {
         let doomed = create(&place, &manager, "doomed").await;
         let (meanwhile, steps) = deleted_at(&place, &manager, &doomed, at);
-        assert!(meanwhile.get_snapshot(&doomed).await.is_ok(), "{:?}", steps.hit());
-        if steps.hit().is_none() {
+        assert!(meanwhile.get_snapshot(&doomed).await.is_ok(), "{:?}", steps.at(at));
+        if steps.at(at).is_none() {
             manager.delete_snapshot(&doomed).await.unwrap();
             break;
         }
@@ -151,7 +150,7 @@ async fn a_snapshot_deleted_at_any_step_of_list_get_and_delete() {
         let doomed = create(&place, &manager, "doomed").await;
         let (meanwhile, steps) = deleted_at(&place, &manager, &doomed, at);
         let answer = meanwhile.delete_snapshot(&doomed).await;
-        assert!(answer.is_ok() || answer.unwrap_err().kind() == ErrorKind::NotFound, "{:?}", steps.hit());
+        assert!(answer.is_ok() || answer.unwrap_err().kind() == ErrorKind::NotFound, "{:?}", steps.at(at));
     }
     assert_eq!(names(&place.snapshots()), [format!("snapshot-{kept}")]);
 }
@@ -165,11 +164,11 @@ async fn a_file_that_went_with_its_snapshot_is_no_damage() {
         std::fs::remove_file(place.snapshots().join(format!("snapshot-{doomed}/vectors.bin.gz"))).unwrap();
         let (meanwhile, steps) = deleted_at(&place, &manager, &doomed, at);
         let damaged: Vec<_> = meanwhile.list().await.unwrap().damaged.into_iter().map(|damaged| damaged.id).collect();
-        let Some(step) = steps.hit() else {
+        let Some(step) = steps.at(at) else {
             assert_eq!(damaged, [doomed], "nobody deleted it");
             break;
         };
-        let last_look = step.starts_with("after head") && step.ends_with("metadata.json");
+        let last_look = step.moment == Moment::After && step.call == Call::Head && step.key.ends_with("metadata.json");
         assert_eq!(damaged.len(), usize::from(last_look), "{step}");
     }
 }

@@ -6,14 +6,14 @@ mod common;
 
 use std::sync::Arc;
 
-use common::faults::{Fault, Faulty, Gate};
 use common::watched::Watched;
 use common::{Place, make_database, make_many_blocks, names, records_of_file};
-use ruvector_snapshot::store::{Location, SnapshotStore, open};
+use ruvector_snapshot::store::fault::{Call, Fault, FaultStore, Gate};
+use ruvector_snapshot::store::{Location, SnapshotStore, StoreConfig, open};
 use ruvector_snapshot::{CreateOptions, RestoreOptions, SnapshotConfig, SnapshotManager};
 
 fn local(place: &Place) -> Arc<dyn SnapshotStore> {
-    open(&Location::Local(place.snapshots()), false).unwrap()
+    open(&Location::Local(place.snapshots()), &StoreConfig::default()).unwrap()
 }
 
 async fn create(place: &Place, manager: &SnapshotManager, name: &str) -> String {
@@ -72,7 +72,7 @@ async fn a_delete_dropped_at_any_step() {
     for at in 0.. {
         let doomed = create(&place, &manager, "doomed").await;
         let gate = Gate::new();
-        let (store, steps) = Faulty::over(local(&place), at, Fault::Wait(gate.clone()));
+        let (store, steps) = FaultStore::over(local(&place), [(at, Fault::Wait(gate.clone()))]);
         let held_up = SnapshotManager::with_store(place.config(), store).unwrap();
         {
             tokio::select! {
@@ -82,10 +82,10 @@ async fn a_delete_dropped_at_any_step() {
         }
         gate.open();
         held_up.settle().await;
-        let step = steps.hit();
+        let step = steps.at(at);
         let what = format!("dropped at {step:?}");
         let is_there = is_whole_or_gone(&place, &manager, &doomed, &kept, &what).await;
-        if step.as_ref().is_none_or(|step| step.contains("delete")) {
+        if step.as_ref().is_none_or(|step| step.call == Call::Delete) {
             assert!(!is_there, "{what}: a delete that had begun was not carried through");
         }
         if is_there {

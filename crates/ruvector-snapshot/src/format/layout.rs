@@ -46,6 +46,11 @@ pub fn prefix(id: &SnapshotId) -> String {
     format!("snapshot-{id}")
 }
 
+/// What all keys of a check of the store begin with, up to the slash. No snapshot has such a key.
+pub fn check_prefix(random: u64) -> String {
+    format!("store-check-{random:016x}")
+}
+
 /// The snapshot and the rest of the key, where `key` lies under the prefix of a snapshot; `None` for anything foreign.
 pub fn parse_key(key: &str) -> Option<(SnapshotId, &str)> {
     let (prefix, file) = key.split_once('/')?;

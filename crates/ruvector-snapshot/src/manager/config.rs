@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::error::{ErrorKind, Result, SnapshotError};
+use crate::store::{StoreOptions, TransferConfig};
 
 /// Settings of a manager. Start from `default()`: fields may be added.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,9 +19,18 @@ pub struct SnapshotConfig {
     /// Whether a restore to a file reads the finished file back and proves its contents before it gets its name; true.
     /// Every restore compares the content checksum of the records it read and handed on, whatever this says.
     pub verify_checksum: bool,
-    /// Reads from the store at the same time, 1 to 1,024; 4. A read is of a block, about 2 MiB, or of a part of a file of 8 MiB. An upload sends at most
-    /// two parts at a time for each of the three data files.
+    /// Requests to the store under way at the same time, and buffers of 8 MiB that they may hold, 1 to 1,024; 4. One budget for
+    /// everything that a manager sends and reads; see [`TransferConfig`].
     pub max_concurrent_io: usize,
+    /// Bytes per second that are written to the store at most, on average; no limit where it is `None`.
+    pub max_upload_bytes_per_second: Option<u64>,
+    /// Bytes per second that are read from the store at most, on average; no limit where it is `None`.
+    pub max_download_bytes_per_second: Option<u64>,
+    /// Whether a create reads everything back from the store and compares it before the commit; false. Without it the sizes are
+    /// compared, and what the network does to bytes is left to TLS and, on S3, to SHA-256 checksums.
+    pub verify_after_write: bool,
+    /// Settings of a bucket for [`SnapshotManager::open`](super::SnapshotManager::open), over those of the environment.
+    pub store_options: StoreOptions,
     /// Where the mirror of a database that is being written goes, which needs as much room as the database file; the
     /// system's directory for temporary files where it is `None`.
     pub scratch_dir: Option<PathBuf>,
@@ -36,7 +46,11 @@ impl Default for SnapshotConfig {
             compression: true,
             compression_level: 6,
             verify_checksum: true,
-            max_concurrent_io: 4,
+            max_concurrent_io: TransferConfig::default().max_concurrent_io,
+            max_upload_bytes_per_second: None,
+            max_download_bytes_per_second: None,
+            verify_after_write: false,
+            store_options: StoreOptions::default(),
             scratch_dir: None,
             workers: std::thread::available_parallelism().map_or(2, usize::from).clamp(1, 256),
         }
@@ -46,11 +60,8 @@ impl Default for SnapshotConfig {
 impl SnapshotConfig {
     /// Refuses settings outside of their limits, with `Invalid`.
     pub fn validate(&self) -> Result<()> {
-        let limits = [
-            ("compression_level", self.compression_level as usize, 0..=9),
-            ("max_concurrent_io", self.max_concurrent_io, 1..=1024),
-            ("workers", self.workers, 1..=256),
-        ];
+        let limits =
+            [("compression_level", self.compression_level as usize, 0..=9), ("workers", self.workers, 1..=256)];
         for (name, value, allowed) in limits {
             if !allowed.contains(&value) {
                 return Err(SnapshotError::new(
@@ -59,7 +70,16 @@ impl SnapshotConfig {
                 ));
             }
         }
-        Ok(())
+        self.transfers().validate()
+    }
+
+    /// The limits on what is under way in the store.
+    pub fn transfers(&self) -> TransferConfig {
+        TransferConfig {
+            max_concurrent_io: self.max_concurrent_io,
+            max_upload_bytes_per_second: self.max_upload_bytes_per_second,
+            max_download_bytes_per_second: self.max_download_bytes_per_second,
+        }
     }
 
     /// The level that `compression` and `compression_level` come to.

@@ -6,6 +6,7 @@
 //! Nothing is ever rewritten and nothing takes a lock.
 
 mod catalog;
+mod check;
 pub mod config;
 pub mod create;
 pub mod progress;
@@ -29,7 +30,7 @@ use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::format::id::SnapshotId;
 use crate::format::layout::{self, DataFile};
 use crate::format::metadata::{SnapshotMetadata, SnapshotType, SourceInfo};
-use crate::store::{self, SnapshotStore};
+use crate::store::{self, Location, SnapshotStore, StoreConfig, StoreOptions, StoreReport};
 use config::SnapshotConfig;
 use create::{CreateOptions, Origin};
 use restore::RestoreOptions;
@@ -115,18 +116,31 @@ pub struct DamagedSnapshot {
 impl SnapshotManager {
     /// A manager of the snapshots in the local directory `config.snapshot_dir`, which is made if it is missing.
     pub fn new(config: SnapshotConfig) -> Result<Self> {
-        let location = store::Location::Local(config.snapshot_dir.clone());
-        let store = store::open(&location, true)?;
+        let location = Location::Local(config.snapshot_dir.clone());
+        let store =
+            store::open(&location, &StoreConfig { create: true, transfers: config.transfers(), ..Default::default() })?;
         Self::with_store(config, store)
     }
 
-    /// A manager of the snapshots at a location: a path, `file://` or `memory://`. A missing directory is made.
+    /// A manager of the snapshots at a location: a path, `file://`, `s3://bucket/prefix`, `gs://bucket/prefix`,
+    /// `az://container/prefix` or `memory://`. A missing directory is made, a missing bucket is not.
+    ///
+    /// Keys, region and address come from the environment, in the names of each provider's own tools (`AWS_ACCESS_KEY_ID`,
+    /// `GOOGLE_APPLICATION_CREDENTIALS`, `AZURE_STORAGE_ACCOUNT_KEY`, ...), and [`SnapshotConfig::store_options`] goes before
+    /// it. No request is sent yet.
+    ///
+    /// # Errors
+    ///
+    /// As [`store::open`].
     pub fn open(location: &str, config: SnapshotConfig) -> Result<Self> {
-        let store = store::open(&location.parse()?, true)?;
+        let location: Location = location.parse()?;
+        let options = config.store_options.over(&StoreOptions::from_env(&location));
+        let store = store::open(&location, &StoreConfig { create: true, options, transfers: config.transfers() })?;
         Self::with_store(config, store)
     }
 
-    /// A manager of the snapshots in a store of the caller's.
+    /// A manager of the snapshots in a store of the caller's. What it carries at once is the store's affair; see
+    /// [`ObjectSnapshotStore::with_transfers`](store::ObjectSnapshotStore::with_transfers).
     pub fn with_store(config: SnapshotConfig, store: Arc<dyn SnapshotStore>) -> Result<Self> {
         config.validate()?;
         let tasks = TaskTracker::new();
@@ -310,6 +324,16 @@ impl SnapshotManager {
     /// it is: [`plan_cleanup`](Self::plan_cleanup) has looked whether anything may stand on what it drops.
     pub async fn carry_out(&self, plan: &PrunePlan) -> Result<usize> {
         prune::carry_out(self, plan).await
+    }
+
+    /// Tries out what snapshots need of the store, and how fast it is, on objects under a prefix of their own that are removed again;
+    /// about 200 MiB are sent and read.
+    ///
+    /// # Errors
+    ///
+    /// Where the first object cannot be written. What goes wrong after that is a finding of the report.
+    pub async fn check_store(&self) -> Result<StoreReport> {
+        check::check_store(self).await
     }
 
     /// Waits until everything that a dropped future left to be cleaned up has been.

@@ -1,12 +1,14 @@
 //! A snapshot in the store, opened for reading: its directory, and its blocks by range. Shared by restore and verify.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::stream::{self, Stream, StreamExt};
+use tokio::sync::Semaphore;
 
 use super::config::SnapshotConfig;
-use super::{catalog, no_snapshot, unblock};
+use super::{SnapshotManager, catalog, no_snapshot, unblock};
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::format::block::Block;
 use crate::format::checksum::ContentSum;
@@ -22,6 +24,8 @@ use crate::store::SnapshotStore;
 #[derive(Debug, Clone)]
 pub(super) struct SnapshotReader {
     store: Arc<dyn SnapshotStore>,
+    /// How many ranges are read at once.
+    permits: Arc<Semaphore>,
     pub(super) metadata: Arc<SnapshotMetadata>,
     pub(super) metadata_json: Bytes,
 }
@@ -29,10 +33,42 @@ pub(super) struct SnapshotReader {
 /// The pieces of a block, as stored, in the order of [`DataFile::ALL`].
 pub(super) type Pieces = [Bytes; 3];
 
+/// What is read with one request a file, in bytes of all three: as much as fits a permit of the store's budget.
+const RUN_BYTES_MAX: u64 = 8 << 20;
+
+/// Consecutive blocks that are read together. They lie side by side in every file.
+pub(super) fn runs(entries: &[BlockEntry]) -> Vec<Range<usize>> {
+    let mut runs: Vec<Range<usize>> = Vec::new();
+    let mut run_bytes = 0;
+    for (at, entry) in entries.iter().enumerate() {
+        let entry_bytes: u64 = DataFile::ALL.iter().map(|file| stored_bytes(entry, *file)).sum();
+        let follows = |last: &BlockEntry| DataFile::ALL.iter().all(|f| last.range(*f).end == entry.range(*f).start);
+        let joins = at.checked_sub(1).and_then(|last| entries.get(last)).is_some_and(follows);
+        match runs.last_mut() {
+            Some(run) if joins && run_bytes + entry_bytes <= RUN_BYTES_MAX => {
+                run.end = at + 1;
+                run_bytes += entry_bytes;
+            }
+            _ => {
+                runs.push(at..at + 1);
+                run_bytes = entry_bytes;
+            }
+        }
+    }
+    runs
+}
+
+fn stored_bytes(entry: &BlockEntry, file: DataFile) -> u64 {
+    let range = entry.range(file);
+    range.end.saturating_sub(range.start)
+}
+
 impl SnapshotReader {
-    pub(super) async fn open(store: Arc<dyn SnapshotStore>, id: &SnapshotId) -> Result<Self> {
+    pub(super) async fn open(manager: &SnapshotManager, id: &SnapshotId) -> Result<Self> {
+        let store = manager.store.clone();
         let (metadata, metadata_json) = catalog::read(store.as_ref(), id).await?;
-        Ok(Self { store, metadata: Arc::new(metadata), metadata_json })
+        let permits = Arc::new(Semaphore::new(manager.config.max_concurrent_io));
+        Ok(Self { store, permits, metadata: Arc::new(metadata), metadata_json })
     }
 
     /// The key of one of the snapshot's files.
@@ -66,19 +102,36 @@ impl SnapshotReader {
         })
     }
 
-    /// The pieces of one block.
-    pub(super) async fn pieces(&self, entry: &BlockEntry) -> Result<Pieces> {
-        let mut pieces = Pieces::default();
-        for (file, piece) in DataFile::ALL.into_iter().zip(&mut pieces) {
-            *piece = self.range(file, entry.range(file)).await?;
+    /// The pieces of consecutive blocks, of one of [`runs`], with one request for each file.
+    pub(super) async fn pieces(&self, run: &[BlockEntry]) -> Result<Vec<Pieces>> {
+        let [vectors, index, payloads] = DataFile::ALL.map(|file| self.stretch(file, run));
+        let (vectors, index, payloads) = futures::try_join!(vectors, index, payloads)?;
+        let pieces = vectors.into_iter().zip(index).zip(payloads);
+        Ok(pieces.map(|((vectors, index), payloads)| [vectors, index, payloads]).collect())
+    }
+
+    /// The pieces that consecutive blocks have in one file.
+    async fn stretch(&self, file: DataFile, run: &[BlockEntry]) -> Result<Vec<Bytes>> {
+        let ranges = || run.iter().map(|entry| entry.range(file));
+        let start = ranges().map(|range| range.start).min().unwrap_or_default();
+        let end = ranges().map(|range| range.end).max().unwrap_or_default();
+        let bytes = self.range(file, start..end).await?;
+        if bytes.len() as u64 != end - start {
+            let what = format!("the store gave {} bytes of {}", bytes.len(), end - start);
+            return Err(SnapshotError::new(ErrorKind::Unavailable, what).at(self.key(file)));
         }
-        Ok(pieces)
+        let within = |at: u64| (at - start) as usize;
+        Ok(ranges().map(|range| bytes.slice(within(range.start)..within(range.end))).collect())
     }
 
     /// Bytes of a data file. A file that is missing is damage, unless the whole snapshot was deleted in the meantime.
-    pub(super) async fn range(&self, file: DataFile, range: std::ops::Range<u64>) -> Result<Bytes> {
+    pub(super) async fn range(&self, file: DataFile, range: Range<u64>) -> Result<Bytes> {
         let key = self.key(file);
-        match self.store.get_range(&key, range).await {
+        // Never closed. A store of somebody else's may have no budget of its own.
+        let permit = self.permits.acquire().await.ok();
+        let answer = self.store.get_range(&key, range).await;
+        drop(permit);
+        match answer {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 self.check_exists().await?;
                 Err(crate::format::damaged("the file is missing").at(key).because(error))
@@ -103,16 +156,18 @@ impl SnapshotReader {
         config: &SnapshotConfig,
     ) -> impl Stream<Item = Result<(Block, ContentSum)>> + use<> {
         let (fetcher, unpacker, entries) = (self.clone(), self.clone(), entries.clone());
-        stream::iter(0..entries.len())
-            .map(move |at| {
+        stream::iter(runs(&entries))
+            .map(move |run| {
                 let (reader, entries) = (fetcher.clone(), entries.clone());
                 async move {
-                    let entry = entries.get(at).cloned().unwrap_or_default();
-                    let pieces = reader.pieces(&entry).await?;
-                    Ok((at, entry, pieces))
+                    let run_entries = entries.get(run.clone()).unwrap_or_default();
+                    let pieces = reader.pieces(run_entries).await?;
+                    let blocks = run.zip(run_entries.to_vec()).zip(pieces);
+                    Ok(blocks.map(|((at, entry), pieces)| Ok((at, entry, pieces))).collect::<Vec<_>>())
                 }
             })
             .buffered(config.max_concurrent_io)
+            .flat_map(|fetched| stream::iter(fetched.unwrap_or_else(|error: SnapshotError| vec![Err(error)])))
             .map(move |fetched: Result<_>| {
                 let reader = unpacker.clone();
                 async move {

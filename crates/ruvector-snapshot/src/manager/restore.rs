@@ -36,7 +36,7 @@ impl SnapshotManager {
     pub(super) async fn restore_to_memory(&self, id: &SnapshotId, options: &RestoreOptions) -> Result<VectorDB> {
         let span = tracing::info_span!("restore", snapshot = %id);
         async {
-            let reader = SnapshotReader::open(self.store.clone(), id).await?;
+            let reader = SnapshotReader::open(self, id).await?;
             let description = reader.database().await?;
             let target = self.unblock(move || MemoryTarget::create(&description)).await?;
             let target = self.restore_records(&reader, target, options).await?;
@@ -54,7 +54,7 @@ impl SnapshotManager {
     ) -> Result<Snapshot> {
         let span = tracing::info_span!("restore", snapshot = %id);
         async {
-            let reader = SnapshotReader::open(self.store.clone(), id).await?;
+            let reader = SnapshotReader::open(self, id).await?;
             let description = Arc::new(reader.database().await?);
             let (place, overwrite) = (path.to_owned(), options.overwrite);
             let target = self.unblock(move || FileTarget::create(&place, overwrite)).await?;

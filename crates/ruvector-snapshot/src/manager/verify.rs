@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use tracing::Instrument as _;
 
 use super::progress::{Meter, Phase, Progress};
-use super::reader::{Pieces, SnapshotReader};
+use super::reader::{Pieces, SnapshotReader, runs};
 use super::{SnapshotManager, catalog, unblock};
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::format::block::crc32;
@@ -81,7 +81,7 @@ pub(super) async fn verify(
             report: VerifyReport { id: id.to_string(), damage: Vec::new(), records: 0, bytes: 0 },
             progress: options.progress.as_deref(),
         };
-        match SnapshotReader::open(manager.store.clone(), id).await {
+        match SnapshotReader::open(manager, id).await {
             Ok(reader) => {
                 check.files(&reader).await?;
                 // A delete that is under way looks like damage.
@@ -181,10 +181,12 @@ impl Check<'_> {
         let mut sum = Some(ContentSum::default());
         let mut last_id: Option<String> = None;
         let config = &self.manager.config;
-        let mut checked = stream::iter(entries.iter().cloned().enumerate())
-            .map(|(at, entry)| fetch_block(reader, at, entry, sizes))
+        let mut checked = stream::iter(runs(entries))
+            .map(|run| fetch_run(reader, run.start, entries.get(run).unwrap_or_default(), sizes))
             .buffered(config.max_concurrent_io)
-            .map(|fetched| async { prove_block(reader, fetched?).await })
+            .map_ok(|run| stream::iter(run.into_iter().map(Ok)))
+            .try_flatten()
+            .map(|fetched: Result<Checked>| async { prove_block(reader, fetched?).await })
             .buffered(config.workers);
         while let Some(block) = checked.try_next().await? {
             self.report.bytes += block.pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
@@ -318,6 +320,40 @@ struct Proved {
     bytes: u64,
     first_id: String,
     last_id: String,
+}
+
+/// Reads the pieces of consecutive blocks together; where that shows damage, block by block, to see in which it is.
+async fn fetch_run(
+    reader: &SnapshotReader,
+    first: usize,
+    run: &[BlockEntry],
+    sizes: [Option<u64>; 3],
+) -> Result<Vec<Checked>> {
+    let is_there = |entry: &BlockEntry| {
+        DataFile::ALL.into_iter().zip(sizes).all(|(file, size)| is_within(&entry.range(file), size))
+    };
+    if run.iter().all(is_there) {
+        match reader.pieces(run).await {
+            Ok(pieces) => {
+                let blocks = run.iter().cloned().zip(pieces).enumerate();
+                let fetched = |(number, (entry, pieces))| Checked {
+                    at: first + number,
+                    entry,
+                    pieces,
+                    damage: Vec::new(),
+                    proved: None,
+                };
+                return Ok(blocks.map(fetched).collect());
+            }
+            Err(error) if is_damage(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let mut fetched = Vec::with_capacity(run.len());
+    for (number, entry) in run.iter().enumerate() {
+        fetched.push(fetch_block(reader, first + number, entry.clone(), sizes).await?);
+    }
+    Ok(fetched)
 }
 
 /// Reads the pieces of one block; damage is an answer and no error.

@@ -1,10 +1,10 @@
 //! The contract of [`SnapshotStore`], executable: run it against a store of your own.
 //!
 //! ```
-//! # use ruvector_snapshot::store::{Location, conformance, open};
+//! # use ruvector_snapshot::store::{Location, StoreConfig, conformance, open};
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let store = open(&Location::Memory, false)?;
+//! let store = open(&Location::Memory, &StoreConfig::default())?;
 //! conformance::run_all(store, "conformance-test").await?;
 //! # Ok(())
 //! # }

@@ -17,16 +17,37 @@ use futures::stream::BoxStream;
 
 use crate::error::{ErrorKind, Result, SnapshotError};
 
+mod answer;
+#[cfg(feature = "azure")]
+mod azure;
+#[cfg(feature = "http")]
+mod bucket;
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
 mod disk;
+#[cfg(any(test, feature = "testing"))]
+pub mod fault;
+#[cfg(feature = "gcp")]
+mod gcs;
 mod local;
 mod location;
 mod object;
+mod options;
+pub(crate) mod probe;
+#[cfg(feature = "aws")]
+mod profile;
+#[cfg(feature = "aws")]
+mod s3;
+mod transfer;
 mod upload;
+#[cfg(feature = "http")]
+mod wire;
 
-pub use location::{Location, open};
+pub use location::{Location, Provider, StoreConfig, open};
 pub use object::ObjectSnapshotStore;
+pub use options::{StoreOptions, known_options};
+pub use probe::{Finding, Speed, StoreReport, Verdict};
+pub use transfer::TransferConfig;
 
 /// The longest key, in bytes. With a prefix of the same length it still fits in the 1,024 bytes that S3 and GCS allow.
 pub const KEY_BYTES_MAX: usize = 512;

@@ -10,11 +10,15 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use object_store::path::Path;
-use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+use object_store::{
+    GetOptions, GetRange, GetResult, GetResultPayload, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions,
+};
 
+use super::answer::Refusal;
+use super::transfer::{PERMIT_BYTES, RETRY_TIMEOUT, TransferConfig, Transfers, Tries, is_transient};
 use super::upload::ObjectUpload;
 use super::{ObjectInfo, SnapshotStore, Upload, check_key, check_prefix};
 use crate::error::{ErrorKind, Result, SnapshotError};
@@ -23,6 +27,7 @@ use crate::error::{ErrorKind, Result, SnapshotError};
 #[derive(Clone)]
 pub struct ObjectSnapshotStore {
     pub(super) objects: Arc<dyn ObjectStore>,
+    pub(super) transfers: Arc<Transfers>,
     prefix: Path,
     location: String,
 }
@@ -33,7 +38,17 @@ impl ObjectSnapshotStore {
     /// `location` is what errors, `Display` and `Debug` call the place; it must hold no secret.
     pub fn new(objects: Arc<dyn ObjectStore>, prefix: &str, location: impl Into<String>) -> Result<Self> {
         check_prefix(prefix)?;
-        Ok(Self { objects, prefix: to_path(prefix)?, location: location.into() })
+        let transfers = Transfers::new(&TransferConfig::default(), RETRY_TIMEOUT)?;
+        Ok(Self { objects, transfers, prefix: to_path(prefix)?, location: location.into() })
+    }
+
+    /// Carries no more at once, and no faster, than `config` says. One budget holds for all clones of this store.
+    pub fn with_transfers(self, config: &TransferConfig) -> Result<Self> {
+        Ok(self.with_budget(Transfers::new(config, RETRY_TIMEOUT)?))
+    }
+
+    pub(super) fn with_budget(self, transfers: Arc<Transfers>) -> Self {
+        Self { transfers, ..self }
     }
 
     pub(super) fn path_of(&self, key: &str) -> Result<Path> {
@@ -43,12 +58,14 @@ impl ObjectSnapshotStore {
 
     /// The error for what `objects` said while `doing` something with a key.
     pub(super) fn error(&self, doing: &str, key: &str, cause: object_store::Error) -> SnapshotError {
-        let kind = kind_of(&cause);
+        let refusal = Refusal::within(&cause).cloned();
+        let kind = refusal.as_ref().map_or_else(|| kind_of(&cause), |refusal| refusal.kind);
         let why = match kind {
+            _ if let Some(refusal) = &refusal => refusal.what.as_str(),
             ErrorKind::NotFound => "nothing is there",
             ErrorKind::AlreadyExists => "an object stands there already, and was left as it is",
             ErrorKind::Invalid => "the store cannot hold an object under this key",
-            ErrorKind::Denied => "no permission, or a read-only disk; look at the access rights",
+            ErrorKind::Denied => "no permission, or a read-only disk; look at the credentials and the access rights",
             ErrorKind::NoSpace => "the disk or the quota is full; make room and try again",
             ErrorKind::Internal => "a task of this program failed",
             _ => "the store did not answer as it should; trying again may help",
@@ -102,12 +119,30 @@ impl ObjectSnapshotStore {
 impl SnapshotStore for ObjectSnapshotStore {
     async fn create(&self, key: &str, bytes: Bytes) -> Result<()> {
         let path = self.path_of(key)?;
-        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-        match self.objects.put_opts(&path, bytes.into(), options).await {
-            Ok(_) => Ok(()),
-            // A disk and the memory try once, so this is somebody else's object. A client that repeats a request whose
-            // answer was lost can meet its own: with the first such backend, the comparison of the bytes goes here.
-            Err(cause) => Err(self.error("create the object", key, cause)),
+        let _permit = self.transfers.permit(bytes.len() as u64).await;
+        let (mut patience, tries) = (self.transfers.patience(), Tries::default());
+        loop {
+            self.transfers.before_sending(bytes.len() as u64).await;
+            let mut options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+            options.extensions.insert(tries.clone());
+            let cause = match self.objects.put_opts(&path, bytes.clone().into(), options).await {
+                Ok(_) => return Ok(()),
+                Err(cause) => cause,
+            };
+            // A request whose answer was lost may have worked, and one that was repeated can meet its own object.
+            let exists = kind_of(&cause) == ErrorKind::AlreadyExists;
+            let in_doubt = if exists { tries.are_several() } else { is_transient(&cause) };
+            let error = self.error("create the object", key, cause);
+            if !in_doubt {
+                return Err(error);
+            }
+            match self.stands(&path, &bytes).await {
+                Some(true) => return Ok(()),
+                Some(false) if exists => return Err(error),
+                Some(false) => return Err(self.error("create the object", key, already_exists(&path))),
+                None if patience.wait().await => {}
+                None => return Err(error),
+            }
         }
     }
 
@@ -118,15 +153,15 @@ impl SnapshotStore for ObjectSnapshotStore {
 
     async fn get(&self, key: &str, limit_bytes: u64) -> Result<Bytes> {
         let path = self.path_of(key)?;
+        let _permit = self.transfers.permit(0).await;
         let answer = self.objects.get(&path).await.map_err(|cause| self.error("read", key, cause))?;
         let size_bytes = answer.meta.size;
         if size_bytes > limit_bytes {
             let message = format!("the object has {size_bytes} bytes, where at most {limit_bytes} can be right");
             return Err(SnapshotError::new(ErrorKind::Damaged, message).at(key));
         }
-        let bytes = answer.bytes().await.map_err(|cause| self.error("read", key, cause))?;
-        self.check_length(key, &bytes, size_bytes)?;
-        Ok(bytes)
+        self.transfers.before_reading(size_bytes).await;
+        self.receive(key, &path, answer, 0..size_bytes).await
     }
 
     async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes> {
@@ -138,23 +173,25 @@ impl SnapshotStore for ObjectSnapshotStore {
         if range.is_empty() {
             return Ok(Bytes::new());
         }
-        // Not `get_ranges`: on a disk it takes memory for the range before it looks at the file.
-        let options = GetOptions { range: Some(GetRange::Bounded(range.clone())), ..GetOptions::default() };
-        let answer = match self.objects.get_opts(&path, options).await {
+        let _permit = self.transfers.permit(range.end - range.start).await;
+        self.transfers.before_reading(range.end - range.start).await;
+        let answer = match self.objects.get_opts(&path, bounded(&range)).await {
             Ok(answer) => answer,
             Err(cause) => return Err(self.range_error(key, &range, cause).await),
         };
         if answer.range != range {
             return Err(self.too_short(key, &range, answer.meta.size));
         }
-        let bytes = answer.bytes().await.map_err(|cause| self.error("read", key, cause))?;
-        self.check_length(key, &bytes, range.end - range.start)?;
-        Ok(bytes)
+        self.receive(key, &path, answer, range).await
     }
 
     async fn head(&self, key: &str) -> Result<ObjectInfo> {
         let path = self.path_of(key)?;
-        let meta = self.objects.head(&path).await.map_err(|cause| self.error("look at the object", key, cause))?;
+        let _permit = self.transfers.permit(0).await;
+        let meta = match self.objects.head(&path).await {
+            Ok(meta) => meta,
+            Err(cause) => return Err(self.head_error(key, &path, cause).await),
+        };
         Ok(ObjectInfo { key: key.to_owned(), size_bytes: meta.size, modified_at: meta.last_modified })
     }
 
@@ -166,29 +203,123 @@ impl SnapshotStore for ObjectSnapshotStore {
         let prefix = prefix.to_owned();
         self.objects
             .list(Some(&path))
-            .map_err(move |cause| self.error("list", &prefix, cause))
+            .map_err(move |cause| self.list_error(&prefix, cause))
             .try_filter_map(|meta| async { Ok(self.info_of(meta)) })
             .boxed()
     }
 
     async fn delete(&self, key: &str) -> Result<()> {
         let path = self.path_of(key)?;
-        match self.objects.delete(&path).await {
-            Ok(()) => Ok(()),
-            Err(cause) if kind_of(&cause) == ErrorKind::NotFound => Ok(()),
-            Err(cause) => Err(self.error("delete", key, cause)),
+        let _permit = self.transfers.permit(0).await;
+        let mut patience = self.transfers.patience();
+        loop {
+            let cause = match self.objects.delete(&path).await {
+                Ok(()) => return Ok(()),
+                Err(cause) => cause,
+            };
+            let may_pass = is_transient(&cause);
+            let error = self.error("delete", key, cause);
+            if error.kind() == ErrorKind::NotFound {
+                return Ok(());
+            }
+            if !may_pass || !patience.wait().await {
+                return Err(error);
+            }
         }
     }
 }
 
 impl ObjectSnapshotStore {
-    fn check_length(&self, key: &str, bytes: &Bytes, wanted_bytes: u64) -> Result<()> {
-        if bytes.len() as u64 == wanted_bytes {
+    /// The bytes of `range`, from an answer that begins them; where it breaks off, what is missing is asked for again.
+    async fn receive(&self, key: &str, path: &Path, answer: GetResult, range: Range<u64>) -> Result<Bytes> {
+        let wanted_bytes = range.end - range.start;
+        // A file is read at once, without a stream in between.
+        if matches!(answer.payload, GetResultPayload::File(..)) {
+            let bytes = answer.bytes().await.map_err(|cause| self.error("read", key, cause))?;
+            self.check_length(key, bytes.len() as u64, wanted_bytes)?;
+            return Ok(bytes);
+        }
+        let mut patience = self.transfers.patience();
+        let mut received = BytesMut::with_capacity(wanted_bytes.min(PERMIT_BYTES) as usize);
+        let mut answer = answer;
+        loop {
+            let before_bytes = received.len();
+            let broken = append(&mut received, answer.into_stream(), wanted_bytes).await.err();
+            let Some(mut cause) = broken.filter(|_| (received.len() as u64) < wanted_bytes) else {
+                self.check_length(key, received.len() as u64, wanted_bytes)?;
+                self.transfers.succeeded();
+                return Ok(received.freeze());
+            };
+            if received.len() > before_bytes {
+                patience.progressed();
+            }
+            let rest = range.start + received.len() as u64..range.end;
+            answer = loop {
+                if !is_transient(&cause) || !patience.wait().await {
+                    return Err(self.error("read", key, cause));
+                }
+                match self.objects.get_opts(path, bounded(&rest)).await {
+                    Ok(answer) if answer.range == rest => break answer,
+                    Ok(answer) => return Err(self.too_short(key, &rest, answer.meta.size)),
+                    Err(again) => cause = again,
+                }
+            };
+        }
+    }
+
+    /// Whether these bytes stand under a path: `Some(false)` for others, nothing where there are none, or nobody can tell.
+    async fn stands(&self, path: &Path, bytes: &Bytes) -> Option<bool> {
+        let answer = self.objects.get(path).await.ok()?;
+        if answer.meta.size != bytes.len() as u64 {
+            return Some(false);
+        }
+        Some(answer.bytes().await.ok()? == bytes)
+    }
+
+    /// The error for a HEAD. Its answer has no body, and so no words; a listing has them, if it is refused too.
+    async fn head_error(&self, key: &str, path: &Path, cause: object_store::Error) -> SnapshotError {
+        let is_wordless = kind_of(&cause) != ErrorKind::NotFound && Refusal::within(&cause).is_none();
+        if is_wordless
+            && let Some(Err(worded)) = self.objects.list(Some(path)).next().await
+            && Refusal::within(&worded).is_some()
+        {
+            return self.error("look at the object", key, worded);
+        }
+        self.error("look at the object", key, cause)
+    }
+
+    fn list_error(&self, prefix: &str, cause: object_store::Error) -> SnapshotError {
+        if !matches!(cause, object_store::Error::InvalidPath { .. }) {
+            return self.error("list", prefix, cause);
+        }
+        let what = format!(
+            "cannot list {}: an object there has a name that cannot be read; give the snapshots a prefix of their own",
+            self.location
+        );
+        SnapshotError::new(ErrorKind::Invalid, what).because(cause)
+    }
+
+    fn check_length(&self, key: &str, found_bytes: u64, wanted_bytes: u64) -> Result<()> {
+        if found_bytes == wanted_bytes {
             return Ok(());
         }
-        let message = format!("{} gave {} bytes of {wanted_bytes}; try again", self.location, bytes.len());
+        let message = format!("{} gave {found_bytes} bytes of {wanted_bytes}; try again", self.location);
         Err(SnapshotError::new(ErrorKind::Unavailable, message).at(key))
     }
+}
+
+/// Appends what comes, up to `limit_bytes` in all and a little more.
+async fn append(
+    received: &mut BytesMut,
+    mut stream: BoxStream<'static, object_store::Result<Bytes>>,
+    limit_bytes: u64,
+) -> object_store::Result<()> {
+    while received.len() as u64 <= limit_bytes
+        && let Some(chunk) = stream.try_next().await?
+    {
+        received.extend_from_slice(&chunk);
+    }
+    Ok(())
 }
 
 impl fmt::Display for ObjectSnapshotStore {
@@ -205,6 +336,15 @@ impl fmt::Debug for ObjectSnapshotStore {
             .field("prefix", &self.prefix.as_ref())
             .finish_non_exhaustive()
     }
+}
+
+fn bounded(range: &Range<u64>) -> GetOptions {
+    // Not `get_ranges`: on a disk it takes memory for the range before it looks at the file.
+    GetOptions { range: Some(GetRange::Bounded(range.clone())), ..GetOptions::default() }
+}
+
+fn already_exists(path: &Path) -> object_store::Error {
+    object_store::Error::AlreadyExists { path: path.to_string(), source: "it holds other bytes".into() }
 }
 
 fn to_path(text: &str) -> Result<Path> {

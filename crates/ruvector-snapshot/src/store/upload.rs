@@ -1,5 +1,5 @@
-//! One object in parts: buffered to a part size, a bounded number of parts on their way, completed or aborted, never
-//! left behind.
+//! One object in parts: buffered to a part size, each part on its way as soon as the budget has room for it, completed or
+//! aborted, never left behind. Besides the parts that the budget bounds, an upload holds the one that fills up.
 //!
 //! Every way out ends the multipart upload that was begun: [`Upload::finish`] completes it, an error or
 //! [`Upload::abort`] aborts it, and so does dropping it, as far as a drop can.
@@ -8,12 +8,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::FutureExt;
 use object_store::path::Path;
-use object_store::{MultipartUpload, ObjectStoreExt, PutPayload, PutPayloadMut};
+use object_store::{MultipartUpload, ObjectStore as _, ObjectStoreExt, PutPayload, PutPayloadMut};
 use tokio::runtime::Handle;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 
 use super::Upload;
 use super::object::ObjectSnapshotStore;
+use super::transfer::part_options;
 use crate::error::{ErrorKind, Result, SnapshotError};
 
 /// The size of a part where nothing asks for more.
@@ -24,8 +25,6 @@ const PART_BYTES_MAX: u64 = 5 * 1024 * MIB;
 const PARTS_MAX: u64 = 10_000;
 /// The number of parts that a size hint is spread over; fewer than are allowed, so that a hint may be a little short.
 const PARTS_PLANNED: u64 = 9_900;
-/// How many parts are on their way at once. With the one that fills up, an upload holds three.
-const PARTS_IN_FLIGHT_MAX: usize = 2;
 /// Pieces smaller than this are copied together, so that a part is no heap of crumbs.
 const PIECE_BYTES_COPIED_MAX: usize = 64 * 1024;
 
@@ -88,7 +87,7 @@ impl ObjectUpload {
         Ok(())
     }
 
-    /// Sends what the buffer holds as the next part, once fewer than the allowed number are on their way.
+    /// Sends what the buffer holds as the next part, once the budget has room for it.
     async fn send_part(&mut self) -> Result<()> {
         if self.parts_started == PARTS_MAX {
             let message = format!(
@@ -97,41 +96,50 @@ impl ObjectUpload {
             );
             return Err(SnapshotError::new(ErrorKind::Invalid, message).at(&self.key));
         }
-        while self.parts.len() >= PARTS_IN_FLIGHT_MAX {
-            self.join_part().await?;
+        let part: PutPayload = std::mem::take(&mut self.buffer).into();
+        let part_bytes = part.content_length() as u64;
+        let permit = self.store.transfers.permit(part_bytes).await;
+        while let Some(sent) = self.parts.try_join_next() {
+            self.check_part(sent)?;
         }
         let multipart = match &mut self.multipart {
             Some(multipart) => multipart,
             begun => {
-                let multipart = self.store.objects.put_multipart(&self.path).await;
+                let options = part_options(&self.store.transfers);
+                let multipart = self.store.objects.put_multipart_opts(&self.path, options).await;
                 begun.insert(multipart.map_err(|cause| self.store.error("start the upload", &self.key, cause))?)
             }
         };
-        let part: PutPayload = std::mem::take(&mut self.buffer).into();
-        self.parts.spawn(multipart.put_part(part));
+        let (sending, transfers) = (multipart.put_part(part), self.store.transfers.clone());
+        self.parts.spawn(async move {
+            let _permit = permit;
+            transfers.before_sending(part_bytes).await;
+            sending.await?;
+            transfers.succeeded();
+            Ok(())
+        });
         self.parts_started += 1;
         Ok(())
     }
 
-    /// Waits for one part that is on its way.
-    async fn join_part(&mut self) -> Result<()> {
-        let sent = match self.parts.join_next().await {
-            None => return Ok(()),
-            Some(Ok(sent)) => sent,
-            Some(Err(join)) => Err(join.into()),
-        };
+    /// What became of a part that is no longer on its way.
+    fn check_part(&self, sent: Result<object_store::Result<()>, JoinError>) -> Result<()> {
+        let sent = sent.unwrap_or_else(|join| Err(join.into()));
         sent.map_err(|cause| self.store.error("write", &self.key, cause))
     }
 
     async fn complete(&mut self) -> Result<()> {
         if self.multipart.is_none() {
             let whole: PutPayload = std::mem::take(&mut self.buffer).into();
+            let whole_bytes = whole.content_length() as u64;
+            let _permit = self.store.transfers.permit(whole_bytes).await;
+            self.store.transfers.before_sending(whole_bytes).await;
             let stored = self.store.objects.put(&self.path, whole).await;
             return stored.map(drop).map_err(|cause| self.store.error("write", &self.key, cause));
         }
         self.send_part().await?;
-        while !self.parts.is_empty() {
-            self.join_part().await?;
+        while let Some(sent) = self.parts.join_next().await {
+            self.check_part(sent)?;
         }
         if let Some(multipart) = &mut self.multipart {
             let completed = multipart.complete().await;

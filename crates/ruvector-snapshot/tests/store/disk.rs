@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::TryStreamExt;
 use ruvector_snapshot::ErrorKind;
-use ruvector_snapshot::store::{Location, SnapshotStore, conformance, open};
+use ruvector_snapshot::store::{Location, SnapshotStore, StoreConfig, conformance, open};
 use tempfile::TempDir;
 
 use crate::keys;
@@ -16,7 +16,7 @@ use crate::keys;
 const MIB: usize = 1024 * 1024;
 
 fn open_at(path: impl AsRef<Path>) -> Arc<dyn SnapshotStore> {
-    open(&Location::Local(path.as_ref().to_owned()), false).unwrap()
+    open(&Location::Local(path.as_ref().to_owned()), &StoreConfig::default()).unwrap()
 }
 
 /// Every file below a directory, staged ones too, as paths relative to it.
@@ -58,7 +58,7 @@ async fn a_disk_keeps_the_contract() {
 async fn a_directory_with_an_odd_name_keeps_the_contract() {
     let directory = TempDir::new().unwrap();
     let odd = directory.path().join("a b#1/%41/é?&+~/x#2");
-    let store = open(&Location::Local(odd.clone()), true).unwrap();
+    let store = open(&Location::Local(odd.clone()), &StoreConfig { create: true, ..Default::default() }).unwrap();
     store.create("here", "x".into()).await.unwrap();
     assert_eq!(files(&odd), ["here"]);
     store.delete("here").await.unwrap();
@@ -86,16 +86,16 @@ async fn a_missing_directory_is_made_only_when_asked() {
     let path = directory.path().join("not/there/yet");
     let location = Location::Local(path.clone());
 
-    let error = open(&location, false).unwrap_err();
+    let error = open(&location, &StoreConfig::default()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
     assert!(error.to_string().contains("there is no such directory"), "{error}");
     assert!(error.to_string().contains("not/there/yet"), "{error}");
     assert!(!directory.path().join("not").exists(), "opening makes nothing unless asked");
 
-    let store = open(&location, true).unwrap();
+    let store = open(&location, &StoreConfig { create: true, ..Default::default() }).unwrap();
     assert!(path.is_dir());
     assert!(store.to_string().ends_with("not/there/yet"), "{store}");
-    open(&location, true).unwrap();
+    open(&location, &StoreConfig { create: true, ..Default::default() }).unwrap();
 }
 
 #[tokio::test]
@@ -104,7 +104,7 @@ async fn a_file_is_no_directory() {
     let file = directory.path().join("file");
     fs::write(&file, "x").unwrap();
     for (path, create) in [(file.clone(), false), (file.clone(), true), (file.join("below"), true)] {
-        let error = open(&Location::Local(path.clone()), create).unwrap_err();
+        let error = open(&Location::Local(path.clone()), &StoreConfig { create, ..Default::default() }).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Invalid, "{path:?}: {error:?}");
     }
     let store = open_at(&directory);

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use ruvector_snapshot::ErrorKind;
-use ruvector_snapshot::store::{Location, open};
+use ruvector_snapshot::store::{Location, Provider, StoreConfig, open};
 
 #[test]
 fn paths_and_urls_are_read() {
@@ -21,6 +21,18 @@ fn paths_and_urls_are_read() {
     for (text, path) in cases {
         assert_eq!(text.parse::<Location>().unwrap(), Location::Local(PathBuf::from(path)), "{text}");
     }
+    let cases = [
+        ("s3://bucket", Provider::S3, "bucket", ""),
+        ("S3://bucket/", Provider::S3, "bucket", ""),
+        ("gs://my-bucket.example/a/b c/", Provider::Gcs, "my-bucket.example", "a/b c"),
+        ("az://container/é%20", Provider::Azure, "container", "é%20"),
+    ];
+    for (text, provider, bucket, prefix) in cases {
+        let (bucket, prefix) = (bucket.to_owned(), prefix.to_owned());
+        let location: Location = text.parse().unwrap();
+        assert_eq!(location, Location::Bucket { provider, bucket, prefix }, "{text}");
+        assert_eq!(location.to_string().parse::<Location>().unwrap(), location);
+    }
     assert_eq!("memory://".parse::<Location>().unwrap(), Location::Memory);
     assert_eq!(Location::Memory.to_string(), "memory://");
 }
@@ -29,10 +41,16 @@ fn paths_and_urls_are_read() {
 fn what_cannot_be_a_location_is_refused_with_a_reason() {
     let cases = [
         ("", "no location"),
-        ("s3://bucket/prefix", "s3:// is not built in: this version keeps snapshots on a local disk"),
-        ("gs://bucket", "gs:// is not built in"),
-        ("az://container", "az:// is not built in"),
-        ("https://example.org/x", "https:// is not built in"),
+        ("https://example.org/x", "https:// is no place for snapshots, write s3://bucket/prefix"),
+        ("gcs://bucket", "write gs://bucket/prefix"),
+        ("abfss://bucket", "write az://container/prefix"),
+        ("ftp://host", "ftp:// is no place for snapshots; they can be in a directory"),
+        ("s3://", "the bucket is missing"),
+        ("s3:///prefix", "the bucket is missing"),
+        ("gs://bucket?x=y", "no options and no keys"),
+        ("s3://a bucket", "letters, digits"),
+        ("s3://bucket/a//b", "a segment of it is empty"),
+        ("s3://bucket/../b", "a segment of it is . or .."),
         ("s3:/bucket", "two slashes are missing"),
         ("file:/var", "two slashes are missing"),
         ("memory:", "two slashes are missing"),
@@ -65,8 +83,8 @@ fn an_error_repeats_no_secret() {
 
 #[tokio::test]
 async fn every_opening_of_memory_is_a_new_store() {
-    let first = open(&Location::Memory, false).unwrap();
-    let second = open(&Location::Memory, true).unwrap();
+    let first = open(&Location::Memory, &StoreConfig::default()).unwrap();
+    let second = open(&Location::Memory, &StoreConfig { create: true, ..Default::default() }).unwrap();
     first.create("a", "x".into()).await.unwrap();
     assert_eq!(second.head("a").await.unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(first.to_string(), "memory://");

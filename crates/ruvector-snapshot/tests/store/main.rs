@@ -10,13 +10,13 @@ mod map_store;
 
 use std::sync::Arc;
 
-use ruvector_snapshot::store::{Location, ObjectSnapshotStore, SnapshotStore, conformance, open};
+use ruvector_snapshot::store::{Location, ObjectSnapshotStore, SnapshotStore, StoreConfig, conformance, open};
 
 use map_store::MapStore;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn memory_keeps_the_contract() {
-    let store = open(&Location::Memory, false).unwrap();
+    let store = open(&Location::Memory, &StoreConfig::default()).unwrap();
     conformance::run_all(store, "suite").await.unwrap();
 }
 

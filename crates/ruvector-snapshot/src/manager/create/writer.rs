@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use futures::stream::{self, StreamExt, TryStreamExt};
 use sha2::{Digest as _, Sha256};
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
-use super::super::{Snapshot, SnapshotManager, catalog, unblock};
+use super::super::config::SnapshotConfig;
+use super::super::{Snapshot, SnapshotManager, catalog, failed_task, unblock};
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::format::block::PackedBlock;
 use crate::format::checksum::{ContentSum, hex};
@@ -22,6 +24,9 @@ use crate::format::metadata::{
     FORMAT, FORMAT_VERSION, FileInfo, SectionInfo, SnapshotMetadata, SnapshotType, SourceInfo,
 };
 use crate::store::{SnapshotStore, Upload};
+
+/// How much is read back with one request.
+const READ_BACK_BYTES: u64 = 8 << 20;
 
 /// What a snapshot is called and where it came from.
 pub(super) struct Identity {
@@ -62,10 +67,11 @@ impl SnapshotWriter {
         check_unused(manager.store.as_ref(), id).await?;
         let mut unfinished = Unfinished {
             store: manager.store.clone(),
+            config: manager.config.clone(),
             tasks: manager.tasks.clone(),
             id: Some(id.clone()),
             uploads: Vec::new(),
-            finishing: None,
+            finishing: JoinSet::new(),
         };
         for (at, file) in DataFile::ALL.into_iter().enumerate() {
             let bound_bytes = size_bounds_bytes.and_then(|bounds| bounds.get(at).copied());
@@ -95,27 +101,38 @@ impl SnapshotWriter {
 
     /// Ends the files, and makes them a snapshot.
     pub(super) async fn commit(mut self, identity: Identity, database: &DatabaseInfo) -> Result<Snapshot> {
-        match self.finish_files(database, identity.compression_level).await {
-            Ok(sections) => {
-                let metadata = self.metadata(identity, database, sections);
-                // From here on nothing is cancelled: a commit whose outcome nobody waits for is completed all the same.
-                let Self { unfinished, .. } = self;
-                let tasks = unfinished.tasks.clone();
-                let committed = tasks.spawn(unfinished.commit(metadata).in_current_span());
-                committed.await.unwrap_or_else(|error| {
-                    Err(SnapshotError::new(ErrorKind::Internal, format!("the commit failed: {error}")).because(error))
-                })
-            }
+        let metadata = match self.finish(identity, database).await {
+            Ok(metadata) => metadata,
             Err(error) => {
                 self.discard().await;
-                Err(error)
+                return Err(error);
             }
-        }
+        };
+        // From here on nothing is cancelled: a commit whose outcome nobody waits for is completed all the same.
+        let Self { unfinished, .. } = self;
+        let tasks = unfinished.tasks.clone();
+        let committed = tasks.spawn(unfinished.commit(metadata).in_current_span());
+        committed.await.unwrap_or_else(|error| {
+            Err(SnapshotError::new(ErrorKind::Internal, format!("the commit failed: {error}")).because(error))
+        })
     }
 
     /// Gives the snapshot up and removes what was stored for it.
     pub(super) async fn discard(mut self) {
         self.unfinished.discard().await;
+    }
+
+    /// Ends the files, and reads them back where the settings say so.
+    async fn finish(&mut self, identity: Identity, database: &DatabaseInfo) -> Result<SnapshotMetadata> {
+        let sections = self.finish_files(database, identity.compression_level).await?;
+        let metadata = self.metadata(identity, database, sections);
+        let Unfinished { store, config, .. } = &self.unfinished;
+        if config.verify_after_write {
+            for file in DataFile::ALL {
+                read_back(store.as_ref(), &metadata, file, config.max_concurrent_io).await?;
+            }
+        }
+        Ok(metadata)
     }
 
     /// Writes the sections and finishes the three uploads.
@@ -141,11 +158,7 @@ impl SnapshotWriter {
         let fill = |file: &FileState| if file.bytes == 0 { empty_member.clone() } else { Vec::new() };
         let [vectors, index, payloads] = &self.files;
         self.write([fill(vectors), fill(index), fill(payloads)], [0; 3]).await?;
-        // One after the other, and each out of the list only when its turn comes: what is left is aborted.
-        while !self.unfinished.uploads.is_empty() {
-            let upload = self.unfinished.uploads.remove(0);
-            self.unfinished.finish(upload).await?;
-        }
+        self.unfinished.finish_uploads(self.files.each_ref().map(|file| file.bytes)).await?;
         Ok(sections)
     }
 
@@ -208,13 +221,14 @@ impl SnapshotWriter {
 /// Objects under the prefix of a snapshot that is not committed. Dropped, it has them removed in the background.
 struct Unfinished {
     store: Arc<dyn SnapshotStore>,
+    config: SnapshotConfig,
     tasks: TaskTracker,
     /// `None` once there is nothing left to remove, or nothing that may be.
     id: Option<SnapshotId>,
     /// Of the data files, in order, as far as they are not finished.
     uploads: Vec<Box<dyn Upload>>,
-    /// The upload that is being finished.
-    finishing: Option<JoinHandle<Result<u64>>>,
+    /// The uploads that are being finished.
+    finishing: JoinSet<Result<()>>,
 }
 
 impl Unfinished {
@@ -242,17 +256,17 @@ impl Unfinished {
 
     async fn try_commit(&mut self, metadata: &SnapshotMetadata) -> Result<Snapshot, Doubt> {
         let id = &metadata.id;
-        for file in DataFile::ALL {
-            let key = layout::key(id, file.name());
-            let (found, expected) = (self.store.head(&key).await?.size_bytes, metadata.file(file)?.bytes);
-            if found != expected {
-                let what = format!("the store holds {found} bytes of the {expected} that were sent; try again");
-                return Err(SnapshotError::new(ErrorKind::Unavailable, what).at(key).into());
-            }
-        }
+        let sizes = DataFile::ALL.map(|file| check_size(self.store.as_ref(), metadata, file));
+        futures::future::try_join_all(sizes).await?;
         let json = Bytes::from(metadata.encode()?);
         let checksum = catalog::checksum_sha256(&json, metadata)?;
-        self.store.create(&layout::key(id, layout::CHECKSUM_SHA256), checksum.into()).await?;
+        let (checksum, checksum_key) = (Bytes::from(checksum), layout::key(id, layout::CHECKSUM_SHA256));
+        if let Err(error) = self.store.create(&checksum_key, checksum.clone()).await {
+            if !matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::AlreadyExists) {
+                return Err(error.into());
+            }
+            settle(self.store.as_ref(), &checksum_key, &checksum, error).await.map_err(Doubt::before_the_commit)?;
+        }
         let snapshot = Snapshot::new(metadata, json.len() as u64)?;
         let key = layout::key(id, layout::METADATA_JSON);
         // From here on it may be a snapshot, and nothing of it is removed unless it is known not to be one.
@@ -263,21 +277,25 @@ impl Unfinished {
         }
     }
 
-    /// Finishes an upload. Carried through even where nobody waits for it any more: what was begun to be stored and then
-    /// dropped could appear after it was deleted.
-    async fn finish(&mut self, upload: Box<dyn Upload>) -> Result<u64> {
-        let finished = self.finishing.insert(self.tasks.spawn(upload.finish().in_current_span())).await;
-        self.finishing = None;
-        finished.unwrap_or_else(|error| {
-            Err(SnapshotError::new(ErrorKind::Internal, format!("an upload failed: {error}")).because(error))
-        })
+    /// Finishes the uploads, at the same time. Carried through even where nobody waits for it any more: what was begun to be
+    /// stored and then dropped could appear after it was deleted.
+    async fn finish_uploads(&mut self, sizes_bytes: [u64; 3]) -> Result<()> {
+        let Some(id) = self.id.clone() else { return Ok(()) };
+        for ((upload, file), bytes) in self.uploads.drain(..).zip(DataFile::ALL).zip(sizes_bytes) {
+            let finish = finish(self.store.clone(), upload, layout::key(&id, file.name()), bytes);
+            self.finishing.spawn(self.tasks.track_future(finish.in_current_span()));
+        }
+        let mut outcome = Ok(());
+        // In the order in which they end, so that of several errors the first is told.
+        while let Some(finished) = self.finishing.join_next().await {
+            outcome = outcome.and(finished.unwrap_or_else(|error| Err(failed_task(error))));
+        }
+        outcome
     }
 
     /// Aborts what is under way and removes what is stored. What cannot be removed is no snapshot, and stays.
     async fn discard(&mut self) {
-        if let Some(finishing) = self.finishing.take() {
-            let _either_way = finishing.await;
-        }
+        while let Some(_either_way) = self.finishing.join_next().await {}
         for upload in self.uploads.drain(..) {
             let aborted = upload.abort().await;
             if let Err(error) = aborted {
@@ -295,16 +313,32 @@ impl Unfinished {
     }
 }
 
+/// Finishes one upload. An answer that was lost is settled by the size of what stands there: nobody else writes to the key.
+async fn finish(store: Arc<dyn SnapshotStore>, upload: Box<dyn Upload>, key: String, bytes: u64) -> Result<()> {
+    match upload.finish().await {
+        Ok(_) => Ok(()),
+        // An upload that is gone is one that was completed, or swept.
+        Err(error) if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::NotFound) => {
+            match store.head(&key).await {
+                Ok(object) if object.size_bytes == bytes => Ok(()),
+                _ => Err(error),
+            }
+        }
+        Err(error) => Err(error),
+    }
+}
+
 impl Drop for Unfinished {
     fn drop(&mut self) {
         let Some(id) = self.id.take() else { return };
         let mut left = Self {
             store: self.store.clone(),
+            config: self.config.clone(),
             tasks: self.tasks.clone(),
             // Only once the task runs: a runtime that is shutting down drops it at once, which must not come here again.
             id: None,
             uploads: std::mem::take(&mut self.uploads),
-            finishing: self.finishing.take(),
+            finishing: std::mem::take(&mut self.finishing),
         };
         // Outside of a runtime nothing can be sent any more, and the uploads' own drop is all there is.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
@@ -317,16 +351,67 @@ impl Drop for Unfinished {
     }
 }
 
-/// Whether a commit that ended in an error took effect: read back what stands there.
+/// A file has the size that was sent.
+async fn check_size(store: &dyn SnapshotStore, metadata: &SnapshotMetadata, file: DataFile) -> Result<()> {
+    let key = layout::key(&metadata.id, file.name());
+    let found = match store.head(&key).await {
+        // Not as `NotFound`: it was not asked for, and to create is worth another try.
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let what = "the store said that it holds this file, and does not; try again";
+            return Err(SnapshotError::new(ErrorKind::Unavailable, what).at(key).because(error));
+        }
+        answer => answer?.size_bytes,
+    };
+    let expected = metadata.file(file)?.bytes;
+    if found == expected {
+        return Ok(());
+    }
+    let what = format!("the store holds {found} bytes of the {expected} that were sent; try again");
+    Err(SnapshotError::new(ErrorKind::Unavailable, what).at(key))
+}
+
+/// Reads a file back, a few ranges ahead, and compares its SHA-256 with that of what was sent.
+async fn read_back(
+    store: &dyn SnapshotStore,
+    metadata: &SnapshotMetadata,
+    file: DataFile,
+    max_concurrent_io: usize,
+) -> Result<()> {
+    let key = layout::key(&metadata.id, file.name());
+    let info = metadata.file(file)?;
+    let starts = (0..info.bytes).step_by(READ_BACK_BYTES as usize);
+    let ranges = starts.map(|start| store.get_range(&key, start..info.bytes.min(start + READ_BACK_BYTES)));
+    let mut pieces = stream::iter(ranges).buffered(max_concurrent_io);
+    let mut hash = Sha256::new();
+    while let Some(piece) = pieces.try_next().await? {
+        hash = unblock(move || {
+            hash.update(&piece);
+            Ok(hash)
+        })
+        .await?;
+    }
+    let found = hex(&hash.finalize());
+    if found == info.sha256 {
+        return Ok(());
+    }
+    let what = format!(
+        "what the store gave back is not what was sent (SHA-256 {found}, and {} was sent), so no snapshot was made; try \
+         again, and if it stays so, do not trust this store",
+        info.sha256
+    );
+    Err(SnapshotError::new(ErrorKind::Damaged, what).at(key.clone()))
+}
+
+/// Whether a create that ended in an error took effect: read back what stands there.
 async fn settle(store: &dyn SnapshotStore, key: &str, json: &Bytes, error: SnapshotError) -> Result<(), Doubt> {
     match store.get(key, json.len() as u64).await {
         Ok(found) if found == *json => Ok(()),
-        Ok(_) => Err(Doubt::Unknown(error)),
         Err(absent) if absent.kind() == ErrorKind::NotFound => Err(Doubt::Failed(error)),
-        Err(_) => Err(Doubt::Unknown(
+        // Other bytes than were sent, or no answer.
+        _ => Err(Doubt::Unknown(
             SnapshotError::new(
                 error.kind(),
-                "the store took the commit but did not answer, and cannot be asked; list shows whether the snapshot exists",
+                "the store took the commit and gave no clear answer, and asking again did not help; list shows whether the snapshot exists",
             )
             .at(key)
             .because(error),
@@ -353,6 +438,15 @@ async fn check_unused(store: &dyn SnapshotStore, id: &SnapshotId) -> Result<()> 
 enum Doubt {
     Failed(SnapshotError),
     Unknown(SnapshotError),
+}
+
+impl Doubt {
+    /// The same before the commit, where whatever stands there is no snapshot and can be removed.
+    fn before_the_commit(self) -> Self {
+        match self {
+            Self::Failed(error) | Self::Unknown(error) => Self::Failed(error),
+        }
+    }
 }
 
 impl From<SnapshotError> for Doubt {

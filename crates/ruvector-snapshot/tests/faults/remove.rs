@@ -1,0 +1,130 @@
+//! Delete and clean-up in a store that fails, lies or goes away: what was to stay stays, and what was to go is a whole
+//! snapshot or none.
+
+use std::collections::BTreeSet;
+
+use ruvector_snapshot::store::fault::Fault;
+use ruvector_snapshot::{ErrorKind, Listing, Result, SnapshotError, SnapshotManager};
+
+use crate::bench::{Bench, Case, Run, faults, key, objects};
+
+#[tokio::test]
+async fn every_fault_at_every_step_of_delete() {
+    let bench = Bench::new().await;
+    let runs = bench
+        .walk(
+            faults(),
+            async |manager| manager.delete_snapshot(&bench.ids[1]).await,
+            async |run, case, answer| {
+                let listing = run.check(case, &[0, 2]).await;
+                judge_removed(run, case, &listing, &[1], answer.as_ref().err());
+                if answer.is_ok() && !matches!(case.fault, Fault::PretendDone) {
+                    let left = objects(run.store.as_ref()).await;
+                    assert!(left.keys().all(|key| !key.contains(&bench.ids[1])), "{}: {left:?}", case.what());
+                }
+            },
+        )
+        .await;
+    assert!(runs > 90, "only {runs} runs");
+}
+
+#[tokio::test]
+async fn every_fault_at_every_step_of_a_clean_up() {
+    let bench = Bench::new().await;
+    let runs = bench
+        .walk(
+            faults(),
+            async |manager| manager.cleanup_old_snapshots(1).await,
+            async |run, case, answer| {
+                let listing = run.check(case, &[2]).await;
+                judge_removed(run, case, &listing, &[0, 1], answer.as_ref().err());
+                if let Ok(deleted) = answer {
+                    judge_count(run, case, deleted).await;
+                }
+            },
+        )
+        .await;
+    assert!(runs > 140, "only {runs} runs");
+}
+
+/// What a clean-up says it deleted is gone, as far as the store told it the truth.
+async fn judge_count(run: &Run<'_>, case: &Case, deleted: usize) {
+    let what = case.what();
+    let left = objects(run.store.as_ref()).await;
+    let is_gone = |id: &&String| !left.contains_key(&key(id, "metadata.json"));
+    let gone = run.bench.ids.iter().filter(is_gone).count();
+    match case.fault {
+        // One that was deleted is still there, or a file of it.
+        Fault::PretendDone => assert!(deleted == 2 && gone >= 1, "{what}: {deleted}, {gone} are gone"),
+        // A snapshot that seems damaged neither counts nor goes.
+        Fault::FlipBit(_) => assert_eq!((deleted, gone), (1, 1), "{what}"),
+        _ => panic!("{what}: Ok"),
+    }
+}
+
+/// What was to go is whole or is no snapshot; only a store that pretends to have deleted the commit is left with one that is
+/// damaged, and that shows.
+fn judge_removed(run: &Run<'_>, case: &Case, listing: &Listing, doomed: &[usize], error: Option<&SnapshotError>) {
+    let what = case.what();
+    let pretends = matches!(case.fault, Fault::PretendDone);
+    let commit_stayed = pretends && case.step.key.ends_with("/metadata.json");
+    assert_eq!(listing.damaged.len(), usize::from(commit_stayed), "{what}: {:?}", listing.damaged);
+    let no_snapshots: BTreeSet<_> =
+        listing.damaged.iter().map(|damaged| &damaged.id).chain(&listing.unfinished).collect();
+    let doomed_ids: BTreeSet<_> = doomed.iter().map(|number| &run.bench.ids[*number]).collect();
+    assert!(no_snapshots.is_subset(&doomed_ids), "{what}: {no_snapshots:?}");
+    assert!(listing.unfinished.len() <= 1, "{what}: more than one was begun: {:?}", listing.unfinished);
+    assert_eq!(run.new_ids(listing), Vec::<String>::new(), "{what}");
+    match error {
+        Some(error) => case.assert_told(error),
+        None => assert_eq!(listing.unfinished.len(), usize::from(pretends && !commit_stayed), "{what}"),
+    }
+    // The oldest goes first.
+    let is_shown = |number: &usize| listing.snapshots.iter().any(|snapshot| snapshot.id == run.bench.ids[*number]);
+    if !matches!(case.fault, Fault::FlipBit(_)) {
+        assert!(doomed.iter().map(is_shown).is_sorted(), "{what}: a younger one went before an older one");
+    }
+}
+
+/// A delete that failed can be repeated while the snapshot is there, and after that says that there is none.
+#[tokio::test]
+async fn a_delete_that_failed_can_be_repeated() {
+    let bench = Bench::new().await;
+    let id = &bench.ids[1];
+    let runs = bench
+        .walk(
+            [Fault::Fail(ErrorKind::Unavailable), Fault::Crash],
+            async |manager| manager.delete_snapshot(id).await,
+            async |run, case, answer| {
+                if answer.is_err() {
+                    let is_there = run.store.head(&key(id, "metadata.json")).await.is_ok();
+                    let again = run.healthy.delete_snapshot(id).await.map_err(|error| error.kind());
+                    assert_eq!(again, if is_there { Ok(()) } else { Err(ErrorKind::NotFound) }, "{}", case.what());
+                }
+            },
+        )
+        .await;
+    assert!(runs > 30, "only {runs} runs");
+}
+
+#[tokio::test]
+async fn others_see_no_half_snapshot_while_it_is_removed() {
+    let bench = Bench::new().await;
+    let delete =
+        async |manager: SnapshotManager| -> Result<usize> { manager.delete_snapshot(&bench.ids[1]).await.map(|()| 1) };
+    let prune = async |manager: SnapshotManager| manager.cleanup_old_snapshots(1).await;
+    let steps = bench
+        .walk_slowly(&[0, 2], delete, async |run, what, deleted| {
+            assert_eq!(deleted, 1);
+            assert_eq!(run.check_shown(what, &[0, 2]).await.snapshots.len(), 2, "{what}");
+        })
+        .await;
+    assert!(steps > 15, "only {steps} steps");
+    let steps = bench
+        .walk_slowly(&[2], prune, async |run, what, deleted| {
+            assert_eq!(deleted, 2);
+            assert_eq!(run.check_shown(what, &[2]).await.snapshots.len(), 1, "{what}");
+        })
+        .await;
+    assert!(steps > 25, "only {steps} steps");
+}
