@@ -97,6 +97,9 @@ impl Refusal {
             "InvalidEncryptionAlgorithmError" | "ServerSideEncryptionConfigurationNotFoundError" => {
                 (ErrorKind::Invalid, "the server does not have this encryption; check server_side_encryption")
             }
+            "NotImplemented" | "UnsupportedOperation" => {
+                (ErrorKind::Invalid, "the server does not have what was asked for; check the options of the store")
+            }
             _ => return None,
         };
         let what = match message {

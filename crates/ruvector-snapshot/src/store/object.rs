@@ -70,7 +70,12 @@ impl ObjectSnapshotStore {
             ErrorKind::Internal => "a task of this program failed",
             _ => "the store did not answer as it should; trying again may help",
         };
-        let error = SnapshotError::new(kind, format!("cannot {doing} in {}: {why}", self.location)).because(cause);
+        let error = SnapshotError::new(kind, format!("cannot {doing} in {}: {why}", self.location));
+        // What is understood is said; the client's words around it would only say it again.
+        let error = match refusal {
+            Some(refusal) => error.because(refusal),
+            None => error.because(cause),
+        };
         if key.is_empty() { error } else { error.at(key) }
     }
 

@@ -17,6 +17,7 @@ pub(super) fn open(bucket: &Bucket<'_>, mut settings: Settings) -> Result<Arc<dy
     profile::fill_in(&mut settings)?;
     settings.check_url("endpoint")?;
     check_keys(&settings)?;
+    check_encryption(&settings)?;
     let wiring = Wiring::new(&settings, CREDENTIALS_HINT)?;
     let mut builder = AmazonS3Builder::new()
         .with_bucket_name(bucket.name)
@@ -45,6 +46,16 @@ fn check_keys(settings: &Settings) -> Result<()> {
             "AWS_SESSION_TOKEN is set, and the keys that it belongs to are not"
         }
         _ => return Ok(()),
+    };
+    Err(SnapshotError::new(ErrorKind::Invalid, problem))
+}
+
+fn check_encryption(settings: &Settings) -> Result<()> {
+    let problem = match (settings.get("server_side_encryption"), settings.get("sse_customer_key_base64")) {
+        (None | Some("AES256" | "aws:kms" | "aws:kms:dsse"), None) | (Some("sse-c"), Some(_)) => return Ok(()),
+        (Some("sse-c"), None) => "server_side_encryption=sse-c needs the key, as sse_customer_key_base64",
+        (_, Some(_)) => "sse_customer_key_base64 is for server_side_encryption=sse-c alone",
+        _ => "the option server_side_encryption must be AES256, aws:kms, aws:kms:dsse or sse-c",
     };
     Err(SnapshotError::new(ErrorKind::Invalid, problem))
 }

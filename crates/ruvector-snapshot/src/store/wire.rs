@@ -140,6 +140,7 @@ impl HttpService for Wire {
             HttpError::new(HttpErrorKind::Unknown, WireError(format!("not an address of a server: {error}")))
         })?;
         let host = url.host_str().unwrap_or_default().to_owned();
+        let address = url.port().map_or_else(|| host.clone(), |port| format!("{host}:{port}"));
         let is_create = parts.method == Method::PUT && parts.headers.contains_key(IF_NONE_MATCH);
         if let Some(tries) = parts.extensions.get::<Tries>() {
             tries.count();
@@ -151,7 +152,7 @@ impl HttpService for Wire {
         let answering = self.client.execute(request);
         let answer = match unless_stalled(answering, &sent, self.settings.stall_timeout).await {
             Some(Ok(answer)) => answer,
-            Some(Err(error)) => return Err(self.failed(&error, &host)),
+            Some(Err(error)) => return Err(self.failed(error, &host, &address)),
             None => return Err(self.stalled()),
         };
         self.reached.store(true, Ordering::Relaxed);
@@ -170,12 +171,16 @@ impl HttpService for Wire {
             return Err(refused(Refusal { kind: ErrorKind::Invalid, what }));
         }
         let text = self.settings.secrets.scrub(&read_error(body).await);
+        if METADATA_HOSTS.contains(&host.as_str()) && parts.status.is_client_error() {
+            return Err(self.no_credentials());
+        }
         if let Some(refusal) = understood(&text) {
             return Err(refused(refusal));
         }
         wait_as_told(parts.status, &parts.headers).await;
-        // Another create of the same key is under way: S3 asks to try again, and its client would call it an object.
-        if parts.status == StatusCode::CONFLICT && is_create {
+        // Another create of the same key is under way: S3 asks to try again, and its client would call it an object. Azure
+        // answers with the same status that an object exists.
+        if parts.status == StatusCode::CONFLICT && is_create && element(&text, "Code").is_some_and(is_conflict) {
             parts.status = StatusCode::SERVICE_UNAVAILABLE;
         }
         parts.headers.remove(CONTENT_LENGTH);
@@ -185,25 +190,30 @@ impl HttpService for Wire {
 
 impl Wire {
     /// What became of a request that got no answer.
-    fn failed(&self, error: &reqwest::Error, host: &str) -> HttpError {
-        let text = self.settings.secrets.scrub(&chain(error));
+    fn failed(&self, error: reqwest::Error, host: &str, address: &str) -> HttpError {
+        let error = error.without_url();
         if !error.is_connect() {
             let kind = if error.is_builder() { HttpErrorKind::Unknown } else { HttpErrorKind::Interrupted };
-            return HttpError::new(kind, WireError(text));
+            return HttpError::new(kind, WireError(self.settings.secrets.scrub(&chain(&error))));
         }
         if METADATA_HOSTS.contains(&host) {
-            let what = format!(
-                "no credentials were given, and this machine has no metadata service to ask for them; {}",
-                self.settings.credentials_hint
-            );
-            return refused(Refusal { kind: ErrorKind::Denied, what });
+            return self.no_credentials();
         }
+        let text = self.settings.secrets.scrub(&root(&error));
         let failures = self.failures.fetch_add(1, Ordering::Relaxed) + 1;
         if self.reached.load(Ordering::Relaxed) || failures < FIRST_CONNECTS_MAX {
             return HttpError::new(HttpErrorKind::Connect, WireError(text));
         }
-        let what = format!("the server at {host} cannot be reached; check the address and the network ({text})");
+        let what = format!("the server at {address} cannot be reached; check the address and the network ({text})");
         refused(Refusal { kind: ErrorKind::Unavailable, what })
+    }
+
+    fn no_credentials(&self) -> HttpError {
+        let what = format!(
+            "no credentials were given, and this machine has no metadata service that gives any; {}",
+            self.settings.credentials_hint
+        );
+        refused(Refusal { kind: ErrorKind::Denied, what })
     }
 
     fn stalled(&self) -> HttpError {
@@ -377,6 +387,11 @@ fn understood(text: &str) -> Option<Refusal> {
     Refusal::of_code(json.get("error")?.as_str()?, message)
 }
 
+/// Whether a code says that two conditional writes met, and neither is to count.
+fn is_conflict(code: &str) -> bool {
+    matches!(code, "ConditionalRequestConflict" | "OperationAborted" | "ConcurrentModification")
+}
+
 /// Code and message of the body of an error; of another text its beginning.
 fn shortened(text: &str) -> String {
     let parts = ["Code", "Message", "Resource", "RequestId"];
@@ -428,6 +443,15 @@ fn chain(error: &dyn StdError) -> String {
         cause = error.source();
     }
     text
+}
+
+/// What lies at the bottom of an error.
+fn root(error: &dyn StdError) -> String {
+    let mut root = error;
+    while let Some(cause) = root.source() {
+        root = cause;
+    }
+    root.to_string()
 }
 
 fn certificates(settings: &Settings) -> Result<Vec<reqwest::Certificate>> {
