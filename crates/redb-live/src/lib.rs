@@ -20,4 +20,4 @@ mod page;
 pub use error::Error;
 pub use page::{Leaf, PageNumber};
 pub use table::TableInfo;
-pub use view::{Leaves, LiveFile, Mode, Table, View, ViewOptions};
+pub use view::{LeafOrKnown, Leaves, LiveFile, Mode, Table, View, ViewOptions};

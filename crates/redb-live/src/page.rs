@@ -137,7 +137,7 @@ impl Node {
     }
 }
 
-/// An inner page: where its children are. Its keys are covered by the checksum and not needed for a walk in order.
+/// An inner page: where its children are. Its keys are covered by the checksum, and not needed but to find a key.
 #[derive(Debug)]
 pub(crate) struct Branch {
     bytes: Vec<u8>,
@@ -152,6 +152,21 @@ impl Branch {
         let checksum = bytes::u128_at(&self.bytes, BRANCH_HEADER_LEN + 16 * i)?;
         let number = bytes::u64_at(&self.bytes, BRANCH_HEADER_LEN + 16 * self.children + 8 * i)?;
         Some(Child { number: PageNumber::parse(number), checksum })
+    }
+
+    /// The one child that can hold `key`, where keys are in the order of their bytes: no key below it is greater than the
+    /// branch's key of the same index. Keys that cannot be read lead to some child, and whoever looks there finds other keys.
+    pub fn child_for(&self, key: &[u8], key_width: Option<u32>) -> usize {
+        let layout = BranchLayout::new(self.children.saturating_sub(1), key_width);
+        let (mut first, mut end) = (0, self.children.saturating_sub(1));
+        while first < end {
+            let middle = first.midpoint(end);
+            match layout.key_range(&self.bytes, middle).and_then(|(start, end)| self.bytes.get(start..end)) {
+                Some(found) if found < key => first = middle + 1,
+                _ => end = middle,
+            }
+        }
+        first
     }
 }
 
@@ -274,6 +289,14 @@ impl BranchLayout {
         let key_ends = BRANCH_HEADER_LEN + CHILD_LEN * (count + 1);
         let keys_start = key_ends + if key_width.is_none() { 4 * count } else { 0 };
         Self { key_width, key_ends, keys_start }
+    }
+
+    fn key_range(&self, bytes: &[u8], i: usize) -> Option<(usize, usize)> {
+        let start = match i.checked_sub(1) {
+            None => self.keys_start,
+            Some(before) => self.key_end(bytes, before).ok()?,
+        };
+        Some((start, self.key_end(bytes, i).ok()?))
     }
 
     /// Never less than the array of children, which therefore lies in what the checksum covers.

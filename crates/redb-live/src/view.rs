@@ -16,7 +16,7 @@ use crate::{
     page::{Child, Leaf, Node, PageNumber, Widths},
     settle::{self, Depth},
     table::{Definition, TableInfo},
-    walk::{Source, Trouble, Walk},
+    walk::{Found, Source, Trouble, Walk},
 };
 
 /// So many pages are streamed from the live file before its header is looked at again.
@@ -212,10 +212,35 @@ impl Table {
             pages: Arc::clone(&self.pages),
             definition: Arc::clone(definition),
             rows: 0,
+            is_partial: false,
             last_key: None,
             is_done: false,
         }
     }
+
+    /// The rows from the leaf on that holds `key`, or would; its first rows may come before it. Such a cursor cannot know
+    /// that no row before it is missing, and so counts none.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnsupportedTable`] where the keys are not in the order of their bytes: only `&str` and `&[u8]` are.
+    pub fn leaves_from(&self, key: &[u8]) -> Result<Leaves, Error> {
+        if !self.definition.orders_by_bytes() {
+            let reason = "its keys are not in the order of their bytes";
+            return Err(Error::UnsupportedTable { table: self.info().name.clone(), reason });
+        }
+        let leaves = self.leaves();
+        Ok(Leaves { walk: leaves.walk.from_key(key), is_partial: true, ..leaves })
+    }
+}
+
+/// What a cursor comes to next that leaves out the leaves it is told are known.
+#[derive(Debug)]
+pub enum LeafOrKnown {
+    /// A leaf, read and checked.
+    Leaf(Leaf),
+    /// The checksum of a leaf that is known, and was not read.
+    Known(u128),
 }
 
 /// A cursor over a table's leaves. Holds the branches above the next leaf in memory and no more.
@@ -227,6 +252,8 @@ pub struct Leaves {
     /// A tree has no more pages than its file.
     pages_left: u64,
     rows: u64,
+    /// Whether the cursor did not begin with the first row.
+    is_partial: bool,
     last_key: Option<Vec<u8>>,
     is_done: bool,
 }
@@ -242,33 +269,57 @@ impl Leaves {
     /// where the rows are not as many as the table says, which the last call tells. [`Error::Io`] and
     /// [`Error::Scratch`] where reading fails.
     pub fn next_leaf(&mut self) -> Result<Option<Leaf>, Error> {
+        match self.next_or_known(|_| None)? {
+            Some(LeafOrKnown::Leaf(leaf)) => Ok(Some(leaf)),
+            _ => Ok(None),
+        }
+    }
+
+    /// The next leaf, or, where `rows_of_known` gives the count of rows for its checksum, that checksum: such a leaf is not
+    /// read. Its parent, which was, vouches for the checksum, and so for the rows that had it when they were read.
+    ///
+    /// # Errors
+    ///
+    /// As [`next_leaf`](Self::next_leaf).
+    pub fn next_or_known(&mut self, rows_of_known: impl Fn(u128) -> Option<u64>) -> Result<Option<LeafOrKnown>, Error> {
         if self.is_done {
             return Ok(None);
         }
-        let next = self.checked_next();
+        let next = self.checked_next(rows_of_known);
         self.is_done = !matches!(next, Ok(Some(_)));
         next.map_err(|error| error.in_table(&self.definition.info.name))
     }
 
-    fn checked_next(&mut self) -> Result<Option<Leaf>, Error> {
+    fn checked_next(&mut self, rows_of_known: impl Fn(u128) -> Option<u64>) -> Result<Option<LeafOrKnown>, Error> {
         let mut stream = Stream { pages: &self.pages, pages_left: &mut self.pages_left };
-        let next = self.walk.next_leaf(&mut stream).map_err(|trouble| match trouble {
+        let next = self.walk.next(&mut stream, |checksum| rows_of_known(checksum).is_some());
+        let next = next.map_err(|trouble| match trouble {
             Trouble::Failed(error) => stream.explained(error),
             Trouble::Torn(page, _) => stream.damaged(Some(page), "its checksum does not hold"),
         })?;
         let damaged = |page, reason| Err(self.pages.live.damaged(page, reason));
         let rows_max = self.definition.info.rows;
-        let Some((number, leaf)) = next else {
-            return if self.rows == rows_max { Ok(None) } else { damaged(None, "rows are missing") };
+        let (number, rows) = match &next {
+            None if self.rows == rows_max || self.is_partial => return Ok(None),
+            None => return damaged(None, "rows are missing"),
+            Some(Found::Leaf(number, leaf)) => (Some(*number), leaf.len() as u64),
+            Some(Found::Known(checksum)) => (None, rows_of_known(*checksum).unwrap_or_default()),
         };
-        self.rows = self.rows.saturating_add(leaf.len() as u64);
+        self.rows = self.rows.saturating_add(rows);
         if self.rows > rows_max {
-            return damaged(Some(number), "there are more rows than the table says");
+            return damaged(number, "there are more rows than the table says");
         }
-        if self.definition.orders_by_bytes() && !self.is_ascending(&leaf) {
-            return Err(self.pages.live.damaged(Some(number), "its keys are out of order"));
+        match next {
+            Some(Found::Leaf(..)) if !self.definition.orders_by_bytes() => {}
+            Some(Found::Leaf(number, ref leaf)) if !self.is_ascending(leaf) => {
+                return Err(self.pages.live.damaged(Some(number), "its keys are out of order"));
+            }
+            _ => {}
         }
-        Ok(Some(leaf))
+        Ok(next.map(|found| match found {
+            Found::Leaf(_, leaf) => LeafOrKnown::Leaf(leaf),
+            Found::Known(checksum) => LeafOrKnown::Known(checksum),
+        }))
     }
 
     fn is_ascending(&mut self, leaf: &Leaf) -> bool {

@@ -49,6 +49,14 @@ pub(crate) trait Source {
     fn damaged(&self, page: Option<PageNumber>, reason: &'static str) -> Error;
 }
 
+/// What a walk comes to next.
+#[derive(Debug)]
+pub(crate) enum Found {
+    Leaf(PageNumber, Leaf),
+    /// A page that was not read, since its checksum is known.
+    Known(u128),
+}
+
 /// The path from the root to the next leaf.
 #[derive(Debug)]
 pub(crate) struct Walk {
@@ -58,11 +66,25 @@ pub(crate) struct Walk {
     /// Pages at this depth and below are left out; the root's depth is 0.
     depth_end: usize,
     is_cut: bool,
+    /// Where to go down to the first leaf, in trees whose keys are in the order of their bytes.
+    start_key: Option<Vec<u8>>,
 }
 
 impl Walk {
     pub fn new(root: Option<Root>, widths: Widths) -> Self {
-        Self { widths, root: root.map(|root| root.child), path: Vec::new(), depth_end: usize::MAX, is_cut: false }
+        Self {
+            widths,
+            root: root.map(|root| root.child),
+            path: Vec::new(),
+            depth_end: usize::MAX,
+            is_cut: false,
+            start_key: None,
+        }
+    }
+
+    /// The same walk, from the one leaf on that can hold `key`.
+    pub fn from_key(self, key: &[u8]) -> Self {
+        Self { start_key: Some(key.to_vec()), ..self }
     }
 
     /// The same walk, of only so many levels from the root on.
@@ -82,6 +104,18 @@ impl Walk {
 
     /// The next leaf that is not settled.
     pub fn next_leaf(&mut self, source: &mut impl Source) -> Result<Option<(PageNumber, Leaf)>, Trouble> {
+        match self.next(source, |_| false)? {
+            Some(Found::Leaf(number, leaf)) => Ok(Some((number, leaf))),
+            _ => Ok(None),
+        }
+    }
+
+    /// The next leaf that is not settled, or the next page that is known by its checksum, which is not read.
+    pub fn next(
+        &mut self,
+        source: &mut impl Source,
+        is_known: impl Fn(u128) -> bool,
+    ) -> Result<Option<Found>, Trouble> {
         while let Some(child) = self.next_child() {
             let number = child.number;
             let Some(pages_left) = source.pages_left().checked_sub(1) else {
@@ -92,16 +126,26 @@ impl Walk {
             if source.is_settled(child) {
                 continue;
             }
+            if is_known(child.checksum) {
+                self.start_key = None;
+                return Ok(Some(Found::Known(child.checksum)));
+            }
             if self.path.len() >= self.depth_end {
                 self.is_cut = true;
                 continue;
             }
             match source.fetch(child, self.widths)? {
-                Node::Leaf(leaf) => return Ok(Some((number, leaf))),
+                Node::Leaf(leaf) => {
+                    self.start_key = None;
+                    return Ok(Some(Found::Leaf(number, leaf)));
+                }
                 Node::Branch(_) if self.path.len() >= DEPTH_MAX => {
                     return Err(source.damaged(Some(number), "the tree is too deep").into());
                 }
-                Node::Branch(branch) => self.path.push((branch, 0)),
+                Node::Branch(branch) => {
+                    let first = self.start_key.as_deref().map_or(0, |key| branch.child_for(key, self.widths.key));
+                    self.path.push((branch, first));
+                }
             }
         }
         Ok(None)
