@@ -230,7 +230,7 @@ impl Table {
             return Err(Error::UnsupportedTable { table: self.info().name.clone(), reason });
         }
         let leaves = self.leaves();
-        Ok(Leaves { walk: leaves.walk.from_key(key), is_partial: true, ..leaves })
+        Ok(Leaves { walk: leaves.walk.starting_at(key), is_partial: true, ..leaves })
     }
 }
 

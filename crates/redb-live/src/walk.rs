@@ -83,7 +83,7 @@ impl Walk {
     }
 
     /// The same walk, from the one leaf on that can hold `key`.
-    pub fn from_key(self, key: &[u8]) -> Self {
+    pub fn starting_at(self, key: &[u8]) -> Self {
         Self { start_key: Some(key.to_vec()), ..self }
     }
 
