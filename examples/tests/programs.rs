@@ -1,9 +1,12 @@
 //! The example programs, run as a user runs them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod common;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use common::program;
 use ruvector_core::types::{DbOptions, SearchQuery};
 use ruvector_core::{DistanceMetric, VectorDB};
 use serde_json::json;
@@ -173,13 +176,4 @@ fn assert_success(output: &Output) {
 
 fn open(path: &Path) -> VectorDB {
     VectorDB::new(DbOptions { storage_path: path.to_str().unwrap().to_owned(), ..DbOptions::default() }).unwrap()
-}
-
-/// An example's binary: cargo builds the examples of a package before it runs the tests, next to the tests' directory.
-fn program(name: &str) -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let path = test.parent().unwrap().parent().unwrap().join("examples").join(name);
-    let path = path.with_extension(std::env::consts::EXE_EXTENSION);
-    assert!(path.exists(), "{} is missing: cargo test --test programs alone does not build it", path.display());
-    path
 }

@@ -13,9 +13,9 @@ pub(crate) const STORE_VARIABLE: &str = "RUVECTOR_SNAPSHOT_STORE";
 const EVERYWHERE: &str = "Options of every verb";
 
 const OVERVIEW: &str = "\
-A snapshot is every vector, id and metadata value of a database as of one moment, in a directory \
-snapshot-ID of five files that is documented, checksummed and readable without this program. The database may be \
-open and written to by another process meanwhile: nothing is locked or paused.";
+A snapshot is every vector, id and metadata value of a database as of one moment, in five files under \
+snapshot-ID, in a directory or in a bucket; they are documented, checksummed and readable without this program. The \
+database may be open and written to by another process meanwhile: nothing is locked or paused.";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -25,6 +25,7 @@ Examples:
   ruvector-snapshot verify latest                     prove that it is whole
   ruvector-snapshot restore latest --to back.db       get it back, proved
   ruvector-snapshot prune --keep 7                    keep the newest seven
+  ruvector-snapshot list --store s3://bucket/backups  the same verbs, in a bucket
 
 Wherever a verb takes an ID, it takes:
   an id        20260131T080000000Z-0123456789abcdef
@@ -32,11 +33,12 @@ Wherever a verb takes an ID, it takes:
   a name       nightly, which means the newest snapshot of that name
   latest       the newest snapshot of all
 
-Buckets take their keys from the environment, as the provider's own tools do:
-  s3://  AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_PROFILE, AWS_ENDPOINT_URL (MinIO and others)
+Buckets take their keys from the environment, or from where the provider's own tools keep them:
+  s3://  AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; AWS_REGION;
+         AWS_ENDPOINT_URL for MinIO and others, with AWS_ALLOW_HTTP=true where that is http://
   gs://  GOOGLE_APPLICATION_CREDENTIALS, or what gcloud auth application-default login left
-  az://  AZURE_STORAGE_ACCOUNT_NAME, AZURE_STORAGE_ACCOUNT_KEY
-`store check` tries a bucket out; `store options` lists every setting.
+  az://  AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY, in a build with the feature azure
+`store check` tries a bucket out; `store options` lists every setting. A bucket is never made.
 
 Exit status:
   0  done
@@ -49,12 +51,13 @@ Exit status:
 const CREATE: &str = "\
 Reads the database file as of one commit, without locking it; another process may have it open and write to it. \
 If it is being written, a private copy as large as the database is made in --scratch-dir and removed again.
-Writes one new directory snapshot-ID in the store, which is made if it is missing. A create that fails or is \
-interrupted leaves no snapshot and changes nothing that was there.
+Writes five files under a new snapshot-ID in the store. A directory that is missing is made, a bucket is not. A create that \
+fails or is interrupted leaves no snapshot and changes nothing that was there.
 
 Examples:
   ruvector-snapshot create --db vectors.db
   ruvector-snapshot create --db /srv/vectors.db --name nightly --label host=db1 --store /mnt/backup
+  ruvector-snapshot create --db vectors.db --store s3://bucket/backups --limit-upload 20M
 
 Exit status: 0 the snapshot is stored; 1 failed, there is no snapshot (unless it was the printing that failed); 2 wrong usage; 3 the database is damaged.";
 
@@ -105,7 +108,7 @@ Exit status: 0 restored and proved; 1 failed, FILE is as it was (unless it was t
 
 const DELETE: &str = "\
 Looks every ID up before the first snapshot is deleted: if one of them is unknown, nothing is deleted. There is no way back. \
-Writes nothing but the removal of the five files; other files in the directory stay.
+Writes nothing but the removal of the five files; what else lies under snapshot-ID stays.
 
 Examples:
   ruvector-snapshot delete 20260131T080000000Z-0123456789abcdef
@@ -130,9 +133,11 @@ Examples:
 
 const STORE_CHECK: &str = "\
 Writes some objects under a name of its own beside the snapshots, and removes them again: an object made twice, made by \
-several at once, uploads in parts, ranges, listings. Sends and reads about 100 MiB to measure. What the store does not do as \
-snapshots need it is said; a store that ignores `If-None-Match` is named, and can be used all the same: no two snapshots \
-ever have the same id.
+several at once, uploads in parts, ranges, listings. Sends about 100 MiB and reads as many, to measure as well. Says what \
+the store does not do as snapshots need it. A store that ignores `If-None-Match` is named, and can be used all the same: no \
+two snapshots ever have the same id.
+
+RESULT is ok; missing, where something cannot be had and snapshots are safe all the same; or BROKEN, where they are not.
 
 Examples:
   ruvector-snapshot store check --store /mnt/backup
@@ -178,15 +183,16 @@ pub(crate) struct Global {
     pub(crate) store: String,
     /// A setting of the bucket, as region=eu-west-1; may be given again. `store options` lists them. Keys and secrets
     /// belong into the environment, where other users of this machine cannot see them
-    #[arg(short = 'o', long = "option", global = true, help_heading = EVERYWHERE, value_name = "KEY=VALUE", value_parser = option, hide_possible_values = true)]
-    pub(crate) options: Vec<(String, String)>,
-    /// Requests under way at the same time, each with up to 8 MiB of memory [default: 4]
-    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "N")]
+    // Taken apart in `session`: a parser here would have what was typed repeated in its error, and it may be a secret.
+    #[arg(short = 'o', long = "option", global = true, help_heading = EVERYWHERE, value_name = "KEY=VALUE")]
+    pub(crate) options: Vec<String>,
+    /// Requests under way at the same time, each with up to 8 MiB of memory: 1 to 1024 [default: 4]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "N", value_parser = connections)]
     pub(crate) connections: Option<usize>,
-    /// Send at most so many bytes a second, as 500K or 20M
+    /// Send at most so many bytes a second to the store, as 500K or 20M
     #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "RATE", value_parser = rate)]
     pub(crate) limit_upload: Option<u64>,
-    /// Read at most so many bytes a second, as 500K or 20M
+    /// Read at most so many bytes a second from the store, as 500K or 20M
     #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "RATE", value_parser = rate)]
     pub(crate) limit_download: Option<u64>,
     /// Print one JSON document on standard output instead of text
@@ -314,7 +320,7 @@ pub(crate) enum StoreWhat {
     Check,
     /// List the settings that -o takes, and the environment variables for them
     Options {
-        /// Of which kind of bucket [default: all that are built in]
+        /// Of which kind of bucket [default: all]
         #[arg(value_parser = ["s3", "gs", "az"])]
         scheme: Option<String>,
     },
@@ -340,12 +346,9 @@ fn label(text: &str) -> Result<(String, String), String> {
     }
 }
 
-fn option(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        // What was typed may be a secret, so it is not repeated.
-        None | Some(("", _)) => Err("an option is KEY=VALUE, as region=eu-west-1".to_owned()),
-        Some((key, value)) => Ok((key.to_owned(), value.to_owned())),
-    }
+fn connections(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| (1..=1024).contains(number));
+    number.ok_or_else(|| "it must be a whole number, 1 to 1024".to_owned())
 }
 
 /// Bytes a second, with K, M or G for powers of 1024.

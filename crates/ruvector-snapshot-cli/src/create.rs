@@ -153,15 +153,28 @@ impl Attempts {
                 return format!("the snapshot {id} had been completed already, and stays");
             }
             if !is_gone(location, id) || listing.unfinished.iter().any(|unfinished| unfinished == id.as_str()) {
-                return format!("there is no new snapshot; the directory snapshot-{id} was left and can be deleted");
+                return format!("there is no new snapshot; {}", left_behind(location, id));
             }
         }
-        "there is no new snapshot, and nothing was left behind".to_owned()
+        match location {
+            Location::Local(_) => "there is no new snapshot, and nothing was left behind".to_owned(),
+            // Parts of an upload that could not be aborted are in no listing.
+            _ => format!("there is no new snapshot, and no object of one was left at {location}"),
+        }
+    }
+}
+
+fn left_behind(location: &Location, id: &SnapshotId) -> String {
+    match location {
+        Location::Local(_) => format!("the directory snapshot-{id} was left and can be deleted"),
+        _ => {
+            format!("objects under {location}/snapshot-{id}/ were left and can be deleted, with the tools of the store")
+        }
     }
 }
 
 /// Whether nothing is left of the directory of an attempt. An empty one, which holds no object that a store could delete,
-/// is removed.
+/// is removed. A bucket has no directories.
 fn is_gone(location: &Location, id: &SnapshotId) -> bool {
     let Location::Local(root) = location else { return true };
     let directory = root.join(format!("snapshot-{id}"));

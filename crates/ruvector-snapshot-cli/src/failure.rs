@@ -161,14 +161,16 @@ const BUG: &str = "this should not happen, and is a bug in this program";
 /// What can be done about a kind of error. Nothing where the messages of that kind say it themselves.
 fn hint(kind: ErrorKind) -> Option<&'static str> {
     match kind {
-        ErrorKind::Denied => Some("check the permissions there, and as which user or with which keys this runs"),
+        ErrorKind::Denied => Some(
+            "look at the permissions there, and as which user or with which keys this runs; for a bucket, `store options` lists where keys can come from",
+        ),
         ErrorKind::NoSpace => {
             Some("make room where it is missing: in the store, beside the restored file, or in --scratch-dir")
         }
         ErrorKind::Busy => {
             Some("the database is being changed faster than it can be read; try again at a quieter moment")
         }
-        ErrorKind::Unavailable => Some("try again; if it stays so, look at the disk or the network"),
+        ErrorKind::Unavailable => Some("try again; if it stays so, look at the disk, or at the network and the server"),
         ErrorKind::Unsupported => Some("a newer version wrote this; use that version"),
         ErrorKind::Internal => Some(BUG),
         _ => None,
@@ -177,16 +179,17 @@ fn hint(kind: ErrorKind) -> Option<&'static str> {
 
 /// The causes that say something which has not been said above them.
 fn distinct_causes(error: &SnapshotError, message: &str) -> Vec<String> {
+    let texts: Vec<String> =
+        std::iter::successors(error.source(), |&cause| cause.source()).map(ToString::to_string).collect();
+    // What lies deepest is often the very words of the message; what stands between only wraps them.
+    let repeats = |text: &str| texts.iter().any(|deeper| message.ends_with(deeper) && text.contains(deeper));
     let mut causes: Vec<String> = Vec::new();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let text = cause.to_string();
+    for text in &texts {
         let is_said = |part: &str| message.contains(part) || causes.iter().any(|said| said.contains(part));
         // The parts of a cause often stand above it, around a key or a block number.
-        if !text.is_empty() && !text.split(": ").all(is_said) {
-            causes.push(text);
+        if !text.is_empty() && !repeats(text) && !text.split(": ").all(is_said) {
+            causes.push(text.clone());
         }
-        next = cause.source();
     }
     causes
 }

@@ -1,5 +1,7 @@
 //! What the verbs share: the store that was named, how to print, and how to stop when asked to. No verb lives here.
 
+use std::collections::BTreeMap;
+use std::error::Error as _;
 use std::future::Future;
 use std::sync::Arc;
 use std::thread;
@@ -18,7 +20,8 @@ pub(crate) struct Session {
     pub(crate) output: Output,
     /// The location of the snapshots, as typed.
     pub(crate) store: String,
-    options: StoreOptions,
+    /// Settings of the bucket, as typed.
+    options: Vec<String>,
     transfers: TransferConfig,
     interrupted: watch::Receiver<bool>,
 }
@@ -31,7 +34,7 @@ impl Session {
             max_upload_bytes_per_second: global.limit_upload,
             max_download_bytes_per_second: global.limit_download,
         };
-        Self { output, store: global.store, options: global.options.into_iter().collect(), transfers, interrupted }
+        Self { output, store: global.store, options: global.options, transfers, interrupted }
     }
 
     /// A manager of the snapshots that exist. A store that is not there is an error, and is not made: the path may be
@@ -43,7 +46,8 @@ impl Session {
     /// The store, which must be there.
     pub(crate) fn open_store(&self) -> Result<Arc<dyn SnapshotStore>, Failure> {
         self.open_location(false).map_err(|failure| {
-            if failure.kind() != kind_name(ErrorKind::NotFound) {
+            let is_local = matches!(self.location(), Ok(Location::Local(_)));
+            if !is_local || failure.kind() != kind_name(ErrorKind::NotFound) {
                 return failure;
             }
             Failure::new(ErrorKind::NotFound, format!("no snapshots at {}, there is no such directory", self.store))
@@ -68,8 +72,26 @@ impl Session {
 
     fn open_location(&self, create: bool) -> Result<Arc<dyn SnapshotStore>, Failure> {
         let location = self.location()?;
-        let options = self.options.over(&StoreOptions::from_env(&location));
-        store::open(&location, &StoreConfig { create, options, transfers: self.transfers }).map_err(Failure::typed)
+        let options = self.options()?.over(&StoreOptions::from_env(&location));
+        // What stands in the way on a disk, as a file where a directory should be, was found there and not typed.
+        let is_found = matches!(location, Location::Local(_)) && options.is_empty();
+        let opened = store::open(&location, &StoreConfig { create, options, transfers: self.transfers });
+        opened.map_err(if is_found { Failure::from } else { Failure::typed })
+    }
+
+    /// The settings that were typed.
+    fn options(&self) -> Result<StoreOptions, Failure> {
+        let wrong = |message: String| Failure::typed(SnapshotError::new(ErrorKind::Invalid, message));
+        let mut options = BTreeMap::new();
+        for text in &self.options {
+            let Some((name, value)) = text.split_once('=').filter(|(name, _)| !name.is_empty()) else {
+                return Err(wrong("-o takes KEY=VALUE, as region=eu-west-1".to_owned()));
+            };
+            if options.insert(name, value).is_some() {
+                return Err(wrong(format!("the option {name} is given twice; it has one value")));
+            }
+        }
+        Ok(options.into_iter().collect())
     }
 
     /// The location that was typed.
@@ -121,7 +143,11 @@ impl Session {
     /// The id that a user means. One that means several is wrong usage.
     pub(crate) async fn resolve(&self, manager: &SnapshotManager, text: &str) -> Result<String, Failure> {
         let answer = self.read(manager, async { Ok(manager.resolve(text).await) }).await?;
-        answer.map_err(Failure::typed)
+        answer.map_err(|error| match error.source() {
+            // What the store said, as that there is no such bucket, is not the fault of the ID.
+            Some(_) => Failure::from(error),
+            None => Failure::typed(error),
+        })
     }
 
     /// A command line of this program that means the same store.
@@ -130,10 +156,10 @@ impl Session {
             Ok(store) => store == self.store,
             Err(_) => self.store == STORE_DEFAULT,
         };
-        if is_implied {
-            return format!("ruvector-snapshot {verb}");
-        }
-        format!("ruvector-snapshot --store {} {verb}", quoted(&self.store))
+        let store = if is_implied { String::new() } else { format!(" --store {}", quoted(&self.store)) };
+        // Their values may be secrets.
+        let options = if self.options.is_empty() { "" } else { " -o ..." };
+        format!("ruvector-snapshot{store}{options} {verb}")
     }
 }
 
@@ -151,7 +177,7 @@ pub(crate) fn listen(output: Output) -> std::io::Result<watch::Receiver<bool>> {
             signals.next().await;
             let _heard = sender.send(true);
             signals.next().await;
-            output.notice("stopped at once; unfinished files may be left, which are no snapshots");
+            output.notice("stopped at once; unfinished files or uploads may be left, which are no snapshots");
             std::process::exit(Exit::Failed as i32);
         });
     })?;

@@ -1,6 +1,8 @@
 //! The real program, run as a user runs it, in a directory of each test's own.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod bucket;
+mod bucket_mistakes;
 mod damage;
 #[cfg(unix)]
 mod interrupts;
@@ -19,6 +21,8 @@ use serde_json::{Value, json};
 /// A directory to work in, with a database `a.db` in it if it was asked for.
 pub(crate) struct Desk {
     dir: tempfile::TempDir,
+    /// The home of the user who runs the program, which stays empty.
+    home: tempfile::TempDir,
 }
 
 /// What a run came to.
@@ -31,7 +35,7 @@ pub(crate) struct Ran {
 
 impl Desk {
     pub(crate) fn empty() -> Self {
-        Self { dir: tempfile::tempdir().unwrap() }
+        Self { dir: tempfile::tempdir().unwrap(), home: tempfile::tempdir().unwrap() }
     }
 
     /// With a database `a.db` of so many rows.
@@ -53,9 +57,11 @@ impl Desk {
         self.dir.path().join(name)
     }
 
+    /// The program, with nothing of the environment that the tests run in: it may hold somebody's keys.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ruvector-snapshot"));
-        command.args(args).current_dir(self.dir.path()).env_remove("RUVECTOR_SNAPSHOT_STORE").stdin(Stdio::null());
+        command.args(args).current_dir(self.dir.path()).stdin(Stdio::null());
+        command.env_clear().env("HOME", self.home.path()).env("TMPDIR", std::env::temp_dir());
         command
     }
 

@@ -7,12 +7,12 @@
 //!
 //! ```
 //! # use ruvector_snapshot::store::fault::{Fault, FaultStore};
-//! # use ruvector_snapshot::store::{Location, open};
+//! # use ruvector_snapshot::store::{Location, StoreConfig, open};
 //! # use ruvector_snapshot::{ErrorKind, Result};
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<()> {
 //! for at in 0.. {
-//!     let inner = open(&Location::Memory, false)?;
+//!     let inner = open(&Location::Memory, &StoreConfig::default())?;
 //!     let (store, steps) = FaultStore::over(inner.clone(), [(at, Fault::Fail(ErrorKind::Unavailable))]);
 //!     let answer = store.create("key", "value".into()).await;
 //!     let Some(step) = steps.at(at) else { break };

@@ -295,7 +295,7 @@ impl ObjectSnapshotStore {
 
     fn list_error(&self, prefix: &str, cause: object_store::Error) -> SnapshotError {
         if !matches!(cause, object_store::Error::InvalidPath { .. }) {
-            return self.error("list", prefix, cause);
+            return self.error("list the objects", prefix, cause);
         }
         let what = format!(
             "cannot list {}: an object there has a name that cannot be read; give the snapshots a prefix of their own",

@@ -24,6 +24,7 @@ use futures::StreamExt;
 use futures::future::FutureExt;
 use futures::stream::{self, Stream};
 use http_body::{Body, Frame, SizeHint};
+use object_store::ClientConfigKey;
 use object_store::client::{
     ClientOptions, HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpRequestBody, HttpResponse,
     HttpResponseBody, HttpService,
@@ -49,8 +50,10 @@ const PIECE_BYTES: usize = 64 * 1024;
 const FIRST_CONNECTS_MAX: u32 = 3;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const STALL_TIMEOUT: Duration = Duration::from_secs(60);
-/// Where machines in a cloud ask for their credentials. Nobody is there on other machines.
-const METADATA_HOSTS: [&str; 3] = ["169.254.169.254", "metadata.google.internal", "metadata"];
+/// What the clients of `object_store` give a connection to the metadata service of a cloud, and no other connection.
+const METADATA_CONNECT_TIMEOUT: &str = "1s";
+/// Such a service is on the same machine. Where something else takes the connection and says nothing, this ends it.
+const METADATA_STALL_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Makes the connections of one store.
 #[derive(Debug, Clone)]
@@ -95,19 +98,24 @@ impl Wiring {
 impl HttpConnector for Wiring {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
         let settings = &self.settings;
-        // A metadata service is asked over http, and answers at once or not at all; the client says so in its options.
         let asked = |key| options.get_config_value(&key);
-        let is_http = asked(object_store::ClientConfigKey::AllowHttp).is_some_and(|value| value == "true");
+        let is_http = asked(ClientConfigKey::AllowHttp).is_some_and(|value| value == "true");
+        let is_metadata = asked(ClientConfigKey::ConnectTimeout).is_some_and(|value| value == METADATA_CONNECT_TIMEOUT);
+        let connect_timeout = if is_metadata { Duration::from_secs(1) } else { settings.connect_timeout };
+        let stall_timeout = if is_metadata { METADATA_STALL_TIMEOUT } else { settings.stall_timeout };
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("ruvector-snapshot/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
             .https_only(!(settings.allow_http || is_http))
-            .connect_timeout(settings.connect_timeout)
+            .connect_timeout(connect_timeout)
             .http1_only()
             .tls_certs_merge(settings.ca_certificates.iter().cloned());
-        if let Some(proxy) = &settings.proxy {
-            builder = builder.proxy(proxy.clone());
-        }
+        builder = match &settings.proxy {
+            // A proxy would ask the metadata service of another machine.
+            _ if is_metadata => builder.no_proxy(),
+            Some(proxy) => builder.proxy(proxy.clone()),
+            None => builder,
+        };
         let client = builder.build().map_err(|error| object_store::Error::Generic {
             store: "http",
             source: Box::new(WireError(settings.secrets.scrub(&chain(&error)))),
@@ -115,6 +123,8 @@ impl HttpConnector for Wiring {
         Ok(HttpClient::new(Wire {
             client,
             settings: settings.clone(),
+            is_metadata,
+            stall_timeout,
             reached: AtomicBool::new(false),
             failures: AtomicU32::new(0),
         }))
@@ -126,9 +136,12 @@ impl HttpConnector for Wiring {
 struct Wire {
     client: reqwest::Client,
     settings: Arc<WireSettings>,
-    /// Whether the server has ever answered.
+    /// Whether the server is the metadata service of a cloud, where a machine asks for its credentials.
+    is_metadata: bool,
+    stall_timeout: Duration,
+    /// Whether the server has ever answered, or, being a metadata service, has ever given what it was asked for.
     reached: AtomicBool,
-    /// Connections that did not come about before it was.
+    /// What failed before it was.
     failures: AtomicU32,
 }
 
@@ -139,8 +152,7 @@ impl HttpService for Wire {
         let url: reqwest::Url = parts.uri.to_string().parse().map_err(|error| {
             HttpError::new(HttpErrorKind::Unknown, WireError(format!("not an address of a server: {error}")))
         })?;
-        let host = url.host_str().unwrap_or_default().to_owned();
-        let address = url.port().map_or_else(|| host.clone(), |port| format!("{host}:{port}"));
+        let server = address(&url);
         let is_create = parts.method == Method::PUT && parts.headers.contains_key(IF_NONE_MATCH);
         if let Some(tries) = parts.extensions.get::<Tries>() {
             tries.count();
@@ -150,16 +162,23 @@ impl HttpService for Wire {
         *request.headers_mut() = parts.headers;
         *request.body_mut() = Some(counted(body, sent.clone()));
         let answering = self.client.execute(request);
-        let answer = match unless_stalled(answering, &sent, self.settings.stall_timeout).await {
+        let answer = match unless_stalled(answering, &sent, self.stall_timeout).await {
             Some(Ok(answer)) => answer,
-            Some(Err(error)) => return Err(self.failed(error, &host, &address)),
-            None => return Err(self.stalled()),
+            Some(Err(error)) => return Err(self.failed(&error, &server)),
+            None if self.has_no_metadata(true) => {
+                return Err(self.no_credentials(&format!("nothing came from {server}")));
+            }
+            None => return Err(stalled(self.stall_timeout)),
         };
-        self.reached.store(true, Ordering::Relaxed);
+        let status = answer.status();
+        if self.is_metadata && !status.is_success() && self.has_no_metadata(status.is_client_error()) {
+            return Err(self.no_credentials(&format!("{server} answered {status}")));
+        }
+        self.reached.fetch_or(!self.is_metadata || status.is_success(), Ordering::Relaxed);
         let answer: http::Response<reqwest::Body> = answer.into();
         let (mut parts, body) = answer.into_parts();
-        let body =
-            Answer { body, settings: self.settings.clone(), stalled: Box::pin(sleep(self.settings.stall_timeout)) };
+        let stalled = Box::pin(sleep(self.stall_timeout));
+        let body = Answer { body, settings: self.settings.clone(), stall_timeout: self.stall_timeout, stalled };
         if parts.status.is_success() || parts.status == StatusCode::NOT_MODIFIED {
             return Ok(HttpResponse::from_parts(parts, HttpResponseBody::new(body)));
         }
@@ -171,9 +190,6 @@ impl HttpService for Wire {
             return Err(refused(Refusal { kind: ErrorKind::Invalid, what }));
         }
         let text = self.settings.secrets.scrub(&read_error(body).await);
-        if METADATA_HOSTS.contains(&host.as_str()) && parts.status.is_client_error() {
-            return Err(self.no_credentials());
-        }
         if let Some(refusal) = understood(&text) {
             return Err(refused(refusal));
         }
@@ -190,34 +206,38 @@ impl HttpService for Wire {
 
 impl Wire {
     /// What became of a request that got no answer.
-    fn failed(&self, error: reqwest::Error, host: &str, address: &str) -> HttpError {
-        let error = error.without_url();
+    fn failed(&self, error: &reqwest::Error, server: &str) -> HttpError {
+        let text = self.settings.secrets.scrub(&chain(error));
+        if self.has_no_metadata(error.is_connect()) {
+            return self.no_credentials(&format!("{server} cannot be reached"));
+        }
         if !error.is_connect() {
             let kind = if error.is_builder() { HttpErrorKind::Unknown } else { HttpErrorKind::Interrupted };
-            return HttpError::new(kind, WireError(self.settings.secrets.scrub(&chain(&error))));
+            return HttpError::new(kind, WireError(text));
         }
-        if METADATA_HOSTS.contains(&host) {
-            return self.no_credentials();
-        }
-        let text = self.settings.secrets.scrub(&root(&error));
         let failures = self.failures.fetch_add(1, Ordering::Relaxed) + 1;
         if self.reached.load(Ordering::Relaxed) || failures < FIRST_CONNECTS_MAX {
             return HttpError::new(HttpErrorKind::Connect, WireError(text));
         }
-        let what = format!("the server at {address} cannot be reached; check the address and the network ({text})");
+        let why = self.settings.secrets.scrub(&deepest(error));
+        let what = format!("the server at {server} cannot be reached ({why}); check the address and the network");
         refused(Refusal { kind: ErrorKind::Unavailable, what })
     }
 
-    fn no_credentials(&self) -> HttpError {
+    /// Whether this failure means that the machine has no metadata service: it never gave anything, and it is certain, or
+    /// was tried often enough.
+    fn has_no_metadata(&self, is_certain: bool) -> bool {
+        let is_new = self.is_metadata && !self.reached.load(Ordering::Relaxed);
+        is_new && (is_certain || self.failures.fetch_add(1, Ordering::Relaxed) + 1 >= FIRST_CONNECTS_MAX)
+    }
+
+    /// Nothing was set, and the machine was asked in vain.
+    fn no_credentials(&self, why: &str) -> HttpError {
         let what = format!(
-            "no credentials were given, and this machine has no metadata service that gives any; {}",
+            "no credentials were given, and this machine has no metadata service that gives them ({why}); {}",
             self.settings.credentials_hint
         );
         refused(Refusal { kind: ErrorKind::Denied, what })
-    }
-
-    fn stalled(&self) -> HttpError {
-        stalled(self.settings.stall_timeout)
     }
 }
 
@@ -321,6 +341,7 @@ fn pieces(mut bytes: Bytes) -> impl Iterator<Item = Bytes> {
 struct Answer {
     body: reqwest::Body,
     settings: Arc<WireSettings>,
+    stall_timeout: Duration,
     stalled: Pin<Box<Sleep>>,
 }
 
@@ -333,7 +354,7 @@ impl Body for Answer {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
         if let Poll::Ready(came) = Pin::new(&mut self.body).poll_frame(context) {
-            let timeout = self.settings.stall_timeout;
+            let timeout = self.stall_timeout;
             self.stalled.as_mut().reset(Instant::now() + timeout);
             return Poll::Ready(came.map(|frame| {
                 frame.map_err(|error| {
@@ -343,7 +364,7 @@ impl Body for Answer {
             }));
         }
         ready!(self.stalled.as_mut().poll(context));
-        Poll::Ready(Some(Err(stalled(self.settings.stall_timeout))))
+        Poll::Ready(Some(Err(stalled(self.stall_timeout))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -445,13 +466,19 @@ fn chain(error: &dyn StdError) -> String {
     text
 }
 
-/// What lies at the bottom of an error.
-fn root(error: &dyn StdError) -> String {
-    let mut root = error;
-    while let Some(cause) = root.source() {
-        root = cause;
+/// The cause under all others.
+fn deepest(error: &dyn StdError) -> String {
+    let mut deepest = error;
+    while let Some(cause) = deepest.source() {
+        deepest = cause;
     }
-    root.to_string()
+    deepest.to_string()
+}
+
+/// Host and port, as they stand in the URL.
+fn address(url: &reqwest::Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
 fn certificates(settings: &Settings) -> Result<Vec<reqwest::Certificate>> {

@@ -1,0 +1,109 @@
+//! The store of one's own: it keeps the contract of a store, and its log keeps its own.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod common;
+#[allow(dead_code, reason = "its main is run as a program")]
+#[path = "../custom_store.rs"]
+mod custom_store;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use common::program;
+use custom_store::Audited;
+use ruvector_snapshot::store::{Location, SnapshotStore, StoreConfig, conformance, open};
+use ruvector_snapshot::{ErrorKind, SnapshotConfig, SnapshotManager};
+
+fn memory() -> Arc<dyn SnapshotStore> {
+    open(&Location::Memory, &StoreConfig::default()).unwrap()
+}
+
+/// The lines of a log without their times.
+fn lines(log: &Path) -> Vec<String> {
+    let text = fs::read_to_string(log).unwrap();
+    text.lines().map(|line| line.split_whitespace().skip(1).collect::<Vec<_>>().join(" ")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_keeps_the_contract() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Arc::new(Audited::new(memory(), &dir.path().join("log")).unwrap());
+    conformance::run_all(store, "suite").await.unwrap();
+}
+
+#[tokio::test]
+async fn every_change_is_in_the_log_with_its_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("log");
+    let store = Audited::new(memory(), &log).unwrap();
+    store.create("a", "x".into()).await.unwrap();
+    store.create("a", "y".into()).await.unwrap_err();
+    store.get("a", 1).await.unwrap();
+    store.upload("b", None).await.unwrap().finish().await.unwrap();
+    store.upload("c", None).await.unwrap().abort().await.unwrap();
+    drop(store.upload("d", None).await.unwrap());
+    store.delete("a").await.unwrap();
+    store.delete("a\n2026-01-01 done delete b").await.unwrap_err();
+    let expected = [
+        "begin create a",
+        "done create a",
+        "begin create a",
+        "failed create a",
+        "begin upload b",
+        "done upload b",
+        "begin upload c",
+        "done abort c",
+        "begin upload d",
+        "begin delete a",
+        "done delete a",
+    ];
+    assert_eq!(lines(&log), expected);
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn nothing_is_changed_where_the_log_cannot_be_written() {
+    let inner = memory();
+    inner.create("a", "x".into()).await.unwrap();
+    let store = Audited::new(inner.clone(), Path::new("/dev/full")).unwrap();
+    for refused in
+        [store.delete("a").await, store.create("b", "y".into()).await, store.upload("c", None).await.map(drop)]
+    {
+        let error = refused.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NoSpace);
+        assert_eq!(error.to_string(), "/dev/full: cannot write the log, so nothing was changed");
+    }
+    assert_eq!(inner.get("a", 1).await.unwrap(), "x");
+    assert_eq!(inner.head("b").await.unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn a_snapshot_is_committed_last_and_deleted_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("log");
+    let store = Arc::new(Audited::new(memory(), &log).unwrap());
+    let manager = SnapshotManager::with_store(SnapshotConfig::default(), store).unwrap();
+    let db = ruvector_core::VectorDB::new(ruvector_core::types::DbOptions {
+        dimensions: 2,
+        storage_path: dir.path().join("a.db").to_string_lossy().into_owned(),
+        ..Default::default()
+    });
+    let snapshot = manager.create_snapshot(&db.unwrap(), "one").await.unwrap();
+    let commit = format!("create snapshot-{}/metadata.json", snapshot.id);
+    assert_eq!(lines(&log).last(), Some(&format!("done {commit}")));
+    let created = lines(&log).len();
+    manager.delete_snapshot(&snapshot.id).await.unwrap();
+    assert_eq!(lines(&log)[created], format!("begin {}", commit.replace("create", "delete")));
+}
+
+#[test]
+fn the_example_runs() {
+    let output = Command::new(program("custom_store")).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{text}");
+    for words in ["the store keeps its contract\n", "verified: true\nrestored 1 vector\n", "done   delete snapshot-"] {
+        assert!(text.contains(words), "{words:?} is not in {text}");
+    }
+}
