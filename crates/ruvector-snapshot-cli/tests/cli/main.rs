@@ -6,6 +6,7 @@ mod bucket_mistakes;
 mod damage;
 #[cfg(unix)]
 mod interrupts;
+mod killed;
 mod mistakes;
 mod verbs;
 
