@@ -39,6 +39,7 @@ mod profile;
 #[cfg(feature = "aws")]
 mod s3;
 mod transfer;
+pub(crate) mod until;
 mod upload;
 #[cfg(feature = "http")]
 mod wire;

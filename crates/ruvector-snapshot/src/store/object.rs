@@ -3,6 +3,7 @@
 //! This is the only place that turns an `object_store::Error` into an error of this crate. It knows no backend by name:
 //! what is special about one belongs into the `ObjectStore` that is handed in here.
 
+use std::collections::HashSet;
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
@@ -18,7 +19,7 @@ use object_store::{
 };
 
 use super::answer::Refusal;
-use super::transfer::{PERMIT_BYTES, RETRY_TIMEOUT, TransferConfig, Transfers, Tries, is_transient};
+use super::transfer::{PERMIT_BYTES, Patience, RETRY_TIMEOUT, TransferConfig, Transfers, Tries, is_transient};
 use super::upload::ObjectUpload;
 use super::{ObjectInfo, SnapshotStore, Upload, check_key, check_prefix};
 use crate::error::{ErrorKind, Result, SnapshotError};
@@ -178,11 +179,15 @@ impl SnapshotStore for ObjectSnapshotStore {
         if range.is_empty() {
             return Ok(Bytes::new());
         }
-        let _permit = self.transfers.permit(range.end - range.start).await;
+        let permit = self.transfers.permit(range.end - range.start).await;
         self.transfers.before_reading(range.end - range.start).await;
         let answer = match self.objects.get_opts(&path, bounded(&range)).await {
             Ok(answer) => answer,
-            Err(cause) => return Err(self.range_error(key, &range, cause).await),
+            Err(cause) => {
+                // Looking at the object takes a permit of its own, which may be this one.
+                drop(permit);
+                return Err(self.range_error(key, &range, cause).await);
+            }
         };
         if answer.range != range {
             return Err(self.too_short(key, &range, answer.meta.size));
@@ -206,8 +211,7 @@ impl SnapshotStore for ObjectSnapshotStore {
             Err(error) => return stream::once(async { Err(error) }).boxed(),
         };
         let prefix = prefix.to_owned();
-        self.objects
-            .list(Some(&path))
+        self.listed(path)
             .map_err(move |cause| self.list_error(&prefix, cause))
             .try_filter_map(|meta| async { Ok(self.info_of(meta)) })
             .boxed()
@@ -235,6 +239,35 @@ impl SnapshotStore for ObjectSnapshotStore {
 }
 
 impl ObjectSnapshotStore {
+    /// Every object below a path. Where the connection breaks it lists again, without what came before: not every store lists
+    /// in an order.
+    fn listed(&self, path: Path) -> BoxStream<'_, object_store::Result<ObjectMeta>> {
+        let start = Listed {
+            objects: self.objects.list(Some(&path)),
+            came: HashSet::new(),
+            patience: self.transfers.patience(),
+        };
+        let next = move |mut listed: Listed| {
+            let path = path.clone();
+            async move {
+                loop {
+                    match listed.objects.try_next().await {
+                        Ok(None) => return Ok(None),
+                        Ok(Some(meta)) if listed.came.contains(&meta.location) => {}
+                        Ok(Some(meta)) => {
+                            listed.came.insert(meta.location.clone());
+                            listed.patience.progressed();
+                            return Ok(Some((meta, listed)));
+                        }
+                        Err(cause) if !is_transient(&cause) || !listed.patience.wait().await => return Err(cause),
+                        Err(_may_pass) => listed.objects = self.objects.list(Some(&path)),
+                    }
+                }
+            }
+        };
+        stream::try_unfold(start, next).boxed()
+    }
+
     /// The bytes of `range`, from an answer that begins them; where it breaks off, what is missing is asked for again.
     async fn receive(&self, key: &str, path: &Path, answer: GetResult, range: Range<u64>) -> Result<Bytes> {
         let wanted_bytes = range.end - range.start;
@@ -311,6 +344,13 @@ impl ObjectSnapshotStore {
         let message = format!("{} gave {found_bytes} bytes of {wanted_bytes}; try again", self.location);
         Err(SnapshotError::new(ErrorKind::Unavailable, message).at(key))
     }
+}
+
+/// A listing on its way.
+struct Listed {
+    objects: BoxStream<'static, object_store::Result<ObjectMeta>>,
+    came: HashSet<Path>,
+    patience: Patience,
 }
 
 /// Appends what comes, up to `limit_bytes` in all and a little more.

@@ -177,8 +177,8 @@ impl Probe<'_> {
 
     async fn uploads_in_parts(&self) -> Objection {
         let key = self.key("parts");
-        let bytes = noise(UPLOAD_BYTES, 2);
         let mut upload = self.store.upload(&key, Some(UPLOAD_BYTES as u64)).await.map_err(told)?;
+        let bytes = noise(UPLOAD_BYTES, 2);
         for piece in pieces(&bytes) {
             upload.write(piece).await.map_err(told)?;
         }

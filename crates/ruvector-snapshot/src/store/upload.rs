@@ -6,7 +6,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::future::FutureExt;
+use futures::future::{BoxFuture, FutureExt};
 use object_store::path::Path;
 use object_store::{MultipartUpload, ObjectStore as _, ObjectStoreExt, PutPayload, PutPayloadMut};
 use tokio::runtime::Handle;
@@ -14,7 +14,7 @@ use tokio::task::{JoinError, JoinSet};
 
 use super::Upload;
 use super::object::ObjectSnapshotStore;
-use super::transfer::part_options;
+use super::transfer::{is_transient, part_options};
 use crate::error::{ErrorKind, Result, SnapshotError};
 
 /// The size of a part where nothing asks for more.
@@ -30,6 +30,8 @@ const PIECE_BYTES_COPIED_MAX: usize = 64 * 1024;
 
 const MIB: u64 = 1024 * 1024;
 
+type Starting = BoxFuture<'static, object_store::Result<Box<dyn MultipartUpload>>>;
+
 pub(super) struct ObjectUpload {
     store: ObjectSnapshotStore,
     key: String,
@@ -41,6 +43,8 @@ pub(super) struct ObjectUpload {
     parts: JoinSet<object_store::Result<()>>,
     /// Begun with the first part that is followed by more: an object that fits in one part is a single put.
     multipart: Option<Box<dyn MultipartUpload>>,
+    /// The start of it, until it is answered. Whatever happens, it is waited for: only the answer tells what to abort.
+    starting: Option<Starting>,
     /// False from an error on, and while a call is running: a call that was dropped half-way leaves it false, because
     /// nobody knows how many of its bytes were taken.
     intact: bool,
@@ -58,6 +62,7 @@ impl ObjectUpload {
             buffer: PutPayloadMut::new(),
             parts: JoinSet::new(),
             multipart: None,
+            starting: None,
             intact: true,
         })
     }
@@ -102,14 +107,12 @@ impl ObjectUpload {
         while let Some(sent) = self.parts.try_join_next() {
             self.check_part(sent)?;
         }
-        let multipart = match &mut self.multipart {
-            Some(multipart) => multipart,
-            begun => {
-                let options = part_options(&self.store.transfers);
-                let multipart = self.store.objects.put_multipart_opts(&self.path, options).await;
-                begun.insert(multipart.map_err(|cause| self.store.error("start the upload", &self.key, cause))?)
-            }
-        };
+        if self.multipart.is_none() {
+            self.starting = Some(start(self.store.clone(), self.path.clone()).boxed());
+            let started = self.started().await;
+            started.map_err(|cause| self.store.error("start the upload", &self.key, cause))?;
+        }
+        let Some(multipart) = &mut self.multipart else { return Ok(()) };
         let (sending, transfers) = (multipart.put_part(part), self.store.transfers.clone());
         self.parts.spawn(async move {
             let _permit = permit;
@@ -119,6 +122,15 @@ impl ObjectUpload {
             Ok(())
         });
         self.parts_started += 1;
+        Ok(())
+    }
+
+    /// Waits for the answer to the start, where that is still on its way.
+    async fn started(&mut self) -> object_store::Result<()> {
+        let Some(starting) = &mut self.starting else { return Ok(()) };
+        let started = starting.await;
+        self.starting = None;
+        self.multipart = Some(started?);
         Ok(())
     }
 
@@ -142,6 +154,7 @@ impl ObjectUpload {
             self.check_part(sent)?;
         }
         if let Some(multipart) = &mut self.multipart {
+            let _permit = self.store.transfers.permit(0).await;
             let completed = multipart.complete().await;
             completed.map_err(|cause| self.store.error("complete the upload", &self.key, cause))?;
             self.multipart = None;
@@ -155,6 +168,8 @@ impl ObjectUpload {
         self.intact = false;
         self.buffer = PutPayloadMut::new();
         self.parts.shutdown().await;
+        // Where it did not start there is nothing to abort.
+        let _either_way = self.started().await;
         let Some(multipart) = &mut self.multipart else { return Ok(()) };
         let aborted = multipart.abort().await;
         self.multipart = None;
@@ -198,12 +213,25 @@ impl Upload for ObjectUpload {
 
 impl Drop for ObjectUpload {
     fn drop(&mut self) {
-        let Some(mut multipart) = self.multipart.take() else { return };
+        let (starting, multipart) = (self.starting.take(), self.multipart.take());
+        if starting.is_none() && multipart.is_none() {
+            return;
+        }
         self.parts.abort_all();
         let Ok(runtime) = Handle::try_current() else { return };
         let mut parts = std::mem::take(&mut self.parts);
         let key = std::mem::take(&mut self.key);
-        let mut abort = async move { multipart.abort().await }.boxed();
+        let mut abort = async move {
+            let multipart = match (multipart, starting) {
+                (None, Some(starting)) => starting.await.ok(),
+                (multipart, _) => multipart,
+            };
+            match multipart {
+                Some(mut multipart) => multipart.abort().await,
+                None => Ok(()),
+            }
+        }
+        .boxed();
         // A disk and the memory end an upload at the first poll; a network needs a task of its own.
         match (&mut abort).now_or_never() {
             Some(Ok(())) => {}
@@ -214,6 +242,20 @@ impl Drop for ObjectUpload {
                     warn_of_leftovers(&key, &error);
                 }
             })),
+        }
+    }
+}
+
+/// Begins a multipart upload. One that a server began and whose name was lost on the way stays there: nobody can abort it.
+async fn start(store: ObjectSnapshotStore, path: Path) -> object_store::Result<Box<dyn MultipartUpload>> {
+    let mut patience = store.transfers.patience();
+    loop {
+        let cause = match store.objects.put_multipart_opts(&path, part_options(&store.transfers)).await {
+            Ok(multipart) => return Ok(multipart),
+            Err(cause) => cause,
+        };
+        if !is_transient(&cause) || !patience.wait().await {
+            return Err(cause);
         }
     }
 }

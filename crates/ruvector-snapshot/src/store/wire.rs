@@ -77,6 +77,7 @@ impl Wiring {
     pub(super) fn new(settings: &Settings, credentials_hint: &'static str) -> Result<Self> {
         let mut secrets = Secrets(settings.secrets());
         secrets.add_password_of(settings.get("proxy_url"));
+        secrets.add_signature_of(settings.get("sas_token"));
         let wire = WireSettings {
             allow_http: settings.flag("allow_http")?,
             ca_certificates: certificates(settings)?,
@@ -152,7 +153,7 @@ impl HttpService for Wire {
         let url: reqwest::Url = parts.uri.to_string().parse().map_err(|error| {
             HttpError::new(HttpErrorKind::Unknown, WireError(format!("not an address of a server: {error}")))
         })?;
-        let server = address(&url);
+        let server = address_of(&url);
         let is_create = parts.method == Method::PUT && parts.headers.contains_key(IF_NONE_MATCH);
         if let Some(tries) = parts.extensions.get::<Tries>() {
             tries.count();
@@ -164,7 +165,7 @@ impl HttpService for Wire {
         let answering = self.client.execute(request);
         let answer = match unless_stalled(answering, &sent, self.stall_timeout).await {
             Some(Ok(answer)) => answer,
-            Some(Err(error)) => return Err(self.failed(&error, &server)),
+            Some(Err(error)) => return Err(self.failed(error, &server)),
             None if self.has_no_metadata(true) => {
                 return Err(self.no_credentials(&format!("nothing came from {server}")));
             }
@@ -206,8 +207,10 @@ impl HttpService for Wire {
 
 impl Wire {
     /// What became of a request that got no answer.
-    fn failed(&self, error: &reqwest::Error, server: &str) -> HttpError {
-        let text = self.settings.secrets.scrub(&chain(error));
+    fn failed(&self, error: reqwest::Error, server: &str) -> HttpError {
+        // A URL may hold a signature.
+        let error = error.without_url();
+        let text = self.settings.secrets.scrub(&format!("{server}: {}", chain(&error)));
         if self.has_no_metadata(error.is_connect()) {
             return self.no_credentials(&format!("{server} cannot be reached"));
         }
@@ -219,7 +222,7 @@ impl Wire {
         if self.reached.load(Ordering::Relaxed) || failures < FIRST_CONNECTS_MAX {
             return HttpError::new(HttpErrorKind::Connect, WireError(text));
         }
-        let why = self.settings.secrets.scrub(&deepest(error));
+        let why = self.settings.secrets.scrub(&deepest(&error));
         let what = format!("the server at {server} cannot be reached ({why}); check the address and the network");
         refused(Refusal { kind: ErrorKind::Unavailable, what })
     }
@@ -259,6 +262,12 @@ impl fmt::Display for WireError {
 }
 
 impl StdError for WireError {}
+
+/// Host and port, where it is not the usual one.
+fn address_of(url: &reqwest::Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
 
 /// A refusal on its way through the client, which does not repeat what it cannot know.
 fn refused(refusal: Refusal) -> HttpError {
@@ -358,7 +367,7 @@ impl Body for Answer {
             self.stalled.as_mut().reset(Instant::now() + timeout);
             return Poll::Ready(came.map(|frame| {
                 frame.map_err(|error| {
-                    let text = self.settings.secrets.scrub(&chain(&error));
+                    let text = self.settings.secrets.scrub(&chain(&error.without_url()));
                     HttpError::new(HttpErrorKind::Interrupted, WireError(text))
                 })
             }));
@@ -445,6 +454,15 @@ impl Secrets {
         self.0.extend(user.and_then(|user| user.split_once(':')).map(|(_, password)| password.to_owned()));
     }
 
+    /// The part of a shared access signature that is secret; the rest of it is sent in another order.
+    fn add_signature_of(&mut self, sas_token: Option<&str>) {
+        let pairs = sas_token.unwrap_or_default().split(['&', '?']);
+        self.0.extend(pairs.filter_map(|pair| pair.strip_prefix("sig=")).flat_map(|signature| {
+            let bare = signature.replace("%2B", "+").replace("%2F", "/").replace("%3D", "=");
+            [signature.to_owned(), bare.trim_end_matches('=').to_owned()]
+        }));
+    }
+
     fn scrub(&self, text: &str) -> String {
         // Shorter ones would strike out parts of ordinary words.
         let secrets = self.0.iter().filter(|secret| secret.len() >= 4);
@@ -473,12 +491,6 @@ fn deepest(error: &dyn StdError) -> String {
         deepest = cause;
     }
     deepest.to_string()
-}
-
-/// Host and port, as they stand in the URL.
-fn address(url: &reqwest::Url) -> String {
-    let host = url.host_str().unwrap_or_default();
-    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
 fn certificates(settings: &Settings) -> Result<Vec<reqwest::Certificate>> {
