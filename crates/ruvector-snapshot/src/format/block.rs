@@ -2,7 +2,7 @@
 //! digest proved.
 
 use super::checksum::{ContentSum, DIGEST_BYTES, Digest, digest};
-use super::index::{BlockEntry, FLAG_METADATA, FLAG_VECTOR, Ids};
+use super::index::{BlockEntry, FLAG_METADATA, FLAG_REMOVED, FLAG_VECTOR, Ids};
 use super::layout::DataFile;
 use super::member::{self, Coding};
 use super::{damaged, limits, payloads, vectors};
@@ -19,11 +19,40 @@ pub struct Row<'a> {
     pub metadata: Option<&'a str>,
 }
 
-/// Consecutive rows, in id order.
+/// One row of an increment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChangedRow<'a> {
+    /// The id.
+    pub id: &'a str,
+    /// The digest of the whole record; of a tombstone that of the record that was removed.
+    pub digest: Digest,
+    /// What became of it.
+    pub change: Change<'a>,
+}
+
+/// What became of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change<'a> {
+    /// It is gone.
+    Removed,
+    /// It is new, or another.
+    Put {
+        /// `dimensions` f32 values, little-endian; `None` where the vector is the one of the base.
+        vector: Option<&'a [u8]>,
+        /// The metadata as canonical JSON.
+        metadata: Option<&'a str>,
+    },
+}
+
+/// Consecutive rows, in id order: all records of a full snapshot, or changes of an increment.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Block {
     vector_bytes: usize,
     ids: Ids,
+    /// As stored, where they were read or given; else they are computed when the block is packed.
+    digests: Vec<Digest>,
+    /// Of each row the vectors before it in `matrix`; empty where every row has one.
+    vectors_before: Vec<u32>,
     matrix: Vec<u8>,
     metadata: String,
     /// Where each row's metadata ends in `metadata`; a row without any, by its flag, ends where the last one did.
@@ -73,12 +102,30 @@ impl Block {
         let start = at.checked_sub(1).and_then(|before| self.metadata_ends.get(before)).copied().unwrap_or(0);
         let end = self.metadata_ends.get(at).copied().unwrap_or(start);
         let has_metadata = self.ids.flags.get(at).is_some_and(|flags| flags & FLAG_METADATA != 0);
-        let vector_start = at * self.vector_bytes;
         Row {
             id: self.ids.get(at),
-            vector: self.matrix.get(vector_start..vector_start + self.vector_bytes).unwrap_or_default(),
+            vector: self.vector(at).unwrap_or_default(),
             metadata: if has_metadata { self.metadata.get(start..end) } else { None },
         }
+    }
+
+    /// The vector of row `at`, where it is in this block.
+    fn vector(&self, at: usize) -> Option<&[u8]> {
+        self.ids.flags.get(at).filter(|flags| *flags & FLAG_VECTOR != 0)?;
+        let before = self.vectors_before.get(at).map_or(at, |before| *before as usize);
+        let start = before.checked_mul(self.vector_bytes)?;
+        self.matrix.get(start..start.checked_add(self.vector_bytes)?)
+    }
+
+    /// Row `at` as a change, of a block that was unpacked or made by [`push_change`](Self::push_change).
+    pub fn change(&self, at: usize) -> ChangedRow<'_> {
+        let row = self.row(at);
+        let is_removed = self.ids.flags.get(at).is_some_and(|flags| flags & FLAG_REMOVED != 0);
+        let change = match is_removed {
+            true => Change::Removed,
+            false => Change::Put { vector: self.vector(at), metadata: row.metadata },
+        };
+        ChangedRow { id: row.id, digest: self.digests.get(at).copied().unwrap_or_default(), change }
     }
 
     /// Bytes of the vectors and the metadata.
@@ -119,6 +166,50 @@ impl Block {
         if self.len().checked_sub(1).is_some_and(|last| self.ids.get(last) >= row.id) {
             return Err(damaged(format!("the id {:?} is out of order", row.id)));
         }
+        self.check_limits(row)?;
+        let metadata_flag = if row.metadata.is_some() { FLAG_METADATA } else { 0 };
+        self.take(row, FLAG_VECTOR | metadata_flag);
+        Ok(())
+    }
+
+    /// Adds a row of an increment, whose id must follow the last one's. A block holds rows of one kind of snapshot.
+    ///
+    /// # Errors
+    ///
+    /// As [`push`](Self::push).
+    pub fn push_change(&mut self, row: ChangedRow<'_>) -> Result<()> {
+        let (flags, vector, metadata) = match row.change {
+            Change::Removed => (FLAG_REMOVED, None, None),
+            Change::Put { vector, metadata } => {
+                let vector_flag = if vector.is_some() { FLAG_VECTOR } else { 0 };
+                (vector_flag | if metadata.is_some() { FLAG_METADATA } else { 0 }, vector, metadata)
+            }
+        };
+        let taken = Row { id: row.id, vector: vector.unwrap_or_default(), metadata };
+        if vector.is_some_and(|vector| vector.len() != self.vector_bytes) {
+            return Err(damaged(format!("the vector of id {:?} is not of the dimensions of the base", row.id)));
+        }
+        if self.len().checked_sub(1).is_some_and(|last| self.ids.get(last) >= row.id) {
+            return Err(damaged(format!("the id {:?} is out of order", row.id)));
+        }
+        self.check_limits(taken)?;
+        let vectors = self.matrix.len().checked_div(self.vector_bytes).unwrap_or_default();
+        self.vectors_before.push(vectors as u32);
+        self.digests.push(row.digest);
+        self.take(taken, flags);
+        Ok(())
+    }
+
+    fn take(&mut self, row: Row<'_>, flags: u8) {
+        self.ids.flags.push(flags);
+        self.ids.text.push_str(row.id);
+        self.ids.ends.push(self.ids.text.len());
+        self.matrix.extend_from_slice(row.vector);
+        self.metadata.push_str(row.metadata.unwrap_or_default());
+        self.metadata_ends.push(self.metadata.len());
+    }
+
+    fn check_limits(&self, row: Row<'_>) -> Result<()> {
         let metadata_bytes = row.metadata.map_or(0, str::len);
         if row.id.len() > limits::ID_BYTES
             || row.vector.len() > limits::VECTOR_BYTES
@@ -136,14 +227,27 @@ impl Block {
                 ),
             ));
         }
-        let metadata_flag = if row.metadata.is_some() { FLAG_METADATA } else { 0 };
-        self.ids.flags.push(FLAG_VECTOR | metadata_flag);
-        self.ids.text.push_str(row.id);
-        self.ids.ends.push(self.ids.text.len());
-        self.matrix.extend_from_slice(row.vector);
-        self.metadata.push_str(row.metadata.unwrap_or_default());
-        self.metadata_ends.push(self.metadata.len());
         Ok(())
+    }
+
+    /// The same records with canonical metadata and their digests.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` where the metadata of a row is no JSON object.
+    pub fn digested(&self) -> Result<Self> {
+        let mut digested = Self { metadata: String::new(), metadata_ends: Vec::new(), ..self.clone() };
+        digested.digests.clear();
+        for row in self.rows() {
+            let start = digested.metadata.len();
+            if let Some(text) = row.metadata {
+                append_canonical(row.id, text, &mut digested.metadata)?;
+            }
+            let canonical = row.metadata.map(|_| &digested.metadata[start..]);
+            digested.digests.push(digest(row.id, row.vector, canonical));
+            digested.metadata_ends.push(digested.metadata.len());
+        }
+        Ok(digested)
     }
 
     /// Packs the rows at a compression level of 0 to 9.
@@ -157,24 +261,21 @@ impl Block {
         let mut sum = ContentSum::default();
         let mut metadata_rows = 0;
         let mut canonical = String::new();
-        for row in self.rows() {
+        for (at, row) in self.rows().enumerate() {
             canonical.clear();
             if let Some(text) = row.metadata {
-                payloads::canonical(text, &mut canonical).map_err(|error| {
-                    let kind = error.kind();
-                    SnapshotError::new(kind, format!("the record {:?} cannot be captured: {error}", row.id))
-                        .because(error)
-                })?;
+                append_canonical(row.id, text, &mut canonical)?;
                 payloads::append_line(row.id, &canonical, &mut lines)?;
                 metadata_rows += 1;
             }
-            let digest = digest(row.id, row.vector, row.metadata.map(|_| canonical.as_str()));
+            let given = self.digests.get(at).copied();
+            let digest = given.unwrap_or_else(|| digest(row.id, row.vector, row.metadata.map(|_| canonical.as_str())));
             sum.add(&digest);
             digests.extend_from_slice(&digest);
         }
         let mut entry = BlockEntry {
             rows: self.len() as u32,
-            vector_rows: self.len() as u32,
+            vector_rows: self.count(FLAG_VECTOR),
             metadata_rows,
             first_id: self.ids.get(0).to_owned(),
             ..BlockEntry::default()
@@ -186,7 +287,15 @@ impl Block {
         Ok(PackedBlock { vectors, index, payloads, entry, sum, raw_bytes })
     }
 
+    fn count(&self, flag: u8) -> u32 {
+        self.ids.flags.iter().filter(|flags| **flags & flag != 0).count() as u32
+    }
+
     fn pack_vectors(&self, level: u32, entry: &mut BlockEntry) -> Result<Vec<u8>> {
+        if entry.vector_rows == 0 {
+            entry.vectors_crc32 = crc32(&[]);
+            return Ok(Vec::new());
+        }
         let planes = vectors::split(&self.matrix);
         let plane_bytes = planes.len() / vectors::PLANES;
         let mut out = Vec::with_capacity(self.matrix.len());
@@ -215,20 +324,46 @@ impl Block {
     /// `Damaged`, at the name of the file whose piece is not as written.
     pub fn unpack(entry: &BlockEntry, dimensions: usize, pieces: [&[u8]; 3]) -> Result<(Self, ContentSum)> {
         let [vectors, index, payloads] = pieces;
-        let rows = entry.rows as usize;
-        let (ids, digests) = unpack_index(entry, index).map_err(|error| error.at("index.bin.gz"))?;
-        let mut block = Self::new(dimensions);
-        block.matrix = unpack_vectors(entry, rows * dimensions, vectors).map_err(|error| error.at("vectors.bin.gz"))?;
-        block.ids = ids;
-        block.unpack_payloads(entry, payloads).map_err(|error| error.at("metadata.bin.gz"))?;
+        let mut block = Self::unpack_without_vectors(entry, dimensions, [index, payloads])?;
+        let values = entry.vector_rows as usize * dimensions;
+        block.matrix = unpack_vectors(entry, values, vectors).map_err(|error| error.at("vectors.bin.gz"))?;
         let mut sum = ContentSum::default();
-        for (row, stored) in block.rows().zip(&digests) {
-            if digest(row.id, row.vector, row.metadata) != *stored {
+        for (at, stored) in block.digests.iter().enumerate() {
+            let row = block.row(at);
+            // A row without its vector is proved where the vector is: in the chain.
+            if block.vector(at).is_some() && digest(row.id, row.vector, row.metadata) != *stored {
                 return Err(damaged(format!("the digest of id {:?} does not match its contents", row.id)));
             }
             sum.add(stored);
         }
         Ok((block, sum))
+    }
+
+    /// Expands ids, digests and metadata of a block, and leaves the vectors out. Nothing but the CRC-32 and the lengths
+    /// proves them.
+    ///
+    /// # Errors
+    ///
+    /// As [`unpack`](Self::unpack).
+    pub fn unpack_without_vectors(
+        entry: &BlockEntry,
+        dimensions: usize,
+        [index, payloads]: [&[u8]; 2],
+    ) -> Result<Self> {
+        let (ids, digests) = unpack_index(entry, index).map_err(|error| error.at("index.bin.gz"))?;
+        let mut block = Self::new(dimensions);
+        if entry.vector_rows != entry.rows {
+            let counts = ids.flags.iter().scan(0, |before, flags| {
+                let this = *before;
+                *before += u32::from(flags & FLAG_VECTOR);
+                Some(this)
+            });
+            block.vectors_before = counts.collect();
+        }
+        block.ids = ids;
+        block.digests = digests;
+        block.unpack_payloads(entry, payloads).map_err(|error| error.at("metadata.bin.gz"))?;
+        Ok(block)
     }
 
     fn unpack_payloads(&mut self, entry: &BlockEntry, piece: &[u8]) -> Result<()> {
@@ -257,6 +392,13 @@ impl Block {
     }
 }
 
+fn append_canonical(id: &str, text: &str, out: &mut String) -> Result<()> {
+    payloads::canonical(text, out).map_err(|error| {
+        let kind = error.kind();
+        SnapshotError::new(kind, format!("the record {id:?} cannot be captured: {error}")).because(error)
+    })
+}
+
 fn pack_payloads(lines: &str, level: u32, entry: &mut BlockEntry) -> Result<Vec<u8>> {
     let mut out = Vec::new();
     if entry.metadata_rows > 0 {
@@ -273,11 +415,12 @@ fn unpack_index(entry: &BlockEntry, piece: &[u8]) -> Result<(Ids, Vec<Digest>)> 
     let (ids, digests) =
         piece.split_at_checked(entry.ids_bytes as usize).ok_or_else(|| damaged("the piece is cut short"))?;
     let ids = Ids::decode(&member::unpack(ids, entry.ids_raw_bytes as usize)?, rows)?;
-    if ids.flags.iter().any(|flags| flags | FLAG_METADATA != FLAG_VECTOR | FLAG_METADATA) {
-        return Err(damaged("the flags of a row are not those of a full snapshot"));
+    if ids.flags.iter().any(|flags| *flags > FLAG_REMOVED) {
+        return Err(damaged("the flags of a row are not those of a record or a tombstone"));
     }
-    if ids.flags.iter().filter(|flags| **flags & FLAG_METADATA != 0).count() != entry.metadata_rows as usize {
-        return Err(damaged("the rows with metadata are not as many as the block directory says"));
+    let count = |flag| ids.flags.iter().filter(|flags| **flags & flag != 0).count();
+    if count(FLAG_METADATA) != entry.metadata_rows as usize || count(FLAG_VECTOR) != entry.vector_rows as usize {
+        return Err(damaged("the rows with vectors or metadata are not as many as the block directory says"));
     }
     if ids.get(0) != entry.first_id {
         return Err(damaged("the first id is not the one the block directory names"));
@@ -288,6 +431,9 @@ fn unpack_index(entry: &BlockEntry, piece: &[u8]) -> Result<(Ids, Vec<Digest>)> 
 
 fn unpack_vectors(entry: &BlockEntry, values: usize, piece: &[u8]) -> Result<Vec<u8>> {
     check_crc32(piece, entry.vectors_crc32)?;
+    if piece.is_empty() && values == 0 {
+        return Ok(Vec::new());
+    }
     let mut rest = piece;
     let mut planes: [Vec<u8>; vectors::PLANES] = Default::default();
     for (plane, bytes) in planes.iter_mut().zip(entry.plane_bytes) {

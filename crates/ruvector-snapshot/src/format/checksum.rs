@@ -59,6 +59,16 @@ impl ContentSum {
         }
     }
 
+    /// Takes one record out again.
+    pub fn subtract(&mut self, digest: &Digest) {
+        let mut one = Self::default();
+        one.add(digest);
+        // Modulo 2^256 the negative of a number is its complement and one.
+        let complement = Self(one.0.map(|word| !word));
+        self.merge(&complement);
+        self.merge(&Self([1, 0, 0, 0]));
+    }
+
     fn from_be_bytes(bytes: &[u8; 32]) -> Self {
         let mut words = [0u64; 4];
         for (word, part) in words.iter_mut().rev().zip(bytes.chunks_exact(8)) {

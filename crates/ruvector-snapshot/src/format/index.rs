@@ -23,6 +23,11 @@ pub const FLAG_VECTOR: u8 = 1;
 /// The row has a line in metadata.bin.gz.
 pub const FLAG_METADATA: u8 = 2;
 
+/// The record is gone; of an increment alone.
+pub const FLAG_REMOVED: u8 = 4;
+/// Name of the section that holds the leaf table (`leaves.rs`).
+pub const LEAVES: &str = "leaves";
+
 /// More than any gzip member that expands to nothing.
 const EMPTY_MEMBER_BYTES_MAX: u64 = 64;
 /// Bytes of one entry of the directory.
@@ -48,7 +53,7 @@ pub struct DatabaseInfo {
 /// Ids and flags of a block's rows.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Ids {
-    /// One byte a row: [`FLAG_VECTOR`], [`FLAG_METADATA`].
+    /// One byte a row: [`FLAG_VECTOR`], [`FLAG_METADATA`], [`FLAG_REMOVED`].
     pub flags: Vec<u8>,
     /// The ids, one after the other.
     pub text: String,
@@ -285,8 +290,8 @@ fn validate_directory(entries: &[BlockEntry], metadata: &SnapshotMetadata) -> Re
             .map_err(|error| damaged(format!("entry {at} of the block directory is not as written: {error}")))?;
         rows += u64::from(entry.rows);
     }
-    if rows != metadata.vector_count {
-        return Err(damaged(format!("the blocks hold {rows} rows, the snapshot {}", metadata.vector_count)));
+    if rows != metadata.rows() {
+        return Err(damaged(format!("the blocks hold {rows} rows, the snapshot {}", metadata.rows())));
     }
     for file in DataFile::ALL {
         validate_extent(entries, metadata, file)?;
@@ -329,8 +334,13 @@ fn validate_entry(entry: &BlockEntry, metadata: &SnapshotMetadata) -> Result<()>
     if rows == 0 || rows > limits::BLOCK_ROWS {
         return Err(damaged(format!("it has {rows} rows")));
     }
-    if entry.vector_rows != entry.rows || entry.metadata_rows > entry.rows {
-        return Err(damaged("it has more metadata than rows, or rows without a vector"));
+    let is_full = metadata.changes.is_none();
+    if entry.vector_rows > entry.rows || entry.metadata_rows > entry.rows || is_full && entry.vector_rows != entry.rows
+    {
+        return Err(damaged("it has more vectors or metadata than rows, or rows without a vector"));
+    }
+    if (entry.plane_bytes == [0; PLANES]) != (entry.vector_rows == 0) {
+        return Err(damaged("its vectors piece does not fit its rows"));
     }
     if (entry.payloads_bytes == 0) != (entry.metadata_rows == 0) {
         return Err(damaged("its metadata piece does not fit its rows"));

@@ -37,6 +37,9 @@ pub struct SnapshotMetadata {
     pub snapshot_type: SnapshotType,
     /// Records in the state.
     pub vector_count: u64,
+    /// What the rows of the blocks are; of an increment alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changes: Option<Changes>,
     /// f32 values a vector.
     pub dimensions: u64,
     /// The database's metric, where it names one.
@@ -72,6 +75,25 @@ pub enum SnapshotType {
         /// The snapshot it stands on.
         base_id: String,
     },
+}
+
+/// How many rows of an increment are of each kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Changes {
+    /// Records that the base does not have.
+    pub added: u64,
+    /// Records that the base has with another vector or other metadata.
+    pub changed: u64,
+    /// Records of the base that are gone.
+    pub removed: u64,
+}
+
+impl Changes {
+    /// The rows of all kinds.
+    pub fn rows(&self) -> u64 {
+        self.added.saturating_add(self.changed).saturating_add(self.removed)
+    }
 }
 
 /// Where the records of a snapshot came from.
@@ -169,16 +191,23 @@ impl SnapshotMetadata {
         let metadata: Self = serde_json::from_slice(bytes)
             .map_err(|error| damaged(format!("a member is missing or of the wrong type: {error}")))?;
         metadata.validate(id)?;
-        if let SnapshotType::Incremental { base_id } = &metadata.snapshot_type {
-            return Err(SnapshotError::new(
-                ErrorKind::Unsupported,
-                format!(
-                    "it is an increment on {base_id}, and this program knows full snapshots only; use a newer \
-                     ruvector-snapshot"
-                ),
-            ));
-        }
         Ok(metadata)
+    }
+
+    /// The snapshot that this one stands on; `None` for a full one.
+    pub fn base_id(&self) -> Result<Option<SnapshotId>> {
+        match &self.snapshot_type {
+            SnapshotType::Full => Ok(None),
+            SnapshotType::Incremental { base_id } => {
+                let id = base_id.parse().map_err(|error: SnapshotError| damaged("its base is no id").because(error));
+                id.map(Some)
+            }
+        }
+    }
+
+    /// The rows of all blocks: every record of a full snapshot, and what changed of an increment.
+    pub fn rows(&self) -> u64 {
+        self.changes.map_or(self.vector_count, |changes| changes.rows())
     }
 
     /// The entry of a data file.
@@ -215,9 +244,20 @@ impl SnapshotMetadata {
         if self.distance_metric.as_deref().is_some_and(|metric| !metrics.contains(&metric)) {
             return Err(damaged("its distance_metric is not one that a database can have"));
         }
-        // A block has at least one row, and its four planes a gzip header and trailer of 18 bytes each.
-        if self.blocks > self.vector_count || self.blocks.saturating_mul(72) > self.file(DataFile::Vectors)?.bytes {
-            return Err(damaged(format!("{} blocks are more than its vectors can fill", self.blocks)));
+        let base_id = self.base_id()?;
+        if base_id.is_some() != self.changes.is_some() {
+            return Err(damaged("its changes do not fit its type"));
+        }
+        // Ids sort by time, and so no chain can come back to where it began.
+        if base_id.is_some_and(|base_id| base_id >= self.id) {
+            return Err(damaged("it is older than the snapshot it stands on"));
+        }
+        if self.changes.is_some_and(|changes| changes.added.saturating_add(changes.changed) > self.vector_count) {
+            return Err(damaged("it changes more records than there are"));
+        }
+        // A block has at least one row, and its two members in the index a gzip header and trailer of 18 bytes each.
+        if self.blocks > self.rows() || self.blocks.saturating_mul(36) > self.file(DataFile::Index)?.bytes {
+            return Err(damaged(format!("{} blocks are more than its rows can fill", self.blocks)));
         }
         if self.dimensions.checked_mul(4).is_none_or(|bytes| bytes > limits::VECTOR_BYTES as u64) {
             return Err(damaged(format!("{} dimensions are more than a vector can have", self.dimensions)));

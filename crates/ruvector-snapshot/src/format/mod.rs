@@ -13,6 +13,7 @@ pub mod huffman;
 pub mod member;
 
 pub mod index;
+pub mod leaves;
 pub mod payloads;
 pub mod vectors;
 
@@ -25,7 +26,7 @@ pub(crate) fn damaged(what: impl Into<String>) -> SnapshotError {
     SnapshotError::new(ErrorKind::Damaged, what)
 }
 
-/// Limits of the format (FORMAT.md, section 6), in bytes unless the name says otherwise.
+/// Limits of the format (FORMAT.md, section 7), in bytes unless the name says otherwise.
 pub mod limits {
     /// Of metadata.json and checksum.sha256.
     pub const METADATA_JSON_BYTES: u64 = 1 << 20;

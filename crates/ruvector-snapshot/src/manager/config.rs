@@ -29,6 +29,8 @@ pub struct SnapshotConfig {
     /// Whether a create reads everything back from the store and compares it before the commit; false. Without it the sizes are
     /// compared, and what the network does to bytes is left to TLS and, on S3, to SHA-256 checksums.
     pub verify_after_write: bool,
+    /// How many snapshots a chain may have, from the full one to the newest increment, 1 to 1,000; 32. Restoring reads them all.
+    pub max_chain_length: usize,
     /// Settings of a bucket for [`SnapshotManager::open`](super::SnapshotManager::open), over those of the environment.
     pub store_options: StoreOptions,
     /// Where the mirror of a database that is being written goes, which needs as much room as the database file; the
@@ -50,6 +52,7 @@ impl Default for SnapshotConfig {
             max_upload_bytes_per_second: None,
             max_download_bytes_per_second: None,
             verify_after_write: false,
+            max_chain_length: 32,
             store_options: StoreOptions::default(),
             scratch_dir: None,
             workers: std::thread::available_parallelism().map_or(2, usize::from).clamp(1, 256),

@@ -15,19 +15,23 @@ use ruvector_core::VectorDB;
 use tokio::sync::mpsc;
 use tracing::Instrument as _;
 
+use super::chain::Chain;
+use super::delta::{self, Totals};
 use super::progress::{Meter, Phase, Progress};
 use super::{Snapshot, SnapshotManager, unblock};
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::format::block::{Block, PackedBlock, Row};
 use crate::format::id::SnapshotId;
 use crate::format::index::DatabaseInfo;
+use crate::format::leaves::{self, LeafTable};
 use crate::format::metadata::{self, SourceInfo};
 use crate::source::file::{FileOptions, FileSource};
+use crate::source::interval::Interval;
 use crate::source::memory::MemorySource;
-use crate::source::{Description, SnapshotSource};
+use crate::source::{Description, SnapshotSource, SourceLeaves};
 
 mod writer;
-use writer::{Identity, SnapshotWriter};
+use writer::{Identity, Increment, SnapshotWriter};
 
 /// Blocks that a reader is ahead of the packing.
 const BLOCKS_AHEAD: usize = 2;
@@ -43,6 +47,9 @@ pub struct CreateOptions {
     pub labels: BTreeMap<String, String>,
     /// Any JSON of the caller's, kept with the snapshot as [`Snapshot::metadata`].
     pub metadata: serde_json::Value,
+    /// The id of the snapshot to stand on, full or an increment: only what changed since is stored. A full snapshot where it is
+    /// `None`.
+    pub base_id: Option<String>,
     /// Hears how far it has come.
     pub progress: Option<Arc<dyn Progress>>,
     /// Pauses the application's writes to a database in memory that never stands still. Not needed for a database file.
@@ -71,22 +78,46 @@ impl SnapshotManager {
     pub(super) async fn create(&self, origin: Origin<'_>, name: &str, options: &CreateOptions) -> Result<Snapshot> {
         metadata::check_name(name)?;
         check_user_json(options)?;
+        let base = match &options.base_id {
+            Some(base_id) => Some(Base::open(self, &base_id.parse()?).await?),
+            None => None,
+        };
         match origin {
-            Origin::File(path) => self.create_from_file(path, name, options).await,
-            Origin::Memory(db) => self.create_from_memory(db, name, options).await,
+            Origin::File(path) => self.create_from_file(path, base.as_ref(), name, options).await,
+            Origin::Memory(db) => self.create_from_memory(db, base.as_ref(), name, options).await,
         }
     }
 
     /// Reads the file directly first; a writer that gets in the way is met with a mirror.
-    async fn create_from_file(&self, path: &Path, name: &str, options: &CreateOptions) -> Result<Snapshot> {
+    async fn create_from_file(
+        &self,
+        path: &Path,
+        base: Option<&Base>,
+        name: &str,
+        options: &CreateOptions,
+    ) -> Result<Snapshot> {
         for mirror in [false, true] {
             let file_options = FileOptions { scratch_dir: self.config.scratch_dir.clone(), mirror };
             let path = path.to_owned();
             let attempt = async {
                 let created_at = self.clock.now();
-                let source = unblock(move || FileSource::open(&path, &file_options)).await?;
+                let known = base.and_then(|base| base.leaves.clone());
+                let (source, differences) = unblock(move || {
+                    let mut source = FileSource::open(&path, &file_options)?;
+                    let differences = known.map(|known| delta::differences(&source, &known)).transpose()?;
+                    if let Some(differences) = &differences {
+                        source.restrict_to(differences.intervals.clone());
+                    }
+                    Ok((source, differences))
+                })
+                .await?;
                 let (described, blocks) = read_ahead(source);
-                self.store_blocks(described, blocks, created_at, name, options).await
+                let (intervals, leaves) = match differences {
+                    Some(delta::Differences { intervals, leaves }) => (intervals, Some(leaves)),
+                    None => (vec![Interval::all()], None),
+                };
+                let what = Wanted { base, intervals, leaves, created_at };
+                self.store_blocks(described, blocks, what, name, options).await
             };
             match attempt.await {
                 Err(error) if error.kind() == ErrorKind::Busy && !mirror => {
@@ -98,7 +129,13 @@ impl SnapshotManager {
         Err(SnapshotError::new(ErrorKind::Internal, "no attempt to read the database was made"))
     }
 
-    async fn create_from_memory(&self, db: &VectorDB, name: &str, options: &CreateOptions) -> Result<Snapshot> {
+    async fn create_from_memory(
+        &self,
+        db: &VectorDB,
+        base: Option<&Base>,
+        name: &str,
+        options: &CreateOptions,
+    ) -> Result<Snapshot> {
         let attempt = async || {
             let created_at = self.clock.now();
             let mut source = MemorySource::open(db)?;
@@ -106,7 +143,8 @@ impl SnapshotManager {
                 tokio::task::yield_now().await;
             }
             let described = Described::of(&source, "memory");
-            self.store_blocks(described, read_inline(source), created_at, name, options).await
+            let what = Wanted { base, intervals: vec![Interval::all()], leaves: None, created_at };
+            self.store_blocks(described, read_inline(source), what, name, options).await
         };
         for number in 1..=MEMORY_ATTEMPTS {
             let last = number == MEMORY_ATTEMPTS && options.pause_writes.is_none();
@@ -128,13 +166,45 @@ impl SnapshotManager {
         &self,
         described: Described,
         blocks: BoxStream<'_, Result<Read>>,
-        created_at: DateTime<Utc>,
+        what: Wanted<'_>,
         name: &str,
         options: &CreateOptions,
     ) -> Result<Snapshot> {
-        let id = SnapshotId::new(created_at, self.clock.random()?);
+        let id = SnapshotId::new(what.created_at, self.clock.random()?);
         let span = tracing::info_span!("create", snapshot = %id, name);
-        self.store_blocks_as(described, blocks, id, created_at, name, options).instrument(span).await
+        async {
+            let blocks = match what.base {
+                Some(base) => {
+                    base.check_shape(&described)?;
+                    base.check_older(&id)?;
+                    self.changes(blocks, base, &what.intervals).await?
+                }
+                None => blocks,
+            };
+            self.store_blocks_as(described, blocks, id, what, name, options).await
+        }
+        .instrument(span)
+        .await
+    }
+
+    /// Of blocks of records those that changed since the base.
+    async fn changes<'a>(
+        &self,
+        blocks: BoxStream<'a, Result<Read>>,
+        base: &Base,
+        intervals: &[Interval],
+    ) -> Result<BoxStream<'a, Result<Read>>> {
+        let metadata = &base.chain.newest()?.metadata;
+        let rows = base.chain.rows_near(intervals, self.config.max_concurrent_io).await?;
+        let digested = blocks.map(|read| async move {
+            match read? {
+                Read::Block(block) => unblock(move || Ok(Read::Block(block.digested()?))).await,
+                end => Ok(end),
+            }
+        });
+        let digested = digested.buffered(self.config.workers).boxed();
+        let dimensions = usize::try_from(metadata.dimensions).unwrap_or(usize::MAX);
+        Ok(delta::changes(digested, rows, intervals.to_vec(), metadata.checksum, dimensions))
     }
 
     async fn store_blocks_as(
@@ -142,22 +212,22 @@ impl SnapshotManager {
         described: Described,
         blocks: BoxStream<'_, Result<Read>>,
         id: SnapshotId,
-        created_at: DateTime<Utc>,
+        what: Wanted<'_>,
         name: &str,
         options: &CreateOptions,
     ) -> Result<Snapshot> {
         let level = self.config.level();
         let mut meter = Meter::start(options.progress.as_deref(), Phase::Create, described.records_expected);
         let mut writer = SnapshotWriter::begin(self, &id, described.size_bounds_bytes).await?;
-        let mut source = None;
+        let mut ended = None;
         let packed = blocks.map(|read| async move {
             match read? {
                 Read::Block(block) => unblock(move || Ok(Packed::Block(Box::new(block.pack(level)?)))).await,
-                Read::End(not_captured) => Ok(Packed::End(not_captured)),
+                Read::End(end) => Ok(Packed::End(end)),
             }
         });
         let mut packed = packed.buffered(self.config.workers + 1);
-        let stored: Result<SourceInfo> = async {
+        let stored: Result<Ended> = async {
             while let Some(part) = packed.try_next().await? {
                 match part {
                     Packed::Block(block) => {
@@ -166,18 +236,16 @@ impl SnapshotManager {
                         writer.append(*block).await?;
                         meter.add(rows, vectors_bytes + payloads_bytes);
                     }
-                    Packed::End(not_captured) => {
-                        source = Some(SourceInfo { not_captured, ..described.info.clone() });
-                    }
+                    Packed::End(end) => ended = Some(end),
                 }
             }
             // A stream that breaks off without its last word must not pass for the end of the database.
-            source.ok_or_else(|| SnapshotError::new(ErrorKind::Internal, "the reading of the database broke off"))
+            ended.ok_or_else(broke_off)
         }
         .await;
         drop(packed);
-        let source = match stored {
-            Ok(source) => source,
+        let ended = match stored {
+            Ok(ended) => ended,
             Err(error) => {
                 writer.discard().await;
                 return Err(error);
@@ -186,13 +254,21 @@ impl SnapshotManager {
         let identity = Identity {
             id,
             name: name.to_owned(),
-            created_at,
+            created_at: what.created_at,
             labels: options.labels.clone(),
             metadata: options.metadata.clone(),
-            source,
+            source: SourceInfo { not_captured: ended.not_captured, ..described.info },
             compression_level: level,
         };
-        writer.commit(identity, &described.database).await
+        let increment = match (what.base, ended.totals) {
+            (Some(base), Some(totals)) => Some(Increment { chain: &base.chain, totals }),
+            _ => None,
+        };
+        let leaves = what
+            .leaves
+            .or(ended.leaves)
+            .map(|leaves| leaves::encode(&leaves, what.base.and_then(|base| base.leaves.as_deref())));
+        writer.commit(identity, &described.database, leaves, increment).await
     }
 }
 
@@ -217,15 +293,100 @@ impl Described {
     }
 }
 
-/// What comes out of a source: blocks, then what was not captured.
-enum Read {
+/// What comes out of a source: blocks, then the last word.
+pub(super) enum Read {
     Block(Block),
-    End(Vec<String>),
+    End(Ended),
+}
+
+/// What is known once the last record has come.
+#[derive(Default)]
+pub(super) struct Ended {
+    /// What was not captured, in words.
+    not_captured: Vec<String>,
+    /// The leaves of the source, where all of it was read.
+    leaves: Option<[LeafTable; 2]>,
+    /// Of an increment, what it comes to.
+    totals: Option<Totals>,
+}
+
+impl Read {
+    /// The last word of what changed.
+    pub(super) fn with_totals(self, totals: Totals) -> Self {
+        match self {
+            Self::End(end) => Self::End(Ended { totals: Some(totals), ..end }),
+            block => block,
+        }
+    }
+}
+
+pub(super) fn broke_off() -> SnapshotError {
+    SnapshotError::new(ErrorKind::Internal, "the reading of the database broke off")
 }
 
 enum Packed {
     Block(Box<PackedBlock>),
-    End(Vec<String>),
+    End(Ended),
+}
+
+/// What a create is to store.
+struct Wanted<'a> {
+    base: Option<&'a Base>,
+    /// Where the source may differ from the base.
+    intervals: Vec<Interval>,
+    /// The leaves of the source, where they were walked first.
+    leaves: Option<[LeafTable; 2]>,
+    created_at: DateTime<Utc>,
+}
+
+/// What an increment stands on.
+struct Base {
+    chain: Chain,
+    leaves: Option<Arc<[LeafTable; 2]>>,
+}
+
+impl Base {
+    async fn open(manager: &SnapshotManager, id: &SnapshotId) -> Result<Self> {
+        let chain = Chain::open(manager, id).await?;
+        let (length, length_max) = (chain.readers().len() + 1, manager.config.max_chain_length);
+        if length > length_max {
+            let message = format!(
+                "the chain would have {length} snapshots, more than the {length_max} of max_chain_length; take a full snapshot, or \
+                 compact {id} and stand on that"
+            );
+            return Err(SnapshotError::new(ErrorKind::Invalid, message));
+        }
+        let leaves = chain.leaves().await?.map(Arc::new);
+        Ok(Self { chain, leaves })
+    }
+
+    fn check_shape(&self, described: &Described) -> Result<()> {
+        let (base, database) = (&self.chain.newest()?.metadata, &described.database);
+        let shape = |dimensions: u64, metric: &Option<String>| {
+            format!("{dimensions} dimensions and the metric {}", metric.as_deref().unwrap_or("that is not recorded"))
+        };
+        if (base.dimensions, &base.distance_metric) == (database.dimensions, &database.distance_metric) {
+            return Ok(());
+        }
+        let message = format!(
+            "the database has {}, and snapshot {} has {}: it cannot stand on that, take a full snapshot",
+            shape(database.dimensions, &database.distance_metric),
+            base.id,
+            shape(base.dimensions, &base.distance_metric),
+        );
+        Err(SnapshotError::new(ErrorKind::Invalid, message))
+    }
+
+    /// Ids sort by time, and what stands on another is younger.
+    fn check_older(&self, id: &SnapshotId) -> Result<()> {
+        let base_id = &self.chain.newest()?.metadata.id;
+        if base_id < id {
+            return Ok(());
+        }
+        let message =
+            format!("snapshot {base_id} is dated in the future, and nothing can stand on it before; check the clocks");
+        Err(SnapshotError::new(ErrorKind::Invalid, message))
+    }
 }
 
 /// Reads a source on a thread of its own, a few blocks ahead. The thread ends soon after the stream is dropped.
@@ -277,7 +438,10 @@ impl<S: SnapshotSource> Blocks<S> {
             return Ok(Read::Block(std::mem::replace(&mut self.block, next)));
         }
         self.ended = true;
-        Ok(Read::End(self.source.not_captured()))
+        let leaves = self.source.take_leaves().map(|tables| {
+            tables.map(|SourceLeaves { checksums, rows, keys, key_ends }| LeafTable { checksums, rows, keys, key_ends })
+        });
+        Ok(Read::End(Ended { not_captured: self.source.not_captured(), leaves, totals: None }))
     }
 }
 

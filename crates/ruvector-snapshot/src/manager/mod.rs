@@ -6,9 +6,11 @@
 //! Nothing is ever rewritten and nothing takes a lock.
 
 mod catalog;
+mod chain;
 mod check;
 pub mod config;
 pub mod create;
+mod delta;
 pub mod progress;
 mod prune;
 mod reader;
@@ -165,6 +167,12 @@ impl SnapshotManager {
     /// [`create_snapshot_with`](Self::create_snapshot_with).
     pub async fn create_snapshot(&self, db: &VectorDB, name: &str) -> Result<Snapshot> {
         self.create_snapshot_with(db, name, &CreateOptions::default()).await
+    }
+
+    /// Takes a snapshot of what changed since another one: see [`CreateOptions::base_id`].
+    pub async fn create_incremental_snapshot(&self, db: &VectorDB, name: &str, base_id: &str) -> Result<Snapshot> {
+        let options = CreateOptions { base_id: Some(base_id.to_owned()), ..CreateOptions::default() };
+        self.create_snapshot_with(db, name, &options).await
     }
 
     /// Takes a full snapshot of a database: of its file where it has one, which is read as of one commit without a lock, else

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::stream::{self, Stream, StreamExt};
+use futures::stream::{self, Stream, StreamExt, TryStreamExt};
 use tokio::sync::Semaphore;
 
 use super::config::SnapshotConfig;
@@ -15,6 +15,7 @@ use crate::format::checksum::ContentSum;
 use crate::format::id::SnapshotId;
 use crate::format::index::{self, BlockEntry, DatabaseInfo};
 use crate::format::layout::{self, DataFile};
+use crate::format::leaves::{self, LeafTable};
 use crate::format::member;
 use crate::format::metadata::SnapshotMetadata;
 use crate::source::Description;
@@ -36,13 +37,13 @@ pub(super) type Pieces = [Bytes; 3];
 /// What is read with one request a file, in bytes of all three: as much as fits a permit of the store's budget.
 const RUN_BYTES_MAX: u64 = 8 << 20;
 
-/// Consecutive blocks that are read together. They lie side by side in every file.
-pub(super) fn runs(entries: &[BlockEntry]) -> Vec<Range<usize>> {
+/// Consecutive blocks that are read together. They lie side by side in each of the files.
+pub(super) fn runs(entries: &[BlockEntry], files: &[DataFile]) -> Vec<Range<usize>> {
     let mut runs: Vec<Range<usize>> = Vec::new();
     let mut run_bytes = 0;
     for (at, entry) in entries.iter().enumerate() {
-        let entry_bytes: u64 = DataFile::ALL.iter().map(|file| stored_bytes(entry, *file)).sum();
-        let follows = |last: &BlockEntry| DataFile::ALL.iter().all(|f| last.range(*f).end == entry.range(*f).start);
+        let entry_bytes: u64 = files.iter().map(|file| stored_bytes(entry, *file)).sum();
+        let follows = |last: &BlockEntry| files.iter().all(|f| last.range(*f).end == entry.range(*f).start);
         let joins = at.checked_sub(1).and_then(|last| entries.get(last)).is_some_and(follows);
         match runs.last_mut() {
             Some(run) if joins && run_bytes + entry_bytes <= RUN_BYTES_MAX => {
@@ -156,7 +157,7 @@ impl SnapshotReader {
         config: &SnapshotConfig,
     ) -> impl Stream<Item = Result<(Block, ContentSum)>> + use<> {
         let (fetcher, unpacker, entries) = (self.clone(), self.clone(), entries.clone());
-        stream::iter(runs(&entries))
+        stream::iter(runs(&entries, &DataFile::ALL))
             .map(move |run| {
                 let (reader, entries) = (fetcher.clone(), entries.clone());
                 async move {
@@ -176,6 +177,53 @@ impl SnapshotReader {
                 }
             })
             .buffered(config.workers)
+    }
+
+    /// The given blocks in order, without their vectors, fetched a little ahead.
+    pub(super) fn blocks_without_vectors(
+        &self,
+        entries: Vec<BlockEntry>,
+        ahead: usize,
+    ) -> impl Stream<Item = Result<Block>> + use<> {
+        let reader = self.clone();
+        let runs = runs(&entries, &[DataFile::Index, DataFile::Payloads]);
+        stream::iter(runs)
+            .map(move |run| {
+                let (reader, run) = (reader.clone(), entries.get(run).unwrap_or_default().to_vec());
+                async move {
+                    let index = reader.stretch(DataFile::Index, &run);
+                    let (index, payloads) = futures::try_join!(index, reader.stretch(DataFile::Payloads, &run))?;
+                    let dimensions = reader.metadata.dimensions as usize;
+                    let blocks = unblock(move || {
+                        let pieces = run.iter().zip(index.iter().zip(&payloads));
+                        Ok(pieces
+                            .map(|(entry, (index, payloads))| {
+                                Block::unpack_without_vectors(entry, dimensions, [index, payloads])
+                            })
+                            .collect::<Vec<_>>())
+                    });
+                    let blocks = blocks.await?;
+                    Ok::<_, SnapshotError>(blocks.into_iter().map(move |block| {
+                        block.map_err(|error| {
+                            let file = error.key().unwrap_or(DataFile::Index.name());
+                            let key = layout::key(&reader.metadata.id, file);
+                            SnapshotError::new(error.kind(), error.message().to_owned()).at(key).because(error)
+                        })
+                    }))
+                }
+            })
+            .buffered(ahead)
+            .map_ok(stream::iter)
+            .try_flatten()
+    }
+
+    /// The leaf table, against that of the base; `None` where the snapshot has none.
+    pub(super) async fn leaves(&self, base: Option<&[LeafTable; 2]>) -> Result<Option<[LeafTable; 2]>> {
+        if !self.metadata.sections.iter().any(|section| section.name == index::LEAVES) {
+            return Ok(None);
+        }
+        let raw = self.section(index::LEAVES).await?;
+        leaves::decode(&raw, base).map(Some).map_err(|error| error.at(self.key(DataFile::Index)))
     }
 
     /// Unpacks one block; an error names the file and the block.

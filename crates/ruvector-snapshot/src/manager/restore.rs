@@ -4,15 +4,14 @@
 //! moved to its name, in one step.
 
 use std::path::Path;
-use std::pin::pin;
 use std::sync::Arc;
 
 use futures::TryStreamExt;
 use ruvector_core::VectorDB;
 use tracing::Instrument as _;
 
+use super::chain::Chain;
 use super::progress::{Meter, Phase, Progress};
-use super::reader::SnapshotReader;
 use super::{Snapshot, SnapshotManager};
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::format::checksum::{ContentSum, digest};
@@ -36,10 +35,10 @@ impl SnapshotManager {
     pub(super) async fn restore_to_memory(&self, id: &SnapshotId, options: &RestoreOptions) -> Result<VectorDB> {
         let span = tracing::info_span!("restore", snapshot = %id);
         async {
-            let reader = SnapshotReader::open(self, id).await?;
-            let description = reader.database().await?;
+            let chain = Chain::open(self, id).await?;
+            let description = chain.newest()?.database().await?;
             let target = self.unblock(move || MemoryTarget::create(&description)).await?;
-            let target = self.restore_records(&reader, target, options).await?;
+            let target = self.restore_records(&chain, target, options).await?;
             Ok(target.finish())
         }
         .instrument(span)
@@ -54,11 +53,12 @@ impl SnapshotManager {
     ) -> Result<Snapshot> {
         let span = tracing::info_span!("restore", snapshot = %id);
         async {
-            let reader = SnapshotReader::open(self, id).await?;
+            let chain = Chain::open(self, id).await?;
+            let reader = chain.newest()?;
             let description = Arc::new(reader.database().await?);
             let (place, overwrite) = (path.to_owned(), options.overwrite);
             let target = self.unblock(move || FileTarget::create(&place, overwrite)).await?;
-            let target = self.restore_records(&reader, target, options).await?;
+            let target = self.restore_records(&chain, target, options).await?;
             let finished = {
                 let description = description.clone();
                 self.unblock(move || target.finish(&description)).await?
@@ -86,16 +86,15 @@ impl SnapshotManager {
     /// Puts every record into the target, and compares the content checksum of what was put.
     async fn restore_records<T: RestoreTarget>(
         &self,
-        reader: &SnapshotReader,
+        chain: &Chain,
         mut target: T,
         options: &RestoreOptions,
     ) -> Result<T> {
-        let entries = reader.directory().await?;
-        let metadata = &reader.metadata;
+        let metadata = &chain.newest()?.metadata;
         let mut meter = Meter::start(options.progress.as_deref(), Phase::Restore, metadata.vector_count);
         let mut sum = ContentSum::default();
         let mut last_id: Option<String> = None;
-        let mut blocks = pin!(reader.blocks(&entries, &self.config));
+        let mut blocks = chain.blocks(&self.config).await?;
         while let Some((block, block_sum)) = blocks.try_next().await? {
             let first = block.row(0).id;
             if last_id.as_deref().is_some_and(|last| last >= first) {

@@ -181,7 +181,7 @@ impl Check<'_> {
         let mut sum = Some(ContentSum::default());
         let mut last_id: Option<String> = None;
         let config = &self.manager.config;
-        let mut checked = stream::iter(runs(entries))
+        let mut checked = stream::iter(runs(entries, &DataFile::ALL))
             .map(|run| fetch_run(reader, run.start, entries.get(run).unwrap_or_default(), sizes))
             .buffered(config.max_concurrent_io)
             .map_ok(|run| stream::iter(run.into_iter().map(Ok)))

@@ -3,13 +3,14 @@
 //! `vectors` (&str -> bincode `Vec<f32>`: varint length, then f32 little-endian), `metadata` (&str -> JSON text) and
 //! `config` (&str -> text), as ruvector-core 2.4 writes them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 
-use redb_live::{Leaf, Leaves, LiveFile, Mode, Table, TableInfo, View, ViewOptions};
+use redb_live::{Leaf, LeafOrKnown, Leaves, LiveFile, Mode, Table, TableInfo, View, ViewOptions};
 use ruvector_core::types::DbOptions;
 
-use super::{Description, OPTIONS_ROW, Record, SnapshotSource};
+use super::interval::Interval;
+use super::{Description, OPTIONS_ROW, Record, SnapshotSource, SourceLeaves};
 use crate::error::{ErrorKind, Result, SnapshotError};
 
 /// The records of a database file as of one commit.
@@ -22,6 +23,10 @@ pub struct FileSource {
     metadata: Rows,
     /// Whether the metadata row under the cursor was handed out with the last record.
     metadata_used: bool,
+    /// The stretches of ids that are left, the current one first, where not all records are wanted.
+    wanted: Option<VecDeque<Interval>>,
+    /// Whether the cursors stand where the next record may be, and not on the last one.
+    is_placed: bool,
     records_expected: u64,
     file_bytes: u64,
     orphans: u64,
@@ -72,6 +77,8 @@ impl FileSource {
             vectors: Rows::new(&vectors),
             metadata: Rows::new(&metadata),
             metadata_used: false,
+            wanted: None,
+            is_placed: false,
             file_bytes: std::fs::metadata(path)
                 .map_err(|error| SnapshotError::io(path, "look at the database", error))?
                 .len(),
@@ -83,6 +90,79 @@ impl FileSource {
         Ok(source)
     }
 
+    /// What a walk over the leaves of a table meets.
+    ///
+    /// Goes through the leaves of `vectors` (0) and `metadata` (1) without reading those that `rows_of_known` knows by their
+    /// checksums, and tells them all in key order.
+    ///
+    /// # Errors
+    ///
+    /// As [`next_record`](SnapshotSource::next_record).
+    pub fn walk_leaves(
+        &self,
+        rows_of_known: impl Fn(usize, u128) -> Option<u64>,
+        mut visit: impl FnMut(usize, LeafSeen<'_>),
+    ) -> Result<()> {
+        for (at, rows) in [&self.vectors, &self.metadata].into_iter().enumerate() {
+            let mut leaves = rows.table.leaves();
+            while let Some(next) = leaves.next_or_known(|checksum| rows_of_known(at, checksum)).map_err(live_error)? {
+                match next {
+                    LeafOrKnown::Known(checksum) => visit(at, LeafSeen::Known { checksum }),
+                    LeafOrKnown::Leaf(leaf) => {
+                        let key = |row| {
+                            std::str::from_utf8(leaf.key(row))
+                                .map_err(|error| damaged(&self.path, "an id is not UTF-8".into()).because(error))
+                        };
+                        let (first_key, last_key) = (key(0)?, key(leaf.len().saturating_sub(1))?);
+                        let rows = leaf.len() as u32;
+                        visit(at, LeafSeen::New { checksum: leaf.checksum(), rows, first_key, last_key });
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives from now on only the records whose ids lie in these intervals, which are in order and apart; what lies between
+    /// them is not read.
+    pub fn restrict_to(&mut self, intervals: Vec<Interval>) {
+        self.wanted = Some(intervals.into());
+        self.is_placed = false;
+        self.vectors.leaf = None;
+    }
+
+    /// Moves both cursors to the next record that is wanted.
+    fn advance(&mut self) -> Result<(), redb_live::Error> {
+        let Some(mut wanted) = self.wanted.take() else { return self.step() };
+        if self.is_placed {
+            self.step()?;
+        }
+        while let Some(interval) = wanted.front() {
+            match self.vectors.row().map(|(id, _)| String::from_utf8_lossy(id)) {
+                Some(id) if self.is_placed && interval.contains(&id) => break,
+                Some(id) if self.is_placed && interval.is_before(&id) => drop(wanted.pop_front()),
+                None if self.is_placed => wanted.clear(),
+                _ => {
+                    self.place(&interval.start.clone())?;
+                    self.is_placed = true;
+                }
+            }
+        }
+        if wanted.is_empty() {
+            self.vectors.leaf = None;
+        }
+        self.wanted = Some(wanted);
+        Ok(())
+    }
+
+    /// Places both cursors on their first row from `id` on.
+    fn place(&mut self, id: &str) -> Result<(), redb_live::Error> {
+        self.vectors.seek(id)?;
+        self.metadata.seek(id)?;
+        self.metadata_used = false;
+        self.pair()
+    }
+
     /// Moves both cursors to the next record. Both tables are in key order, so metadata that lies before the id belongs to
     /// no vector.
     fn step(&mut self) -> Result<(), redb_live::Error> {
@@ -90,6 +170,11 @@ impl FileSource {
         if std::mem::take(&mut self.metadata_used) {
             self.metadata.step()?;
         }
+        self.pair()
+    }
+
+    /// Moves the cursor of the metadata to that of the record, or past where it would be.
+    fn pair(&mut self) -> Result<(), redb_live::Error> {
         while let Some((key, _)) = self.metadata.row() {
             match self.vectors.row() {
                 Some((id, _)) if key > id => break,
@@ -126,7 +211,7 @@ impl SnapshotSource for FileSource {
     }
 
     fn next_record(&mut self) -> Result<Option<Record<'_>>> {
-        self.step().map_err(live_error)?;
+        self.advance().map_err(live_error)?;
         let Some((key, value)) = self.vectors.row() else {
             return Ok(None);
         };
@@ -154,26 +239,68 @@ impl SnapshotSource for FileSource {
         Some(self.view.transaction_id())
     }
 
+    fn take_leaves(&mut self) -> Option<[SourceLeaves; 2]> {
+        self.wanted
+            .is_none()
+            .then(|| [&mut self.vectors, &mut self.metadata].map(|rows| std::mem::take(&mut rows.seen)))
+    }
+
     fn not_captured(&self) -> Vec<String> {
         let mut what: Vec<String> = self.other_tables.iter().map(|name| format!("table {name:?}")).collect();
-        if self.orphans > 0 {
+        // Of a part of the records nobody knows which metadata has none.
+        if self.orphans > 0 && self.wanted.is_none() {
             what.push(format!("{} metadata rows of ids that have no vector", self.orphans));
         }
         what
     }
 }
 
+/// A leaf that [`FileSource::walk_leaves`] meets.
+#[derive(Debug, Clone, Copy)]
+pub enum LeafSeen<'a> {
+    /// One that is known, and was not read.
+    Known {
+        /// Its checksum.
+        checksum: u128,
+    },
+    /// One that is not.
+    New {
+        /// Its checksum.
+        checksum: u128,
+        /// Its rows.
+        rows: u32,
+        /// The key of its first row.
+        first_key: &'a str,
+        /// The key of its last.
+        last_key: &'a str,
+    },
+}
+
 /// A cursor over the rows of a table; before the first `step` it stands on none.
 #[derive(Debug)]
 struct Rows {
+    table: Table,
     leaves: Leaves,
     leaf: Option<Leaf>,
     at: usize,
+    /// The leaves so far.
+    seen: SourceLeaves,
 }
 
 impl Rows {
     fn new(table: &Table) -> Self {
-        Self { leaves: table.leaves(), leaf: None, at: 0 }
+        Self { table: table.clone(), leaves: table.leaves(), leaf: None, at: 0, seen: SourceLeaves::default() }
+    }
+
+    /// Stands on the first row whose key is not below `id`.
+    fn seek(&mut self, id: &str) -> Result<(), redb_live::Error> {
+        self.leaves = self.table.leaves_from(id.as_bytes())?;
+        self.leaf = None;
+        self.step()?;
+        while self.row().is_some_and(|(key, _)| key < id.as_bytes()) {
+            self.step()?;
+        }
+        Ok(())
     }
 
     fn step(&mut self) -> Result<(), redb_live::Error> {
@@ -181,9 +308,11 @@ impl Rows {
         while self.leaf.as_ref().is_none_or(|leaf| self.at >= leaf.len()) {
             self.at = 0;
             self.leaf = self.leaves.next_leaf()?;
-            if self.leaf.is_none() {
-                break;
-            }
+            let Some(leaf) = &self.leaf else { break };
+            self.seen.checksums.push(leaf.checksum());
+            self.seen.rows.push(leaf.len() as u32);
+            self.seen.keys.push_str(&String::from_utf8_lossy(leaf.key(0)));
+            self.seen.key_ends.push(self.seen.keys.len());
         }
         Ok(())
     }

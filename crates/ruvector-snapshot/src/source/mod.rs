@@ -3,6 +3,7 @@
 
 pub mod database;
 pub mod file;
+pub mod interval;
 pub mod memory;
 
 use std::collections::BTreeMap;
@@ -89,6 +90,19 @@ impl Description {
     }
 }
 
+/// The B-tree leaves that the records of a database came from, one table's, in key order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SourceLeaves {
+    /// The checksum of each leaf: equal for equal rows in an equal layout.
+    pub checksums: Vec<u128>,
+    /// The rows of each.
+    pub rows: Vec<u32>,
+    /// The first key of each, one after the other.
+    pub keys: String,
+    /// Where each key ends in `keys`.
+    pub key_ends: Vec<usize>,
+}
+
 /// The records of a database as of one moment, in the order of their ids' bytes.
 pub trait SnapshotSource: Send {
     /// What the database is.
@@ -113,6 +127,12 @@ pub trait SnapshotSource: Send {
 
     /// The commit that is being read, where the database counts them.
     fn transaction_id(&self) -> Option<u64> {
+        None
+    }
+
+    /// The leaves of the tables `vectors` and `metadata`, where all records came from such; complete once `next_record` has
+    /// returned `None`. Taken out of the source.
+    fn take_leaves(&mut self) -> Option<[SourceLeaves; 2]> {
         None
     }
 

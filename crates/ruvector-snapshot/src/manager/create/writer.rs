@@ -11,7 +11,9 @@ use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
+use super::super::chain::Chain;
 use super::super::config::SnapshotConfig;
+use super::super::delta::Totals;
 use super::super::{Snapshot, SnapshotManager, catalog, failed_task, unblock};
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::format::block::PackedBlock;
@@ -19,6 +21,7 @@ use crate::format::checksum::{ContentSum, hex};
 use crate::format::id::SnapshotId;
 use crate::format::index::{self, BlockEntry, DatabaseInfo};
 use crate::format::layout::{self, DataFile};
+use crate::format::limits;
 use crate::format::member::{self, Coding};
 use crate::format::metadata::{
     FORMAT, FORMAT_VERSION, FileInfo, SectionInfo, SnapshotMetadata, SnapshotType, SourceInfo,
@@ -37,6 +40,12 @@ pub(super) struct Identity {
     pub(super) metadata: serde_json::Value,
     pub(super) source: SourceInfo,
     pub(super) compression_level: u32,
+}
+
+/// What makes a snapshot an increment.
+pub(super) struct Increment<'a> {
+    pub(super) chain: &'a Chain,
+    pub(super) totals: Totals,
 }
 
 /// Takes packed blocks in order, and commits.
@@ -100,8 +109,14 @@ impl SnapshotWriter {
     }
 
     /// Ends the files, and makes them a snapshot.
-    pub(super) async fn commit(mut self, identity: Identity, database: &DatabaseInfo) -> Result<Snapshot> {
-        let metadata = match self.finish(identity, database).await {
+    pub(super) async fn commit(
+        mut self,
+        identity: Identity,
+        database: &DatabaseInfo,
+        leaves: Option<Vec<u8>>,
+        increment: Option<Increment<'_>>,
+    ) -> Result<Snapshot> {
+        let metadata = match self.finish(identity, database, leaves, increment.as_ref()).await {
             Ok(metadata) => metadata,
             Err(error) => {
                 self.discard().await;
@@ -123,9 +138,24 @@ impl SnapshotWriter {
     }
 
     /// Ends the files, and reads them back where the settings say so.
-    async fn finish(&mut self, identity: Identity, database: &DatabaseInfo) -> Result<SnapshotMetadata> {
-        let sections = self.finish_files(database, identity.compression_level).await?;
-        let metadata = self.metadata(identity, database, sections);
+    async fn finish(
+        &mut self,
+        identity: Identity,
+        database: &DatabaseInfo,
+        leaves: Option<Vec<u8>>,
+        increment: Option<&Increment<'_>>,
+    ) -> Result<SnapshotMetadata> {
+        let sections = self.finish_files(database, leaves, identity.compression_level).await?;
+        let mut metadata = self.metadata(identity, database, sections);
+        if let Some(Increment { chain, totals }) = increment {
+            let base = &chain.newest()?.metadata;
+            metadata.snapshot_type = SnapshotType::Incremental { base_id: base.id.to_string() };
+            // Of records that the chain says it has, no more can be gone.
+            let kept = base.vector_count.saturating_sub(totals.changes.removed);
+            metadata.vector_count = kept.saturating_add(totals.changes.added);
+            metadata.changes = Some(totals.changes);
+            metadata.checksum = totals.checksum;
+        }
         let Unfinished { store, config, .. } = &self.unfinished;
         if config.verify_after_write {
             for file in DataFile::ALL {
@@ -136,12 +166,19 @@ impl SnapshotWriter {
     }
 
     /// Writes the sections and finishes the three uploads.
-    async fn finish_files(&mut self, database: &DatabaseInfo, level: u32) -> Result<Vec<SectionInfo>> {
+    async fn finish_files(
+        &mut self,
+        database: &DatabaseInfo,
+        leaves: Option<Vec<u8>>,
+        level: u32,
+    ) -> Result<Vec<SectionInfo>> {
         let json = serde_json::to_vec(database)
             .map_err(|error| SnapshotError::new(ErrorKind::Internal, "the options are no JSON").because(error))?;
         let mut sections = Vec::new();
         let directory = index::encode_directory(&self.entries);
-        for (name, raw) in [(index::DIRECTORY, directory), (index::DATABASE, json)] {
+        // Beyond the limit the next increment does without, which is slower.
+        let leaves = leaves.filter(|raw| raw.len() as u64 <= limits::SECTION_BYTES).map(|raw| (index::LEAVES, raw));
+        for (name, raw) in [(index::DIRECTORY, directory), (index::DATABASE, json)].into_iter().chain(leaves) {
             let (raw_bytes, packed) = unblock(move || {
                 let mut packed = Vec::new();
                 member::pack(&raw, Coding::at_level(level), &mut packed)?;
@@ -203,6 +240,7 @@ impl SnapshotWriter {
             created_at: identity.created_at,
             snapshot_type: SnapshotType::Full,
             vector_count: self.records,
+            changes: None,
             dimensions: database.dimensions,
             distance_metric: database.distance_metric.clone(),
             checksum: self.sum,

@@ -1,0 +1,256 @@
+//! A chain: a snapshot and what it stands on, down to the full one, and its state as a merge by id (FORMAT.md, section 5).
+//! Shared by restore, verify, compact and the next increment. Writes nothing.
+
+use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
+
+use super::SnapshotManager;
+use super::config::SnapshotConfig;
+use super::reader::SnapshotReader;
+use crate::error::{ErrorKind, Result, SnapshotError};
+use crate::format::block::{Block, Change, ChangedRow, Row};
+use crate::format::checksum::{ContentSum, digest};
+use crate::format::damaged;
+use crate::format::id::SnapshotId;
+use crate::format::index::BlockEntry;
+use crate::format::leaves::LeafTable;
+use crate::source::interval::Interval;
+
+/// More links than any chain has: `max_chain_length` is below it.
+const LINKS_MAX: usize = 1024;
+
+/// The snapshots of a chain, the newest first.
+#[derive(Debug, Clone)]
+pub(super) struct Chain {
+    readers: Vec<SnapshotReader>,
+}
+
+impl Chain {
+    /// Reads every metadata.json of the chain, and checks that the links fit each other.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` where there is no such snapshot, `Damaged` where one that it stands on is missing or of another shape.
+    pub(super) async fn open(manager: &SnapshotManager, id: &SnapshotId) -> Result<Self> {
+        let mut readers = vec![SnapshotReader::open(manager, id).await?];
+        while let Some(above) = readers.last()
+            && let Some(base_id) = above.metadata.base_id()?
+        {
+            // Decoding has checked that each base is older, so no chain is a circle.
+            let broken = |what: String| damaged(format!("snapshot {} stands on {base_id}, {what}", above.metadata.id));
+            if readers.len() >= LINKS_MAX {
+                return Err(broken("and the chain does not end".to_owned()));
+            }
+            let base = match SnapshotReader::open(manager, &base_id).await {
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    above.check_exists().await?;
+                    return Err(broken("which is not in the store".to_owned()).because(error));
+                }
+                Err(error) => {
+                    let what = format!("snapshot {id} stands on {base_id}, which cannot be read: {}", error.message());
+                    return Err(SnapshotError::new(error.kind(), what).because(error));
+                }
+                Ok(base) => base,
+            };
+            let shape = |reader: &SnapshotReader| (reader.metadata.dimensions, reader.metadata.distance_metric.clone());
+            if shape(&base) != shape(above) {
+                return Err(broken("which has other dimensions or another metric".to_owned()));
+            }
+            readers.push(base);
+        }
+        Ok(Self { readers })
+    }
+
+    /// The snapshot that the chain is of.
+    pub(super) fn newest(&self) -> Result<&SnapshotReader> {
+        self.readers.first().ok_or_else(|| SnapshotError::new(ErrorKind::Internal, "a chain without snapshots"))
+    }
+
+    /// All snapshots, the newest first.
+    pub(super) fn readers(&self) -> &[SnapshotReader] {
+        &self.readers
+    }
+
+    /// The leaf tables of the newest snapshot; `None` where it, or one that it stands on, has none.
+    pub(super) async fn leaves(&self) -> Result<Option<[LeafTable; 2]>> {
+        let mut tables = None;
+        for (at, reader) in self.readers.iter().rev().enumerate() {
+            tables = reader.leaves(tables.as_ref()).await?;
+            if tables.is_none() && at + 1 < self.readers.len() {
+                return Ok(None);
+            }
+        }
+        Ok(tables)
+    }
+
+    /// The rows of all snapshots whose blocks may hold an id of these intervals, merged by id, without vectors. There may be
+    /// ids outside of the intervals among them.
+    pub(super) async fn rows_near(&self, intervals: &[Interval], ahead: usize) -> Result<Merge> {
+        let mut members = Vec::new();
+        for (at, reader) in self.readers.iter().enumerate() {
+            let entries = near(&reader.directory().await?, intervals);
+            let is_full = at + 1 == self.readers.len();
+            members.push(reader.blocks_without_vectors(entries, if is_full { ahead } else { 1 }).boxed());
+        }
+        Ok(Merge::new(members))
+    }
+
+    /// The state in blocks in id order, every digest proved, and what each block sums to.
+    pub(super) async fn blocks(
+        &self,
+        config: &SnapshotConfig,
+    ) -> Result<BoxStream<'static, Result<(Block, ContentSum)>>> {
+        if let [full] = self.readers.as_slice() {
+            let entries = full.directory().await?;
+            return Ok(full.blocks(&entries, config).boxed());
+        }
+        let dimensions = usize::try_from(self.newest()?.metadata.dimensions).unwrap_or(usize::MAX);
+        let mut members = Vec::new();
+        for (at, reader) in self.readers.iter().enumerate() {
+            let entries = reader.directory().await?;
+            // The full snapshot at the end has most of the rows; of each other one a block is alive, and one is on its way.
+            let is_full = at + 1 == self.readers.len();
+            let config = match is_full {
+                true => config.clone(),
+                false => SnapshotConfig { max_concurrent_io: 1, workers: 1, ..config.clone() },
+            };
+            members.push(reader.blocks(&entries, &config).map_ok(|(block, _)| block).boxed());
+        }
+        let merge = Merge::new(members);
+        Ok(stream::try_unfold(merge, move |mut merge| async move {
+            Ok(merge.next_block(dimensions).await?.map(|block| (block, merge)))
+        })
+        .boxed())
+    }
+}
+
+/// The blocks that may hold an id of the intervals, which are in order and apart.
+fn near(entries: &[BlockEntry], intervals: &[Interval]) -> Vec<BlockEntry> {
+    let mut left = intervals.iter().peekable();
+    let mut near = Vec::new();
+    for (at, entry) in entries.iter().enumerate() {
+        while left.next_if(|interval| interval.is_before(&entry.first_id)).is_some() {}
+        // A block ends where the next one begins.
+        let end = entries.get(at + 1).map(|next| next.first_id.as_str());
+        if left.peek().is_some_and(|interval| end.is_none_or(|end| interval.start.as_str() < end)) {
+            near.push(entry.clone());
+        }
+    }
+    near
+}
+
+/// Rows of several snapshots of a chain, merged by id.
+pub(super) struct Merge {
+    members: Vec<Member>,
+    /// The members that stand on the current id, the newest first.
+    current: Vec<usize>,
+}
+
+/// One snapshot's rows, in order.
+struct Member {
+    blocks: BoxStream<'static, Result<Block>>,
+    block: Option<Block>,
+    at: usize,
+    last_id: Option<String>,
+}
+
+impl Merge {
+    /// Of streams of blocks, those of the newest snapshot first.
+    pub(super) fn new(blocks: Vec<BoxStream<'static, Result<Block>>>) -> Self {
+        let member = |blocks| Member { blocks, block: None, at: 0, last_id: None };
+        Self { members: blocks.into_iter().map(member).collect(), current: Vec::new() }
+    }
+
+    /// Goes to the next id; false at the end.
+    pub(super) async fn advance(&mut self) -> Result<bool> {
+        for at in std::mem::take(&mut self.current) {
+            if let Some(member) = self.members.get_mut(at) {
+                member.at += 1;
+            }
+        }
+        for member in &mut self.members {
+            member.fill().await?;
+        }
+        let ids = || self.members.iter().enumerate().filter_map(|(at, member)| Some((member.row()?.id, at)));
+        let Some((least, _)) = ids().min() else { return Ok(false) };
+        self.current = ids().filter(|(id, _)| *id == least).map(|(_, at)| at).collect();
+        Ok(true)
+    }
+
+    /// What the newest snapshot that has the current id says of it.
+    pub(super) fn newest(&self) -> Option<ChangedRow<'_>> {
+        self.rows().next()
+    }
+
+    /// The current id's rows, the newest first.
+    pub(super) fn rows(&self) -> impl Iterator<Item = ChangedRow<'_>> {
+        self.current.iter().filter_map(|at| self.members.get(*at)?.row())
+    }
+
+    /// The record of the current id; `None` where it is gone.
+    ///
+    /// # Errors
+    ///
+    /// `Damaged` where a row without its vector finds none below it, or is not what its digest says.
+    fn record(&self) -> Result<Option<(Row<'_>, ContentSum)>> {
+        let Some(ChangedRow { id, digest: stored, change: Change::Put { vector, metadata } }) = self.newest() else {
+            return Ok(None);
+        };
+        let mut sum = ContentSum::default();
+        sum.add(&stored);
+        if let Some(vector) = vector {
+            return Ok(Some((Row { id, vector, metadata }, sum)));
+        }
+        let below = self.rows().skip(1).map_while(|row| match row.change {
+            Change::Removed => None,
+            Change::Put { vector, .. } => Some(vector),
+        });
+        let vector = below.flatten().next();
+        let vector =
+            vector.ok_or_else(|| damaged(format!("the vector of id {id:?} is in no snapshot of the chain")))?;
+        if digest(id, vector, metadata) != stored {
+            return Err(damaged(format!("the digest of id {id:?} does not match its vector in the snapshots below")));
+        }
+        Ok(Some((Row { id, vector, metadata }, sum)))
+    }
+
+    /// The next records of the state, as many as fit into a block.
+    async fn next_block(&mut self, dimensions: usize) -> Result<Option<(Block, ContentSum)>> {
+        let (mut block, mut sum) = (Block::new(dimensions), ContentSum::default());
+        loop {
+            // A record that did not fit is still the current one.
+            if let Some((row, row_sum)) = self.record()? {
+                if block.is_full_for(row) {
+                    return Ok(Some((block, sum)));
+                }
+                block.push(row)?;
+                sum.merge(&row_sum);
+            }
+            if !self.advance().await? {
+                return Ok((!block.is_empty()).then_some((block, sum)));
+            }
+        }
+    }
+}
+
+impl Member {
+    fn row(&self) -> Option<ChangedRow<'_>> {
+        let block = self.block.as_ref()?;
+        (self.at < block.len()).then(|| block.change(self.at))
+    }
+
+    /// Sees to it that the member stands on a row, if it has one left.
+    async fn fill(&mut self) -> Result<()> {
+        while self.row().is_none() {
+            self.block = None;
+            let Some(block) = self.blocks.try_next().await? else { return Ok(()) };
+            let (first, last) = (block.row(0).id, block.row(block.len().saturating_sub(1)).id);
+            if self.last_id.as_deref().is_some_and(|last_id| last_id >= first) {
+                return Err(damaged("the blocks of a snapshot are not in the order of their ids"));
+            }
+            self.last_id = Some(last.to_owned());
+            self.block = Some(block);
+            self.at = 0;
+        }
+        Ok(())
+    }
+}
