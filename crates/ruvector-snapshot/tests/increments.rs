@@ -48,8 +48,17 @@ async fn a_chain_restores_to_the_state_of_its_newest() {
         assert_eq!(next.vector_count, db.len().unwrap());
         assert!(next.size_bytes * 5 < full.size_bytes, "{} of {}", next.size_bytes, full.size_bytes);
         assert_restores(&manager, &place, &next.id).await;
-        let whole = manager.create_snapshot_of_file(place.path("a.db"), "whole", &CreateOptions::default()).await.unwrap();
+        let whole =
+            manager.create_snapshot_of_file(place.path("a.db"), "whole", &CreateOptions::default()).await.unwrap();
         assert_eq!(whole.checksum, next.checksum);
+        assert!(manager.verify_snapshot(&next.id).await.unwrap());
         base = next;
     }
+    let compacted = manager.compact_snapshot(&base.id, None).await.unwrap();
+    assert_eq!((&compacted.checksum, &compacted.snapshot_type), (&base.checksum, &SnapshotType::Full));
+    assert_eq!(compacted.created_at, base.created_at);
+    assert_restores(&manager, &place, &compacted.id).await;
+    let next = increment(&manager, &place, &compacted.id).await;
+    assert!(next.size_bytes < 40_000, "{}", next.size_bytes);
+    assert_restores(&manager, &place, &next.id).await;
 }

@@ -21,6 +21,7 @@ use super::progress::{Meter, Phase, Progress};
 use super::{Snapshot, SnapshotManager, unblock};
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::format::block::{Block, PackedBlock, Row};
+use crate::format::checksum::ContentSum;
 use crate::format::id::SnapshotId;
 use crate::format::index::DatabaseInfo;
 use crate::format::leaves::{self, LeafTable};
@@ -31,7 +32,7 @@ use crate::source::memory::MemorySource;
 use crate::source::{Description, SnapshotSource, SourceLeaves};
 
 mod writer;
-use writer::{Identity, Increment, SnapshotWriter};
+use writer::{Contents, Identity, Increment, SnapshotWriter};
 
 /// Blocks that a reader is ahead of the packing.
 const BLOCKS_AHEAD: usize = 2;
@@ -116,7 +117,7 @@ impl SnapshotManager {
                     Some(delta::Differences { intervals, leaves }) => (intervals, Some(leaves)),
                     None => (vec![Interval::all()], None),
                 };
-                let what = Wanted { base, intervals, leaves, created_at };
+                let what = Wanted { base, intervals, leaves, created_at, checksum: None };
                 self.store_blocks(described, blocks, what, name, options).await
             };
             match attempt.await {
@@ -143,7 +144,7 @@ impl SnapshotManager {
                 tokio::task::yield_now().await;
             }
             let described = Described::of(&source, "memory");
-            let what = Wanted { base, intervals: vec![Interval::all()], leaves: None, created_at };
+            let what = Wanted { base, intervals: vec![Interval::all()], leaves: None, created_at, checksum: None };
             self.store_blocks(described, read_inline(source), what, name, options).await
         };
         for number in 1..=MEMORY_ATTEMPTS {
@@ -162,7 +163,7 @@ impl SnapshotManager {
     }
 
     /// Packs blocks on several threads and stores them in order, under an id that no other attempt has.
-    async fn store_blocks(
+    pub(super) async fn store_blocks(
         &self,
         described: Described,
         blocks: BoxStream<'_, Result<Read>>,
@@ -268,16 +269,17 @@ impl SnapshotManager {
             .leaves
             .or(ended.leaves)
             .map(|leaves| leaves::encode(&leaves, what.base.and_then(|base| base.leaves.as_deref())));
-        writer.commit(identity, &described.database, leaves, increment).await
+        let contents = Contents { database: &described.database, leaves, increment, checksum: what.checksum };
+        writer.commit(identity, contents).await
     }
 }
 
 /// What a source says of itself before its records come.
-struct Described {
-    database: DatabaseInfo,
-    info: SourceInfo,
-    records_expected: u64,
-    size_bounds_bytes: Option<[u64; 3]>,
+pub(super) struct Described {
+    pub(super) database: DatabaseInfo,
+    pub(super) info: SourceInfo,
+    pub(super) records_expected: u64,
+    pub(super) size_bounds_bytes: Option<[u64; 3]>,
 }
 
 impl Described {
@@ -303,11 +305,11 @@ pub(super) enum Read {
 #[derive(Default)]
 pub(super) struct Ended {
     /// What was not captured, in words.
-    not_captured: Vec<String>,
+    pub(super) not_captured: Vec<String>,
     /// The leaves of the source, where all of it was read.
-    leaves: Option<[LeafTable; 2]>,
+    pub(super) leaves: Option<[LeafTable; 2]>,
     /// Of an increment, what it comes to.
-    totals: Option<Totals>,
+    pub(super) totals: Option<Totals>,
 }
 
 impl Read {
@@ -330,17 +332,19 @@ enum Packed {
 }
 
 /// What a create is to store.
-struct Wanted<'a> {
-    base: Option<&'a Base>,
+pub(super) struct Wanted<'a> {
+    pub(super) base: Option<&'a Base>,
     /// Where the source may differ from the base.
-    intervals: Vec<Interval>,
-    /// The leaves of the source, where they were walked first.
-    leaves: Option<[LeafTable; 2]>,
-    created_at: DateTime<Utc>,
+    pub(super) intervals: Vec<Interval>,
+    /// The leaves of the source, where they are known before its records.
+    pub(super) leaves: Option<[LeafTable; 2]>,
+    pub(super) created_at: DateTime<Utc>,
+    /// What the records must sum to, where that is known.
+    pub(super) checksum: Option<ContentSum>,
 }
 
 /// What an increment stands on.
-struct Base {
+pub(super) struct Base {
     chain: Chain,
     leaves: Option<Arc<[LeafTable; 2]>>,
 }
@@ -486,7 +490,7 @@ fn check_user_json(options: &CreateOptions) -> Result<()> {
     nested.map(drop).map_err(|error| invalid("the metadata of the snapshot nests too deep").because(error))
 }
 
-fn database_info(description: &Description) -> DatabaseInfo {
+pub(super) fn database_info(description: &Description) -> DatabaseInfo {
     DatabaseInfo {
         dimensions: description.dimensions as u64,
         distance_metric: description.distance_metric.clone(),

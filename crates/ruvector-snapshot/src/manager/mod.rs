@@ -8,6 +8,7 @@
 mod catalog;
 mod chain;
 mod check;
+mod compact;
 pub mod config;
 pub mod create;
 mod delta;
@@ -35,6 +36,7 @@ use crate::format::metadata::{SnapshotMetadata, SnapshotType, SourceInfo};
 use crate::store::{self, Location, SnapshotStore, StoreConfig, StoreOptions, StoreReport};
 use config::SnapshotConfig;
 use create::{CreateOptions, Origin};
+use progress::Progress;
 use restore::RestoreOptions;
 use retention::PrunePlan;
 use verify::{VerifyOptions, VerifyReport};
@@ -204,6 +206,16 @@ impl SnapshotManager {
         options: &CreateOptions,
     ) -> Result<Snapshot> {
         self.create(Origin::File(path.as_ref()), name, options).await
+    }
+
+    /// Makes a full snapshot of the state of an increment, from its chain alone. It bears the moment, the name and the content
+    /// checksum of the increment, and an id of its own. The chain stays: delete it when it is not needed.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` for a snapshot that is full already; `NotFound`, `Damaged`, `Unsupported`.
+    pub async fn compact_snapshot(&self, id: &str, progress: Option<Arc<dyn Progress>>) -> Result<Snapshot> {
+        compact::compact(self, &id.parse()?, progress).await
     }
 
     /// The snapshots in the store, newest first.

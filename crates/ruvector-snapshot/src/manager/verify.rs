@@ -9,6 +9,7 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use tracing::Instrument as _;
 
+use super::chain::Chain;
 use super::progress::{Meter, Phase, Progress};
 use super::reader::{Pieces, SnapshotReader, runs};
 use super::{SnapshotManager, catalog, unblock};
@@ -33,6 +34,8 @@ pub struct VerifyOptions {
 pub struct VerifyReport {
     /// The snapshot.
     pub id: String,
+    /// What it stands on, which was verified with it; the newest first.
+    pub chain: Vec<String>,
     /// Every damage found; none where the snapshot is whole.
     pub damage: Vec<Damage>,
     /// Records whose digests were proved.
@@ -45,6 +48,8 @@ pub struct VerifyReport {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Damage {
+    /// The snapshot it is in, of those of the chain.
+    pub snapshot: String,
     /// The file it is in.
     pub file: String,
     /// The block it is in, from 0, where it is in a block.
@@ -78,24 +83,13 @@ pub(super) async fn verify(
     async {
         let mut check = Check {
             manager,
-            report: VerifyReport { id: id.to_string(), damage: Vec::new(), records: 0, bytes: 0 },
+            report: VerifyReport { id: id.to_string(), chain: Vec::new(), damage: Vec::new(), records: 0, bytes: 0 },
+            current: id.to_string(),
             progress: options.progress.as_deref(),
         };
-        match SnapshotReader::open(manager, id).await {
-            Ok(reader) => {
-                check.files(&reader).await?;
-                // A delete that is under way looks like damage.
-                if !check.report.is_whole() {
-                    reader.check_exists().await?;
-                }
-            }
-            Err(error) if error.kind() == ErrorKind::Damaged => {
-                check.note(
-                    layout::METADATA_JSON,
-                    None,
-                    format!("{}; the other files cannot be checked without it", error.message()),
-                );
-            }
+        match Chain::open(manager, id).await {
+            Ok(chain) => check.chain(&chain).await?,
+            Err(error) if error.kind() == ErrorKind::Damaged => check.broken(id, error).await?,
             Err(error) => return Err(error),
         }
         Ok(check.report)
@@ -106,13 +100,82 @@ pub(super) async fn verify(
 
 struct Check<'a> {
     manager: &'a SnapshotManager,
+    /// The snapshot that is being read.
+    current: String,
     report: VerifyReport,
     progress: Option<&'a dyn Progress>,
 }
 
 impl Check<'_> {
     fn note(&mut self, file: &str, block: Option<usize>, what: impl Into<String>) {
-        self.report.damage.push(Damage { file: file.to_owned(), block, what: what.into() });
+        let snapshot = self.current.clone();
+        self.report.damage.push(Damage { snapshot, file: file.to_owned(), block, what: what.into() });
+    }
+
+    /// Every snapshot of the chain, then the state that they come to.
+    async fn chain(&mut self, chain: &Chain) -> Result<()> {
+        let ids = chain.readers().iter().map(|reader| reader.metadata.id.to_string());
+        self.report.chain = ids.skip(1).collect();
+        for reader in chain.readers() {
+            self.current = reader.metadata.id.to_string();
+            self.files(reader).await?;
+            // A delete that is under way looks like damage.
+            if !self.report.is_whole() {
+                reader.check_exists().await?;
+            }
+        }
+        self.current.clone_from(&self.report.id);
+        // The blocks of a full snapshot have proved its state already.
+        if chain.readers().len() > 1 && self.report.is_whole() { self.state(chain).await } else { Ok(()) }
+    }
+
+    /// The records that the chain comes to, by their digests and the content checksum.
+    async fn state(&mut self, chain: &Chain) -> Result<()> {
+        let metadata = &chain.newest()?.metadata;
+        let mut blocks = chain.blocks(&self.manager.config).await?;
+        let (mut sum, mut records) = (ContentSum::default(), 0);
+        loop {
+            match blocks.try_next().await {
+                Ok(Some((block, block_sum))) => {
+                    sum.merge(&block_sum);
+                    records += block.len() as u64;
+                }
+                Ok(None) => break,
+                Err(error) if error.kind() == ErrorKind::Damaged => {
+                    self.note(layout::METADATA_JSON, None, error.message());
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.report.records = records;
+        if sum != metadata.checksum || records != metadata.vector_count {
+            let what = format!(
+                "the chain comes to {records} records with the content checksum {sum}, and {} with {} were recorded",
+                metadata.vector_count, metadata.checksum
+            );
+            self.note(layout::METADATA_JSON, None, what);
+        }
+        Ok(())
+    }
+
+    /// A chain that cannot be followed: what can be said of the snapshot alone.
+    async fn broken(&mut self, id: &SnapshotId, broken: SnapshotError) -> Result<()> {
+        match SnapshotReader::open(self.manager, id).await {
+            Ok(reader) => {
+                self.files(&reader).await?;
+                if !self.report.is_whole() {
+                    reader.check_exists().await?;
+                }
+                self.note(layout::METADATA_JSON, None, broken.message());
+            }
+            Err(error) if error.kind() == ErrorKind::Damaged => {
+                let what = format!("{}; the other files cannot be checked without it", error.message());
+                self.note(layout::METADATA_JSON, None, what);
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 
     async fn files(&mut self, reader: &SnapshotReader) -> Result<()> {
@@ -212,7 +275,9 @@ impl Check<'_> {
             }
         }
         drop(checked);
+        // What an increment's rows sum to is no state.
         if let Some(sum) = sum
+            && reader.metadata.changes.is_none()
             && sum != reader.metadata.checksum
         {
             let what =
@@ -234,7 +299,9 @@ impl Check<'_> {
     fn blame(&mut self, changed: &[&str]) {
         let Some(culprit) = changed.first() else { return };
         let as_written = |name: &str| !changed.contains(&name) && DataFile::ALL.iter().any(|file| file.name() == name);
-        for damage in self.report.damage.iter_mut().filter(|damage| as_written(&damage.file)) {
+        let current = &self.current;
+        let here = self.report.damage.iter_mut().filter(|damage| damage.snapshot == *current);
+        for damage in here.filter(|damage| as_written(&damage.file)) {
             damage.file = (*culprit).to_owned();
         }
     }
@@ -270,7 +337,9 @@ impl Check<'_> {
             state = unblock(move || Ok(state.updated(&piece))).await?;
         }
         let found = hex(&state.hash.finalize());
-        if found != info.sha256 && !self.report.damage.iter().any(|damage| damage.file == file.name()) {
+        if found != info.sha256
+            && !self.report.damage.iter().any(|damage| damage.snapshot == self.current && damage.file == file.name())
+        {
             self.note(file.name(), None, format!("its SHA-256 is {found}, and {} was recorded", info.sha256));
         }
         Ok(found == info.sha256)
@@ -369,13 +438,15 @@ async fn fetch_block(
         if !is_within(&range, size) {
             // That a whole file is missing has been noted once for all of it.
             if size.is_some() {
-                checked.damage.push(block_damage(at, file.name(), "the file ends before or within it"));
+                checked.damage.push(block_damage(reader, at, file.name(), "the file ends before or within it"));
             }
             continue;
         }
         match reader.range(file, range).await {
             Ok(bytes) => *piece = bytes,
-            Err(error) if is_damage(&error) => checked.damage.push(block_damage(at, file.name(), error.message())),
+            Err(error) if is_damage(&error) => {
+                checked.damage.push(block_damage(reader, at, file.name(), error.message()))
+            }
             Err(error) => return Err(error),
         }
     }
@@ -393,7 +464,7 @@ async fn prove_block(reader: &SnapshotReader, mut checked: Checked) -> Result<Ch
         if bytes != range.end - range.start {
             is_read = false;
         } else if entry.crc32(file) != crc32 {
-            checked.damage.push(block_damage(at, file.name(), "the stored bytes do not match their CRC-32"));
+            checked.damage.push(block_damage(reader, at, file.name(), "the stored bytes do not match their CRC-32"));
         }
     }
     if !is_read || !checked.damage.is_empty() {
@@ -411,15 +482,16 @@ async fn prove_block(reader: &SnapshotReader, mut checked: Checked) -> Result<Ch
         }
         Err(error) if is_damage(&error) => {
             let file = error.key().and_then(|key| key.rsplit('/').next()).unwrap_or(DataFile::Index.name()).to_owned();
-            checked.damage.push(block_damage(at, &file, error.message()));
+            checked.damage.push(block_damage(reader, at, &file, error.message()));
         }
         Err(error) => return Err(error),
     }
     Ok(checked)
 }
 
-fn block_damage(at: usize, file: &str, what: &str) -> Damage {
-    Damage { file: file.to_owned(), block: Some(at), what: what.to_owned() }
+fn block_damage(reader: &SnapshotReader, at: usize, file: &str, what: &str) -> Damage {
+    let snapshot = reader.metadata.id.to_string();
+    Damage { snapshot, file: file.to_owned(), block: Some(at), what: what.to_owned() }
 }
 
 async fn hash_pieces([vectors, index, payloads]: [FileHash; 3], pieces: Pieces) -> Result<[FileHash; 3]> {

@@ -42,6 +42,16 @@ pub(super) struct Identity {
     pub(super) compression_level: u32,
 }
 
+/// What a snapshot holds besides its blocks.
+pub(super) struct Contents<'a> {
+    pub(super) database: &'a DatabaseInfo,
+    /// The section of the leaf table.
+    pub(super) leaves: Option<Vec<u8>>,
+    pub(super) increment: Option<Increment<'a>>,
+    /// What the rows must sum to, where that is known.
+    pub(super) checksum: Option<ContentSum>,
+}
+
 /// What makes a snapshot an increment.
 pub(super) struct Increment<'a> {
     pub(super) chain: &'a Chain,
@@ -109,14 +119,8 @@ impl SnapshotWriter {
     }
 
     /// Ends the files, and makes them a snapshot.
-    pub(super) async fn commit(
-        mut self,
-        identity: Identity,
-        database: &DatabaseInfo,
-        leaves: Option<Vec<u8>>,
-        increment: Option<Increment<'_>>,
-    ) -> Result<Snapshot> {
-        let metadata = match self.finish(identity, database, leaves, increment.as_ref()).await {
+    pub(super) async fn commit(mut self, identity: Identity, contents: Contents<'_>) -> Result<Snapshot> {
+        let metadata = match self.finish(identity, contents).await {
             Ok(metadata) => metadata,
             Err(error) => {
                 self.discard().await;
@@ -138,13 +142,13 @@ impl SnapshotWriter {
     }
 
     /// Ends the files, and reads them back where the settings say so.
-    async fn finish(
-        &mut self,
-        identity: Identity,
-        database: &DatabaseInfo,
-        leaves: Option<Vec<u8>>,
-        increment: Option<&Increment<'_>>,
-    ) -> Result<SnapshotMetadata> {
+    async fn finish(&mut self, identity: Identity, contents: Contents<'_>) -> Result<SnapshotMetadata> {
+        let Contents { database, leaves, increment, checksum } = contents;
+        if checksum.is_some_and(|checksum| checksum != self.sum) {
+            let what =
+                format!("the records of the chain come to another content checksum, {}, than was recorded", self.sum);
+            return Err(SnapshotError::new(ErrorKind::Damaged, what));
+        }
         let sections = self.finish_files(database, leaves, identity.compression_level).await?;
         let mut metadata = self.metadata(identity, database, sections);
         if let Some(Increment { chain, totals }) = increment {
