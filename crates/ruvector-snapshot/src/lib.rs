@@ -45,10 +45,11 @@ pub mod store;
 pub mod manager;
 
 pub use error::{ErrorKind, Result, SnapshotError};
-pub use format::metadata::SnapshotType;
+pub use format::metadata::{Changes, SnapshotType};
 pub use manager::config::SnapshotConfig;
 pub use manager::create::{CreateOptions, PauseWrites};
 pub use manager::progress::{Phase, Progress, ProgressUpdate};
+pub use manager::prune::{DeletePlan, Leftover, LeftoverKind};
 pub use manager::restore::RestoreOptions;
 pub use manager::retention::PrunePlan;
 pub use manager::verify::{Damage, VerifyOptions, VerifyReport};

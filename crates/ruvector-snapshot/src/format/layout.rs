@@ -7,9 +7,22 @@ pub const METADATA_JSON: &str = "metadata.json";
 /// The input of `sha256sum -c`.
 pub const CHECKSUM_SHA256: &str = "checksum.sha256";
 
+/// What an increment that is being made stands on; of use until it is committed.
+pub const UPLOAD_JSON: &str = "upload.json";
+/// The metadata.json of a snapshot that is being deleted; empty where leftovers are being swept.
+pub const DELETED_JSON: &str = "deleted.json";
+/// Keeps a snapshot from being deleted.
+pub const PINNED_JSON: &str = "pinned.json";
+
+/// The objects that may lie beside the files of a snapshot for a while, in the order in which they are deleted: what marks a
+/// deletion last.
+pub const MARKS: [&str; 3] = [UPLOAD_JSON, PINNED_JSON, DELETED_JSON];
+
 /// The five files of a snapshot, in the order in which they are deleted: the commit first.
 pub const FILES: [&str; 5] =
     [METADATA_JSON, CHECKSUM_SHA256, DataFile::Vectors.name(), DataFile::Index.name(), DataFile::Payloads.name()];
+
+const CHECK: &str = "store-check-";
 
 /// The three files that hold blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -46,14 +59,23 @@ pub fn prefix(id: &SnapshotId) -> String {
     format!("snapshot-{id}")
 }
 
+/// Whether a key belongs to a check of the store.
+pub fn is_check(key: &str) -> bool {
+    key.strip_prefix(CHECK).and_then(|rest| rest.split_once('/')).is_some_and(|(random, _)| random.len() == 16)
+}
+
 /// What all keys of a check of the store begin with, up to the slash. No snapshot has such a key.
 pub fn check_prefix(random: u64) -> String {
-    format!("store-check-{random:016x}")
+    format!("{CHECK}{random:016x}")
+}
+
+/// The snapshot whose keys begin with `prefix`.
+pub fn parse_prefix(prefix: &str) -> Option<SnapshotId> {
+    prefix.strip_prefix("snapshot-")?.parse().ok()
 }
 
 /// The snapshot and the rest of the key, where `key` lies under the prefix of a snapshot; `None` for anything foreign.
 pub fn parse_key(key: &str) -> Option<(SnapshotId, &str)> {
     let (prefix, file) = key.split_once('/')?;
-    let id = prefix.strip_prefix("snapshot-")?.parse().ok()?;
-    Some((id, file))
+    Some((parse_prefix(prefix)?, file))
 }

@@ -11,43 +11,107 @@ use crate::format::id::SnapshotId;
 use crate::format::layout::{self, DataFile};
 use crate::format::metadata::SnapshotMetadata;
 use crate::format::{checksum, damaged, limits};
-use crate::store::SnapshotStore;
+use crate::store::{ObjectInfo, SnapshotStore};
 
-/// Sizes of the files under a snapshot's prefix, by name.
-type Sizes = BTreeMap<String, u64>;
+/// The objects under a snapshot's prefix, by name: its files and what marks it.
+pub(super) type Found = BTreeMap<String, ObjectInfo>;
+
+/// What a store holds, and what a deletion has to know of it.
+pub(super) struct Survey {
+    pub(super) listing: Listing,
+    pub(super) found: BTreeMap<SnapshotId, Found>,
+    /// What each snapshot stands on, as far as its metadata.json can be read.
+    pub(super) bases: BTreeMap<SnapshotId, SnapshotId>,
+    /// Objects of checks of the store.
+    pub(super) checks: Vec<ObjectInfo>,
+}
+
+impl Survey {
+    /// Refuses where a snapshot cannot be read, be it that a newer version wrote it: it may stand on others. One that is damaged
+    /// stands on nothing any more.
+    pub(super) fn check_all_known(&self) -> Result<()> {
+        match self.listing.damaged.iter().find(|other| other.error.kind() != ErrorKind::Damaged) {
+            None => Ok(()),
+            Some(other) => Err(SnapshotError::new(
+                other.error.kind(),
+                format!(
+                    "snapshot {} cannot be read and may stand on others, so nothing was deleted: {}",
+                    other.id,
+                    other.error.message()
+                ),
+            )),
+        }
+    }
+}
+
+pub(super) async fn list(manager: &SnapshotManager) -> Result<Listing> {
+    Ok(survey(manager).await?.listing)
+}
 
 /// One listing of all keys, and one read for each metadata.json.
-pub(super) async fn list(manager: &SnapshotManager) -> Result<Listing> {
+pub(super) async fn survey(manager: &SnapshotManager) -> Result<Survey> {
     let store = manager.store.as_ref();
-    let mut found: BTreeMap<SnapshotId, Sizes> = BTreeMap::new();
+    let mut found: BTreeMap<SnapshotId, Found> = BTreeMap::new();
+    let mut checks = Vec::new();
     let mut objects = store.list("");
     while let Some(object) = objects.try_next().await? {
-        if let Some((id, file)) = layout::parse_key(&object.key)
-            && layout::FILES.contains(&file)
-        {
-            found.entry(id).or_default().insert(file.to_owned(), object.size_bytes);
+        match layout::parse_key(&object.key) {
+            Some((id, file)) if layout::FILES.contains(&file) || layout::MARKS.contains(&file) => {
+                let file = file.to_owned();
+                found.entry(id).or_default().insert(file, object);
+            }
+            _ if layout::is_check(&object.key) => checks.push(object),
+            _ => {}
         }
     }
+    drop(objects);
     let mut listing = Listing::default();
     let mut committed = Vec::new();
-    for (id, sizes) in found.into_iter().rev() {
-        match sizes.contains_key(layout::METADATA_JSON) {
-            true => committed.push((id, sizes)),
-            false => listing.unfinished.push(id.to_string()),
+    for (id, objects) in found.iter().rev() {
+        match objects {
+            objects if objects.contains_key(layout::METADATA_JSON) => committed.push((id, objects)),
+            objects if objects.contains_key(layout::DELETED_JSON) => listing.deleting.push(id.to_string()),
+            _ => listing.unfinished.push(id.to_string()),
         }
     }
-    let reads = committed.into_iter().map(async |(id, sizes)| inspect(store, id, &sizes).await);
-    let mut reads = stream::iter(reads).buffered(manager.config.max_concurrent_io);
-    while let Some(found) = reads.next().await {
-        match found {
+    let reads = committed.into_iter().map(|(id, objects)| {
+        let (store, id, objects) = (manager.store.clone(), id.clone(), objects.clone());
+        async move {
+            let inspected = inspect(store.as_ref(), &id, &objects).await;
+            (id, inspected)
+        }
+    });
+    let mut reads = stream::iter(reads.collect::<Vec<_>>()).buffered(manager.config.max_concurrent_io);
+    let mut bases = BTreeMap::new();
+    while let Some((id, inspected)) = reads.next().await {
+        bases.extend(inspected.base_id.map(|base_id| (id, base_id)));
+        match inspected.outcome {
             Ok(snapshot) => listing.snapshots.push(snapshot),
             // Deleted since the keys were listed.
             Err(damaged) if damaged.error.kind() == ErrorKind::NotFound => {}
             Err(damaged) => listing.damaged.push(damaged),
         }
     }
+    drop(reads);
     listing.snapshots.sort_by(|a, b| (b.created_at, &b.id).cmp(&(a.created_at, &a.id)));
-    Ok(listing)
+    Ok(Survey { listing, found, bases, checks })
+}
+
+/// What a deleted.json says that the snapshot stood on.
+pub(super) fn base_of(json: &[u8], id: &SnapshotId) -> Option<SnapshotId> {
+    SnapshotMetadata::decode(json, id).ok()?.base_id().ok()?
+}
+
+/// As [`read`], and where the snapshot is being deleted, what it was: a chain that stands on it is whole until it is gone.
+pub(super) async fn read_base(store: &dyn SnapshotStore, id: &SnapshotId) -> Result<(SnapshotMetadata, Bytes)> {
+    match read(store, id).await {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let mark = layout::key(id, layout::DELETED_JSON);
+            let Ok(bytes) = store.get(&mark, limits::METADATA_JSON_BYTES).await else { return Err(error) };
+            SnapshotMetadata::decode(&bytes, id).map(|metadata| (metadata, bytes)).map_err(|_| error)
+        }
+        answer => answer,
+    }
 }
 
 /// The metadata.json of a snapshot, checked, and its bytes.
@@ -128,23 +192,34 @@ pub(super) fn resolve(listing: &Listing, text: &str) -> Result<String> {
     }
 }
 
-/// Reads the metadata.json and compares what it says with the sizes in the store.
-async fn inspect(store: &dyn SnapshotStore, id: SnapshotId, sizes: &Sizes) -> Result<Snapshot, DamagedSnapshot> {
-    let unusable = |name, error| DamagedSnapshot { id: id.to_string(), name, error };
-    let read = async {
-        let (metadata, bytes) = read(store, &id).await?;
-        Snapshot::new(&metadata, bytes.len() as u64)
-    };
-    let snapshot = read.await.map_err(|error| unusable(None, error))?;
-    match compare_sizes(store, &id, &snapshot, sizes).await {
-        Ok(()) => Ok(snapshot),
-        Err(error) => Err(unusable(Some(snapshot.name), error)),
-    }
+/// What came of looking at one snapshot.
+struct Inspected {
+    base_id: Option<SnapshotId>,
+    outcome: Result<Snapshot, DamagedSnapshot>,
 }
 
-async fn compare_sizes(store: &dyn SnapshotStore, id: &SnapshotId, snapshot: &Snapshot, sizes: &Sizes) -> Result<()> {
+/// Reads the metadata.json and compares what it says with the sizes in the store.
+async fn inspect(store: &dyn SnapshotStore, id: &SnapshotId, objects: &Found) -> Inspected {
+    let mut base_id = None;
+    let unusable = |name, error| DamagedSnapshot { id: id.to_string(), name, error };
+    let read = async {
+        let (metadata, bytes) = read(store, id).await?;
+        base_id = metadata.base_id()?;
+        Snapshot::new(&metadata, bytes.len() as u64)
+    };
+    let outcome = match read.await {
+        Ok(snapshot) => match compare_sizes(store, id, &snapshot, objects).await {
+            Ok(()) => Ok(Snapshot { pinned: objects.contains_key(layout::PINNED_JSON), ..snapshot }),
+            Err(error) => Err(unusable(Some(snapshot.name), error)),
+        },
+        Err(error) => Err(unusable(None, error)),
+    };
+    Inspected { base_id, outcome }
+}
+
+async fn compare_sizes(store: &dyn SnapshotStore, id: &SnapshotId, snapshot: &Snapshot, objects: &Found) -> Result<()> {
     for (file, expected) in &snapshot.files {
-        if sizes.get(file) == Some(expected) {
+        if objects.get(file).is_some_and(|object| object.size_bytes == *expected) {
             continue;
         }
         // A listing is no moment in time: the file may have come after the listing passed its place.

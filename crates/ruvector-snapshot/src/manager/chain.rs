@@ -40,7 +40,7 @@ impl Chain {
             if readers.len() >= LINKS_MAX {
                 return Err(broken("and the chain does not end".to_owned()));
             }
-            let base = match SnapshotReader::open(manager, &base_id).await {
+            let base = match SnapshotReader::open_base(manager, &base_id).await {
                 Err(error) if error.kind() == ErrorKind::NotFound => {
                     above.check_exists().await?;
                     return Err(broken("which is not in the store".to_owned()).because(error));
@@ -68,6 +68,11 @@ impl Chain {
     /// All snapshots, the newest first.
     pub(super) fn readers(&self) -> &[SnapshotReader] {
         &self.readers
+    }
+
+    /// The ids of all snapshots, the newest first.
+    pub(super) fn ids(&self) -> Vec<SnapshotId> {
+        self.readers.iter().map(|reader| reader.metadata.id.clone()).collect()
     }
 
     /// The leaf tables of the newest snapshot; `None` where it, or one that it stands on, has none.

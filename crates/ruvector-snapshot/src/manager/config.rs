@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use chrono::TimeDelta;
+
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::store::{StoreOptions, TransferConfig};
 
@@ -31,6 +33,8 @@ pub struct SnapshotConfig {
     pub verify_after_write: bool,
     /// How many snapshots a chain may have, from the full one to the newest increment, 1 to 1,000; 32. Restoring reads them all.
     pub max_chain_length: usize,
+    /// How long what looks left over is taken for an upload or a deletion that is under way; 24 hours.
+    pub grace: TimeDelta,
     /// Settings of a bucket for [`SnapshotManager::open`](super::SnapshotManager::open), over those of the environment.
     pub store_options: StoreOptions,
     /// Where the mirror of a database that is being written goes, which needs as much room as the database file; the
@@ -53,6 +57,7 @@ impl Default for SnapshotConfig {
             max_download_bytes_per_second: None,
             verify_after_write: false,
             max_chain_length: 32,
+            grace: TimeDelta::hours(24),
             store_options: StoreOptions::default(),
             scratch_dir: None,
             workers: std::thread::available_parallelism().map_or(2, usize::from).clamp(1, 256),

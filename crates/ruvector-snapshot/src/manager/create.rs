@@ -219,7 +219,8 @@ impl SnapshotManager {
     ) -> Result<Snapshot> {
         let level = self.config.level();
         let mut meter = Meter::start(options.progress.as_deref(), Phase::Create, described.records_expected);
-        let mut writer = SnapshotWriter::begin(self, &id, described.size_bounds_bytes).await?;
+        let base_ids = what.base.map(|base| base.chain.ids()).unwrap_or_default();
+        let mut writer = SnapshotWriter::begin(self, &id, described.size_bounds_bytes, base_ids).await?;
         let mut ended = None;
         let packed = blocks.map(|read| async move {
             match read? {

@@ -11,9 +11,11 @@ mod check;
 mod compact;
 pub mod config;
 pub mod create;
+mod delete;
 mod delta;
+mod dependants;
 pub mod progress;
-mod prune;
+pub mod prune;
 mod reader;
 pub mod restore;
 pub mod retention;
@@ -32,11 +34,12 @@ use crate::clock::{Clock, SystemClock};
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::format::id::SnapshotId;
 use crate::format::layout::{self, DataFile};
-use crate::format::metadata::{SnapshotMetadata, SnapshotType, SourceInfo};
+use crate::format::metadata::{Changes, SnapshotMetadata, SnapshotType, SourceInfo};
 use crate::store::{self, Location, SnapshotStore, StoreConfig, StoreOptions, StoreReport};
 use config::SnapshotConfig;
 use create::{CreateOptions, Origin};
 use progress::Progress;
+use prune::{DeletePlan, Leftover};
 use restore::RestoreOptions;
 use retention::PrunePlan;
 use verify::{VerifyOptions, VerifyReport};
@@ -88,6 +91,10 @@ pub struct Snapshot {
     pub raw_bytes: u64,
     /// Each of the five files and its size as stored, in bytes.
     pub files: BTreeMap<String, u64>,
+    /// Of an increment, how many records it adds, changes and removes.
+    pub changes: Option<Changes>,
+    /// Whether it is kept from being deleted.
+    pub pinned: bool,
     /// The program that wrote it.
     pub writer: String,
 }
@@ -103,6 +110,8 @@ pub struct Listing {
     pub damaged: Vec<DamagedSnapshot>,
     /// Ids of uploads that are under way or were given up, newest first. They are not snapshots.
     pub unfinished: Vec<String>,
+    /// Ids of snapshots whose deletion is under way or was cut off, newest first. They are no snapshots any more.
+    pub deleting: Vec<String>,
 }
 
 /// A snapshot whose metadata.json cannot be used, or of which a file is missing or has another size.
@@ -314,22 +323,73 @@ impl SnapshotManager {
     ///
     /// # Errors
     ///
-    /// `NotFound` where there is no snapshot of this id; `Unsupported` and others where a snapshot in the store cannot be read, as
-    /// one that a newer version wrote: it may stand on this one.
+    /// `NotFound` where there is no snapshot of this id; `Invalid` where others stand on it, or it is pinned; `Unsupported` and others
+    /// where a snapshot in the store cannot be read, as one that a newer version wrote: it may stand on this one.
     pub async fn delete_snapshot(&self, id: &str) -> Result<()> {
-        let id = id.parse()?;
-        prune::check_dependants(&self.list().await?, &[&id])?;
-        prune::delete(self, &id).await
+        let plan = self.plan_delete(&[id], false).await?;
+        self.carry_out_delete(&plan).await.map(drop)
+    }
+
+    /// What a deletion of these snapshots comes to; with `cascade` everything that stands on them goes too.
+    ///
+    /// # Errors
+    ///
+    /// As [`delete_snapshot`](Self::delete_snapshot).
+    pub async fn plan_delete(&self, ids: &[&str], cascade: bool) -> Result<DeletePlan> {
+        let ids: Vec<SnapshotId> = ids.iter().map(|id| id.parse()).collect::<Result<_>>()?;
+        prune::plan_delete(&catalog::survey(self).await?, &ids, cascade)
+    }
+
+    /// Deletes what the plan says, each snapshot before what it stands on, and returns how many are gone. One that is gone already
+    /// does not count; one that something has come to stand on in the meantime stays, which is an error.
+    pub async fn carry_out_delete(&self, plan: &DeletePlan) -> Result<usize> {
+        prune::delete(self, plan).await
+    }
+
+    /// Keeps a snapshot from being deleted, by any rule or by hand, until it is unpinned.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` where there is no such snapshot.
+    pub async fn pin_snapshot(&self, id: &str) -> Result<()> {
+        let id: SnapshotId = id.parse()?;
+        catalog::read(self.store.as_ref(), &id).await?;
+        let pinned = serde_json::json!({ "pinned_at": self.clock.now() }).to_string();
+        match self.store.create(&layout::key(&id, layout::PINNED_JSON), pinned.into()).await {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+            answer => answer,
+        }
+    }
+
+    /// Lets a snapshot be deleted again.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` where there is no such snapshot.
+    pub async fn unpin_snapshot(&self, id: &str) -> Result<()> {
+        let id: SnapshotId = id.parse()?;
+        catalog::read(self.store.as_ref(), &id).await?;
+        self.store.delete(&layout::key(&id, layout::PINNED_JSON)).await
+    }
+
+    /// What killed processes have left that is older than [`SnapshotConfig::grace`].
+    pub async fn leftovers(&self) -> Result<Vec<Leftover>> {
+        Ok(prune::leftovers(&catalog::survey(self).await?, self.grace_begins()))
+    }
+
+    /// Removes leftovers, and returns those that are gone. What is in use after all stays.
+    pub async fn sweep(&self, leftovers: &[Leftover]) -> Result<Vec<Leftover>> {
+        prune::sweep(self, leftovers).await
     }
 
     /// What [`cleanup_old_snapshots`](Self::cleanup_old_snapshots) would keep and drop.
     pub async fn plan_cleanup(&self, keep: usize) -> Result<PrunePlan> {
-        let listing = self.list().await?;
-        prune::check_dependants(&listing, &[])?;
-        retention::keep_newest(listing.snapshots, keep)
+        let survey = catalog::survey(self).await?;
+        survey.check_all_known()?;
+        retention::keep_newest(survey.listing.snapshots, keep)
     }
 
-    /// Deletes all but the newest `keep` snapshots, and returns how many. Damaged ones neither count nor go.
+    /// Deletes all but the newest `keep` snapshots and what they stand on, and returns how many. Damaged ones neither count nor go.
     ///
     /// # Errors
     ///
@@ -363,6 +423,11 @@ impl SnapshotManager {
 }
 
 impl SnapshotManager {
+    /// What was touched before this moment and is of no use is left over, and not under way.
+    fn grace_begins(&self) -> DateTime<Utc> {
+        self.clock.now().checked_sub_signed(self.config.grace).unwrap_or(DateTime::<Utc>::MIN_UTC)
+    }
+
     /// As [`unblock`], for work that leaves something behind: where nobody waits for its answer any more, that is dropped
     /// before [`settle`](Self::settle) returns.
     async fn unblock<T: Send + 'static>(&self, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
@@ -403,6 +468,8 @@ impl Snapshot {
             source: metadata.source.clone(),
             raw_bytes,
             files,
+            changes: metadata.changes,
+            pinned: false,
             writer: metadata.writer.clone(),
         })
     }

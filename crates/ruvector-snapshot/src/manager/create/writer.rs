@@ -13,6 +13,7 @@ use tracing::Instrument as _;
 
 use super::super::chain::Chain;
 use super::super::config::SnapshotConfig;
+use super::super::delete::UploadMark;
 use super::super::delta::Totals;
 use super::super::{Snapshot, SnapshotManager, catalog, failed_task, unblock};
 use crate::error::{ErrorKind, Result, SnapshotError};
@@ -82,9 +83,11 @@ impl SnapshotWriter {
         manager: &SnapshotManager,
         id: &SnapshotId,
         size_bounds_bytes: Option<[u64; 3]>,
+        base_ids: Vec<SnapshotId>,
     ) -> Result<Self> {
         check_unused(manager.store.as_ref(), id).await?;
         let mut unfinished = Unfinished {
+            base_ids,
             store: manager.store.clone(),
             config: manager.config.clone(),
             tasks: manager.tasks.clone(),
@@ -92,6 +95,10 @@ impl SnapshotWriter {
             uploads: Vec::new(),
             finishing: JoinSet::new(),
         };
+        if let Err(error) = unfinished.mark_bases(id).await {
+            unfinished.discard().await;
+            return Err(error);
+        }
         for (at, file) in DataFile::ALL.into_iter().enumerate() {
             let bound_bytes = size_bounds_bytes.and_then(|bounds| bounds.get(at).copied());
             match unfinished.store.upload(&layout::key(id, file.name()), bound_bytes).await {
@@ -265,6 +272,8 @@ struct Unfinished {
     store: Arc<dyn SnapshotStore>,
     config: SnapshotConfig,
     tasks: TaskTracker,
+    /// What an increment will stand on.
+    base_ids: Vec<SnapshotId>,
     /// `None` once there is nothing left to remove, or nothing that may be.
     id: Option<SnapshotId>,
     /// Of the data files, in order, as far as they are not finished.
@@ -277,7 +286,10 @@ impl Unfinished {
     /// Checks the sizes, writes checksum.sha256, and commits with metadata.json.
     async fn commit(mut self, metadata: SnapshotMetadata) -> Result<Snapshot> {
         let id = self.id.clone();
-        let answer = self.try_commit(&metadata).await;
+        let answer = match self.try_commit(&metadata).await {
+            Ok(snapshot) => self.confirm(&metadata.id).await.map(|()| snapshot),
+            failed => failed,
+        };
         match answer {
             // The answer to the commit was lost, and so is the one to the question: the data stays, it may be a snapshot.
             Err(Doubt::Unknown(error)) => {
@@ -319,6 +331,71 @@ impl Unfinished {
         }
     }
 
+    /// Says what the increment will stand on, and looks then whether all of that is there: whoever deletes a snapshot looks for
+    /// such marks after it is gone, so one of the two sees the other.
+    async fn mark_bases(&mut self, id: &SnapshotId) -> Result<()> {
+        if self.base_ids.is_empty() {
+            return Ok(());
+        }
+        let mark = serde_json::to_vec(&UploadMark { base_ids: self.base_ids.clone() })
+            .map_err(|error| SnapshotError::new(ErrorKind::Internal, "the mark is no JSON").because(error))?;
+        let key = layout::key(id, layout::UPLOAD_JSON);
+        if let Err(error) = self.store.create(&key, Bytes::from(mark.clone())).await {
+            let settled = settle(self.store.as_ref(), &key, &Bytes::from(mark), error).await;
+            settled.map_err(Doubt::into_error)?;
+        }
+        self.check_bases().await
+    }
+
+    /// Every base is there.
+    async fn check_bases(&mut self) -> Result<()> {
+        let looks = self.base_ids.iter().map(async |base_id| {
+            let key = layout::key(base_id, layout::METADATA_JSON);
+            self.store.head(&key).await.map(drop).map_err(|error| match error.kind() {
+                ErrorKind::NotFound => {
+                    let what = format!(
+                        "snapshot {base_id}, which this one was to stand on, is being deleted; choose another base"
+                    );
+                    SnapshotError::new(ErrorKind::NotFound, what).because(error)
+                }
+                _ => error,
+            })
+        });
+        futures::future::try_join_all(looks).await.map(drop)
+    }
+
+    /// Looks once more after the commit: what was swept or lost its base in the meantime, as an upload that slept for a day, is
+    /// taken back.
+    async fn confirm(&mut self, id: &SnapshotId) -> Result<(), Doubt> {
+        let unsure = |error: SnapshotError| {
+            let what = "the snapshot was stored, but whether it stands cannot be seen; verify it";
+            Doubt::Unknown(SnapshotError::new(error.kind(), what).at(layout::prefix(id)).because(error))
+        };
+        let lost = match self.store.head(&layout::key(id, layout::DELETED_JSON)).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => self.check_bases().await,
+            Err(error) => return Err(unsure(error)),
+            Ok(_) => {
+                let what = format!("the upload of {id} took so long that it was being swept as left over; try again");
+                Err(SnapshotError::new(ErrorKind::Unavailable, what))
+            }
+        };
+        let Err(error) = lost else {
+            if !self.base_ids.is_empty()
+                && let Err(error) = self.store.delete(&layout::key(id, layout::UPLOAD_JSON)).await
+            {
+                tracing::debug!(%error, "the mark of an upload could not be removed; prune does that later");
+            }
+            return Ok(());
+        };
+        if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Unavailable) {
+            return Err(unsure(error));
+        }
+        match self.store.delete(&layout::key(id, layout::METADATA_JSON)).await {
+            Ok(()) => Err(Doubt::Failed(error)),
+            Err(also) => Err(unsure(also)),
+        }
+    }
+
     /// Finishes the uploads, at the same time. Carried through even where nobody waits for it any more: what was begun to be
     /// stored and then dropped could appear after it was deleted.
     async fn finish_uploads(&mut self, sizes_bytes: [u64; 3]) -> Result<()> {
@@ -345,7 +422,9 @@ impl Unfinished {
             }
         }
         if let Some(id) = self.id.take() {
-            for file in layout::FILES.into_iter().filter(|file| *file != layout::METADATA_JSON) {
+            // The mark of the upload last: until then nothing it stands on goes.
+            let marks = if self.base_ids.is_empty() { None } else { Some(layout::UPLOAD_JSON) };
+            for file in layout::FILES.into_iter().filter(|file| *file != layout::METADATA_JSON).chain(marks) {
                 let deleted = self.store.delete(&layout::key(&id, file)).await;
                 if let Err(error) = deleted {
                     tracing::debug!(%error, "a file of a snapshot that was given up could not be deleted");
@@ -377,6 +456,7 @@ impl Drop for Unfinished {
             store: self.store.clone(),
             config: self.config.clone(),
             tasks: self.tasks.clone(),
+            base_ids: std::mem::take(&mut self.base_ids),
             // Only once the task runs: a runtime that is shutting down drops it at once, which must not come here again.
             id: None,
             uploads: std::mem::take(&mut self.uploads),
@@ -483,11 +563,15 @@ enum Doubt {
 }
 
 impl Doubt {
+    fn into_error(self) -> SnapshotError {
+        match self {
+            Self::Failed(error) | Self::Unknown(error) => error,
+        }
+    }
+
     /// The same before the commit, where whatever stands there is no snapshot and can be removed.
     fn before_the_commit(self) -> Self {
-        match self {
-            Self::Failed(error) | Self::Unknown(error) => Self::Failed(error),
-        }
+        Self::Failed(self.into_error())
     }
 }
 
