@@ -2,8 +2,11 @@
 
 use std::path::PathBuf;
 
+use chrono::TimeDelta;
+use chrono_tz::Tz;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
+use ruvector_snapshot::{LabelPattern, Span};
 
 /// Where snapshots are kept unless the user says otherwise.
 pub(crate) const STORE_DEFAULT: &str = "./snapshots";
@@ -24,7 +27,7 @@ Examples:
   ruvector-snapshot list
   ruvector-snapshot verify latest                     prove that it is whole
   ruvector-snapshot restore latest --to back.db       get it back, proved
-  ruvector-snapshot prune --keep 7                    keep the newest seven
+  ruvector-snapshot prune --keep-daily 7              keep one for each of seven days
   ruvector-snapshot list --store s3://bucket/backups  the same verbs, in a bucket
 
 Wherever a verb takes an ID, it takes:
@@ -117,14 +120,25 @@ Examples:
 Exit status: 0 deleted; 1 failed, or no such snapshot; 2 an ID that means several.";
 
 const PRUNE: &str = "\
-Keeps the newest N snapshots and deletes the others, oldest first. Prints what stays and what goes. Damaged snapshots \
-neither count nor go: look at them with verify, and delete them by their id.
+Keeps what any of the rules keeps and deletes the other snapshots of the store, newest first. Each is printed with the \
+reasons why it stays or goes; --dry-run prints the same and deletes nothing. Names play no part: the snapshots of a \
+store are one history, so keep each database at a location of its own.
+
+A day is one in which there is a snapshot, and its newest stands for it; so --keep-daily 7 keeps seven even if they \
+are spread over a year. Hours, weeks (from Monday), months, quarters and years are counted alike, each rule for \
+itself, with the boundaries of --time-zone.
+A snapshot stays besides if one that stays stands on it, if it is dated in the future, or if its chain of bases is \
+broken. The latter two take no other's place in any rule. Damaged snapshots neither count nor go: look at them with \
+verify, and delete them by their id.
 
 Examples:
-  ruvector-snapshot prune --keep 7 --dry-run
-  ruvector-snapshot prune --keep 7
+  ruvector-snapshot prune --keep-last 7 --dry-run
+  ruvector-snapshot prune --keep-daily 7 --keep-weekly 5 --keep-monthly 12 --keep-yearly 10
+  ruvector-snapshot prune --keep-within 14d --keep-quarterly 8 --time-zone Europe/Berlin
+  ruvector-snapshot prune --keep-last 3 --keep-label keep --keep-label reason=release
 
-Exit status: 0 done, even if there was nothing to delete; 1 failed; 2 wrong usage, as --keep 0.";
+Exit status: 0 done, even if there was nothing to delete; 1 failed, or no snapshot would have been kept; \
+2 wrong usage, as no rule.";
 
 const STORE: &str = "\
 Examples:
@@ -223,7 +237,7 @@ pub(crate) enum Verb {
     /// Delete snapshots
     #[command(after_long_help = DELETE)]
     Delete(Delete),
-    /// Delete all but the newest snapshots
+    /// Delete snapshots, except those that rules keep
     #[command(after_long_help = PRUNE)]
     Prune(Prune),
     /// Look at a store: whether it keeps what is needed, how fast it is
@@ -298,13 +312,54 @@ pub(crate) struct Delete {
 }
 
 #[derive(Debug, Args)]
+#[command(override_usage = "ruvector-snapshot prune RULE... [OPTIONS]")]
 pub(crate) struct Prune {
-    /// How many of the newest snapshots to keep, at least 1
-    #[arg(long, value_name = "N", value_parser = keep)]
-    pub(crate) keep: usize,
-    /// Print what would be kept and deleted, and delete nothing
+    /// Where days and the like begin and end, by the name that the zone has in the IANA database
+    #[arg(long, value_name = "ZONE", value_parser = time_zone, default_value = "UTC")]
+    pub(crate) time_zone: Tz,
+    /// How old what a killed process has left must be to be swept, as 24h, 90m or 0s. Uploads that are under way and older
+    /// than this fail, and lose nothing else
+    #[arg(long, value_name = "TIME", value_parser = grace, default_value = "24h")]
+    pub(crate) grace: TimeDelta,
+    /// Print what would be kept, deleted and swept, and change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+    // Its heading holds for all that follows.
+    #[command(flatten)]
+    pub(crate) rules: Rules,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = true)]
+#[command(next_help_heading = "Rules, at least one")]
+pub(crate) struct Rules {
+    /// Keep the newest N
+    #[arg(long, visible_alias = "keep", value_name = "N", value_parser = count)]
+    pub(crate) keep_last: Option<usize>,
+    /// Keep the newest of each of the last N hours
+    #[arg(long, value_name = "N", value_parser = count)]
+    pub(crate) keep_hourly: Option<usize>,
+    /// Keep the newest of each of the last N days
+    #[arg(long, value_name = "N", value_parser = count)]
+    pub(crate) keep_daily: Option<usize>,
+    /// Keep the newest of each of the last N weeks
+    #[arg(long, value_name = "N", value_parser = count)]
+    pub(crate) keep_weekly: Option<usize>,
+    /// Keep the newest of each of the last N months
+    #[arg(long, value_name = "N", value_parser = count)]
+    pub(crate) keep_monthly: Option<usize>,
+    /// Keep the newest of each of the last N quarters
+    #[arg(long, value_name = "N", value_parser = count)]
+    pub(crate) keep_quarterly: Option<usize>,
+    /// Keep the newest of each of the last N years
+    #[arg(long, value_name = "N", value_parser = count)]
+    pub(crate) keep_yearly: Option<usize>,
+    /// Keep all that are at most so much older than the newest: years, months, days and hours, as 1y5m7d2h
+    #[arg(long, value_name = "SPAN")]
+    pub(crate) keep_within: Option<Span>,
+    /// Keep all that have this label, as host or host=db1; may be given again
+    #[arg(long = "keep-label", value_name = "KEY[=VALUE]")]
+    pub(crate) keep_labels: Vec<LabelPattern>,
 }
 
 #[derive(Debug, Args)]
@@ -367,10 +422,15 @@ fn rate(text: &str) -> Result<u64, String> {
     rate.ok_or_else(problem)
 }
 
-fn keep(text: &str) -> Result<usize, String> {
+fn count(text: &str) -> Result<usize, String> {
     match text.parse() {
-        Ok(0) => Err("keeping 0 would delete every snapshot; keep at least 1, or delete them by id".to_owned()),
-        Ok(keep) => Ok(keep),
+        Ok(0) => Err("0 would keep nothing; give at least 1, or leave the option out".to_owned()),
+        Ok(count) => Ok(count),
         Err(_) => Err("it must be a whole number, at least 1".to_owned()),
     }
+}
+
+fn time_zone(text: &str) -> Result<Tz, String> {
+    text.parse()
+        .map_err(|_| "no time zone has this name; give one as Europe/Berlin, America/New_York or UTC".to_owned())
 }

@@ -40,7 +40,12 @@ impl Session {
     /// A manager of the snapshots that exist. A store that is not there is an error, and is not made: the path may be
     /// mistyped, or its disk not mounted.
     pub(crate) fn open(&self) -> Result<SnapshotManager, Failure> {
-        SnapshotManager::with_store(self.config(), self.open_store()?).map_err(Failure::typed)
+        self.open_with(self.config())
+    }
+
+    /// The same, with settings of a verb's own.
+    pub(crate) fn open_with(&self, config: SnapshotConfig) -> Result<SnapshotManager, Failure> {
+        SnapshotManager::with_store(config, self.open_store()?).map_err(Failure::typed)
     }
 
     /// The store, which must be there.

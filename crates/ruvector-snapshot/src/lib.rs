@@ -51,7 +51,9 @@ pub use manager::create::{CreateOptions, PauseWrites};
 pub use manager::progress::{Phase, Progress, ProgressUpdate};
 pub use manager::prune::{DeletePlan, Leftover, LeftoverKind};
 pub use manager::restore::RestoreOptions;
-pub use manager::retention::PrunePlan;
+pub use manager::retention::{
+    DropReason, Dropped, KeepReason, Kept, LabelPattern, Period, PrunePlan, PrunePolicy, Span,
+};
 pub use manager::verify::{Damage, VerifyOptions, VerifyReport};
 pub use manager::{DamagedSnapshot, Listing, Snapshot, SnapshotManager};
 

@@ -180,9 +180,9 @@ async fn a_clean_up_counts_what_it_deleted_itself() {
         create(&place, &manager, name).await;
     }
     let plan = manager.plan_cleanup(2).await.unwrap();
-    let dropped: Vec<_> = plan.drop.iter().map(|snapshot| snapshot.name.as_str()).collect();
+    let dropped: Vec<_> = plan.drop.iter().map(|dropped| dropped.snapshot.name.as_str()).collect();
     assert_eq!(dropped, ["b", "a"]);
-    manager.delete_snapshot(&plan.drop[0].id).await.unwrap();
+    manager.delete_snapshot(&plan.drop[0].snapshot.id).await.unwrap();
     assert_eq!(manager.carry_out(&plan).await.unwrap(), 1);
     let left: Vec<_> = manager.list_snapshots().await.unwrap().into_iter().map(|snapshot| snapshot.name).collect();
     assert_eq!(left, ["d", "c"]);

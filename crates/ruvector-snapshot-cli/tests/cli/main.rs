@@ -8,6 +8,7 @@ mod damage;
 mod interrupts;
 mod killed;
 mod mistakes;
+mod prune;
 mod verbs;
 
 use std::collections::BTreeMap;

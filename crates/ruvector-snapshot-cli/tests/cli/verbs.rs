@@ -208,26 +208,6 @@ fn delete_deletes_nothing_unless_all_are_known() {
 }
 
 #[test]
-fn prune_does_what_its_dry_run_says() {
-    let (desk, ids) = Desk::with_snapshots(4);
-    let plan = |printed: &str| {
-        let lines = printed.lines().filter(|line| line.starts_with("keep") || line.starts_with("drop"));
-        lines.map(str::to_owned).collect::<Vec<_>>()
-    };
-    let dry = desk.ok(&["prune", "--keep", "2", "--dry-run"]);
-    assert!(dry.contains("would keep 2 snapshots and delete 2"), "{dry}");
-    assert_eq!(desk.ids().len(), 4);
-    let (_, document) = desk.json(&["prune", "--keep", "2", "--dry-run"]);
-    assert_eq!(document["drop"][0]["id"], *ids[1]);
-    assert_eq!(document["deleted"], 0);
-    let wet = desk.ok(&["prune", "--keep", "2"]);
-    assert!(wet.contains("2 snapshots kept, 2 deleted"), "{wet}");
-    assert_eq!(plan(&dry), plan(&wet));
-    assert_eq!(desk.ids(), [&*ids[3], &*ids[2]]);
-    assert!(desk.ok(&["prune", "--keep", "5"]).contains("nothing to delete"));
-}
-
-#[test]
 fn two_creates_at_once_are_two_snapshots() {
     let desk = Desk::with_rows(2000);
     let start = || {

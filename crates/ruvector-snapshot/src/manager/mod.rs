@@ -27,7 +27,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use ruvector_core::VectorDB;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio_util::task::TaskTracker;
 
 use crate::clock::{Clock, SystemClock};
@@ -41,7 +41,7 @@ use create::{CreateOptions, Origin};
 use progress::Progress;
 use prune::{DeletePlan, Leftover};
 use restore::RestoreOptions;
-use retention::PrunePlan;
+use retention::{PrunePlan, PrunePolicy};
 use verify::{VerifyOptions, VerifyReport};
 
 /// Takes snapshots, keeps them in a store, proves them and gets them back.
@@ -60,7 +60,7 @@ pub struct SnapshotManager {
 }
 
 /// A snapshot, as its metadata.json tells.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Snapshot {
     /// The id: 36 characters, never used twice, sorts by time.
@@ -382,26 +382,40 @@ impl SnapshotManager {
         prune::sweep(self, leftovers).await
     }
 
-    /// What [`cleanup_old_snapshots`](Self::cleanup_old_snapshots) would keep and drop.
-    pub async fn plan_cleanup(&self, keep: usize) -> Result<PrunePlan> {
-        let survey = catalog::survey(self).await?;
-        survey.check_all_known()?;
-        retention::keep_newest(survey.listing.snapshots, keep)
-    }
-
-    /// Deletes all but the newest `keep` snapshots and what they stand on, and returns how many. Damaged ones neither count nor go.
+    /// Decides by a policy which snapshots stay and which go, and deletes nothing; [`carry_out`](Self::carry_out) does.
+    /// Damaged ones neither count nor go. The plan also says what killed processes have left, to be [swept](Self::sweep).
     ///
     /// # Errors
     ///
-    /// `Invalid` for a `keep` of 0, which would delete everything; `Unsupported` and others where a snapshot in the store cannot be
-    /// read, as one that a newer version wrote: it may stand on others.
+    /// `Invalid` for a policy without a rule and for one that would drop every snapshot; `Unsupported` and others where
+    /// a snapshot in the store cannot be read, as one that a newer version wrote: it may stand on others.
+    pub async fn plan_prune(&self, policy: &PrunePolicy) -> Result<PrunePlan> {
+        let survey = catalog::survey(self).await?;
+        survey.check_all_known()?;
+        let sweep = prune::leftovers(&survey, self.grace_begins());
+        let snapshots = survey.listing.snapshots;
+        let pinned = snapshots.iter().filter(|snapshot| snapshot.pinned).map(|snapshot| snapshot.id.clone()).collect();
+        Ok(PrunePlan { sweep, ..retention::plan(snapshots, &pinned, policy, self.clock.now())? })
+    }
+
+    /// What [`cleanup_old_snapshots`](Self::cleanup_old_snapshots) would keep and drop: the [plan](Self::plan_prune)
+    /// whose one rule is [`PrunePolicy::keep_last`].
+    pub async fn plan_cleanup(&self, keep: usize) -> Result<PrunePlan> {
+        self.plan_prune(&PrunePolicy { keep_last: keep, ..PrunePolicy::default() }).await
+    }
+
+    /// Deletes all but the newest `keep` snapshots and what those stand on, and returns how many.
+    ///
+    /// # Errors
+    ///
+    /// As [`plan_prune`](Self::plan_prune): `Invalid` for a `keep` of 0, which would delete everything.
     pub async fn cleanup_old_snapshots(&self, keep: usize) -> Result<usize> {
         let plan = self.plan_cleanup(keep).await?;
         self.carry_out(&plan).await
     }
 
-    /// Deletes what the plan drops, oldest first, and returns how many. One that is gone already does not count. The plan is taken as
-    /// it is: [`plan_cleanup`](Self::plan_cleanup) has looked whether anything may stand on what it drops.
+    /// Deletes what the plan drops, in its order, and returns how many. One that is gone already does not count. What it sweeps is
+    /// left to [`sweep`](Self::sweep). The plan is taken as it is: [`plan_prune`](Self::plan_prune) has looked whether anything may stand on what it drops.
     pub async fn carry_out(&self, plan: &PrunePlan) -> Result<usize> {
         prune::carry_out(self, plan).await
     }

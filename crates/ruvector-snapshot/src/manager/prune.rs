@@ -113,7 +113,7 @@ pub(super) async fn delete(manager: &SnapshotManager, plan: &DeletePlan) -> Resu
 
 /// Deletes what the plan drops, sweeps what it says, and returns how many snapshots are gone.
 pub(super) async fn carry_out(manager: &SnapshotManager, plan: &PrunePlan) -> Result<usize> {
-    let ids: Vec<SnapshotId> = plan.drop.iter().map(|snapshot| snapshot.id.parse()).collect::<Result<_>>()?;
+    let ids: Vec<SnapshotId> = plan.drop.iter().map(|dropped| dropped.snapshot.id.parse()).collect::<Result<_>>()?;
     let deleted = in_task(manager, move |manager| async move { delete::delete(&manager, &ids).await }).await?;
     Ok(deleted.gone.len())
 }

@@ -79,10 +79,10 @@ fn judge_removed(run: &Run<'_>, case: &Case, listing: &Listing, doomed: &[usize]
         Some(error) => case.assert_told(error),
         None => assert_eq!(listing.unfinished.len(), usize::from(pretends && !commit_stayed), "{what}"),
     }
-    // The oldest goes first.
+    // The newest goes first.
     let is_shown = |number: &usize| listing.snapshots.iter().any(|snapshot| snapshot.id == run.bench.ids[*number]);
     if !matches!(case.fault, Fault::FlipBit(_)) {
-        assert!(doomed.iter().map(is_shown).is_sorted(), "{what}: a younger one went before an older one");
+        assert!(doomed.iter().rev().map(is_shown).is_sorted(), "{what}: an older one went before a younger one");
     }
 }
 
