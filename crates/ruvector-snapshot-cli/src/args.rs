@@ -434,3 +434,18 @@ fn time_zone(text: &str) -> Result<Tz, String> {
     text.parse()
         .map_err(|_| "no time zone has this name; give one as Europe/Berlin, America/New_York or UTC".to_owned())
 }
+
+/// A time in days, hours, minutes or seconds.
+fn grace(text: &str) -> Result<TimeDelta, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 60 * 60,
+        "d" => 24 * 60 * 60,
+        _ => 0,
+    };
+    let grace = number.parse::<i64>().ok().filter(|_| seconds > 0).and_then(|number| number.checked_mul(seconds));
+    grace.and_then(TimeDelta::try_seconds).ok_or_else(|| "a time is a number with d, h, m or s, as 24h".to_owned())
+}

@@ -104,9 +104,11 @@ impl Model {
         let id = entry.id.clone().unwrap();
         self.state.0.insert(id.clone(), encoded(&entry.vector));
         match &entry.metadata {
-            Some(metadata) => drop(self.state.1.insert(id, serde_json::to_value(metadata).unwrap())),
+            Some(metadata) => drop(self.state.1.insert(id.clone(), serde_json::to_value(metadata).unwrap())),
             None => drop(self.state.1.remove(&id)),
         }
+        // Ruvector leaves the metadata of a record as it is when the record is put again without any.
+        self.db.delete(&id).unwrap();
         self.db.insert(entry).unwrap();
     }
 
@@ -162,9 +164,7 @@ impl Model {
             Op::Describe { id, text } => {
                 let id = format!("id/{id:05}");
                 if let Some(mut entry) = self.db.get(&id).unwrap() {
-                    // Ruvector does not take metadata away when a record is put again without any.
                     let metadata = text.and_then(|text| map(serde_json::json!({ "text": text, "same": [1, null] })));
-                    self.db.delete(&id).unwrap();
                     (entry.id, entry.metadata) = (Some(id), metadata);
                     self.put(entry);
                 }
