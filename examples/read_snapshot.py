@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Reads a snapshot of ruvector-snapshot without ruvector-snapshot.
 
-    read_snapshot.py DIR [--npy OUT.npy] [--jsonl OUT.jsonl]
+    read_snapshot.py DIR [DIR ...] [--npy OUT.npy] [--jsonl OUT.jsonl]
 
-DIR is a downloaded `snapshot-.../` directory. Everything in it is checked: the seal, the SHA-256 and the size of each
+DIR is a downloaded `snapshot-.../` directory; of an increment all directories of its chain, from the full one to the newest,
+whose state it is that comes out. Everything in them is checked: the seal, the SHA-256 and the size of each
 file, the directory of blocks, CRC-32s, flags, the digest of every row and the content checksum. On any damage the program
 says where and exits with 1, and writes nothing.
 
@@ -11,6 +12,7 @@ As a module:
 
     from read_snapshot import read_snapshot
     ids, vectors, metadata = read_snapshot("snapshot-20240101T120000000Z-0123456789abcdef")
+    ids, vectors, metadata = read_snapshot(FULL, INCREMENT, NEXT_INCREMENT)
 
 This file was written from docs/FORMAT.md alone and is meant to be read next to it; `(4)` in a docstring is its section 4.
 Needs Python 3.8 or later and numpy.
@@ -51,9 +53,10 @@ MAX_LINE = MAX_METADATA + 6 * MAX_ID + len('{"id":"","metadata":}\n')
 # (2) Stands for the length of the metadata of a record that has none.
 NO_METADATA = 0xFFFF_FFFF
 DIGEST = 16
-# (4) The two flags of a row.
+# (4) The flags of a row. The first two are those of a record in a full snapshot.
 HAS_VECTOR = 1
 HAS_METADATA = 2
+IS_GONE = 4
 
 
 class Damaged(Exception):
@@ -103,25 +106,99 @@ class Block(NamedTuple):
     metadata_crc: int
 
 
-def read_snapshot(path) -> Tuple[List[str], np.ndarray, List[Optional[Dict[str, Any]]]]:
+class Row(NamedTuple):
+    """(4, 5) A row of a block. An increment holds no vector where the base's counts, and neither where the id is gone."""
+
+    id: bytes
+    vector: Optional[np.ndarray]
+    metadata: Optional[bytes]
+    digest: bytes
+    is_gone: bool
+
+
+def read_snapshot(*paths) -> Tuple[List[str], np.ndarray, List[Optional[Dict[str, Any]]]]:
     """The ids, the matrix (rows x dimensions, float32) and the metadata (dict or None) of a snapshot, in row order."""
-    snapshot = prove(path)
+    snapshot = prove(*paths)
     return snapshot.ids, snapshot.vectors, [None if text is None else json.loads(text) for text in snapshot.metadata]
 
 
-def prove(path) -> Snapshot:
-    """Reads all of a snapshot and checks all of it.
+def prove(*paths) -> Snapshot:
+    """Reads all of a snapshot, or of a chain from the full one on, and checks all of it.
 
     Raises Damaged, Unsupported, or OSError where a file is missing or cannot be read.
     """
-    directory = Path(path).resolve()
-    manifest = read_manifest(directory)
+    state: Dict[bytes, Row] = {}
+    manifest: Optional[Dict[str, Any]] = None
+    for path in paths:
+        directory = Path(path).resolve()
+        base, manifest = manifest, read_manifest(directory)
+        check_base(manifest, base)
+        rows = read_rows(directory, manifest)
+        state = apply_rows(state, rows, manifest)
+    return state_of(state, manifest)
+
+
+def check_base(manifest: Dict[str, Any], base: Optional[Dict[str, Any]]) -> None:
+    """(5) A chain begins with a full snapshot, and each other one stands on the one before it."""
+    base_id = base_of(manifest)
+    if base is None:
+        if base_id is not None:
+            raise Unsupported(
+                f"snapshot {manifest['id']} is an increment on {base_id}: name the directories of the whole chain, from "
+                "the full snapshot on"
+            )
+        return
+    if base_id != base["id"]:
+        stands = "it is a full one" if base_id is None else f"it stands on {base_id}"
+        raise Unsupported(f"snapshot {manifest['id']} does not stand on {base['id']}: {stands}")
+    check(base_id < manifest["id"], f"metadata.json: {manifest['id']} is older than its base {base_id}")
+    for name in ("dimensions", "distance_metric"):
+        check(manifest[name] == base[name], f"metadata.json: {name} is not that of the base")
+
+
+def read_rows(directory: Path, manifest: Dict[str, Any]) -> List[Row]:
+    """All rows of one snapshot; those of a full one are its records."""
     check_files(directory, manifest)
     sections = read_sections(directory, manifest)
-    blocks, first_ids = parse_directory(sections["directory"], manifest["blocks"])
+    blocks, first_ids = parse_directory(sections["directory"], manifest)
     check_database_section(sections["database"], manifest)
     check_layout(directory, manifest, blocks)
     return read_blocks(directory, manifest, blocks, first_ids)
+
+
+def apply_rows(state: Dict[bytes, Row], rows: List[Row], manifest: Dict[str, Any]) -> Dict[bytes, Row]:
+    """(5) The state with the rows of the next snapshot. What a row lacks, it has from the state below it."""
+    after = dict(state)
+    found = {"added": 0, "changed": 0, "removed": 0}
+    for row in rows:
+        old = after.pop(row.id, None)
+        where = f"id {shown(row.id)}"
+        if row.is_gone:
+            check(old is not None and old.digest == row.digest, f"{where}: it is removed, and not what was there")
+            found["removed"] += 1
+            continue
+        found["added" if old is None else "changed"] += 1
+        if row.vector is None:
+            check(old is not None, f"{where}: its vector is in no snapshot of the chain")
+            row = row._replace(vector=old.vector)
+            proved = digest_of(row.id, row.vector, row.metadata) == row.digest
+            check(proved, f"{where}: the digest does not match the record with the vector of the base")
+        after[row.id] = row
+    if base_of(manifest) is not None:
+        check(found == manifest["changes"], f"metadata.json: changes are {manifest['changes']}, and {found} were found")
+    check(len(after) == manifest["vector_count"], f"the state has {len(after)} records, not {manifest['vector_count']}")
+    checksum = sum(int.from_bytes(hashlib.sha256(row.digest).digest(), "big") for row in after.values()) % (1 << 256)
+    check(f"{checksum:064x}" == manifest["checksum"], "the content checksum does not match the records")
+    return after
+
+
+def state_of(state: Dict[bytes, Row], manifest: Dict[str, Any]) -> Snapshot:
+    """(2) The records in the order of the bytes of their ids."""
+    rows = [state[row_id] for row_id in sorted(state)]
+    vectors = np.empty((len(rows), manifest["dimensions"]), "<f4")
+    for at, row in enumerate(rows):
+        vectors[at] = row.vector
+    return Snapshot(manifest, [row.id.decode() for row in rows], vectors, [row.metadata for row in rows])
 
 
 # ---------------------------------------------------------------------------------------------- metadata.json, the seal
@@ -154,9 +231,8 @@ def check_members(manifest: Dict[str, Any]) -> None:
         check(type(manifest.get(name)) is kind, f"metadata.json: {name} is missing or of another type")
     for name in ("vector_count", "dimensions", "blocks"):
         check(is_count(manifest.get(name)), f"metadata.json: {name} is no unsigned integer")
-    kind = manifest.get("snapshot_type")
-    if kind != "full":
-        raise Unsupported(f"snapshot_type is {kind!r}, and this program reads full snapshots")
+    is_increment = base_of(manifest) is not None
+    check_changes(manifest.get("changes"), is_increment)
     check_name(manifest["name"])
     metrics = ("Euclidean", "Cosine", "DotProduct", "Manhattan", None)
     check(manifest.get("distance_metric", "") in metrics, "metadata.json: distance_metric is none of the four, nor null")
@@ -166,7 +242,29 @@ def check_members(manifest: Dict[str, Any]) -> None:
         check_file_member(name, manifest["files"].get(name))
     raw_vectors = manifest["files"][VECTORS]["raw_bytes"]
     wanted = manifest["vector_count"] * manifest["dimensions"] * 4
-    check(raw_vectors == wanted, f"metadata.json: {VECTORS} expands to {raw_vectors} bytes, the vectors are {wanted}")
+    whole = is_increment or raw_vectors == wanted
+    check(whole, f"metadata.json: {VECTORS} expands to {raw_vectors} bytes, the vectors are {wanted}")
+
+
+def base_of(manifest: Dict[str, Any]) -> Optional[str]:
+    """(3, 5) The id of the snapshot that an increment stands on; None of a full one."""
+    kind = manifest.get("snapshot_type")
+    if kind == "full":
+        return None
+    increment = kind.get("incremental") if type(kind) is dict else None
+    if type(increment) is not dict or type(increment.get("base_id")) is not str:
+        raise Unsupported(f"snapshot_type is {kind!r}, and this program knows full snapshots and increments")
+    return increment["base_id"]
+
+
+def check_changes(changes: Any, is_increment: bool) -> None:
+    """(3) How many rows an increment has of each kind."""
+    if not is_increment:
+        check(changes is None, "metadata.json: a full snapshot has no changes")
+        return
+    names = ("added", "changed", "removed")
+    whole = type(changes) is dict and sorted(changes) == sorted(names) and all(map(is_count, changes.values()))
+    check(whole, "metadata.json: changes is missing or not three numbers")
 
 
 def check_name(name: str) -> None:
@@ -263,23 +361,26 @@ def check_sections(sections: List[Section], file_bytes: int) -> None:
     check(end == file_bytes, f"metadata.json: the sections end at {end}, {INDEX} at {file_bytes}")
 
 
-def parse_directory(raw: bytes, count: int) -> Tuple[List[Block], List[bytes]]:
+def parse_directory(raw: bytes, manifest: Dict[str, Any]) -> Tuple[List[Block], List[bytes]]:
     """(4) The section `directory`: entries of 88 bytes, lengths of the first ids, the first ids."""
-    where = f"{INDEX}, section directory"
+    where, count = f"{INDEX}, section directory", manifest["blocks"]
+    is_full = base_of(manifest) is None
     check(len(raw) >= count * 92, f"{where}: too short for {count} blocks")
-    blocks = [parse_block(raw[at : at + 88], f"{where}, block {at // 88}") for at in range(0, count * 88, 88)]
+    blocks = [parse_block(raw[at : at + 88], f"{where}, block {at // 88}", is_full) for at in range(0, count * 88, 88)]
     lengths = np.frombuffer(raw, "<u4", count, count * 88)
     first_ids = split_by_lengths(raw[count * 92 :], lengths, where)
     return blocks, first_ids
 
 
-def parse_block(entry: bytes, where: str) -> Block:
+def parse_block(entry: bytes, where: str, is_full: bool) -> Block:
     """(4, 6) One entry of the directory, within the limits."""
     v = struct.unpack("<4IQ4IIIQIIQ4I", entry)
     check(v[-1] == 0, f"{where}: the last four bytes are not zero")
     block = Block(*v[:5], v[5:9], *v[9:-1])
     check(1 <= block.rows <= MAX_ROWS_IN_BLOCK, f"{where}: {block.rows} rows")
-    check(block.rows_with_vector == block.rows, f"{where}: a full snapshot has a vector for every row")
+    check(block.rows_with_vector <= block.rows, f"{where}: more vectors than rows")
+    whole = not is_full or block.rows_with_vector == block.rows
+    check(whole, f"{where}: a full snapshot has a vector for every row")
     check(block.rows_with_metadata <= block.rows, f"{where}: more metadata than rows")
     same = (block.rows_with_metadata > 0) == (block.metadata_bytes > 0)
     check(same, f"{where}: metadata without bytes, or bytes without metadata")
@@ -304,11 +405,14 @@ def check_database_section(raw: bytes, manifest: Dict[str, Any]) -> None:
 def check_layout(directory: Path, manifest: Dict[str, Any], blocks: List[Block]) -> None:
     """(4, 6) Pieces lie in block order without gaps, all sizes add up, every byte belongs to one piece or section."""
     files, sections = manifest["files"], manifest["sections"]
-    rows = sum(block.rows for block in blocks)
-    check(rows == manifest["vector_count"], f"{INDEX}: the blocks have {rows} rows, not {manifest['vector_count']}")
-    for block in blocks:
-        raw = block.rows * manifest["dimensions"] * 4
+    rows, is_full = sum(block.rows for block in blocks), base_of(manifest) is None
+    wanted = manifest["vector_count"] if is_full else sum(manifest["changes"].values())
+    check(rows == wanted, f"{INDEX}: the blocks have {rows} rows, not {wanted}")
+    sizes = [block.rows_with_vector * manifest["dimensions"] * 4 for block in blocks]
+    for block, raw in zip(blocks, sizes):
         check(block.rows == 1 or raw <= MAX_BLOCK_PART, f"{VECTORS}: a block has more than 8 MiB of vectors")
+    wanted = files[VECTORS]["raw_bytes"]
+    check(sum(sizes) == wanted, f"{VECTORS}: it expands to {sum(sizes)} bytes, not {wanted}")
 
     end = end_of_pieces(((block.index_offset, block.ids_bytes + block.digests_bytes) for block in blocks), INDEX)
     check(end == sections[0]["offset"], f"{INDEX}: the first section does not follow the last block")
@@ -346,36 +450,34 @@ def check_end(path: Path, end: int, file_bytes: int) -> None:
 # ------------------------------------------------------------------------------------------------------------ blocks
 
 
-def read_blocks(directory: Path, manifest: Dict[str, Any], blocks: List[Block], first_ids: List[bytes]) -> Snapshot:
-    """(2, 4) All rows, and the content checksum of them."""
-    ids: List[bytes] = []
-    metadata: List[Optional[bytes]] = []
-    vectors = np.empty((manifest["vector_count"], manifest["dimensions"]), "<f4")
-    checksum = 0
+def read_blocks(directory: Path, manifest: Dict[str, Any], blocks: List[Block], first_ids: List[bytes]) -> List[Row]:
+    """(2, 4) All rows, in order."""
+    rows: List[Row] = []
     with contextlib.ExitStack() as stack:
         files = {name: stack.enter_context((directory / name).open("rb")) for name in DATA_FILES}
         for number, block in enumerate(blocks):
-            matrix = vectors[len(ids) : len(ids) + block.rows]
-            block_ids, block_metadata, digests = read_block(files, block, number, matrix)
-            check(block_ids[0] == first_ids[number], f"{INDEX}, block {number}: not the first id of the directory")
-            check_order(ids[-1:] + block_ids, f"{INDEX}, block {number}")
-            ids += block_ids
-            metadata += block_metadata
-            checksum += sum(int.from_bytes(hashlib.sha256(digest).digest(), "big") for digest in digests)
-    checksum %= 1 << 256
-    check(f"{checksum:064x}" == manifest["checksum"], "the content checksum does not match the records")
-    return Snapshot(manifest, [row_id.decode() for row_id in ids], vectors, metadata)
+            found = read_block(files, block, number, manifest)
+            ids = [row.id for row in found]
+            check(ids[0] == first_ids[number], f"{INDEX}, block {number}: not the first id of the directory")
+            check_order([row.id for row in rows[-1:]] + ids, f"{INDEX}, block {number}")
+            rows += found
+    return rows
 
 
-def read_block(files, block: Block, number: int, matrix: np.ndarray):
-    """(2, 4) Ids, metadata and digests of the rows of a block, each row proved; the vectors go into the matrix."""
-    flags, ids, digests = read_index_piece(files[INDEX], block, f"{INDEX}, block {number}")
-    matrix[:] = read_vectors_piece(files[VECTORS], block, matrix.shape[1], f"{VECTORS}, block {number}")
+def read_block(files, block: Block, number: int, manifest: Dict[str, Any]) -> List[Row]:
+    """(2, 4) The rows of a block, each proved that has its vector here."""
+    is_full = base_of(manifest) is None
+    flags, ids, digests = read_index_piece(files[INDEX], block, f"{INDEX}, block {number}", is_full)
+    matrix = iter(read_vectors_piece(files[VECTORS], block, manifest["dimensions"], f"{VECTORS}, block {number}"))
     lines = read_metadata_piece(files[METADATA], block, f"{METADATA}, block {number}")
     metadata = metadata_of_rows(flags, ids, lines, f"{METADATA}, block {number}")
-    for row_id, found, wanted in zip(ids, map(digest_of, ids, matrix, metadata), digests):
-        check(found == wanted, f"block {number}, id {shown(row_id)}: the digest does not match the record")
-    return ids, metadata, digests
+    rows = []
+    for flag, row_id, text, digest in zip(flags, ids, metadata, digests):
+        vector = next(matrix) if flag & HAS_VECTOR else None
+        proved = vector is None or digest_of(row_id, vector, text) == digest
+        check(proved, f"block {number}, id {shown(row_id)}: the digest does not match the record")
+        rows.append(Row(row_id, vector, text, digest, flag == IS_GONE))
+    return rows
 
 
 def digest_of(row_id: bytes, vector: np.ndarray, metadata: Optional[bytes]) -> bytes:
@@ -388,7 +490,7 @@ def digest_of(row_id: bytes, vector: np.ndarray, metadata: Optional[bytes]) -> b
     return sha256.digest()[:DIGEST]
 
 
-def read_index_piece(file, block: Block, where: str) -> Tuple[bytes, List[bytes], List[bytes]]:
+def read_index_piece(file, block: Block, where: str, is_full: bool) -> Tuple[bytes, List[bytes], List[bytes]]:
     """(4) Flags, ids and digests of a block."""
     piece = read_range(file, block.index_offset, block.ids_bytes + block.digests_bytes)
     check(zlib.crc32(piece) == block.index_crc, f"{where}: its CRC-32 does not match")
@@ -396,8 +498,11 @@ def read_index_piece(file, block: Block, where: str) -> Tuple[bytes, List[bytes]
     digests = expand(piece[block.ids_bytes :], block.rows * DIGEST, where)
     check(len(raw) >= block.rows * 5, f"{where}: too short for {block.rows} rows")
     flags = raw[: block.rows]
+    allowed = [HAS_VECTOR, HAS_VECTOR | HAS_METADATA] + ([] if is_full else [0, HAS_METADATA, IS_GONE])
     for flag in flags:
-        check(flag in (HAS_VECTOR, HAS_VECTOR | HAS_METADATA), f"{where}: a row has flags {flag}")
+        check(flag in allowed, f"{where}: a row has flags {flag}")
+    with_vector = sum(flag & HAS_VECTOR != 0 for flag in flags)
+    check(with_vector == block.rows_with_vector, f"{where}: flags and directory disagree about vectors")
     with_metadata = sum(flag & HAS_METADATA != 0 for flag in flags)
     check(with_metadata == block.rows_with_metadata, f"{where}: flags and directory disagree about metadata")
     lengths = np.frombuffer(raw, "<u4", block.rows, block.rows)
@@ -410,7 +515,10 @@ def read_vectors_piece(file, block: Block, dimensions: int, where: str) -> np.nd
     """(4) The matrix of a block: byte p of every value, rotated left by one bit, lies in plane p."""
     piece = read_range(file, block.vectors_offset, sum(block.plane_bytes))
     check(zlib.crc32(piece) == block.vectors_crc, f"{where}: its CRC-32 does not match")
-    count = block.rows * dimensions
+    count = block.rows_with_vector * dimensions
+    if block.rows_with_vector == 0:
+        check(not piece, f"{where}: bytes of vectors that no row has")
+        return np.empty((0, dimensions), "<f4")
     planes = np.empty((count, 4), np.uint8)
     start = 0
     for plane, size in enumerate(block.plane_bytes):
@@ -419,7 +527,7 @@ def read_vectors_piece(file, block: Block, dimensions: int, where: str) -> np.nd
         start += size
     rotated = planes.reshape(-1).view("<u4")
     bits = (rotated >> np.uint32(1)) | (rotated << np.uint32(31))
-    return bits.astype("<u4").view("<f4").reshape(block.rows, dimensions)
+    return bits.astype("<u4").view("<f4").reshape(block.rows_with_vector, dimensions)
 
 
 def read_metadata_piece(file, block: Block, where: str) -> List[bytes]:
@@ -544,12 +652,12 @@ def refuse_constant(text: str) -> None:
 def main() -> int:
     arguments = parse_arguments()
     try:
-        snapshot = prove(arguments.directory)
+        snapshot = prove(*arguments.directories)
     except Damaged as damage:
-        print(f"read_snapshot: {arguments.directory}: damaged: {damage}", file=sys.stderr)
+        print(f"read_snapshot: {' '.join(arguments.directories)}: damaged: {damage}", file=sys.stderr)
         return 1
     except Unsupported as error:
-        print(f"read_snapshot: {arguments.directory}: unsupported: {error}", file=sys.stderr)
+        print(f"read_snapshot: {' '.join(arguments.directories)}: unsupported: {error}", file=sys.stderr)
         return 1
     except OSError as error:
         print(f"read_snapshot: {error}", file=sys.stderr)
@@ -564,7 +672,8 @@ def main() -> int:
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Reads and proves a downloaded snapshot directory.")
-    parser.add_argument("directory", metavar="DIR", help="the snapshot-... directory")
+    chain = "the snapshot-... directory; of an increment those of its chain, from the full one to the newest"
+    parser.add_argument("directories", metavar="DIR", nargs="+", help=chain)
     parser.add_argument("--npy", metavar="OUT.npy", help="write the vectors there: rows x dimensions, float32")
     parser.add_argument("--jsonl", metavar="OUT.jsonl", help='write {"id":...,"metadata":...} of every row there')
     return parser.parse_args()

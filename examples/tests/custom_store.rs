@@ -80,7 +80,7 @@ async fn nothing_is_changed_where_the_log_cannot_be_written() {
 }
 
 #[tokio::test]
-async fn a_snapshot_is_committed_last_and_deleted_first() {
+async fn a_snapshot_is_committed_last_and_its_commit_is_deleted_first() {
     let dir = tempfile::tempdir().unwrap();
     let log = dir.path().join("log");
     let store = Arc::new(Audited::new(memory(), &log).unwrap());
@@ -95,7 +95,11 @@ async fn a_snapshot_is_committed_last_and_deleted_first() {
     assert_eq!(lines(&log).last(), Some(&format!("done {commit}")));
     let created = lines(&log).len();
     manager.delete_snapshot(&snapshot.id).await.unwrap();
-    assert_eq!(lines(&log)[created], format!("begin {}", commit.replace("create", "delete")));
+    // First the mark of the deletion, from which it can be taken back, then the commit, then all else.
+    let deletion: Vec<_> = lines(&log)[created..].iter().filter(|line| line.starts_with("begin")).cloned().collect();
+    assert_eq!(deletion[0], format!("begin {}", commit.replace("metadata.json", "deleted.json")));
+    assert_eq!(deletion[1], format!("begin {}", commit.replace("create", "delete")));
+    assert!(deletion.iter().skip(2).all(|line| line.starts_with("begin delete snapshot-")), "{deletion:?}");
 }
 
 #[test]

@@ -34,6 +34,29 @@ fn quickstart_runs() {
 }
 
 #[test]
+fn incremental_runs() {
+    let output = Command::new(program("incremental")).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{text}");
+    for words in [
+        "Changes { added: 0, changed: 20, removed: 0 }",
+        "Changes { added: 1, changed: 0, removed: 1 }",
+        r#"the chain: ["wednesday", "tuesday", "monday"]"#,
+        "restored 5000 vectors; record 7 is gone: true",
+        "refused: snapshot ",
+        "compacted, with the same contents: true",
+        "deleted 3 snapshots of the chain",
+    ] {
+        assert!(text.contains(words), "{words:?} is not in {text}");
+    }
+    let bytes = |line: &str| -> u64 {
+        let (_, rest) = text.split_once(line).unwrap();
+        rest.split_once(" bytes").unwrap().0.parse().unwrap()
+    };
+    assert!(bytes("tuesday: ") * 20 < bytes("monday, full: "), "{text}");
+}
+
+#[test]
 fn vectors_ids_and_metadata_are_loaded() {
     let dir = tempfile::tempdir().unwrap();
     for version in 1..=3 {

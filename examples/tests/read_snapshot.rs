@@ -81,6 +81,69 @@ async fn a_snapshot_of_an_empty_database_reads_back() {
 }
 
 #[tokio::test]
+async fn a_chain_reads_back() {
+    if skipped() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let db = unkind_database(&dir.path().join("a.db"));
+    let mut chain = vec![take(&db, dir.path(), true).await];
+    assert_same(&db, &read_chain(&chain, dir.path()));
+    for round in 0..3usize {
+        // Vectors alone, metadata alone, a record that comes, one that goes and one that comes again.
+        let id = |at: usize| format!("m{at}");
+        let vector = |id: &str| db.get(id).unwrap().map(|entry| entry.vector);
+        let metadata = |at: usize| Some(serde_json::from_str(METADATA[at]).unwrap());
+        let put = |id: String, vector: Vec<f32>, metadata| {
+            db.insert(VectorEntry { id: Some(id), vector, metadata }).unwrap();
+        };
+        put(id(0), vec![round as f32; DIMENSIONS], metadata(0));
+        put(id(1), vector(&id(1)).unwrap(), metadata(round + 2));
+        put(id(2), vector(&id(2)).unwrap(), metadata(round + 1).filter(|_| round != 1));
+        put(format!("new {round}"), vec![-0.0; DIMENSIONS], None);
+        match round {
+            1 => put(id(4), vec![f32::NAN; DIMENSIONS], None),
+            _ => drop(db.delete(&id(4 + round)).unwrap()),
+        }
+        chain.push(take_on(&db, dir.path(), &chain[round]).await);
+        assert_same(&db, &read_chain(&chain, dir.path()));
+    }
+    // An increment in which nothing changed.
+    chain.push(take_on(&db, dir.path(), &chain[3]).await);
+    assert_same(&db, &read_chain(&chain, dir.path()));
+}
+
+#[tokio::test]
+async fn a_chain_that_is_not_whole_is_refused() {
+    if skipped() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let db = unkind_database(&dir.path().join("a.db"));
+    let full = take(&db, dir.path(), true).await;
+    db.delete("m1").unwrap();
+    let one = take_on(&db, dir.path(), &full).await;
+    db.delete("m2").unwrap();
+    let two = take_on(&db, dir.path(), &one).await;
+    let refused = |chain: &[&PathBuf], words: &str| {
+        let more: Vec<_> = chain[1..].iter().map(|path| path.to_str().unwrap()).collect();
+        let output = run_reader(chain[0], &more);
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{message}");
+        assert!(message.contains(words) && !message.contains("Traceback"), "{words:?} is not in {message}");
+    };
+    refused(&[&one], "name the directories of the whole chain, from the full snapshot on");
+    refused(&[&full, &two], "does not stand on");
+    refused(&[&full, &one, &one], "does not stand on");
+    refused(&[&full, &full], "it is a full one");
+    let path = one.join("index.bin.gz");
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[12] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    refused(&[&full, &one, &two], "index.bin.gz");
+}
+
+#[tokio::test]
 async fn damage_is_told_by_file() {
     if skipped() {
         return;
@@ -231,6 +294,15 @@ async fn take(db: &VectorDB, dir: &Path, compression: bool) -> PathBuf {
     dir.join("snapshots").join(format!("snapshot-{}", snapshot.id))
 }
 
+/// Takes an increment on what lies in a directory, and returns its own.
+async fn take_on(db: &VectorDB, dir: &Path, base: &Path) -> PathBuf {
+    let config = SnapshotConfig { snapshot_dir: dir.join("snapshots"), ..SnapshotConfig::default() };
+    let manager = SnapshotManager::new(config).unwrap();
+    let base_id = base.file_name().unwrap().to_str().unwrap().strip_prefix("snapshot-").unwrap();
+    let snapshot = manager.create_incremental_snapshot(db, "read me too", base_id).await.unwrap();
+    dir.join("snapshots").join(format!("snapshot-{}", snapshot.id))
+}
+
 /// What the Python reader wrote, in row order.
 struct Rows {
     shape: (usize, usize),
@@ -247,8 +319,15 @@ struct Line {
 }
 
 fn read(snapshot: &Path, dir: &Path) -> Rows {
+    read_chain(&[snapshot.to_owned()], dir)
+}
+
+/// Of directories from that of the full snapshot on.
+fn read_chain(chain: &[PathBuf], dir: &Path) -> Rows {
     let (npy, jsonl) = (dir.join("out.npy"), dir.join("out.jsonl"));
-    let output = run_reader(snapshot, &["--npy", npy.to_str().unwrap(), "--jsonl", jsonl.to_str().unwrap()]);
+    let mut arguments: Vec<_> = chain[1..].iter().map(|path| path.to_str().unwrap()).collect();
+    arguments.extend(["--npy", npy.to_str().unwrap(), "--jsonl", jsonl.to_str().unwrap()]);
+    let output = run_reader(&chain[0], &arguments);
     assert!(output.status.success(), "{output:?}");
     assert!(String::from_utf8(output.stdout).unwrap().contains(", proved"));
     let text = std::fs::read_to_string(jsonl).unwrap();

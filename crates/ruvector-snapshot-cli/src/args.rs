@@ -24,6 +24,8 @@ const EXAMPLES: &str = "\
 Examples:
   ruvector-snapshot demo                              see everything at work, in a few seconds
   ruvector-snapshot create --db vectors.db            take a snapshot into ./snapshots
+  ruvector-snapshot create --db vectors.db --base latest
+                                                      store what changed since, on top of it
   ruvector-snapshot list
   ruvector-snapshot verify latest                     prove that it is whole
   ruvector-snapshot restore latest --to back.db       get it back, proved
@@ -57,38 +59,49 @@ If it is being written, a private copy as large as the database is made in --scr
 Writes five files under a new snapshot-ID in the store. A directory that is missing is made, a bucket is not. A create that \
 fails or is interrupted leaves no snapshot and changes nothing that was there.
 
+With --base it is an increment: what changed since that snapshot, full or an increment itself, is read and stored, and the rest is \
+that snapshot's. It is listed, shown, verified and restored like any other, and as long as it stands, what it stands on \
+cannot be deleted. A restore reads the whole chain, so take a full one now and then, or compact one. If the base is \
+missing or damaged, or has other dimensions or another metric, the create fails: it never becomes a full one instead.
+
 Examples:
   ruvector-snapshot create --db vectors.db
+  ruvector-snapshot create --db vectors.db --base latest
   ruvector-snapshot create --db /srv/vectors.db --name nightly --label host=db1 --store /mnt/backup
   ruvector-snapshot create --db vectors.db --store s3://bucket/backups --limit-upload 20M
 
-Exit status: 0 the snapshot is stored; 1 failed, there is no snapshot (unless it was the printing that failed); 2 wrong usage; 3 the database is damaged.";
+Exit status: 0 the snapshot is stored; 1 failed, there is no snapshot (unless it was the printing that failed), also if it cannot \
+stand on the base; 2 wrong usage; 3 the database or the base is damaged.";
 
 const LIST: &str = "\
 Reads the names of all files in the store and each metadata.json, no data; writes nothing.
 Damage that shows without reading the data is listed: a metadata.json that cannot be used, a file that is missing or has \
-another size. `verify --all` reads every byte.
+another size, a snapshot that stands on one that is not there. `verify --all` reads every byte.
+
+TYPE is full, or as `+3 on 20260131T080000`: the third increment above its full snapshot, and the start of the id of the \
+snapshot that it stands on. Pinned ones are marked there too.
 
 Examples:
   ruvector-snapshot list
   ruvector-snapshot list --json | jq -r '.snapshots[].id'
+  ruvector-snapshot list --json | jq -r '.snapshots[] | select(.pinned) | .id'
 
 Exit status: 0 listed, even if there are none; 1 no such store, or a snapshot of a newer version is in it; \
 3 a damaged snapshot is listed.";
 
 const SHOW: &str = "\
 Reads what the store says of one snapshot and prints all it says: labels, sizes of the files, the content checksum, where it came \
-from. Writes nothing.
+from, the chain that it stands on, what stands on it, and whether it is pinned. Writes nothing.
 
 Examples:
   ruvector-snapshot show latest
   ruvector-snapshot show nightly --json
 
-Exit status: 0 shown; 1 no such snapshot; 2 an ID that means several; 3 the snapshot is damaged.";
+Exit status: 0 shown; 1 no such snapshot; 2 an ID that means several; 3 the snapshot is damaged, or its chain is broken.";
 
 const VERIFY: &str = "\
 Reads every byte of the snapshot, proves every file, block and record, and reports all damage by file and block. \
-Writes nothing and needs no room.
+Of an increment that is every snapshot of its chain, and the state that they come to. Writes nothing and needs no room.
 
 Examples:
   ruvector-snapshot verify latest
@@ -97,7 +110,7 @@ Examples:
 Exit status: 0 whole; 1 something could not be read at all; 2 wrong usage; 3 damage found.";
 
 const RESTORE: &str = "\
-Reads one snapshot and writes a database file that Ruvector opens. It is built beside its place under a name that starts with \
+Reads one snapshot, and what it stands on, and writes a database file that Ruvector opens. It is built beside its place under a name that starts with \
 a dot, read back and proved by the content checksum, and only then gets its name: FILE is never half there. A file that \
 stands there is left alone unless --force is given; with it, that file is replaced in one step at the very end.
 
@@ -110,14 +123,46 @@ Stop the program that uses FILE before replacing it: a process that has it open 
 Exit status: 0 restored and proved; 1 failed, FILE is as it was (unless it was the printing that failed); 2 wrong usage; 3 the snapshot is damaged.";
 
 const DELETE: &str = "\
-Looks every ID up before the first snapshot is deleted: if one of them is unknown, nothing is deleted. There is no way back. \
-Writes nothing but the removal of the five files; what else lies under snapshot-ID stays.
+Looks every ID up before the first snapshot is deleted: if one of them is unknown, pinned, or needed by an increment that is to \
+stay, nothing is deleted. --cascade deletes what stands on them too. There is no way back. Removes the files of the \
+snapshots; what else lies under snapshot-ID stays. Once begun, a delete is carried to its end; if it is killed all the same, \
+list tells of it. If an increment comes to stand on a snapshot at the very moment, that snapshot stays, and the increment with it.
 
 Examples:
   ruvector-snapshot delete 20260131T080000000Z-0123456789abcdef
   ruvector-snapshot delete before-upgrade test-1 test-2
+  ruvector-snapshot delete monday --cascade --dry-run
 
-Exit status: 0 deleted; 1 failed, or no such snapshot; 2 an ID that means several.";
+Exit status: 0 deleted; 1 failed, no such snapshot, pinned, or needed; 2 an ID that means several.";
+
+const COMPACT: &str = "\
+Reads the chain of an increment and writes its state as a full snapshot, in the store alone: no database is needed. The new one \
+bears the name and the moment of the increment, and its content checksum, which is proved. The chain stays as it is, and can \
+be deleted if nothing else stands on it. A compact that fails or is interrupted leaves nothing new.
+
+Examples:
+  ruvector-snapshot compact latest
+  ruvector-snapshot compact 20260131T080000000Z-0123456789abcdef --store s3://bucket/backups
+
+Exit status: 0 stored; 1 failed, or the snapshot is a full one already; 2 an ID that means several; 3 the chain is damaged.";
+
+const PIN: &str = "\
+Keeps snapshots from being deleted, by delete and by prune, until they are unpinned. What they stand on stays with them. Writes \
+one small object beside each. Looks every ID up before the first is pinned. One that is pinned already stays so.
+
+Examples:
+  ruvector-snapshot pin before-upgrade
+  ruvector-snapshot unpin before-upgrade
+
+Exit status: 0 pinned; 1 failed, or no such snapshot; 2 an ID that means several; 3 a snapshot is damaged.";
+
+const UNPIN: &str = "\
+Lets snapshots be deleted again. Deletes nothing but the mark. Looks every ID up before the first is unpinned.
+
+Examples:
+  ruvector-snapshot unpin before-upgrade
+
+Exit status: 0 unpinned; 1 failed, or no such snapshot; 2 an ID that means several; 3 a snapshot is damaged.";
 
 const PRUNE: &str = "\
 Keeps what any of the rules keeps and deletes the other snapshots of the store, newest first. Each is printed with the \
@@ -161,7 +206,7 @@ Exit status: 0 snapshots are safe there; 1 they are not, or it could not be reac
 
 const DEMO: &str = "\
 Makes a small database, takes a snapshot of it while a thread keeps writing to it, damages a copy of the snapshot, verifies, \
-restores, and compares every value. Each step shows the command that does it. Works in a temporary directory that is removed at \
+restores, compares every value, and does so once more with an increment. Each step shows the command that does it. Works in a temporary directory that is removed at \
 the end, or in DIR, which must be missing or empty and stays for you to look at. Uses no --store.
 
 Examples:
@@ -237,6 +282,15 @@ pub(crate) enum Verb {
     /// Delete snapshots
     #[command(after_long_help = DELETE)]
     Delete(Delete),
+    /// Make a full snapshot of an increment and what it stands on
+    #[command(after_long_help = COMPACT)]
+    Compact(Compact),
+    /// Keep snapshots from being deleted
+    #[command(after_long_help = PIN)]
+    Pin(Ids),
+    /// Let pinned snapshots be deleted again
+    #[command(after_long_help = UNPIN)]
+    Unpin(Ids),
     /// Delete snapshots, except those that rules keep
     #[command(after_long_help = PRUNE)]
     Prune(Prune),
@@ -259,6 +313,12 @@ pub(crate) struct Create {
     /// What to call the snapshot; names may repeat [default: the file's name without its extension]
     #[arg(long)]
     pub(crate) name: Option<String>,
+    /// Store only what changed since this snapshot: an id, the start of one, a name, or latest
+    #[arg(long, value_name = "ID")]
+    pub(crate) base: Option<String>,
+    /// How many snapshots the chain may come to, the full one and this one included: 1 to 1000 [default: 32]
+    #[arg(long, value_name = "N", requires = "base", value_parser = max_chain)]
+    pub(crate) max_chain: Option<usize>,
     /// A label to keep with the snapshot; may be given again
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
     pub(crate) labels: Vec<(String, String)>,
@@ -306,6 +366,25 @@ pub(crate) struct Restore {
 
 #[derive(Debug, Args)]
 pub(crate) struct Delete {
+    /// Ids, starts of ids, names, or latest
+    #[arg(required = true, value_name = "ID")]
+    pub(crate) ids: Vec<String>,
+    /// Delete everything that stands on them, too
+    #[arg(long)]
+    pub(crate) cascade: bool,
+    /// Print what would be deleted, and delete nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Compact {
+    /// An id, the start of one, a name, or latest
+    pub(crate) id: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Ids {
     /// Ids, starts of ids, names, or latest
     #[arg(required = true, value_name = "ID")]
     pub(crate) ids: Vec<String>,
@@ -404,6 +483,11 @@ fn label(text: &str) -> Result<(String, String), String> {
 fn connections(text: &str) -> Result<usize, String> {
     let number = text.parse().ok().filter(|number| (1..=1024).contains(number));
     number.ok_or_else(|| "it must be a whole number, 1 to 1024".to_owned())
+}
+
+fn max_chain(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| (1..=1000).contains(number));
+    number.ok_or_else(|| "it must be a whole number, 1 to 1000".to_owned())
 }
 
 /// Bytes a second, with K, M or G for powers of 1024.

@@ -1,23 +1,19 @@
 //! `create`: a database file into a new snapshot.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Utc};
-use ruvector_snapshot::clock::{Clock, SystemClock};
-use ruvector_snapshot::format::id::SnapshotId;
 use ruvector_snapshot::format::metadata::check_name;
 use ruvector_snapshot::source::file::{FileOptions, FileSource};
-use ruvector_snapshot::store::Location;
 use ruvector_snapshot::{CreateOptions, ErrorKind, Snapshot, SnapshotConfig, SnapshotError, SnapshotManager};
 use serde_json::json;
 
 use crate::args::Create;
-use crate::failure::{Exit, Failure};
-use crate::output::{moment, pace, quoted_path, ratio, shape};
+use crate::attempts::Attempts;
+use crate::failure::{Exit, Failure, kind_name};
+use crate::output::{changes, counted, moment, pace, quoted_path, ratio, shape, share};
 use crate::progress::Shown;
 use crate::session::Session;
 
@@ -36,32 +32,100 @@ pub(crate) async fn create(session: &Session, args: Create) -> Result<Exit, Fail
         compression_level: args.compression_level,
         scratch_dir: args.scratch_dir,
         verify_after_write: args.verify_after_write,
+        max_chain_length: args.max_chain.unwrap_or(SnapshotConfig::default().max_chain_length),
         ..session.config()
     };
+    let (manager, chain) = match &args.base {
+        None => (session.open_or_make(config)?, Vec::new()),
+        Some(base) => {
+            let opened = open_on(session, config, base).await;
+            opened.map_err(|failure| without_base(session, failure, &args.db))?
+        }
+    };
     let attempts = Arc::new(Attempts::default());
-    let manager = session.open_or_make(config)?.with_clock(attempts.clone());
+    let manager = manager.with_clock(attempts.clone());
     let began = Instant::now();
-    let snapshot = {
+    let created = {
         let progress = Shown::new(session.output);
-        let options = CreateOptions { labels, progress: progress.listener(), ..CreateOptions::default() };
+        let base_id = chain.first().map(|base| base.id.clone());
+        let options = CreateOptions { labels, base_id, progress: progress.listener(), ..CreateOptions::default() };
         let aftermath = {
             let manager = manager.clone();
             move || attempts.aftermath(&manager, &location)
         };
-        session.run(&manager, manager.create_snapshot_of_file(&args.db, &name, &options), aftermath).await?
+        session.run(&manager, manager.create_snapshot_of_file(&args.db, &name, &options), aftermath).await
     };
-    print(session, &snapshot, &args.db, began.elapsed())?;
+    let snapshot = created.map_err(|failure| match chain.len() >= manager.config().max_chain_length {
+        true => failure.with_hint("--max-chain lets it become longer, which makes restores slower"),
+        false => hinted(failure),
+    })?;
+    print(session, &snapshot, &chain, &args.db, began.elapsed())?;
     Ok(Exit::Done)
 }
 
-fn print(session: &Session, snapshot: &Snapshot, db: &Path, taken: Duration) -> Result<(), Failure> {
+/// What an increment is to stand on, the newest first. The store that holds it is there, and is not made.
+async fn open_on(
+    session: &Session,
+    config: SnapshotConfig,
+    base: &str,
+) -> Result<(SnapshotManager, Vec<Snapshot>), Failure> {
+    let manager = session.open_with(config)?;
+    let id = session.resolve(&manager, base).await?;
+    let chain = session.read(&manager, manager.chain(&id)).await?;
+    Ok((manager, chain))
+}
+
+fn without_base(session: &Session, failure: Failure, db: &Path) -> Failure {
+    let full = session.command(&format!("create --db {}", quoted_path(db)));
+    match failure.kind() {
+        kind if kind == kind_name(ErrorKind::NotFound) => failure.with_hint(format!(
+            "an increment stands on a snapshot that is there: look at --base and --store, or take a full one first: {full}"
+        )),
+        kind if kind == kind_name(ErrorKind::Damaged) => {
+            failure.with_hint(format!("nothing can stand on what is damaged; take a full one: {full}"))
+        }
+        _ => failure,
+    }
+}
+
+fn hinted(failure: Failure) -> Failure {
+    match failure.kind() {
+        kind if kind == kind_name(ErrorKind::Busy) => {
+            failure.with_hint("the database is being changed faster than it can be read; try again at a quieter moment")
+        }
+        _ => failure,
+    }
+}
+
+fn print(
+    session: &Session,
+    snapshot: &Snapshot,
+    chain: &[Snapshot],
+    db: &Path,
+    taken: Duration,
+) -> Result<(), Failure> {
     let output = session.output;
-    output.document(&json!({ "snapshot": snapshot, "store": session.store, "seconds": taken.as_secs_f64() }))?;
+    let chain_ids: Vec<&str> = chain.iter().map(|below| below.id.as_str()).collect();
+    output.document(&json!({
+        "snapshot": snapshot, "base_id": chain_ids.first(), "chain": chain_ids,
+        "full_size_bytes": chain.last().map(|full| full.size_bytes),
+        "store": session.store, "seconds": taken.as_secs_f64(),
+    }))?;
     output.line(format_args!("created {}", snapshot.id))?;
     output.field("name", &snapshot.name)?;
     output.field("database", format_args!("{}, as of {}", db.display(), moment(snapshot.created_at)))?;
+    if let Some(base) = chain.first() {
+        let length = counted(chain.len() as u64 + 1, "snapshot");
+        output.field("stands on", format_args!("{}, a chain of {length} with this one", base.id))?;
+    }
+    if let Some(stored) = &snapshot.changes {
+        output.field("changes", changes(stored))?;
+    }
     output.field("vectors", shape(snapshot))?;
-    output.field("size", ratio(snapshot))?;
+    match chain.last() {
+        Some(full) => output.field("size", share(snapshot, full))?,
+        None => output.field("size", ratio(snapshot))?,
+    }
     output.field("time", pace(taken, snapshot.raw_bytes))?;
     output.field("checksum", &snapshot.checksum)?;
     for what in &snapshot.source.not_captured {
@@ -116,70 +180,6 @@ fn explained(path: &Path, error: SnapshotError) -> Failure {
         }
         _ => failure,
     }
-}
-
-/// The clock of the system, which remembers the ids that were made with it: after an interrupt these are looked for.
-#[derive(Debug, Default)]
-struct Attempts {
-    now: Mutex<Option<DateTime<Utc>>>,
-    ids: Mutex<Vec<SnapshotId>>,
-}
-
-impl Clock for Attempts {
-    fn now(&self) -> DateTime<Utc> {
-        let now = SystemClock.now();
-        *self.now.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
-        now
-    }
-
-    fn random(&self) -> Result<u64, SnapshotError> {
-        let random = SystemClock.random()?;
-        if let Some(now) = *self.now.lock().unwrap_or_else(PoisonError::into_inner) {
-            self.ids.lock().unwrap_or_else(PoisonError::into_inner).push(SnapshotId::new(now, random));
-        }
-        Ok(random)
-    }
-}
-
-impl Attempts {
-    /// What these attempts left in the store.
-    fn aftermath(&self, manager: &SnapshotManager, location: &Location) -> String {
-        let unknown = || "what is left could not be looked at; list shows it".to_owned();
-        let ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
-        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return unknown() };
-        let Ok(listing) = runtime.block_on(manager.list()) else { return unknown() };
-        for id in ids.iter() {
-            if listing.snapshots.iter().any(|snapshot| snapshot.id == id.as_str()) {
-                return format!("the snapshot {id} had been completed already, and stays");
-            }
-            if !is_gone(location, id) || listing.unfinished.iter().any(|unfinished| unfinished == id.as_str()) {
-                return format!("there is no new snapshot; {}", left_behind(location, id));
-            }
-        }
-        match location {
-            Location::Local(_) => "there is no new snapshot, and nothing was left behind".to_owned(),
-            // Parts of an upload that could not be aborted are in no listing.
-            _ => format!("there is no new snapshot, and no object of one was left at {location}"),
-        }
-    }
-}
-
-fn left_behind(location: &Location, id: &SnapshotId) -> String {
-    match location {
-        Location::Local(_) => format!("the directory snapshot-{id} was left and can be deleted"),
-        _ => {
-            format!("objects under {location}/snapshot-{id}/ were left and can be deleted, with the tools of the store")
-        }
-    }
-}
-
-/// Whether nothing is left of the directory of an attempt. An empty one, which holds no object that a store could delete,
-/// is removed. A bucket has no directories.
-fn is_gone(location: &Location, id: &SnapshotId) -> bool {
-    let Location::Local(root) = location else { return true };
-    let directory = root.join(format!("snapshot-{id}"));
-    let _removed_if_empty = fs::remove_dir(&directory);
-    directory.symlink_metadata().is_err()
 }
 
 /// The stem of the file's name, where that can be a name.

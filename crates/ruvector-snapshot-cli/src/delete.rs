@@ -1,56 +1,96 @@
-//! `delete`: removes the snapshots that the user names.
+//! `delete`: removes the snapshots that the user names, and with --cascade what stands on them.
 
 use std::collections::BTreeMap;
 
-use ruvector_snapshot::{ErrorKind, SnapshotManager};
+use ruvector_snapshot::{DeletePlan, Listing, SnapshotManager};
 use serde_json::json;
 
+use crate::args::Delete;
+use crate::chains::Chains;
 use crate::failure::{Exit, Failure};
 use crate::output::fitted;
 use crate::session::Session;
 
-pub(crate) async fn delete(session: &Session, texts: &[String]) -> Result<Exit, Failure> {
+pub(crate) async fn delete(session: &Session, args: &Delete) -> Result<Exit, Failure> {
     let manager = session.open()?;
-    let mut ids: Vec<String> = Vec::new();
-    for text in texts {
-        let id = session.resolve(&manager, text).await.map_err(|failure| nothing_deleted(failure, texts.len()))?;
-        if !ids.contains(&id) {
-            ids.push(id);
-        }
-    }
+    let several = args.ids.len() > 1;
+    let ids = session.resolve_all(&manager, &args.ids).await.map_err(|failure| match several {
+        true => failure.with_hint("nothing was deleted, none of the others either"),
+        false => failure,
+    })?;
+    let asked: Vec<&str> = ids.iter().map(String::as_str).collect();
     let listing = session.read(&manager, manager.list()).await?;
-    let names: BTreeMap<String, String> =
-        listing.snapshots.into_iter().map(|snapshot| (snapshot.id, snapshot.name)).collect();
-    let mut deleted: Vec<&str> = Vec::new();
-    for id in &ids {
-        delete_one(session, &manager, id).await.map_err(|failure| some_deleted(failure, &deleted))?;
-        deleted.push(id);
-        match names.get(id) {
-            Some(name) => session.output.line(format_args!("deleted {id}  {}", fitted(name, 60)))?,
-            None => session.output.line(format_args!("deleted {id}"))?,
+    let plan = session.read(&manager, manager.plan_delete(&asked, args.cascade)).await;
+    let plan = plan.map_err(|failure| match args.cascade || !is_needed(&listing, &asked) {
+        true => failure,
+        false => {
+            failure.with_hint("nothing was deleted; --cascade deletes those too, with --dry-run it only says which")
         }
+    })?;
+    let names: BTreeMap<&str, &str> =
+        listing.snapshots.iter().map(|snapshot| (snapshot.id.as_str(), snapshot.name.as_str())).collect();
+    if !args.dry_run {
+        carry_out(session, &manager, &plan).await?;
     }
-    session.output.document(&json!({ "store": session.store, "deleted": deleted }))?;
+    let did = if args.dry_run { "would delete" } else { "deleted" };
+    for id in &plan.ids {
+        let name = names.get(id.as_str()).map(|name| format!("  {}", fitted(name, 60))).unwrap_or_default();
+        session.output.line(format_args!("{did} {id}{name}"))?;
+    }
+    if args.dry_run {
+        session.output.line("nothing was deleted (--dry-run)")?;
+    }
+    let deleted: &[String] = if args.dry_run { &[] } else { &plan.ids };
+    session.output.document(&json!({
+        "store": session.store, "dry_run": args.dry_run, "plan": plan.ids, "deleted": deleted,
+    }))?;
     Ok(Exit::Done)
 }
 
-/// Once begun, a delete is carried to its end: an interrupt is heard between two of them.
-async fn delete_one(session: &Session, manager: &SnapshotManager, id: &str) -> Result<(), Failure> {
-    session.run(manager, async { Ok(()) }, || "what was not deleted before is as it was".to_owned()).await?;
-    match manager.delete_snapshot(id).await {
-        // Somebody else has deleted it since it was looked up: what was asked for is the case.
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        answer => Ok(answer?),
+/// Once begun, a delete is carried to its end: an interrupt is heard before it, and after it.
+async fn carry_out(session: &Session, manager: &SnapshotManager, plan: &DeletePlan) -> Result<(), Failure> {
+    let aftermath = {
+        let (manager, ids) = (manager.clone(), plan.ids.clone());
+        move || aftermath(&manager, &ids)
+    };
+    let work = async { Ok(manager.carry_out_delete(plan).await) };
+    let Err(error) = session.run(manager, work, aftermath).await? else { return Ok(()) };
+    let left = match manager.list().await {
+        Ok(listing) => what_is_left(&listing, &plan.ids),
+        Err(_) => "what was deleted could not be looked at; list shows it".to_owned(),
+    };
+    Err(Failure::from(error).with_hint(left))
+}
+
+fn aftermath(manager: &SnapshotManager, ids: &[String]) -> String {
+    let listing = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .ok()
+        .and_then(|runtime| runtime.block_on(manager.list()).ok());
+    match listing {
+        Some(listing) => what_is_left(&listing, ids),
+        None => "what was deleted could not be looked at; list shows it".to_owned(),
     }
 }
 
-fn nothing_deleted(failure: Failure, asked: usize) -> Failure {
-    if asked > 1 { failure.with_hint("nothing was deleted, none of the others either") } else { failure }
+fn what_is_left(listing: &Listing, ids: &[String]) -> String {
+    let snapshots = listing.snapshots.iter().map(|snapshot| &snapshot.id);
+    let there: Vec<&String> = snapshots.chain(listing.damaged.iter().map(|damaged| &damaged.id)).collect();
+    let (left, gone): (Vec<&str>, Vec<&str>) =
+        ids.iter().map(String::as_str).partition(|id| there.iter().any(|t| t == id));
+    match (gone.as_slice(), left.as_slice()) {
+        ([], _) => "nothing was deleted".to_owned(),
+        (gone, []) if gone.iter().any(|id| listing.deleting.iter().any(|deleting| deleting == id)) => {
+            "all of them are deleted, but some of their files are left; list shows of which".to_owned()
+        }
+        (_, []) => "everything that was asked for is deleted all the same".to_owned(),
+        (gone, left) => format!("deleted are {}; still there are {}", gone.join(" "), left.join(" ")),
+    }
 }
 
-fn some_deleted(failure: Failure, deleted: &[&str]) -> Failure {
-    match deleted {
-        [] => failure,
-        _ => failure.with_hint(format!("deleted before that: {}", deleted.join(" "))),
-    }
+/// Whether anything that is to stay stands on them.
+fn is_needed(listing: &Listing, asked: &[&str]) -> bool {
+    let chains = Chains::new(listing);
+    asked.iter().flat_map(|id| chains.above(id)).any(|above| !asked.contains(&above))
 }

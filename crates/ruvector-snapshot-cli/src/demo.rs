@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use crate::args::Demo;
 use crate::failure::{Exit, Failure};
-use crate::output::{count, counted, quoted_path, ratio, size};
+use crate::output::{changes, count, counted, quoted_path, ratio, share, size};
 use crate::session::Session;
 use database::{DIMENSIONS, GROUP, RECORDS, Writer};
 
@@ -27,7 +27,9 @@ pub(crate) async fn demo(session: &Session, args: Demo) -> Result<Exit, Failure>
     let generation = stage.one_moment(&snapshot, writer).await?;
     stage.damage(&snapshot).await?;
     stage.bring_back(&snapshot, generation).await?;
-    stage.end(&snapshot)
+    let (increment, generation) = stage.increment(&snapshot).await?;
+    stage.bring_increment_back(&increment, generation).await?;
+    stage.end(&snapshot, &increment)
 }
 
 /// Where the demo plays, and what it has shown so far.
@@ -141,10 +143,45 @@ impl Stage<'_> {
         self.say(format_args!("      are what they were at generation {generation}"))
     }
 
-    fn end(self, snapshot: &Snapshot) -> Result<Exit, Failure> {
+    /// Changes some records, and stores what changed. Gives the generation that they are of now.
+    async fn increment(&mut self, snapshot: &Snapshot) -> Result<(Snapshot, u64), Failure> {
+        self.scene("Change a few records, and store what changed")?;
+        let path = self.place.path("live.db");
+        let generation = {
+            let path = path.clone();
+            blocking(move || database::change(&path)).await?
+        };
+        let create = format!("create --db {} --name demo-2 --base demo", self.place.shown("live.db"));
+        self.command("snapshots", &create)?;
+        let options = CreateOptions { base_id: Some(snapshot.id.clone()), ..CreateOptions::default() };
+        let work = self.manager.create_snapshot_of_file(&path, "demo-2", &options);
+        let increment = self.session.run(&self.manager, work, self.place.aftermath()).await?;
+        self.say(format_args!("{}: {}", increment.id, share(&increment, snapshot)))?;
+        let stored = increment.changes.unwrap_or_default();
+        let is_exact = (stored.added, stored.changed, stored.removed) == (0, GROUP, 0);
+        let is_small = increment.size_bytes * 5 < snapshot.size_bytes;
+        self.check(is_exact && is_small, format!("it holds {}, and nothing of the rest", changes(&stored)))?;
+        Ok((increment, generation))
+    }
+
+    /// Restores the increment with what it stands on, and compares everything.
+    async fn bring_increment_back(&mut self, increment: &Snapshot, generation: u64) -> Result<(), Failure> {
+        self.command("snapshots", &format!("restore demo-2 --to {}", self.place.shown("restored-2.db")))?;
+        let path = self.place.path("restored-2.db");
+        let options = RestoreOptions::default();
+        let work = self.manager.restore_snapshot_to(&increment.id, &path, &options);
+        self.session.run(&self.manager, work, self.place.aftermath()).await?;
+        blocking(move || database::compare(&database::open(&path)?, generation)).await?;
+        let records = count(RECORDS);
+        self.check(true, format!("all {records} records are what they were at generation {generation}, bit by bit"))
+    }
+
+    fn end(self, snapshot: &Snapshot, increment: &Snapshot) -> Result<Exit, Failure> {
         let checks: Vec<Value> = self.checks.iter().map(|what| json!({ "what": what, "held": true })).collect();
         let dir = self.place.kept.as_ref().map(|dir| dir.to_string_lossy());
-        self.session.output.document(&json!({ "snapshot": snapshot, "checks": checks, "dir": dir }))?;
+        self.session.output.document(&json!({
+            "snapshot": snapshot, "increment": increment, "checks": checks, "dir": dir,
+        }))?;
         let held = format!("All {} checks held.", self.checks.len());
         match &self.place.kept {
             Some(dir) => {

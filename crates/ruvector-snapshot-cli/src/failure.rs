@@ -167,9 +167,6 @@ fn hint(kind: ErrorKind) -> Option<&'static str> {
         ErrorKind::NoSpace => {
             Some("make room where it is missing: in the store, beside the restored file, or in --scratch-dir")
         }
-        ErrorKind::Busy => {
-            Some("the database is being changed faster than it can be read; try again at a quieter moment")
-        }
         ErrorKind::Unavailable => Some("try again; if it stays so, look at the disk, or at the network and the server"),
         ErrorKind::Unsupported => Some("a newer version wrote this; use that version"),
         ErrorKind::Internal => Some(BUG),

@@ -2,15 +2,19 @@
 //! goes through `output`, each verb is in the file of its name, and all the work is the library's.
 
 mod args;
+mod attempts;
+mod chains;
 mod failure;
 mod output;
 mod progress;
 mod session;
 
+mod compact;
 mod create;
 mod delete;
 mod demo;
 mod list;
+mod pin;
 mod prune;
 mod restore;
 mod show;
@@ -68,7 +72,10 @@ async fn call(session: &Session, verb: Verb) -> Result<Exit, Failure> {
         Verb::Show(args) => show::show(session, &args).await,
         Verb::Verify(args) => verify::verify(session, args).await,
         Verb::Restore(args) => restore::restore(session, args).await,
-        Verb::Delete(args) => delete::delete(session, &args.ids).await,
+        Verb::Delete(args) => delete::delete(session, &args).await,
+        Verb::Compact(args) => compact::compact(session, &args).await,
+        Verb::Pin(args) => pin::pin(session, &args.ids).await,
+        Verb::Unpin(args) => pin::unpin(session, &args.ids).await,
         Verb::Prune(args) => prune::prune(session, &args).await,
         Verb::Store(args) => store::store(session, args.what).await,
         Verb::Demo(args) => demo::demo(session, args).await,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use indicatif::{BinaryBytes, HumanCount};
-use ruvector_snapshot::{Snapshot, SnapshotType};
+use ruvector_snapshot::{Changes, Snapshot};
 use serde::Serialize;
 use unicode_width::UnicodeWidthChar;
 
@@ -91,12 +91,17 @@ pub(crate) fn moment(time: DateTime<Utc>) -> impl fmt::Display {
     time.format("%Y-%m-%d %H:%M:%S UTC")
 }
 
-/// Whether a snapshot stands alone, in a few words.
-pub(crate) fn kind(snapshot_type: &SnapshotType) -> String {
-    match snapshot_type {
-        SnapshotType::Full => "full".to_owned(),
-        SnapshotType::Incremental { base_id } => format!("on {base_id}"),
-    }
+/// What an increment holds.
+pub(crate) fn changes(changes: &Changes) -> String {
+    let Changes { added, changed, removed, .. } = *changes;
+    format!("{} added, {} changed, {} removed", count(added), count(changed), count(removed))
+}
+
+/// The size of an increment beside that of the full snapshot below it.
+pub(crate) fn share(snapshot: &Snapshot, full: &Snapshot) -> String {
+    let (stored, whole) = (snapshot.size_bytes, full.size_bytes.max(1));
+    let percent = stored as f64 * 100.0 / whole as f64;
+    format!("{}, {percent:.1} % of the {} of its full one", size(stored), size(full.size_bytes))
 }
 
 /// The size of a snapshot beside what it expands to.

@@ -43,7 +43,7 @@ impl Session {
         self.open_with(self.config())
     }
 
-    /// The same, with settings of a verb's own.
+    /// The same, with settings of the verb's own.
     pub(crate) fn open_with(&self, config: SnapshotConfig) -> Result<SnapshotManager, Failure> {
         SnapshotManager::with_store(config, self.open_store()?).map_err(Failure::typed)
     }
@@ -153,6 +153,22 @@ impl Session {
             Some(_) => Failure::from(error),
             None => Failure::typed(error),
         })
+    }
+
+    /// The ids that a user means by several words, each once.
+    pub(crate) async fn resolve_all(
+        &self,
+        manager: &SnapshotManager,
+        texts: &[String],
+    ) -> Result<Vec<String>, Failure> {
+        let mut ids: Vec<String> = Vec::new();
+        for text in texts {
+            let id = self.resolve(manager, text).await?;
+            if !ids.contains(&id) {
+                ids.push(id);
+            }
+        }
+        Ok(ids)
     }
 
     /// A command line of this program that means the same store.

@@ -21,10 +21,15 @@ async fn verify_one(session: &Session, manager: &SnapshotManager, text: &str) ->
     let id = session.resolve(manager, text).await?;
     let report = read(session, manager, &id).await??;
     print_report(session, &report)?;
+    for id in &report.chain {
+        session.output.line(format_args!("  stands on {id}, which was verified with it"))?;
+    }
     if !report.is_whole() {
         let places = counted(report.damage.len() as u64, "place");
+        let others =
+            if report.chain.is_empty() { "other snapshots are" } else { "snapshots that stand on none of these are" };
         session.output.line(format_args!(
-            "damaged in {places}; restore gives what can be proved or nothing, and other snapshots are not concerned"
+            "damaged in {places}; restore gives what can be proved or nothing, and {others} not concerned"
         ))?;
     }
     finish(session, vec![report_document(&report)], !report.is_whole(), false)
@@ -78,11 +83,18 @@ async fn read(
 
 fn print_report(session: &Session, report: &VerifyReport) -> Result<(), Failure> {
     let (records, bytes) = (counted(report.records, "record"), size(report.bytes));
+    let chain = match report.chain.len() as u64 {
+        0 => String::new(),
+        length => format!(", with the {} below it", counted(length, "snapshot")),
+    };
     if report.is_whole() {
-        return session.output.line(format_args!("{}  whole: {records}, {bytes} read", report.id));
+        return session.output.line(format_args!("{}  whole: {records}, {bytes} read{chain}", report.id));
     }
-    session.output.line(format_args!("{}  DAMAGED: {records} still proved, {bytes} read", report.id))?;
-    report.damage.iter().try_for_each(|damage| session.output.line(format_args!("  {damage}")))
+    session.output.line(format_args!("{}  DAMAGED: {records} still proved, {bytes} read{chain}", report.id))?;
+    report.damage.iter().try_for_each(|damage| match damage.snapshot == report.id {
+        true => session.output.line(format_args!("  {damage}")),
+        false => session.output.line(format_args!("  in {}: {damage}", damage.snapshot)),
+    })
 }
 
 fn summary(whole: u64, damaged: u64, unreadable: u64) -> String {
@@ -109,7 +121,7 @@ fn finish(session: &Session, snapshots: Vec<Value>, is_damaged: bool, is_unreada
 fn report_document(report: &VerifyReport) -> Value {
     json!({
         "id": report.id, "whole": report.is_whole(), "records": report.records, "bytes": report.bytes,
-        "damage": report.damage,
+        "chain": report.chain, "damage": report.damage,
     })
 }
 

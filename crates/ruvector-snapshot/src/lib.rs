@@ -25,6 +25,31 @@
 //! # Ok(()) }
 //! ```
 //!
+//! An increment holds what changed since its base, which is a full snapshot or an increment itself. It is a snapshot like any other,
+//! of the whole state, and keeps its base from being deleted:
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # use ruvector_snapshot::{SnapshotConfig, SnapshotManager};
+//! # let scratch = tempfile::tempdir()?;
+//! # let db = ruvector_core::VectorDB::new(ruvector_core::types::DbOptions {
+//! #     dimensions: 4, storage_path: scratch.path().join("vectors.db").display().to_string(), ..Default::default() })?;
+//! # let entry = |id: &str| ruvector_core::VectorEntry {
+//! #     id: Some(id.into()), vector: vec![1.0, 2.0, 3.0, 4.0], metadata: None };
+//! # let config = SnapshotConfig { snapshot_dir: scratch.path().join("snapshots"), ..Default::default() };
+//! # let manager = SnapshotManager::new(config)?;
+//! # db.insert(entry("a"))?;
+//! let base = manager.create_snapshot(&db, "base").await?;
+//! # db.insert(entry("b"))?;
+//! let incremental = manager.create_incremental_snapshot(&db, "incremental-1", &base.id).await?;
+//! # assert_eq!(incremental.vector_count, 2);
+//! # assert_eq!(incremental.changes.ok_or("no increment")?.rows(), 1);
+//! # assert!(manager.delete_snapshot(&base.id).await.is_err());
+//! # assert_eq!(manager.chain(&incremental.id).await?.len(), 2);
+//! # Ok(()) }
+//! ```
+//!
 //! Where to look: [`SnapshotManager`] has the verbs, [`SnapshotConfig`] the settings, [`store`] the places snapshots are
 //! kept in, [`source`] the databases, [`format`](mod@format) every stored byte. `docs/FORMAT.md` describes the layout for readers
 //! that are not this program.

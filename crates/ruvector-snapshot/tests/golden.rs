@@ -2,7 +2,7 @@
 //!
 //! `golden/v{format version}/{case}/` holds a snapshot (its five files), `expected.jsonl` (a line a record: the id, the bits
 //! of the vector as runs of `[hexadecimal, count]`, and the metadata as text) and `config.json` (the rows of the `config`
-//! table). They are never made again. For a new format version, list it in [`VERSIONS`] and run
+//! table); of a chain several, `expected-1.jsonl` being the state of the full one. They are never made again. For a new format version, list it in [`VERSIONS`] and run
 //! `cargo test -p ruvector-snapshot --test golden -- --ignored make_golden`, which writes only what is missing.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -10,7 +10,6 @@
 mod common;
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,16 +18,19 @@ use common::reference::{digest_by_the_text, sum_by_the_text};
 use common::{CONFIG, METADATA, Place, Rows, VECTORS, encoded, names, options, rows_of_file};
 use ruvector_snapshot::clock::Clock;
 use ruvector_snapshot::format::metadata::FORMAT_VERSION;
-use ruvector_snapshot::{CreateOptions, RestoreOptions, SnapshotConfig, SnapshotManager};
+use ruvector_snapshot::{Changes, CreateOptions, RestoreOptions, Snapshot, SnapshotConfig, SnapshotManager};
 
 /// Every format version there has been, and its cases.
-const VERSIONS: [(u32, [&str; 2]); 1] = [(1, ["blocks", "codings"])];
+const VERSIONS: [(u32, &[&str]); 1] = [(1, &["blocks", "chain", "codings"])];
+
+/// The ids of the golden snapshots end with these numbers, those of a chain from the full one on.
+const NUMBERS: [(&str, &[u64]); 3] = [("blocks", &[1]), ("codings", &[2]), ("chain", &[3, 4, 5])];
 
 fn golden() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
 }
 
-#[derive(serde::Serialize, serde::Deserialize)]
+#[derive(Clone, serde::Serialize, serde::Deserialize)]
 struct Expected {
     id: String,
     vector: Vec<(String, usize)>,
@@ -44,16 +46,33 @@ impl Expected {
     }
 }
 
-/// What a case must restore to.
-fn expected(case: &Path) -> Rows {
-    let mut rows = Rows::default();
-    for line in std::fs::read_to_string(case.join("expected.jsonl")).unwrap().lines() {
-        let record: Expected = serde_json::from_str(line).unwrap();
-        rows.vectors.insert(record.id.clone(), encoded(&record.values()));
-        rows.metadata.extend(record.metadata.map(|text| (record.id, text)));
+/// What the states of a case must restore to, that of the full snapshot first.
+fn expected(case: &Path) -> Vec<Rows> {
+    let config: BTreeMap<String, String> =
+        serde_json::from_slice(&std::fs::read(case.join("config.json")).unwrap()).unwrap();
+    let files = names(case).into_iter().filter(|name| name.starts_with("expected"));
+    let state = |file: String| {
+        let mut rows = Rows { config: config.clone(), ..Rows::default() };
+        for line in std::fs::read_to_string(case.join(file)).unwrap().lines() {
+            let record: Expected = serde_json::from_str(line).unwrap();
+            rows.vectors.insert(record.id.clone(), encoded(&record.values()));
+            rows.metadata.extend(record.metadata.map(|text| (record.id, text)));
+        }
+        rows
+    };
+    files.map(state).collect()
+}
+
+/// The snapshots of a case in a store of their own: what is kept is never opened for writing.
+fn copied(case: &Path, place: &Place) -> Vec<String> {
+    let snapshots: Vec<_> = names(case).into_iter().filter(|name| name.starts_with("snapshot-")).collect();
+    for snapshot in &snapshots {
+        std::fs::create_dir(place.snapshots().join(snapshot)).unwrap();
+        for file in names(&case.join(snapshot)) {
+            std::fs::copy(case.join(snapshot).join(&file), place.snapshots().join(snapshot).join(&file)).unwrap();
+        }
     }
-    rows.config = serde_json::from_slice(&std::fs::read(case.join("config.json")).unwrap()).unwrap();
-    rows
+    snapshots
 }
 
 fn content_checksum(rows: &Rows) -> String {
@@ -79,38 +98,59 @@ async fn every_version_restores() {
     for (version, cases) in VERSIONS {
         for case in cases {
             let case = golden().join(format!("v{version}")).join(case);
-            let shown = case.display();
-            let rows = expected(&case);
             let place = Place::new();
-            // What is kept is never opened for writing.
-            let snapshot_dir = place.snapshots();
-            let [snapshot] =
-                &names(&case).into_iter().filter(|name| name.starts_with("snapshot-")).collect::<Vec<_>>()[..]
-            else {
-                panic!("{shown} is to hold one snapshot")
-            };
-            std::fs::create_dir(snapshot_dir.join(snapshot)).unwrap();
-            for file in names(&case.join(snapshot)) {
-                std::fs::copy(case.join(snapshot).join(&file), snapshot_dir.join(snapshot).join(&file)).unwrap();
-            }
+            let (snapshots, states) = (copied(&case, &place), expected(&case));
             let manager = place.manager();
-            let listed = manager.list_snapshots().await.unwrap();
-            assert_eq!(listed.len(), 1, "{shown}");
-            let listed = &listed[0];
-            assert_eq!(*snapshot, format!("snapshot-{}", listed.id));
-            assert_eq!(listed.vector_count, rows.vectors.len());
-            assert_eq!(listed.checksum, content_checksum(&rows), "{shown}");
-            assert_eq!(listed.name, format!("golden / {}", case.file_name().unwrap().to_str().unwrap()));
-            assert_eq!(listed.labels["schlüssel"], "value");
-            assert_eq!(listed.created_at, time());
-            assert!(manager.verify_snapshot(&listed.id).await.unwrap(), "{shown}");
-            manager.restore_snapshot_to(&listed.id, place.restored(), &RestoreOptions::default()).await.unwrap();
-            assert!(rows_of_file(&place.restored()) == rows, "{shown} restores to something else");
-            let db = manager.restore_snapshot(&listed.id).await.unwrap();
-            assert_eq!(db.len().unwrap(), rows.vectors.len());
-            assert_eq!(db.options().dimensions, listed.dimensions);
+            let mut listed = manager.list_snapshots().await.unwrap();
+            listed.reverse();
+            let ids: Vec<_> = listed.iter().map(|snapshot| format!("snapshot-{}", snapshot.id)).collect();
+            assert_eq!(ids, snapshots);
+            assert_eq!(listed.len(), states.len(), "{}", case.display());
+            for (snapshot, rows) in listed.iter().zip(&states) {
+                assert_restores(&manager, &place, snapshot, rows).await;
+                assert_eq!(snapshot.name, format!("golden / {}", case.file_name().unwrap().to_str().unwrap()));
+            }
         }
     }
+}
+
+async fn assert_restores(manager: &SnapshotManager, place: &Place, listed: &Snapshot, rows: &Rows) {
+    assert_eq!(listed.vector_count, rows.vectors.len());
+    assert_eq!(listed.checksum, content_checksum(rows), "{listed:?}");
+    assert_eq!(listed.labels["schlüssel"], "value");
+    assert_eq!(listed.created_at, time());
+    assert!(manager.verify_snapshot(&listed.id).await.unwrap(), "{listed:?}");
+    manager.restore_snapshot_to(&listed.id, place.restored(), &RestoreOptions::default()).await.unwrap();
+    assert!(rows_of_file(&place.restored()) == *rows, "{listed:?} restores to something else");
+    std::fs::remove_file(place.restored()).unwrap();
+    let db = manager.restore_snapshot(&listed.id).await.unwrap();
+    assert_eq!(db.len().unwrap(), rows.vectors.len());
+    assert_eq!(db.options().dimensions, listed.dimensions);
+}
+
+#[tokio::test]
+async fn the_golden_chain_has_every_kind_of_change_and_can_be_stood_on() {
+    let case = golden().join("v1/chain");
+    let place = Place::new();
+    let snapshots = copied(&case, &place);
+    for snapshot in &snapshots {
+        let json = std::fs::read(case.join(snapshot).join("metadata.json")).unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
+        assert_eq!(json["sections"][2]["name"], "leaves", "{snapshot}");
+    }
+    let manager = place.manager();
+    let listed = manager.list_snapshots().await.unwrap();
+    let changes = listed.iter().map(|snapshot| snapshot.changes.map(|of| (of.added, of.changed, of.removed)));
+    assert_eq!(changes.collect::<Vec<_>>(), [Some((2, 4, 2)), Some((3, 5, 4)), None]);
+    let [newest, .., full] = &listed[..] else { panic!("no chain: {listed:?}") };
+    assert_eq!(manager.chain(&newest.id).await.unwrap(), listed);
+
+    manager.restore_snapshot_to(&newest.id, place.restored(), &RestoreOptions::default()).await.unwrap();
+    let options = CreateOptions { base_id: Some(newest.id.clone()), ..CreateOptions::default() };
+    let next = manager.create_snapshot_of_file(place.restored(), "next", &options).await.unwrap();
+    assert_eq!((&next.checksum, next.changes), (&newest.checksum, Some(Changes::default())));
+    let compacted = manager.compact_snapshot(&newest.id, None).await.unwrap();
+    assert_eq!((&compacted.checksum, &compacted.snapshot_type), (&newest.checksum, &full.snapshot_type));
 }
 
 fn time() -> DateTime<Utc> {
@@ -130,8 +170,8 @@ impl Clock for FixedClock {
     }
 }
 
-/// The records of a case. `blocks`: few records, so long that they fill three blocks, and of long runs, so that they take
-/// little room. `codings`: vectors as embeddings have them, whose planes are coded in different ways.
+/// The records of a case, of a chain those of the full snapshot. `blocks`: few records, so long that they fill three blocks, and of long runs, so that they take
+/// little room. `codings` and `chain`: vectors as embeddings have them, whose planes are coded in different ways.
 fn records(case: &str) -> (usize, Vec<Expected>) {
     let odd = [0x7fc0_1234u32, 0xff80_0001, 0x7f80_0000, 0xff80_0000, 0x8000_0000, 1, 0x0080_0000, 0x7f7f_ffff];
     let ids = ["", "a", "a/b c", "\"\\\u{1}", "ünï", "日本語", "עברית", "🦀", "\u{10FFFF}"];
@@ -140,7 +180,11 @@ fn records(case: &str) -> (usize, Vec<Expected>) {
         r#"{"a":{"b":[1,null,"é"]},"n":12345678901234567890123}"#,
         r#"{"u":"\u0041","x":1e-7,"y":-0.0,"z":1.0}"#,
     ];
-    let (dimensions, count) = if case == "blocks" { (65_536, 20) } else { (96, 60) };
+    let (dimensions, count) = match case {
+        "blocks" => (65_536, 20),
+        "chain" => (32, 80),
+        _ => (96, 60),
+    };
     let mut random = 1u64;
     let mut noise = || {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -160,48 +204,108 @@ fn records(case: &str) -> (usize, Vec<Expected>) {
     (dimensions, (0..count).map(record).collect())
 }
 
+/// The states of a case, one on the other.
+fn states(case: &str) -> (usize, Vec<Records>) {
+    let (dimensions, records) = records(case);
+    let full: Records = records.into_iter().map(|record| (record.id.clone(), record)).collect();
+    if case != "chain" {
+        return (dimensions, vec![full]);
+    }
+    let vector = |bits: &str| vec![("3f800000".to_owned(), 1), (bits.to_owned(), dimensions - 1)];
+    let text = |text: &str| Some(text.to_owned());
+    let new =
+        |id: &str, metadata| (id.to_owned(), Expected { id: id.to_owned(), vector: vector("bf800000"), metadata });
+
+    let mut first = full.clone();
+    // Vectors alone, metadata alone, both, metadata that comes and that goes.
+    first.get_mut("record-010").unwrap().vector = vector("7fc01234");
+    first.get_mut("record-011").unwrap().metadata = text(r#"{"n":1}"#);
+    first.get_mut("record-013").unwrap().metadata = text(r#"{"came":true}"#);
+    first.get_mut("record-012").unwrap().metadata = None;
+    *first.get_mut("日本語").unwrap() = new("日本語", text("{}")).1;
+    first.extend([new("record-0105", None), new("zz-last", text(r#"{"x":1e-7}"#)), new("record-0115", None)]);
+    first.retain(|id, _| !["", "record-014", "record-015", "🦀"].contains(&id.as_str()));
+
+    let mut second = first.clone();
+    // One that lost its metadata gets some, one that has the vector of the full snapshot keeps it once more.
+    second.get_mut("record-012").unwrap().metadata = text(r#"{"again":[]}"#);
+    second.get_mut("record-011").unwrap().metadata = text(r#"{"n":2}"#);
+    second.get_mut("record-0105").unwrap().metadata = text(r#"{"added":"then described"}"#);
+    second.get_mut("record-013").unwrap().vector = vector("00000001");
+    second.extend([new("record-014", None), new("", text(r#"{"back":null}"#))]);
+    second.retain(|id, _| !["zz-last", "record-010"].contains(&id.as_str()));
+    (dimensions, vec![full, first, second])
+}
+
+type Records = BTreeMap<String, Expected>;
+
+/// Commits what makes the one state the other.
+fn commit(database: &redb::Database, before: &Records, after: &Records) {
+    let transaction = database.begin_write().unwrap();
+    {
+        let mut vectors = transaction.open_table(VECTORS).unwrap();
+        let mut metadata = transaction.open_table(METADATA).unwrap();
+        for id in before.keys().filter(|id| !after.contains_key(*id)) {
+            vectors.remove(id.as_str()).unwrap();
+            metadata.remove(id.as_str()).unwrap();
+        }
+        for (id, record) in after {
+            let old = before.get(id);
+            if old.is_none_or(|old| old.vector != record.vector) {
+                vectors.insert(id.as_str(), encoded(&record.values()).as_slice()).unwrap();
+            }
+            match &record.metadata {
+                same if old.is_some_and(|old| old.metadata == *same) => {}
+                Some(text) => drop(metadata.insert(id.as_str(), text.as_str()).unwrap()),
+                None => drop(metadata.remove(id.as_str()).unwrap()),
+            }
+        }
+    }
+    transaction.commit().unwrap();
+}
+
 /// Makes the golden snapshots of the version that this program writes, where there are none.
 #[tokio::test]
 #[ignore = "makes what is kept for ever; run it once for a new format version"]
 async fn make_golden() {
     let version = golden().join(format!("v{FORMAT_VERSION}"));
     let (_, cases) = VERSIONS.into_iter().find(|(version, _)| *version == FORMAT_VERSION).unwrap();
-    for (number, name) in cases.into_iter().enumerate() {
+    for name in cases {
         let case = version.join(name);
-        if case.exists() {
-            continue;
+        if !case.exists() {
+            make_case(&case, name).await;
         }
-        std::fs::create_dir_all(&case).unwrap();
-        let (dimensions, records) = records(name);
-        let place = Place::new();
-        let path = place.path("golden.db");
-        let made_with = serde_json::to_string(&options("golden.db", dimensions)).unwrap();
-        let config = BTreeMap::from([("__ruvector_db_config__", made_with.as_str()), ("application", "ünï {}")]);
-        let database = redb::Database::create(&path).unwrap();
-        let transaction = database.begin_write().unwrap();
-        let mut lines = String::new();
-        {
-            let mut vectors = transaction.open_table(VECTORS).unwrap();
-            let mut metadata = transaction.open_table(METADATA).unwrap();
-            for record in &records {
-                vectors.insert(record.id.as_str(), encoded(&record.values()).as_slice()).unwrap();
-                if let Some(text) = &record.metadata {
-                    metadata.insert(record.id.as_str(), text.as_str()).unwrap();
-                }
-                writeln!(lines, "{}", serde_json::to_string(record).unwrap()).unwrap();
-            }
-            let mut rows = transaction.open_table(CONFIG).unwrap();
-            config.iter().for_each(|(name, value)| drop(rows.insert(name, value).unwrap()));
-        }
-        transaction.commit().unwrap();
-        drop(database);
-        std::fs::write(case.join("expected.jsonl"), lines).unwrap();
-        std::fs::write(case.join("config.json"), serde_json::to_string_pretty(&config).unwrap() + "\n").unwrap();
-        let manager = SnapshotManager::new(SnapshotConfig { snapshot_dir: case, ..place.config() }).unwrap();
-        let manager = manager.with_clock(Arc::new(FixedClock(number as u64 + 1)));
+    }
+}
+
+async fn make_case(case: &Path, name: &str) {
+    std::fs::create_dir_all(case).unwrap();
+    let (dimensions, states) = states(name);
+    let (_, numbers) = NUMBERS.into_iter().find(|(case, _)| *case == name).unwrap();
+    let place = Place::new();
+    let path = place.path("golden.db");
+    let made_with = serde_json::to_string(&options("golden.db", dimensions)).unwrap();
+    let config = BTreeMap::from([("__ruvector_db_config__", made_with.as_str()), ("application", "ünï {}")]);
+    std::fs::write(case.join("config.json"), serde_json::to_string_pretty(&config).unwrap() + "\n").unwrap();
+    let database = redb::Database::create(&path).unwrap();
+    let transaction = database.begin_write().unwrap();
+    {
+        let mut rows = transaction.open_table(CONFIG).unwrap();
+        config.iter().for_each(|(name, value)| drop(rows.insert(name, value).unwrap()));
+    }
+    transaction.commit().unwrap();
+    let (mut before, mut base_id) = (Records::new(), None);
+    for (at, state) in states.into_iter().enumerate() {
+        commit(&database, &before, &state);
+        let file = if numbers.len() == 1 { "expected.jsonl".to_owned() } else { format!("expected-{}.jsonl", at + 1) };
+        let lines = state.values().map(|record| serde_json::to_string(record).unwrap() + "\n");
+        std::fs::write(case.join(file), lines.collect::<String>()).unwrap();
+        let manager = SnapshotManager::new(SnapshotConfig { snapshot_dir: case.to_owned(), ..place.config() }).unwrap();
+        let manager = manager.with_clock(Arc::new(FixedClock(numbers[at])));
         let labels = BTreeMap::from([("schlüssel".to_owned(), "value".to_owned())]);
-        let options =
-            CreateOptions { labels, metadata: serde_json::json!({"made": "once"}), ..CreateOptions::default() };
-        manager.create_snapshot_of_file(&path, &format!("golden / {name}"), &options).await.unwrap();
+        let metadata = serde_json::json!({"made": "once"});
+        let options = CreateOptions { labels, metadata, base_id, ..CreateOptions::default() };
+        let made = manager.create_snapshot_of_file(&path, &format!("golden / {name}"), &options).await.unwrap();
+        (before, base_id) = (state, Some(made.id));
     }
 }

@@ -95,6 +95,15 @@ pub(super) fn open(path: &Path) -> Result<VectorDB, Failure> {
     VectorDB::new(options).map_err(failed)
 }
 
+/// Sets the group to the next generation once more, and says which.
+pub(super) fn change(path: &Path) -> Result<u64, Failure> {
+    let db = open(path)?;
+    let generation = generation(&db)? + 1;
+    let group = (0..RECORDS).filter(|number| is_in_group(*number));
+    db.insert_batch(group.map(|number| record(number, generation)).collect::<Vec<_>>()).map_err(failed)?;
+    Ok(generation)
+}
+
 /// The one generation that the whole group is of.
 pub(super) fn generation(db: &VectorDB) -> Result<u64, Failure> {
     let mut found = None;
@@ -108,7 +117,7 @@ pub(super) fn generation(db: &VectorDB) -> Result<u64, Failure> {
             return Err(Failure::check("the snapshot mixes two generations of the database"));
         }
     }
-    found.ok_or_else(|| Failure::check("the snapshot has no generation"))
+    found.ok_or_else(|| Failure::check("the database of the demo has no generation"))
 }
 
 /// Compares every id, every bit of every vector and every metadata value with what was written up to a generation.

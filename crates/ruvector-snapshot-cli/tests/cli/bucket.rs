@@ -171,6 +171,30 @@ fn every_verb_works_in_a_bucket() {
 }
 
 #[test]
+fn a_chain_lives_in_a_bucket() {
+    for bucket in Bucket::both() {
+        let full = bucket.create("full");
+        bucket.ok(&["create", "--db", "a.db", "--name", "one", "--base", "full"]);
+        // What marked the upload is gone again.
+        assert_eq!(bucket.server.keys().len(), 2 * 5);
+        bucket.ok(&["create", "--db", "a.db", "--name", "two", "--base", "latest"]);
+        assert!(bucket.ok(&["list"]).ends_with(": 1 full, 2 increments\n"));
+        assert!(bucket.ok(&["verify", "two"]).contains(", with the 2 snapshots below it"));
+        bucket.ok(&["restore", "two", "--to", "b.db"]);
+        assert_holds(&bucket.desk.path("b.db"), ROWS, 8);
+        bucket.ok(&["compact", "two"]);
+        bucket.ok(&["pin", "one"]);
+        assert_eq!(bucket.server.keys().len(), 4 * 5 + 1);
+        bucket.run(&["delete", "full"]).fails(1, &format!("snapshot {full} is needed"));
+        bucket.run(&["delete", "full", "--cascade"]).fails(1, "is pinned");
+        bucket.ok(&["unpin", "one"]);
+        bucket.ok(&["delete", "full", "--cascade"]);
+        assert_eq!((bucket.ids().len(), bucket.server.keys().len(), bucket.server.open_uploads()), (1, 5, 0));
+        assert!(bucket.ok(&["verify", "two"]).contains("whole: 300 records"));
+    }
+}
+
+#[test]
 fn every_verb_prints_one_document_for_a_program() {
     for bucket in Bucket::both() {
         let id = bucket.create("one");

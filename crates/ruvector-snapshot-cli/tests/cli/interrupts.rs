@@ -4,6 +4,9 @@ use std::fs;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
+use test_servers::{Fault, Request, S3Server};
+
+use super::bucket::Bucket;
 use super::{Desk, Ran, assert_holds, contents, database};
 
 const ROWS: usize = 40_000;
@@ -89,6 +92,80 @@ fn quiet_and_json_hold_for_an_interrupt_too() {
     ran.fails(1, "interrupted; ");
     let document: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!(document["error"]["kind"], "interrupted");
+}
+
+/// A bucket with a full snapshot `full` and an increment `step` on it.
+fn bucket_with_a_chain() -> Bucket {
+    let bucket = Bucket::s3(S3Server::start());
+    bucket.ok(&["create", "--db", "a.db", "--name", "full"]);
+    bucket.ok(&["create", "--db", "a.db", "--name", "step", "--base", "full"]);
+    bucket
+}
+
+/// Runs, keeps the first request that is `awaited` without an answer until the signal has come, and gives what came of it.
+fn interrupted_at(bucket: &Bucket, args: &[&str], awaited: fn(&Request) -> bool) -> Ran {
+    for _ in 0..ATTEMPTS {
+        let wire = bucket.server.wire();
+        wire.forget();
+        let mut is_held = false;
+        wire.set(move |request, _| {
+            let holds = awaited(request) && !is_held;
+            is_held |= holds;
+            holds.then_some(Fault::Hang)
+        });
+        let patient = [args, &["-o", "stall_timeout=3s"]].concat();
+        let mut child = bucket.command(&patient).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        while !wire.requests().iter().any(awaited) && is_running(&mut child) {
+            thread::yield_now();
+        }
+        assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+        let ran = Ran::from(child.wait_with_output().unwrap()).without_secrets();
+        wire.clear();
+        if ran.status != Some(0) {
+            return ran;
+        }
+    }
+    panic!("every run was done before it could be interrupted");
+}
+
+#[test]
+fn an_interrupted_increment_leaves_no_trace() {
+    let bucket = bucket_with_a_chain();
+    let before = bucket.server.keys();
+    let writes_vectors: fn(&Request) -> bool = |request| request.is_put() && request.key().ends_with("vectors.bin.gz");
+    let ran = interrupted_at(&bucket, &["create", "--db", "a.db", "--base", "latest"], writes_vectors);
+    ran.fails_after_a_notice(&format!("there is no new snapshot, and no object of one was left at {}", bucket.store));
+    // What marked the upload is gone as well.
+    assert_eq!(bucket.server.keys(), before);
+    bucket.ok(&["delete", "step"]);
+}
+
+#[test]
+fn an_interrupted_compact_leaves_no_trace() {
+    let bucket = bucket_with_a_chain();
+    let before = bucket.server.keys();
+    let writes_vectors: fn(&Request) -> bool = |request| request.is_put() && request.key().ends_with("vectors.bin.gz");
+    let ran = interrupted_at(&bucket, &["compact", "step"], writes_vectors);
+    ran.fails_after_a_notice(&format!("there is no new snapshot, and no object of one was left at {}", bucket.store));
+    assert_eq!(bucket.server.keys(), before);
+}
+
+#[test]
+fn a_delete_that_has_begun_is_carried_to_its_end() {
+    let bucket = bucket_with_a_chain();
+    let deletes: fn(&Request) -> bool = Request::is_delete;
+    let ran = interrupted_at(&bucket, &["delete", "full", "--cascade"], deletes);
+    ran.fails_after_a_notice("interrupted; everything that was asked for is deleted all the same");
+    assert_eq!(bucket.server.keys(), Vec::<String>::new());
+}
+
+#[test]
+fn an_interrupted_pin_says_that_it_may_hold() {
+    let bucket = bucket_with_a_chain();
+    let marks: fn(&Request) -> bool = |request| request.is_put() && request.key().ends_with("pinned.json");
+    let ran = interrupted_at(&bucket, &["pin", "full"], marks);
+    ran.fails_after_a_notice("interrupted; some of them may be pinned; list shows which");
+    assert!(!bucket.ok(&["list"]).contains("pinned"));
 }
 
 impl Ran {

@@ -3,6 +3,7 @@
 
 mod bucket;
 mod bucket_mistakes;
+mod chains;
 mod damage;
 #[cfg(unix)]
 mod interrupts;

@@ -364,7 +364,7 @@ fn help_explains_every_verb() {
     for words in ["Exit status", "Examples", "RUVECTOR_SNAPSHOT_STORE", "latest"] {
         assert!(help.contains(words), "{words:?} is not in {help}");
     }
-    for verb in ["create", "list", "show", "verify", "restore", "delete", "prune", "demo"] {
+    for verb in ["create", "list", "show", "verify", "restore", "delete", "compact", "pin", "unpin", "prune", "demo"] {
         let help = desk.ok(&[verb, "--help"]);
         assert!(help.contains("Examples:") && help.contains("Exit status:"), "{help}");
     }
@@ -379,24 +379,25 @@ fn help_explains_every_verb() {
 fn the_demo_shows_and_checks_everything() {
     let desk = Desk::empty();
     let printed = desk.ok(&["demo", "show"]);
-    assert!((15..=28).contains(&printed.lines().count()), "{printed}");
+    assert!((20..=34).contains(&printed.lines().count()), "{printed}");
     for words in [
         "ok    all 12,000 vectors",
         "one moment, nothing mixed",
         "vectors.bin.gz: block",
         "bit by bit",
-        "All 6 checks held",
+        "0 added, 600 changed, 0 removed, and nothing of the rest",
+        "All 8 checks held",
     ] {
         assert!(printed.contains(words), "{words:?} is not in {printed}");
     }
-    assert_eq!(desk.names("show"), ["damaged", "live.db", "restored.db", "snapshots"]);
+    assert_eq!(desk.names("show"), ["damaged", "live.db", "restored-2.db", "restored.db", "snapshots"]);
     desk.ok(&["--store", "show/snapshots", "verify", "demo"]);
     assert_eq!(desk.run(&["--store", "show/damaged", "verify", "demo"]).status, Some(3));
     desk.run(&["demo", "show"]).fails(2, "missing or empty");
     fs::create_dir(desk.path("tmp")).unwrap();
     let ran = Ran::from(desk.command(&["demo", "--json"]).env("TMPDIR", desk.path("tmp")).output().unwrap());
     let document: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
-    assert_eq!((ran.status, document["checks"].as_array().unwrap().len()), (Some(0), 6));
+    assert_eq!((ran.status, document["checks"].as_array().unwrap().len()), (Some(0), 8));
     if cfg!(unix) {
         assert!(desk.names("tmp").is_empty());
     }

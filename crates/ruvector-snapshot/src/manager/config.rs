@@ -68,8 +68,11 @@ impl Default for SnapshotConfig {
 impl SnapshotConfig {
     /// Refuses settings outside of their limits, with `Invalid`.
     pub fn validate(&self) -> Result<()> {
-        let limits =
-            [("compression_level", self.compression_level as usize, 0..=9), ("workers", self.workers, 1..=256)];
+        let limits = [
+            ("compression_level", self.compression_level as usize, 0..=9),
+            ("workers", self.workers, 1..=256),
+            ("max_chain_length", self.max_chain_length, 1..=1000),
+        ];
         for (name, value, allowed) in limits {
             if !allowed.contains(&value) {
                 return Err(SnapshotError::new(

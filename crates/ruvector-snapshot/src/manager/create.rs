@@ -225,7 +225,7 @@ impl SnapshotManager {
         let packed = blocks.map(|read| async move {
             match read? {
                 Read::Block(block) => unblock(move || Ok(Packed::Block(Box::new(block.pack(level)?)))).await,
-                Read::End(end) => Ok(Packed::End(end)),
+                Read::End(end) => Ok(Packed::End(Box::new(end))),
             }
         });
         let mut packed = packed.buffered(self.config.workers + 1);
@@ -238,7 +238,7 @@ impl SnapshotManager {
                         writer.append(*block).await?;
                         meter.add(rows, vectors_bytes + payloads_bytes);
                     }
-                    Packed::End(end) => ended = Some(end),
+                    Packed::End(end) => ended = Some(*end),
                 }
             }
             // A stream that breaks off without its last word must not pass for the end of the database.
@@ -329,7 +329,7 @@ pub(super) fn broke_off() -> SnapshotError {
 
 enum Packed {
     Block(Box<PackedBlock>),
-    End(Ended),
+    End(Box<Ended>),
 }
 
 /// What a create is to store.
@@ -361,6 +361,10 @@ impl Base {
             );
             return Err(SnapshotError::new(ErrorKind::Invalid, message));
         }
+        // What is lost in the base is lost in all that stands on it, and would show when it is needed.
+        let looks = chain.readers().iter().map(|reader| reader.check_sizes());
+        let looks = stream::iter(looks.collect::<Vec<_>>()).buffered(manager.config.max_concurrent_io);
+        looks.try_collect::<()>().await?;
         let leaves = chain.leaves().await?.map(Arc::new);
         Ok(Self { chain, leaves })
     }

@@ -26,6 +26,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use futures::{StreamExt as _, TryStreamExt as _};
 use ruvector_core::VectorDB;
 use serde::{Deserialize, Serialize};
 use tokio_util::task::TaskTracker;
@@ -36,6 +37,7 @@ use crate::format::id::SnapshotId;
 use crate::format::layout::{self, DataFile};
 use crate::format::metadata::{Changes, SnapshotMetadata, SnapshotType, SourceInfo};
 use crate::store::{self, Location, SnapshotStore, StoreConfig, StoreOptions, StoreReport};
+use chain::Chain;
 use config::SnapshotConfig;
 use create::{CreateOptions, Origin};
 use progress::Progress;
@@ -253,11 +255,23 @@ impl SnapshotManager {
     ///
     /// `Invalid` for text that is no id, `Damaged` or `Unsupported` where its metadata.json cannot be used.
     pub async fn get_snapshot(&self, id: &str) -> Result<Option<Snapshot>> {
-        match catalog::read(self.store.as_ref(), &id.parse()?).await {
-            Ok((metadata, bytes)) => Ok(Some(Snapshot::new(&metadata, bytes.len() as u64)?)),
+        let id: SnapshotId = id.parse()?;
+        match catalog::read(self.store.as_ref(), &id).await {
+            Ok((metadata, bytes)) => Ok(Some(self.described(&metadata, &bytes).await?)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// A snapshot and what it stands on, the newest first; of a full one itself alone. Reads no data.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`; `Damaged` or `Unsupported` where one that it stands on is missing or its metadata.json cannot be used.
+    pub async fn chain(&self, id: &str) -> Result<Vec<Snapshot>> {
+        let chain = Chain::open(self, &id.parse()?).await?;
+        let members = chain.readers().iter().map(|reader| self.described(&reader.metadata, &reader.metadata_json));
+        futures::stream::iter(members.collect::<Vec<_>>()).buffered(self.config.max_concurrent_io).try_collect().await
     }
 
     /// The id that a user means: an id, a prefix that only one id has, a name (the newest snapshot of it), or `latest`.
@@ -437,6 +451,15 @@ impl SnapshotManager {
 }
 
 impl SnapshotManager {
+    /// What metadata.json tells, and whether the snapshot is pinned.
+    async fn described(&self, metadata: &SnapshotMetadata, metadata_json: &[u8]) -> Result<Snapshot> {
+        let pinned = match self.store.head(&layout::key(&metadata.id, layout::PINNED_JSON)).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => false,
+            answer => answer.map(|_| true)?,
+        };
+        Ok(Snapshot { pinned, ..Snapshot::new(metadata, metadata_json.len() as u64)? })
+    }
+
     /// What was touched before this moment and is of no use is left over, and not under way.
     fn grace_begins(&self) -> DateTime<Utc> {
         self.clock.now().checked_sub_signed(self.config.grace).unwrap_or(DateTime::<Utc>::MIN_UTC)

@@ -12,6 +12,7 @@ use super::{SnapshotManager, catalog, no_snapshot, unblock};
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::format::block::Block;
 use crate::format::checksum::ContentSum;
+use crate::format::damaged;
 use crate::format::id::SnapshotId;
 use crate::format::index::{self, BlockEntry, DatabaseInfo};
 use crate::format::layout::{self, DataFile};
@@ -84,6 +85,22 @@ impl SnapshotReader {
     /// The key of one of the snapshot's files.
     pub(super) fn key(&self, file: DataFile) -> String {
         layout::key(&self.metadata.id, file.name())
+    }
+
+    /// Every data file is there and has its size: the damage that shows without reading them.
+    pub(super) async fn check_sizes(&self) -> Result<()> {
+        for file in DataFile::ALL {
+            let (key, expected) = (self.key(file), self.metadata.file(file)?.bytes);
+            let problem = match self.store.head(&key).await {
+                Ok(object) if object.size_bytes == expected => continue,
+                Ok(object) => damaged(format!("the file has {} bytes, not {expected}", object.size_bytes)),
+                Err(error) if error.kind() == ErrorKind::NotFound => damaged("the file is missing").because(error),
+                Err(error) => return Err(error),
+            };
+            self.check_exists().await?;
+            return Err(problem.at(key));
+        }
+        Ok(())
     }
 
     /// The block directory.
