@@ -20,7 +20,8 @@ fn snapshot(id: &str, created_at: DateTime<Utc>) -> Snapshot {
     let document = json!({
         "id": id, "name": "nightly", "created_at": created_at, "size_bytes": 0, "checksum": "", "snapshot_type": "full",
         "vector_count": 0, "dimensions": 4, "distance_metric": null, "labels": {}, "metadata": null,
-        "source": { "kind": "file" }, "raw_bytes": 0, "files": {}, "writer": "",
+        "source": { "kind": "file" }, "raw_bytes": 0, "files": {}, "changes": null,
+        "pinned": false, "writer": "",
     });
     serde_json::from_value(document).unwrap()
 }
