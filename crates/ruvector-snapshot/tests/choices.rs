@@ -116,16 +116,17 @@ async fn a_database_that_no_snapshot_can_hold_leaves_nothing() {
 
 #[tokio::test]
 async fn nothing_is_deleted_that_a_newer_snapshot_may_stand_on() {
-    for newer in ["an increment", "version 2", "version 2 with another seal"] {
+    for newer in ["an increment of version 2", "version 2", "version 2 with another seal"] {
         let (place, manager) = place_with_database();
         let base = create(&place, &manager, "base").await.id;
         let old = create(&place, &manager, "old").await.id;
         let foreign = Stored::read(&place.snapshots(), &create(&place, &manager, "foreign").await.id);
         let honest = foreign.file(layout::METADATA_JSON);
         let metadata_json = match newer {
-            "an increment" => {
-                edit(honest, |json| json["snapshot_type"] = json!({ "incremental": { "base_id": base } }))
-            }
+            "an increment of version 2" => edit(honest, |json| {
+                json["format_version"] = json!(2);
+                json["snapshot_type"] = json!({ "incremental": { "base_id": base } });
+            }),
             "version 2" => edit(honest, |json| json["format_version"] = json!(2)),
             _ => br#"{"format":"ruvector-snapshot","format_version":2,"anything":[]}"#.to_vec(),
         };

@@ -12,12 +12,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 
+use chrono::TimeDelta;
 use common::{Place, make_database, names, records_of_file};
 use ruvector_snapshot::format::layout;
 use ruvector_snapshot::store::fault::{Action, Call, Fault, FaultStore, Gate, Moment, Steps};
 use ruvector_snapshot::store::{self, Location, SnapshotStore};
 use ruvector_snapshot::{
-    CreateOptions, ErrorKind, Phase, Progress, ProgressUpdate, RestoreOptions, Result, Snapshot, SnapshotManager,
+    CreateOptions, ErrorKind, Phase, Progress, ProgressUpdate, RestoreOptions, Result, Snapshot, SnapshotConfig,
+    SnapshotManager,
 };
 
 /// A place with a database file and one snapshot of it, which must survive everything.
@@ -94,7 +96,8 @@ fn unfinished_on_disk(snapshots: &Path) -> BTreeSet<String> {
     ids.filter(|id| {
         let files = names(&snapshots.join(format!("snapshot-{id}")));
         let has = |name: &str| files.iter().any(|file| file == name);
-        layout::FILES.into_iter().any(has) && !has(layout::METADATA_JSON)
+        let is_deleted = files.iter().any(|file| layout::is_deletion_mark(file));
+        layout::FILES.into_iter().any(has) && !has(layout::METADATA_JSON) && !is_deleted
     })
     .collect()
 }
@@ -174,9 +177,13 @@ async fn a_process_killed_at_any_step_of_create() {
         at += 1;
     }
     assert!(at > 20, "only {at} steps");
-    assert_eq!(committed, 1, "the last step alone comes after the commit");
-    assert_eq!(bench.new_ones("the end").await.len(), 1);
+    // The answer to the commit, and the two looks at whether the snapshot was swept.
+    assert_eq!(committed, 1 + 2 * 2, "the steps that come after the commit");
+    let last = bench.new_ones("the end").await;
+    assert_eq!(last.len(), 1);
     bench.place.assert_scratch_empty();
+    bench.delete_all(last).await;
+    assert_everything_is_swept(&bench).await;
 }
 
 #[tokio::test]
@@ -209,9 +216,22 @@ async fn a_process_that_dies_at_any_step_of_delete() {
         if ended {
             assert!(at > 6, "only {at} steps");
             assert!(!bench.place.snapshots().join(format!("snapshot-{doomed}")).exists());
+            assert_everything_is_swept(&bench).await;
             break;
         }
     }
+}
+
+/// What dead processes have left goes once the time of grace is over, which is none here.
+async fn assert_everything_is_swept(bench: &Bench) {
+    let config = SnapshotConfig { grace: TimeDelta::hours(-1), ..bench.place.config() };
+    let manager = SnapshotManager::new(config).unwrap();
+    let leftovers = manager.leftovers().await.unwrap();
+    assert!(!leftovers.is_empty());
+    assert_eq!(manager.sweep(&leftovers).await.unwrap(), leftovers);
+    assert_eq!(manager.leftovers().await.unwrap(), []);
+    assert!(manager.verify_snapshot(&bench.old.id).await.unwrap());
+    bench.assert_only_old("a sweep");
 }
 
 // ---- the store fails
@@ -276,7 +296,7 @@ async fn a_create_dropped_at_any_step() {
         // The sizes are looked at first thing in the commit, which is carried through. Before all else one look makes sure
         // that the id is free.
         let is_first_look = step.call == Call::Head && step.key.ends_with(layout::METADATA_JSON);
-        if (step.call == Call::Head && !is_first_look) || step.call == Call::Create {
+        if (step.call == Call::Head && !is_first_look) || matches!(step.call, Call::Create | Call::List) {
             assert_eq!(new.len(), 1, "{step}: a commit that had begun was not carried through");
             bench.delete_all(new).await;
         }

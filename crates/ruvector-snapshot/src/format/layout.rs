@@ -9,20 +9,19 @@ pub const CHECKSUM_SHA256: &str = "checksum.sha256";
 
 /// What an increment that is being made stands on; of use until it is committed.
 pub const UPLOAD_JSON: &str = "upload.json";
-/// The metadata.json of a snapshot that is being deleted; empty where leftovers are being swept.
-pub const DELETED_JSON: &str = "deleted.json";
 /// Keeps a snapshot from being deleted.
 pub const PINNED_JSON: &str = "pinned.json";
 
-/// The objects that may lie beside the files of a snapshot for a while, in the order in which they are deleted: what marks a
-/// deletion last.
-pub const MARKS: [&str; 3] = [UPLOAD_JSON, PINNED_JSON, DELETED_JSON];
+/// The objects that may lie beside the files of a snapshot for a while, besides the marks of deletions.
+pub const MARKS: [&str; 2] = [UPLOAD_JSON, PINNED_JSON];
 
 /// The five files of a snapshot, in the order in which they are deleted: the commit first.
 pub const FILES: [&str; 5] =
     [METADATA_JSON, CHECKSUM_SHA256, DataFile::Vectors.name(), DataFile::Index.name(), DataFile::Payloads.name()];
 
 const CHECK: &str = "store-check-";
+
+const DELETING: &str = "deleting-";
 
 /// The three files that hold blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -67,6 +66,17 @@ pub fn is_check(key: &str) -> bool {
 /// What all keys of a check of the store begin with, up to the slash. No snapshot has such a key.
 pub fn check_prefix(random: u64) -> String {
     format!("{CHECK}{random:016x}")
+}
+
+/// The name of the object beside the files of a snapshot that says that it is being deleted, by the deletion with this
+/// number.
+pub fn deletion_mark(random: u64) -> String {
+    format!("{DELETING}{random:016x}")
+}
+
+/// Whether a file is the mark of a deletion.
+pub fn is_deletion_mark(file: &str) -> bool {
+    file.strip_prefix(DELETING).is_some_and(|random| random.len() == 16 && !random.contains('/'))
 }
 
 /// The snapshot whose keys begin with `prefix`.

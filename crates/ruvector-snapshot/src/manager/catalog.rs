@@ -1,6 +1,6 @@
 //! list and show: what a store holds, from the keys in it and every metadata.json. Reads no data, writes nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -30,7 +30,18 @@ impl Survey {
     /// Refuses where a snapshot cannot be read, be it that a newer version wrote it: it may stand on others. One that is damaged
     /// stands on nothing any more.
     pub(super) fn check_all_known(&self) -> Result<()> {
-        match self.listing.damaged.iter().find(|other| other.error.kind() != ErrorKind::Damaged) {
+        self.check_all_known_but(&BTreeSet::new())
+    }
+
+    /// As [`check_all_known`](Self::check_all_known), except for those that are to go themselves and that a newer version wrote.
+    pub(super) fn check_all_known_but(&self, doomed: &BTreeSet<SnapshotId>) -> Result<()> {
+        let is_doomed = |id: &str| doomed.iter().any(|doomed| doomed.as_str() == id);
+        let unknown = |other: &&DamagedSnapshot| match other.error.kind() {
+            ErrorKind::Damaged => false,
+            ErrorKind::Unsupported => !is_doomed(&other.id),
+            _ => true,
+        };
+        match self.listing.damaged.iter().find(unknown) {
             None => Ok(()),
             Some(other) => Err(SnapshotError::new(
                 other.error.kind(),
@@ -56,7 +67,7 @@ pub(super) async fn survey(manager: &SnapshotManager) -> Result<Survey> {
     let mut objects = store.list("");
     while let Some(object) = objects.try_next().await? {
         match layout::parse_key(&object.key) {
-            Some((id, file)) if layout::FILES.contains(&file) || layout::MARKS.contains(&file) => {
+            Some((id, file)) if is_of_snapshot(file) => {
                 let file = file.to_owned();
                 found.entry(id).or_default().insert(file, object);
             }
@@ -70,7 +81,7 @@ pub(super) async fn survey(manager: &SnapshotManager) -> Result<Survey> {
     for (id, objects) in found.iter().rev() {
         match objects {
             objects if objects.contains_key(layout::METADATA_JSON) => committed.push((id, objects)),
-            objects if objects.contains_key(layout::DELETED_JSON) => listing.deleting.push(id.to_string()),
+            objects if is_being_deleted(objects) => listing.deleting.push(id.to_string()),
             _ => listing.unfinished.push(id.to_string()),
         }
     }
@@ -97,21 +108,22 @@ pub(super) async fn survey(manager: &SnapshotManager) -> Result<Survey> {
     Ok(Survey { listing, found, bases, checks })
 }
 
-/// What a deleted.json says that the snapshot stood on.
-pub(super) fn base_of(json: &[u8], id: &SnapshotId) -> Option<SnapshotId> {
-    SnapshotMetadata::decode(json, id).ok()?.base_id().ok()?
+/// The objects under the prefix of one snapshot.
+pub(super) async fn found_under(store: &dyn SnapshotStore, id: &SnapshotId) -> Result<Found> {
+    let objects = store.list(&layout::prefix(id)).try_filter_map(|object| async {
+        let file = layout::parse_key(&object.key).map(|(_, file)| file.to_owned());
+        Ok(file.filter(|file| is_of_snapshot(file)).map(|file| (file, object)))
+    });
+    objects.try_collect().await
 }
 
-/// As [`read`], and where the snapshot is being deleted, what it was: a chain that stands on it is whole until it is gone.
-pub(super) async fn read_base(store: &dyn SnapshotStore, id: &SnapshotId) -> Result<(SnapshotMetadata, Bytes)> {
-    match read(store, id).await {
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            let mark = layout::key(id, layout::DELETED_JSON);
-            let Ok(bytes) = store.get(&mark, limits::METADATA_JSON_BYTES).await else { return Err(error) };
-            SnapshotMetadata::decode(&bytes, id).map(|metadata| (metadata, bytes)).map_err(|_| error)
-        }
-        answer => answer,
-    }
+/// Whether a deletion has marked it.
+pub(super) fn is_being_deleted(found: &Found) -> bool {
+    found.keys().any(|file| layout::is_deletion_mark(file))
+}
+
+fn is_of_snapshot(file: &str) -> bool {
+    layout::FILES.contains(&file) || layout::MARKS.contains(&file) || layout::is_deletion_mark(file)
 }
 
 /// The metadata.json of a snapshot, checked, and its bytes.

@@ -40,7 +40,7 @@ impl Chain {
             if readers.len() >= LINKS_MAX {
                 return Err(broken("and the chain does not end".to_owned()));
             }
-            let base = match SnapshotReader::open_base(manager, &base_id).await {
+            let base = match SnapshotReader::open(manager, &base_id).await {
                 Err(error) if error.kind() == ErrorKind::NotFound => {
                     above.check_exists().await?;
                     return Err(broken("which is not in the store".to_owned()).because(error));

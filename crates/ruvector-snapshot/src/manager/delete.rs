@@ -1,24 +1,34 @@
 //! delete: takes snapshots away, without a lock, so that none that stands is ever without what it stands on. Decides
 //! nothing but that.
 //!
-//! The order, for a set of snapshots, those that stand on others first:
+//! The order, for a set of snapshots:
 //!
-//! 1. metadata.json is copied to deleted.json, by a create: of several who delete one snapshot, one goes on;
-//! 2. metadata.json is deleted: from here on nobody can begin to stand on it;
-//! 3. the store is listed: what came to stand on it in the meantime, be it only that its upload has begun (upload.json,
-//!    written before it looks at its base), has it put back;
-//! 4. the data is deleted, and deleted.json last.
+//! 1. a mark is put beside each of them, of a name that no other deletion uses: from here on nobody begins to stand on
+//!    it;
+//! 2. the store is listed: of what a snapshot outside of the set stands on by now, or an upload that has begun
+//!    (upload.json), the marks are taken back, and it stays;
+//! 3. metadata.json of each of the others is deleted, the newest first: it is no snapshot any more, and never becomes
+//!    one again;
+//! 4. the data is deleted, and the marks last.
 //!
-//! Who makes an increment writes upload.json first, and looks at the base after that. So of the two one sees the other. A
-//! crash leaves deleted.json: readers of a chain take it for metadata.json, and [`take_up`] finishes what it marks.
+//! Why nothing loses its base: who makes an increment writes upload.json first, then looks for such marks beside its
+//! bases, and does not remove upload.json before it has looked again after the commit. So of two who meet, one at
+//! least sees the other: either the marks stood when the increment looked, which gives up, or upload.json stood when
+//! the store was listed, and the base stays. A deletion only ever takes its own marks back, so several of them may run
+//! at once, and none needs to be the only one: nothing rests on a create that refuses a key that exists. Until step 3
+//! everything can be read as before, and after it all that is left to do may be done by anybody, several times.
+//!
+//! A crash before step 3 leaves marks beside a snapshot that is whole, and the deletion can be repeated at once; a
+//! crash after it leaves objects that belong to no snapshot. Both are leftovers, which are swept once nobody has
+//! touched them for the time of grace. Nobody may stand still for that long between two of these steps.
 
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::catalog::{self, Survey};
-use super::{SnapshotManager, no_snapshot};
+use super::SnapshotManager;
+use super::catalog::{self, Found, Survey};
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::format::id::SnapshotId;
 use crate::format::{layout, limits};
@@ -35,114 +45,95 @@ pub(super) struct UploadMark {
 #[derive(Debug, Default)]
 pub(super) struct Deleted {
     /// What is gone.
-    pub(super) gone: Vec<SnapshotId>,
-    /// What was put back, since something came to stand on it.
-    pub(super) put_back: Vec<SnapshotId>,
+    pub(super) gone: BTreeSet<SnapshotId>,
+    /// What stays, since something has come to stand on it, or it has been pinned.
+    pub(super) kept: BTreeSet<SnapshotId>,
 }
 
-/// Deletes a set of snapshots, those that stand on others first. One that is gone already, or that somebody else is
-/// deleting, is passed over.
+/// Deletes a set of snapshots. One that is gone already is passed over.
 pub(super) async fn delete(manager: &SnapshotManager, ids: &[SnapshotId]) -> Result<Deleted> {
     let store = manager.store.as_ref();
+    let mark = layout::deletion_mark(manager.clock.random()?);
     let mut marked = BTreeSet::new();
-    for id in ids {
-        match mark(store, id).await {
-            Ok(()) => drop(marked.insert(id.clone())),
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => {
-                // What was begun is finished one way or the other; the first error is told.
-                let _either_way = finish(manager, marked).await;
-                return Err(error);
+    let decided = async {
+        for id in ids {
+            if is_there(store, id).await? {
+                // Before the answer: it may have got lost.
+                marked.insert(id.clone());
+                store.create(&layout::key(id, &mark), Bytes::new()).await?;
             }
         }
+        decide(manager, &marked).await
     }
-    finish(manager, marked).await
-}
-
-/// Goes on with deletions that were marked and never finished.
-pub(super) async fn take_up(manager: &SnapshotManager, ids: impl IntoIterator<Item = SnapshotId>) -> Result<Deleted> {
-    finish(manager, ids.into_iter().collect()).await
-}
-
-/// Removes what an upload that was never committed has left. It is marked first and looked at again, and whoever commits
-/// looks for the mark afterwards: so an upload that wakes up after all is either whole or fails.
-pub(super) async fn sweep_upload(manager: &SnapshotManager, id: &SnapshotId) -> Result<bool> {
-    let store = manager.store.as_ref();
-    let mark = layout::key(id, layout::DELETED_JSON);
-    match store.create(&mark, Bytes::new()).await {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(false),
-        answer => answer?,
-    }
-    match store.head(&layout::key(id, layout::METADATA_JSON)).await {
-        Err(error) if error.kind() == ErrorKind::NotFound => {}
-        answer => {
-            store.delete(&mark).await?;
-            return answer.map(|_| false);
-        }
-    }
-    remove(store, id).await.map(|()| true)
-}
-
-/// Steps 1 and 2.
-async fn mark(store: &dyn SnapshotStore, id: &SnapshotId) -> Result<()> {
-    let key = layout::key(id, layout::METADATA_JSON);
-    let json = match store.get(&key, limits::METADATA_JSON_BYTES).await {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Err(no_snapshot(id).because(error)),
-        // Too large to be one: what stands there is no metadata.json, and nothing can stand on it.
-        Err(error) if error.kind() == ErrorKind::Damaged => Bytes::new(),
-        answer => answer?,
-    };
-    let mark = layout::key(id, layout::DELETED_JSON);
-    if let Err(error) = store.create(&mark, json).await {
-        return Err(match error.kind() {
-            ErrorKind::AlreadyExists => {
-                let what = format!(
-                    "snapshot {id} is being deleted by somebody else, or a deletion of it was cut off; prune finishes that later"
-                );
-                SnapshotError::new(ErrorKind::Busy, what).at(mark).because(error)
-            }
-            _ => error,
-        });
-    }
-    if let Err(error) = store.delete(&key).await {
-        // It may be gone or not, and either way this did not work: it stays, and can be deleted another time.
-        restore_mark(store, id).await?;
-        return Err(error);
-    }
-    Ok(())
-}
-
-/// Steps 3 and 4.
-async fn finish(manager: &SnapshotManager, marked: BTreeSet<SnapshotId>) -> Result<Deleted> {
-    if marked.is_empty() {
-        return Ok(Deleted::default());
-    }
-    let store = manager.store.as_ref();
-    let needed = match look_again(manager).await {
-        Ok(needed) => needed,
+    .await;
+    let (deleted, survey) = match decided {
+        Ok(decided) => decided,
         Err(error) => {
-            // Nobody knows what stands on them, so they stay.
-            for id in &marked {
-                restore_mark(store, id).await?;
-            }
+            take_back(store, &marked, &mark).await;
             return Err(error);
         }
     };
-    let (put_back, gone): (Vec<_>, Vec<_>) = marked.into_iter().partition(|id| needed.contains(id));
-    // The oldest first: whatever is back has what it stands on.
-    for id in &put_back {
-        restore_mark(store, id).await?;
+    for id in marked.difference(&deleted.gone) {
+        store.delete(&layout::key(id, &mark)).await?;
     }
-    for id in &gone {
-        remove(store, id).await?;
-    }
-    Ok(Deleted { gone, put_back })
+    carry_out(store, &deleted.gone, &mark, &survey).await.map(|()| deleted)
 }
 
-/// Removes all objects of what is no snapshot any more, the mark of the deletion last.
-async fn remove(store: &dyn SnapshotStore, id: &SnapshotId) -> Result<()> {
-    let files = layout::FILES.into_iter().filter(|file| *file != layout::METADATA_JSON).chain(layout::MARKS);
-    for key in files.map(|file| layout::key(id, file)) {
+/// Removes what belongs to no snapshot: what an upload that was never committed has left, or a deletion that was cut
+/// off. It is marked and looked at again before that; whoever commits looks for marks, and for its files, after that.
+/// So an upload that wakes up after all is whole or fails.
+pub(super) async fn sweep(manager: &SnapshotManager, id: &SnapshotId) -> Result<bool> {
+    let store = manager.store.as_ref();
+    let mark = layout::deletion_mark(manager.clock.random()?);
+    let marked = BTreeSet::from([id.clone()]);
+    let looked = async {
+        store.create(&layout::key(id, &mark), Bytes::new()).await?;
+        catalog::found_under(store, id).await
+    };
+    let found = match looked.await {
+        Ok(found) => found,
+        Err(error) => {
+            take_back(store, &marked, &mark).await;
+            return Err(error);
+        }
+    };
+    let grace_begins = manager.grace_begins();
+    let is_touched = found.iter().any(|(file, object)| *file != mark && object.modified_at >= grace_begins);
+    if is_touched || found.contains_key(layout::METADATA_JSON) {
+        store.delete(&layout::key(id, &mark)).await?;
+        return Ok(false);
+    }
+    remove(store, id, &mark, &found).await.map(|()| true)
+}
+
+/// Steps 3 and 4. What could be deleted is removed, and the first error is told.
+async fn carry_out(store: &dyn SnapshotStore, gone: &BTreeSet<SnapshotId>, mark: &str, survey: &Survey) -> Result<()> {
+    let mut left = gone.clone();
+    let mut outcome = Ok(());
+    for id in gone.iter().rev() {
+        outcome = store.delete(&layout::key(id, layout::METADATA_JSON)).await;
+        if outcome.is_err() {
+            break;
+        }
+        left.remove(id);
+    }
+    // Of the first of these nobody knows whether it is there, and either way it can be deleted another time.
+    take_back(store, &left, mark).await;
+    let none = Found::new();
+    for id in gone.difference(&left) {
+        let removed = remove(store, id, mark, survey.found.get(id).unwrap_or(&none)).await;
+        outcome = outcome.and(removed);
+    }
+    outcome
+}
+
+/// Removes all objects of what is no snapshot, the marks of deletions last.
+async fn remove(store: &dyn SnapshotStore, id: &SnapshotId, mark: &str, found: &Found) -> Result<()> {
+    let data = layout::FILES.into_iter().filter(|file| *file != layout::METADATA_JSON);
+    let beside = layout::MARKS.into_iter().filter(|file| found.contains_key(*file));
+    let others = found.keys().map(String::as_str).filter(|file| *file != mark && layout::is_deletion_mark(file));
+    for file in data.chain(beside).chain(others).chain([mark]) {
+        let key = layout::key(id, file);
         store.delete(&key).await.map_err(|error| {
             let what = "the snapshot is deleted, but this file of it could not be removed; prune does that later";
             SnapshotError::new(error.kind(), what).at(key).because(error)
@@ -151,57 +142,53 @@ async fn remove(store: &dyn SnapshotStore, id: &SnapshotId) -> Result<()> {
     Ok(())
 }
 
-/// What something stands on by now.
-async fn look_again(manager: &SnapshotManager) -> Result<BTreeSet<SnapshotId>> {
-    let survey = catalog::survey(manager).await?;
-    needed(&survey, manager.store.as_ref(), manager.grace_begins()).await
-}
-
-/// Makes it a snapshot again.
-async fn restore_mark(store: &dyn SnapshotStore, id: &SnapshotId) -> Result<()> {
-    let mark = layout::key(id, layout::DELETED_JSON);
-    let json = store.get(&mark, limits::METADATA_JSON_BYTES).await?;
-    match store.create(&layout::key(id, layout::METADATA_JSON), json).await {
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
-        _ => {}
-    }
-    store.delete(&mark).await
-}
-
-/// Everything that something stands on, directly or not: a snapshot, or an upload that is under way. A chain is followed
-/// through snapshots that are being deleted.
-pub(super) async fn needed(
-    survey: &Survey,
-    store: &dyn SnapshotStore,
-    grace_begins: chrono::DateTime<chrono::Utc>,
-) -> Result<BTreeSet<SnapshotId>> {
-    survey.check_all_known()?;
-    let mut bases = survey.bases.clone();
-    let mut pending: Vec<SnapshotId> = bases.values().cloned().collect();
-    for (id, found) in &survey.found {
-        if found.contains_key(layout::METADATA_JSON) {
-            continue;
+/// Takes marks back after an error, which is the one to tell. A mark that stays is swept later.
+async fn take_back(store: &dyn SnapshotStore, ids: &BTreeSet<SnapshotId>, mark: &str) {
+    for id in ids {
+        if let Err(error) = store.delete(&layout::key(id, mark)).await {
+            tracing::debug!(%error, "the mark of a deletion could not be taken back; prune does that later");
         }
-        if found.contains_key(layout::DELETED_JSON) {
-            let mark = store.get(&layout::key(id, layout::DELETED_JSON), limits::METADATA_JSON_BYTES).await;
-            if let Some(base_id) = mark.ok().and_then(|json| catalog::base_of(&json, id)) {
-                bases.insert(id.clone(), base_id);
-            }
-        } else if found.get(layout::UPLOAD_JSON).is_some_and(|mark| mark.modified_at >= grace_begins) {
-            pending.extend(upload_mark(store, id).await?);
+    }
+}
+
+async fn is_there(store: &dyn SnapshotStore, id: &SnapshotId) -> Result<bool> {
+    match store.head(&layout::key(id, layout::METADATA_JSON)).await {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        answer => answer.map(|_| true),
+    }
+}
+
+/// Step 2: which of the marked snapshots go, and which stay. Those that are gone already are neither.
+async fn decide(manager: &SnapshotManager, marked: &BTreeSet<SnapshotId>) -> Result<(Deleted, Survey)> {
+    let survey = catalog::survey(manager).await?;
+    survey.check_all_known_but(marked)?;
+    let has = |id: &SnapshotId, file: &str| survey.found.get(id).is_some_and(|found| found.contains_key(file));
+    let goes = |id: &SnapshotId| marked.contains(id) && !has(id, layout::PINNED_JSON);
+    let mut pending: Vec<SnapshotId> = marked.iter().filter(|id| !goes(id)).cloned().collect();
+    pending.extend(survey.bases.iter().filter(|(id, _)| !goes(id)).map(|(_, base_id)| base_id.clone()));
+    for (id, found) in &survey.found {
+        if found.contains_key(layout::UPLOAD_JSON) && !found.contains_key(layout::METADATA_JSON) {
+            pending.extend(bases_of_upload(manager.store.as_ref(), id).await?);
         }
     }
     let mut needed = BTreeSet::new();
     while let Some(id) = pending.pop() {
         if needed.insert(id.clone()) {
-            pending.extend(bases.get(&id).cloned());
+            pending.extend(survey.bases.get(&id).cloned());
         }
     }
-    Ok(needed)
+    // One of the marked that stays after all stands on others, and nobody knows on which.
+    let stays = |id: &str| needed.iter().any(|needed| needed.as_str() == id);
+    if survey.listing.damaged.iter().any(|other| other.error.kind() == ErrorKind::Unsupported && stays(&other.id)) {
+        survey.check_all_known()?;
+    }
+    let there = marked.iter().filter(|id| has(id, layout::METADATA_JSON)).cloned();
+    let (kept, gone) = there.partition(|id| needed.contains(id));
+    Ok((Deleted { gone, kept }, survey))
 }
 
 /// What an upload that is under way will stand on.
-async fn upload_mark(store: &dyn SnapshotStore, id: &SnapshotId) -> Result<Vec<SnapshotId>> {
+async fn bases_of_upload(store: &dyn SnapshotStore, id: &SnapshotId) -> Result<Vec<SnapshotId>> {
     let key = layout::key(id, layout::UPLOAD_JSON);
     match store.get(&key, limits::METADATA_JSON_BYTES).await {
         // It ended in the meantime, and may have become a snapshot.

@@ -112,7 +112,7 @@ pub struct Listing {
     pub damaged: Vec<DamagedSnapshot>,
     /// Ids of uploads that are under way or were given up, newest first. They are not snapshots.
     pub unfinished: Vec<String>,
-    /// Ids of snapshots whose deletion is under way or was cut off, newest first. They are no snapshots any more.
+    /// Ids of what a deletion that is under way, or was cut off, has left, newest first. They are no snapshots any more.
     pub deleting: Vec<String>,
 }
 
@@ -364,15 +364,24 @@ impl SnapshotManager {
     ///
     /// # Errors
     ///
-    /// `NotFound` where there is no such snapshot.
+    /// `NotFound` where there is no such snapshot, or it is being deleted.
     pub async fn pin_snapshot(&self, id: &str) -> Result<()> {
         let id: SnapshotId = id.parse()?;
         catalog::read(self.store.as_ref(), &id).await?;
         let pinned = serde_json::json!({ "pinned_at": self.clock.now() }).to_string();
-        match self.store.create(&layout::key(&id, layout::PINNED_JSON), pinned.into()).await {
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-            answer => answer,
+        let key = layout::key(&id, layout::PINNED_JSON);
+        match self.store.create(&key, pinned.into()).await {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            answer => answer?,
         }
+        // A deletion marks first and looks for pins then, so one of the two sees the other.
+        let found = catalog::found_under(self.store.as_ref(), &id).await?;
+        if found.contains_key(layout::METADATA_JSON) && !catalog::is_being_deleted(&found) {
+            return Ok(());
+        }
+        self.store.delete(&key).await?;
+        let what = format!("snapshot {id} is being deleted and was not pinned; if it is there later, pin it again");
+        Err(SnapshotError::new(ErrorKind::NotFound, what))
     }
 
     /// Lets a snapshot be deleted again.
@@ -388,7 +397,7 @@ impl SnapshotManager {
 
     /// What killed processes have left that is older than [`SnapshotConfig::grace`].
     pub async fn leftovers(&self) -> Result<Vec<Leftover>> {
-        Ok(prune::leftovers(&catalog::survey(self).await?, self.grace_begins()))
+        prune::leftovers(self, &catalog::survey(self).await?).await
     }
 
     /// Removes leftovers, and returns those that are gone. What is in use after all stays.
@@ -406,7 +415,7 @@ impl SnapshotManager {
     pub async fn plan_prune(&self, policy: &PrunePolicy) -> Result<PrunePlan> {
         let survey = catalog::survey(self).await?;
         survey.check_all_known()?;
-        let sweep = prune::leftovers(&survey, self.grace_begins());
+        let sweep = prune::leftovers(self, &survey).await?;
         let snapshots = survey.listing.snapshots;
         let pinned = snapshots.iter().filter(|snapshot| snapshot.pinned).map(|snapshot| snapshot.id.clone()).collect();
         Ok(PrunePlan { sweep, ..retention::plan(snapshots, &pinned, policy, self.clock.now())? })

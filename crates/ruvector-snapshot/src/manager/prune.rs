@@ -2,17 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, Utc};
 use serde::Serialize;
 use tracing::Instrument as _;
 
-use super::catalog::Survey;
+use super::catalog::{Survey, is_being_deleted};
 use super::dependants::dependants;
 use super::retention::PrunePlan;
 use super::{SnapshotManager, delete, failed_task, no_snapshot};
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::format::id::SnapshotId;
 use crate::format::layout;
+use crate::store::ObjectInfo;
 
 /// What is to be deleted, each before what it stands on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -26,7 +26,7 @@ pub struct DeletePlan {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[non_exhaustive]
 pub struct Leftover {
-    /// The key of an object, or what all keys of it begin with.
+    /// The key of an object, what all keys of it begin with, or what the store calls a file of its own.
     pub key: String,
     /// What it is.
     pub what: LeftoverKind,
@@ -58,7 +58,7 @@ pub(super) fn plan_delete(survey: &Survey, ids: &[SnapshotId], cascade: bool) ->
         let found = survey.found.get(id);
         match found {
             Some(objects) if objects.contains_key(layout::METADATA_JSON) => {}
-            Some(objects) if objects.contains_key(layout::DELETED_JSON) => {
+            Some(objects) if is_being_deleted(objects) => {
                 let what = format!(
                     "snapshot {id} is being deleted already, or a deletion of it was cut off; prune finishes that later"
                 );
@@ -67,7 +67,7 @@ pub(super) fn plan_delete(survey: &Survey, ids: &[SnapshotId], cascade: bool) ->
             _ => return Err(no_snapshot(id)),
         }
     }
-    survey_without(survey, &asked)?;
+    survey.check_all_known_but(&asked)?;
     let others = dependants(&survey.bases, &asked);
     if !cascade && !others.is_empty() {
         let names: Vec<&str> = others.iter().map(|id| id.as_str()).take(5).collect();
@@ -90,22 +90,17 @@ pub(super) fn plan_delete(survey: &Survey, ids: &[SnapshotId], cascade: bool) ->
     Ok(DeletePlan { ids: all.into_iter().rev().map(ToString::to_string).collect() })
 }
 
-/// Refuses where a snapshot other than those cannot be read: it may stand on others.
-fn survey_without(survey: &Survey, asked: &BTreeSet<SnapshotId>) -> Result<()> {
-    let is_other = |id: &str| !asked.iter().any(|asked| asked.as_str() == id);
-    let unknown =
-        survey.listing.damaged.iter().find(|other| other.error.kind() != ErrorKind::Damaged && is_other(&other.id));
-    if unknown.is_some() { survey.check_all_known() } else { Ok(()) }
-}
-
 /// Deletes what the plan says. Carried through even where nobody waits for it.
 pub(super) async fn delete(manager: &SnapshotManager, plan: &DeletePlan) -> Result<usize> {
     let ids: Vec<SnapshotId> = plan.ids.iter().map(|id| id.parse()).collect::<Result<_>>()?;
     let deleted = in_task(manager, move |manager| async move { delete::delete(&manager, &ids).await }).await?;
-    match deleted.put_back.first() {
+    match deleted.kept.last() {
         None => Ok(deleted.gone.len()),
         Some(id) => {
-            let what = format!("snapshot {id} stays: a snapshot came to stand on it while it was being deleted");
+            let what = format!(
+                "snapshot {id} stays: it was pinned, or a snapshot or an upload has come to stand on it; look again, and if an \
+                 upload was killed, prune sweeps what it left once the time of grace is over"
+            );
             Err(SnapshotError::new(ErrorKind::Invalid, what))
         }
     }
@@ -119,35 +114,33 @@ pub(super) async fn carry_out(manager: &SnapshotManager, plan: &PrunePlan) -> Re
 }
 
 /// What killed processes have left and nobody has touched since `grace_begins`.
-pub(super) fn leftovers(survey: &Survey, grace_begins: DateTime<Utc>) -> Vec<Leftover> {
-    let is_old = |object: &crate::store::ObjectInfo| object.modified_at < grace_begins;
+pub(super) async fn leftovers(manager: &SnapshotManager, survey: &Survey) -> Result<Vec<Leftover>> {
+    let grace_begins = manager.grace_begins();
+    let is_old = |object: &&ObjectInfo| object.modified_at < grace_begins;
+    let leftover = |what: LeftoverKind| move |object: &ObjectInfo| Leftover::of(object, what);
     let mut left = Vec::new();
     for (id, found) in &survey.found {
-        let bytes = found.values().map(|object| object.size_bytes).sum();
-        let deleted = found.get(layout::DELETED_JSON);
         if found.contains_key(layout::METADATA_JSON) {
-            let marks = [deleted, found.get(layout::UPLOAD_JSON)].into_iter().flatten().filter(|mark| is_old(mark));
-            left.extend(marks.map(|mark| Leftover {
-                key: mark.key.clone(),
-                what: LeftoverKind::Mark,
-                bytes: mark.size_bytes,
-            }));
-        } else if let Some(mark) = deleted {
-            if is_old(mark) {
-                left.push(Leftover { key: layout::prefix(id), what: LeftoverKind::Deletion, bytes });
-            }
-        } else if found.values().all(is_old) {
-            left.push(Leftover { key: layout::prefix(id), what: LeftoverKind::Upload, bytes });
+            let is_mark = |file: &str| file == layout::UPLOAD_JSON || layout::is_deletion_mark(file);
+            let marks = found.iter().filter(|(file, _)| is_mark(file)).map(|(_, object)| object);
+            left.extend(marks.filter(is_old).map(leftover(LeftoverKind::Mark)));
+        } else if found.values().all(|object| is_old(&object)) {
+            let what = if is_being_deleted(found) { LeftoverKind::Deletion } else { LeftoverKind::Upload };
+            let bytes = found.values().map(|object| object.size_bytes).sum();
+            left.push(Leftover { key: layout::prefix(id), what, bytes });
         }
     }
-    let checks = survey.checks.iter().filter(|object| is_old(object));
-    left.extend(checks.map(|object| Leftover {
-        key: object.key.clone(),
-        what: LeftoverKind::Check,
-        bytes: object.size_bytes,
-    }));
+    left.extend(survey.checks.iter().filter(is_old).map(leftover(LeftoverKind::Check)));
+    let staged = manager.store.sweep(grace_begins, false).await?;
+    left.extend(staged.iter().map(leftover(LeftoverKind::Staged)));
     left.sort();
-    left
+    Ok(left)
+}
+
+impl Leftover {
+    fn of(object: &ObjectInfo, what: LeftoverKind) -> Self {
+        Self { key: object.key.clone(), what, bytes: object.size_bytes }
+    }
 }
 
 /// Removes leftovers; returns those that are gone.
@@ -155,29 +148,30 @@ pub(super) async fn sweep(manager: &SnapshotManager, left: &[Leftover]) -> Resul
     let left = left.to_vec();
     in_task(manager, move |manager| async move {
         let mut swept = Vec::new();
-        for leftover in left {
-            if sweep_one(&manager, &leftover).await? {
-                swept.push(leftover);
+        for leftover in &left {
+            if sweep_one(&manager, leftover).await? {
+                swept.push(leftover.clone());
             }
         }
+        if left.iter().any(|leftover| leftover.what == LeftoverKind::Staged) {
+            // The store takes them all at once; those that nobody asked for are as old as the others.
+            let staged = manager.store.sweep(manager.grace_begins(), true).await?;
+            swept.extend(staged.iter().map(|object| Leftover::of(object, LeftoverKind::Staged)));
+        }
+        swept.sort();
         Ok(swept)
     })
     .await
 }
 
 async fn sweep_one(manager: &SnapshotManager, leftover: &Leftover) -> Result<bool> {
-    let store = manager.store.as_ref();
     match leftover.what {
-        LeftoverKind::Mark | LeftoverKind::Check => store.delete(&leftover.key).await.map(|()| true),
+        LeftoverKind::Mark | LeftoverKind::Check => manager.store.delete(&leftover.key).await.map(|()| true),
         LeftoverKind::Staged => Ok(false),
-        LeftoverKind::Upload => match layout::parse_prefix(&leftover.key) {
-            Some(id) => delete::sweep_upload(manager, &id).await,
+        LeftoverKind::Upload | LeftoverKind::Deletion => match layout::parse_prefix(&leftover.key) {
+            Some(id) => delete::sweep(manager, &id).await,
             None => Ok(false),
         },
-        LeftoverKind::Deletion => {
-            let id = layout::parse_prefix(&leftover.key);
-            Ok(!delete::take_up(manager, id).await?.gone.is_empty())
-        }
     }
 }
 

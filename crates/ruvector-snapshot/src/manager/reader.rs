@@ -67,19 +67,9 @@ fn stored_bytes(entry: &BlockEntry, file: DataFile) -> u64 {
 
 impl SnapshotReader {
     pub(super) async fn open(manager: &SnapshotManager, id: &SnapshotId) -> Result<Self> {
-        let read = catalog::read(manager.store.as_ref(), id).await?;
-        Ok(Self::of(manager, read))
-    }
-
-    /// As [`open`](Self::open), of a snapshot that another stands on: also while it is being deleted.
-    pub(super) async fn open_base(manager: &SnapshotManager, id: &SnapshotId) -> Result<Self> {
-        let read = catalog::read_base(manager.store.as_ref(), id).await?;
-        Ok(Self::of(manager, read))
-    }
-
-    fn of(manager: &SnapshotManager, (metadata, metadata_json): (SnapshotMetadata, Bytes)) -> Self {
+        let (metadata, metadata_json) = catalog::read(manager.store.as_ref(), id).await?;
         let permits = Arc::new(Semaphore::new(manager.config.max_concurrent_io));
-        Self { store: manager.store.clone(), permits, metadata: Arc::new(metadata), metadata_json }
+        Ok(Self { store: manager.store.clone(), permits, metadata: Arc::new(metadata), metadata_json })
     }
 
     /// The key of one of the snapshot's files.

@@ -21,6 +21,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use futures::future::join_all;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
@@ -68,6 +69,7 @@ async fn run_clauses(store: &dyn SnapshotStore, prefix: &str) -> Verdict {
         upload_of_every_size,
         upload_is_invisible_before_finish,
         upload_is_gone_after_abort_and_drop,
+        sweep_touches_no_object,
     );
     Ok(())
 }
@@ -370,6 +372,24 @@ pub async fn upload_is_gone_after_abort_and_drop(store: &dyn SnapshotStore, pref
         }
     }
     Ok(())
+}
+
+/// A sweep knows no finished object, however old, and takes nothing that is younger than it was told.
+pub async fn sweep_touches_no_object(store: &dyn SnapshotStore, prefix: &str) -> Verdict {
+    let (created, uploaded) = (format!("{prefix}/created"), format!("{prefix}/uploaded"));
+    must(store.create(&created, Bytes::from_static(b"x")).await, "create")?;
+    let mut upload = must(store.upload(&uploaded, None).await, "upload")?;
+    must(upload.write(Bytes::from_static(b"y")).await, "write")?;
+    let swept = must(store.sweep(DateTime::UNIX_EPOCH, true).await, "sweep of what is older than all else")?;
+    must_be(swept.len(), 0, "what a sweep removes of nothing but younger things")?;
+    must(upload.finish().await, "finish of an upload that was younger than a sweep")?;
+    let found = must(store.sweep(DateTime::<Utc>::MAX_UTC, false).await, "sweep of everything, without removing")?;
+    for object in found {
+        let is_own = object.key == created || object.key == uploaded;
+        must_be(is_own, false, "whether a sweep takes a finished object for left over")?;
+    }
+    must_hold(store, &created, b"x", "after a sweep").await?;
+    must_hold(store, &uploaded, b"y", "after a sweep").await
 }
 
 fn must<T>(outcome: StoreResult<T>, what: &str) -> Result<T, String> {

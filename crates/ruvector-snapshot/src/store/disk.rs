@@ -1,12 +1,13 @@
 //! A directory as an `ObjectStore`: `object_store`'s own, and what it leaves open.
 //!
-//! Reading and writing are `LocalFileSystem`'s. Three things are added, each because a directory of snapshots is not
+//! Reading and writing are `LocalFileSystem`'s. Four things are added, each because a directory of snapshots is not
 //! ours alone and outlives this process:
 //!
 //! - A listing goes on where a name is no key. `LocalFileSystem` ends it at the first name that is not UTF-8 or holds a
 //!   control character, and at a `lost+found` it may not read: one foreign file would hide every snapshot.
 //! - A delete is durable when it returns: the directory is synced, as it is for writes.
 //! - The staged file of an upload goes with the upload, even if the runtime is shutting down.
+//! - What the uploads of killed processes have staged can be found and removed.
 
 use std::collections::VecDeque;
 use std::fs::{self, File, ReadDir};
@@ -15,6 +16,7 @@ use std::path::{Path as FsPath, PathBuf};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
@@ -23,7 +25,7 @@ use object_store::{
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
 };
 
-use super::segment_problem;
+use super::{ObjectInfo, segment_problem};
 
 /// How many objects a listing holds at once.
 const LIST_BATCH_MAX: usize = 1024;
@@ -44,6 +46,23 @@ impl Disk {
         // The automatic clean-up would take directories above the object's own too.
         let files = LocalFileSystem::new_with_prefix(&root)?.with_fsync(true).with_automatic_cleanup(false);
         Ok(Self { files, root })
+    }
+
+    /// The staged files that nobody has written to since `before`, and directories that have been empty since then;
+    /// with `remove` they are removed, and the directories that fall empty.
+    pub(super) async fn sweep(&self, before: DateTime<Utc>, remove: bool) -> Result<Vec<ObjectInfo>> {
+        let root = self.root.clone();
+        unblock(move || {
+            let mut swept = staged_before(&root, before)?;
+            if remove {
+                for staged in &swept {
+                    remove_staged(&root, &root.join(&staged.key))?;
+                }
+            }
+            swept.sort_by(|a, b| a.key.cmp(&b.key));
+            Ok(swept)
+        })
+        .await
     }
 }
 
@@ -260,6 +279,65 @@ impl Walk {
         }
         Ok(())
     }
+}
+
+/// The staged files and empty directories below a directory that were last written before a moment. Links are not
+/// followed: what lies behind one was staged by somebody else.
+fn staged_before(root: &FsPath, before: DateTime<Utc>) -> Result<Vec<ObjectInfo>> {
+    let walk = Walk::new(root, "");
+    let mut pending = vec![(root.to_owned(), String::new())];
+    let mut staged = Vec::new();
+    while let Some((directory, key)) = pending.pop() {
+        let Some(mut entries) = walk.open(&directory)?.map(Iterator::peekable) else { continue };
+        // An upload that was killed early has made no more than this.
+        if entries.peek().is_none() && directory != root && !is_the_systems(&directory) {
+            let modified = fs::symlink_metadata(&directory).and_then(|found| found.modified());
+            let modified_at: DateTime<Utc> = modified.map_err(|error| at(&directory, error))?.into();
+            if modified_at < before {
+                staged.push(ObjectInfo { key, size_bytes: 0, modified_at });
+            }
+            continue;
+        }
+        for entry in entries {
+            let entry = entry.map_err(|error| at(&directory, error))?;
+            let (path, name) = (entry.path(), entry.file_name());
+            let Some(name) = name.to_str() else { continue };
+            let key = if key.is_empty() { name.to_owned() } else { format!("{key}/{name}") };
+            let own = match fs::symlink_metadata(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                own => own.map_err(|error| at(&path, error))?,
+            };
+            if own.is_dir() && segment_problem(name).is_none() {
+                pending.push((path, key));
+            } else if own.is_file() && is_staged(name) {
+                let modified_at: DateTime<Utc> = own.modified().map_err(|error| at(&path, error))?.into();
+                if modified_at < before {
+                    staged.push(ObjectInfo { key, size_bytes: own.len(), modified_at });
+                }
+            }
+        }
+    }
+    Ok(staged)
+}
+
+/// Whether `LocalFileSystem` gives such a name to a file that it is writing: that of the object, `#` and a number.
+fn is_staged(name: &str) -> bool {
+    name.rsplit_once('#').is_some_and(|(object, number)| {
+        segment_problem(object).is_none() && !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit())
+    })
+}
+
+/// Removes a staged file, and the directories above it as far as they are empty then.
+fn remove_staged(root: &FsPath, file: &FsPath) -> Result<()> {
+    let removed = if file.is_dir() { fs::remove_dir(file) } else { fs::remove_file(file) };
+    match removed {
+        // Somebody else was faster, or has begun to write into the directory.
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty) => {}
+        removed => removed.map_err(|error| at(file, error))?,
+    }
+    let above = file.ancestors().skip(1).take_while(|directory| *directory != root);
+    let _others_hold_more = above.map(fs::remove_dir).take_while(io::Result::is_ok).count();
+    Ok(())
 }
 
 /// Whether a directory is one that the system keeps for itself, as `lost+found` and `.Trash-1000`.

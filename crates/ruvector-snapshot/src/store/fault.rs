@@ -33,6 +33,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{self, BoxStream, StreamExt};
 use tokio::sync::Semaphore;
@@ -174,6 +175,8 @@ pub enum Call {
     List,
     /// [`SnapshotStore::delete`]
     Delete,
+    /// [`SnapshotStore::sweep`]
+    Sweep,
 }
 
 impl fmt::Display for Step {
@@ -199,6 +202,7 @@ impl fmt::Display for Call {
             Self::Head => "head",
             Self::List => "list",
             Self::Delete => "delete",
+            Self::Sweep => "sweep",
         })
     }
 }
@@ -352,6 +356,12 @@ impl SnapshotStore for FaultStore {
             _ => self.inner.delete(key).await,
         };
         self.steps.after(Call::Delete, key, answer).await
+    }
+
+    async fn sweep(&self, before: DateTime<Utc>, remove: bool) -> Result<Vec<ObjectInfo>> {
+        self.steps.before(Call::Sweep, "").await?;
+        let answer = self.inner.sweep(before, remove).await;
+        self.steps.after(Call::Sweep, "", answer).await
     }
 }
 

@@ -3,15 +3,12 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-
-use object_store::ObjectStore;
 
 use super::disk::{Disk, sync_directory};
 use crate::error::{ErrorKind, Result, SnapshotError};
 
 /// Opens a directory; where `create` is set, makes it (durably) if it is missing. Returns it with its full path.
-pub(super) fn open(path: &Path, create: bool) -> Result<(Arc<dyn ObjectStore>, PathBuf)> {
+pub(super) fn open(path: &Path, create: bool) -> Result<(Disk, PathBuf)> {
     match fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => {}
         Ok(_) => {
@@ -33,7 +30,7 @@ pub(super) fn open(path: &Path, create: bool) -> Result<(Arc<dyn ObjectStore>, P
     let disk = Disk::new(root.clone()).map_err(|error| {
         problem(ErrorKind::Invalid, &root, "cannot open the directory of the snapshots").because(error)
     })?;
-    Ok((Arc::new(disk), root))
+    Ok((disk, root))
 }
 
 fn create_directory(path: &Path) -> Result<()> {

@@ -102,9 +102,9 @@ pub fn open(location: &Location, config: &StoreConfig) -> Result<Arc<dyn Snapsho
             return Err(invalid(format!("{location} takes no options; they are for buckets, as s3://")));
         }
         Location::Local(path) => {
-            let (objects, root) = local::open(path, config.create)?;
-            let store = ObjectSnapshotStore::new(objects, "", root.display().to_string())?;
-            store.with_budget(transfers(RETRY_TIMEOUT)?)
+            let (disk, root) = local::open(path, config.create)?;
+            let store = ObjectSnapshotStore::new(Arc::new(disk.clone()), "", root.display().to_string())?;
+            store.with_staged_files(disk).with_budget(transfers(RETRY_TIMEOUT)?)
         }
         Location::Memory => {
             let store = ObjectSnapshotStore::new(Arc::new(InMemory::new()), "", location.to_string())?;

@@ -115,6 +115,16 @@ pub trait SnapshotStore: fmt::Debug + fmt::Display + Send + Sync + 'static {
 
     /// Removes an object, durably when it returns. A key without an object is Ok, so that a delete can be repeated.
     async fn delete(&self, key: &str) -> Result<()>;
+
+    /// What uploads of processes that were killed have left in the store itself, where that is not visible under a key and
+    /// nobody has written to it since `before`; with `remove` it is removed. The keys are what the store calls it.
+    ///
+    /// An object is never touched, and an upload that is under way is not either, unless it has stood still since `before`.
+    /// A store where nothing is left, or that clears up by itself, needs no method of its own.
+    async fn sweep(&self, before: DateTime<Utc>, remove: bool) -> Result<Vec<ObjectInfo>> {
+        let _nothing_is_left = (before, remove);
+        Ok(Vec::new())
+    }
 }
 
 /// An object on its way into a store, made by [`SnapshotStore::upload`].

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
+use chrono::{DateTime, Utc};
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{
@@ -19,6 +20,7 @@ use object_store::{
 };
 
 use super::answer::Refusal;
+use super::disk::Disk;
 use super::transfer::{PERMIT_BYTES, Patience, RETRY_TIMEOUT, TransferConfig, Transfers, Tries, is_transient};
 use super::upload::ObjectUpload;
 use super::{ObjectInfo, SnapshotStore, Upload, check_key, check_prefix};
@@ -31,6 +33,8 @@ pub struct ObjectSnapshotStore {
     pub(super) transfers: Arc<Transfers>,
     prefix: Path,
     location: String,
+    /// Where uploads of processes that were killed leave files.
+    staged_files: Option<Disk>,
 }
 
 impl ObjectSnapshotStore {
@@ -40,7 +44,7 @@ impl ObjectSnapshotStore {
     pub fn new(objects: Arc<dyn ObjectStore>, prefix: &str, location: impl Into<String>) -> Result<Self> {
         check_prefix(prefix)?;
         let transfers = Transfers::new(&TransferConfig::default(), RETRY_TIMEOUT)?;
-        Ok(Self { objects, transfers, prefix: to_path(prefix)?, location: location.into() })
+        Ok(Self { objects, transfers, prefix: to_path(prefix)?, location: location.into(), staged_files: None })
     }
 
     /// Carries no more at once, and no faster, than `config` says. One budget holds for all clones of this store.
@@ -50,6 +54,10 @@ impl ObjectSnapshotStore {
 
     pub(super) fn with_budget(self, transfers: Arc<Transfers>) -> Self {
         Self { transfers, ..self }
+    }
+
+    pub(super) fn with_staged_files(self, disk: Disk) -> Self {
+        Self { staged_files: Some(disk), ..self }
     }
 
     pub(super) fn path_of(&self, key: &str) -> Result<Path> {
@@ -235,6 +243,13 @@ impl SnapshotStore for ObjectSnapshotStore {
                 return Err(error);
             }
         }
+    }
+
+    async fn sweep(&self, before: DateTime<Utc>, remove: bool) -> Result<Vec<ObjectInfo>> {
+        let Some(disk) = self.staged_files.clone() else { return Ok(Vec::new()) };
+        disk.sweep(before, remove)
+            .await
+            .map_err(|cause| self.error("look for what killed uploads have left", "", cause))
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use futures::stream::BoxStream;
 use ruvector_snapshot::store::{ObjectInfo, SnapshotStore, Upload};
 use ruvector_snapshot::{ErrorKind, Result, SnapshotError};
@@ -83,6 +84,10 @@ impl SnapshotStore for Watched {
 
     async fn delete(&self, key: &str) -> Result<()> {
         self.inner.delete(key).await
+    }
+
+    async fn sweep(&self, before: DateTime<Utc>, remove: bool) -> Result<Vec<ObjectInfo>> {
+        self.inner.sweep(before, remove).await
     }
 }
 

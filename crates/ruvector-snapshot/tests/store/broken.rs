@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use chrono::Utc;
-use futures::stream::{self, BoxStream, StreamExt};
+use chrono::{DateTime, Utc};
+use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use ruvector_snapshot::store::{ObjectInfo, SnapshotStore, Upload, conformance};
 use ruvector_snapshot::{ErrorKind, Result, SnapshotError};
 
@@ -34,10 +34,12 @@ enum Fault {
     UploadSwapsParts,
     UploadFinishesOnAbort,
     UploadFinishesOnDrop,
+    SweepTakesObjects,
+    SweepTakesWhatIsYoung,
 }
 
 /// Every fault, and the clause that finds it.
-const CAUGHT: [(Fault, &str); 19] = [
+const CAUGHT: [(Fault, &str); 21] = [
     (Fault::CreateOverwrites, "create_keeps_the_first"),
     (Fault::CreateLooksFirst, "create_has_one_winner"),
     (Fault::CreateTakesAnyKey, "bad_keys_are_refused"),
@@ -57,6 +59,8 @@ const CAUGHT: [(Fault, &str); 19] = [
     (Fault::UploadSwapsParts, "upload_of_every_size"),
     (Fault::UploadFinishesOnAbort, "upload_is_gone_after_abort_and_drop"),
     (Fault::UploadFinishesOnDrop, "upload_is_gone_after_abort_and_drop"),
+    (Fault::SweepTakesObjects, "sweep_touches_no_object"),
+    (Fault::SweepTakesWhatIsYoung, "sweep_touches_no_object"),
 ];
 
 #[tokio::test]
@@ -187,6 +191,20 @@ impl SnapshotStore for Broken {
             _ => {}
         }
         self.inner.delete(key).await
+    }
+
+    async fn sweep(&self, before: DateTime<Utc>, remove: bool) -> Result<Vec<ObjectInfo>> {
+        let objects: Vec<_> = self.inner.list("").try_collect().await?;
+        let is_swept = |object: &ObjectInfo| match self.fault {
+            Fault::SweepTakesObjects => object.modified_at < before,
+            Fault::SweepTakesWhatIsYoung => object.modified_at >= before,
+            _ => false,
+        };
+        let swept: Vec<_> = objects.into_iter().filter(is_swept).collect();
+        if remove {
+            swept.iter().for_each(|object| drop(self.inner.objects.lock().unwrap().remove(&object.key)));
+        }
+        Ok(swept)
     }
 }
 

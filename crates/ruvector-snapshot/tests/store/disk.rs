@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use chrono::{TimeDelta, Utc};
 use futures::FutureExt;
 use futures::TryStreamExt;
 use ruvector_snapshot::ErrorKind;
@@ -274,4 +275,73 @@ async fn a_killed_upload_leaves_nothing_under_its_name() {
     upload.write("again".into()).await.unwrap();
     upload.finish().await.unwrap();
     assert_eq!(store.get("snapshot/data", 10).await.unwrap(), "again");
+}
+
+#[tokio::test]
+async fn a_sweep_finds_what_killed_uploads_have_left_and_nothing_else() {
+    let directory = TempDir::new().unwrap();
+    let store = open_at(&directory);
+    store.create("snapshot/object", "old".into()).await.unwrap();
+    let put = |name: &str, age_hours: u64| {
+        let path = directory.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, "staged").unwrap();
+        let time = std::time::SystemTime::now() - std::time::Duration::from_secs(age_hours * 3600);
+        fs::File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
+    };
+    put("snapshot/data#1", 48);
+    put("snapshot/data#2", 2);
+    put("killed/deep/data#12", 48);
+    put("top#1", 48);
+    let others = ["snapshot/data#", "snapshot/data#1x", "snapshot/#1", "notes # 1", "snapshot/object"];
+    others.iter().for_each(|name| put(name, 48));
+    fs::create_dir(directory.path().join("young")).unwrap();
+    fs::create_dir(directory.path().join("empty")).unwrap();
+    let time = std::time::SystemTime::now() - std::time::Duration::from_secs(48 * 3600);
+    fs::File::open(directory.path().join("empty")).unwrap().set_modified(time).unwrap();
+    let before = Utc::now() - TimeDelta::hours(24);
+    let old = ["empty", "killed/deep/data#12", "snapshot/data#1", "top#1"];
+
+    let found = store.sweep(before, false).await.unwrap();
+    assert_eq!(found.iter().map(|file| file.key.as_str()).collect::<Vec<_>>(), old);
+    assert!(
+        found
+            .iter()
+            .all(|file| file.modified_at < before && file.size_bytes == if file.key == "empty" { 0 } else { 6 })
+    );
+    assert_eq!(files(directory.path()).len(), 4 + others.len(), "nothing was to be removed");
+
+    assert_eq!(store.sweep(before, true).await.unwrap(), found);
+    let mut left: Vec<_> = others.into_iter().chain(["snapshot/data#2"]).collect();
+    left.sort();
+    assert_eq!(files(directory.path()), left);
+    for gone in ["killed", "empty"] {
+        assert!(!directory.path().join(gone).exists(), "the directory {gone} is left");
+    }
+    assert!(directory.path().join("young").exists());
+    assert_eq!(store.sweep(before, true).await.unwrap(), []);
+}
+
+/// What lies behind a link was staged by somebody else, and is not removed through it.
+#[tokio::test]
+async fn a_sweep_follows_no_link() {
+    let (directory, elsewhere) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    fs::write(elsewhere.path().join("data#1"), "staged").unwrap();
+    std::os::unix::fs::symlink(elsewhere.path(), directory.path().join("linked")).unwrap();
+    std::os::unix::fs::symlink(elsewhere.path().join("data#1"), directory.path().join("data#1")).unwrap();
+    let swept = open_at(&directory).sweep(Utc::now() + TimeDelta::hours(1), true).await.unwrap();
+    assert_eq!(swept, []);
+    assert_eq!(files(elsewhere.path()), ["data#1"]);
+}
+
+#[tokio::test]
+async fn a_sweep_leaves_an_upload_alone_that_is_under_way() {
+    let directory = TempDir::new().unwrap();
+    let store = open_at(&directory);
+    let mut upload = store.upload("a/b", None).await.unwrap();
+    upload.write(vec![7; 9 * MIB].into()).await.unwrap();
+    upload.write(vec![7; 9 * MIB].into()).await.unwrap();
+    assert_eq!(store.sweep(Utc::now() - TimeDelta::hours(1), true).await.unwrap(), []);
+    upload.finish().await.unwrap();
+    assert_eq!(store.head("a/b").await.unwrap().size_bytes, 18 * MIB as u64);
 }

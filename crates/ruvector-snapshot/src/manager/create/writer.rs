@@ -8,12 +8,10 @@ use chrono::{DateTime, Utc};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use sha2::{Digest as _, Sha256};
 use tokio::task::JoinSet;
-use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
 use super::super::chain::Chain;
-use super::super::config::SnapshotConfig;
-use super::super::delete::UploadMark;
+use super::super::delete::{self, UploadMark};
 use super::super::delta::Totals;
 use super::super::{Snapshot, SnapshotManager, catalog, failed_task, unblock};
 use crate::error::{ErrorKind, Result, SnapshotError};
@@ -88,9 +86,7 @@ impl SnapshotWriter {
         check_unused(manager.store.as_ref(), id).await?;
         let mut unfinished = Unfinished {
             base_ids,
-            store: manager.store.clone(),
-            config: manager.config.clone(),
-            tasks: manager.tasks.clone(),
+            manager: manager.clone(),
             id: Some(id.clone()),
             uploads: Vec::new(),
             finishing: JoinSet::new(),
@@ -101,7 +97,7 @@ impl SnapshotWriter {
         }
         for (at, file) in DataFile::ALL.into_iter().enumerate() {
             let bound_bytes = size_bounds_bytes.and_then(|bounds| bounds.get(at).copied());
-            match unfinished.store.upload(&layout::key(id, file.name()), bound_bytes).await {
+            match manager.store.upload(&layout::key(id, file.name()), bound_bytes).await {
                 Ok(upload) => unfinished.uploads.push(upload),
                 Err(error) => {
                     unfinished.discard().await;
@@ -136,7 +132,7 @@ impl SnapshotWriter {
         };
         // From here on nothing is cancelled: a commit whose outcome nobody waits for is completed all the same.
         let Self { unfinished, .. } = self;
-        let tasks = unfinished.tasks.clone();
+        let tasks = unfinished.manager.tasks.clone();
         let committed = tasks.spawn(unfinished.commit(metadata).in_current_span());
         committed.await.unwrap_or_else(|error| {
             Err(SnapshotError::new(ErrorKind::Internal, format!("the commit failed: {error}")).because(error))
@@ -167,7 +163,7 @@ impl SnapshotWriter {
             metadata.changes = Some(totals.changes);
             metadata.checksum = totals.checksum;
         }
-        let Unfinished { store, config, .. } = &self.unfinished;
+        let SnapshotManager { store, config, .. } = &self.unfinished.manager;
         if config.verify_after_write {
             for file in DataFile::ALL {
                 read_back(store.as_ref(), &metadata, file, config.max_concurrent_io).await?;
@@ -269,9 +265,7 @@ impl SnapshotWriter {
 
 /// Objects under the prefix of a snapshot that is not committed. Dropped, it has them removed in the background.
 struct Unfinished {
-    store: Arc<dyn SnapshotStore>,
-    config: SnapshotConfig,
-    tasks: TaskTracker,
+    manager: SnapshotManager,
     /// What an increment will stand on.
     base_ids: Vec<SnapshotId>,
     /// `None` once there is nothing left to remove, or nothing that may be.
@@ -310,29 +304,31 @@ impl Unfinished {
 
     async fn try_commit(&mut self, metadata: &SnapshotMetadata) -> Result<Snapshot, Doubt> {
         let id = &metadata.id;
-        let sizes = DataFile::ALL.map(|file| check_size(self.store.as_ref(), metadata, file));
+        let sizes = DataFile::ALL.map(|file| check_size(self.manager.store.as_ref(), metadata, file));
         futures::future::try_join_all(sizes).await?;
         let json = Bytes::from(metadata.encode()?);
         let checksum = catalog::checksum_sha256(&json, metadata)?;
         let (checksum, checksum_key) = (Bytes::from(checksum), layout::key(id, layout::CHECKSUM_SHA256));
-        if let Err(error) = self.store.create(&checksum_key, checksum.clone()).await {
+        if let Err(error) = self.manager.store.create(&checksum_key, checksum.clone()).await {
             if !matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::AlreadyExists) {
                 return Err(error.into());
             }
-            settle(self.store.as_ref(), &checksum_key, &checksum, error).await.map_err(Doubt::before_the_commit)?;
+            settle(self.manager.store.as_ref(), &checksum_key, &checksum, error)
+                .await
+                .map_err(Doubt::before_the_commit)?;
         }
         let snapshot = Snapshot::new(metadata, json.len() as u64)?;
         let key = layout::key(id, layout::METADATA_JSON);
         // From here on it may be a snapshot, and nothing of it is removed unless it is known not to be one.
         self.id = None;
-        match self.store.create(&key, json.clone()).await {
+        match self.manager.store.create(&key, json.clone()).await {
             Ok(()) => Ok(snapshot),
-            Err(error) => settle(self.store.as_ref(), &key, &json, error).await.map(|()| snapshot),
+            Err(error) => settle(self.manager.store.as_ref(), &key, &json, error).await.map(|()| snapshot),
         }
     }
 
-    /// Says what the increment will stand on, and looks then whether all of that is there: whoever deletes a snapshot looks for
-    /// such marks after it is gone, so one of the two sees the other.
+    /// Says what the increment will stand on, and looks then whether all of that is there and stays: whoever deletes a
+    /// snapshot marks it and looks for such uploads then, so one of the two sees the other.
     async fn mark_bases(&mut self, id: &SnapshotId) -> Result<()> {
         if self.base_ids.is_empty() {
             return Ok(());
@@ -340,59 +336,83 @@ impl Unfinished {
         let mark = serde_json::to_vec(&UploadMark { base_ids: self.base_ids.clone() })
             .map_err(|error| SnapshotError::new(ErrorKind::Internal, "the mark is no JSON").because(error))?;
         let key = layout::key(id, layout::UPLOAD_JSON);
-        if let Err(error) = self.store.create(&key, Bytes::from(mark.clone())).await {
-            let settled = settle(self.store.as_ref(), &key, &Bytes::from(mark), error).await;
+        if let Err(error) = self.manager.store.create(&key, Bytes::from(mark.clone())).await {
+            let settled = settle(self.manager.store.as_ref(), &key, &Bytes::from(mark), error).await;
             settled.map_err(Doubt::into_error)?;
         }
         self.check_bases().await
     }
 
-    /// Every base is there.
+    /// Every base is whole, and nobody is about to delete it.
     async fn check_bases(&mut self) -> Result<()> {
+        let store = self.manager.store.as_ref();
         let looks = self.base_ids.iter().map(async |base_id| {
-            let key = layout::key(base_id, layout::METADATA_JSON);
-            self.store.head(&key).await.map(drop).map_err(|error| match error.kind() {
-                ErrorKind::NotFound => {
-                    let what = format!(
-                        "snapshot {base_id}, which this one was to stand on, is being deleted; choose another base"
-                    );
-                    SnapshotError::new(ErrorKind::NotFound, what).because(error)
-                }
-                _ => error,
-            })
+            let found = catalog::found_under(store, base_id).await?;
+            let (kind, what) = if !found.contains_key(layout::METADATA_JSON) {
+                (ErrorKind::NotFound, "has been deleted; choose another base")
+            } else if catalog::is_being_deleted(&found) {
+                let what =
+                    "is being deleted; choose another base, or try again: prune removes what a killed deletion left";
+                (ErrorKind::Unavailable, what)
+            } else if !layout::FILES.into_iter().all(|file| found.contains_key(file)) {
+                (ErrorKind::Damaged, "is not whole; choose another base")
+            } else {
+                return Ok(());
+            };
+            let what = format!("snapshot {base_id}, on which this one was to stand, {what}");
+            Err(SnapshotError::new(kind, what))
         });
         futures::future::try_join_all(looks).await.map(drop)
     }
 
-    /// Looks once more after the commit: what was swept or lost its base in the meantime, as an upload that slept for a day, is
-    /// taken back.
+    /// Looks once more after the commit: an upload that slept for so long that it was swept as left over is taken back.
+    /// What is whole after it was committed, and not marked, stays so.
     async fn confirm(&mut self, id: &SnapshotId) -> Result<(), Doubt> {
         let unsure = |error: SnapshotError| {
             let what = "the snapshot was stored, but whether it stands cannot be seen; verify it";
             Doubt::Unknown(SnapshotError::new(error.kind(), what).at(layout::prefix(id)).because(error))
         };
-        let lost = match self.store.head(&layout::key(id, layout::DELETED_JSON)).await {
-            Err(error) if error.kind() == ErrorKind::NotFound => self.check_bases().await,
-            Err(error) => return Err(unsure(error)),
-            Ok(_) => {
-                let what = format!("the upload of {id} took so long that it was being swept as left over; try again");
-                Err(SnapshotError::new(ErrorKind::Unavailable, what))
-            }
-        };
-        let Err(error) = lost else {
-            if !self.base_ids.is_empty()
-                && let Err(error) = self.store.delete(&layout::key(id, layout::UPLOAD_JSON)).await
-            {
-                tracing::debug!(%error, "the mark of an upload could not be removed; prune does that later");
-            }
+        if !self.was_swept(id).await.map_err(unsure)? {
+            self.remove_mark(id).await;
             return Ok(());
-        };
-        if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Unavailable) {
-            return Err(unsure(error));
         }
-        match self.store.delete(&layout::key(id, layout::METADATA_JSON)).await {
-            Ok(()) => Err(Doubt::Failed(error)),
-            Err(also) => Err(unsure(also)),
+        // Something may have come to stand on it.
+        match delete::delete(&self.manager, std::slice::from_ref(id)).await {
+            Ok(deleted) if deleted.kept.is_empty() => {
+                let what = format!("the upload of {id} took so long that it was swept as left over; try again");
+                Err(Doubt::Failed(SnapshotError::new(ErrorKind::Unavailable, what)))
+            }
+            Ok(_) => {
+                let what = "it was being swept as left over, and something stands on it";
+                Err(unsure(SnapshotError::new(ErrorKind::Unavailable, what)))
+            }
+            Err(error) => Err(unsure(error)),
+        }
+    }
+
+    /// Whether a sweep has taken or is about to take files of it. Marks go last, so they are looked for first.
+    async fn was_swept(&mut self, id: &SnapshotId) -> Result<bool> {
+        let store = self.manager.store.as_ref();
+        if catalog::is_being_deleted(&catalog::found_under(store, id).await?) {
+            return Ok(true);
+        }
+        let found = catalog::found_under(store, id).await?;
+        let mark = (!self.base_ids.is_empty()).then_some(layout::UPLOAD_JSON);
+        Ok(layout::FILES.into_iter().chain(mark).any(|file| !found.contains_key(file)))
+    }
+
+    /// Removes upload.json of what is committed. Not while a base is marked: that deletion may be listing the store just
+    /// now, and pass by the place of metadata.json before the commit and by that of upload.json after this.
+    async fn remove_mark(&mut self, id: &SnapshotId) {
+        if self.base_ids.is_empty() {
+            return;
+        }
+        let removed = match self.check_bases().await {
+            Ok(()) => self.manager.store.delete(&layout::key(id, layout::UPLOAD_JSON)).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = removed {
+            tracing::debug!(%error, "the mark of an upload was not removed; prune does that later");
         }
     }
 
@@ -401,8 +421,8 @@ impl Unfinished {
     async fn finish_uploads(&mut self, sizes_bytes: [u64; 3]) -> Result<()> {
         let Some(id) = self.id.clone() else { return Ok(()) };
         for ((upload, file), bytes) in self.uploads.drain(..).zip(DataFile::ALL).zip(sizes_bytes) {
-            let finish = finish(self.store.clone(), upload, layout::key(&id, file.name()), bytes);
-            self.finishing.spawn(self.tasks.track_future(finish.in_current_span()));
+            let finish = finish(self.manager.store.clone(), upload, layout::key(&id, file.name()), bytes);
+            self.finishing.spawn(self.manager.tasks.track_future(finish.in_current_span()));
         }
         let mut outcome = Ok(());
         // In the order in which they end, so that of several errors the first is told.
@@ -425,7 +445,7 @@ impl Unfinished {
             // The mark of the upload last: until then nothing it stands on goes.
             let marks = if self.base_ids.is_empty() { None } else { Some(layout::UPLOAD_JSON) };
             for file in layout::FILES.into_iter().filter(|file| *file != layout::METADATA_JSON).chain(marks) {
-                let deleted = self.store.delete(&layout::key(&id, file)).await;
+                let deleted = self.manager.store.delete(&layout::key(&id, file)).await;
                 if let Err(error) = deleted {
                     tracing::debug!(%error, "a file of a snapshot that was given up could not be deleted");
                 }
@@ -453,9 +473,7 @@ impl Drop for Unfinished {
     fn drop(&mut self) {
         let Some(id) = self.id.take() else { return };
         let mut left = Self {
-            store: self.store.clone(),
-            config: self.config.clone(),
-            tasks: self.tasks.clone(),
+            manager: self.manager.clone(),
             base_ids: std::mem::take(&mut self.base_ids),
             // Only once the task runs: a runtime that is shutting down drops it at once, which must not come here again.
             id: None,
@@ -468,7 +486,7 @@ impl Drop for Unfinished {
                 left.id = Some(id);
                 left.discard().await;
             };
-            drop(self.tasks.spawn_on(discard, &runtime));
+            drop(self.manager.tasks.spawn_on(discard, &runtime));
         }
     }
 }
