@@ -414,17 +414,15 @@ impl SnapshotManager {
     /// a snapshot in the store cannot be read, as one that a newer version wrote: it may stand on others.
     pub async fn plan_prune(&self, policy: &PrunePolicy) -> Result<PrunePlan> {
         let survey = catalog::survey(self).await?;
-        survey.check_all_known()?;
         let sweep = prune::leftovers(self, &survey).await?;
-        let snapshots = survey.listing.snapshots;
-        let pinned = snapshots.iter().filter(|snapshot| snapshot.pinned).map(|snapshot| snapshot.id.clone()).collect();
-        Ok(PrunePlan { sweep, ..retention::plan(snapshots, &pinned, policy, self.clock.now())? })
+        Ok(PrunePlan { sweep, ..self.judge(survey, policy)? })
     }
 
     /// What [`cleanup_old_snapshots`](Self::cleanup_old_snapshots) would keep and drop: the [plan](Self::plan_prune)
     /// whose one rule is [`PrunePolicy::keep_last`].
     pub async fn plan_cleanup(&self, keep: usize) -> Result<PrunePlan> {
-        self.plan_prune(&PrunePolicy { keep_last: keep, ..PrunePolicy::default() }).await
+        let policy = PrunePolicy { keep_last: keep, ..PrunePolicy::default() };
+        self.judge(catalog::survey(self).await?, &policy)
     }
 
     /// Deletes all but the newest `keep` snapshots and what those stand on, and returns how many.
@@ -467,6 +465,13 @@ impl SnapshotManager {
             answer => answer.map(|_| true)?,
         };
         Ok(Snapshot { pinned, ..Snapshot::new(metadata, metadata_json.len() as u64)? })
+    }
+
+    fn judge(&self, survey: catalog::Survey, policy: &PrunePolicy) -> Result<PrunePlan> {
+        survey.check_all_known()?;
+        let snapshots = survey.listing.snapshots;
+        let pinned = snapshots.iter().filter(|snapshot| snapshot.pinned).map(|snapshot| snapshot.id.clone()).collect();
+        retention::plan(snapshots, &pinned, policy, self.clock.now())
     }
 
     /// What was touched before this moment and is of no use is left over, and not under way.

@@ -395,6 +395,8 @@ impl Clock for Ticking {
     }
 
     fn random(&self) -> Result<u64> {
-        Ok(self.ticks.fetch_add(1, Ordering::SeqCst))
+        // Other numbers than those that were made at another time: what is compacted keeps its moment and gets a new number.
+        let apart = u64::try_from(self.start.timestamp_millis()).unwrap_or_default() << 20;
+        Ok(apart + self.ticks.fetch_add(1, Ordering::SeqCst))
     }
 }
