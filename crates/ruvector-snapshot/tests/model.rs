@@ -1,6 +1,6 @@
 //! A map and the real thing, driven through the same random inserts, updates, deletes, snapshots of both kinds, deletions,
 //! clean-ups, compactions and restores, on every kind of store: they never differ.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 mod common;
 
@@ -95,7 +95,7 @@ struct Model {
 impl Model {
     fn new(store: impl FnOnce(&Place) -> Arc<dyn SnapshotStore>) -> Self {
         let place = Place::new();
-        let db = VectorDB::new(options(&place.path("a.db"), DIMENSIONS)).unwrap();
+        let db = VectorDB::new(options(place.path("a.db"), DIMENSIONS)).unwrap();
         let manager = SnapshotManager::with_store(place.config(), store(&place)).unwrap();
         Self { place, db, manager, state: State::default(), snapshots: BTreeMap::new() }
     }
