@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use test_servers::Fault;
 
-use crate::stores::{PART_BYTES, SERVERS, Server};
+use crate::stores::{SERVERS, Server};
 
 const STALL: Duration = Duration::from_millis(300);
 
@@ -52,16 +52,17 @@ async fn a_part_that_goes_slowly_is_waited_for() {
 
 async fn sends_slowly(start: fn() -> Server) {
     let server = start();
-    // What the buffers of the sockets take over at once is read by the server after the last byte has left, so the
-    // silence at the end is as long as that takes.
+    // What the buffers of the sockets take over at once is read by the server after the last byte has left: a part of this size
+    // keeps that silence short beside the time that the whole takes, however busy the machine is.
+    let part_bytes = 33 << 20;
     let store = server.open(&[("stall_timeout", "2s")]);
-    let pace = Fault::SlowRead { chunk_bytes: 64 * 1024, pause: Duration::from_millis(20) };
+    let pace = Fault::SlowRead { chunk_bytes: 256 * 1024, pause: Duration::from_millis(20) };
     server.wire().set(move |request, _| request.is_part_upload().then(|| pace.clone()));
     let began = Instant::now();
-    let mut upload = store.upload("key", None).await.unwrap();
-    upload.write(Bytes::from(vec![7; PART_BYTES as usize])).await.unwrap();
+    let mut upload = store.upload("key", Some(9_900 * part_bytes)).await.unwrap();
+    upload.write(Bytes::from(vec![7; part_bytes as usize])).await.unwrap();
     upload.write("more".into()).await.unwrap();
-    assert_eq!(upload.finish().await.unwrap(), PART_BYTES + 4);
+    assert_eq!(upload.finish().await.unwrap(), part_bytes + 4);
     assert!(began.elapsed() > Duration::from_secs(2), "it was not slow: {:?}", began.elapsed());
     let parts = server.wire().requests().iter().filter(|request| request.is_part_upload()).count();
     assert_eq!(parts, 2, "a part was given up and sent again");
