@@ -14,7 +14,7 @@ const STALL: Duration = Duration::from_millis(300);
 async fn a_server_that_hangs_is_asked_again() {
     for start in SERVERS {
         let server = start();
-        let store = server.open(&[("stall_timeout", "300ms")]);
+        let store = server.open(&[("stall_timeout", "1s")]);
         let mut hung = BTreeSet::new();
         server.wire().set(move |request, _| hung.insert(request.method.clone()).then_some(Fault::Hang));
         store.create("key", "bytes".into()).await.unwrap();
