@@ -249,7 +249,8 @@ impl Rate {
             let mut free_at = lock(&self.free_at);
             let now = Instant::now();
             let turn = free_at.map_or(now, |at| at.max(now));
-            let pay = Duration::from_secs_f64(bytes as f64 / self.bytes_per_second as f64);
+            // The slowest limit and the widest range are more seconds than there are.
+            let pay = Duration::try_from_secs_f64(bytes as f64 / self.bytes_per_second as f64).unwrap_or(Duration::MAX);
             *free_at = turn.checked_add(pay);
             turn
         };
@@ -295,6 +296,11 @@ mod tests {
         }
         // The first goes at once, and each of the others when the one before it is paid for.
         assert_eq!(start.elapsed().as_secs(), 8);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_range_that_no_time_would_do_for_is_no_panic() {
+        limited(4, Some(1)).before_sending(u64::MAX).await;
     }
 
     #[tokio::test(start_paused = true)]
