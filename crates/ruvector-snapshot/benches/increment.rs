@@ -1,7 +1,7 @@
 //! How much an increment stores and how long it takes, against a full snapshot of the same database in the same run; and
 //! whether a long chain comes back exactly, also once one of it was compacted.
 //!
-//!     cargo bench -p ruvector-snapshot --bench increment -- [ROWS] [DATABASE]
+//!     cargo bench -p ruvector-snapshot --bench increment -- [ROWS] [DATABASE] [INCREMENTS]
 //!
 //! Without a database file it makes one of ROWS (by default 100,000) random vectors of 384 dimensions. A file that is given
 //! is copied first. Between two increments 1 % of the records get another vector, 1 % other metadata, 0.5 % are removed and
@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use redb::TableDefinition;
 use ruvector_core::VectorEntry;
 use ruvector_core::storage::VectorStorage;
 use ruvector_snapshot::source::SnapshotSource;
@@ -19,6 +20,7 @@ use ruvector_snapshot::source::file::{FileOptions, FileSource};
 use ruvector_snapshot::{CreateOptions, RestoreOptions, Snapshot, SnapshotConfig, SnapshotManager};
 
 const DIMENSIONS: usize = 384;
+/// Increments in the chain, where not told otherwise.
 const INCREMENTS: usize = 30;
 
 fn main() {
@@ -30,6 +32,7 @@ fn main() {
         Some(database) => drop(std::fs::copy(database, &path).unwrap()),
         None => make_database(&path, rows),
     }
+    let increments = arguments.next().map_or(INCREMENTS, |count| count.parse().expect("INCREMENTS is a number"));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let config = SnapshotConfig { snapshot_dir: dir.path().join("snapshots"), ..SnapshotConfig::default() };
     let manager = SnapshotManager::new(config).unwrap();
@@ -45,7 +48,7 @@ fn main() {
     println!("no change   {:>8} records  {:>12} bytes  {none_time:>8.3?}", none.vector_count, none.size_bytes);
     let mut chain = vec![none];
     let mut states = Vec::new();
-    for round in 0..INCREMENTS - 1 {
+    for round in 0..increments - 1 {
         change(&path, round as u64);
         let (time, next) = create(chain.last());
         let changes = next.changes.unwrap();
@@ -71,7 +74,7 @@ fn main() {
     assert_eq!(whole.checksum, last.checksum, "the chain is not the database");
     println!("restore of {} in a chain {chain_time:.3?}; a full one now takes {whole_time:.3?}", chain.len() + 1);
     println!("restore of that full one {:.3?}", restore(&whole.id));
-    let middle = &chain[INCREMENTS / 2];
+    let middle = &chain[increments / 2];
     let (compact_time, compacted) = timed(|| runtime.block_on(manager.compact_snapshot(&middle.id, None)).unwrap());
     assert_eq!(compacted.checksum, middle.checksum);
     restore(&last.id);
@@ -80,7 +83,7 @@ fn main() {
     restore(&next.id);
     println!(
         "compact of {} in a chain {compact_time:.3?}; an increment on it {time:.3?}, {} bytes",
-        INCREMENTS / 2 + 2,
+        increments / 2 + 2,
         next.size_bytes
     );
 }
@@ -123,9 +126,9 @@ fn change(path: &Path, round: u64) {
         described.push(entry);
     }
     storage.insert_batch(&described).unwrap();
-    for id in pick(5, 3) {
-        storage.delete(&id).unwrap();
-    }
+    drop(storage);
+    remove(path, &pick(5, 3));
+    let storage = VectorStorage::new(path, dimensions).unwrap();
     let new: Vec<VectorEntry> = pick(5, 4)
         .into_iter()
         .enumerate()
@@ -136,6 +139,21 @@ fn change(path: &Path, round: u64) {
         })
         .collect();
     storage.insert_batch(&new).unwrap();
+}
+
+/// Removes records in one commit; the storage makes two of each.
+fn remove(path: &Path, ids: &[String]) {
+    let database = redb::Database::open(path).unwrap();
+    let writing = database.begin_write().unwrap();
+    {
+        let mut vectors = writing.open_table(TableDefinition::<&str, &[u8]>::new("vectors")).unwrap();
+        let mut metadata = writing.open_table(TableDefinition::<&str, &str>::new("metadata")).unwrap();
+        for id in ids {
+            vectors.remove(id.as_str()).unwrap();
+            metadata.remove(id.as_str()).unwrap();
+        }
+    }
+    writing.commit().unwrap();
 }
 
 fn make_database(path: &Path, rows: usize) {

@@ -3,9 +3,13 @@
 
 mod common;
 
+use std::time::Duration;
+
+use common::large::{assert_same_rows, make_vectors};
 use common::*;
+use redb::ReadableTable as _;
 use ruvector_core::VectorEntry;
-use ruvector_snapshot::{CreateOptions, RestoreOptions, SnapshotManager, SnapshotType};
+use ruvector_snapshot::{CreateOptions, RestoreOptions, SnapshotConfig, SnapshotManager, SnapshotType};
 
 async fn increment(manager: &SnapshotManager, place: &Place, base_id: &str) -> ruvector_snapshot::Snapshot {
     let options = CreateOptions { base_id: Some(base_id.to_owned()), ..CreateOptions::default() };
@@ -16,6 +20,51 @@ async fn assert_restores(manager: &SnapshotManager, place: &Place, id: &str) {
     manager.restore_snapshot_to(id, place.restored(), &RestoreOptions::default()).await.unwrap();
     assert!(records_of_file(&place.restored()) == records_of_file(&place.path("a.db")), "{id}");
     std::fs::remove_file(place.restored()).unwrap();
+}
+
+/// Far more than any of it takes: what is looked for is that it never ends.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+#[tokio::test]
+async fn the_reading_of_a_chain_and_an_upload_never_wait_for_each_other() {
+    let place = Place::new();
+    // Several parts of an upload, and several reads of a file.
+    make_vectors(&place.path("a.db"), 25_000, 256);
+    for max_concurrent_io in [1, 4] {
+        let manager = SnapshotManager::new(SnapshotConfig { max_concurrent_io, ..place.config() }).unwrap();
+        let work = async {
+            let options = CreateOptions::default();
+            let full = manager.create_snapshot_of_file(place.path("a.db"), "full", &options).await.unwrap();
+            change_every_vector(&place.path("a.db"));
+            let next = increment(&manager, &place, &full.id).await;
+            assert_eq!(next.changes.unwrap().changed, 25_000);
+            let compacted = manager.compact_snapshot(&next.id, None).await.unwrap();
+            assert_eq!(compacted.checksum, next.checksum);
+            assert!(manager.verify_snapshot(&next.id).await.unwrap());
+            manager.restore_snapshot_to(&next.id, place.restored(), &RestoreOptions::default()).await.unwrap();
+            assert_same_rows(&place.restored(), &place.path("a.db"));
+            std::fs::remove_file(place.restored()).unwrap();
+        };
+        tokio::time::timeout(PATIENCE, work).await.unwrap_or_else(|_| panic!("stuck at {max_concurrent_io}"));
+    }
+}
+
+/// Changes the lowest bit of each vector's first value.
+fn change_every_vector(path: &std::path::Path) {
+    let database = redb::Database::open(path).unwrap();
+    let transaction = database.begin_write().unwrap();
+    let mut vectors = transaction.open_table(VECTORS).unwrap();
+    let owned = |(id, vector): (redb::AccessGuard<'_, &str>, redb::AccessGuard<'_, &[u8]>)| {
+        (id.value().to_owned(), vector.value().to_owned())
+    };
+    let rows: Vec<_> = vectors.iter().unwrap().map(|row| owned(row.unwrap())).collect();
+    for (id, mut vector) in rows {
+        let last = vector.len() - 1024;
+        vector[last] ^= 1;
+        vectors.insert(id.as_str(), vector.as_slice()).unwrap();
+    }
+    drop(vectors);
+    transaction.commit().unwrap();
 }
 
 #[tokio::test]

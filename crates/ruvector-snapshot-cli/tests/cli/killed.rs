@@ -42,7 +42,8 @@ fn a_killed_create_leaves_no_snapshot_and_the_next_one_works() {
     let (status, created) = documented(&desk, &minio, &["create", "--db", "a.db"]);
     assert_eq!(status, 0, "{created}");
     let (_, document) = documented(&desk, &minio, &["list"]);
-    assert_eq!(document["snapshots"], json!([created["snapshot"]]));
+    let ids = document["snapshots"].as_array().unwrap().iter().map(|snapshot| &snapshot["id"]);
+    assert_eq!(ids.collect::<Vec<_>>(), [&created["snapshot"]["id"]]);
     assert_eq!(documented(&desk, &minio, &["verify", "latest"]).0, 0);
     assert_eq!(documented(&desk, &minio, &["restore", "latest", "--to", "b.db"]).0, 0);
     assert_holds(&desk.path("b.db"), ROWS, DIMENSIONS);

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::stream::{self, Stream, StreamExt, TryStreamExt};
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 
 use super::config::SnapshotConfig;
-use super::{SnapshotManager, catalog, no_snapshot, unblock};
+use super::{SnapshotManager, catalog, failed_task, no_snapshot, unblock};
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::format::block::Block;
 use crate::format::checksum::ContentSum;
@@ -144,10 +145,19 @@ impl SnapshotReader {
     /// Bytes of a data file. A file that is missing is damage, unless the whole snapshot was deleted in the meantime.
     pub(super) async fn range(&self, file: DataFile, range: Range<u64>) -> Result<Bytes> {
         let key = self.key(file);
-        // Never closed. A store of somebody else's may have no budget of its own.
-        let permit = self.permits.acquire().await.ok();
-        let answer = self.store.get_range(&key, range).await;
-        drop(permit);
+        let (store, permits, its_key) = (self.store.clone(), self.permits.clone(), key.clone());
+        // On a task of its own, which gets on while nobody looks: a read that has its permits and is left alone, because
+        // whoever wanted it waits for room to write, would keep that room for good. Dropping the set ends the task.
+        let mut reading = JoinSet::new();
+        reading.spawn(async move {
+            // Never closed. A store of somebody else's may have no budget of its own.
+            let _permit = permits.acquire().await.ok();
+            store.get_range(&its_key, range).await
+        });
+        let answer = match reading.join_next().await {
+            Some(read) => read.unwrap_or_else(|error| Err(failed_task(error))),
+            None => Err(SnapshotError::new(ErrorKind::Internal, "a read was not begun")),
+        };
         match answer {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 self.check_exists().await?;
