@@ -217,21 +217,6 @@ impl Table {
             is_done: false,
         }
     }
-
-    /// The rows from the leaf on that holds `key`, or would; its first rows may come before it. Such a cursor cannot know
-    /// that no row before it is missing, and so counts none.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::UnsupportedTable`] where the keys are not in the order of their bytes: only `&str` and `&[u8]` are.
-    pub fn leaves_from(&self, key: &[u8]) -> Result<Leaves, Error> {
-        if !self.definition.orders_by_bytes() {
-            let reason = "its keys are not in the order of their bytes";
-            return Err(Error::UnsupportedTable { table: self.info().name.clone(), reason });
-        }
-        let leaves = self.leaves();
-        Ok(Leaves { walk: leaves.walk.starting_at(key), is_partial: true, ..leaves })
-    }
 }
 
 /// What a cursor comes to next that leaves out the leaves it is told are known.
@@ -252,7 +237,7 @@ pub struct Leaves {
     /// A tree has no more pages than its file.
     pages_left: u64,
     rows: u64,
-    /// Whether the cursor did not begin with the first row.
+    /// Whether rows were skipped.
     is_partial: bool,
     last_key: Option<Vec<u8>>,
     is_done: bool,
@@ -273,6 +258,22 @@ impl Leaves {
             Some(LeafOrKnown::Leaf(leaf)) => Ok(Some(leaf)),
             _ => Ok(None),
         }
+    }
+
+    /// Goes on to the leaf that holds `key`, or would; its first rows may come before the key. Stays where that leaf has been
+    /// passed. What lies between is not read, so that such a cursor cannot know that no row is missing, and counts none.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnsupportedTable`] where the keys are not in the order of their bytes: only `&str` and `&[u8]` are.
+    pub fn skip_to(&mut self, key: &[u8]) -> Result<(), Error> {
+        if !self.definition.orders_by_bytes() {
+            let reason = "its keys are not in the order of their bytes";
+            return Err(Error::UnsupportedTable { table: self.definition.info.name.clone(), reason });
+        }
+        self.walk.skip_to(key);
+        self.is_partial = true;
+        Ok(())
     }
 
     /// The next leaf, or, where `rows_of_known` gives the count of rows for its checksum, that checksum: such a leaf is not

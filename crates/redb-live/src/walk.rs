@@ -66,7 +66,7 @@ pub(crate) struct Walk {
     /// Pages at this depth and below are left out; the root's depth is 0.
     depth_end: usize,
     is_cut: bool,
-    /// Where to go down to the first leaf, in trees whose keys are in the order of their bytes.
+    /// Where to go down to the next leaf, in trees whose keys are in the order of their bytes.
     start_key: Option<Vec<u8>>,
 }
 
@@ -82,9 +82,26 @@ impl Walk {
         }
     }
 
-    /// The same walk, from the one leaf on that can hold `key`.
-    pub fn starting_at(self, key: &[u8]) -> Self {
-        Self { start_key: Some(key.to_vec()), ..self }
+    /// Goes on to the one leaf that can hold `key`, without the pages before it, in trees whose keys are in the order of
+    /// their bytes. Stays where that leaf has been passed.
+    pub fn skip_to(&mut self, key: &[u8]) {
+        if self.root.is_some() {
+            self.start_key = Some(key.to_vec());
+        }
+        for depth in 0..self.path.len() {
+            let Some((branch, next)) = self.path.get_mut(depth) else { return };
+            let child = branch.child_for(key, self.widths.key);
+            if child >= *next {
+                *next = child;
+                self.path.truncate(depth + 1);
+                self.start_key = Some(key.to_vec());
+                return;
+            }
+            // The walk is below the child before `next`; below another one the key is passed.
+            if child + 1 < *next {
+                return;
+            }
+        }
     }
 
     /// The same walk, of only so many levels from the root on.

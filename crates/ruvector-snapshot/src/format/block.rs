@@ -97,6 +97,11 @@ impl Block {
         self.ids.is_empty()
     }
 
+    /// The id of row `at`; empty past the end.
+    pub fn id(&self, at: usize) -> &str {
+        self.ids.get(at)
+    }
+
     /// Row `at`.
     pub fn row(&self, at: usize) -> Row<'_> {
         let start = at.checked_sub(1).and_then(|before| self.metadata_ends.get(before)).copied().unwrap_or(0);
@@ -163,12 +168,22 @@ impl Block {
                 self.vector_bytes
             )));
         }
-        if self.len().checked_sub(1).is_some_and(|last| self.ids.get(last) >= row.id) {
-            return Err(damaged(format!("the id {:?} is out of order", row.id)));
-        }
-        self.check_limits(row)?;
+        self.check_next(row)?;
         let metadata_flag = if row.metadata.is_some() { FLAG_METADATA } else { 0 };
         self.take(row, FLAG_VECTOR | metadata_flag);
+        Ok(())
+    }
+
+    /// Adds the metadata of a record that is in the base with the same vector, to be compared with it; the row has no digest
+    /// and its id must follow the last one's.
+    ///
+    /// # Errors
+    ///
+    /// As [`push`](Self::push).
+    pub fn push_metadata(&mut self, id: &str, metadata: Option<&str>) -> Result<()> {
+        let row = Row { id, vector: &[], metadata };
+        self.check_next(row)?;
+        self.take(row, if metadata.is_some() { FLAG_METADATA } else { 0 });
         Ok(())
     }
 
@@ -189,27 +204,35 @@ impl Block {
         if vector.is_some_and(|vector| vector.len() != self.vector_bytes) {
             return Err(damaged(format!("the vector of id {:?} is not of the dimensions of the base", row.id)));
         }
-        if self.len().checked_sub(1).is_some_and(|last| self.ids.get(last) >= row.id) {
-            return Err(damaged(format!("the id {:?} is out of order", row.id)));
-        }
-        self.check_limits(taken)?;
-        let vectors = self.matrix.len().checked_div(self.vector_bytes).unwrap_or_default();
-        self.vectors_before.push(vectors as u32);
+        self.check_next(taken)?;
         self.digests.push(row.digest);
         self.take(taken, flags);
         Ok(())
     }
 
+    /// Sets the digest of row `at`, which had none when it was added.
+    pub fn set_digest(&mut self, at: usize, digest: Digest) {
+        self.digests.get_mut(at).into_iter().for_each(|known| *known = digest);
+    }
+
     fn take(&mut self, row: Row<'_>, flags: u8) {
-        self.ids.flags.push(flags);
-        self.ids.text.push_str(row.id);
-        self.ids.ends.push(self.ids.text.len());
+        if flags & FLAG_VECTOR == 0 && self.vectors_before.is_empty() {
+            self.vectors_before.extend(0..self.len() as u32);
+        }
+        if flags & FLAG_VECTOR == 0 || !self.vectors_before.is_empty() {
+            let vectors = self.matrix.len().checked_div(self.vector_bytes).unwrap_or_default();
+            self.vectors_before.push(vectors as u32);
+        }
+        self.ids.push(row.id, flags);
         self.matrix.extend_from_slice(row.vector);
         self.metadata.push_str(row.metadata.unwrap_or_default());
         self.metadata_ends.push(self.metadata.len());
     }
 
-    fn check_limits(&self, row: Row<'_>) -> Result<()> {
+    fn check_next(&self, row: Row<'_>) -> Result<()> {
+        if self.len().checked_sub(1).is_some_and(|last| self.ids.get(last) >= row.id) {
+            return Err(damaged(format!("the id {:?} is out of order", row.id)));
+        }
         let metadata_bytes = row.metadata.map_or(0, str::len);
         if row.id.len() > limits::ID_BYTES
             || row.vector.len() > limits::VECTOR_BYTES
@@ -230,7 +253,7 @@ impl Block {
         Ok(())
     }
 
-    /// The same records with canonical metadata and their digests.
+    /// The same records with canonical metadata and their digests; a row without a vector has none yet.
     ///
     /// # Errors
     ///
@@ -238,13 +261,14 @@ impl Block {
     pub fn digested(&self) -> Result<Self> {
         let mut digested = Self { metadata: String::new(), metadata_ends: Vec::new(), ..self.clone() };
         digested.digests.clear();
-        for row in self.rows() {
+        for (at, row) in self.rows().enumerate() {
             let start = digested.metadata.len();
             if let Some(text) = row.metadata {
                 append_canonical(row.id, text, &mut digested.metadata)?;
             }
             let canonical = row.metadata.map(|_| &digested.metadata[start..]);
-            digested.digests.push(digest(row.id, row.vector, canonical));
+            let digest = digested.vector(at).map(|vector| digest(row.id, vector, canonical));
+            digested.digests.push(digest.unwrap_or_default());
             digested.metadata_ends.push(digested.metadata.len());
         }
         Ok(digested)
@@ -324,7 +348,7 @@ impl Block {
     /// `Damaged`, at the name of the file whose piece is not as written.
     pub fn unpack(entry: &BlockEntry, dimensions: usize, pieces: [&[u8]; 3]) -> Result<(Self, ContentSum)> {
         let [vectors, index, payloads] = pieces;
-        let mut block = Self::unpack_without_vectors(entry, dimensions, [index, payloads])?;
+        let mut block = Self::unpack_without_vectors(entry, dimensions, [index, payloads], |_| true)?;
         let values = entry.vector_rows as usize * dimensions;
         block.matrix = unpack_vectors(entry, values, vectors).map_err(|error| error.at("vectors.bin.gz"))?;
         let mut sum = ContentSum::default();
@@ -339,8 +363,8 @@ impl Block {
         Ok((block, sum))
     }
 
-    /// Expands ids, digests and metadata of a block, and leaves the vectors out. Nothing but the CRC-32 and the lengths
-    /// proves them.
+    /// Expands ids, digests and metadata of the rows that are wanted by their ids, and leaves the vectors out. Nothing but the
+    /// CRC-32 and the lengths proves them.
     ///
     /// # Errors
     ///
@@ -349,45 +373,35 @@ impl Block {
         entry: &BlockEntry,
         dimensions: usize,
         [index, payloads]: [&[u8]; 2],
+        mut is_wanted: impl FnMut(&str) -> bool,
     ) -> Result<Self> {
         let (ids, digests) = unpack_index(entry, index).map_err(|error| error.at("index.bin.gz"))?;
+        let payloads_error = |error: SnapshotError| error.at("metadata.bin.gz");
+        let text = unpack_payloads(entry, payloads).map_err(payloads_error)?;
+        let mut lines = text.split_inclusive('\n');
         let mut block = Self::new(dimensions);
-        if entry.vector_rows != entry.rows {
-            let counts = ids.flags.iter().scan(0, |before, flags| {
-                let this = *before;
-                *before += u32::from(flags & FLAG_VECTOR);
-                Some(this)
-            });
-            block.vectors_before = counts.collect();
-        }
-        block.ids = ids;
-        block.digests = digests;
-        block.unpack_payloads(entry, payloads).map_err(|error| error.at("metadata.bin.gz"))?;
-        Ok(block)
-    }
-
-    fn unpack_payloads(&mut self, entry: &BlockEntry, piece: &[u8]) -> Result<()> {
-        check_crc32(piece, entry.payloads_crc32)?;
-        let raw = match piece {
-            [] => Vec::new(),
-            piece => member::unpack(piece, entry.payloads_raw_bytes as usize)?,
-        };
-        let text =
-            String::from_utf8(raw).map_err(|error| damaged("the metadata lines are not UTF-8").because(error))?;
-        let mut lines = payloads::lines(&text);
-        for at in 0..self.len() {
-            if self.ids.flags.get(at).is_some_and(|flags| flags & FLAG_METADATA != 0) {
-                let line = lines.next().ok_or_else(|| damaged("a metadata line is missing"))??;
-                if line.id != self.ids.get(at) {
-                    return Err(damaged(format!("the metadata line of id {:?} is missing", self.ids.get(at))));
+        let mut vectors = 0;
+        for (at, digest) in digests.into_iter().enumerate() {
+            let (id, flags) = (ids.get(at), ids.flags.get(at).copied().unwrap_or_default());
+            let has_metadata = flags & FLAG_METADATA != 0;
+            let line = if has_metadata { lines.next() } else { None };
+            if is_wanted(id) {
+                if has_metadata {
+                    let metadata = payloads::metadata_of(id, line).map_err(payloads_error)?;
+                    block.metadata.push_str(metadata);
                 }
-                self.metadata.push_str(line.metadata.get());
+                block.ids.push(id, flags);
+                block.digests.push(digest);
+                block.metadata_ends.push(block.metadata.len());
+                if entry.vector_rows != entry.rows {
+                    block.vectors_before.push(vectors);
+                }
             }
-            self.metadata_ends.push(self.metadata.len());
+            vectors += u32::from(flags & FLAG_VECTOR);
         }
         match lines.next() {
-            None => Ok(()),
-            Some(_) => Err(damaged("there are more metadata lines than rows with metadata")),
+            None => Ok(block),
+            Some(_) => Err(payloads_error(damaged("there are more metadata lines than rows with metadata"))),
         }
     }
 }
@@ -407,6 +421,15 @@ fn pack_payloads(lines: &str, level: u32, entry: &mut BlockEntry) -> Result<Vec<
     }
     entry.payloads_crc32 = crc32(&out);
     Ok(out)
+}
+
+fn unpack_payloads(entry: &BlockEntry, piece: &[u8]) -> Result<String> {
+    check_crc32(piece, entry.payloads_crc32)?;
+    let raw = match piece {
+        [] => Vec::new(),
+        piece => member::unpack(piece, entry.payloads_raw_bytes as usize)?,
+    };
+    String::from_utf8(raw).map_err(|error| damaged("the metadata lines are not UTF-8").because(error))
 }
 
 fn unpack_index(entry: &BlockEntry, piece: &[u8]) -> Result<(Ids, Vec<Digest>)> {

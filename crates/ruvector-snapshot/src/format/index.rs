@@ -72,6 +72,13 @@ impl Ids {
         self.ends.is_empty()
     }
 
+    /// Adds a row.
+    pub fn push(&mut self, id: &str, flags: u8) {
+        self.flags.push(flags);
+        self.text.push_str(id);
+        self.ends.push(self.text.len());
+    }
+
     /// The id of row `at`; empty past the end.
     pub fn get(&self, at: usize) -> &str {
         let start = at.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or(0);

@@ -48,12 +48,20 @@ pub fn append_line(id: &str, metadata: &str, out: &mut String) -> Result<()> {
     Ok(())
 }
 
-/// The lines of a block, in order.
-pub fn lines(text: &str) -> impl Iterator<Item = Result<Line<'_>>> {
-    text.split_inclusive('\n').map(|line| {
-        let whole = line.strip_suffix('\n').ok_or_else(|| damaged("the last metadata line has no end"))?;
-        serde_json::from_str(whole).map_err(|error| damaged("a metadata line is not as written").because(error))
-    })
+/// The metadata that a line gives to the record of this id, word for word.
+///
+/// # Errors
+///
+/// `Damaged` where there is no line, or one that is not as written, or of another record.
+pub fn metadata_of<'a>(id: &str, line: Option<&'a str>) -> Result<&'a str> {
+    let line = line.ok_or_else(|| damaged("a metadata line is missing"))?;
+    let whole = line.strip_suffix('\n').ok_or_else(|| damaged("the last metadata line has no end"))?;
+    let line: Line<'_> =
+        serde_json::from_str(whole).map_err(|error| damaged("a metadata line is not as written").because(error))?;
+    if line.id != id {
+        return Err(damaged(format!("the metadata line of id {id:?} is missing")));
+    }
+    Ok(line.metadata.get())
 }
 
 fn append_canonical(text: &str, depth: usize, out: &mut String) -> Result<()> {

@@ -1,6 +1,8 @@
 //! A chain: a snapshot and what it stands on, down to the full one, and its state as a merge by id (FORMAT.md, section 5).
 //! Shared by restore, verify, compact and the next increment. Writes nothing.
 
+use std::sync::Arc;
+
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 
 use super::SnapshotManager;
@@ -13,7 +15,7 @@ use crate::format::damaged;
 use crate::format::id::SnapshotId;
 use crate::format::index::BlockEntry;
 use crate::format::leaves::LeafTable;
-use crate::source::interval::Interval;
+use crate::source::interval::Stretch;
 
 /// More links than any chain has: `max_chain_length` is below it.
 const LINKS_MAX: usize = 1024;
@@ -87,14 +89,13 @@ impl Chain {
         Ok(tables)
     }
 
-    /// The rows of all snapshots whose blocks may hold an id of these intervals, merged by id, without vectors. There may be
-    /// ids outside of the intervals among them.
-    pub(super) async fn rows_near(&self, intervals: &[Interval], ahead: usize) -> Result<Merge> {
+    /// The rows of all snapshots in these stretches, merged by id, without vectors.
+    pub(super) async fn rows_in(&self, stretches: &Arc<[Stretch]>, ahead: usize) -> Result<Merge> {
         let mut members = Vec::new();
         for (at, reader) in self.readers.iter().enumerate() {
-            let entries = near(&reader.directory().await?, intervals);
-            let is_full = at + 1 == self.readers.len();
-            members.push(reader.blocks_without_vectors(entries, if is_full { ahead } else { 1 }).boxed());
+            let entries = near(&reader.directory().await?, stretches);
+            let ahead = if at + 1 == self.readers.len() { ahead } else { 1 };
+            members.push(reader.blocks_without_vectors(entries, stretches.clone(), ahead).boxed());
         }
         Ok(Merge::new(members))
     }
@@ -128,9 +129,9 @@ impl Chain {
     }
 }
 
-/// The blocks that may hold an id of the intervals, which are in order and apart.
-fn near(entries: &[BlockEntry], intervals: &[Interval]) -> Vec<BlockEntry> {
-    let mut left = intervals.iter().peekable();
+/// The blocks that may hold an id of the stretches, which are in order and apart.
+fn near(entries: &[BlockEntry], stretches: &[Stretch]) -> Vec<BlockEntry> {
+    let mut left = stretches.iter().map(|stretch| &stretch.interval).peekable();
     let mut near = Vec::new();
     for (at, entry) in entries.iter().enumerate() {
         while left.next_if(|interval| interval.is_before(&entry.first_id)).is_some() {}
@@ -146,8 +147,10 @@ fn near(entries: &[BlockEntry], intervals: &[Interval]) -> Vec<BlockEntry> {
 /// Rows of several snapshots of a chain, merged by id.
 pub(super) struct Merge {
     members: Vec<Member>,
-    /// The members that stand on the current id, the newest first.
+    /// The members that stand on the current id, the newest first. At first all of them, on none.
     current: Vec<usize>,
+    /// The other members that have rows left, by their ids, the least last; of an equal id the newest last.
+    waiting: Vec<usize>,
 }
 
 /// One snapshot's rows, in order.
@@ -162,23 +165,38 @@ impl Merge {
     /// Of streams of blocks, those of the newest snapshot first.
     pub(super) fn new(blocks: Vec<BoxStream<'static, Result<Block>>>) -> Self {
         let member = |blocks| Member { blocks, block: None, at: 0, last_id: None };
-        Self { members: blocks.into_iter().map(member).collect(), current: Vec::new() }
+        let members: Vec<_> = blocks.into_iter().map(member).collect();
+        Self { current: (0..members.len()).collect(), waiting: Vec::new(), members }
     }
 
     /// Goes to the next id; false at the end.
     pub(super) async fn advance(&mut self) -> Result<bool> {
-        for at in std::mem::take(&mut self.current) {
-            if let Some(member) = self.members.get_mut(at) {
-                member.at += 1;
+        for number in std::mem::take(&mut self.current) {
+            let Some(member) = self.members.get_mut(number) else { continue };
+            member.at += 1;
+            member.fill().await?;
+            if member.id().is_some() {
+                self.waiting.insert(self.place_of(number), number);
             }
         }
-        for member in &mut self.members {
-            member.fill().await?;
+        while let Some(last) = self.waiting.last()
+            && self.current.first().is_none_or(|first| self.id_of(*first) == self.id_of(*last))
+        {
+            self.current.extend(self.waiting.pop());
         }
-        let ids = || self.members.iter().enumerate().filter_map(|(at, member)| Some((member.row()?.id, at)));
-        let Some((least, _)) = ids().min() else { return Ok(false) };
-        self.current = ids().filter(|(id, _)| *id == least).map(|(_, at)| at).collect();
-        Ok(true)
+        Ok(!self.current.is_empty())
+    }
+
+    /// Where a member has its place among those that wait.
+    fn place_of(&self, number: usize) -> usize {
+        let id = self.id_of(number);
+        let place = self.waiting.partition_point(|other| self.id_of(*other) > id);
+        let is_older = |other: &&usize| self.id_of(**other) == id && **other > number;
+        place + self.waiting.iter().skip(place).take_while(is_older).count()
+    }
+
+    fn id_of(&self, number: usize) -> Option<&str> {
+        self.members.get(number)?.id()
     }
 
     /// What the newest snapshot that has the current id says of it.
@@ -243,16 +261,21 @@ impl Member {
         (self.at < block.len()).then(|| block.change(self.at))
     }
 
+    fn id(&self) -> Option<&str> {
+        let block = self.block.as_ref()?;
+        (self.at < block.len()).then(|| block.id(self.at))
+    }
+
     /// Sees to it that the member stands on a row, if it has one left.
     async fn fill(&mut self) -> Result<()> {
-        while self.row().is_none() {
+        while self.id().is_none() {
             self.block = None;
             let Some(block) = self.blocks.try_next().await? else { return Ok(()) };
-            let (first, last) = (block.row(0).id, block.row(block.len().saturating_sub(1)).id);
-            if self.last_id.as_deref().is_some_and(|last_id| last_id >= first) {
+            let Some(last) = block.len().checked_sub(1) else { continue };
+            if self.last_id.as_deref().is_some_and(|last_id| last_id >= block.id(0)) {
                 return Err(damaged("the blocks of a snapshot are not in the order of their ids"));
             }
-            self.last_id = Some(last.to_owned());
+            self.last_id = Some(block.id(last).to_owned());
             self.block = Some(block);
             self.at = 0;
         }

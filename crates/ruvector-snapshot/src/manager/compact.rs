@@ -13,6 +13,7 @@ use super::progress::Progress;
 use super::{Snapshot, SnapshotManager};
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::format::id::SnapshotId;
+use crate::source::interval::Stretch;
 
 pub(super) async fn compact(
     manager: &SnapshotManager,
@@ -37,7 +38,8 @@ pub(super) async fn compact(
     let blocks = blocks.chain(stream::once(async { Ok(Read::End(end)) })).boxed();
     let what = Wanted {
         base: None,
-        intervals: Vec::new(),
+        stretches: [Stretch::all()].into(),
+        vectors: None,
         leaves: chain.leaves().await?,
         created_at: metadata.created_at,
         checksum: Some(metadata.checksum),

@@ -26,8 +26,8 @@ use crate::format::id::SnapshotId;
 use crate::format::index::DatabaseInfo;
 use crate::format::leaves::{self, LeafTable};
 use crate::format::metadata::{self, SourceInfo};
-use crate::source::file::{FileOptions, FileSource};
-use crate::source::interval::Interval;
+use crate::source::file::{FileOptions, FileSource, Vectors};
+use crate::source::interval::Stretch;
 use crate::source::memory::MemorySource;
 use crate::source::{Description, SnapshotSource, SourceLeaves};
 
@@ -107,17 +107,18 @@ impl SnapshotManager {
                     let mut source = FileSource::open(&path, &file_options)?;
                     let differences = known.map(|known| delta::differences(&source, &known)).transpose()?;
                     if let Some(differences) = &differences {
-                        source.restrict_to(differences.intervals.clone());
+                        source.restrict_to(differences.stretches.to_vec());
                     }
                     Ok((source, differences))
                 })
                 .await?;
+                let vectors = Some(source.vectors());
                 let (described, blocks) = read_ahead(source);
-                let (intervals, leaves) = match differences {
-                    Some(delta::Differences { intervals, leaves }) => (intervals, Some(leaves)),
-                    None => (vec![Interval::all()], None),
+                let (stretches, leaves) = match differences {
+                    Some(delta::Differences { stretches, leaves }) => (stretches, Some(leaves)),
+                    None => ([Stretch::all()].into(), None),
                 };
-                let what = Wanted { base, intervals, leaves, created_at, checksum: None };
+                let what = Wanted { base, stretches, vectors, leaves, created_at, checksum: None };
                 self.store_blocks(described, blocks, what, name, options).await
             };
             match attempt.await {
@@ -144,7 +145,8 @@ impl SnapshotManager {
                 tokio::task::yield_now().await;
             }
             let described = Described::of(&source, "memory");
-            let what = Wanted { base, intervals: vec![Interval::all()], leaves: None, created_at, checksum: None };
+            let stretches = [Stretch::all()].into();
+            let what = Wanted { base, stretches, vectors: None, leaves: None, created_at, checksum: None };
             self.store_blocks(described, read_inline(source), what, name, options).await
         };
         for number in 1..=MEMORY_ATTEMPTS {
@@ -167,7 +169,7 @@ impl SnapshotManager {
         &self,
         described: Described,
         blocks: BoxStream<'_, Result<Read>>,
-        what: Wanted<'_>,
+        mut what: Wanted<'_>,
         name: &str,
         options: &CreateOptions,
     ) -> Result<Snapshot> {
@@ -178,7 +180,7 @@ impl SnapshotManager {
                 Some(base) => {
                     base.check_shape(&described)?;
                     base.check_older(&id)?;
-                    self.changes(blocks, base, &what.intervals).await?
+                    self.changes(blocks, base, &what.stretches, what.vectors.take()).await?
                 }
                 None => blocks,
             };
@@ -193,10 +195,11 @@ impl SnapshotManager {
         &self,
         blocks: BoxStream<'a, Result<Read>>,
         base: &Base,
-        intervals: &[Interval],
+        stretches: &Arc<[Stretch]>,
+        vectors: Option<Vectors>,
     ) -> Result<BoxStream<'a, Result<Read>>> {
         let metadata = &base.chain.newest()?.metadata;
-        let rows = base.chain.rows_near(intervals, self.config.max_concurrent_io).await?;
+        let rows = base.chain.rows_in(stretches, self.config.max_concurrent_io).await?;
         let digested = blocks.map(|read| async move {
             match read? {
                 Read::Block(block) => unblock(move || Ok(Read::Block(block.digested()?))).await,
@@ -205,7 +208,8 @@ impl SnapshotManager {
         });
         let digested = digested.buffered(self.config.workers).boxed();
         let dimensions = usize::try_from(metadata.dimensions).unwrap_or(usize::MAX);
-        Ok(delta::changes(digested, rows, intervals.to_vec(), metadata.checksum, dimensions))
+        let base = delta::BaseRows { rows, stretches: stretches.clone(), checksum: metadata.checksum };
+        Ok(delta::changes(digested, base, vectors, dimensions))
     }
 
     async fn store_blocks_as(
@@ -336,7 +340,9 @@ enum Packed {
 pub(super) struct Wanted<'a> {
     pub(super) base: Option<&'a Base>,
     /// Where the source may differ from the base.
-    pub(super) intervals: Vec<Interval>,
+    pub(super) stretches: Arc<[Stretch]>,
+    /// Finds the vectors that the source leaves out of its records.
+    pub(super) vectors: Option<Vectors>,
     /// The leaves of the source, where they are known before its records.
     pub(super) leaves: Option<[LeafTable; 2]>,
     pub(super) created_at: DateTime<Utc>,
@@ -437,10 +443,10 @@ impl<S: SnapshotSource> Blocks<S> {
             let row = Row { id: record.id, vector: record.vector, metadata: record.metadata };
             if self.block.is_full_for(row) {
                 let mut next = self.block.emptied();
-                next.push(row)?;
+                push(&mut next, row)?;
                 return Ok(Read::Block(std::mem::replace(&mut self.block, next)));
             }
-            self.block.push(row)?;
+            push(&mut self.block, row)?;
         }
         if !self.block.is_empty() {
             let next = self.block.emptied();
@@ -452,6 +458,11 @@ impl<S: SnapshotSource> Blocks<S> {
         });
         Ok(Read::End(Ended { not_captured: self.source.not_captured(), leaves, totals: None }))
     }
+}
+
+/// Of a record without its vector the metadata.
+fn push(block: &mut Block, row: Row<'_>) -> Result<()> {
+    if row.vector.is_empty() { block.push_metadata(row.id, row.metadata) } else { block.push(row) }
 }
 
 impl<S: SnapshotSource> Iterator for Blocks<S> {

@@ -1,24 +1,29 @@
 //! What changed: the records of a source against the state of a chain, in id order and constant memory.
 //!
 //! In two steps, each exact. By leaf: a B-tree leaf whose checksum the base knows holds the rows it held then, and is not
-//! read; what is left are intervals of ids. By row: within those, the source's records and the chain's rows are merged by id
-//! and told apart by their digests. Knows no store and writes nothing.
+//! read; what is left are stretches of ids. By row: within those, the source's records and the chain's rows are merged by id.
+//! Where leaves of vectors differ they are told apart by their digests, and where only leaves of metadata do, by their
+//! metadata: there no vector is read but those of the records that changed. Knows no store and writes nothing.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
 
 use futures::stream::{self, BoxStream, StreamExt};
 
 use super::chain::Merge;
 use super::create::Read;
-use crate::error::Result;
+use super::unblock;
+use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::format::block::{Block, Change, ChangedRow, Row};
-use crate::format::checksum::{ContentSum, digest};
+use crate::format::checksum::{ContentSum, Digest, digest};
 use crate::format::leaves::LeafTable;
 use crate::format::metadata::Changes;
-use crate::source::file::{FileSource, LeafSeen};
-use crate::source::interval::{Interval, united};
+use crate::source::file::{FileSource, LeafSeen, Vectors};
+use crate::source::interval::{Interval, Stretch, stretches};
 
 /// Where a source may differ from the base, and its own leaves.
 pub(super) struct Differences {
-    pub(super) intervals: Vec<Interval>,
+    pub(super) stretches: Arc<[Stretch]>,
     pub(super) leaves: [LeafTable; 2],
 }
 
@@ -27,7 +32,7 @@ pub(super) fn differences(source: &FileSource, base: &[LeafTable; 2]) -> Result<
     let places = base.each_ref().map(LeafTable::places);
     let mut found = base.each_ref().map(|table| vec![false; table.len()]);
     let mut leaves: [LeafTable; 2] = Default::default();
-    let mut intervals = Vec::new();
+    let mut intervals: [Vec<Interval>; 2] = Default::default();
     let place_of = |table: usize, checksum: u128| places.get(table)?.get(&checksum).copied();
     let rows_of_known = |table: usize, checksum| {
         let place = place_of(table, checksum)?;
@@ -44,17 +49,18 @@ pub(super) fn differences(source: &FileSource, base: &[LeafTable; 2]) -> Result<
             }
         }
         LeafSeen::New { checksum, rows, first_key, last_key } => {
-            intervals.push(Interval::through(first_key, last_key));
+            intervals.get_mut(table).into_iter().for_each(|new| new.push(Interval::through(first_key, last_key)));
             leaves.get_mut(table).into_iter().for_each(|leaves| leaves.push(checksum, rows, first_key));
         }
     })?;
     // A leaf that is gone held all ids from its first to that of the next.
-    for (table, found) in base.iter().zip(&found) {
+    for ((table, found), gone) in base.iter().zip(&found).zip(&mut intervals) {
         for (at, _) in found.iter().enumerate().filter(|(_, found)| !**found) {
-            intervals.push(Interval::before(table.first_key(at).unwrap_or_default(), table.first_key(at + 1)));
+            gone.push(Interval::before(table.first_key(at).unwrap_or_default(), table.first_key(at + 1)));
         }
     }
-    Ok(Differences { intervals: united(intervals), leaves })
+    let [vectors, metadata] = intervals;
+    Ok(Differences { stretches: stretches(vectors, metadata).into(), leaves })
 }
 
 /// What an increment comes to.
@@ -65,13 +71,20 @@ pub(super) struct Totals {
     pub(super) checksum: ContentSum,
 }
 
+/// The state that is stood on, where the source may differ from it.
+pub(super) struct BaseRows {
+    pub(super) rows: Merge,
+    pub(super) stretches: Arc<[Stretch]>,
+    /// Of the whole state.
+    pub(super) checksum: ContentSum,
+}
+
 /// Blocks of changes, from blocks of records whose digests are known and from the rows of the base; both of the same
-/// intervals, in order. The end tells the totals.
+/// stretches, in order. The end tells the totals.
 pub(super) fn changes<'a>(
     records: BoxStream<'a, Result<Read>>,
-    base: Merge,
-    intervals: Vec<Interval>,
-    base_checksum: ContentSum,
+    base: BaseRows,
+    vectors: Option<Vectors>,
     dimensions: usize,
 ) -> BoxStream<'a, Result<Read>> {
     let delta = Delta {
@@ -79,12 +92,11 @@ pub(super) fn changes<'a>(
         block: None,
         at: 0,
         end: None,
-        base,
-        base_is_placed: false,
-        base_is_done: false,
-        intervals: intervals.into_iter().peekable(),
+        totals: Totals { changes: Changes::default(), checksum: base.checksum },
+        base: Base { rows: base.rows, stretches: base.stretches, stretch: 0, is_placed: false, is_done: false },
         out: Block::new(dimensions),
-        totals: Totals { changes: Changes::default(), checksum: base_checksum },
+        undigested: Vec::new(),
+        vectors,
         is_done: false,
     };
     stream::try_unfold(delta, |mut delta| async move { Ok(delta.next().await?.map(|read| (read, delta))) }).boxed()
@@ -96,20 +108,29 @@ struct Delta<'a> {
     at: usize,
     /// The last word of the records.
     end: Option<Read>,
-    base: Merge,
-    base_is_placed: bool,
-    base_is_done: bool,
-    intervals: std::iter::Peekable<std::vec::IntoIter<Interval>>,
+    base: Base,
     out: Block,
+    /// The rows of `out` whose digests wait for their vectors.
+    undigested: Vec<usize>,
+    vectors: Option<Vectors>,
     totals: Totals,
     is_done: bool,
 }
 
 /// Which side has the next id.
+#[derive(Clone, Copy, PartialEq)]
 enum Side {
     Base,
     Both,
     Records,
+}
+
+/// What an id comes to.
+enum Outcome<'a> {
+    Same,
+    Changed(ChangedRow<'a>),
+    /// The record has the vector of the base, which has yet to be read, and this metadata.
+    Described(&'a str, Option<&'a str>),
 }
 
 impl Delta<'_> {
@@ -119,61 +140,103 @@ impl Delta<'_> {
         }
         loop {
             self.fill().await?;
-            self.place_base().await?;
-            let record = self.block.as_ref().map(|block| block.change(self.at));
-            let base = if self.base_is_done { None } else { self.base.newest() };
-            let side = match (&record, &base) {
-                (None, None) => {
-                    if !self.out.is_empty() {
-                        let next = self.out.emptied();
-                        return Ok(Some(Read::Block(std::mem::replace(&mut self.out, next))));
-                    }
-                    self.is_done = true;
-                    return Ok(self.end.take().map(|end| end.with_totals(self.totals)));
+            self.base.place().await?;
+            let Some(side) = self.side() else {
+                if !self.out.is_empty() {
+                    return Ok(Some(Read::Block(self.emptied().await?)));
                 }
-                (Some(_), None) => Side::Records,
-                (None, Some(_)) => Side::Base,
-                (Some(record), Some(base)) => match record.id.cmp(base.id) {
-                    std::cmp::Ordering::Less => Side::Records,
-                    std::cmp::Ordering::Equal => Side::Both,
-                    std::cmp::Ordering::Greater => Side::Base,
-                },
+                self.is_done = true;
+                return Ok(self.end.take().map(|end| end.with_totals(self.totals)));
             };
-            let changed = match side {
-                Side::Records => record,
-                Side::Base => base.map(|base| ChangedRow { change: Change::Removed, ..base }),
-                Side::Both => record.zip(base).and_then(|(record, base)| changed(record, base)),
-            };
-            if let Some(row) = changed {
-                let metadata = match row.change {
-                    Change::Put { metadata, .. } => metadata,
-                    Change::Removed => None,
-                };
-                if self.out.is_full_for(Row { id: row.id, vector: &[], metadata }) {
-                    let next = self.out.emptied();
-                    return Ok(Some(Read::Block(std::mem::replace(&mut self.out, next))));
-                }
-                self.out.push_change(row)?;
-                let (changes, checksum) = (&mut self.totals.changes, &mut self.totals.checksum);
-                match side {
-                    Side::Records => changes.added += 1,
-                    Side::Both => changes.changed += 1,
-                    Side::Base => changes.removed += 1,
-                }
-                if let (Side::Base | Side::Both, Some(base)) = (&side, base) {
-                    checksum.subtract(&base.digest);
-                }
-                if let (Side::Records | Side::Both, Some(record)) = (&side, record) {
-                    checksum.add(&record.digest);
-                }
+            if !self.take(side)? {
+                return Ok(Some(Read::Block(self.emptied().await?)));
             }
-            if matches!(side, Side::Base | Side::Both) {
-                self.base_is_placed = false;
-            }
-            if matches!(side, Side::Records | Side::Both) {
-                self.at += 1;
-            }
+            self.base.is_placed &= side == Side::Records;
+            self.at += usize::from(side != Side::Base);
         }
+    }
+
+    fn side(&self) -> Option<Side> {
+        let record = self.block.as_ref().map(|block| block.id(self.at));
+        match (record, self.base.row()) {
+            (None, None) => None,
+            (Some(_), None) => Some(Side::Records),
+            (None, Some(_)) => Some(Side::Base),
+            (Some(record), Some(base)) => Some(match record.cmp(base.id) {
+                Ordering::Less => Side::Records,
+                Ordering::Equal => Side::Both,
+                Ordering::Greater => Side::Base,
+            }),
+        }
+    }
+
+    /// Takes up what became of the current id; false where the block has no room for it.
+    fn take(&mut self, side: Side) -> Result<bool> {
+        let record = self.block.as_ref().filter(|_| side != Side::Base).map(|block| block.change(self.at));
+        let base = self.base.row().filter(|_| side != Side::Records);
+        let outcome = match (record, base) {
+            (record, Some(base)) if self.base.is_metadata_only() => described(record, base),
+            (Some(record), Some(base)) => changed(record, base),
+            (None, Some(base)) => Outcome::Changed(ChangedRow { change: Change::Removed, ..base }),
+            // Metadata of an id that has no vector is no record.
+            (Some(ChangedRow { change: Change::Put { vector: None, .. }, .. }), None) => Outcome::Same,
+            (Some(record), None) => Outcome::Changed(record),
+            (None, None) => Outcome::Same,
+        };
+        let row = match outcome {
+            Outcome::Same => return Ok(true),
+            Outcome::Changed(row) => row,
+            Outcome::Described(id, metadata) => {
+                ChangedRow { id, digest: Digest::default(), change: Change::Put { vector: None, metadata } }
+            }
+        };
+        let metadata = match row.change {
+            Change::Put { metadata, .. } => metadata,
+            Change::Removed => None,
+        };
+        if self.out.is_full_for(Row { id: row.id, vector: &[], metadata }) {
+            return Ok(false);
+        }
+        let Totals { changes, checksum } = &mut self.totals;
+        base.iter().for_each(|base| checksum.subtract(&base.digest));
+        match (row.change, base) {
+            (Change::Removed, _) => changes.removed += 1,
+            (Change::Put { .. }, Some(_)) => changes.changed += 1,
+            (Change::Put { .. }, None) => changes.added += 1,
+        }
+        match outcome {
+            Outcome::Described(..) => self.undigested.push(self.out.len()),
+            _ if row.change != Change::Removed => checksum.add(&row.digest),
+            _ => {}
+        }
+        self.out.push_change(row)?;
+        Ok(true)
+    }
+
+    /// Takes the block out, with the digests that it lacks.
+    async fn emptied(&mut self) -> Result<Block> {
+        let next = self.out.emptied();
+        let mut block = std::mem::replace(&mut self.out, next);
+        if self.undigested.is_empty() {
+            return Ok(block);
+        }
+        let undigested = std::mem::take(&mut self.undigested);
+        let no_vectors = || SnapshotError::new(ErrorKind::Internal, "nothing finds the vectors of a source");
+        let mut vectors = self.vectors.take().ok_or_else(no_vectors)?;
+        let mut sum = self.totals.checksum;
+        let digested = move || {
+            for at in undigested {
+                let row = block.row(at);
+                let digest = digest(row.id, vectors.get(row.id)?, row.metadata);
+                sum.add(&digest);
+                block.set_digest(at, digest);
+            }
+            Ok((block, vectors, sum))
+        };
+        let (block, vectors, sum) = unblock(digested).await?;
+        self.vectors = Some(vectors);
+        self.totals.checksum = sum;
+        Ok(block)
     }
 
     /// Sees to it that a record is there, if one is left.
@@ -190,31 +253,63 @@ impl Delta<'_> {
         }
         Ok(())
     }
+}
 
-    /// Places the base on its next record within the intervals.
-    async fn place_base(&mut self) -> Result<()> {
-        while !self.base_is_placed && !self.base_is_done {
-            self.base_is_done = !self.base.advance().await?;
-            let Some(row) = self.base.newest() else { continue };
-            while self.intervals.next_if(|interval| interval.is_before(row.id)).is_some() {}
-            let is_wanted = self.intervals.peek().is_some_and(|interval| interval.contains(row.id));
-            self.base_is_placed = is_wanted && row.change != Change::Removed;
+/// What is left of the base.
+struct Base {
+    rows: Merge,
+    stretches: Arc<[Stretch]>,
+    /// Which stretch the current row lies in.
+    stretch: usize,
+    is_placed: bool,
+    is_done: bool,
+}
+
+impl Base {
+    fn row(&self) -> Option<ChangedRow<'_>> {
+        if self.is_done { None } else { self.rows.newest() }
+    }
+
+    fn is_metadata_only(&self) -> bool {
+        self.stretches.get(self.stretch).is_some_and(|stretch| stretch.is_metadata_only)
+    }
+
+    /// Sees to it that the base stands on a record, if it has one left.
+    async fn place(&mut self) -> Result<()> {
+        while !self.is_placed && !self.is_done {
+            self.is_done = !self.rows.advance().await?;
+            let Some(row) = self.rows.newest() else { continue };
+            let passed = |stretch: &&Stretch| stretch.interval.is_before(row.id);
+            self.stretch += self.stretches.iter().skip(self.stretch).take_while(passed).count();
+            self.is_placed = row.change != Change::Removed;
         }
         Ok(())
     }
 }
 
-/// What became of a record that both sides have; nothing where it is the same.
-fn changed<'a>(record: ChangedRow<'a>, base: ChangedRow<'_>) -> Option<ChangedRow<'a>> {
+/// What became of a record whose vector may be another.
+fn changed<'a>(record: ChangedRow<'a>, base: ChangedRow<'_>) -> Outcome<'a> {
     if record.digest == base.digest {
-        return None;
+        return Outcome::Same;
     }
     let (Change::Put { vector, metadata }, Change::Put { metadata: old_metadata, .. }) = (record.change, base.change)
     else {
-        return Some(record);
+        return Outcome::Changed(record);
     };
     // The vector that the base had is not read: with the old metadata the new one gives the old digest, or is another.
     let is_kept = vector.is_some_and(|vector| digest(record.id, vector, old_metadata) == base.digest);
     let vector = if is_kept { None } else { vector };
-    Some(ChangedRow { change: Change::Put { vector, metadata }, ..record })
+    Outcome::Changed(ChangedRow { change: Change::Put { vector, metadata }, ..record })
+}
+
+/// What became of a record whose vector is the one of the base. Without a row in the source it has no metadata.
+fn described<'a>(record: Option<ChangedRow<'a>>, base: ChangedRow<'a>) -> Outcome<'a> {
+    let metadata = |row: ChangedRow<'a>| match row.change {
+        Change::Put { metadata, .. } => metadata,
+        Change::Removed => None,
+    };
+    match (record.and_then(metadata), metadata(base)) {
+        (new, old) if new == old => Outcome::Same,
+        (new, _) => Outcome::Described(base.id, new),
+    }
 }

@@ -21,6 +21,7 @@ use crate::format::leaves::{self, LeafTable};
 use crate::format::member;
 use crate::format::metadata::SnapshotMetadata;
 use crate::source::Description;
+use crate::source::interval::Stretch;
 use crate::store::SnapshotStore;
 
 /// A snapshot whose metadata.json has been read and checked.
@@ -205,10 +206,11 @@ impl SnapshotReader {
             .buffered(config.workers)
     }
 
-    /// The given blocks in order, without their vectors, fetched a little ahead.
+    /// The rows of the given blocks that lie in these stretches, in order, without their vectors, fetched a little ahead.
     pub(super) fn blocks_without_vectors(
         &self,
         entries: Vec<BlockEntry>,
+        stretches: Arc<[Stretch]>,
         ahead: usize,
     ) -> impl Stream<Item = Result<Block>> + use<> {
         let reader = self.clone();
@@ -216,6 +218,7 @@ impl SnapshotReader {
         stream::iter(runs)
             .map(move |run| {
                 let (reader, run) = (reader.clone(), entries.get(run).unwrap_or_default().to_vec());
+                let stretches = stretches.clone();
                 async move {
                     let index = reader.stretch(DataFile::Index, &run);
                     let (index, payloads) = futures::try_join!(index, reader.stretch(DataFile::Payloads, &run))?;
@@ -224,7 +227,15 @@ impl SnapshotReader {
                         let pieces = run.iter().zip(index.iter().zip(&payloads));
                         Ok(pieces
                             .map(|(entry, (index, payloads))| {
-                                Block::unpack_without_vectors(entry, dimensions, [index, payloads])
+                                let first =
+                                    stretches.partition_point(|stretch| stretch.interval.is_before(&entry.first_id));
+                                let mut ahead =
+                                    stretches.iter().skip(first).map(|stretch| &stretch.interval).peekable();
+                                let is_wanted = |id: &str| {
+                                    while ahead.next_if(|interval| interval.is_before(id)).is_some() {}
+                                    ahead.peek().is_some_and(|interval| interval.contains(id))
+                                };
+                                Block::unpack_without_vectors(entry, dimensions, [index, payloads], is_wanted)
                             })
                             .collect::<Vec<_>>())
                     });

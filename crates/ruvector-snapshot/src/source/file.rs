@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use redb_live::{Leaf, LeafOrKnown, Leaves, LiveFile, Mode, Table, TableInfo, View, ViewOptions};
 use ruvector_core::types::DbOptions;
 
-use super::interval::Interval;
+use super::interval::Stretch;
 use super::{Description, OPTIONS_ROW, Record, SnapshotSource, SourceLeaves};
 use crate::error::{ErrorKind, Result, SnapshotError};
 
@@ -23,9 +23,9 @@ pub struct FileSource {
     metadata: Rows,
     /// Whether the metadata row under the cursor was handed out with the last record.
     metadata_used: bool,
-    /// The stretches of ids that are left, the current one first, where not all records are wanted.
-    wanted: Option<VecDeque<Interval>>,
-    /// Whether the cursors stand where the next record may be, and not on the last one.
+    /// The stretches that are left, the current one first, where not all records are wanted.
+    wanted: Option<VecDeque<Stretch>>,
+    /// Whether the cursors stand in the current stretch, on the last record.
     is_placed: bool,
     records_expected: u64,
     file_bytes: u64,
@@ -123,36 +123,48 @@ impl FileSource {
         Ok(())
     }
 
-    /// Gives from now on only the records whose ids lie in these intervals, which are in order and apart; what lies between
-    /// them is not read.
-    pub fn restrict_to(&mut self, intervals: Vec<Interval>) {
-        self.wanted = Some(intervals.into());
+    /// Gives from now on only the records of these stretches, which are in order and apart; what lies between them is not
+    /// read. In those of metadata alone every metadata row comes as a record without its vector, and nothing else.
+    pub fn restrict_to(&mut self, stretches: Vec<Stretch>) {
+        self.wanted = Some(stretches.into());
         self.is_placed = false;
         self.vectors.leaf = None;
     }
 
-    /// Moves both cursors to the next record that is wanted.
+    /// Finds the vectors of single records of the same commit.
+    pub fn vectors(&self) -> Vectors {
+        let rows = Rows::new(&self.vectors.table);
+        Vectors { path: self.path.clone(), dimensions: self.description.dimensions, rows }
+    }
+
+    /// Moves the cursors to the next record that is wanted.
     fn advance(&mut self) -> Result<(), redb_live::Error> {
         let Some(mut wanted) = self.wanted.take() else { return self.step() };
-        if self.is_placed {
-            self.step()?;
-        }
-        while let Some(interval) = wanted.front() {
-            match self.vectors.row().map(|(id, _)| String::from_utf8_lossy(id)) {
-                Some(id) if self.is_placed && interval.contains(&id) => break,
-                Some(id) if self.is_placed && interval.is_before(&id) => drop(wanted.pop_front()),
-                None if self.is_placed => wanted.clear(),
-                _ => {
-                    self.place(&interval.start.clone())?;
-                    self.is_placed = true;
-                }
+        while let Some(stretch) = wanted.front() {
+            match (std::mem::replace(&mut self.is_placed, true), stretch.is_metadata_only) {
+                (false, true) => self.metadata.seek(&stretch.interval.start)?,
+                (false, false) => self.place(&stretch.interval.start)?,
+                (true, true) => self.metadata.step()?,
+                (true, false) => self.step()?,
             }
-        }
-        if wanted.is_empty() {
-            self.vectors.leaf = None;
+            let rows = if stretch.is_metadata_only { &self.metadata } else { &self.vectors };
+            if rows.row().is_some_and(|(id, _)| stretch.interval.contains(&String::from_utf8_lossy(id))) {
+                break;
+            }
+            self.is_placed = false;
+            self.metadata_used = false;
+            wanted.pop_front();
         }
         self.wanted = Some(wanted);
         Ok(())
+    }
+
+    /// Whether the current record is one of metadata alone; `None` where there is no record any more.
+    fn is_metadata_only(&self) -> Option<bool> {
+        match &self.wanted {
+            None => Some(false),
+            Some(wanted) => wanted.front().map(|stretch| stretch.is_metadata_only),
+        }
     }
 
     /// Places both cursors on their first row from `id` on.
@@ -212,21 +224,22 @@ impl SnapshotSource for FileSource {
 
     fn next_record(&mut self) -> Result<Option<Record<'_>>> {
         self.advance().map_err(live_error)?;
-        let Some((key, value)) = self.vectors.row() else {
+        let row = match self.is_metadata_only() {
+            None => None,
+            Some(true) => self.metadata.row().map(|(key, _)| (key, None)),
+            Some(false) => self.vectors.row().map(|(key, value)| (key, Some(value))),
+        };
+        let Some((key, value)) = row else {
             return Ok(None);
         };
         let damaged = |what: String| damaged(&self.path, what);
         let id = std::str::from_utf8(key).map_err(|error| damaged("an id is not UTF-8".into()).because(error))?;
-        let vector = vector_bytes(value).ok_or_else(|| damaged(format!("the vector of id {id:?} cannot be read")))?;
-        if vector.len() / 4 != self.description.dimensions {
-            return Err(damaged(format!(
-                "the vector of id {id:?} has {} dimensions, the database {}",
-                vector.len() / 4,
-                self.description.dimensions
-            )));
-        }
+        let vector = match value {
+            Some(value) => vector_of(&self.path, id, value, self.description.dimensions)?,
+            None => &[],
+        };
         let metadata = match self.metadata.row() {
-            Some((_, text)) if self.metadata_used => Some(
+            Some((_, text)) if self.metadata_used || value.is_none() => Some(
                 std::str::from_utf8(text)
                     .map_err(|error| damaged(format!("the metadata of id {id:?} is not UTF-8")).because(error))?,
             ),
@@ -292,12 +305,16 @@ impl Rows {
         Self { table: table.clone(), leaves: table.leaves(), leaf: None, at: 0, seen: SourceLeaves::default() }
     }
 
-    /// Stands on the first row whose key is not below `id`.
+    /// Stands on the first row whose key is not below `id`, which is not below one that was sought before.
     fn seek(&mut self, id: &str) -> Result<(), redb_live::Error> {
-        self.leaves = self.table.leaves_from(id.as_bytes())?;
-        self.leaf = None;
-        self.step()?;
-        while self.row().is_some_and(|(key, _)| key < id.as_bytes()) {
+        let id = id.as_bytes();
+        let is_here = |leaf: &Leaf| leaf.len().checked_sub(1).is_some_and(|last| leaf.key(last) >= id);
+        if !self.leaf.as_ref().is_some_and(is_here) {
+            self.leaves.skip_to(id)?;
+            self.leaf = None;
+            self.step()?;
+        }
+        while self.row().is_some_and(|(key, _)| key < id) {
             self.step()?;
         }
         Ok(())
@@ -319,6 +336,29 @@ impl Rows {
 
     fn row(&self) -> Option<(&[u8], &[u8])> {
         self.leaf.as_ref().map(|leaf| (leaf.key(self.at), leaf.value(self.at)))
+    }
+}
+
+/// Finds vectors by ascending ids.
+#[derive(Debug)]
+pub struct Vectors {
+    path: PathBuf,
+    dimensions: usize,
+    rows: Rows,
+}
+
+impl Vectors {
+    /// The vector of a record, f32 little-endian; no id may come before one that was asked for earlier.
+    ///
+    /// # Errors
+    ///
+    /// As [`next_record`](SnapshotSource::next_record), and `Damaged` where there is no such record.
+    pub fn get(&mut self, id: &str) -> Result<&[u8]> {
+        self.rows.seek(id).map_err(live_error)?;
+        match self.rows.row() {
+            Some((key, value)) if key == id.as_bytes() => vector_of(&self.path, id, value, self.dimensions),
+            _ => Err(damaged(&self.path, format!("the record {id:?} has no vector"))),
+        }
     }
 }
 
@@ -375,6 +415,16 @@ fn describe(path: &Path, vectors: &Table, rows: BTreeMap<String, String>) -> Res
         None => 0,
     };
     Ok(Description { dimensions, rows, ..Description::default() })
+}
+
+/// The values of a row of `vectors`, checked.
+fn vector_of<'a>(path: &Path, id: &str, value: &'a [u8], dimensions: usize) -> Result<&'a [u8]> {
+    let vector = vector_bytes(value).ok_or_else(|| damaged(path, format!("the vector of id {id:?} cannot be read")))?;
+    if vector.len() / 4 == dimensions {
+        return Ok(vector);
+    }
+    let found = vector.len() / 4;
+    Err(damaged(path, format!("the vector of id {id:?} has {found} dimensions, the database {dimensions}")))
 }
 
 /// The f32 values, little-endian, of a bincode `Vec<f32>`: a length as bincode's varint, then the values.

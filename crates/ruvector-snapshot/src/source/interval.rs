@@ -1,5 +1,46 @@
 //! Stretches of ids, in the order of their bytes. Pure.
 
+/// Where the records of two states may differ.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stretch {
+    /// The ids.
+    pub interval: Interval,
+    /// Whether both states have the same ids there with the same vectors, and differ in metadata alone.
+    pub is_metadata_only: bool,
+}
+
+impl Stretch {
+    /// All ids, and all of their records.
+    pub fn all() -> Self {
+        Self { interval: Interval::all(), is_metadata_only: false }
+    }
+}
+
+/// The stretches of states whose vectors may differ in some intervals and whose metadata in others, in order and apart.
+pub fn stretches(vectors: Vec<Interval>, metadata: Vec<Interval>) -> Vec<Stretch> {
+    let vectors = united(vectors);
+    let mut metadata_only = Vec::new();
+    let mut first = 0;
+    for interval in united(metadata) {
+        first += vectors.iter().skip(first).take_while(|vectors| vectors.is_before(&interval.start)).count();
+        // What is left of the interval, behind each of those that reach into it. The last may reach into the next as well.
+        let mut rest = Some(interval);
+        for hole in vectors.iter().skip(first) {
+            let Some(left) = rest.take_if(|left| !left.is_before(&hole.start)) else { break };
+            if left.start < hole.start {
+                metadata_only.push(Interval::before(left.start, Some(&hole.start)));
+            }
+            rest = hole.first_behind().map(|start| Interval { start, end: left.end });
+        }
+        metadata_only.extend(rest.filter(|left| !left.is_before(&left.start)));
+    }
+    let stretch = |is_metadata_only| move |interval| Stretch { interval, is_metadata_only };
+    let mut all: Vec<_> = vectors.iter().cloned().map(stretch(false)).collect();
+    all.extend(metadata_only.into_iter().map(stretch(true)));
+    all.sort_by(|a, b| a.interval.start.cmp(&b.interval.start));
+    all
+}
+
 /// The ids from `start` on, up to an end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Interval {
@@ -48,6 +89,16 @@ impl Interval {
         }
     }
 
+    /// The least id behind it; `None` where it has no end.
+    fn first_behind(&self) -> Option<String> {
+        match &self.end {
+            End::Open => None,
+            End::At { id, is_inside: false } => Some(id.clone()),
+            // Nothing lies between an id and the same id with a zero byte.
+            End::At { id, is_inside: true } => Some(format!("{id}\0")),
+        }
+    }
+
     /// Whether an id lies in it.
     pub fn contains(&self, id: &str) -> bool {
         self.start.as_str() <= id && !self.is_before(id)
@@ -81,7 +132,46 @@ impl Interval {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    fn interval() -> impl Strategy<Value = Interval> {
+        ("[a-d]{0,2}", "[a-d]{0,2}", 0..3).prop_map(|(one, other, end)| {
+            let (start, id) = if one <= other { (one, other) } else { (other, one) };
+            match end {
+                0 => Interval::through(start, id),
+                1 => Interval::before(start, Some(&id)),
+                _ if id.starts_with('d') => Interval::before(start, None),
+                _ => Interval::through(id.clone(), id),
+            }
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn each_id_is_in_the_one_stretch_that_says_how_it_may_differ(
+            vectors in prop::collection::vec(interval(), 0..6),
+            metadata in prop::collection::vec(interval(), 0..6),
+            ids in prop::collection::vec("[a-d]{0,3}", 1..200),
+        ) {
+            let stretches = stretches(vectors.clone(), metadata.clone());
+            for pair in stretches.windows(2) {
+                prop_assert!(pair[0].interval.first_behind().is_some_and(|id| id <= pair[1].interval.start), "{stretches:?}");
+            }
+            for id in ids {
+                let of = |intervals: &[Interval]| intervals.iter().any(|interval| interval.contains(&id));
+                let found: Vec<_> = stretches.iter().filter(|stretch| stretch.interval.contains(&id)).collect();
+                let expected = match (of(&vectors), of(&metadata)) {
+                    (true, _) => Some(false),
+                    (false, true) => Some(true),
+                    (false, false) => None,
+                };
+                prop_assert!(found.len() <= 1);
+                prop_assert_eq!(found.first().map(|stretch| stretch.is_metadata_only), expected, "{} {:?}", id, stretches);
+            }
+        }
+    }
 
     #[test]
     fn intervals_that_meet_become_one() {

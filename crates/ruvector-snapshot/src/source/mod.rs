@@ -20,7 +20,7 @@ pub(crate) const OPTIONS_ROW: &str = "__ruvector_db_config__";
 pub struct Record<'a> {
     /// The id.
     pub id: &'a str,
-    /// `dimensions` f32 values, little-endian.
+    /// `dimensions` f32 values, little-endian; empty where a source was asked for metadata alone.
     pub vector: &'a [u8],
     /// The metadata as JSON text.
     pub metadata: Option<&'a str>,
