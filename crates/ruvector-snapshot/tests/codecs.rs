@@ -352,8 +352,13 @@ proptest! {
         let records: Vec<_> = records.into_iter().map(|(id, json)| (id, canonical(&json).unwrap())).collect();
         records.iter().for_each(|(id, metadata)| payloads::append_line(id, metadata, &mut text).unwrap());
         prop_assert_eq!(text.matches('\n').count(), records.len(), "one line a record");
-        let found: Vec<_> = payloads::lines(&text).map(Result::unwrap).map(|line| (line.id.into_owned(), line.metadata.get().to_owned())).collect();
-        prop_assert_eq!(found, records);
+        let mut lines = text.split_inclusive('\n');
+        for (id, metadata) in &records {
+            let line = lines.next();
+            prop_assert_eq!(payloads::metadata_of(id, line).unwrap(), metadata);
+            prop_assert_eq!(payloads::metadata_of(&format!("{id}!"), line).unwrap_err().kind(), ErrorKind::Damaged);
+        }
+        prop_assert_eq!(payloads::metadata_of("", lines.next()).unwrap_err().kind(), ErrorKind::Damaged);
     }
 }
 

@@ -3,7 +3,11 @@
 //! A leaf is known by its checksum. An increment's table is written as runs of its base's and the leaves that are new, so
 //! that it grows with the change.
 
+use std::cell::Cell;
 use std::collections::HashMap;
+use std::ops::Range;
+
+use foldhash::fast::RandomState;
 
 use super::damaged;
 use crate::error::Result;
@@ -37,11 +41,7 @@ impl LeafTable {
 
     /// The first key of leaf `at`.
     pub fn first_key(&self, at: usize) -> Option<&str> {
-        let start = match at.checked_sub(1) {
-            None => 0,
-            Some(before) => *self.key_ends.get(before)?,
-        };
-        self.keys.get(start..*self.key_ends.get(at)?)
+        self.keys.get(end_before(&self.key_ends, at)..*self.key_ends.get(at)?)
     }
 
     /// Adds a leaf.
@@ -63,9 +63,56 @@ impl LeafTable {
         true
     }
 
-    /// Where each leaf stands, by its checksum.
-    pub fn places(&self) -> HashMap<u128, usize> {
-        self.checksums.iter().copied().zip(0..).collect()
+    /// Adds a run of the leaves of another table, whose keys follow; false where that has not so many or they do not.
+    fn push_run(&mut self, other: &Self, run: Range<usize>) -> bool {
+        let last_key = self.len().checked_sub(1).and_then(|last| self.first_key(last));
+        let (Some(checksums), Some(rows), Some(ends)) =
+            (other.checksums.get(run.clone()), other.rows.get(run.clone()), other.key_ends.get(run.clone()))
+        else {
+            return false;
+        };
+        let (Some(first_key), Some(end)) = (other.first_key(run.start), ends.last()) else { return run.is_empty() };
+        let start = end_before(&other.key_ends, run.start);
+        let Some(keys) = other.keys.get(start..*end).filter(|_| last_key.is_none_or(|last| last < first_key)) else {
+            return false;
+        };
+        let grown = self.keys.len();
+        self.checksums.extend_from_slice(checksums);
+        self.rows.extend_from_slice(rows);
+        self.key_ends.extend(ends.iter().map(|end| end - start + grown));
+        self.keys.push_str(keys);
+        true
+    }
+}
+
+/// Finds leaves of a table by their checksums. Equal leaves hold equal keys and so stand in the same order in any two tables:
+/// where the last one was found the next is looked for first.
+#[derive(Debug)]
+pub struct LeafFinder<'a> {
+    table: &'a LeafTable,
+    /// By the lower half of the checksum, for the size of it.
+    places: HashMap<u64, usize, RandomState>,
+    next: Cell<usize>,
+}
+
+impl<'a> LeafFinder<'a> {
+    /// Of a table.
+    pub fn new(table: &'a LeafTable) -> Self {
+        let places = table.checksums.iter().map(|checksum| *checksum as u64).zip(0..).collect();
+        Self { table, places, next: Cell::new(0) }
+    }
+
+    /// Where the leaf of this checksum stands.
+    pub fn find(&self, checksum: u128) -> Option<usize> {
+        let stands_at = |place: &usize| self.table.checksums.get(*place) == Some(&checksum);
+        let next = self.next.get();
+        let place = Some(next).filter(stands_at).or_else(|| {
+            // The one before may be asked for again.
+            let again = next.checked_sub(1).filter(stands_at);
+            again.or_else(|| self.places.get(&(checksum as u64)).copied().filter(stands_at))
+        })?;
+        self.next.set(place + 1);
+        Some(place)
     }
 }
 
@@ -93,11 +140,11 @@ pub fn decode(raw: &[u8], base: Option<&[LeafTable; 2]>) -> Result<[LeafTable; 2
 }
 
 fn encode_table(table: &LeafTable, base: &LeafTable, raw: &mut Vec<u8>) {
-    let places = base.places();
+    let finder = LeafFinder::new(base);
     let mut runs: Vec<(u64, u64)> = Vec::new();
     let mut new = LeafTable::default();
     for (at, checksum) in table.checksums.iter().enumerate() {
-        let place = places.get(checksum).map(|place| *place as u64);
+        let place = finder.find(*checksum).map(|place| place as u64);
         if place.is_none() {
             new.push_from(table, at);
         }
@@ -130,6 +177,10 @@ fn decode_table(rest: &mut &[u8], base: &LeafTable) -> Option<LeafTable> {
     let mut fresh = LeafTable::default();
     for ((checksum, rows), length) in checksums.iter().zip(rows).zip(lengths) {
         let key = std::str::from_utf8(cut_off(rest, u32::from_le_bytes(*length) as usize)?).ok()?;
+        let last_key = fresh.len().checked_sub(1).and_then(|last| fresh.first_key(last));
+        if last_key.is_some_and(|last| last >= key) {
+            return None;
+        }
         fresh.push(u128::from_le_bytes(*checksum), u32::from_le_bytes(*rows), key);
     }
     let mut table = LeafTable::default();
@@ -144,15 +195,17 @@ fn decode_table(rest: &mut &[u8], base: &LeafTable) -> Option<LeafTable> {
         if std::ptr::eq(from, &fresh) {
             taken = taken.checked_add(count)?;
         }
-        for at in first..first.checked_add(count)? {
-            // The order bounds the table by what is stored: no leaf can come twice.
-            let last = table.len().checked_sub(1).and_then(|last| table.first_key(last));
-            if last.is_some_and(|last| from.first_key(at).is_none_or(|key| last >= key)) || !table.push_from(from, at) {
-                return None;
-            }
+        // The order bounds the table by what is stored: no leaf can come twice.
+        if !table.push_run(from, first..first.checked_add(count)?) {
+            return None;
         }
     }
     (taken == fresh.len()).then_some(table)
+}
+
+/// Where key `at` starts.
+fn end_before(ends: &[usize], at: usize) -> usize {
+    at.checked_sub(1).and_then(|before| ends.get(before)).copied().unwrap_or(0)
 }
 
 fn take(rest: &mut &[u8]) -> Option<[u8; 8]> {

@@ -3,8 +3,9 @@
 //! Scalars are carried as text from end to end: a number that were parsed and printed again could change.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::fmt;
 
+use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -24,6 +25,31 @@ pub struct Line<'a> {
     /// Its canonical metadata, word for word.
     #[serde(borrow)]
     pub metadata: &'a RawValue,
+}
+
+/// The members of a JSON object, in their order and as they are written.
+struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = Members<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some((Name(name), value)) = map.next_entry()? {
+                    members.push((name, value));
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(Object)
+    }
 }
 
 /// The canonical form of a JSON object, appended to `out`.
@@ -73,11 +99,18 @@ fn append_canonical(text: &str, depth: usize, out: &mut String) -> Result<()> {
         })
     };
     if text.starts_with('{') {
-        let members: BTreeMap<String, &RawValue> = serde_json::from_str(text).map_err(invalid)?;
+        let Members(mut members) = serde_json::from_str(text).map_err(invalid)?;
         let inner = deeper()?;
+        // The sort is stable, so that of members of one name the last is kept, as the database reads them.
+        members.sort_by(|(one, _), (other, _)| one.cmp(other));
         out.push('{');
-        for (at, (name, value)) in members.iter().enumerate() {
-            if at > 0 {
+        let mut following = members.iter().peekable();
+        let is_first = out.len();
+        while let Some((name, value)) = following.next() {
+            if following.peek().is_some_and(|(next, _)| next == name) {
+                continue;
+            }
+            if out.len() > is_first {
                 out.push(',');
             }
             append_string(name, out)?;
@@ -103,6 +136,12 @@ fn append_canonical(text: &str, depth: usize, out: &mut String) -> Result<()> {
 }
 
 fn append_string(text: &str, out: &mut String) -> Result<()> {
+    if !text.bytes().any(|byte| byte < b' ' || byte == b'"' || byte == b'\\') {
+        out.push('"');
+        out.push_str(text);
+        out.push('"');
+        return Ok(());
+    }
     let quoted = serde_json::to_string(text).map_err(|error| {
         SnapshotError::new(ErrorKind::Internal, "a string cannot be written as JSON").because(error)
     })?;

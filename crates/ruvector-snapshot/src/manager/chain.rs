@@ -90,11 +90,12 @@ impl Chain {
     }
 
     /// The rows of all snapshots in these stretches, merged by id, without vectors.
-    pub(super) async fn rows_in(&self, stretches: &Arc<[Stretch]>, ahead: usize) -> Result<Merge> {
+    pub(super) async fn rows_in(&self, stretches: &Arc<[Stretch]>, config: &SnapshotConfig) -> Result<Merge> {
         let mut members = Vec::new();
         for (at, reader) in self.readers.iter().enumerate() {
             let entries = near(&reader.directory().await?, stretches);
-            let ahead = if at + 1 == self.readers.len() { ahead } else { 1 };
+            let is_full = at + 1 == self.readers.len();
+            let ahead = if is_full { [config.max_concurrent_io, config.workers] } else { [1, 1] };
             members.push(reader.blocks_without_vectors(entries, stretches.clone(), ahead).boxed());
         }
         Ok(Merge::new(members))

@@ -199,7 +199,7 @@ impl SnapshotManager {
         vectors: Option<Vectors>,
     ) -> Result<BoxStream<'a, Result<Read>>> {
         let metadata = &base.chain.newest()?.metadata;
-        let rows = base.chain.rows_in(stretches, self.config.max_concurrent_io).await?;
+        let rows = base.chain.rows_in(stretches, &self.config).await?;
         let digested = blocks.map(|read| async move {
             match read? {
                 Read::Block(block) => unblock(move || Ok(Read::Block(block.digested()?))).await,

@@ -16,9 +16,9 @@ use super::unblock;
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::format::block::{Block, Change, ChangedRow, Row};
 use crate::format::checksum::{ContentSum, Digest, digest};
-use crate::format::leaves::LeafTable;
+use crate::format::leaves::{LeafFinder, LeafTable};
 use crate::format::metadata::Changes;
-use crate::source::file::{FileSource, LeafSeen, Vectors};
+use crate::source::file::{DatabaseTable, FileSource, LeafSeen, Vectors};
 use crate::source::interval::{Interval, Stretch, stretches};
 
 /// Where a source may differ from the base, and its own leaves.
@@ -27,40 +27,44 @@ pub(super) struct Differences {
     pub(super) leaves: [LeafTable; 2],
 }
 
-/// Walks the leaves of a database file against those of the base. Blocking.
+/// Walks the leaves of a database file against those of the base, both tables at the same time. Blocking.
 pub(super) fn differences(source: &FileSource, base: &[LeafTable; 2]) -> Result<Differences> {
-    let places = base.each_ref().map(LeafTable::places);
-    let mut found = base.each_ref().map(|table| vec![false; table.len()]);
-    let mut leaves: [LeafTable; 2] = Default::default();
-    let mut intervals: [Vec<Interval>; 2] = Default::default();
-    let place_of = |table: usize, checksum: u128| places.get(table)?.get(&checksum).copied();
-    let rows_of_known = |table: usize, checksum| {
-        let place = place_of(table, checksum)?;
-        base.get(table)?.rows.get(place).map(|rows| u64::from(*rows))
-    };
-    source.walk_leaves(rows_of_known, |table, leaf| match leaf {
+    let [vectors, metadata] = base;
+    let (vectors, metadata) = std::thread::scope(|scope| {
+        let metadata = scope.spawn(|| differences_of(source, DatabaseTable::Metadata, metadata));
+        let vectors = differences_of(source, DatabaseTable::Vectors, vectors);
+        (vectors, metadata.join())
+    });
+    let (vectors, vectors_leaves) = vectors?;
+    let panicked = |_| SnapshotError::new(ErrorKind::Internal, "the walk over the leaves of a table failed");
+    let (metadata, metadata_leaves) = metadata.map_err(panicked)??;
+    Ok(Differences { stretches: stretches(vectors, metadata).into(), leaves: [vectors_leaves, metadata_leaves] })
+}
+
+/// Where one table may differ, and its own leaves.
+fn differences_of(source: &FileSource, table: DatabaseTable, base: &LeafTable) -> Result<(Vec<Interval>, LeafTable)> {
+    let finder = LeafFinder::new(base);
+    let mut is_found = vec![false; base.len()];
+    let mut leaves = LeafTable::default();
+    let mut intervals = Vec::new();
+    let rows_of_known = |checksum| base.rows.get(finder.find(checksum)?).map(|rows| u64::from(*rows));
+    source.walk_leaves(table, rows_of_known, |leaf| match leaf {
         LeafSeen::Known { checksum } => {
-            let place = place_of(table, checksum).unwrap_or(usize::MAX);
-            if let (Some(found), Some(leaves), Some(base)) =
-                (found.get_mut(table), leaves.get_mut(table), base.get(table))
-            {
+            if let Some(place) = finder.find(checksum) {
                 leaves.push_from(base, place);
-                found.get_mut(place).into_iter().for_each(|found| *found = true);
+                is_found.get_mut(place).into_iter().for_each(|is_found| *is_found = true);
             }
         }
         LeafSeen::New { checksum, rows, first_key, last_key } => {
-            intervals.get_mut(table).into_iter().for_each(|new| new.push(Interval::through(first_key, last_key)));
-            leaves.get_mut(table).into_iter().for_each(|leaves| leaves.push(checksum, rows, first_key));
+            intervals.push(Interval::through(first_key, last_key));
+            leaves.push(checksum, rows, first_key);
         }
     })?;
     // A leaf that is gone held all ids from its first to that of the next.
-    for ((table, found), gone) in base.iter().zip(&found).zip(&mut intervals) {
-        for (at, _) in found.iter().enumerate().filter(|(_, found)| !**found) {
-            gone.push(Interval::before(table.first_key(at).unwrap_or_default(), table.first_key(at + 1)));
-        }
+    for (at, _) in is_found.iter().enumerate().filter(|(_, is_found)| !**is_found) {
+        intervals.push(Interval::before(base.first_key(at).unwrap_or_default(), base.first_key(at + 1)));
     }
-    let [vectors, metadata] = intervals;
-    Ok(Differences { stretches: stretches(vectors, metadata).into(), leaves })
+    Ok((intervals, leaves))
 }
 
 /// What an increment comes to.

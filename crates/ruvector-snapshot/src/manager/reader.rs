@@ -206,52 +206,52 @@ impl SnapshotReader {
             .buffered(config.workers)
     }
 
-    /// The rows of the given blocks that lie in these stretches, in order, without their vectors, fetched a little ahead.
+    /// The rows of the given blocks that lie in these stretches, in order, without their vectors; fetched and unpacked a little
+    /// ahead.
     pub(super) fn blocks_without_vectors(
         &self,
         entries: Vec<BlockEntry>,
         stretches: Arc<[Stretch]>,
-        ahead: usize,
+        [fetched, unpacked]: [usize; 2],
     ) -> impl Stream<Item = Result<Block>> + use<> {
-        let reader = self.clone();
-        let runs = runs(&entries, &[DataFile::Index, DataFile::Payloads]);
-        stream::iter(runs)
+        let (fetcher, unpacker) = (self.clone(), self.clone());
+        stream::iter(runs(&entries, &[DataFile::Index, DataFile::Payloads]))
             .map(move |run| {
-                let (reader, run) = (reader.clone(), entries.get(run).unwrap_or_default().to_vec());
-                let stretches = stretches.clone();
+                let (reader, run) = (fetcher.clone(), entries.get(run).unwrap_or_default().to_vec());
                 async move {
                     let index = reader.stretch(DataFile::Index, &run);
                     let (index, payloads) = futures::try_join!(index, reader.stretch(DataFile::Payloads, &run))?;
-                    let dimensions = reader.metadata.dimensions as usize;
-                    let blocks = unblock(move || {
-                        let pieces = run.iter().zip(index.iter().zip(&payloads));
-                        Ok(pieces
-                            .map(|(entry, (index, payloads))| {
-                                let first =
-                                    stretches.partition_point(|stretch| stretch.interval.is_before(&entry.first_id));
-                                let mut ahead =
-                                    stretches.iter().skip(first).map(|stretch| &stretch.interval).peekable();
-                                let is_wanted = |id: &str| {
-                                    while ahead.next_if(|interval| interval.is_before(id)).is_some() {}
-                                    ahead.peek().is_some_and(|interval| interval.contains(id))
-                                };
-                                Block::unpack_without_vectors(entry, dimensions, [index, payloads], is_wanted)
-                            })
-                            .collect::<Vec<_>>())
-                    });
-                    let blocks = blocks.await?;
-                    Ok::<_, SnapshotError>(blocks.into_iter().map(move |block| {
-                        block.map_err(|error| {
-                            let file = error.key().unwrap_or(DataFile::Index.name());
-                            let key = layout::key(&reader.metadata.id, file);
-                            SnapshotError::new(error.kind(), error.message().to_owned()).at(key).because(error)
-                        })
-                    }))
+                    Ok(stream::iter(run.into_iter().zip(index.into_iter().zip(payloads)).map(Ok)))
                 }
             })
-            .buffered(ahead)
-            .map_ok(stream::iter)
+            .buffered(fetched)
             .try_flatten()
+            .map(move |fetched: Result<_>| {
+                let (reader, stretches) = (unpacker.clone(), stretches.clone());
+                async move {
+                    let (entry, (index, payloads)) = fetched?;
+                    reader.unpack_rows(entry, [index, payloads], stretches).await
+                }
+            })
+            .buffered(unpacked)
+    }
+
+    async fn unpack_rows(&self, entry: BlockEntry, pieces: [Bytes; 2], stretches: Arc<[Stretch]>) -> Result<Block> {
+        let (id, dimensions) = (self.metadata.id.clone(), self.metadata.dimensions as usize);
+        unblock(move || {
+            let first = stretches.partition_point(|stretch| stretch.interval.is_before(&entry.first_id));
+            let mut ahead = stretches.iter().skip(first).map(|stretch| &stretch.interval).peekable();
+            let is_wanted = |id: &str| {
+                while ahead.next_if(|interval| interval.is_before(id)).is_some() {}
+                ahead.peek().is_some_and(|interval| interval.start.as_str() <= id)
+            };
+            let pieces = pieces.each_ref().map(|piece| piece.as_ref());
+            Block::unpack_without_vectors(&entry, dimensions, pieces, is_wanted).map_err(|error| {
+                let key = layout::key(&id, error.key().unwrap_or(DataFile::Index.name()));
+                SnapshotError::new(error.kind(), error.message().to_owned()).at(key).because(error)
+            })
+        })
+        .await
     }
 
     /// The leaf table, against that of the base; `None` where the snapshot has none.

@@ -90,35 +90,37 @@ impl FileSource {
         Ok(source)
     }
 
-    /// What a walk over the leaves of a table meets.
-    ///
-    /// Goes through the leaves of `vectors` (0) and `metadata` (1) without reading those that `rows_of_known` knows by their
-    /// checksums, and tells them all in key order.
+    /// Goes through the leaves of a table in key order and tells them all, without reading those that `rows_of_known` knows
+    /// by their checksums.
     ///
     /// # Errors
     ///
     /// As [`next_record`](SnapshotSource::next_record).
     pub fn walk_leaves(
         &self,
-        rows_of_known: impl Fn(usize, u128) -> Option<u64>,
-        mut visit: impl FnMut(usize, LeafSeen<'_>),
+        table: DatabaseTable,
+        rows_of_known: impl Fn(u128) -> Option<u64>,
+        mut visit: impl FnMut(LeafSeen<'_>),
     ) -> Result<()> {
-        for (at, rows) in [&self.vectors, &self.metadata].into_iter().enumerate() {
-            let mut leaves = rows.table.leaves();
-            while let Some(next) = leaves.next_or_known(|checksum| rows_of_known(at, checksum)).map_err(live_error)? {
-                match next {
-                    LeafOrKnown::Known(checksum) => visit(at, LeafSeen::Known { checksum }),
-                    LeafOrKnown::Leaf(leaf) => {
-                        let key = |row| {
-                            std::str::from_utf8(leaf.key(row))
-                                .map_err(|error| damaged(&self.path, "an id is not UTF-8".into()).because(error))
-                        };
-                        let (first_key, last_key) = (key(0)?, key(leaf.len().saturating_sub(1))?);
-                        let rows = leaf.len() as u32;
-                        visit(at, LeafSeen::New { checksum: leaf.checksum(), rows, first_key, last_key });
-                    }
+        let rows = match table {
+            DatabaseTable::Vectors => &self.vectors,
+            DatabaseTable::Metadata => &self.metadata,
+        };
+        let mut leaves = rows.table.leaves();
+        while let Some(next) = leaves.next_or_known(&rows_of_known).map_err(live_error)? {
+            let leaf = match next {
+                LeafOrKnown::Known(checksum) => {
+                    visit(LeafSeen::Known { checksum });
+                    continue;
                 }
-            }
+                LeafOrKnown::Leaf(leaf) => leaf,
+            };
+            let key = |row| {
+                std::str::from_utf8(leaf.key(row))
+                    .map_err(|error| damaged(&self.path, "an id is not UTF-8".into()).because(error))
+            };
+            let (first_key, last_key) = (key(0)?, key(leaf.len().saturating_sub(1))?);
+            visit(LeafSeen::New { checksum: leaf.checksum(), rows: leaf.len() as u32, first_key, last_key });
         }
         Ok(())
     }
@@ -266,6 +268,15 @@ impl SnapshotSource for FileSource {
         }
         what
     }
+}
+
+/// A table with one row for each record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DatabaseTable {
+    /// `vectors`.
+    Vectors,
+    /// `metadata`, of the records that have some.
+    Metadata,
 }
 
 /// A leaf that [`FileSource::walk_leaves`] meets.
