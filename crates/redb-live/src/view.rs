@@ -45,13 +45,17 @@ pub struct ViewOptions {
     pub scratch_dir: Option<PathBuf>,
     /// How to read; by default [`Mode::Mirror`].
     pub mode: Mode,
+    /// Whether a view in [`Mode::Direct`] that notices a commit copies the file, so that no later one can disturb it; by default
+    /// it does. Whoever reads little, and would rather begin again than copy, does without: then a page that the writer has
+    /// reused ends the view.
+    pub mirror_commits: bool,
     /// How often to start from a newer commit before giving up; by default 100, and at least 1.
     pub passes_max: u32,
 }
 
 impl Default for ViewOptions {
     fn default() -> Self {
-        Self { scratch_dir: None, mode: Mode::default(), passes_max: 100 }
+        Self { scratch_dir: None, mode: Mode::default(), mirror_commits: true, passes_max: 100 }
     }
 }
 
@@ -108,6 +112,7 @@ impl LiveFile {
         };
         let pages = Pages {
             live: Arc::clone(&self.live),
+            mirror_commits: options.mirror_commits,
             is_complete: mirror.is_some(),
             mirror: mirror.map_or_else(OnceLock::new, |mirror| OnceLock::from(Ok(mirror))),
             scratch_dir,
@@ -364,6 +369,8 @@ struct Pages {
     /// Made when the view is taken, or when the first cursor notices a commit. Where it could not be made, the live
     /// file is read on as long as that goes well; when it no longer does, the error here is why.
     mirror: OnceLock<Result<Mirror, Error>>,
+    /// Whether a mirror is made when a commit is noticed.
+    mirror_commits: bool,
     /// Whether the mirror holds everything, so that the live file is of no interest any more.
     is_complete: bool,
     scratch_dir: PathBuf,
@@ -376,7 +383,7 @@ struct Pages {
 impl Pages {
     fn fetch(&self, child: Child, widths: Widths) -> Result<Node, Error> {
         let read_before = self.pages_read.fetch_add(1, Ordering::Relaxed);
-        if read_before.is_multiple_of(PAGES_PER_LOOK) && self.mirror.get().is_none() {
+        if self.mirror_commits && read_before.is_multiple_of(PAGES_PER_LOOK) && self.mirror.get().is_none() {
             self.mirror_if_moved()?;
         }
         if let Some(Ok(mirror)) = self.mirror.get() {

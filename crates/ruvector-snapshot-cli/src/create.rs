@@ -160,7 +160,7 @@ fn check_scratch_dir(scratch_dir: Option<&Path>) -> Result<(), Failure> {
 
 /// Looks at the database before anything is made in the store: a mistyped path leaves nothing behind.
 async fn check_database(path: &Path, scratch_dir: Option<&Path>) -> Result<(), Failure> {
-    let options = FileOptions { scratch_dir: scratch_dir.map(Path::to_owned), mirror: false };
+    let options = FileOptions { scratch_dir: scratch_dir.map(Path::to_owned), ..FileOptions::default() };
     let place: PathBuf = path.to_owned();
     let opened = tokio::task::spawn_blocking(move || FileSource::open(&place, &options).map(drop)).await;
     match opened {

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use common::{Place, contents, map, names, options};
 use ruvector_core::{VectorDB, VectorEntry};
 use ruvector_snapshot::source::SnapshotSource as _;
-use ruvector_snapshot::source::file::{FileOptions, FileSource};
+use ruvector_snapshot::source::file::{FileOptions, FileSource, Mirror};
 use ruvector_snapshot::{CreateOptions, ErrorKind, RestoreOptions, Snapshot, SnapshotManager};
 
 const DIMENSIONS: usize = 64;
@@ -206,7 +206,7 @@ fn a_mirror_without_a_scratch_directory_is_refused_by_its_name() {
     let path = place.path("a.db");
     drop(common::make_database(&path, 10, 4, 1));
     let missing = place.path("no/such/scratch");
-    let mirror = |scratch: PathBuf| FileOptions { scratch_dir: Some(scratch), mirror: true };
+    let mirror = |scratch: PathBuf| FileOptions { scratch_dir: Some(scratch), mirror: Mirror::AtOnce };
     let error = FileSource::open(&path, &mirror(missing.clone())).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error:?}");
     assert!(error.to_string().contains(missing.to_str().unwrap()), "{error}");

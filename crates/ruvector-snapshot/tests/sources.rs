@@ -13,7 +13,7 @@ use common::{CONFIG, METADATA, Place, VECTORS, contents, encoded, make_database,
 use redb::TableDefinition;
 use ruvector_core::types::{DbOptions, DistanceMetric, HnswConfig, QuantizationConfig};
 use ruvector_core::{VectorDB, VectorEntry};
-use ruvector_snapshot::source::file::{FileOptions, FileSource};
+use ruvector_snapshot::source::file::{FileOptions, FileSource, Mirror};
 use ruvector_snapshot::{CreateOptions, ErrorKind, RestoreOptions, SnapshotError};
 use serde_json::json;
 
@@ -275,8 +275,8 @@ async fn a_table_of_somebody_elses_makes_it_read_through_a_mirror() {
     transaction.commit().unwrap();
     drop(database);
     let options = |mirror| FileOptions { scratch_dir: Some(place.scratch()), mirror };
-    assert_eq!(FileSource::open(&path, &options(false)).unwrap_err().kind(), ErrorKind::Busy);
-    assert!(FileSource::open(&path, &options(true)).is_ok());
+    assert_eq!(FileSource::open(&path, &options(Mirror::WhenWritten)).unwrap_err().kind(), ErrorKind::Busy);
+    assert!(FileSource::open(&path, &options(Mirror::AtOnce)).is_ok());
 
     let expected = common::records_of_file(&path);
     let restored = through_a_snapshot(&place, &path).await;

@@ -297,6 +297,9 @@ fn validate_directory(entries: &[BlockEntry], metadata: &SnapshotMetadata) -> Re
             .map_err(|error| damaged(format!("entry {at} of the block directory is not as written: {error}")))?;
         rows += u64::from(entry.rows);
     }
+    if !entries.is_sorted_by(|one, next| one.first_id < next.first_id) {
+        return Err(damaged("the block directory is not in the order of the ids"));
+    }
     if rows != metadata.rows() {
         return Err(damaged(format!("the blocks hold {rows} rows, the snapshot {}", metadata.rows())));
     }

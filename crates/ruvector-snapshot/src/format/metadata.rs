@@ -40,6 +40,9 @@ pub struct SnapshotMetadata {
     /// What the rows of the blocks are; of an increment alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changes: Option<Changes>,
+    /// The content checksum of the base's state; of an increment alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base_checksum: Option<ContentSum>,
     /// f32 values a vector.
     pub dimensions: u64,
     /// The database's metric, where it names one.
@@ -245,7 +248,7 @@ impl SnapshotMetadata {
             return Err(damaged("its distance_metric is not one that a database can have"));
         }
         let base_id = self.base_id()?;
-        if base_id.is_some() != self.changes.is_some() {
+        if base_id.is_some() != self.changes.is_some() || base_id.is_some() != self.base_checksum.is_some() {
             return Err(damaged("its changes do not fit its type"));
         }
         // Ids sort by time, and so no chain can come back to where it began.

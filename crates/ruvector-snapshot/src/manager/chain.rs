@@ -7,14 +7,16 @@ use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 
 use super::SnapshotManager;
 use super::config::SnapshotConfig;
-use super::reader::SnapshotReader;
+use super::reader::{RUN_BYTES_MAX, SnapshotReader};
+use super::unblock;
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::format::block::{Block, Change, ChangedRow, Row};
 use crate::format::checksum::{ContentSum, digest};
 use crate::format::damaged;
 use crate::format::id::SnapshotId;
 use crate::format::index::BlockEntry;
-use crate::format::leaves::LeafTable;
+use crate::format::layout::{self, DataFile};
+use crate::format::leaves::{self, LeafTable};
 use crate::source::interval::Stretch;
 
 /// More links than any chain has: `max_chain_length` is below it.
@@ -38,7 +40,10 @@ impl Chain {
             && let Some(base_id) = above.metadata.base_id()?
         {
             // Decoding has checked that each base is older, so no chain is a circle.
-            let broken = |what: String| damaged(format!("snapshot {} stands on {base_id}, {what}", above.metadata.id));
+            let broken = |what: String| {
+                let key = layout::key(&base_id, layout::METADATA_JSON);
+                damaged(format!("snapshot {} stands on {base_id}, {what}", above.metadata.id)).at(key)
+            };
             if readers.len() >= LINKS_MAX {
                 return Err(broken("and the chain does not end".to_owned()));
             }
@@ -49,13 +54,17 @@ impl Chain {
                 }
                 Err(error) => {
                     let what = format!("snapshot {id} stands on {base_id}, which cannot be read: {}", error.message());
-                    return Err(SnapshotError::new(error.kind(), what).because(error));
+                    let key = layout::key(&base_id, layout::METADATA_JSON);
+                    return Err(SnapshotError::new(error.kind(), what).at(key).because(error));
                 }
                 Ok(base) => base,
             };
             let shape = |reader: &SnapshotReader| (reader.metadata.dimensions, reader.metadata.distance_metric.clone());
             if shape(&base) != shape(above) {
                 return Err(broken("which has other dimensions or another metric".to_owned()));
+            }
+            if above.metadata.base_checksum != Some(base.metadata.checksum) {
+                return Err(broken("which has other contents than when it was made".to_owned()));
             }
             readers.push(base);
         }
@@ -77,26 +86,49 @@ impl Chain {
         self.readers.iter().map(|reader| reader.metadata.id.clone()).collect()
     }
 
-    /// The leaf tables of the newest snapshot; `None` where it, or one that it stands on, has none.
-    pub(super) async fn leaves(&self) -> Result<Option<[LeafTable; 2]>> {
-        let mut tables = None;
-        for (at, reader) in self.readers.iter().rev().enumerate() {
-            tables = reader.leaves(tables.as_ref()).await?;
-            if tables.is_none() && at + 1 < self.readers.len() {
-                return Ok(None);
-            }
+    /// The leaf tables of the newest snapshot; `None` where it has none. Those of each are told against those of the one below
+    /// it; where that has none, they stand alone.
+    pub(super) async fn leaves(&self, config: &SnapshotConfig) -> Result<Option<[LeafTable; 2]>> {
+        let sections = self.readers.iter().rev().map(SnapshotReader::leaves_section).collect::<Vec<_>>();
+        let mut sections =
+            stream::iter(sections).buffered(config.max_concurrent_io).zip(stream::iter(self.readers.iter().rev()));
+        let mut tables: Option<[LeafTable; 2]> = None;
+        while let Some((section, reader)) = sections.next().await {
+            let Some(raw) = section? else {
+                tables = None;
+                continue;
+            };
+            let decoded = unblock(move || leaves::decode(&raw, tables.as_ref())).await;
+            tables = Some(decoded.map_err(|error| error.at(reader.key(DataFile::Index)))?);
         }
         Ok(tables)
+    }
+
+    /// All increments together read as much at once as the full snapshot, so that memory does not grow with the chain by more
+    /// than a block for each.
+    fn run_bytes_max(&self, is_full: bool) -> u64 {
+        if is_full { RUN_BYTES_MAX } else { RUN_BYTES_MAX / self.readers.len() as u64 }
+    }
+
+    /// The block directories of all snapshots, the newest first.
+    async fn directories(&self, config: &SnapshotConfig) -> Result<Vec<Arc<[BlockEntry]>>> {
+        let directories = self.readers.iter().map(SnapshotReader::directory).collect::<Vec<_>>();
+        stream::iter(directories).buffered(config.max_concurrent_io).try_collect().await
     }
 
     /// The rows of all snapshots in these stretches, merged by id, without vectors.
     pub(super) async fn rows_in(&self, stretches: &Arc<[Stretch]>, config: &SnapshotConfig) -> Result<Merge> {
         let mut members = Vec::new();
-        for (at, reader) in self.readers.iter().enumerate() {
-            let entries = near(&reader.directory().await?, stretches);
+        let directories = match stretches.is_empty() {
+            true => Vec::new(),
+            false => self.directories(config).await?,
+        };
+        for (at, (reader, entries)) in self.readers.iter().zip(directories).enumerate() {
+            let entries = near(&entries, stretches);
             let is_full = at + 1 == self.readers.len();
             let ahead = if is_full { [config.max_concurrent_io, config.workers] } else { [1, 1] };
-            members.push(reader.blocks_without_vectors(entries, stretches.clone(), ahead).boxed());
+            let run_bytes_max = self.run_bytes_max(is_full);
+            members.push(reader.blocks_without_vectors(entries, stretches.clone(), run_bytes_max, ahead).boxed());
         }
         Ok(Merge::new(members))
     }
@@ -108,19 +140,20 @@ impl Chain {
     ) -> Result<BoxStream<'static, Result<(Block, ContentSum)>>> {
         if let [full] = self.readers.as_slice() {
             let entries = full.directory().await?;
-            return Ok(full.blocks(&entries, config).boxed());
+            return Ok(full.blocks(&entries, RUN_BYTES_MAX, config).boxed());
         }
         let dimensions = usize::try_from(self.newest()?.metadata.dimensions).unwrap_or(usize::MAX);
         let mut members = Vec::new();
-        for (at, reader) in self.readers.iter().enumerate() {
-            let entries = reader.directory().await?;
+        let directories = self.directories(config).await?;
+        for (at, (reader, entries)) in self.readers.iter().zip(directories).enumerate() {
             // The full snapshot at the end has most of the rows; of each other one a block is alive, and one is on its way.
             let is_full = at + 1 == self.readers.len();
             let config = match is_full {
                 true => config.clone(),
                 false => SnapshotConfig { max_concurrent_io: 1, workers: 1, ..config.clone() },
             };
-            members.push(reader.blocks(&entries, &config).map_ok(|(block, _)| block).boxed());
+            let blocks = reader.blocks(&entries, self.run_bytes_max(is_full), &config);
+            members.push(blocks.map_ok(|(block, _)| block).boxed());
         }
         let merge = Merge::new(members);
         Ok(stream::try_unfold(merge, move |mut merge| async move {

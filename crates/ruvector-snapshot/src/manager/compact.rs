@@ -36,11 +36,16 @@ pub(super) async fn compact(
     let blocks = chain.blocks(&manager.config).await?.map_ok(|(block, _)| Read::Block(block));
     let end = Ended { not_captured: metadata.source.not_captured.clone(), ..Ended::default() };
     let blocks = blocks.chain(stream::once(async { Ok(Read::End(end)) })).boxed();
+    // Who compacts a chain may want to save it: without the leaves the next increment is slower, and as exact.
+    let leaves = match chain.leaves(&manager.config).await {
+        Err(error) if error.kind() == ErrorKind::Damaged => None,
+        leaves => leaves?,
+    };
     let what = Wanted {
         base: None,
         stretches: [Stretch::all()].into(),
         vectors: None,
-        leaves: chain.leaves().await?,
+        leaves,
         created_at: metadata.created_at,
         checksum: Some(metadata.checksum),
     };

@@ -26,7 +26,7 @@ use crate::format::id::SnapshotId;
 use crate::format::index::DatabaseInfo;
 use crate::format::leaves::{self, LeafTable};
 use crate::format::metadata::{self, SourceInfo};
-use crate::source::file::{FileOptions, FileSource, Vectors};
+use crate::source::file::{FileOptions, FileSource, Mirror, Vectors};
 use crate::source::interval::Stretch;
 use crate::source::memory::MemorySource;
 use crate::source::{Description, SnapshotSource, SourceLeaves};
@@ -38,6 +38,8 @@ use writer::{Contents, Identity, Increment, SnapshotWriter};
 const BLOCKS_AHEAD: usize = 2;
 /// Of metadata.json's 1 MiB, which is printed with indentation.
 const USER_JSON_BYTES_MAX: u64 = 512 << 10;
+/// How often what changed is read directly from a file that is being written before the file is mirrored.
+const DIRECT_ATTEMPTS: usize = 5;
 /// How often a database in memory is collected before its writes are paused or the snapshot is given up.
 const MEMORY_ATTEMPTS: usize = 3;
 
@@ -89,7 +91,7 @@ impl SnapshotManager {
         }
     }
 
-    /// Reads the file directly first; a writer that gets in the way is met with a mirror.
+    /// Reads the file directly first; a writer that gets in the way is met with a mirror in the end.
     async fn create_from_file(
         &self,
         path: &Path,
@@ -97,7 +99,10 @@ impl SnapshotManager {
         name: &str,
         options: &CreateOptions,
     ) -> Result<Snapshot> {
-        for mirror in [false, true] {
+        // An increment reads little: rather than to copy the whole of a database that is being written it reads again.
+        let is_short = base.is_some_and(|base| base.leaves.is_some());
+        let directly: &[Mirror] = if is_short { &[Mirror::Never; DIRECT_ATTEMPTS] } else { &[Mirror::WhenWritten] };
+        for mirror in directly.iter().copied().chain([Mirror::AtOnce]) {
             let file_options = FileOptions { scratch_dir: self.config.scratch_dir.clone(), mirror };
             let path = path.to_owned();
             let attempt = async {
@@ -122,8 +127,8 @@ impl SnapshotManager {
                 self.store_blocks(described, blocks, what, name, options).await
             };
             match attempt.await {
-                Err(error) if error.kind() == ErrorKind::Busy && !mirror => {
-                    tracing::debug!(%error, "reading again through a mirror");
+                Err(error) if error.kind() == ErrorKind::Busy && mirror != Mirror::AtOnce => {
+                    tracing::debug!(%error, "reading again");
                 }
                 answer => return answer,
             }
@@ -268,7 +273,11 @@ impl SnapshotManager {
         };
         let increment = match (what.base, ended.totals) {
             (Some(base), Some(totals)) => Some(Increment { chain: &base.chain, totals }),
-            _ => None,
+            (None, _) => None,
+            (Some(_), None) => {
+                writer.discard().await;
+                return Err(SnapshotError::new(ErrorKind::Internal, "an increment without its totals"));
+            }
         };
         let leaves = what
             .leaves
@@ -371,7 +380,7 @@ impl Base {
         let looks = chain.readers().iter().map(|reader| reader.check_sizes());
         let looks = stream::iter(looks.collect::<Vec<_>>()).buffered(manager.config.max_concurrent_io);
         looks.try_collect::<()>().await?;
-        let leaves = chain.leaves().await?.map(Arc::new);
+        let leaves = chain.leaves(&manager.config).await?.map(Arc::new);
         Ok(Self { chain, leaves })
     }
 

@@ -17,7 +17,6 @@ use crate::format::damaged;
 use crate::format::id::SnapshotId;
 use crate::format::index::{self, BlockEntry, DatabaseInfo};
 use crate::format::layout::{self, DataFile};
-use crate::format::leaves::{self, LeafTable};
 use crate::format::member;
 use crate::format::metadata::SnapshotMetadata;
 use crate::source::Description;
@@ -38,10 +37,10 @@ pub(super) struct SnapshotReader {
 pub(super) type Pieces = [Bytes; 3];
 
 /// What is read with one request a file, in bytes of all three: as much as fits a permit of the store's budget.
-const RUN_BYTES_MAX: u64 = 8 << 20;
+pub(super) const RUN_BYTES_MAX: u64 = 8 << 20;
 
-/// Consecutive blocks that are read together. They lie side by side in each of the files.
-pub(super) fn runs(entries: &[BlockEntry], files: &[DataFile]) -> Vec<Range<usize>> {
+/// Consecutive blocks that are read together, up to so many bytes. They lie side by side in each of the files.
+pub(super) fn runs(entries: &[BlockEntry], files: &[DataFile], bytes_max: u64) -> Vec<Range<usize>> {
     let mut runs: Vec<Range<usize>> = Vec::new();
     let mut run_bytes = 0;
     for (at, entry) in entries.iter().enumerate() {
@@ -49,7 +48,7 @@ pub(super) fn runs(entries: &[BlockEntry], files: &[DataFile]) -> Vec<Range<usiz
         let follows = |last: &BlockEntry| files.iter().all(|f| last.range(*f).end == entry.range(*f).start);
         let joins = at.checked_sub(1).and_then(|last| entries.get(last)).is_some_and(follows);
         match runs.last_mut() {
-            Some(run) if joins && run_bytes + entry_bytes <= RUN_BYTES_MAX => {
+            Some(run) if joins && run_bytes + entry_bytes <= bytes_max => {
                 run.end = at + 1;
                 run_bytes += entry_bytes;
             }
@@ -176,15 +175,16 @@ impl SnapshotReader {
         }
     }
 
-    /// All blocks in order, fetched and unpacked ahead within the limits of `config`, every digest proved, and what each sums
-    /// to.
+    /// All blocks in order, fetched in runs of so many bytes and unpacked ahead within the limits of `config`, every digest
+    /// proved, and what each sums to.
     pub(super) fn blocks(
         &self,
         entries: &Arc<[BlockEntry]>,
+        run_bytes_max: u64,
         config: &SnapshotConfig,
     ) -> impl Stream<Item = Result<(Block, ContentSum)>> + use<> {
         let (fetcher, unpacker, entries) = (self.clone(), self.clone(), entries.clone());
-        stream::iter(runs(&entries, &DataFile::ALL))
+        stream::iter(runs(&entries, &DataFile::ALL, run_bytes_max))
             .map(move |run| {
                 let (reader, entries) = (fetcher.clone(), entries.clone());
                 async move {
@@ -212,10 +212,11 @@ impl SnapshotReader {
         &self,
         entries: Vec<BlockEntry>,
         stretches: Arc<[Stretch]>,
+        run_bytes_max: u64,
         [fetched, unpacked]: [usize; 2],
     ) -> impl Stream<Item = Result<Block>> + use<> {
         let (fetcher, unpacker) = (self.clone(), self.clone());
-        stream::iter(runs(&entries, &[DataFile::Index, DataFile::Payloads]))
+        stream::iter(runs(&entries, &[DataFile::Index, DataFile::Payloads], run_bytes_max))
             .map(move |run| {
                 let (reader, run) = (fetcher.clone(), entries.get(run).unwrap_or_default().to_vec());
                 async move {
@@ -254,13 +255,12 @@ impl SnapshotReader {
         .await
     }
 
-    /// The leaf table, against that of the base; `None` where the snapshot has none.
-    pub(super) async fn leaves(&self, base: Option<&[LeafTable; 2]>) -> Result<Option<[LeafTable; 2]>> {
+    /// The section with the leaf tables, expanded; `None` where the snapshot has none.
+    pub(super) async fn leaves_section(&self) -> Result<Option<Vec<u8>>> {
         if !self.metadata.sections.iter().any(|section| section.name == index::LEAVES) {
             return Ok(None);
         }
-        let raw = self.section(index::LEAVES).await?;
-        leaves::decode(&raw, base).map(Some).map_err(|error| error.at(self.key(DataFile::Index)))
+        self.section(index::LEAVES).await.map(Some)
     }
 
     /// Unpacks one block; an error names the file and the block.

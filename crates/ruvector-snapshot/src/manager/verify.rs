@@ -11,13 +11,13 @@ use tracing::Instrument as _;
 
 use super::chain::Chain;
 use super::progress::{Meter, Phase, Progress};
-use super::reader::{Pieces, SnapshotReader, runs};
+use super::reader::{Pieces, RUN_BYTES_MAX, SnapshotReader, runs};
 use super::{SnapshotManager, catalog, unblock};
 use crate::error::{ErrorKind, Result, SnapshotError};
-use crate::format::block::crc32;
+use crate::format::block::{Change, crc32};
 use crate::format::checksum::{ContentSum, hex};
 use crate::format::id::SnapshotId;
-use crate::format::index::BlockEntry;
+use crate::format::index::{self, BlockEntry};
 use crate::format::layout::{self, DataFile};
 use crate::format::limits;
 
@@ -124,9 +124,50 @@ impl Check<'_> {
                 reader.check_exists().await?;
             }
         }
+        self.counts(chain)?;
         self.current.clone_from(&self.report.id);
+        if !self.report.is_whole() {
+            return Ok(());
+        }
+        self.leaves(chain).await?;
         // The blocks of a full snapshot have proved its state already.
-        if chain.readers().len() > 1 && self.report.is_whole() { self.state(chain).await } else { Ok(()) }
+        if chain.readers().len() > 1 { self.state(chain).await } else { Ok(()) }
+    }
+
+    /// What each increment counts, against what its base does.
+    fn counts(&mut self, chain: &Chain) -> Result<()> {
+        for (above, base) in chain.readers().iter().zip(chain.readers().iter().skip(1)) {
+            let Some(changes) = above.metadata.changes else { continue };
+            let kept = base.metadata.vector_count.checked_sub(changes.removed);
+            if kept.and_then(|kept| kept.checked_add(changes.added)) != Some(above.metadata.vector_count) {
+                self.current = above.metadata.id.to_string();
+                self.note(
+                    layout::METADATA_JSON,
+                    None,
+                    "its changes do not lead from the records of its base to its own",
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// The leaf tables, on which the next increment relies, can be read and hold all records.
+    async fn leaves(&mut self, chain: &Chain) -> Result<()> {
+        let wrong = match chain.leaves(&self.manager.config).await {
+            Ok(None) => return Ok(()),
+            Ok(Some([vectors, _])) => {
+                let rows: u64 = vectors.rows.iter().map(|rows| u64::from(*rows)).sum();
+                let records = chain.newest()?.metadata.vector_count;
+                if rows == records {
+                    return Ok(());
+                }
+                format!("the section {:?} has {rows} rows of the {records} records", index::LEAVES)
+            }
+            Err(error) if error.kind() == ErrorKind::Damaged => error.message().to_owned(),
+            Err(error) => return Err(error),
+        };
+        self.note(DataFile::Index.name(), None, wrong);
+        Ok(())
     }
 
     /// The records that the chain comes to, by their digests and the content checksum.
@@ -159,22 +200,37 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// A chain that cannot be followed: what can be said of the snapshot alone.
+    /// A chain that cannot be followed to its end: what can be said of those that can be read, and where it breaks off.
     async fn broken(&mut self, id: &SnapshotId, broken: SnapshotError) -> Result<()> {
-        match SnapshotReader::open(self.manager, id).await {
-            Ok(reader) => {
-                self.files(&reader).await?;
-                if !self.report.is_whole() {
-                    reader.check_exists().await?;
+        let first = id;
+        let mut next = Some(first.clone());
+        while let Some(id) = next {
+            match SnapshotReader::open(self.manager, &id).await {
+                Ok(reader) => {
+                    self.current = id.to_string();
+                    if id != *first {
+                        self.report.chain.push(self.current.clone());
+                    }
+                    self.files(&reader).await?;
+                    if !self.report.is_whole() {
+                        reader.check_exists().await?;
+                    }
+                    next = reader.metadata.base_id()?;
                 }
-                self.note(layout::METADATA_JSON, None, broken.message());
+                Err(error) if error.kind() == ErrorKind::Damaged => {
+                    self.current = id.to_string();
+                    let what = format!("{}; the other files cannot be checked without it", error.message());
+                    self.note(layout::METADATA_JSON, None, what);
+                    return Ok(());
+                }
+                Err(error) if error.kind() == ErrorKind::NotFound && id != *first => break,
+                Err(error) => return Err(error),
             }
-            Err(error) if error.kind() == ErrorKind::Damaged => {
-                let what = format!("{}; the other files cannot be checked without it", error.message());
-                self.note(layout::METADATA_JSON, None, what);
-            }
-            Err(error) => return Err(error),
         }
+        if let Some((culprit, _)) = broken.key().and_then(layout::parse_key) {
+            self.current = culprit.to_string();
+        }
+        self.note(layout::METADATA_JSON, None, broken.message());
         Ok(())
     }
 
@@ -241,10 +297,10 @@ impl Check<'_> {
     ) -> Result<()> {
         let mut meter = Meter::start(self.progress, Phase::Verify, reader.metadata.vector_count);
         let mut files = sizes.map(FileHash::new);
-        let mut sum = Some(ContentSum::default());
+        let (mut sum, mut removed) = (Some(ContentSum::default()), 0);
         let mut last_id: Option<String> = None;
         let config = &self.manager.config;
-        let mut checked = stream::iter(runs(entries, &DataFile::ALL))
+        let mut checked = stream::iter(runs(entries, &DataFile::ALL, RUN_BYTES_MAX))
             .map(|run| fetch_run(reader, run.start, entries.get(run).unwrap_or_default(), sizes))
             .buffered(config.max_concurrent_io)
             .map_ok(|run| stream::iter(run.into_iter().map(Ok)))
@@ -268,6 +324,7 @@ impl Check<'_> {
                     if let Some(sum) = &mut sum {
                         sum.merge(&proved.sum);
                     }
+                    removed += proved.removed;
                     self.report.records += proved.records;
                     meter.add(proved.records, proved.bytes);
                 }
@@ -282,6 +339,11 @@ impl Check<'_> {
         {
             let what =
                 format!("the content checksum of all records is {sum}, and {} was recorded", reader.metadata.checksum);
+            self.note(layout::METADATA_JSON, None, what);
+        }
+        let removed_due = reader.metadata.changes.map_or(0, |changes| changes.removed);
+        if sum.is_some() && removed != removed_due {
+            let what = format!("{removed} of its rows are removed records, and {removed_due} were recorded");
             self.note(layout::METADATA_JSON, None, what);
         }
         self.sections(reader).await?;
@@ -386,6 +448,7 @@ struct Checked {
 struct Proved {
     sum: ContentSum,
     records: u64,
+    removed: u64,
     bytes: u64,
     first_id: String,
     last_id: String,
@@ -475,6 +538,7 @@ async fn prove_block(reader: &SnapshotReader, mut checked: Checked) -> Result<Ch
             checked.proved = Some(Proved {
                 sum,
                 records: block.len() as u64,
+                removed: (0..block.len()).filter(|at| block.change(*at).change == Change::Removed).count() as u64,
                 bytes: block.content_bytes() as u64,
                 first_id: block.row(0).id.to_owned(),
                 last_id: block.row(block.len().saturating_sub(1)).id.to_owned(),

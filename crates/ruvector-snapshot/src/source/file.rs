@@ -38,8 +38,20 @@ pub struct FileSource {
 pub struct FileOptions {
     /// Where the mirror of a database that is being written goes; the system's temporary directory by default.
     pub scratch_dir: Option<PathBuf>,
-    /// Make the mirror at once instead of reading the file directly for as long as nothing is committed.
-    pub mirror: bool,
+    /// When the mirror is made.
+    pub mirror: Mirror,
+}
+
+/// When a database file that is read is copied, so that no writer can disturb the reading.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mirror {
+    /// Never: where a page that is needed has been written over, the reading ends in `Busy`.
+    Never,
+    /// Once something is committed while it is read.
+    #[default]
+    WhenWritten,
+    /// Before anything is read.
+    AtOnce,
 }
 
 impl FileSource {
@@ -53,7 +65,8 @@ impl FileSource {
         let live = LiveFile::open(path).map_err(live_error)?;
         let view_options = ViewOptions {
             scratch_dir: options.scratch_dir.clone(),
-            mode: if options.mirror { Mode::Mirror } else { Mode::Direct },
+            mode: if options.mirror == Mirror::AtOnce { Mode::Mirror } else { Mode::Direct },
+            mirror_commits: options.mirror == Mirror::WhenWritten,
             ..ViewOptions::default()
         };
         let view = live.view(&view_options).map_err(live_error)?;
@@ -65,7 +78,7 @@ impl FileSource {
             .map(|table| table.name.clone())
             .filter(|name| !matches!(name.as_str(), "vectors" | "metadata" | "config"))
             .collect();
-        if !options.mirror && !other_tables.is_empty() {
+        if options.mirror != Mirror::AtOnce && !other_tables.is_empty() {
             // A direct view vouches for the tables that are read to their end, and a commit has to hold in all of them.
             return Err(live_error(redb_live::Error::Moved));
         }
@@ -150,7 +163,9 @@ impl FileSource {
                 (true, false) => self.step()?,
             }
             let rows = if stretch.is_metadata_only { &self.metadata } else { &self.vectors };
-            if rows.row().is_some_and(|(id, _)| stretch.interval.contains(&String::from_utf8_lossy(id))) {
+            // An id that is no text is for the caller to refuse, wherever it lies.
+            let is_here = |id| std::str::from_utf8(id).map_or(true, |id| stretch.interval.contains(id));
+            if rows.row().is_some_and(|(id, _)| is_here(id)) {
                 break;
             }
             self.is_placed = false;

@@ -157,9 +157,13 @@ impl SnapshotWriter {
         if let Some(Increment { chain, totals }) = increment {
             let base = &chain.newest()?.metadata;
             metadata.snapshot_type = SnapshotType::Incremental { base_id: base.id.to_string() };
-            // Of records that the chain says it has, no more can be gone.
-            let kept = base.vector_count.saturating_sub(totals.changes.removed);
-            metadata.vector_count = kept.saturating_add(totals.changes.added);
+            let kept = base.vector_count.checked_sub(totals.changes.removed);
+            let more_gone = || {
+                let (removed, had) = (totals.changes.removed, base.vector_count);
+                SnapshotError::new(ErrorKind::Damaged, format!("{removed} of the {had} records of the base are gone"))
+            };
+            metadata.vector_count = kept.ok_or_else(more_gone)?.saturating_add(totals.changes.added);
+            metadata.base_checksum = Some(base.checksum);
             metadata.changes = Some(totals.changes);
             metadata.checksum = totals.checksum;
         }
@@ -248,6 +252,7 @@ impl SnapshotWriter {
             snapshot_type: SnapshotType::Full,
             vector_count: self.records,
             changes: None,
+            base_checksum: None,
             dimensions: database.dimensions,
             distance_metric: database.distance_metric.clone(),
             checksum: self.sum,
