@@ -1,11 +1,12 @@
 //! How much an increment stores and how long it takes, against a full snapshot of the same database in the same run; and
 //! whether a long chain comes back exactly, also once one of it was compacted.
 //!
-//!     cargo bench -p ruvector-snapshot --bench increment -- [ROWS] [DATABASE] [INCREMENTS]
+//!     cargo bench -p ruvector-snapshot --bench increment -- [ROWS] [DATABASE] [INCREMENTS] [NEIGHBOURS] [STORE]
 //!
 //! Without a database file it makes one of ROWS (by default 100,000) random vectors of 384 dimensions. A file that is given
 //! is copied first. Between two increments 1 % of the records get another vector, 1 % other metadata, 0.5 % are removed and
-//! 0.5 % are new, all spread over the whole of the database.
+//! 0.5 % are new. What changes is spread over the whole of the database: single records, or NEIGHBOURS (1) by id at a time,
+//! as the parts of a document are. The snapshots go to a directory of their own, or to STORE, an address that has none yet.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 use std::collections::HashMap;
@@ -33,9 +34,13 @@ fn main() {
         None => make_database(&path, rows),
     }
     let increments = arguments.next().map_or(INCREMENTS, |count| count.parse().expect("INCREMENTS is a number"));
+    let neighbours = arguments.next().map_or(1, |count| count.parse().expect("NEIGHBOURS is a number"));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let config = SnapshotConfig { snapshot_dir: dir.path().join("snapshots"), ..SnapshotConfig::default() };
-    let manager = SnapshotManager::new(config).unwrap();
+    let manager = match arguments.next() {
+        Some(store) => SnapshotManager::open(&store, config).unwrap(),
+        None => SnapshotManager::new(config).unwrap(),
+    };
     let create = |base: Option<&Snapshot>| {
         let options = CreateOptions { base_id: base.map(|base| base.id.clone()), ..CreateOptions::default() };
         timed(|| runtime.block_on(manager.create_snapshot_of_file(&path, "bench", &options)).unwrap())
@@ -49,7 +54,7 @@ fn main() {
     let mut chain = vec![none];
     let mut states = Vec::new();
     for round in 0..increments - 1 {
-        change(&path, round as u64);
+        change(&path, round as u64, neighbours);
         let (time, next) = create(chain.last());
         let changes = next.changes.unwrap();
         println!(
@@ -74,18 +79,16 @@ fn main() {
     assert_eq!(whole.checksum, last.checksum, "the chain is not the database");
     println!("restore of {} in a chain {chain_time:.3?}; a full one now takes {whole_time:.3?}", chain.len() + 1);
     println!("restore of that full one {:.3?}", restore(&whole.id));
-    let middle = &chain[increments / 2];
-    let (compact_time, compacted) = timed(|| runtime.block_on(manager.compact_snapshot(&middle.id, None)).unwrap());
-    assert_eq!(compacted.checksum, middle.checksum);
-    restore(&last.id);
-    let (time, next) = create(Some(&compacted));
-    assert_eq!(next.checksum, last.checksum);
-    restore(&next.id);
-    println!(
-        "compact of {} in a chain {compact_time:.3?}; an increment on it {time:.3?}, {} bytes",
-        increments / 2 + 2,
-        next.size_bytes
-    );
+    for (at, link) in chain.iter().enumerate() {
+        let (time, compacted) = timed(|| runtime.block_on(manager.compact_snapshot(&link.id, None)).unwrap());
+        assert_eq!(compacted.checksum, link.checksum);
+        let restored = restore(&compacted.id);
+        if at + 1 == chain.len() {
+            println!("compact of {} in a chain {time:.3?}, and the restore of that {restored:.3?}", at + 2);
+        }
+        runtime.block_on(manager.delete_snapshot(&compacted.id)).unwrap();
+    }
+    println!("each of the {} increments was compacted and restored", chain.len());
 }
 
 fn timed<T>(work: impl FnOnce() -> T) -> (Duration, T) {
@@ -95,7 +98,7 @@ fn timed<T>(work: impl FnOnce() -> T) -> (Duration, T) {
 }
 
 /// Changes records all over the database, others in every round.
-fn change(path: &Path, round: u64) {
+fn change(path: &Path, round: u64, neighbours: usize) {
     let mut source = FileSource::open(path, &FileOptions::default()).unwrap();
     let dimensions = source.description().dimensions;
     let mut ids = Vec::new();
@@ -106,9 +109,9 @@ fn change(path: &Path, round: u64) {
     let storage = VectorStorage::new(path, dimensions).unwrap();
     let pick = |share: usize, salt: u64| {
         let mut state = (round + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ salt;
-        let count = ids.len() * share / 1000;
-        let ids = &ids;
-        (0..count).map(move |_| ids[(next(&mut state) % ids.len() as u64) as usize].clone()).collect::<Vec<_>>()
+        let runs = ids.len() * share / 1000 / neighbours;
+        let starts = (0..runs).map(|_| (next(&mut state) % ids.len() as u64) as usize);
+        starts.flat_map(|start| ids.iter().skip(start).take(neighbours).cloned()).collect::<Vec<_>>()
     };
     let mut changed = Vec::new();
     for id in pick(10, 1) {
