@@ -347,6 +347,37 @@ proptest! {
     }
 
     #[test]
+    fn members_in_another_order_are_the_same_object(json in json(), order in any::<u64>()) {
+        prop_assume!(json.starts_with('{'));
+        let canonical = canonical(&json).unwrap();
+        let members: BTreeMap<String, &serde_json::value::RawValue> = serde_json::from_str(&canonical).unwrap();
+        let mut members: Vec<_> = members.iter().map(|(name, value)| format!("{}:{value}", serde_json::to_string(name).unwrap())).collect();
+        members.sort_by_key(|member| ruvector_snapshot::format::block::crc32(member.as_bytes()).wrapping_mul(order as u32 | 1));
+        let permuted = format!("{{{}}}", members.join(","));
+        // Names with escapes, or with what is less than a quotation mark, sort otherwise as they are written; then the parser
+        // decides.
+        let is_plain = canonical.bytes().all(|byte| byte >= b'"' && byte != b'\\');
+        prop_assert!(payloads::is_permuted(&permuted, &canonical) || !is_plain, "{permuted} {canonical}");
+    }
+
+    #[test]
+    fn what_passes_for_a_permutation_is_one(json in json(), cuts in vec(any::<prop::sample::Index>(), 3), flip in any::<bool>()) {
+        prop_assume!(json.starts_with('{'));
+        let expected = canonical(&json).unwrap();
+        let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(expected.len() + 1)).collect();
+        cuts.sort_unstable();
+        let [a, b, c] = cuts[..] else { unreachable!() };
+        let mut bytes = [&expected.as_bytes()[..a], &expected.as_bytes()[b..c], &expected.as_bytes()[a..b], &expected.as_bytes()[c..]].concat();
+        if flip && a < bytes.len() {
+            bytes[a] = b",\"{}[]:\\"[b % 8];
+        }
+        let Ok(text) = String::from_utf8(bytes) else { return Ok(()) };
+        if payloads::is_permuted(&text, &expected) {
+            prop_assert_eq!(canonical(&text).unwrap(), expected);
+        }
+    }
+
+    #[test]
     fn lines_come_back(records in vec((any::<String>(), json()), 0..6)) {
         let mut text = String::new();
         let records: Vec<_> = records.into_iter().map(|(id, json)| (id, canonical(&json).unwrap())).collect();

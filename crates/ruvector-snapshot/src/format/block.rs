@@ -253,7 +253,8 @@ impl Block {
         Ok(())
     }
 
-    /// The same records with canonical metadata and their digests; a row without a vector has none yet.
+    /// The same records with canonical metadata and their digests. A row without a vector has no digest yet, and its metadata
+    /// stays as it is.
     ///
     /// # Errors
     ///
@@ -263,11 +264,13 @@ impl Block {
         digested.digests.clear();
         for (at, row) in self.rows().enumerate() {
             let start = digested.metadata.len();
-            if let Some(text) = row.metadata {
-                append_canonical(row.id, text, &mut digested.metadata)?;
+            let vector = self.vector(at);
+            match row.metadata {
+                Some(text) if vector.is_some() => payloads::append_canonical(row.id, text, &mut digested.metadata)?,
+                text => digested.metadata.push_str(text.unwrap_or_default()),
             }
             let canonical = row.metadata.map(|_| &digested.metadata[start..]);
-            let digest = digested.vector(at).map(|vector| digest(row.id, vector, canonical));
+            let digest = vector.map(|vector| digest(row.id, vector, canonical));
             digested.digests.push(digest.unwrap_or_default());
             digested.metadata_ends.push(digested.metadata.len());
         }
@@ -288,7 +291,7 @@ impl Block {
         for (at, row) in self.rows().enumerate() {
             canonical.clear();
             if let Some(text) = row.metadata {
-                append_canonical(row.id, text, &mut canonical)?;
+                payloads::append_canonical(row.id, text, &mut canonical)?;
                 payloads::append_line(row.id, &canonical, &mut lines)?;
                 metadata_rows += 1;
             }
@@ -404,13 +407,6 @@ impl Block {
             Some(_) => Err(payloads_error(damaged("there are more metadata lines than rows with metadata"))),
         }
     }
-}
-
-fn append_canonical(id: &str, text: &str, out: &mut String) -> Result<()> {
-    payloads::canonical(text, out).map_err(|error| {
-        let kind = error.kind();
-        SnapshotError::new(kind, format!("the record {id:?} cannot be captured: {error}")).because(error)
-    })
 }
 
 fn pack_payloads(lines: &str, level: u32, entry: &mut BlockEntry) -> Result<Vec<u8>> {

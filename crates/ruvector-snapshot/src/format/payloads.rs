@@ -61,7 +61,72 @@ pub fn canonical(text: &str, out: &mut String) -> Result<()> {
     if !text.trim_start_matches([' ', '\t', '\n', '\r']).starts_with('{') {
         return Err(SnapshotError::new(ErrorKind::Invalid, "the metadata is not a JSON object"));
     }
-    append_canonical(text, DEPTH_MAX, out)
+    append_value(text, DEPTH_MAX, out)
+}
+
+/// As [`canonical`], of the metadata of a record, which an error names.
+pub fn append_canonical(id: &str, text: &str, out: &mut String) -> Result<()> {
+    canonical(text, out).map_err(|error| {
+        let kind = error.kind();
+        SnapshotError::new(kind, format!("the record {id:?} cannot be captured: {error}")).because(error)
+    })
+}
+
+/// The canonical form of the metadata of a record.
+///
+/// # Errors
+///
+/// As [`canonical`].
+pub fn canonical_of(id: &str, text: &str) -> Result<String> {
+    let mut out = String::with_capacity(text.len());
+    append_canonical(id, text, &mut out)?;
+    Ok(out)
+}
+
+/// Whether a text is `canonical`, a JSON object, but for the order of the members; `false` tells nothing.
+///
+/// Quick and exact, although the text is not parsed: both are cut at the commas that stand in no string and in no inner value,
+/// and if the one's pieces in another order are the other, then they are its members.
+pub fn is_permuted(text: &str, canonical: &str) -> bool {
+    if text.len() != canonical.len() {
+        return false;
+    }
+    let (Some(mut pieces), Some(mut rest)) = (pieces(text), inner(canonical)) else { return false };
+    pieces.sort_unstable();
+    let mut pieces = pieces.into_iter();
+    let is_next = |rest: &mut &[u8], piece: &[u8]| rest.strip_prefix(piece).map(|after| *rest = after).is_some();
+    pieces.next().is_some_and(|first| is_next(&mut rest, first))
+        && pieces.all(|piece| is_next(&mut rest, b",") && is_next(&mut rest, piece))
+        && rest.is_empty()
+}
+
+/// What stands between the braces.
+fn inner(text: &str) -> Option<&[u8]> {
+    text.as_bytes().strip_prefix(b"{")?.strip_suffix(b"}")
+}
+
+/// What stands between the braces, cut at the outermost commas; `None` where strings or inner values do not end.
+fn pieces(text: &str) -> Option<Vec<&[u8]>> {
+    let inner = inner(text)?;
+    let (mut pieces, mut start) = (Vec::with_capacity(8), 0);
+    let (mut depth, mut is_string, mut is_escaped) = (0usize, false, false);
+    for (at, byte) in inner.iter().enumerate() {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if is_string => is_escaped = true,
+            b'"' => is_string = !is_string,
+            _ if is_string => {}
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth = depth.checked_sub(1)?,
+            b',' if depth == 0 => {
+                pieces.push(inner.get(start..at)?);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    pieces.push(inner.get(start..)?);
+    (depth == 0 && !is_string).then_some(pieces)
 }
 
 /// Appends the line of one record; `metadata` is canonical.
@@ -90,7 +155,7 @@ pub fn metadata_of<'a>(id: &str, line: Option<&'a str>) -> Result<&'a str> {
     Ok(line.metadata.get())
 }
 
-fn append_canonical(text: &str, depth: usize, out: &mut String) -> Result<()> {
+fn append_value(text: &str, depth: usize, out: &mut String) -> Result<()> {
     let text = text.trim_matches([' ', '\t', '\n', '\r']);
     let invalid = |error| SnapshotError::new(ErrorKind::Invalid, "the metadata is not valid JSON").because(error);
     let deeper = || {
@@ -115,7 +180,7 @@ fn append_canonical(text: &str, depth: usize, out: &mut String) -> Result<()> {
             }
             append_string(name, out)?;
             out.push(':');
-            append_canonical(value.get(), inner, out)?;
+            append_value(value.get(), inner, out)?;
         }
         out.push('}');
     } else if text.starts_with('[') {
@@ -126,7 +191,7 @@ fn append_canonical(text: &str, depth: usize, out: &mut String) -> Result<()> {
             if at > 0 {
                 out.push(',');
             }
-            append_canonical(value.get(), inner, out)?;
+            append_value(value.get(), inner, out)?;
         }
         out.push(']');
     } else {

@@ -18,6 +18,7 @@ use crate::format::block::{Block, Change, ChangedRow, Row};
 use crate::format::checksum::{ContentSum, Digest, digest};
 use crate::format::leaves::{LeafFinder, LeafTable};
 use crate::format::metadata::Changes;
+use crate::format::payloads;
 use crate::source::file::{DatabaseTable, FileSource, LeafSeen, Vectors};
 use crate::source::interval::{Interval, Stretch, stretches};
 
@@ -133,8 +134,8 @@ enum Side {
 enum Outcome<'a> {
     Same,
     Changed(ChangedRow<'a>),
-    /// The record has the vector of the base, which has yet to be read, and this metadata.
-    Described(&'a str, Option<&'a str>),
+    /// The record has the vector of the base, which has yet to be read, and this metadata, which is canonical.
+    Described(&'a str, Option<String>),
 }
 
 impl Delta<'_> {
@@ -179,7 +180,7 @@ impl Delta<'_> {
         let record = self.block.as_ref().filter(|_| side != Side::Base).map(|block| block.change(self.at));
         let base = self.base.row().filter(|_| side != Side::Records);
         let outcome = match (record, base) {
-            (record, Some(base)) if self.base.is_metadata_only() => described(record, base),
+            (record, Some(base)) if self.base.is_metadata_only() => described(record, base)?,
             (Some(record), Some(base)) => changed(record, base),
             (None, Some(base)) => Outcome::Changed(ChangedRow { change: Change::Removed, ..base }),
             // Metadata of an id that has no vector is no record.
@@ -187,11 +188,12 @@ impl Delta<'_> {
             (Some(record), None) => Outcome::Changed(record),
             (None, None) => Outcome::Same,
         };
-        let row = match outcome {
+        let row = match &outcome {
             Outcome::Same => return Ok(true),
-            Outcome::Changed(row) => row,
+            Outcome::Changed(row) => *row,
             Outcome::Described(id, metadata) => {
-                ChangedRow { id, digest: Digest::default(), change: Change::Put { vector: None, metadata } }
+                let change = Change::Put { vector: None, metadata: metadata.as_deref() };
+                ChangedRow { id, digest: Digest::default(), change }
             }
         };
         let metadata = match row.change {
@@ -208,7 +210,7 @@ impl Delta<'_> {
             (Change::Put { .. }, Some(_)) => changes.changed += 1,
             (Change::Put { .. }, None) => changes.added += 1,
         }
-        match outcome {
+        match &outcome {
             Outcome::Described(..) => self.undigested.push(self.out.len()),
             _ if row.change != Change::Removed => checksum.add(&row.digest),
             _ => {}
@@ -307,13 +309,15 @@ fn changed<'a>(record: ChangedRow<'a>, base: ChangedRow<'_>) -> Outcome<'a> {
 }
 
 /// What became of a record whose vector is the one of the base. Without a row in the source it has no metadata.
-fn described<'a>(record: Option<ChangedRow<'a>>, base: ChangedRow<'a>) -> Outcome<'a> {
+fn described<'a>(record: Option<ChangedRow<'a>>, base: ChangedRow<'a>) -> Result<Outcome<'a>> {
     let metadata = |row: ChangedRow<'a>| match row.change {
         Change::Put { metadata, .. } => metadata,
         Change::Removed => None,
     };
-    match (record.and_then(metadata), metadata(base)) {
-        (new, old) if new == old => Outcome::Same,
-        (new, _) => Outcome::Described(base.id, new),
-    }
+    let new = match (record.and_then(metadata), metadata(base)) {
+        (None, None) => return Ok(Outcome::Same),
+        (Some(new), Some(old)) if payloads::is_permuted(new, old) => return Ok(Outcome::Same),
+        (new, _) => new.map(|new| payloads::canonical_of(base.id, new)).transpose()?,
+    };
+    Ok(if new.as_deref() == metadata(base) { Outcome::Same } else { Outcome::Described(base.id, new) })
 }
