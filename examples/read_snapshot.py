@@ -152,6 +152,7 @@ def check_base(manifest: Dict[str, Any], base: Optional[Dict[str, Any]]) -> None
         stands = "it is a full one" if base_id is None else f"it stands on {base_id}"
         raise Unsupported(f"snapshot {manifest['id']} does not stand on {base['id']}: {stands}")
     check(base_id < manifest["id"], f"metadata.json: {manifest['id']} is older than its base {base_id}")
+    check(manifest.get("base_checksum") == base["checksum"], f"metadata.json: {base_id} has other contents than the base had")
     for name in ("dimensions", "distance_metric"):
         check(manifest[name] == base[name], f"metadata.json: {name} is not that of the base")
 
