@@ -173,8 +173,10 @@ A day is one in which there is a snapshot, and its newest stands for it; so --ke
 are spread over a year. Hours, weeks (from Monday), months, quarters and years are counted alike, each rule for \
 itself, with the boundaries of --time-zone.
 A snapshot stays besides if one that stays stands on it, if it is dated in the future, or if its chain of bases is \
-broken. The latter two take no other's place in any rule. Damaged snapshots neither count nor go: look at them with \
-verify, and delete them by their id.
+broken. The latter two take no other's place in any rule. Damaged snapshots neither count nor go, and what they stand \
+on stays: look at them with verify, and delete them by their id.
+What killed processes have left is swept first, if it is older than --grace. Of a directory only what is called as \
+snapshots are is looked at.
 
 Examples:
   ruvector-snapshot prune --keep-last 7 --dry-run
@@ -182,8 +184,8 @@ Examples:
   ruvector-snapshot prune --keep-within 14d --keep-quarterly 8 --time-zone Europe/Berlin
   ruvector-snapshot prune --keep-last 3 --keep-label keep --keep-label reason=release
 
-Exit status: 0 done, even if there was nothing to delete; 1 failed, or no snapshot would have been kept; \
-2 wrong usage, as no rule.";
+Exit status: 0 done, even if there was nothing to delete; 1 failed, in whole or in part, or no snapshot that can be \
+restored would have been kept; 2 wrong usage, as no rule.";
 
 const STORE: &str = "\
 Examples:
@@ -396,8 +398,8 @@ pub(crate) struct Prune {
     /// Where days and the like begin and end, by the name that the zone has in the IANA database
     #[arg(long, value_name = "ZONE", value_parser = time_zone, default_value = "UTC")]
     pub(crate) time_zone: Tz,
-    /// How old what a killed process has left must be to be swept, as 24h, 90m or 0s. Uploads that are under way and older
-    /// than this fail, and lose nothing else
+    /// How old what a killed process has left must be to be swept, as 24h, 90m or 0s. An upload or a deletion that is
+    /// still under way and older than this may fail and has to be repeated; no snapshot that is kept is lost
     #[arg(long, value_name = "TIME", value_parser = grace, default_value = "24h")]
     pub(crate) grace: TimeDelta,
     /// Print what would be kept, deleted and swept, and change nothing

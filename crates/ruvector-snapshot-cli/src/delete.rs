@@ -62,7 +62,8 @@ async fn carry_out(session: &Session, manager: &SnapshotManager, plan: &DeletePl
     Err(Failure::from(error).with_hint(left))
 }
 
-fn aftermath(manager: &SnapshotManager, ids: &[String]) -> String {
+/// What an interrupt has left of these. To be called where no runtime is at work.
+pub(crate) fn aftermath(manager: &SnapshotManager, ids: &[String]) -> String {
     let listing = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -74,7 +75,8 @@ fn aftermath(manager: &SnapshotManager, ids: &[String]) -> String {
     }
 }
 
-fn what_is_left(listing: &Listing, ids: &[String]) -> String {
+/// What is left of these, in words.
+pub(crate) fn what_is_left(listing: &Listing, ids: &[String]) -> String {
     let snapshots = listing.snapshots.iter().map(|snapshot| &snapshot.id);
     let there: Vec<&String> = snapshots.chain(listing.damaged.iter().map(|damaged| &damaged.id)).collect();
     let (left, gone): (Vec<&str>, Vec<&str>) =

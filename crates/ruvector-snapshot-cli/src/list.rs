@@ -57,7 +57,7 @@ fn print_document(session: &Session, listing: &Listing, chains: &Chains<'_>) -> 
     let snapshots: Vec<_> = listing.snapshots.iter().map(|snapshot| document(snapshot, chains)).collect();
     session.output.document(&json!({
         "store": session.store, "snapshots": snapshots, "damaged": damaged, "unfinished": listing.unfinished,
-        "deleting": listing.deleting,
+        "deleting": listing.deleting, "marked": listing.marked,
     }))
 }
 
@@ -102,6 +102,12 @@ fn print_text(session: &Session, listing: &Listing, chains: &Chains<'_>, broken:
     for id in &listing.unfinished {
         output.line(format_args!(
             "unfinished: snapshot-{id} has no metadata.json: a create is under way or was killed, or that file was lost"
+        ))?;
+    }
+    for id in &listing.marked {
+        output.line(format_args!(
+            "deletion under way: snapshot-{id} is whole still, and a deletion has marked it that is under way or was cut off; \
+             repeat it, or prune takes the mark away later"
         ))?;
     }
     for id in &listing.deleting {

@@ -1,6 +1,6 @@
 //! `verify`: proves snapshots whole, or says where they are damaged.
 
-use ruvector_snapshot::{ErrorKind, SnapshotError, SnapshotManager, VerifyOptions, VerifyReport};
+use ruvector_snapshot::{ErrorKind, Listing, SnapshotError, SnapshotManager, VerifyOptions, VerifyReport};
 use serde_json::{Value, json};
 
 use crate::args::Verify;
@@ -48,8 +48,15 @@ async fn verify_all(session: &Session, manager: &SnapshotManager) -> Result<Exit
                 print_report(session, &report)?;
                 documents.push(report_document(&report));
             }
-            // Deleted since it was listed.
-            Err(error) if error.kind() == ErrorKind::NotFound => gone += 1,
+            Err(error) if error.kind() == ErrorKind::NotFound => match lost(&listing, id) {
+                // Deleted since it was listed.
+                None => gone += 1,
+                Some(error) => {
+                    damaged += 1;
+                    session.output.line(format_args!("{id}  DAMAGED: {error}"))?;
+                    documents.push(error_document(id, error));
+                }
+            },
             Err(error) => {
                 unreadable += 1;
                 session.output.line(format_args!("{id}  cannot be verified: {error}"))?;
@@ -68,6 +75,12 @@ async fn verify_all(session: &Session, manager: &SnapshotManager) -> Result<Exit
         false => session.output.line(summary(whole, damaged, unreadable))?,
     }
     finish(session, documents, damaged > 0, unreadable > 0)
+}
+
+/// What the listing says of a snapshot that has lost its metadata.json.
+fn lost<'a>(listing: &'a Listing, id: &str) -> Option<&'a SnapshotError> {
+    let damaged = listing.damaged.iter().find(|damaged| damaged.id == id).map(|damaged| &damaged.error);
+    damaged.filter(|error| error.kind() == ErrorKind::Damaged)
 }
 
 /// Reads one snapshot. The outer failure ends the run, the inner error is about this snapshot.

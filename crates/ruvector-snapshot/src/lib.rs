@@ -74,10 +74,10 @@ pub use format::metadata::{Changes, SnapshotType};
 pub use manager::config::SnapshotConfig;
 pub use manager::create::{CreateOptions, PauseWrites};
 pub use manager::progress::{Phase, Progress, ProgressUpdate};
-pub use manager::prune::{DeletePlan, Leftover, LeftoverKind};
+pub use manager::prune::{DeletePlan, DeleteReport, Leftover, LeftoverKind};
 pub use manager::restore::RestoreOptions;
 pub use manager::retention::{
-    DropReason, Dropped, KeepReason, Kept, LabelPattern, Period, PrunePlan, PrunePolicy, Span,
+    DropReason, Dropped, KeepReason, Kept, LabelPattern, Others, Period, PrunePlan, PrunePolicy, Span, StandsOn,
 };
 pub use manager::verify::{Damage, VerifyOptions, VerifyReport};
 pub use manager::{DamagedSnapshot, Listing, Snapshot, SnapshotManager};

@@ -211,7 +211,14 @@ impl Model {
     }
 
     async fn clean_up(&mut self, keep: usize) {
-        let newest: Vec<String> = self.snapshots.keys().rev().take(keep).cloned().collect();
+        // What was compacted bears the moment of the increment, and of one moment the full ones come first and count
+        // once.
+        let mut moments = BTreeMap::new();
+        for (id, kept) in &self.snapshots {
+            let newest: &mut (bool, &String) = moments.entry(&id[..19]).or_insert((false, id));
+            *newest = (*newest).max((kept.base_id.is_none(), id));
+        }
+        let newest: Vec<String> = moments.into_values().rev().take(keep).map(|(_, id)| id.clone()).collect();
         let pinned = self.snapshots.iter().filter(|(_, kept)| kept.pinned).map(|(id, _)| id.clone());
         let mut kept: BTreeSet<String> = newest.into_iter().chain(pinned).collect();
         let mut pending: Vec<String> = kept.iter().cloned().collect();

@@ -183,7 +183,8 @@ async fn a_clean_up_counts_what_it_deleted_itself() {
     let dropped: Vec<_> = plan.drop.iter().map(|dropped| dropped.snapshot.name.as_str()).collect();
     assert_eq!(dropped, ["b", "a"]);
     manager.delete_snapshot(&plan.drop[0].snapshot.id).await.unwrap();
-    assert_eq!(manager.carry_out(&plan).await.unwrap(), 1);
+    let done = manager.carry_out(&plan).await.unwrap();
+    assert_eq!((done.gone, done.kept), (vec![plan.drop[1].snapshot.id.clone()], Vec::new()));
     let left: Vec<_> = manager.list_snapshots().await.unwrap().into_iter().map(|snapshot| snapshot.name).collect();
     assert_eq!(left, ["d", "c"]);
     assert_eq!(manager.cleanup_old_snapshots(0).await.unwrap_err().kind(), ErrorKind::Invalid);

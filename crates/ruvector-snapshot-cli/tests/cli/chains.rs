@@ -303,6 +303,9 @@ fn a_base_that_is_needed_stays() {
     let ran = desk.run(&["delete", "full"]);
     ran.fails(1, &format!("snapshot {} is needed: {}, {} stand on it", ids[0], ids[2], ids[1]));
     ran.fails(1, "--cascade deletes those too");
+    let alone = desk.create("alone");
+    desk.run(&["delete", "alone", "full"]).fails(1, &format!("snapshot {} is needed", ids[0]));
+    desk.ok(&["delete", &alone]);
     desk.run(&["delete", &ids[1], "--dry-run"]).fails(1, &ids[2]);
     desk.run(&["delete", &ids[0], &ids[1]]).fails(1, &ids[2]);
     assert!(contents(&desk.path("snapshots")) == before);
@@ -397,6 +400,10 @@ fn a_deletion_that_was_cut_off_is_listed_and_swept() {
     let (desk, ids) = chain(1);
     // As it is when a delete was killed after the metadata.json had gone.
     fs::write(desk.stored(&ids[1], "deleting-0123456789abcdef"), "").unwrap();
+    let printed = desk.ok(&["list"]);
+    assert!(printed.contains(&format!("deletion under way: snapshot-{} is whole still", ids[1])), "{printed}");
+    let (_, document) = desk.json(&["list"]);
+    assert_eq!((&document["marked"], &document["deleting"]), (&json!([ids[1]]), &json!([])));
     fs::remove_file(desk.stored(&ids[1], "metadata.json")).unwrap();
     let printed = desk.ok(&["list"]);
     assert!(printed.contains(&format!("deleting: snapshot-{} is being deleted", ids[1])), "{printed}");

@@ -1,5 +1,9 @@
 //! `prune`: the rules as they are typed, and the plan as it is printed and carried out.
 
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
 use chrono::{Datelike as _, NaiveDate};
 use serde_json::json;
 
@@ -47,10 +51,12 @@ fn keep_is_short_for_keep_last() {
 #[test]
 fn the_document_tells_the_reasons_too() {
     let (desk, ids) = Desk::with_snapshots(2);
-    for (more, deleted) in [(&["--dry-run"][..], 0), (&[], 1)] {
+    for (more, deleted) in [(&["--dry-run"][..], json!([])), (&[], json!([ids[0]]))] {
         let (status, document) = desk.json(&[&["prune", "--keep-last", "1"], more].concat());
         assert_eq!(status, 0);
-        assert_eq!((&document["deleted"], &document["dry_run"]), (&json!(deleted), &json!(deleted == 0)));
+        assert_eq!((&document["deleted"], &document["dry_run"]), (&deleted, &json!(!more.is_empty())));
+        let freed_bytes = if more.is_empty() { &document["drop"][0]["size_bytes"] } else { &json!(0) };
+        assert_eq!((&document["stayed"], &document["freed_bytes"]), (&json!([]), freed_bytes));
         let (keep, drop) = (&document["keep"][0], &document["drop"][0]);
         assert_eq!((&keep["id"], &keep["reasons"]), (&json!(ids[1]), &json!([{ "why": "last", "count": 1 }])));
         assert_eq!((&drop["id"], &drop["reasons"]), (&json!(ids[0]), &json!([{ "why": "not_last", "count": 1 }])));
@@ -113,4 +119,100 @@ fn rules_that_keep_nothing_delete_nothing() {
         desk.run(&[&["prune", "--keep-label", "none"], more].concat()).fails(1, "keep none of the 2 snapshots");
     }
     assert_eq!(desk.ids(), [&*ids[1], &*ids[0]]);
+}
+
+/// Lets everything below a directory be three days old.
+fn make_old(path: &Path) {
+    if path.is_dir() {
+        fs::read_dir(path).unwrap().for_each(|entry| make_old(&entry.unwrap().path()));
+    }
+    let time = SystemTime::now() - Duration::from_secs(3 * 24 * 3600);
+    fs::File::open(path).unwrap().set_modified(time).unwrap();
+}
+
+/// A store may be a directory that is used for more than snapshots.
+#[test]
+fn files_and_directories_of_others_are_left_alone() {
+    let (desk, ids) = Desk::with_snapshots(1);
+    for name in ["invoice#2024", "notes/chapter#1", "proj/.git/refs/heads/main"] {
+        let path = desk.path("snapshots").join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "mine").unwrap();
+    }
+    fs::create_dir(desk.path("snapshots/notes/empty")).unwrap();
+    // What killed creates have left.
+    let [staged, empty] = ["20261101T080000000Z-0000000000000001", "20261101T080000000Z-0000000000000002"];
+    for id in [staged, empty] {
+        fs::create_dir(desk.path(&format!("snapshots/snapshot-{id}"))).unwrap();
+    }
+    fs::write(desk.stored(staged, "vectors.bin.gz#1"), "half").unwrap();
+    make_old(&desk.path("snapshots"));
+    let printed = desk.ok(&["prune", "--keep-last", "5"]);
+    let swept: Vec<_> = printed.lines().filter(|line| line.starts_with("sweep")).collect();
+    let staged_line = format!("sweep  snapshot-{staged}/vectors.bin.gz#1  4 B  a file that was being written");
+    assert_eq!(swept, [staged_line, format!("sweep  snapshot-{empty}/  0 B  an empty directory")]);
+    assert!(printed.ends_with("1 snapshot kept, 0 deleted, 2 leftovers swept, 4 B freed\n"), "{printed}");
+    let one = format!("snapshot-{}", ids[0]);
+    assert_eq!(desk.names("snapshots"), ["invoice#2024", "notes", "proj", &one]);
+    assert_eq!(desk.names("snapshots/notes"), ["chapter#1", "empty"]);
+}
+
+/// What a snapshot that is damaged stands on, and what an upload will stand on, stays; the dry run knows it.
+#[test]
+fn a_dry_run_knows_what_others_need() {
+    let (desk, ids) = Desk::with_snapshots(1);
+    let full = &ids[0];
+    desk.ok(&["create", "--db", "a.db", "--name", "inc", "--base", "one"]);
+    let inc = desk.ids().remove(0);
+    let newest = desk.create("newest");
+    fs::remove_file(desk.stored(&inc, "vectors.bin.gz")).unwrap();
+    let upload = "20261101T080000000Z-0000000000000001";
+    fs::create_dir(desk.path(&format!("snapshots/snapshot-{upload}"))).unwrap();
+    fs::write(desk.stored(upload, "upload.json"), format!(r#"{{"base_ids":["{full}"]}}"#)).unwrap();
+    for more in [&["--dry-run"][..], &[]] {
+        let printed = desk.ok(&[&["prune", "--keep-last", "1"], more].concat());
+        let why = format!("  one  base of {inc}, which is damaged, base of the upload {upload}");
+        assert!(plan(&printed)[1].ends_with(&why), "{printed}");
+        let end = "1 damaged snapshot was left alone; list names it, and delete ID removes one\n2 snapshots kept, nothing to delete\n";
+        assert!(printed.ends_with(end), "{printed}");
+    }
+    desk.ok(&["delete", &inc]);
+    for more in [&[][..], &["--dry-run"]] {
+        let ran = desk.run(&[&["delete", "one"], more].concat());
+        ran.fails(1, &format!("snapshot {full} stays: the upload {upload} will stand on it"));
+    }
+    make_old(&desk.stored(upload, ""));
+    let (status, document) = desk.json(&["prune", "--keep-last", "1"]);
+    assert_eq!((status, &document["deleted"], &document["stayed"]), (0, &json!([full]), &json!([])));
+    assert_eq!(document["swept"][0]["what"], "upload");
+    let freed_bytes =
+        document["drop"][0]["size_bytes"].as_u64().unwrap() + document["sweep"][0]["bytes"].as_u64().unwrap();
+    assert_eq!(document["freed_bytes"], freed_bytes);
+    assert_eq!(desk.ids(), [newest]);
+}
+
+/// One byte of one metadata.json was wrong, and is put right again.
+#[test]
+fn a_chain_that_is_repaired_after_a_prune_is_whole() {
+    let (desk, ids) = Desk::with_snapshots(1);
+    for base in ["one", "latest"] {
+        desk.ok(&["create", "--db", "a.db", "--name", "inc", "--base", base]);
+    }
+    let [last, middle] = [desk.ids()[0].clone(), desk.ids()[1].clone()];
+    desk.create("newest");
+    for lost in [&middle, &ids[0]] {
+        let path = desk.stored(lost, "metadata.json");
+        let bytes = fs::read(&path).unwrap();
+        fs::write(&path, &bytes[1..]).unwrap();
+        desk.ok(&["prune", "--keep-last", "1", "--grace", "0s"]);
+        fs::remove_file(&path).unwrap();
+        let printed = desk.ok(&["prune", "--keep-last", "1", "--grace", "0s"]);
+        assert!(printed.contains(&format!("  chain broken at {lost}\n")) && !printed.contains("sweep"), "{printed}");
+        let ran = desk.run(&["list"]);
+        assert_eq!(ran.status, Some(3));
+        assert!(ran.stdout.contains(&format!("{lost}  DAMAGED  metadata.json: the file is missing")), "{ran:?}");
+        assert!(desk.run(&["verify", "--all"]).stdout.contains(&format!("{lost}  DAMAGED: ")));
+        fs::write(&path, bytes).unwrap();
+        assert!(desk.ok(&["verify", &last]).contains(", with the 2 snapshots below it"));
+    }
 }

@@ -1,17 +1,26 @@
 //! list and show: what a store holds, from the keys in it and every metadata.json. Reads no data, writes nothing.
+//!
+//! What begins with the prefix of a snapshot and has no metadata.json is one of three things: it is being deleted where
+//! a deletion has marked it; it has lost its metadata.json where snapshots stand on it, or where everything else of it
+//! is there and nobody has touched it for the time of grace; and else it is an upload. What was lost may come back, so
+//! nothing sweeps it.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 
-use super::{DamagedSnapshot, Listing, Snapshot, SnapshotManager, no_snapshot};
+use super::{DamagedSnapshot, Listing, Snapshot, SnapshotManager, delete, no_snapshot};
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::format::id::SnapshotId;
 use crate::format::layout::{self, DataFile};
-use crate::format::metadata::SnapshotMetadata;
+use crate::format::metadata::{SnapshotMetadata, SnapshotType};
 use crate::format::{checksum, damaged, limits};
 use crate::store::{ObjectInfo, SnapshotStore};
+
+/// So many characters of an id are the moment of creation.
+const MOMENT_LENGTH: usize = 19;
 
 /// The objects under a snapshot's prefix, by name: its files and what marks it.
 pub(super) type Found = BTreeMap<String, ObjectInfo>;
@@ -22,11 +31,24 @@ pub(super) struct Survey {
     pub(super) found: BTreeMap<SnapshotId, Found>,
     /// What each snapshot stands on, as far as its metadata.json can be read.
     pub(super) bases: BTreeMap<SnapshotId, SnapshotId>,
+    /// Those of `found` that have lost their metadata.json.
+    pub(super) lost: BTreeSet<SnapshotId>,
     /// Objects of checks of the store.
     pub(super) checks: Vec<ObjectInfo>,
 }
 
 impl Survey {
+    /// These, and all that they stand on.
+    pub(super) fn with_all_below(&self, ids: Vec<SnapshotId>) -> BTreeSet<SnapshotId> {
+        let (mut pending, mut all) = (ids, BTreeSet::new());
+        while let Some(id) = pending.pop() {
+            if all.insert(id.clone()) {
+                pending.extend(self.bases.get(&id).cloned());
+            }
+        }
+        all
+    }
+
     /// Refuses where a snapshot cannot be read, be it that a newer version wrote it: it may stand on others. One that is damaged
     /// stands on nothing any more.
     pub(super) fn check_all_known(&self) -> Result<()> {
@@ -64,7 +86,7 @@ pub(super) async fn survey(manager: &SnapshotManager) -> Result<Survey> {
     let store = manager.store.as_ref();
     let mut found: BTreeMap<SnapshotId, Found> = BTreeMap::new();
     let mut checks = Vec::new();
-    let mut objects = store.list("");
+    let mut objects = store.list_ours(is_ours);
     while let Some(object) = objects.try_next().await? {
         match layout::parse_key(&object.key) {
             Some((id, file)) if is_of_snapshot(file) => {
@@ -77,15 +99,8 @@ pub(super) async fn survey(manager: &SnapshotManager) -> Result<Survey> {
     }
     drop(objects);
     let mut listing = Listing::default();
-    let mut committed = Vec::new();
-    for (id, objects) in found.iter().rev() {
-        match objects {
-            objects if objects.contains_key(layout::METADATA_JSON) => committed.push((id, objects)),
-            objects if is_being_deleted(objects) => listing.deleting.push(id.to_string()),
-            _ => listing.unfinished.push(id.to_string()),
-        }
-    }
-    let reads = committed.into_iter().map(|(id, objects)| {
+    let committed = found.iter().rev().filter(|(_, objects)| objects.contains_key(layout::METADATA_JSON));
+    let reads = committed.map(|(id, objects)| {
         let (store, id, objects) = (manager.store.clone(), id.clone(), objects.clone());
         async move {
             let inspected = inspect(store.as_ref(), &id, &objects).await;
@@ -104,8 +119,89 @@ pub(super) async fn survey(manager: &SnapshotManager) -> Result<Survey> {
         }
     }
     drop(reads);
-    listing.snapshots.sort_by(|a, b| (b.created_at, &b.id).cmp(&(a.created_at, &a.id)));
-    Ok(Survey { listing, found, bases, checks })
+    let lost = find_lost(manager, &mut found, &bases).await?;
+    for (id, objects) in found.iter().rev() {
+        let is_whole = || listing.snapshots.iter().any(|snapshot| snapshot.id == id.as_str());
+        match objects {
+            objects if is_being_deleted(objects) && is_whole() => listing.marked.push(id.to_string()),
+            objects if objects.contains_key(layout::METADATA_JSON) => {}
+            objects if is_being_deleted(objects) => listing.deleting.push(id.to_string()),
+            _ if lost.contains(id) => listing.damaged.push(without_metadata_json(id)),
+            _ => listing.unfinished.push(id.to_string()),
+        }
+    }
+    listing.damaged.sort_by(|a, b| b.id.cmp(&a.id));
+    listing.snapshots.sort_by(newest_first);
+    Ok(Survey { listing, found, bases, lost, checks })
+}
+
+/// The order in which snapshots are listed and judged. Of one moment are an increment and the full snapshot that it was
+/// compacted into, which takes its place.
+pub(super) fn newest_first(a: &Snapshot, b: &Snapshot) -> Ordering {
+    let age = |snapshot: &Snapshot| (snapshot.created_at, snapshot.snapshot_type == SnapshotType::Full);
+    age(b).cmp(&age(a)).then_with(|| b.id.cmp(&a.id))
+}
+
+/// Whether a key, or what keys begin with up to and with a slash, is of a snapshot or of a check of the store.
+pub(super) fn is_ours(key: &str) -> bool {
+    match layout::parse_key(key) {
+        Some((_, file)) => file.is_empty() || is_of_snapshot(file),
+        None => layout::is_check(key),
+    }
+}
+
+/// What every upload that is under way, or was cut off, will stand on, as far as it can be read.
+pub(super) async fn uploads(
+    store: &dyn SnapshotStore,
+    survey: &Survey,
+) -> BTreeMap<SnapshotId, Result<Vec<SnapshotId>>> {
+    let mut uploads = BTreeMap::new();
+    for (id, found) in &survey.found {
+        if found.contains_key(layout::UPLOAD_JSON) && !found.contains_key(layout::METADATA_JSON) {
+            uploads.insert(id.clone(), delete::bases_of_upload(store, id).await);
+        }
+    }
+    uploads
+}
+
+/// Those that have lost their metadata.json. What else was found of them is looked up again: a listing is no moment in
+/// time, and a deletion that began meanwhile would look the same without its mark.
+async fn find_lost(
+    manager: &SnapshotManager,
+    found: &mut BTreeMap<SnapshotId, Found>,
+    bases: &BTreeMap<SnapshotId, SnapshotId>,
+) -> Result<BTreeSet<SnapshotId>> {
+    let needed: BTreeSet<&SnapshotId> = bases.values().collect();
+    let grace_begins = manager.grace_begins();
+    let is_lost = |id: &SnapshotId, objects: &Found| {
+        let has = |file: &str| objects.contains_key(file);
+        let data = DataFile::ALL.map(DataFile::name);
+        let is_all_there = data.into_iter().chain([layout::CHECKSUM_SHA256]).all(has) && !has(layout::UPLOAD_JSON);
+        let is_old = objects.values().all(|object| object.modified_at < grace_begins);
+        let is_without = !objects.is_empty() && !has(layout::METADATA_JSON) && !is_being_deleted(objects);
+        is_without && (needed.contains(id) || (is_all_there && is_old))
+    };
+    let candidates: Vec<SnapshotId> =
+        found.iter().filter(|(id, objects)| is_lost(id, objects)).map(|(id, _)| id.clone()).collect();
+    let mut lost = BTreeSet::new();
+    for id in candidates {
+        let again = found_under(manager.store.as_ref(), &id).await?;
+        if is_lost(&id, &again) {
+            lost.insert(id);
+        } else {
+            found.insert(id, again);
+        }
+    }
+    found.retain(|_, objects| !objects.is_empty());
+    Ok(lost)
+}
+
+fn without_metadata_json(id: &SnapshotId) -> DamagedSnapshot {
+    let error = damaged(
+        "the file is missing, so this cannot be read; put it back from a copy of the store or an older version of the object, \
+         or delete the snapshot",
+    );
+    DamagedSnapshot { id: id.to_string(), name: None, error: error.at(layout::key(id, layout::METADATA_JSON)) }
 }
 
 /// The objects under the prefix of one snapshot.
@@ -155,14 +251,17 @@ pub(super) fn resolve(listing: &Listing, text: &str) -> Result<String> {
     if let Some(id) = ids().find(|id| *id == text) {
         return Ok(id.clone());
     }
-    // The newest counts even where it is damaged: an older one in its place would not be what was asked for.
+    // The newest counts even where it is damaged: an older one in its place would not be what was asked for. Ids begin
+    // with the moment of creation. Those of one moment come in the order of the list, and a damaged one after them.
     let named = {
-        let whole = listing.snapshots.iter().map(|snapshot| (&snapshot.id, Some(snapshot.name.as_str())));
-        whole.chain(listing.damaged.iter().map(|damaged| (&damaged.id, damaged.name.as_deref())))
+        let whole = listing.snapshots.iter().rev().zip(1..);
+        let whole = whole.map(|(snapshot, place)| (&snapshot.id, Some(snapshot.name.as_str()), place));
+        whole.chain(listing.damaged.iter().map(|damaged| (&damaged.id, damaged.name.as_deref(), 0)))
     };
     // One whose name cannot be read may be the one that is meant.
     let nameless = listing.damaged.iter().find(|damaged| damaged.name.is_none()).map(|damaged| &damaged.id);
-    let named = named.filter(|(_, name)| text == "latest" || *name == Some(text)).map(|(id, _)| id).max();
+    let named = named.filter(|(_, name, _)| text == "latest" || *name == Some(text));
+    let named = named.max_by_key(|(id, _, place)| (id.get(..MOMENT_LENGTH), *place, *id)).map(|(id, ..)| id);
     let mut matches: Vec<&String> = ids().filter(|id| !text.is_empty() && id.starts_with(text)).collect();
     if let Some(id) = named {
         if let Some(newer) = nameless.filter(|newer| *newer > id) {

@@ -33,7 +33,7 @@ pub struct SnapshotConfig {
     pub verify_after_write: bool,
     /// How many snapshots a chain may have, from the full one to the newest increment, 1 to 1,000; 32. Restoring reads them all.
     pub max_chain_length: usize,
-    /// How long what looks left over is taken for an upload or a deletion that is under way; 24 hours.
+    /// How long what looks left over is taken for an upload or a deletion that is under way, 0 or more; 24 hours.
     pub grace: TimeDelta,
     /// Settings of a bucket for [`SnapshotManager::open`](super::SnapshotManager::open), over those of the environment.
     pub store_options: StoreOptions,
@@ -80,6 +80,12 @@ impl SnapshotConfig {
                     format!("{name} is {value}, and can be {} to {}", allowed.start(), allowed.end()),
                 ));
             }
+        }
+        if self.grace < TimeDelta::zero() {
+            return Err(SnapshotError::new(
+                ErrorKind::Invalid,
+                format!("grace is {} seconds, and can be 0 or more", self.grace.num_seconds()),
+            ));
         }
         self.transfers().validate()
     }

@@ -188,7 +188,7 @@ async fn decide(manager: &SnapshotManager, marked: &BTreeSet<SnapshotId>) -> Res
 }
 
 /// What an upload that is under way will stand on.
-async fn bases_of_upload(store: &dyn SnapshotStore, id: &SnapshotId) -> Result<Vec<SnapshotId>> {
+pub(super) async fn bases_of_upload(store: &dyn SnapshotStore, id: &SnapshotId) -> Result<Vec<SnapshotId>> {
     let key = layout::key(id, layout::UPLOAD_JSON);
     match store.get(&key, limits::METADATA_JSON_BYTES).await {
         // It ended in the meantime, and may have become a snapshot.

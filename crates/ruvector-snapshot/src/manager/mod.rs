@@ -41,7 +41,7 @@ use chain::Chain;
 use config::SnapshotConfig;
 use create::{CreateOptions, Origin};
 use progress::Progress;
-use prune::{DeletePlan, Leftover};
+use prune::{DeletePlan, DeleteReport, Leftover};
 use restore::RestoreOptions;
 use retention::{PrunePlan, PrunePolicy};
 use verify::{VerifyOptions, VerifyReport};
@@ -108,12 +108,15 @@ pub struct Listing {
     /// The snapshots, newest first.
     pub snapshots: Vec<Snapshot>,
     /// Snapshots that cannot be used, newest first: they show damage without their data being read, or a newer version wrote
-    /// them, or their metadata.json cannot be read.
+    /// them, or their metadata.json cannot be read or was lost.
     pub damaged: Vec<DamagedSnapshot>,
     /// Ids of uploads that are under way or were given up, newest first. They are not snapshots.
     pub unfinished: Vec<String>,
     /// Ids of what a deletion that is under way, or was cut off, has left, newest first. They are no snapshots any more.
     pub deleting: Vec<String>,
+    /// Ids of those of `snapshots` that a deletion has marked which is under way or was cut off, newest first. They are
+    /// whole still; nothing new can stand on them.
+    pub marked: Vec<String>,
 }
 
 /// A snapshot whose metadata.json cannot be used, or of which a file is missing or has another size.
@@ -351,7 +354,7 @@ impl SnapshotManager {
     /// As [`delete_snapshot`](Self::delete_snapshot).
     pub async fn plan_delete(&self, ids: &[&str], cascade: bool) -> Result<DeletePlan> {
         let ids: Vec<SnapshotId> = ids.iter().map(|id| id.parse()).collect::<Result<_>>()?;
-        prune::plan_delete(&catalog::survey(self).await?, &ids, cascade)
+        prune::plan_delete(self, &ids, cascade).await
     }
 
     /// Deletes what the plan says, each snapshot before what it stands on, and returns how many are gone. One that is gone already
@@ -401,6 +404,10 @@ impl SnapshotManager {
     }
 
     /// Removes leftovers, and returns those that are gone. What is in use after all stays.
+    ///
+    /// # Errors
+    ///
+    /// One that names all that could not be removed, once everything else is.
     pub async fn sweep(&self, leftovers: &[Leftover]) -> Result<Vec<Leftover>> {
         prune::sweep(self, leftovers).await
     }
@@ -410,19 +417,18 @@ impl SnapshotManager {
     ///
     /// # Errors
     ///
-    /// `Invalid` for a policy without a rule and for one that would drop every snapshot; `Unsupported` and others where
-    /// a snapshot in the store cannot be read, as one that a newer version wrote: it may stand on others.
+    /// `Invalid` for a policy without a rule and for one that would drop every snapshot that can be restored;
+    /// `Unsupported` and others where a snapshot in the store cannot be read, as one that a newer version wrote: it may
+    /// stand on others.
     pub async fn plan_prune(&self, policy: &PrunePolicy) -> Result<PrunePlan> {
-        let survey = catalog::survey(self).await?;
-        let sweep = prune::leftovers(self, &survey).await?;
-        Ok(PrunePlan { sweep, ..self.judge(survey, policy)? })
+        prune::plan_prune(self, policy, true).await
     }
 
     /// What [`cleanup_old_snapshots`](Self::cleanup_old_snapshots) would keep and drop: the [plan](Self::plan_prune)
     /// whose one rule is [`PrunePolicy::keep_last`].
     pub async fn plan_cleanup(&self, keep: usize) -> Result<PrunePlan> {
         let policy = PrunePolicy { keep_last: keep, ..PrunePolicy::default() };
-        self.judge(catalog::survey(self).await?, &policy)
+        prune::plan_prune(self, &policy, false).await
     }
 
     /// Deletes all but the newest `keep` snapshots and what those stand on, and returns how many.
@@ -432,13 +438,15 @@ impl SnapshotManager {
     /// As [`plan_prune`](Self::plan_prune): `Invalid` for a `keep` of 0, which would delete everything.
     pub async fn cleanup_old_snapshots(&self, keep: usize) -> Result<usize> {
         let plan = self.plan_cleanup(keep).await?;
-        self.carry_out(&plan).await
+        Ok(self.carry_out(&plan).await?.gone.len())
     }
 
-    /// Deletes what the plan drops, in its order, and returns how many. One that is gone already does not count. What it sweeps is
-    /// left to [`sweep`](Self::sweep). The plan is taken as it is: [`plan_prune`](Self::plan_prune) has looked whether anything may stand on what it drops.
-    pub async fn carry_out(&self, plan: &PrunePlan) -> Result<usize> {
-        prune::carry_out(self, plan).await
+    /// Deletes what the plan drops, in its order, and returns what is gone and what stays since it has come to be
+    /// needed. What the plan sweeps is left to [`sweep`](Self::sweep), which comes first: what an upload that was
+    /// killed would have stood on stays until it is swept. The plan is taken as it is: [`plan_prune`](Self::plan_prune)
+    /// has looked whether anything may stand on what it drops.
+    pub async fn carry_out(&self, plan: &PrunePlan) -> Result<DeleteReport> {
+        prune::carry_out(self, plan.drop.iter().map(|dropped| dropped.snapshot.id.as_str())).await
     }
 
     /// Tries out what snapshots need of the store, and how fast it is, on objects under a prefix of their own that are removed again;
@@ -465,13 +473,6 @@ impl SnapshotManager {
             answer => answer.map(|_| true)?,
         };
         Ok(Snapshot { pinned, ..Snapshot::new(metadata, metadata_json.len() as u64)? })
-    }
-
-    fn judge(&self, survey: catalog::Survey, policy: &PrunePolicy) -> Result<PrunePlan> {
-        survey.check_all_known()?;
-        let snapshots = survey.listing.snapshots;
-        let pinned = snapshots.iter().filter(|snapshot| snapshot.pinned).map(|snapshot| snapshot.id.clone()).collect();
-        retention::plan(snapshots, &pinned, policy, self.clock.now())
     }
 
     /// What was touched before this moment and is of no use is left over, and not under way.

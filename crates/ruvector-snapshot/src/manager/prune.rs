@@ -1,13 +1,14 @@
-//! delete, clean-up and sweep: carries plans out and decides nothing. How a deletion goes is in `delete.rs`.
+//! delete, clean-up and sweep: asks the store what a plan has to know, and carries it out. How a deletion goes is in
+//! `delete.rs`, which snapshots a policy keeps in `retention.rs`.
 
 use std::collections::BTreeSet;
 
 use serde::Serialize;
 use tracing::Instrument as _;
 
-use super::catalog::{Survey, is_being_deleted};
+use super::catalog::{self, Survey, is_being_deleted};
 use super::dependants::dependants;
-use super::retention::PrunePlan;
+use super::retention::{self, Others, PrunePlan, PrunePolicy, StandsOn};
 use super::{SnapshotManager, delete, failed_task, no_snapshot};
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::format::id::SnapshotId;
@@ -20,6 +21,16 @@ use crate::store::ObjectInfo;
 pub struct DeletePlan {
     /// The ids that were asked for, and with `cascade` everything that stands on them.
     pub ids: Vec<String>,
+}
+
+/// What became of a plan.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct DeleteReport {
+    /// The ids of what is gone now, newest first. One that was gone already is not among them.
+    pub gone: Vec<String>,
+    /// The ids of what stays after all, newest first: it was pinned, or something has come to stand on it.
+    pub kept: Vec<String>,
 }
 
 /// Something that a process which was killed has left.
@@ -49,15 +60,58 @@ pub enum LeftoverKind {
     Check,
     /// A file that the store itself was writing.
     Staged,
+    /// An empty directory of a snapshot or of a check of the store.
+    Directory,
+}
+
+/// Decides by a policy what stays and what goes; with `sweeps` also what is swept before that.
+pub(super) async fn plan_prune(manager: &SnapshotManager, policy: &PrunePolicy, sweeps: bool) -> Result<PrunePlan> {
+    let survey = catalog::survey(manager).await?;
+    survey.check_all_known()?;
+    let sweep = if sweeps { leftovers(manager, &survey).await? } else { Vec::new() };
+    let mut unreadable = None;
+    let mut others = Others::default();
+    for (id, base_ids) in catalog::uploads(manager.store.as_ref(), &survey).await {
+        match base_ids {
+            // Swept before anything is deleted.
+            _ if sweep.iter().any(|leftover| leftover.key == layout::prefix(&id)) => {}
+            Ok(base_ids) => {
+                let base_ids = base_ids.iter().map(ToString::to_string).collect();
+                others.uploads.insert(id.to_string(), base_ids);
+            }
+            Err(error) => unreadable = Some(error),
+        }
+    }
+    for damaged in &survey.listing.damaged {
+        let base_id = damaged.id.parse().ok().and_then(|id: SnapshotId| survey.bases.get(&id));
+        let stands_on = match base_id {
+            Some(base_id) => StandsOn::Base(base_id.to_string()),
+            // What has a name is known by its metadata.json.
+            None if damaged.name.is_some() => StandsOn::Nothing,
+            None => StandsOn::Unknown,
+        };
+        others.damaged.insert(damaged.id.clone(), stands_on);
+    }
+    let snapshots = survey.listing.snapshots;
+    others.pinned = snapshots.iter().filter(|snapshot| snapshot.pinned).map(|snapshot| snapshot.id.clone()).collect();
+    let plan = retention::plan(snapshots, &others, policy, manager.clock.now())?;
+    match unreadable {
+        Some(error) if !plan.drop.is_empty() => Err(error),
+        _ => Ok(PrunePlan { sweep, ..plan }),
+    }
 }
 
 /// Plans the deletion of these snapshots.
-pub(super) fn plan_delete(survey: &Survey, ids: &[SnapshotId], cascade: bool) -> Result<DeletePlan> {
+pub(super) async fn plan_delete(manager: &SnapshotManager, ids: &[SnapshotId], cascade: bool) -> Result<DeletePlan> {
+    if ids.is_empty() {
+        return Ok(DeletePlan { ids: Vec::new() });
+    }
+    let survey = &catalog::survey(manager).await?;
     let asked: BTreeSet<SnapshotId> = ids.iter().cloned().collect();
     for id in &asked {
         let found = survey.found.get(id);
         match found {
-            Some(objects) if objects.contains_key(layout::METADATA_JSON) => {}
+            Some(objects) if objects.contains_key(layout::METADATA_JSON) || survey.lost.contains(id) => {}
             Some(objects) if is_being_deleted(objects) => {
                 let what = format!(
                     "snapshot {id} is being deleted already, or a deletion of it was cut off; prune finishes that later"
@@ -73,9 +127,13 @@ pub(super) fn plan_delete(survey: &Survey, ids: &[SnapshotId], cascade: bool) ->
         let names: Vec<&str> = others.iter().map(|id| id.as_str()).take(5).collect();
         let more = others.len() - names.len();
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        let first = asked.iter().next().map(SnapshotId::as_str).unwrap_or_default();
+        let is_needed = |id: &&SnapshotId| others.iter().any(|other| survey.bases.get(other) == Some(*id));
+        let needed: Vec<&str> = asked.iter().filter(is_needed).map(SnapshotId::as_str).collect();
+        let (snapshots, them) = if needed.len() == 1 { ("snapshot", "it") } else { ("snapshots", "them") };
+        let is = if needed.len() == 1 { "is" } else { "are" };
         let what = format!(
-            "snapshot {first} is needed: {}{more} stand on it; delete those first, or all of them with cascade",
+            "{snapshots} {} {is} needed: {}{more} stand on {them}; delete those first, or all of them with cascade",
+            needed.join(", "),
             names.join(", ")
         );
         return Err(SnapshotError::new(ErrorKind::Invalid, what));
@@ -87,14 +145,22 @@ pub(super) fn plan_delete(survey: &Survey, ids: &[SnapshotId], cascade: bool) ->
         let what = format!("snapshot {pinned} is pinned, so nothing was deleted; unpin it first");
         return Err(SnapshotError::new(ErrorKind::Invalid, what));
     }
+    for (upload, base_ids) in catalog::uploads(manager.store.as_ref(), survey).await {
+        if let Some(id) = survey.with_all_below(base_ids?).into_iter().find(|id| all.contains(id)) {
+            let what = format!(
+                "snapshot {id} stays: the upload {upload} will stand on it; look again when that has ended, and if it was killed, \
+                 prune sweeps what it left once the time of grace is over"
+            );
+            return Err(SnapshotError::new(ErrorKind::Invalid, what));
+        }
+    }
     Ok(DeletePlan { ids: all.into_iter().rev().map(ToString::to_string).collect() })
 }
 
 /// Deletes what the plan says. Carried through even where nobody waits for it.
 pub(super) async fn delete(manager: &SnapshotManager, plan: &DeletePlan) -> Result<usize> {
-    let ids: Vec<SnapshotId> = plan.ids.iter().map(|id| id.parse()).collect::<Result<_>>()?;
-    let deleted = in_task(manager, move |manager| async move { delete::delete(&manager, &ids).await }).await?;
-    match deleted.kept.last() {
+    let deleted = carry_out(manager, plan.ids.iter().map(String::as_str)).await?;
+    match deleted.kept.first() {
         None => Ok(deleted.gone.len()),
         Some(id) => {
             let what = format!(
@@ -106,11 +172,36 @@ pub(super) async fn delete(manager: &SnapshotManager, plan: &DeletePlan) -> Resu
     }
 }
 
-/// Deletes what the plan drops, sweeps what it says, and returns how many snapshots are gone.
-pub(super) async fn carry_out(manager: &SnapshotManager, plan: &PrunePlan) -> Result<usize> {
-    let ids: Vec<SnapshotId> = plan.drop.iter().map(|dropped| dropped.snapshot.id.parse()).collect::<Result<_>>()?;
-    let deleted = in_task(manager, move |manager| async move { delete::delete(&manager, &ids).await }).await?;
-    Ok(deleted.gone.len())
+/// Deletes these snapshots, and says which are gone and which stay.
+pub(super) async fn carry_out(manager: &SnapshotManager, ids: impl Iterator<Item = &str>) -> Result<DeleteReport> {
+    let ids: Vec<SnapshotId> = ids.map(str::parse).collect::<Result<_>>()?;
+    if ids.is_empty() {
+        return Ok(DeleteReport::default());
+    }
+    in_task(manager, move |manager| async move {
+        let delete::Deleted { mut gone, mut kept } = delete::delete(&manager, &ids).await?;
+        for id in &ids {
+            if gone.contains(id) || kept.contains(id) || !is_lost(&manager, id).await? {
+                continue;
+            }
+            // What stays may stand on it.
+            let is_gone = kept.is_empty() && delete::sweep(&manager, id).await?;
+            if is_gone {
+                gone.insert(id.clone())
+            } else {
+                kept.insert(id.clone())
+            };
+        }
+        let texts = |ids: BTreeSet<SnapshotId>| ids.iter().rev().map(ToString::to_string).collect();
+        Ok(DeleteReport { gone: texts(gone), kept: texts(kept) })
+    })
+    .await
+}
+
+/// Whether anything is there of a snapshot that has lost its metadata.json.
+async fn is_lost(manager: &SnapshotManager, id: &SnapshotId) -> Result<bool> {
+    let found = catalog::found_under(manager.store.as_ref(), id).await?;
+    Ok(!found.is_empty() && !found.contains_key(layout::METADATA_JSON) && !is_being_deleted(&found))
 }
 
 /// What killed processes have left and nobody has touched since `grace_begins`.
@@ -119,20 +210,26 @@ pub(super) async fn leftovers(manager: &SnapshotManager, survey: &Survey) -> Res
     let is_old = |object: &&ObjectInfo| object.modified_at < grace_begins;
     let leftover = |what: LeftoverKind| move |object: &ObjectInfo| Leftover::of(object, what);
     let mut left = Vec::new();
+    // Whatever became of them, others stand on them.
+    let mut needed: BTreeSet<SnapshotId> = survey.bases.values().cloned().collect();
+    needed.extend(catalog::uploads(manager.store.as_ref(), survey).await.into_values().flatten().flatten());
     for (id, found) in &survey.found {
+        if survey.lost.contains(id) {
+            continue;
+        }
         if found.contains_key(layout::METADATA_JSON) {
             let is_mark = |file: &str| file == layout::UPLOAD_JSON || layout::is_deletion_mark(file);
             let marks = found.iter().filter(|(file, _)| is_mark(file)).map(|(_, object)| object);
             left.extend(marks.filter(is_old).map(leftover(LeftoverKind::Mark)));
-        } else if found.values().all(|object| is_old(&object)) {
+        } else if found.values().all(|object| is_old(&object)) && !needed.contains(id) {
             let what = if is_being_deleted(found) { LeftoverKind::Deletion } else { LeftoverKind::Upload };
             let bytes = found.values().map(|object| object.size_bytes).sum();
             left.push(Leftover { key: layout::prefix(id), what, bytes });
         }
     }
     left.extend(survey.checks.iter().filter(is_old).map(leftover(LeftoverKind::Check)));
-    let staged = manager.store.sweep(grace_begins, false).await?;
-    left.extend(staged.iter().map(leftover(LeftoverKind::Staged)));
+    let staged = manager.store.sweep(catalog::is_ours, grace_begins, false).await?;
+    left.extend(staged.iter().map(Leftover::of_store));
     left.sort();
     Ok(left)
 }
@@ -141,33 +238,54 @@ impl Leftover {
     fn of(object: &ObjectInfo, what: LeftoverKind) -> Self {
         Self { key: object.key.clone(), what, bytes: object.size_bytes }
     }
+
+    /// What the store has found of its own.
+    fn of_store(object: &ObjectInfo) -> Self {
+        Self::of(object, if object.key.ends_with('/') { LeftoverKind::Directory } else { LeftoverKind::Staged })
+    }
+
+    fn is_of_store(&self) -> bool {
+        matches!(self.what, LeftoverKind::Staged | LeftoverKind::Directory)
+    }
 }
 
-/// Removes leftovers; returns those that are gone.
+/// Removes leftovers; returns those that are gone. Where one cannot be removed the others are, before that is told.
 pub(super) async fn sweep(manager: &SnapshotManager, left: &[Leftover]) -> Result<Vec<Leftover>> {
     let left = left.to_vec();
     in_task(manager, move |manager| async move {
-        let mut swept = Vec::new();
+        let (mut swept, mut failed) = (Vec::new(), Vec::new());
         for leftover in &left {
-            if sweep_one(&manager, leftover).await? {
-                swept.push(leftover.clone());
+            match sweep_one(&manager, leftover).await {
+                Ok(true) => swept.push(leftover.clone()),
+                Ok(false) => {}
+                Err(error) => failed.push((leftover.key.as_str(), error)),
             }
         }
-        if left.iter().any(|leftover| leftover.what == LeftoverKind::Staged) {
+        if left.iter().any(Leftover::is_of_store) {
             // The store takes them all at once; those that nobody asked for are as old as the others.
-            let staged = manager.store.sweep(manager.grace_begins(), true).await?;
-            swept.extend(staged.iter().map(|object| Leftover::of(object, LeftoverKind::Staged)));
+            match manager.store.sweep(catalog::is_ours, manager.grace_begins(), true).await {
+                Ok(staged) => swept.extend(staged.iter().map(Leftover::of_store)),
+                Err(error) => failed.push(("files that were being written", error)),
+            }
         }
         swept.sort();
-        Ok(swept)
+        not_swept(failed).map_or(Ok(swept), Err)
     })
     .await
+}
+
+/// One error for all that could not be removed.
+fn not_swept(failed: Vec<(&str, SnapshotError)>) -> Option<SnapshotError> {
+    let told: Vec<String> = failed.iter().map(|(key, error)| format!("{key}: {}", error.message())).collect();
+    let (_, first) = failed.into_iter().next()?;
+    let what = format!("not everything that was left over could be removed: {}", told.join("; "));
+    Some(SnapshotError::new(first.kind(), what).because(first))
 }
 
 async fn sweep_one(manager: &SnapshotManager, leftover: &Leftover) -> Result<bool> {
     match leftover.what {
         LeftoverKind::Mark | LeftoverKind::Check => manager.store.delete(&leftover.key).await.map(|()| true),
-        LeftoverKind::Staged => Ok(false),
+        LeftoverKind::Staged | LeftoverKind::Directory => Ok(false),
         LeftoverKind::Upload | LeftoverKind::Deletion => match layout::parse_prefix(&leftover.key) {
             Some(id) => delete::sweep(manager, &id).await,
             None => Ok(false),

@@ -2,10 +2,11 @@
 //! nor a clock.
 //!
 //! [`plan`] puts the parts together: `policy` is what a user asks for, `rule` judges the snapshots by each rule of it,
-//! `period` and
-//! `span` know the calendar, `history` knows which snapshot stands on which, `reason` says why.
+//! `period` and `span` know the calendar, `history` knows which snapshot stands on which, `others` is what else there
+//! is and what that needs, `reason` says why.
 
 mod history;
+mod others;
 mod period;
 mod policy;
 mod reason;
@@ -21,6 +22,7 @@ use super::Snapshot;
 use super::prune::Leftover;
 use crate::error::{ErrorKind, Result, SnapshotError};
 use history::History;
+pub use others::{Others, StandsOn};
 pub use period::Period;
 pub use policy::{LabelPattern, PrunePolicy};
 pub use reason::{DropReason, KeepReason};
@@ -36,6 +38,8 @@ pub struct PrunePlan {
     pub drop: Vec<Dropped>,
     /// What killed processes have left and is swept; none where the plan is [`plan`]'s alone.
     pub sweep: Vec<Leftover>,
+    /// The ids of the snapshots that cannot be used, newest first. They neither count nor go.
+    pub damaged: Vec<String>,
 }
 
 /// A snapshot that stays.
@@ -62,25 +66,21 @@ pub struct Dropped {
 
 /// Decides which snapshots stay and which go.
 ///
-/// A snapshot stays where any rule of the policy keeps it, where its id is in `pinned`, where it is dated after `now`,
-/// or where one that stays stands on it, directly or not. Only the recorded time, the labels and the bases are looked
-/// at.
+/// A snapshot stays where any rule of the policy keeps it, where it is pinned, where it is dated after `now`, where one
+/// that stays stands on it, directly or not, or where one of the `others` needs it. Only the recorded time, the labels,
+/// the bases and the content checksum are looked at.
 ///
 /// A snapshot that is dated in the future, and one that cannot be restored because its chain of bases breaks off or
 /// leads back to itself, stays and takes no other's place in any rule: the first may be the work of a clock that was
 /// wrong, and the base of the second may come back. Were they counted, the one snapshot of a day that can be restored
-/// might go.
+/// might go. Where such a chain breaks off at one of the others of which nobody knows what it stands on, that may be
+/// any older snapshot, so all of them stay.
 ///
 /// # Errors
 ///
-/// `Invalid` for a policy without a rule, for one that would drop every snapshot, and where two snapshots have the same
-/// id.
-pub fn plan(
-    snapshots: Vec<Snapshot>,
-    pinned: &BTreeSet<String>,
-    policy: &PrunePolicy,
-    now: DateTime<Utc>,
-) -> Result<PrunePlan> {
+/// `Invalid` for a policy without a rule, for one that would drop every snapshot that can be restored, and where two
+/// snapshots have the same id.
+pub fn plan(snapshots: Vec<Snapshot>, others: &Others, policy: &PrunePolicy, now: DateTime<Utc>) -> Result<PrunePlan> {
     let rules = policy.rules();
     if rules.is_empty() {
         return Err(invalid(
@@ -89,7 +89,7 @@ pub fn plan(
         ));
     }
     let history = History::new(snapshots)?;
-    let mut keep = reasons_apart(&history, pinned, now);
+    let mut keep = reasons_apart(&history, &others.pinned, now);
     let mut drop = vec![Vec::new(); keep.len()];
     // The future and the unrestorable take no part in the rules; what is pinned does.
     let is_counted = |at: &usize| keep[*at].iter().all(|reason| *reason == KeepReason::Pinned);
@@ -103,15 +103,18 @@ pub fn plan(
             }
         }
     }
+    others::keep_what_is_needed(others, &history, &mut keep);
     keep_bases(&history, &mut keep);
-    if !keep.is_empty() && keep.iter().all(Vec::is_empty) {
+    let usable: Vec<usize> = (0..keep.len()).filter(|at| history.break_of(*at).is_none()).collect();
+    if !usable.is_empty() && usable.iter().all(|at| keep[*at].is_empty()) {
         return Err(invalid(format!(
-            "the rules keep none of the {} snapshots, which would delete every one; give another rule, as one that \
-             keeps the last",
-            keep.len()
+            "the rules keep none of the {} snapshots that can be restored, which would delete every one; give another rule, \
+             as one that keeps the last",
+            usable.len()
         )));
     }
-    Ok(divide(history, keep, drop))
+    let damaged = others.damaged.keys().rev().cloned().collect();
+    Ok(PrunePlan { damaged, ..divide(history, keep, drop) })
 }
 
 /// The reasons that come from no rule: for each snapshot of the history, in its order.

@@ -12,7 +12,7 @@
 //!
 //! Each clause is a function of its own, works below a prefix that the caller chooses and nobody else uses, and says in
 //! its error what the store did and what it should have done. [`run_all`] runs them all and leaves no object behind,
-//! whatever the outcome. A run lists the whole store once, and writes about 120 MiB and 1,200 objects.
+//! whatever the outcome. A run lists the whole store twice, and writes about 120 MiB and 1,200 objects.
 //!
 //! Durability is part of the contract and cannot be tested from here: it takes a power cut.
 
@@ -64,6 +64,7 @@ async fn run_clauses(store: &dyn SnapshotStore, prefix: &str) -> Verdict {
         head_tells_the_size,
         list_goes_by_segments,
         list_is_complete,
+        list_ours_leaves_the_rest_out,
         odd_names_come_back,
         delete_can_be_repeated,
         upload_of_every_size,
@@ -374,16 +375,30 @@ pub async fn upload_is_gone_after_abort_and_drop(store: &dyn SnapshotStore, pref
     Ok(())
 }
 
+/// `list_ours` gives every object of the caller's, and none of anybody else's.
+pub async fn list_ours_leaves_the_rest_out(store: &dyn SnapshotStore, prefix: &str) -> Verdict {
+    let (ours, others) = (format!("{prefix}/ours"), format!("{prefix}/others"));
+    for key in [&ours, &others] {
+        must(store.create(key, Bytes::from_static(b"x")).await, "create")?;
+    }
+    let is_ours = |key: &str| key.ends_with("/ours") || key.ends_with('/');
+    let listed: Vec<_> = must(store.list_ours(is_ours).try_collect().await, "list_ours")?;
+    let is_listed = |key: &String| listed.iter().any(|object| object.key == *key);
+    must_be(is_listed(&ours), true, "whether what is ours is listed as such")?;
+    must_be(is_listed(&others), false, "whether what is somebody else's is listed as ours")
+}
+
 /// A sweep knows no finished object, however old, and takes nothing that is younger than it was told.
 pub async fn sweep_touches_no_object(store: &dyn SnapshotStore, prefix: &str) -> Verdict {
     let (created, uploaded) = (format!("{prefix}/created"), format!("{prefix}/uploaded"));
     must(store.create(&created, Bytes::from_static(b"x")).await, "create")?;
     let mut upload = must(store.upload(&uploaded, None).await, "upload")?;
     must(upload.write(Bytes::from_static(b"y")).await, "write")?;
-    let swept = must(store.sweep(DateTime::UNIX_EPOCH, true).await, "sweep of what is older than all else")?;
+    let swept = must(store.sweep(|_| true, DateTime::UNIX_EPOCH, true).await, "sweep of what is older than all else")?;
     must_be(swept.len(), 0, "what a sweep removes of nothing but younger things")?;
     must(upload.finish().await, "finish of an upload that was younger than a sweep")?;
-    let found = must(store.sweep(DateTime::<Utc>::MAX_UTC, false).await, "sweep of everything, without removing")?;
+    let found =
+        must(store.sweep(|_| true, DateTime::<Utc>::MAX_UTC, false).await, "sweep of everything, without removing")?;
     for object in found {
         let is_own = object.key == created || object.key == uploaded;
         must_be(is_own, false, "whether a sweep takes a finished object for left over")?;

@@ -25,7 +25,7 @@ use object_store::{
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
 };
 
-use super::{ObjectInfo, segment_problem};
+use super::{IsOurs, ObjectInfo, segment_problem};
 
 /// How many objects a listing holds at once.
 const LIST_BATCH_MAX: usize = 1024;
@@ -48,21 +48,33 @@ impl Disk {
         Ok(Self { files, root })
     }
 
-    /// The staged files that nobody has written to since `before`, and directories that have been empty since then;
-    /// with `remove` they are removed, and the directories that fall empty.
-    pub(super) async fn sweep(&self, before: DateTime<Utc>, remove: bool) -> Result<Vec<ObjectInfo>> {
+    /// The staged files of keys that `is_ours` that nobody has written to since `before`, and directories of such keys
+    /// that have been empty since then; with `remove` they are removed, and the directories that fall empty, and those
+    /// that are gone are told.
+    pub(super) async fn sweep(&self, is_ours: IsOurs, before: DateTime<Utc>, remove: bool) -> Result<Vec<ObjectInfo>> {
         let root = self.root.clone();
         unblock(move || {
-            let mut swept = staged_before(&root, before)?;
-            if remove {
-                for staged in &swept {
-                    remove_staged(&root, &root.join(&staged.key))?;
+            let mut swept = staged_before(&root, is_ours, before)?;
+            swept.sort_by(|a, b| a.key.cmp(&b.key));
+            if !remove {
+                return Ok(swept);
+            }
+            let (mut gone, mut outcome) = (Vec::new(), Ok(()));
+            for staged in swept {
+                match remove_staged(&root, &root.join(&staged.key)) {
+                    Ok(true) => gone.push(staged),
+                    Ok(false) => {}
+                    Err(error) => outcome = outcome.and(Err(error)),
                 }
             }
-            swept.sort_by(|a, b| a.key.cmp(&b.key));
-            Ok(swept)
+            outcome.map(|()| gone)
         })
         .await
+    }
+
+    /// Every object that `is_ours`, and at times others beside it. No directory of others is looked into.
+    pub(super) fn list_ours(&self, is_ours: IsOurs) -> BoxStream<'static, Result<ObjectMeta>> {
+        Walk { is_ours, ..Walk::new(&self.root, "") }.objects()
     }
 }
 
@@ -127,14 +139,7 @@ impl ObjectStore for Disk {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        let walk = Walk::new(&self.root, prefix.map_or("", |prefix| prefix.as_ref()));
-        stream::try_unfold(walk, |mut walk| async move {
-            if walk.found.is_empty() {
-                walk = unblock(move || walk.fill().map(|()| walk)).await?;
-            }
-            Ok(walk.found.pop_front().map(|object| (object, walk)))
-        })
-        .boxed()
+        Walk::new(&self.root, prefix.map_or("", |prefix| prefix.as_ref())).objects()
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
@@ -199,12 +204,24 @@ struct Walk {
     pending: Vec<(PathBuf, String)>,
     reading: Option<(ReadDir, String)>,
     found: VecDeque<ObjectMeta>,
+    /// What is looked at.
+    is_ours: IsOurs,
 }
 
 impl Walk {
     fn new(root: &FsPath, prefix: &str) -> Self {
         let pending = vec![(root.join(prefix), prefix.to_owned())];
-        Self { root: root.to_owned(), pending, reading: None, found: VecDeque::new() }
+        Self { root: root.to_owned(), pending, reading: None, found: VecDeque::new(), is_ours: |_| true }
+    }
+
+    fn objects(self) -> BoxStream<'static, Result<ObjectMeta>> {
+        stream::try_unfold(self, |mut walk| async move {
+            if walk.found.is_empty() {
+                walk = unblock(move || walk.fill().map(|()| walk)).await?;
+            }
+            Ok(walk.found.pop_front().map(|object| (object, walk)))
+        })
+        .boxed()
     }
 
     /// Finds more objects; finds none at the end.
@@ -249,6 +266,9 @@ impl Walk {
         }
         let is_top = parent_key.is_empty();
         let key = if is_top { name.to_owned() } else { format!("{parent_key}/{name}") };
+        if !(self.is_ours)(&key) && !(self.is_ours)(&format!("{key}/")) {
+            return Ok(());
+        }
         let own = match fs::symlink_metadata(path) {
             Ok(own) => own,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -281,21 +301,19 @@ impl Walk {
     }
 }
 
-/// The staged files and empty directories below a directory that were last written before a moment. Links are not
-/// followed: what lies behind one was staged by somebody else.
-fn staged_before(root: &FsPath, before: DateTime<Utc>) -> Result<Vec<ObjectInfo>> {
+/// The staged files of keys that `is_ours` and the empty directories of such keys that were last written before a
+/// moment. Links are not followed: what lies behind one was staged by somebody else. Nor is any other directory looked
+/// into.
+fn staged_before(root: &FsPath, is_ours: IsOurs, before: DateTime<Utc>) -> Result<Vec<ObjectInfo>> {
     let walk = Walk::new(root, "");
     let mut pending = vec![(root.to_owned(), String::new())];
     let mut staged = Vec::new();
     while let Some((directory, key)) = pending.pop() {
         let Some(mut entries) = walk.open(&directory)?.map(Iterator::peekable) else { continue };
         // An upload that was killed early has made no more than this.
-        if entries.peek().is_none() && directory != root && !is_the_systems(&directory) {
-            let modified = fs::symlink_metadata(&directory).and_then(|found| found.modified());
-            let modified_at: DateTime<Utc> = modified.map_err(|error| at(&directory, error))?.into();
-            if modified_at < before {
-                staged.push(ObjectInfo { key, size_bytes: 0, modified_at });
-            }
+        if entries.peek().is_none() && directory != root {
+            let found = fs::symlink_metadata(&directory).map_err(|error| at(&directory, error))?;
+            staged.extend(object_before(before, format!("{key}/"), 0, &found));
             continue;
         }
         for entry in entries {
@@ -303,41 +321,55 @@ fn staged_before(root: &FsPath, before: DateTime<Utc>) -> Result<Vec<ObjectInfo>
             let (path, name) = (entry.path(), entry.file_name());
             let Some(name) = name.to_str() else { continue };
             let key = if key.is_empty() { name.to_owned() } else { format!("{key}/{name}") };
+            let is_staged = staged_for(&key).is_some_and(is_ours);
+            let is_branch = segment_problem(name).is_none() && is_ours(&format!("{key}/"));
+            if !is_staged && !is_branch {
+                continue;
+            }
             let own = match fs::symlink_metadata(&path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 own => own.map_err(|error| at(&path, error))?,
             };
-            if own.is_dir() && segment_problem(name).is_none() {
+            if own.is_dir() && is_branch {
                 pending.push((path, key));
-            } else if own.is_file() && is_staged(name) {
-                let modified_at: DateTime<Utc> = own.modified().map_err(|error| at(&path, error))?.into();
-                if modified_at < before {
-                    staged.push(ObjectInfo { key, size_bytes: own.len(), modified_at });
-                }
+            } else if own.is_file() && is_staged {
+                staged.extend(object_before(before, key, own.len(), &own));
             }
         }
     }
     Ok(staged)
 }
 
-/// Whether `LocalFileSystem` gives such a name to a file that it is writing: that of the object, `#` and a number.
-fn is_staged(name: &str) -> bool {
-    name.rsplit_once('#').is_some_and(|(object, number)| {
-        segment_problem(object).is_none() && !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit())
-    })
+fn object_before(before: DateTime<Utc>, key: String, size_bytes: u64, found: &fs::Metadata) -> Option<ObjectInfo> {
+    // A file system that tells no time of last writing leaves nothing that is known to be old.
+    let modified_at: DateTime<Utc> = found.modified().ok()?.into();
+    (modified_at < before).then_some(ObjectInfo { key, size_bytes, modified_at })
 }
 
-/// Removes a staged file, and the directories above it as far as they are empty then.
-fn remove_staged(root: &FsPath, file: &FsPath) -> Result<()> {
+/// The key that a file was on its way to, where `LocalFileSystem` gives such a name to a file that it is writing: that
+/// of the object, `#` and a number.
+fn staged_for(name: &str) -> Option<&str> {
+    let (object, number) = name.rsplit_once('#')?;
+    let is_number = !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit());
+    let is_object = object.rsplit('/').next().is_some_and(|name| segment_problem(name).is_none());
+    Some(object).filter(|_| is_number && is_object)
+}
+
+/// Removes a staged file, and its directory where that is empty then; or an empty directory. False where it is in use.
+fn remove_staged(root: &FsPath, file: &FsPath) -> Result<bool> {
     let removed = if file.is_dir() { fs::remove_dir(file) } else { fs::remove_file(file) };
     match removed {
-        // Somebody else was faster, or has begun to write into the directory.
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty) => {}
+        // Somebody has begun to write into the directory, or has mounted something there.
+        Err(error) if matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::ResourceBusy) => {
+            return Ok(false);
+        }
+        // Somebody else was faster.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         removed => removed.map_err(|error| at(file, error))?,
     }
     let above = file.ancestors().skip(1).take_while(|directory| *directory != root);
     let _others_hold_more = above.map(fs::remove_dir).take_while(io::Result::is_ok).count();
-    Ok(())
+    Ok(true)
 }
 
 /// Whether a directory is one that the system keeps for itself, as `lost+found` and `.Trash-1000`.
@@ -376,11 +408,23 @@ fn remove(files: &LocalFileSystem, path: &Path) -> Result<()> {
     }
     let Some(directory) = file.parent() else { return Ok(()) };
     // A directory that has fallen empty goes with its last object. The root stays, and so does one that is not empty.
-    let fallen_empty = path.as_ref().contains('/') && fs::remove_dir(directory).is_ok();
+    let fallen_empty = path.as_ref().contains('/') && remove_empty(directory).is_ok();
     let changed = if fallen_empty { directory.parent().unwrap_or(directory) } else { directory };
     match sync_directory(changed) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at(&file, error)),
         _ => Ok(()),
+    }
+}
+
+/// Removes a directory that is empty. Where somebody has put a link in its place the link goes, and what it leads to
+/// stays.
+fn remove_empty(directory: &FsPath) -> io::Result<()> {
+    if !directory.is_symlink() {
+        return fs::remove_dir(directory);
+    }
+    match fs::read_dir(directory)?.next() {
+        None => fs::remove_file(directory),
+        Some(_) => Err(io::ErrorKind::DirectoryNotEmpty.into()),
     }
 }
 

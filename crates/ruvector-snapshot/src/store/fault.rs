@@ -38,7 +38,7 @@ use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{self, BoxStream, StreamExt};
 use tokio::sync::Semaphore;
 
-use super::{ObjectInfo, SnapshotStore, Upload};
+use super::{IsOurs, ObjectInfo, SnapshotStore, Upload};
 use crate::error::{ErrorKind, Result, SnapshotError};
 
 /// What happens at a step. A fault at a step that it does not [fit](Self::fits) does nothing.
@@ -358,9 +358,9 @@ impl SnapshotStore for FaultStore {
         self.steps.after(Call::Delete, key, answer).await
     }
 
-    async fn sweep(&self, before: DateTime<Utc>, remove: bool) -> Result<Vec<ObjectInfo>> {
+    async fn sweep(&self, is_ours: IsOurs, before: DateTime<Utc>, remove: bool) -> Result<Vec<ObjectInfo>> {
         self.steps.before(Call::Sweep, "").await?;
-        let answer = self.inner.sweep(before, remove).await;
+        let answer = self.inner.sweep(is_ours, before, remove).await;
         self.steps.after(Call::Sweep, "", answer).await
     }
 }

@@ -13,7 +13,7 @@ use std::ops::Range;
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use futures::stream::BoxStream;
+use futures::stream::{BoxStream, StreamExt as _, TryStreamExt as _};
 
 use crate::error::{ErrorKind, Result, SnapshotError};
 
@@ -55,6 +55,10 @@ pub const KEY_BYTES_MAX: usize = 512;
 
 /// The longest segment of a key, in bytes. A file system allows 255, and a file being written has a longer name.
 pub const SEGMENT_BYTES_MAX: usize = 200;
+
+/// Says of a key, and of what keys begin with up to and with a slash, whether the caller makes such keys. The rest of a
+/// store belongs to somebody else.
+pub type IsOurs = fn(&str) -> bool;
 
 /// A place that keeps bytes by key.
 ///
@@ -113,16 +117,25 @@ pub trait SnapshotStore: fmt::Debug + fmt::Display + Send + Sync + 'static {
     /// out.
     fn list<'a>(&'a self, prefix: &str) -> BoxStream<'a, Result<ObjectInfo>>;
 
+    /// Every object of the whole store that `is_ours`, in no particular order. A store that can leave out what belongs
+    /// to somebody else without looking into it does so: it may not be able to.
+    fn list_ours<'a>(&'a self, is_ours: IsOurs) -> BoxStream<'a, Result<ObjectInfo>> {
+        self.list("").try_filter(move |object| std::future::ready(is_ours(&object.key))).boxed()
+    }
+
     /// Removes an object, durably when it returns. A key without an object is Ok, so that a delete can be repeated.
     async fn delete(&self, key: &str) -> Result<()>;
 
-    /// What uploads of processes that were killed have left in the store itself, where that is not visible under a key and
-    /// nobody has written to it since `before`; with `remove` it is removed. The keys are what the store calls it.
+    /// What uploads of processes that were killed have left in the store itself, where that is not visible under a key
+    /// and nobody has written to it since `before`; with `remove` it is removed. The keys are what the store calls it;
+    /// that of an empty directory ends with a slash.
     ///
-    /// An object is never touched, and an upload that is under way is not either, unless it has stood still since `before`.
-    /// A store where nothing is left, or that clears up by itself, needs no method of its own.
-    async fn sweep(&self, before: DateTime<Utc>, remove: bool) -> Result<Vec<ObjectInfo>> {
-        let _nothing_is_left = (before, remove);
+    /// Only what was on its way to a key that `is_ours` is looked at, and a directory whose name with the slash is:
+    /// what lies beside belongs to somebody else, whatever it looks like. An object is never touched, and an upload
+    /// that is under way is not either, unless it has stood still since `before`. What cannot be removed is an error
+    /// once all the rest is. A store where nothing is left, or that clears up by itself, needs no method of its own.
+    async fn sweep(&self, is_ours: IsOurs, before: DateTime<Utc>, remove: bool) -> Result<Vec<ObjectInfo>> {
+        let _nothing_is_left = (is_ours, before, remove);
         Ok(Vec::new())
     }
 }

@@ -23,7 +23,7 @@ use super::answer::Refusal;
 use super::disk::Disk;
 use super::transfer::{PERMIT_BYTES, Patience, RETRY_TIMEOUT, TransferConfig, Transfers, Tries, is_transient};
 use super::upload::ObjectUpload;
-use super::{ObjectInfo, SnapshotStore, Upload, check_key, check_prefix};
+use super::{IsOurs, ObjectInfo, SnapshotStore, Upload, check_key, check_prefix};
 use crate::error::{ErrorKind, Result, SnapshotError};
 
 /// A [`SnapshotStore`] over any `object_store::ObjectStore`.
@@ -219,9 +219,22 @@ impl SnapshotStore for ObjectSnapshotStore {
             Err(error) => return stream::once(async { Err(error) }).boxed(),
         };
         let prefix = prefix.to_owned();
-        self.listed(path)
+        let objects = self.objects.clone();
+        self.listed(move || objects.list(Some(&path)))
             .map_err(move |cause| self.list_error(&prefix, cause))
             .try_filter_map(|meta| async { Ok(self.info_of(meta)) })
+            .boxed()
+    }
+
+    fn list_ours<'a>(&'a self, is_ours: IsOurs) -> BoxStream<'a, Result<ObjectInfo>> {
+        let is_asked_for = move |object: &ObjectInfo| std::future::ready(is_ours(&object.key));
+        let Some(disk) = self.staged_files.clone() else {
+            return self.list("").try_filter(is_asked_for).boxed();
+        };
+        self.listed(move || disk.list_ours(is_ours))
+            .map_err(move |cause| self.list_error("", cause))
+            .try_filter_map(|meta| async { Ok(self.info_of(meta)) })
+            .try_filter(is_asked_for)
             .boxed()
     }
 
@@ -245,25 +258,24 @@ impl SnapshotStore for ObjectSnapshotStore {
         }
     }
 
-    async fn sweep(&self, before: DateTime<Utc>, remove: bool) -> Result<Vec<ObjectInfo>> {
+    async fn sweep(&self, is_ours: IsOurs, before: DateTime<Utc>, remove: bool) -> Result<Vec<ObjectInfo>> {
         let Some(disk) = self.staged_files.clone() else { return Ok(Vec::new()) };
-        disk.sweep(before, remove)
+        disk.sweep(is_ours, before, remove)
             .await
             .map_err(|cause| self.error("look for what killed uploads have left", "", cause))
     }
 }
 
 impl ObjectSnapshotStore {
-    /// Every object below a path. Where the connection breaks it lists again, without what came before: not every store lists
-    /// in an order.
-    fn listed(&self, path: Path) -> BoxStream<'_, object_store::Result<ObjectMeta>> {
-        let start = Listed {
-            objects: self.objects.list(Some(&path)),
-            came: HashSet::new(),
-            patience: self.transfers.patience(),
-        };
+    /// All that a listing gives. Where the connection breaks it lists again, without what came before: not every store
+    /// lists in an order.
+    fn listed(
+        &self,
+        list: impl Fn() -> BoxStream<'static, object_store::Result<ObjectMeta>> + Clone + Send + Sync + 'static,
+    ) -> BoxStream<'_, object_store::Result<ObjectMeta>> {
+        let start = Listed { objects: list(), came: HashSet::new(), patience: self.transfers.patience() };
         let next = move |mut listed: Listed| {
-            let path = path.clone();
+            let list = list.clone();
             async move {
                 loop {
                     match listed.objects.try_next().await {
@@ -275,7 +287,7 @@ impl ObjectSnapshotStore {
                             return Ok(Some((meta, listed)));
                         }
                         Err(cause) if !is_transient(&cause) || !listed.patience.wait().await => return Err(cause),
-                        Err(_may_pass) => listed.objects = self.objects.list(Some(&path)),
+                        Err(_may_pass) => listed.objects = list(),
                     }
                 }
             }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt};
 use tokio_util::sync::CancellationToken;
 
-use super::{ObjectInfo, SnapshotStore, Upload};
+use super::{IsOurs, ObjectInfo, SnapshotStore, Upload};
 use crate::error::{ErrorKind, Result, SnapshotError};
 
 /// The store `inner` until `cancelled`; every call after that is an error.
@@ -53,6 +53,13 @@ impl SnapshotStore for Until {
     fn list<'a>(&'a self, prefix: &str) -> BoxStream<'a, Result<ObjectInfo>> {
         match check(&self.cancelled) {
             Ok(()) => self.inner.list(prefix),
+            Err(error) => stream::once(async { Err(error) }).boxed(),
+        }
+    }
+
+    fn list_ours<'a>(&'a self, is_ours: IsOurs) -> BoxStream<'a, Result<ObjectInfo>> {
+        match check(&self.cancelled) {
+            Ok(()) => self.inner.list_ours(is_ours),
             Err(error) => stream::once(async { Err(error) }).boxed(),
         }
     }

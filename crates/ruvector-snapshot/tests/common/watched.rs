@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures::stream::BoxStream;
-use ruvector_snapshot::store::{ObjectInfo, SnapshotStore, Upload};
+use ruvector_snapshot::store::{IsOurs, ObjectInfo, SnapshotStore, Upload};
 use ruvector_snapshot::{ErrorKind, Result, SnapshotError};
 
 /// The store; see the file.
@@ -86,8 +86,8 @@ impl SnapshotStore for Watched {
         self.inner.delete(key).await
     }
 
-    async fn sweep(&self, before: DateTime<Utc>, remove: bool) -> Result<Vec<ObjectInfo>> {
-        self.inner.sweep(before, remove).await
+    async fn sweep(&self, is_ours: IsOurs, before: DateTime<Utc>, remove: bool) -> Result<Vec<ObjectInfo>> {
+        self.inner.sweep(is_ours, before, remove).await
     }
 }
 

@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
-use ruvector_snapshot::store::{ObjectInfo, SnapshotStore, Upload};
+use ruvector_snapshot::store::{IsOurs, ObjectInfo, SnapshotStore, Upload};
 use ruvector_snapshot::{ErrorKind, Result, SnapshotError};
 use tokio::sync::{Notify, oneshot};
 
@@ -204,9 +204,9 @@ impl SnapshotStore for Stepped {
         self.inner.delete(key).await
     }
 
-    async fn sweep(&self, before: DateTime<Utc>, remove: bool) -> Result<Vec<ObjectInfo>> {
+    async fn sweep(&self, is_ours: IsOurs, before: DateTime<Utc>, remove: bool) -> Result<Vec<ObjectInfo>> {
         let _turn = self.turn("sweep", "").await?;
-        self.inner.sweep(before, remove).await
+        self.inner.sweep(is_ours, before, remove).await
     }
 }
 

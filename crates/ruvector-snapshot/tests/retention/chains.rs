@@ -1,9 +1,10 @@
 //! Increments and what they stand on: nothing goes that something which stays needs.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use ruvector_snapshot::{PrunePolicy, Snapshot};
+use ruvector_snapshot::manager::retention::plan;
+use ruvector_snapshot::{Others, PrunePolicy, Snapshot, StandsOn};
 
-use crate::{lines, moment, on, planned, snapshot};
+use crate::{later, lines, moment, on, planned, snapshot};
 
 /// At an hour of one day.
 fn at(hour: i64) -> DateTime<Utc> {
@@ -127,4 +128,90 @@ fn a_chain_may_be_long() {
     let dropped: Vec<_> = plan.drop.into_iter().map(|dropped| dropped.snapshot.id).collect();
     assert_eq!(dropped, (0..length).rev().map(id).collect::<Vec<_>>());
     assert_eq!(planned(snapshots, &policy(2)).unwrap().drop, []);
+}
+
+// ---- what else there is
+
+/// The lines of a plan that keeps the last one, beside damaged snapshots and what they stand on.
+fn beside(damaged: &[(&str, StandsOn)], snapshots: Vec<Snapshot>) -> Vec<String> {
+    let damaged = damaged.iter().map(|(id, stands_on)| ((*id).to_owned(), stands_on.clone())).collect();
+    let policy = PrunePolicy { keep_last: 1, ..PrunePolicy::default() };
+    lines(&plan(snapshots, &Others { damaged, ..Others::default() }, &policy, later()).unwrap())
+}
+
+#[test]
+fn what_a_damaged_snapshot_stands_on_stays() {
+    let snapshots = vec![
+        snapshot("1 full", at(1)),
+        on("1 full", snapshot("2 inc", at(2))),
+        snapshot("3 other", at(3)),
+        snapshot("9 new", at(9)),
+    ];
+    let damaged = [("4 inc", StandsOn::Base("2 inc".to_owned())), ("5 full", StandsOn::Nothing)];
+    let expected = [
+        "keep 9 new: last 1",
+        "keep 2 inc: base of 4 inc, which is damaged",
+        "keep 1 full: base of 2 inc",
+        "drop 3 other: not in the last 1",
+    ];
+    assert_eq!(beside(&damaged, snapshots), expected);
+}
+
+/// One byte of a metadata.json in the middle of a chain must not cost the full snapshot below it.
+#[test]
+fn nothing_older_goes_where_nobody_knows_what_a_chain_stands_on() {
+    let snapshots = || {
+        vec![
+            snapshot("1 other", at(1)),
+            snapshot("2 full", at(2)),
+            on("3 inc", snapshot("4 inc", at(4))),
+            snapshot("5 passing", at(5)),
+            snapshot("9 new", at(9)),
+        ]
+    };
+    let [broken, needed] = ["chain broken at 3 inc", "may be needed by 3 inc, which is damaged"];
+    let expected = [
+        "keep 9 new: last 1".to_owned(),
+        format!("keep 4 inc: {broken}"),
+        format!("keep 2 full: {needed}"),
+        format!("keep 1 other: {needed}"),
+        "drop 5 passing: not in the last 1".to_owned(),
+    ];
+    assert_eq!(beside(&[("3 inc", StandsOn::Unknown)], snapshots()), expected);
+
+    // Also where the damage lies further down, below another one that is damaged and can be read.
+    let needed = "may be needed by 0 inc, which is damaged";
+    let damaged = [("3 inc", StandsOn::Base("2 inc".to_owned())), ("2 inc", StandsOn::Base("0 inc".to_owned()))];
+    let further = [&damaged[..], &[("0 inc", StandsOn::Unknown)]].concat();
+    let older = [snapshots(), vec![snapshot("/ oldest", at(0))]].concat();
+    let found = beside(&further, older);
+    assert!(found.contains(&format!("keep / oldest: {needed}")), "{found:?}");
+    assert!(found.contains(&"drop 2 full: not in the last 1".to_owned()), "{found:?}");
+
+    // One on which nothing stands holds nobody.
+    let alone = vec![snapshot("1 other", at(1)), snapshot("9 new", at(9))];
+    let expected = ["keep 9 new: last 1", "drop 1 other: not in the last 1"];
+    assert_eq!(beside(&[("3 inc", StandsOn::Unknown)], alone), expected);
+}
+
+/// Damage that leads back to itself is no reason to go on for ever.
+#[test]
+fn damaged_snapshots_in_a_circle_come_to_an_end() {
+    let damaged = [("1", StandsOn::Base("2".to_owned())), ("2", StandsOn::Base("1".to_owned()))];
+    let snapshots = vec![on("1", snapshot("3", at(3))), snapshot("9 new", at(9))];
+    assert_eq!(beside(&damaged, snapshots), ["keep 9 new: last 1", "keep 3: chain broken at 1"]);
+}
+
+#[test]
+fn what_an_upload_that_is_under_way_will_stand_on_stays_and_takes_its_place() {
+    let uploads = [("8 upload".to_owned(), vec!["1 full".to_owned(), "9 new".to_owned(), "gone".to_owned()])].into();
+    let others = Others { uploads, ..Others::default() };
+    let policy = PrunePolicy { keep_last: 1, ..PrunePolicy::default() };
+    let snapshots = vec![snapshot("1 full", at(1)), snapshot("2 full", at(2)), snapshot("9 new", at(9))];
+    let expected = [
+        "keep 9 new: last 1, base of the upload 8 upload",
+        "keep 1 full: base of the upload 8 upload",
+        "drop 2 full: not in the last 1",
+    ];
+    assert_eq!(lines(&plan(snapshots, &others, &policy, later()).unwrap()), expected);
 }

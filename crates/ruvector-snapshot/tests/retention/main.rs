@@ -8,17 +8,15 @@ mod oracle;
 mod random;
 mod rules;
 
-use std::collections::BTreeSet;
-
 use chrono::{DateTime, TimeZone as _, Utc};
 use ruvector_snapshot::manager::retention::plan;
-use ruvector_snapshot::{PrunePlan, PrunePolicy, Result, Snapshot, SnapshotType};
+use ruvector_snapshot::{Others, PrunePlan, PrunePolicy, Result, Snapshot, SnapshotType};
 use serde_json::json;
 
-/// A full snapshot without labels.
+/// A full snapshot without labels, of a state of its own.
 fn snapshot(id: &str, created_at: DateTime<Utc>) -> Snapshot {
     let document = json!({
-        "id": id, "name": "nightly", "created_at": created_at, "size_bytes": 0, "checksum": "", "snapshot_type": "full",
+        "id": id, "name": "nightly", "created_at": created_at, "size_bytes": 0, "checksum": id, "snapshot_type": "full",
         "vector_count": 0, "dimensions": 4, "distance_metric": null, "labels": {}, "metadata": null,
         "source": { "kind": "file" }, "raw_bytes": 0, "files": {}, "changes": null,
         "pinned": false, "writer": "",
@@ -44,7 +42,12 @@ fn later() -> DateTime<Utc> {
 
 /// The plan where nothing is pinned and nothing dated in the future.
 fn planned(snapshots: Vec<Snapshot>, policy: &PrunePolicy) -> Result<PrunePlan> {
-    plan(snapshots, &BTreeSet::new(), policy, later())
+    plan(snapshots, &Others::default(), policy, later())
+}
+
+/// Where these are pinned, and there is nothing else.
+fn pinned<const N: usize>(ids: [&str; N]) -> Others {
+    Others { pinned: ids.map(str::to_owned).into(), ..Others::default() }
 }
 
 /// A line for every snapshot: `keep ID: reasons` in the order of the plan, then `drop ID: reasons` in its order.

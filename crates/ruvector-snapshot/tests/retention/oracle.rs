@@ -42,6 +42,17 @@ pub(crate) fn kept(
     kept
 }
 
+/// Whether there is one among what is kept that can be restored, or none at all that can.
+pub(crate) fn keeps_what_can_be_restored(snapshots: &[Snapshot], kept: &BTreeMap<String, BTreeSet<String>>) -> bool {
+    let mut restorable = snapshots.iter().filter(|snapshot| is_restorable(snapshots, snapshot)).peekable();
+    restorable.peek().is_none() || restorable.any(|snapshot| kept.contains_key(&snapshot.id))
+}
+
+/// What snapshots are ordered by, the newest last.
+pub(crate) fn age(snapshot: &Snapshot) -> (DateTime<Utc>, bool, String) {
+    (snapshot.created_at, snapshot.snapshot_type == SnapshotType::Full, snapshot.id.clone())
+}
+
 /// Whether the snapshot takes part in the rules.
 fn counts(snapshots: &[Snapshot], snapshot: &Snapshot, now: DateTime<Utc>) -> bool {
     snapshot.created_at <= now && is_restorable(snapshots, snapshot)
@@ -64,7 +75,6 @@ fn is_restorable(snapshots: &[Snapshot], snapshot: &Snapshot) -> bool {
 
 fn by_rules(snapshots: &[Snapshot], snapshot: &Snapshot, policy: &PrunePolicy, now: DateTime<Utc>) -> Vec<String> {
     let counted: Vec<&Snapshot> = snapshots.iter().filter(|other| counts(snapshots, other, now)).collect();
-    let age = |snapshot: &Snapshot| (snapshot.created_at, snapshot.id.clone());
     let newer: Vec<_> = counted.iter().filter(|other| age(other) > age(snapshot)).collect();
     let mut reasons = Vec::new();
     if newer.len() < policy.keep_last {

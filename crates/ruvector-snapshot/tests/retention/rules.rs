@@ -1,13 +1,11 @@
 //! Each rule by itself and all together; what is refused; what no rule decides.
 
-use std::collections::BTreeSet;
-
 use chrono::{DateTime, TimeDelta, Utc};
 use ruvector_snapshot::manager::retention::plan;
-use ruvector_snapshot::{ErrorKind, LabelPattern, PrunePolicy, Span};
+use ruvector_snapshot::{ErrorKind, LabelPattern, Others, PrunePolicy, Span};
 use serde_json::json;
 
-use crate::{assert_table, lines, moment, planned, snapshot};
+use crate::{assert_table, lines, moment, on, pinned, planned, snapshot};
 
 #[test]
 fn the_last_are_the_newest_by_their_recorded_time() {
@@ -104,8 +102,8 @@ fn labels_are_kept_by_key_or_by_key_and_value() {
 fn what_is_pinned_stays_and_takes_its_place_like_any_other() {
     let snapshots: Vec<_> =
         ["3", "2", "1"].map(|day| snapshot(day, moment(&format!("2026-11-0{day}T08:00:00Z")))).into();
-    let planned = |pinned: &[&str]| {
-        let pinned = pinned.iter().map(|id| (*id).to_owned()).collect();
+    let planned = |ids: &[&str]| {
+        let pinned = Others { pinned: ids.iter().map(|id| (*id).to_owned()).collect(), ..Others::default() };
         let policy = PrunePolicy { keep_last: 1, ..PrunePolicy::default() };
         lines(&plan(snapshots.clone(), &pinned, &policy, moment("2026-11-23T08:00:00Z")).unwrap())
     };
@@ -122,7 +120,7 @@ fn what_is_dated_in_the_future_stays_and_takes_nobodys_place() {
     let policy =
         PrunePolicy { keep_last: 1, keep_daily: 1, keep_within: Some("1h".parse().unwrap()), ..PrunePolicy::default() };
     assert_eq!(
-        lines(&plan(snapshots, &BTreeSet::new(), &policy, now).unwrap()),
+        lines(&plan(snapshots, &Others::default(), &policy, now).unwrap()),
         [
             "keep tomorrow: dated in the future",
             "keep soon: dated in the future",
@@ -139,7 +137,7 @@ fn a_policy_without_a_rule_is_refused_whatever_is_pinned() {
     let no_span = PrunePolicy { keep_within: Some(Span::default()), ..PrunePolicy::default() };
     for policy in [&nothing, &no_span] {
         for snapshots in [one(), Vec::new()] {
-            let error = plan(snapshots, &["a".to_owned()].into(), policy, moment("2026-11-24T00:00:00Z")).unwrap_err();
+            let error = plan(snapshots, &pinned(["a"]), policy, moment("2026-11-24T00:00:00Z")).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Invalid);
             assert!(error.message().contains("at least one rule"), "{error}");
         }
@@ -153,11 +151,46 @@ fn a_policy_that_would_drop_everything_is_refused() {
     let error = planned(snapshots.clone(), &policy).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
     assert!(error.message().contains("keep none of the 2 snapshots"), "{error}");
-    assert_eq!(
-        lines(&plan(snapshots, &["a".to_owned()].into(), &policy, crate::later()).unwrap())[0],
-        "keep a: pinned"
-    );
+    assert_eq!(lines(&plan(snapshots, &pinned(["a"]), &policy, crate::later()).unwrap())[0], "keep a: pinned");
     assert_eq!(lines(&planned(Vec::new(), &policy).unwrap()), Vec::<String>::new());
+}
+
+/// That something stays which nobody can restore is no comfort.
+#[test]
+fn a_policy_that_would_drop_everything_that_can_be_restored_is_refused() {
+    let taken = moment("2026-11-23T08:00:00Z");
+    let broken = || on("lost", snapshot("broken", taken));
+    let policy = PrunePolicy { keep_labels: vec!["keep".parse().unwrap()], ..PrunePolicy::default() };
+    let error = planned(vec![broken(), snapshot("a", taken), snapshot("b", taken)], &policy).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert!(error.message().contains("keep none of the 2 snapshots that can be restored"), "{error}");
+    // Where there is none that could go, nothing is wrong.
+    assert_eq!(lines(&planned(vec![broken()], &policy).unwrap()), ["keep broken: chain broken at lost"]);
+    let future = snapshot("future", moment("2200-01-01T00:00:00Z"));
+    let kept = planned(vec![future, snapshot("a", taken)], &policy).unwrap();
+    assert_eq!(lines(&kept), ["keep future: dated in the future", "drop a: no label keep"]);
+}
+
+/// A compaction makes a full snapshot of the moment and the state of an increment, and a number by chance.
+#[test]
+fn what_was_compacted_takes_the_place_of_the_increment_whatever_its_number() {
+    let hour = |hour: u32| moment(&format!("2026-11-23T{hour:02}:00:00Z"));
+    for copy in ["a copy", "z copy"] {
+        let mut compacted = snapshot(copy, hour(3));
+        compacted.checksum = "inc".to_owned();
+        let snapshots =
+            vec![snapshot("old", hour(1)), snapshot("full", hour(2)), on("full", snapshot("inc", hour(3))), compacted];
+        let last = |keep_last| {
+            let policy = PrunePolicy { keep_last, ..PrunePolicy::default() };
+            lines(&planned(snapshots.clone(), &policy).unwrap())
+        };
+        let (copy_stays, same) =
+            (|rule: &str| format!("keep {copy}: {rule}"), format!("drop inc: the state of {copy}"));
+        let not_last = |id: &str, count: usize| format!("drop {id}: not in the last {count}");
+        assert_eq!(last(1), [copy_stays("last 1"), same.clone(), not_last("full", 1), not_last("old", 1)]);
+        let expected = [copy_stays("last 2"), "keep full: last 2".to_owned(), same, not_last("old", 2)];
+        assert_eq!(last(2), expected);
+    }
 }
 
 #[test]
@@ -192,7 +225,7 @@ fn counts_and_times_at_the_limits_harm_nothing() {
             time_zone: time_zone.parse().unwrap(),
             ..PrunePolicy::default()
         };
-        let plan = plan(extremes(), &BTreeSet::new(), &policy, DateTime::<Utc>::MAX_UTC).unwrap();
+        let plan = plan(extremes(), &Others::default(), &policy, DateTime::<Utc>::MAX_UTC).unwrap();
         let reasons: Vec<_> = plan.keep.iter().map(|kept| kept.reasons.len()).collect();
         assert_eq!(reasons, [8, 8, 8], "{time_zone}");
     }

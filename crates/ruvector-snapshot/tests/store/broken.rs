@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
-use ruvector_snapshot::store::{ObjectInfo, SnapshotStore, Upload, conformance};
+use ruvector_snapshot::store::{IsOurs, ObjectInfo, SnapshotStore, Upload, conformance};
 use ruvector_snapshot::{ErrorKind, Result, SnapshotError};
 
 use crate::map_store::MapStore;
@@ -26,6 +26,8 @@ enum Fault {
     ListByPlainPrefix,
     ListStopsAtAThousand,
     ListDecodesNames,
+    ListOursGivesAll,
+    ListOursGivesNone,
     DeleteOfMissingFails,
     DeleteDoesNothing,
     DeleteTakesAllBelow,
@@ -39,7 +41,7 @@ enum Fault {
 }
 
 /// Every fault, and the clause that finds it.
-const CAUGHT: [(Fault, &str); 21] = [
+const CAUGHT: [(Fault, &str); 23] = [
     (Fault::CreateOverwrites, "create_keeps_the_first"),
     (Fault::CreateLooksFirst, "create_has_one_winner"),
     (Fault::CreateTakesAnyKey, "bad_keys_are_refused"),
@@ -51,6 +53,8 @@ const CAUGHT: [(Fault, &str); 21] = [
     (Fault::ListByPlainPrefix, "list_goes_by_segments"),
     (Fault::ListStopsAtAThousand, "list_is_complete"),
     (Fault::ListDecodesNames, "odd_names_come_back"),
+    (Fault::ListOursGivesAll, "list_ours_leaves_the_rest_out"),
+    (Fault::ListOursGivesNone, "list_ours_leaves_the_rest_out"),
     (Fault::DeleteOfMissingFails, "delete_can_be_repeated"),
     (Fault::DeleteDoesNothing, "odd_names_come_back"),
     (Fault::DeleteTakesAllBelow, "delete_can_be_repeated"),
@@ -193,7 +197,15 @@ impl SnapshotStore for Broken {
         self.inner.delete(key).await
     }
 
-    async fn sweep(&self, before: DateTime<Utc>, remove: bool) -> Result<Vec<ObjectInfo>> {
+    fn list_ours<'a>(&'a self, is_ours: IsOurs) -> BoxStream<'a, Result<ObjectInfo>> {
+        match self.fault {
+            Fault::ListOursGivesAll => self.inner.list(""),
+            Fault::ListOursGivesNone => self.inner.list_ours(|_| false),
+            _ => self.inner.list_ours(is_ours),
+        }
+    }
+
+    async fn sweep(&self, _is_ours: IsOurs, before: DateTime<Utc>, remove: bool) -> Result<Vec<ObjectInfo>> {
         let objects: Vec<_> = self.inner.list("").try_collect().await?;
         let is_swept = |object: &ObjectInfo| match self.fault {
             Fault::SweepTakesObjects => object.modified_at < before,

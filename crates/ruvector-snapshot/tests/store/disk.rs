@@ -300,18 +300,18 @@ async fn a_sweep_finds_what_killed_uploads_have_left_and_nothing_else() {
     let time = std::time::SystemTime::now() - std::time::Duration::from_secs(48 * 3600);
     fs::File::open(directory.path().join("empty")).unwrap().set_modified(time).unwrap();
     let before = Utc::now() - TimeDelta::hours(24);
-    let old = ["empty", "killed/deep/data#12", "snapshot/data#1", "top#1"];
+    let old = ["empty/", "killed/deep/data#12", "snapshot/data#1", "top#1"];
 
-    let found = store.sweep(before, false).await.unwrap();
+    let found = store.sweep(|_| true, before, false).await.unwrap();
     assert_eq!(found.iter().map(|file| file.key.as_str()).collect::<Vec<_>>(), old);
     assert!(
         found
             .iter()
-            .all(|file| file.modified_at < before && file.size_bytes == if file.key == "empty" { 0 } else { 6 })
+            .all(|file| file.modified_at < before && file.size_bytes == if file.key == "empty/" { 0 } else { 6 })
     );
     assert_eq!(files(directory.path()).len(), 4 + others.len(), "nothing was to be removed");
 
-    assert_eq!(store.sweep(before, true).await.unwrap(), found);
+    assert_eq!(store.sweep(|_| true, before, true).await.unwrap(), found);
     let mut left: Vec<_> = others.into_iter().chain(["snapshot/data#2"]).collect();
     left.sort();
     assert_eq!(files(directory.path()), left);
@@ -319,7 +319,7 @@ async fn a_sweep_finds_what_killed_uploads_have_left_and_nothing_else() {
         assert!(!directory.path().join(gone).exists(), "the directory {gone} is left");
     }
     assert!(directory.path().join("young").exists());
-    assert_eq!(store.sweep(before, true).await.unwrap(), []);
+    assert_eq!(store.sweep(|_| true, before, true).await.unwrap(), []);
 }
 
 /// What lies behind a link was staged by somebody else, and is not removed through it.
@@ -329,7 +329,7 @@ async fn a_sweep_follows_no_link() {
     fs::write(elsewhere.path().join("data#1"), "staged").unwrap();
     std::os::unix::fs::symlink(elsewhere.path(), directory.path().join("linked")).unwrap();
     std::os::unix::fs::symlink(elsewhere.path().join("data#1"), directory.path().join("data#1")).unwrap();
-    let swept = open_at(&directory).sweep(Utc::now() + TimeDelta::hours(1), true).await.unwrap();
+    let swept = open_at(&directory).sweep(|_| true, Utc::now() + TimeDelta::hours(1), true).await.unwrap();
     assert_eq!(swept, []);
     assert_eq!(files(elsewhere.path()), ["data#1"]);
 }
@@ -341,7 +341,104 @@ async fn a_sweep_leaves_an_upload_alone_that_is_under_way() {
     let mut upload = store.upload("a/b", None).await.unwrap();
     upload.write(vec![7; 9 * MIB].into()).await.unwrap();
     upload.write(vec![7; 9 * MIB].into()).await.unwrap();
-    assert_eq!(store.sweep(Utc::now() - TimeDelta::hours(1), true).await.unwrap(), []);
+    assert_eq!(store.sweep(|_| true, Utc::now() - TimeDelta::hours(1), true).await.unwrap(), []);
     upload.finish().await.unwrap();
     assert_eq!(store.head("a/b").await.unwrap().size_bytes, 18 * MIB as u64);
+}
+
+/// As a caller with keys of one form would say it.
+fn is_in_box(key: &str) -> bool {
+    matches!(key, "box/" | "box/object")
+}
+
+/// A store may be a directory in which somebody keeps more than the caller's objects.
+#[tokio::test]
+async fn a_sweep_takes_nothing_of_anybody_elses() {
+    let directory = TempDir::new().unwrap();
+    let store = open_at(&directory);
+    let foreign =
+        ["invoice#2024", "notes/chapter#1", "box#1", "box/chapter#1", "box/object#1/deep#1", "other/object#1"];
+    for name in foreign.into_iter().chain(["box/object#7"]) {
+        let path = directory.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "written by somebody").unwrap();
+    }
+    for name in ["notes/empty", "proj/.git/refs/heads", "box/empty", "vacant"] {
+        fs::create_dir_all(directory.path().join(name)).unwrap();
+    }
+    let later = Utc::now() + TimeDelta::hours(1);
+    let swept = store.sweep(is_in_box, later, true).await.unwrap();
+    assert_eq!(swept.into_iter().map(|file| file.key).collect::<Vec<_>>(), ["box/object#7"]);
+    let mut left = foreign.to_vec();
+    left.sort_unstable();
+    assert_eq!(files(directory.path()), left);
+    for name in ["notes/empty", "proj/.git/refs/heads", "box/empty", "vacant"] {
+        assert!(directory.path().join(name).is_dir(), "{name} is gone");
+    }
+
+    fs::remove_dir_all(directory.path().join("box")).unwrap();
+    fs::create_dir(directory.path().join("box")).unwrap();
+    let swept = store.sweep(is_in_box, later, true).await.unwrap();
+    assert_eq!(swept.into_iter().map(|file| file.key).collect::<Vec<_>>(), ["box/"]);
+    assert!(!directory.path().join("box").exists());
+}
+
+/// What belongs to others may be closed to whoever lists. Nothing is closed to root.
+#[tokio::test]
+async fn a_listing_of_what_is_ours_looks_into_nothing_else() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = TempDir::new().unwrap();
+    let store = open_at(&directory);
+    store.create("box/object", "x".into()).await.unwrap();
+    store.create("private/letter", "x".into()).await.unwrap();
+    let private = directory.path().join("private");
+    fs::set_permissions(&private, fs::Permissions::from_mode(0o000)).unwrap();
+    let listed: Vec<_> = store.list_ours(is_in_box).map_ok(|object| object.key).try_collect().await.unwrap();
+    fs::set_permissions(&private, fs::Permissions::from_mode(0o700)).unwrap();
+    assert_eq!(listed, ["box/object"]);
+}
+
+/// What stands in the way of one does not keep the others.
+#[tokio::test]
+async fn a_sweep_goes_on_where_one_thing_cannot_be_removed() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = TempDir::new().unwrap();
+    let store = open_at(&directory);
+    for name in ["a/object#1", "b/object#1"] {
+        let path = directory.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "staged").unwrap();
+    }
+    let locked = directory.path().join("a");
+    fs::set_permissions(&locked, fs::Permissions::from_mode(0o500)).unwrap();
+    let outcome = store.sweep(|_| true, Utc::now() + TimeDelta::hours(1), true).await;
+    // Root may write wherever it likes, and takes the directory too.
+    let is_root = outcome.is_ok();
+    if !is_root {
+        fs::set_permissions(&locked, fs::Permissions::from_mode(0o700)).unwrap();
+    }
+    assert!(is_root || outcome.unwrap_err().kind() == ErrorKind::Denied);
+    assert_eq!(files(directory.path()), if is_root { Vec::new() } else { vec!["a/object#1"] });
+}
+
+/// A directory that somebody has moved to another disk, with a link in its place: nothing dangles once its objects are
+/// gone.
+#[tokio::test]
+async fn the_link_goes_with_the_last_object_and_what_it_leads_to_stays() {
+    let (directory, elsewhere) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let store = open_at(&directory);
+    for key in ["box/a", "box/b"] {
+        store.create(key, "x".into()).await.unwrap();
+    }
+    let (link, target) = (directory.path().join("box"), elsewhere.path().join("moved"));
+    fs::create_dir(&target).unwrap();
+    ["a", "b"].iter().for_each(|name| fs::rename(link.join(name), target.join(name)).unwrap());
+    fs::remove_dir(&link).unwrap();
+    std::os::unix::fs::symlink(&target, &link).unwrap();
+    store.delete("box/a").await.unwrap();
+    assert!(link.is_symlink(), "an object is left");
+    assert_eq!(store.get("box/b", 10).await.unwrap(), "x");
+    store.delete("box/b").await.unwrap();
+    assert!(!link.is_symlink(), "the link leads to nothing of use");
+    assert!(target.is_dir(), "a directory of somebody else's is gone");
 }

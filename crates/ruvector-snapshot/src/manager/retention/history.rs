@@ -6,10 +6,12 @@ use super::invalid;
 use crate::error::Result;
 use crate::format::metadata::SnapshotType;
 use crate::manager::Snapshot;
+use crate::manager::catalog::newest_first;
 
-/// Snapshots, newest first by their recorded time, and by id where that is the same.
+/// Snapshots, newest first by their recorded time; where that is the same a full one before an increment, then by id.
 pub(super) struct History {
     pub(super) snapshots: Vec<Snapshot>,
+    places: BTreeMap<String, usize>,
     bases: Vec<Option<usize>>,
     chains: Vec<Chain>,
 }
@@ -25,18 +27,18 @@ enum Chain {
 
 impl History {
     pub(super) fn new(mut snapshots: Vec<Snapshot>) -> Result<Self> {
-        snapshots.sort_by(|a, b| (b.created_at, &b.id).cmp(&(a.created_at, &a.id)));
+        snapshots.sort_by(newest_first);
         let mut places = BTreeMap::new();
         for (at, snapshot) in snapshots.iter().enumerate() {
             // One of the two might be dropped, and the other go with it.
-            if places.insert(&*snapshot.id, at).is_some() {
+            if places.insert(snapshot.id.clone(), at).is_some() {
                 return Err(invalid(format!("two snapshots have the id {}; give each once", snapshot.id)));
             }
         }
         let place = |snapshot: &Snapshot| base_id(snapshot).and_then(|id| places.get(id).copied());
         let bases: Vec<_> = snapshots.iter().map(place).collect();
         let chains = chains(&snapshots, &bases);
-        Ok(Self { snapshots, bases, chains })
+        Ok(Self { snapshots, places, bases, chains })
     }
 
     /// What a snapshot stands on directly, if that is among the snapshots.
@@ -50,6 +52,11 @@ impl History {
             Chain::Whole => None,
             Chain::Broken(id) => Some(id),
         }
+    }
+
+    /// Where a snapshot of this id is.
+    pub(super) fn place_of(&self, id: &str) -> Option<usize> {
+        self.places.get(id).copied()
     }
 
     /// The turn of each snapshot that goes: newest first, but none before what stands on it, whatever times are

@@ -21,7 +21,7 @@ use crate::error::SnapshotError;
 /// `keep_daily: 7` keeps one for each of the last seven days that have one, even if they are spread over a year.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PrunePolicy {
-    /// The newest so many.
+    /// The newest so many. A full snapshot and the increment that it was compacted from count once.
     pub keep_last: usize,
     /// The newest of each of the last so many hours.
     pub keep_hourly: usize,

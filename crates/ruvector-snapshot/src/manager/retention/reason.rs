@@ -49,6 +49,21 @@ pub enum KeepReason {
         /// The id of that snapshot.
         id: String,
     },
+    /// A snapshot that cannot be used now stands on it.
+    BaseOfDamaged {
+        /// The id of that snapshot.
+        id: String,
+    },
+    /// An upload that is under way will stand on it.
+    BaseOfUpload {
+        /// The id that the new snapshot will have.
+        id: String,
+    },
+    /// It is older than a snapshot that others stand on and of which nobody can read what it stands on itself.
+    MayBeNeededBy {
+        /// The id of that snapshot.
+        id: String,
+    },
 }
 
 /// Why a rule does not keep a snapshot.
@@ -80,6 +95,11 @@ pub enum DropReason {
         /// How far back from the newest snapshot.
         span: Span,
     },
+    /// It holds the state of one that is kept.
+    SameState {
+        /// The id of that snapshot.
+        id: String,
+    },
     /// It does not have a label.
     NoLabel {
         /// The label that was asked for.
@@ -98,6 +118,9 @@ impl fmt::Display for KeepReason {
             Self::Within { span } => write!(f, "within {span}"),
             Self::Label { pattern } => write!(f, "label {pattern}"),
             Self::BaseOf { id } => write!(f, "base of {id}"),
+            Self::BaseOfDamaged { id } => write!(f, "base of {id}, which is damaged"),
+            Self::BaseOfUpload { id } => write!(f, "base of the upload {id}"),
+            Self::MayBeNeededBy { id } => write!(f, "may be needed by {id}, which is damaged"),
         }
     }
 }
@@ -109,6 +132,7 @@ impl fmt::Display for DropReason {
             Self::NotNewestOf { period, name } => write!(f, "{period} {name} has a newer one"),
             Self::NotLastOf { period, count } => write!(f, "not in the last {count} {period}"),
             Self::NotWithin { span } => write!(f, "not within {span}"),
+            Self::SameState { id } => write!(f, "the state of {id}"),
             Self::NoLabel { pattern } => write!(f, "no label {pattern}"),
         }
     }

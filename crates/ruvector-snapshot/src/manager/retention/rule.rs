@@ -1,6 +1,6 @@
 //! One rule of a policy, and its verdict on each snapshot. Knows no other rule and no chain.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono_tz::Tz;
 
@@ -35,9 +35,20 @@ impl Rule {
 }
 
 fn judge_last(newest_first: &[&Snapshot], count: usize) -> Vec<Verdict> {
-    let verdict =
-        |place| if place < count { Ok(KeepReason::Last { count }) } else { Err(DropReason::NotLast { count }) };
-    (0..newest_first.len()).map(verdict).collect()
+    // What was compacted is there twice, as an increment and as a full snapshot; it is one state.
+    let mut kept = BTreeMap::new();
+    let verdict = |snapshot: &&Snapshot| {
+        let state = (snapshot.created_at, snapshot.checksum.clone());
+        match kept.get(&state) {
+            Some(id) => Err(DropReason::SameState { id: String::clone(id) }),
+            None if kept.len() == count => Err(DropReason::NotLast { count }),
+            None => {
+                kept.insert(state, snapshot.id.clone());
+                Ok(KeepReason::Last { count })
+            }
+        }
+    };
+    newest_first.iter().map(verdict).collect()
 }
 
 fn judge_newest_of(newest_first: &[&Snapshot], period: Period, count: usize, time_zone: Tz) -> Vec<Verdict> {
