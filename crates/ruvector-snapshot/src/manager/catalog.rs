@@ -1,9 +1,8 @@
 //! list and show: what a store holds, from the keys in it and every metadata.json. Reads no data, writes nothing.
 //!
-//! What begins with the prefix of a snapshot and has no metadata.json is one of three things: it is being deleted where
-//! a deletion has marked it; it has lost its metadata.json where snapshots stand on it, or where everything else of it
-//! is there and nobody has touched it for the time of grace; and else it is an upload. What was lost may come back, so
-//! nothing sweeps it.
+//! What begins with the prefix of a snapshot and has no metadata.json is one of three things: it is being deleted where a
+//! deletion has marked it; it has lost its metadata.json where snapshots stand on it; and else it is an upload. What was lost may
+//! come back, so nothing sweeps it.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -172,14 +171,9 @@ async fn find_lost(
     bases: &BTreeMap<SnapshotId, SnapshotId>,
 ) -> Result<BTreeSet<SnapshotId>> {
     let needed: BTreeSet<&SnapshotId> = bases.values().collect();
-    let grace_begins = manager.grace_begins();
     let is_lost = |id: &SnapshotId, objects: &Found| {
-        let has = |file: &str| objects.contains_key(file);
-        let data = DataFile::ALL.map(DataFile::name);
-        let is_all_there = data.into_iter().chain([layout::CHECKSUM_SHA256]).all(has) && !has(layout::UPLOAD_JSON);
-        let is_old = objects.values().all(|object| object.modified_at < grace_begins);
-        let is_without = !objects.is_empty() && !has(layout::METADATA_JSON) && !is_being_deleted(objects);
-        is_without && (needed.contains(id) || (is_all_there && is_old))
+        let is_without = !objects.is_empty() && !objects.contains_key(layout::METADATA_JSON);
+        is_without && !is_being_deleted(objects) && needed.contains(id)
     };
     let candidates: Vec<SnapshotId> =
         found.iter().filter(|(id, objects)| is_lost(id, objects)).map(|(id, _)| id.clone()).collect();
