@@ -181,3 +181,47 @@ fn only_keys_in_the_order_of_their_bytes_can_be_found() {
     let error = view.table("int to int").unwrap().unwrap().leaves().skip_to(&[1]).unwrap_err();
     assert!(matches!(error, Error::UnsupportedTable { .. }), "{error}");
 }
+
+#[test]
+fn a_table_that_has_not_changed_costs_its_branches_and_one_in_which_a_row_has_a_path_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("db");
+    let database = Database::create(&path).unwrap();
+    change(&database, &[(0, 20_000, Some(1_500))]);
+    let describe = |row: u32, text: &str| {
+        let txn = database.begin_write().unwrap();
+        let mut table = txn.open_table(BYTES_STR).unwrap();
+        for row in row..if text.is_empty() { 20_000 } else { row + 1 } {
+            table.insert(format!("{row:05}").as_bytes(), format!("{row:0100}{text}").as_str()).unwrap();
+        }
+        drop(table);
+        txn.commit().unwrap();
+    };
+    describe(0, "");
+    let before = LiveFile::open(&path).unwrap().view(&options(Mode::Direct, dir.path())).unwrap();
+    let names = ["str to bytes", "bytes to str"];
+    let known = names.map(|name| leaves(&before.table(name).unwrap().unwrap()));
+    describe(12_345, "another");
+
+    let view = LiveFile::open(&path).unwrap().view(&options(Mode::Direct, dir.path())).unwrap();
+    let pages = |name, known: &Known| {
+        let before = view.pages_read();
+        let (rows, read) = rows_through(&view.table(name).unwrap().unwrap(), known);
+        assert_eq!(rows.len(), 20_000);
+        (read, view.pages_read() - before)
+    };
+    let [(large_read, large_pages), (small_read, small_pages)] =
+        [pages(names[0], &known[0]), pages(names[1], &known[1])];
+    assert_eq!((large_read, small_read), (0, 1));
+    assert!(large_pages * 20 < known[0].len() as u64, "{large_pages} pages for {} leaves", known[0].len());
+    assert!(small_pages * 20 < known[1].len() as u64, "{small_pages} pages for {} leaves", known[1].len());
+
+    // The rows that differ, and what the other table has of them: a path in each.
+    let before = view.pages_read();
+    for name in names {
+        let mut cursor = view.table(name).unwrap().unwrap().leaves();
+        cursor.skip_to(b"12345").unwrap();
+        cursor.next_leaf().unwrap().unwrap();
+    }
+    assert!(view.pages_read() - before <= 8, "{} pages", view.pages_read() - before);
+}

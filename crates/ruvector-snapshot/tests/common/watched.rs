@@ -1,10 +1,11 @@
-//! A store over another one that counts the ranges that are read at the same time, and to which one object can be out of
-//! reach.
+//! A store over another one that counts what is read from it and the ranges that are read at the same time, and to
+//! which one object can be out of reach.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -19,17 +20,32 @@ pub struct Watched {
     out_of_reach: Option<String>,
     under_way: AtomicUsize,
     most: AtomicUsize,
+    read: Mutex<BTreeMap<String, u64>>,
 }
 
 impl Watched {
     pub fn over(inner: Arc<dyn SnapshotStore>) -> Arc<Self> {
-        Arc::new(Self { inner, out_of_reach: None, under_way: AtomicUsize::new(0), most: AtomicUsize::new(0) })
+        Self::new(inner, None)
     }
 
     /// The object under this key gives no answer.
     pub fn without(inner: Arc<dyn SnapshotStore>, key: String) -> Arc<Self> {
-        let (under_way, most) = Default::default();
-        Arc::new(Self { inner, out_of_reach: Some(key), under_way, most })
+        Self::new(inner, Some(key))
+    }
+
+    fn new(inner: Arc<dyn SnapshotStore>, out_of_reach: Option<String>) -> Arc<Self> {
+        let (under_way, most, read) = Default::default();
+        Arc::new(Self { inner, out_of_reach, under_way, most, read })
+    }
+
+    /// The bytes that were read of each object, since the last time this was asked.
+    pub fn bytes_read(&self) -> BTreeMap<String, u64> {
+        std::mem::take(&mut *self.read.lock().unwrap())
+    }
+
+    fn count(&self, key: &str, answer: &Result<Bytes>) {
+        let bytes = answer.as_ref().map_or(0, Bytes::len) as u64;
+        *self.read.lock().unwrap().entry(key.to_owned()).or_default() += bytes;
     }
 
     /// How many ranges were read at the same time at most, since the last time this was asked.
@@ -57,7 +73,9 @@ impl SnapshotStore for Watched {
 
     async fn get(&self, key: &str, limit_bytes: u64) -> Result<Bytes> {
         self.reach(key)?;
-        self.inner.get(key, limit_bytes).await
+        let answer = self.inner.get(key, limit_bytes).await;
+        self.count(key, &answer);
+        answer
     }
 
     async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes> {
@@ -70,6 +88,7 @@ impl SnapshotStore for Watched {
         }
         let answer = self.inner.get_range(key, range).await;
         self.under_way.fetch_sub(1, Ordering::SeqCst);
+        self.count(key, &answer);
         answer
     }
 

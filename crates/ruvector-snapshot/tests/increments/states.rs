@@ -1,15 +1,13 @@
-//! Increments: what changed and nothing else, on any base, and the whole state back from a chain.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod common;
+//! What changed and nothing else, and the whole state back from a chain, through the database's own interface.
 
 use std::time::Duration;
 
-use common::large::{assert_same_rows, make_vectors};
-use common::*;
 use redb::ReadableTable as _;
 use ruvector_core::VectorEntry;
 use ruvector_snapshot::{CreateOptions, RestoreOptions, SnapshotConfig, SnapshotManager, SnapshotType};
+
+use crate::common::large::{assert_same_rows, make_vectors};
+use crate::common::*;
 
 async fn increment(manager: &SnapshotManager, place: &Place, base_id: &str) -> ruvector_snapshot::Snapshot {
     let options = CreateOptions { base_id: Some(base_id.to_owned()), ..CreateOptions::default() };
