@@ -135,40 +135,21 @@ async fn a_base_that_lost_its_metadata_json_is_not_swept() {
     assert_eq!(names(&bench.place.snapshots()), Vec::<String>::new());
 }
 
-#[tokio::test]
-async fn a_snapshot_that_lost_its_metadata_json_is_reported_and_goes_when_somebody_deletes_it() {
-    let bench = Bench::new();
-    let full = bench.take("full", None).await;
-    let other = bench.take("other", None).await;
-    fs::remove_file(bench.file(&full, "metadata.json")).unwrap();
-    // It may be an upload that is about to be committed.
-    let listing = bench.manager.list().await.unwrap();
-    assert_eq!((&listing.unfinished, listing.damaged.len()), (&vec![full.clone()], 0));
-    let later = bench.later();
-    assert_eq!(later.leftovers().await.unwrap(), []);
-    let listing = later.list().await.unwrap();
-    assert_eq!((listing.unfinished.len(), &listing.damaged[0].id), (0, &full));
-    let plan = later.plan_prune(&keep_last(1)).await.unwrap();
-    assert_eq!((&dropped(&plan), &plan.damaged), (&Vec::new(), &vec![full.clone()]));
-    later.delete_snapshot(&full).await.unwrap();
-    assert_eq!(names(&bench.place.snapshots()), [format!("snapshot-{other}")]);
-    assert_eq!(later.delete_snapshot(&full).await.unwrap_err().kind(), ErrorKind::NotFound);
-}
-
-/// An increment says that it is an upload until it is committed, and an upload that was cut off earlier lacks a file.
+/// Whatever it got as far as to store, and whether it was to be an increment: nothing stands on it.
 #[tokio::test]
 async fn an_upload_that_was_killed_is_swept() {
     let bench = Bench::new();
     let full = bench.take("full", None).await;
-    let [whole, part] = [bench.take("whole", None).await, bench.take("part", None).await];
-    for id in [&whole, &part] {
+    let [whole, named, part] =
+        [bench.take("whole", None).await, bench.take("named", None).await, bench.take("part", None).await];
+    for id in [&whole, &named, &part] {
         fs::remove_file(bench.file(id, "metadata.json")).unwrap();
     }
-    bench.leave(&whole, "upload.json", &format!(r#"{{"base_ids":["{full}"]}}"#));
+    bench.leave(&named, "upload.json", &format!(r#"{{"base_ids":["{full}"]}}"#));
     fs::remove_file(bench.file(&part, "checksum.sha256")).unwrap();
     let later = bench.later();
     let left = later.leftovers().await.unwrap();
-    assert_eq!(left.iter().map(|left| left.what).collect::<Vec<_>>(), [LeftoverKind::Upload; 2]);
+    assert_eq!(left.iter().map(|left| left.what).collect::<Vec<_>>(), [LeftoverKind::Upload; 3]);
     assert_eq!(later.sweep(&left).await.unwrap(), left);
     assert_eq!(names(&bench.place.snapshots()), [format!("snapshot-{full}")]);
 }

@@ -367,6 +367,21 @@ pub(super) struct Base {
 
 impl Base {
     async fn open(manager: &SnapshotManager, id: &SnapshotId) -> Result<Self> {
+        Self::checked(manager, id).await.map_err(|error| {
+            if error.kind() != ErrorKind::Damaged {
+                return error;
+            }
+            let what = format!(
+                "nothing can stand on snapshot {id}: {}; take a full snapshot, and see what verify says of this one",
+                error.message()
+            );
+            let key = error.key().map(str::to_owned);
+            let refused = SnapshotError::new(ErrorKind::Damaged, what);
+            key.into_iter().fold(refused, SnapshotError::at).because(error)
+        })
+    }
+
+    async fn checked(manager: &SnapshotManager, id: &SnapshotId) -> Result<Self> {
         let chain = Chain::open(manager, id).await?;
         let (length, length_max) = (chain.readers().len() + 1, manager.config.max_chain_length);
         if length > length_max {
