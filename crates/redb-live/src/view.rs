@@ -282,7 +282,8 @@ impl Leaves {
     }
 
     /// The next leaf, or, where `rows_of_known` gives the count of rows for its checksum, that checksum: such a leaf is not
-    /// read. Its parent, which was, vouches for the checksum, and so for the rows that had it when they were read.
+    /// read. Its parent, which was, vouches for the checksum, and so for the rows that had it when they were read; not for that
+    /// the page still is what it was.
     ///
     /// # Errors
     ///
