@@ -200,7 +200,8 @@ impl SnapshotManager {
     ///
     /// `Busy` where a database in memory never stood still; `NoSpace` where the store or the scratch directory is full;
     /// `Damaged` where the database is; `Invalid` for a name that is blank, longer than 1,024 bytes, holds control characters,
-    /// or is `latest` or of the form of an id. No snapshot exists after an error.
+    /// or is `latest` or of the form of an id. No snapshot exists after an error, unless it says so: where the answer to the commit is
+    /// lost, or the look that follows it fails, the error says that there is a snapshot, or may be one.
     pub async fn create_snapshot_with(&self, db: &VectorDB, name: &str, options: &CreateOptions) -> Result<Snapshot> {
         let path = db.options().storage_path.as_str();
         let origin = if path.starts_with("memory://") { Origin::Memory(db) } else { Origin::File(Path::new(path)) };
@@ -367,7 +368,8 @@ impl SnapshotManager {
     ///
     /// # Errors
     ///
-    /// `NotFound` where there is no such snapshot, or it is being deleted.
+    /// `NotFound` where there is no such snapshot, or it has been deleted meanwhile; `Unavailable` where it is being deleted and
+    /// that takes longer than a few seconds.
     pub async fn pin_snapshot(&self, id: &str) -> Result<()> {
         let id: SnapshotId = id.parse()?;
         catalog::read(self.store.as_ref(), &id).await?;
@@ -378,13 +380,22 @@ impl SnapshotManager {
             answer => answer?,
         }
         // A deletion marks first and looks for pins then, so one of the two sees the other.
-        let found = catalog::found_under(self.store.as_ref(), &id).await?;
-        if found.contains_key(layout::METADATA_JSON) && !catalog::is_being_deleted(&found) {
-            return Ok(());
+        let found = delete::settled(self.store.as_ref(), &id).await?;
+        if !found.contains_key(layout::METADATA_JSON) {
+            // Nothing is pinned by it any more, and nothing will be.
+            self.store.delete(&key).await?;
+            let what = format!("snapshot {id} was deleted while it was being pinned");
+            return Err(SnapshotError::new(ErrorKind::NotFound, what));
         }
-        self.store.delete(&key).await?;
-        let what = format!("snapshot {id} is being deleted and was not pinned; if it is there later, pin it again");
-        Err(SnapshotError::new(ErrorKind::NotFound, what))
+        if catalog::is_being_deleted(&found) {
+            // The pin stays: somebody else may have been told that it holds.
+            let what = format!(
+                "snapshot {id} is being deleted, or a deletion of it was cut off: the pin is there, and holds if the snapshot \
+                 is there later; pin it again then to be sure"
+            );
+            return Err(SnapshotError::new(ErrorKind::Unavailable, what));
+        }
+        Ok(())
     }
 
     /// Lets a snapshot be deleted again.
@@ -477,7 +488,12 @@ impl SnapshotManager {
 
     /// What was touched before this moment and is of no use is left over, and not under way.
     fn grace_begins(&self) -> DateTime<Utc> {
-        self.clock.now().checked_sub_signed(self.config.grace).unwrap_or(DateTime::<Utc>::MIN_UTC)
+        self.grace_before(self.clock.now())
+    }
+
+    /// As [`grace_begins`](Self::grace_begins), where it is `now` by the clock of the store.
+    fn grace_before(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        now.checked_sub_signed(self.config.grace).unwrap_or(DateTime::<Utc>::MIN_UTC)
     }
 
     /// As [`unblock`], for work that leaves something behind: where nobody waits for its answer any more, that is dropped

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use tracing::Instrument as _;
 
@@ -209,6 +210,7 @@ pub(super) async fn leftovers(manager: &SnapshotManager, survey: &Survey) -> Res
     let grace_begins = manager.grace_begins();
     let is_old = |object: &&ObjectInfo| object.modified_at < grace_begins;
     let leftover = |what: LeftoverKind| move |object: &ObjectInfo| Leftover::of(object, what);
+    let marks_grace_begins = marks_grace_begins(manager, manager.clock.now());
     let mut left = Vec::new();
     // Whatever became of them, others stand on them.
     let mut needed: BTreeSet<SnapshotId> = survey.bases.values().cloned().collect();
@@ -217,10 +219,15 @@ pub(super) async fn leftovers(manager: &SnapshotManager, survey: &Survey) -> Res
         if survey.lost.contains(id) {
             continue;
         }
-        if found.contains_key(layout::METADATA_JSON) {
-            let is_mark = |file: &str| file == layout::UPLOAD_JSON || layout::is_deletion_mark(file);
-            let marks = found.iter().filter(|(file, _)| is_mark(file)).map(|(_, object)| object);
-            left.extend(marks.filter(is_old).map(leftover(LeftoverKind::Mark)));
+        if let Some(commit) = found.get(layout::METADATA_JSON) {
+            let marks = found.iter().filter(|(file, object)| {
+                let touched_at = match file.as_str() {
+                    layout::UPLOAD_JSON => Some(object.modified_at.max(commit.modified_at)),
+                    file => layout::is_deletion_mark(file).then_some(object.modified_at),
+                };
+                touched_at.is_some_and(|at| at < marks_grace_begins)
+            });
+            left.extend(marks.map(|(_, object)| object).map(leftover(LeftoverKind::Mark)));
         } else if found.values().all(|object| is_old(&object)) && !needed.contains(id) {
             let what = if is_being_deleted(found) { LeftoverKind::Deletion } else { LeftoverKind::Upload };
             let bytes = found.values().map(|object| object.size_bytes).sum();
@@ -253,9 +260,16 @@ impl Leftover {
 pub(super) async fn sweep(manager: &SnapshotManager, left: &[Leftover]) -> Result<Vec<Leftover>> {
     let left = left.to_vec();
     in_task(manager, move |manager| async move {
+        let has_its_own = |kind| matches!(kind, LeftoverKind::Upload | LeftoverKind::Deletion);
+        // Never by the clock of this machine, which may be wrong by days.
+        let now = if left.iter().all(|leftover| has_its_own(leftover.what)) {
+            DateTime::<Utc>::MIN_UTC
+        } else {
+            delete::store_time(&manager).await?
+        };
         let (mut swept, mut failed) = (Vec::new(), Vec::new());
         for leftover in &left {
-            match sweep_one(&manager, leftover).await {
+            match sweep_one(&manager, leftover, now).await {
                 Ok(true) => swept.push(leftover.clone()),
                 Ok(false) => {}
                 Err(error) => failed.push((leftover.key.as_str(), error)),
@@ -263,7 +277,7 @@ pub(super) async fn sweep(manager: &SnapshotManager, left: &[Leftover]) -> Resul
         }
         if left.iter().any(Leftover::is_of_store) {
             // The store takes them all at once; those that nobody asked for are as old as the others.
-            match manager.store.sweep(catalog::is_ours, manager.grace_begins(), true).await {
+            match manager.store.sweep(catalog::is_ours, manager.grace_before(now), true).await {
                 Ok(staged) => swept.extend(staged.iter().map(Leftover::of_store)),
                 Err(error) => failed.push(("files that were being written", error)),
             }
@@ -282,15 +296,28 @@ fn not_swept(failed: Vec<(&str, SnapshotError)>) -> Option<SnapshotError> {
     Some(SnapshotError::new(first.kind(), what).because(first))
 }
 
-async fn sweep_one(manager: &SnapshotManager, leftover: &Leftover) -> Result<bool> {
+/// Looks at a leftover again, where it is `now` by the clock of the store, and removes it.
+async fn sweep_one(manager: &SnapshotManager, leftover: &Leftover, now: DateTime<Utc>) -> Result<bool> {
     match leftover.what {
-        LeftoverKind::Mark | LeftoverKind::Check => manager.store.delete(&leftover.key).await.map(|()| true),
+        LeftoverKind::Mark => delete::sweep_mark(manager, &leftover.key, marks_grace_begins(manager, now)).await,
+        LeftoverKind::Check => match manager.store.head(&leftover.key).await {
+            Ok(object) if object.modified_at < manager.grace_before(now) => {
+                manager.store.delete(&leftover.key).await.map(|()| true)
+            }
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+            _ => Ok(false),
+        },
         LeftoverKind::Staged | LeftoverKind::Directory => Ok(false),
         LeftoverKind::Upload | LeftoverKind::Deletion => match layout::parse_prefix(&leftover.key) {
             Some(id) => delete::sweep(manager, &id).await,
             None => Ok(false),
         },
     }
+}
+
+/// Marks beside a snapshot keep others from losing what they stand on, so no time of grace is too short for them.
+fn marks_grace_begins(manager: &SnapshotManager, now: DateTime<Utc>) -> DateTime<Utc> {
+    manager.grace_before(now).min(now.checked_sub_signed(delete::MARKS_LAST).unwrap_or(DateTime::<Utc>::MIN_UTC))
 }
 
 /// Runs work that is carried through even where nobody waits for it any more.

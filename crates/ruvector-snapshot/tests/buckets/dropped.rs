@@ -54,7 +54,7 @@ async fn a_create_at_any_request() {
             }
             assert!(ids(&manager.list().await.unwrap()).contains(kept.as_str()), "{at}");
             if has_ended {
-                assert_eq!(at, 14, "the requests of a create of two parts");
+                assert_eq!(at, 16, "the requests of a create of two parts");
                 break;
             }
         }

@@ -45,7 +45,7 @@ impl Bench {
         let place = Place::new();
         let store = open(&Location::Memory, &StoreConfig::default()).unwrap();
         let manager = SnapshotManager::with_store(place.config(), store.clone()).unwrap();
-        let manager = manager.with_clock(Arc::new(Hourly::default()));
+        let manager = manager.with_clock(Arc::new(EveryMinute::default()));
         let (mut ids, mut all) = (Vec::new(), Vec::new());
         for number in 0..4 {
             let path = place.path(&format!("{number}.db"));
@@ -275,14 +275,14 @@ pub(crate) fn key(id: &str, file: &str) -> String {
     layout::key(&id.parse().unwrap(), file)
 }
 
-/// A clock that goes on an hour each time it is asked, long ago.
+/// A clock that goes on a minute each time it is asked, long ago.
 #[derive(Debug, Default)]
-struct Hourly(AtomicU64);
+struct EveryMinute(AtomicU64);
 
-impl Clock for Hourly {
+impl Clock for EveryMinute {
     fn now(&self) -> DateTime<Utc> {
-        let hours = self.0.fetch_add(1, Ordering::SeqCst);
-        Utc.with_ymd_and_hms(2020, 1, 1, 0, 0, 0).unwrap() + TimeDelta::hours(hours as i64)
+        let minutes = self.0.fetch_add(1, Ordering::SeqCst);
+        Utc.with_ymd_and_hms(2020, 1, 1, 0, 0, 0).unwrap() + TimeDelta::minutes(minutes as i64)
     }
 
     fn random(&self) -> Result<u64> {

@@ -1,7 +1,7 @@
 //! A create in a store that fails, lies or goes away: the new snapshot is whole or is none, and the answer says which.
 
 use ruvector_snapshot::format::layout;
-use ruvector_snapshot::store::fault::{Call, Fault, Moment};
+use ruvector_snapshot::store::fault::{Call, Fault, Moment, Step};
 use ruvector_snapshot::{ErrorKind, Listing, Result, Snapshot, VerifyOptions};
 
 use crate::bench::{Bench, Case, Run, create, faults};
@@ -68,11 +68,17 @@ async fn judge_made(run: &Run<'_>, case: &Case, listing: &Listing, made: &Snapsh
     }
 }
 
+/// Whether the fault struck after the commit had been answered.
+fn is_behind_the_commit(run: &Run<'_>, case: &Case) -> bool {
+    let is_answer = |step: &Step| step.moment == Moment::After && step.key.ends_with("/metadata.json");
+    run.steps.log()[..case.at].iter().any(|step| step.call == Call::Create && is_answer(step))
+}
+
 /// Nothing is there, or what is there is not called a snapshot, or the commit had been sent when the store went away.
 async fn judge_failed(run: &Run<'_>, case: &Case, listing: &Listing, message: &str) {
     let what = case.what();
     assert!(listing.damaged.is_empty(), "{what}: {:?}", listing.damaged);
-    if case.step.call == Call::List {
+    if is_behind_the_commit(run, case) {
         // It was committed, and then could not be looked at again.
         assert_eq!(run.new_ids(listing).len(), 1, "{what}");
         assert!(message.contains("whether it stands cannot be seen; verify it"), "{what}: {message}");
@@ -155,7 +161,7 @@ async fn judge_two(run: &Run<'_>, case: &Case, what: &str, answer: Result<Snapsh
     let listing = run.check_shown(what, &KEPT).await;
     assert!(listing.damaged.is_empty(), "{what}: {:?}", listing.damaged);
     let was_sent = case.is_at(Moment::After, Call::Create, layout::METADATA_JSON);
-    assert_eq!(run.new_ids(&listing).len(), usize::from(was_sent || case.step.call == Call::List), "{what}");
+    assert_eq!(run.new_ids(&listing).len(), usize::from(was_sent || is_behind_the_commit(run, case)), "{what}");
     let error = answer.map(|made| made.id).expect_err(what);
     // The commit that was in doubt was settled, and then it could not be looked at again: that is the later error.
     let is_settled = was_sent && error.message().contains("whether it stands cannot be seen; verify it");

@@ -133,3 +133,59 @@ async fn others_see_no_half_snapshot_while_it_is_removed() {
         .await;
     assert!(steps > 25, "only {steps} steps");
 }
+
+/// A delete whose answer was lost may come late. Its snapshot stays marked, so that nothing comes to stand on it, and all
+/// other marks are taken back; one that was refused never comes, and leaves no mark.
+#[tokio::test]
+async fn only_what_may_be_deleted_late_stays_marked() {
+    let bench = Bench::new().await;
+    let delete = async |manager: SnapshotManager| manager.cleanup_old_snapshots(1).await;
+    for kind in [ErrorKind::Unavailable, ErrorKind::Denied] {
+        bench
+            .walk([Fault::Fail(kind)], delete, async |run, case, answer| {
+                let what = case.what();
+                let left = objects(run.store.as_ref()).await;
+                let is_whole = |id: &String| left.contains_key(&key(id, "metadata.json"));
+                let is_mark = |of: &&String| of.contains("/deleting-");
+                let beside_whole = left
+                    .keys()
+                    .filter(is_mark)
+                    .filter(|mark| run.bench.ids.iter().any(|id| mark.contains(id.as_str()) && is_whole(id)));
+                let found: Vec<_> = beside_whole.collect();
+                let of_commit = case.step.call == Call::Delete && case.step.key.ends_with("/metadata.json");
+                if of_commit && kind == ErrorKind::Unavailable {
+                    let error = answer.expect_err(&what);
+                    assert!(error.message().contains("it stays marked"), "{what}: {error:?}");
+                    let id = case.step.key.split('/').next().unwrap();
+                    assert!(left.keys().any(|key| key.starts_with(id) && is_mark(&key)), "{what}: {left:?}");
+                    assert!(found.iter().all(|mark| mark.starts_with(id)), "{what}: {found:?}");
+                } else {
+                    assert_eq!(found, Vec::<&String>::new(), "{what}");
+                }
+            })
+            .await;
+    }
+}
+
+/// One of two stays since it is pinned, and its mark cannot be taken back: that of the other is, and nothing is deleted.
+#[tokio::test]
+async fn a_mark_that_cannot_be_taken_back_leaves_no_others() {
+    let bench = Bench::new().await;
+    let ids = &bench.ids;
+    let mut failed = 0;
+    for at in 0.. {
+        let run = bench.run([(at, Fault::Fail(ErrorKind::Unavailable))]).await;
+        let plan = run.healthy.plan_delete(&[&ids[0], &ids[1]], false).await.unwrap();
+        run.healthy.pin_snapshot(&ids[1]).await.unwrap();
+        let answer = run.manager.carry_out_delete(&plan).await;
+        let Some(step) = run.steps.at(at) else { break };
+        if step.call == Call::Delete && step.key.contains("/deleting-") && step.key.contains(&ids[1]) {
+            failed += 1;
+            assert_eq!(answer.unwrap_err().kind(), ErrorKind::Unavailable, "{step}");
+            assert_eq!(run.healthy.list().await.unwrap().snapshots.len(), 3, "{step}");
+            let marks = objects(run.store.as_ref()).await.into_keys().filter(|key| key.contains("/deleting-"));
+            assert!(marks.into_iter().all(|mark| mark == step.key), "{step}");
+        }
+    }
+    assert_eq!(failed, 2, "before and after the call");
+}

@@ -2,6 +2,9 @@
 //!
 //! What nobody can see, as the pieces of an upload, is no step. A listing is two steps, and what comes or goes between
 //! them is in it or not as chance has it, as the contract of a store allows.
+//!
+//! That days pass is a step, too. What others have asked the store for before takes effect first, as requests do not take
+//! days; what they ask for later is asked by somebody who could look at a clock.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
@@ -17,14 +20,20 @@ use ruvector_snapshot::store::{IsOurs, ObjectInfo, SnapshotStore, Upload};
 use ruvector_snapshot::{ErrorKind, Result, SnapshotError};
 use tokio::sync::{Notify, oneshot};
 
+use crate::time::Time;
+
 /// Whose turn it is, and what was done so far.
 #[derive(Debug)]
 pub(crate) struct Turns {
     state: Mutex<State>,
     changed: Notify,
+    time: Arc<Time>,
     /// What the listings see of what changes under them.
     seed: u64,
 }
+
+/// How the step is called in which days pass.
+const DAYS_PASS: &str = "lets days pass";
 
 #[derive(Debug, Default)]
 struct State {
@@ -41,14 +50,49 @@ struct Actor {
 }
 
 impl Turns {
-    pub(crate) fn of(actors: usize, seed: u64) -> Arc<Self> {
+    pub(crate) fn of(actors: usize, time: Arc<Time>, seed: u64) -> Arc<Self> {
         let actors = (0..actors).map(|_| Actor::default()).collect();
         let state = Mutex::new(State { actors, ..State::default() });
-        Arc::new(Self { state, changed: Notify::new(), seed })
+        Arc::new(Self { state, changed: Notify::new(), time, seed })
     }
 
     /// Lets an actor take its next step, and waits for the end of it; false where the actor has ended instead.
     pub(crate) async fn step(&self, actor: usize) -> bool {
+        if self.is_next(actor, DAYS_PASS).await {
+            let others = self.lock().actors.len();
+            self.time.pass_for_clocks();
+            for other in (0..others).filter(|other| *other != actor) {
+                if self.is_next(other, "").await {
+                    let waiting = self.lock().actors[other].waiting.len();
+                    for _ in 0..waiting {
+                        self.take_step(other).await;
+                    }
+                }
+            }
+            self.time.pass_for_stores();
+        }
+        self.take_step(actor).await
+    }
+
+    /// Waits until it is known what an actor does next, and says whether that contains a text; false where it has ended.
+    async fn is_next(&self, actor: usize, text: &str) -> bool {
+        loop {
+            {
+                let state = self.lock();
+                let actor = &state.actors[actor];
+                let mut waiting = actor.waiting.iter().filter(|(_, turn)| !turn.is_closed());
+                if let Some((label, _)) = waiting.next() {
+                    return label.contains(text);
+                }
+                if actor.has_ended {
+                    return false;
+                }
+            }
+            self.changed.notified().await;
+        }
+    }
+
+    async fn take_step(&self, actor: usize) -> bool {
         loop {
             {
                 let mut state = self.lock();
@@ -95,7 +139,13 @@ impl Turns {
         self.lock().log.join("\n")
     }
 
-    async fn take(&self, actor: usize, call: &str, key: &str) -> Result<Turn<'_>> {
+    /// Days pass, once it is the turn of this actor.
+    pub(crate) async fn let_days_pass(&self, actor: usize) -> Result<()> {
+        self.take(actor, DAYS_PASS, "").await.map(drop)
+    }
+
+    /// Waits for the turn of an actor to do something of its own.
+    pub(crate) async fn take(&self, actor: usize, call: &str, key: &str) -> Result<Turn<'_>> {
         let crashed = || SnapshotError::new(ErrorKind::Unavailable, "the actor has crashed");
         let turn = {
             let mut state = self.lock();
@@ -118,7 +168,7 @@ impl Turns {
 }
 
 /// A step that is being taken.
-struct Turn<'a>(&'a Turns);
+pub(crate) struct Turn<'a>(&'a Turns);
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {

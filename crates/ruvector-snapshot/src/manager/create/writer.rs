@@ -11,9 +11,10 @@ use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
 use super::super::chain::Chain;
-use super::super::delete::{self, UploadMark};
+use super::super::delete;
 use super::super::delta::Totals;
 use super::super::{Snapshot, SnapshotManager, catalog, failed_task, unblock};
+use crate::clock::Stopwatch;
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::format::block::PackedBlock;
 use crate::format::checksum::{ContentSum, hex};
@@ -26,6 +27,9 @@ use crate::format::metadata::{
     FORMAT, FORMAT_VERSION, FileInfo, SectionInfo, SnapshotMetadata, SnapshotType, SourceInfo,
 };
 use crate::store::{SnapshotStore, Upload};
+
+mod looks;
+use looks::{Doubt, Looks, settle};
 
 /// How much is read back with one request.
 const READ_BACK_BYTES: u64 = 8 << 20;
@@ -91,7 +95,7 @@ impl SnapshotWriter {
             uploads: Vec::new(),
             finishing: JoinSet::new(),
         };
-        if let Err(error) = unfinished.mark_bases(id).await {
+        if let Err(error) = unfinished.looks(id).mark_bases().await {
             unfinished.discard().await;
             return Err(error);
         }
@@ -286,7 +290,7 @@ impl Unfinished {
     async fn commit(mut self, metadata: SnapshotMetadata) -> Result<Snapshot> {
         let id = self.id.clone();
         let answer = match self.try_commit(&metadata).await {
-            Ok(snapshot) => self.confirm(&metadata.id).await.map(|()| snapshot),
+            Ok(snapshot) => self.looks(&metadata.id).after_commit().await.map(|()| snapshot),
             failed => failed,
         };
         match answer {
@@ -312,6 +316,8 @@ impl Unfinished {
         let sizes = DataFile::ALL.map(|file| check_size(self.manager.store.as_ref(), metadata, file));
         futures::future::try_join_all(sizes).await?;
         let json = Bytes::from(metadata.encode()?);
+        // From here on until the time is over no sweep begins: checksum.sha256 is younger than this.
+        let watch = Stopwatch::start(&self.manager.clock);
         let checksum = catalog::checksum_sha256(&json, metadata)?;
         let (checksum, checksum_key) = (Bytes::from(checksum), layout::key(id, layout::CHECKSUM_SHA256));
         if let Err(error) = self.manager.store.create(&checksum_key, checksum.clone()).await {
@@ -324,6 +330,12 @@ impl Unfinished {
         }
         let snapshot = Snapshot::new(metadata, json.len() as u64)?;
         let key = layout::key(id, layout::METADATA_JSON);
+        self.looks(id).before_commit().await?;
+        if watch.elapsed() >= delete::STEPS_LAST {
+            let what =
+                format!("the upload of {id} stood still for so long that it may be swept as left over; try again");
+            return Err(SnapshotError::new(ErrorKind::Unavailable, what).into());
+        }
         // From here on it may be a snapshot, and nothing of it is removed unless it is known not to be one.
         self.id = None;
         match self.manager.store.create(&key, json.clone()).await {
@@ -332,93 +344,8 @@ impl Unfinished {
         }
     }
 
-    /// Says what the increment will stand on, and looks then whether all of that is there and stays: whoever deletes a
-    /// snapshot marks it and looks for such uploads then, so one of the two sees the other.
-    async fn mark_bases(&mut self, id: &SnapshotId) -> Result<()> {
-        if self.base_ids.is_empty() {
-            return Ok(());
-        }
-        let mark = serde_json::to_vec(&UploadMark { base_ids: self.base_ids.clone() })
-            .map_err(|error| SnapshotError::new(ErrorKind::Internal, "the mark is no JSON").because(error))?;
-        let key = layout::key(id, layout::UPLOAD_JSON);
-        if let Err(error) = self.manager.store.create(&key, Bytes::from(mark.clone())).await {
-            let settled = settle(self.manager.store.as_ref(), &key, &Bytes::from(mark), error).await;
-            settled.map_err(Doubt::into_error)?;
-        }
-        self.check_bases().await
-    }
-
-    /// Every base is whole, and nobody is about to delete it.
-    async fn check_bases(&mut self) -> Result<()> {
-        let store = self.manager.store.as_ref();
-        let looks = self.base_ids.iter().map(async |base_id| {
-            let found = catalog::found_under(store, base_id).await?;
-            let (kind, what) = if !found.contains_key(layout::METADATA_JSON) {
-                (ErrorKind::NotFound, "has been deleted; choose another base")
-            } else if catalog::is_being_deleted(&found) {
-                let what =
-                    "is being deleted; choose another base, or try again: prune removes what a killed deletion left";
-                (ErrorKind::Unavailable, what)
-            } else if !layout::FILES.into_iter().all(|file| found.contains_key(file)) {
-                (ErrorKind::Damaged, "is not whole; choose another base")
-            } else {
-                return Ok(());
-            };
-            let what = format!("snapshot {base_id}, on which this one was to stand, {what}");
-            Err(SnapshotError::new(kind, what))
-        });
-        futures::future::try_join_all(looks).await.map(drop)
-    }
-
-    /// Looks once more after the commit: an upload that slept for so long that it was swept as left over is taken back.
-    /// What is whole after it was committed, and not marked, stays so.
-    async fn confirm(&mut self, id: &SnapshotId) -> Result<(), Doubt> {
-        let unsure = |error: SnapshotError| {
-            let what = "the snapshot was stored, but whether it stands cannot be seen; verify it";
-            Doubt::Unknown(SnapshotError::new(error.kind(), what).at(layout::prefix(id)).because(error))
-        };
-        if !self.was_swept(id).await.map_err(unsure)? {
-            self.remove_mark(id).await;
-            return Ok(());
-        }
-        // Something may have come to stand on it.
-        match delete::delete(&self.manager, std::slice::from_ref(id)).await {
-            Ok(deleted) if deleted.kept.is_empty() => {
-                let what = format!("the upload of {id} took so long that it was swept as left over; try again");
-                Err(Doubt::Failed(SnapshotError::new(ErrorKind::Unavailable, what)))
-            }
-            Ok(_) => {
-                let what = "it was being swept as left over, and something stands on it";
-                Err(unsure(SnapshotError::new(ErrorKind::Unavailable, what)))
-            }
-            Err(error) => Err(unsure(error)),
-        }
-    }
-
-    /// Whether a sweep has taken or is about to take files of it. Marks go last, so they are looked for first.
-    async fn was_swept(&mut self, id: &SnapshotId) -> Result<bool> {
-        let store = self.manager.store.as_ref();
-        if catalog::is_being_deleted(&catalog::found_under(store, id).await?) {
-            return Ok(true);
-        }
-        let found = catalog::found_under(store, id).await?;
-        let mark = (!self.base_ids.is_empty()).then_some(layout::UPLOAD_JSON);
-        Ok(layout::FILES.into_iter().chain(mark).any(|file| !found.contains_key(file)))
-    }
-
-    /// Removes upload.json of what is committed. Not while a base is marked: that deletion may be listing the store just
-    /// now, and pass by the place of metadata.json before the commit and by that of upload.json after this.
-    async fn remove_mark(&mut self, id: &SnapshotId) {
-        if self.base_ids.is_empty() {
-            return;
-        }
-        let removed = match self.check_bases().await {
-            Ok(()) => self.manager.store.delete(&layout::key(id, layout::UPLOAD_JSON)).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = removed {
-            tracing::debug!(%error, "the mark of an upload was not removed; prune does that later");
-        }
+    fn looks<'a>(&'a self, id: &'a SnapshotId) -> Looks<'a> {
+        Looks { manager: &self.manager, id, base_ids: &self.base_ids }
     }
 
     /// Finishes the uploads, at the same time. Carried through even where nobody waits for it any more: what was begun to be
@@ -547,23 +474,6 @@ async fn read_back(
     Err(SnapshotError::new(ErrorKind::Damaged, what).at(key.clone()))
 }
 
-/// Whether a create that ended in an error took effect: read back what stands there.
-async fn settle(store: &dyn SnapshotStore, key: &str, json: &Bytes, error: SnapshotError) -> Result<(), Doubt> {
-    match store.get(key, json.len() as u64).await {
-        Ok(found) if found == *json => Ok(()),
-        Err(absent) if absent.kind() == ErrorKind::NotFound => Err(Doubt::Failed(error)),
-        // Other bytes than were sent, or no answer.
-        _ => Err(Doubt::Unknown(
-            SnapshotError::new(
-                error.kind(),
-                "the store took the commit and gave no clear answer, and asking again did not help; list shows whether the snapshot exists",
-            )
-            .at(key)
-            .because(error),
-        )),
-    }
-}
-
 /// Ids are never used twice, so this only meets a clock or a randomness that repeats itself. Uploads would replace what is
 /// there, and giving up would remove it.
 async fn check_unused(store: &dyn SnapshotStore, id: &SnapshotId) -> Result<()> {
@@ -576,30 +486,5 @@ async fn check_unused(store: &dyn SnapshotStore, id: &SnapshotId) -> Result<()> 
                 "a snapshot {id} exists already, and was left as it is; the clock gave one time and random number twice"
             ),
         )),
-    }
-}
-
-/// How a commit failed: it did not happen, or nobody knows.
-enum Doubt {
-    Failed(SnapshotError),
-    Unknown(SnapshotError),
-}
-
-impl Doubt {
-    fn into_error(self) -> SnapshotError {
-        match self {
-            Self::Failed(error) | Self::Unknown(error) => error,
-        }
-    }
-
-    /// The same before the commit, where whatever stands there is no snapshot and can be removed.
-    fn before_the_commit(self) -> Self {
-        Self::Failed(self.into_error())
-    }
-}
-
-impl From<SnapshotError> for Doubt {
-    fn from(error: SnapshotError) -> Self {
-        Self::Failed(error)
     }
 }
