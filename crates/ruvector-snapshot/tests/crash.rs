@@ -12,9 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 
-use chrono::{DateTime, TimeDelta, Utc};
-use common::{Place, make_database, names, records_of_file};
-use ruvector_snapshot::clock::{Clock, SystemClock};
+use common::{Place, age, make_database, names, records_of_file};
 use ruvector_snapshot::format::layout;
 use ruvector_snapshot::store::fault::{Action, Call, Fault, FaultStore, Gate, Moment, Steps};
 use ruvector_snapshot::store::{self, Location, SnapshotStore};
@@ -224,27 +222,14 @@ async fn a_process_that_dies_at_any_step_of_delete() {
 
 /// What dead processes have left goes once the time of grace is over.
 async fn assert_everything_is_swept(bench: &Bench) {
-    let manager = bench.manager.clone().with_clock(Arc::new(Tomorrow));
+    age(&bench.place.snapshots());
+    let manager = &bench.manager;
     let leftovers = manager.leftovers().await.unwrap();
     assert!(!leftovers.is_empty());
     assert_eq!(manager.sweep(&leftovers).await.unwrap(), leftovers);
     assert_eq!(manager.leftovers().await.unwrap(), []);
     assert!(manager.verify_snapshot(&bench.old.id).await.unwrap());
     bench.assert_only_old("a sweep");
-}
-
-/// The clock of the system, a day and an hour ahead.
-#[derive(Debug)]
-struct Tomorrow;
-
-impl Clock for Tomorrow {
-    fn now(&self) -> DateTime<Utc> {
-        SystemClock.now() + TimeDelta::hours(25)
-    }
-
-    fn random(&self) -> Result<u64> {
-        SystemClock.random()
-    }
 }
 
 // ---- the store fails

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use common::{Place, make_database, names};
+use common::{Place, age, make_database, names};
 use ruvector_snapshot::clock::{Clock, SystemClock};
 use ruvector_snapshot::store::fault::{Fault, FaultStore};
 use ruvector_snapshot::store::{Location, StoreConfig, open};
@@ -21,20 +21,17 @@ use ruvector_snapshot::{
 /// An id of an upload that somebody else began.
 const UPLOAD: &str = "20261123T080000000Z-00000000000000aa";
 
-/// A clock that is ahead, and whose next random number is known.
+/// A clock whose next random number is known.
 #[derive(Debug)]
-struct Ahead {
-    by: TimeDelta,
-    random: Option<u64>,
-}
+struct Known(u64);
 
-impl Clock for Ahead {
+impl Clock for Known {
     fn now(&self) -> DateTime<Utc> {
-        SystemClock.now() + self.by
+        SystemClock.now()
     }
 
     fn random(&self) -> Result<u64> {
-        self.random.map_or_else(|| SystemClock.random(), Ok)
+        Ok(self.0)
     }
 }
 
@@ -55,9 +52,10 @@ impl Bench {
         self.manager.create_snapshot_of_file(self.place.path("a.db"), name, &options).await.unwrap().id
     }
 
-    /// Three days on, when everything that was left over is old.
+    /// Three days on, when everything that is there now is old.
     fn later(&self) -> SnapshotManager {
-        self.manager.clone().with_clock(Arc::new(Ahead { by: TimeDelta::days(3), random: None }))
+        age(&self.place.snapshots());
+        self.manager.clone()
     }
 
     fn directory(&self, id: &str) -> PathBuf {
@@ -165,6 +163,7 @@ async fn the_bases_of_an_upload_are_not_swept() {
     let later = bench.later();
     assert_eq!(later.leftovers().await.unwrap().len(), 1, "nobody needs it");
     bench.leave(UPLOAD, "upload.json", &format!(r#"{{"base_ids":["{base}"]}}"#));
+    let later = bench.later();
     let left = later.leftovers().await.unwrap();
     assert_eq!(left.iter().map(|left| left.key.as_str()).collect::<Vec<_>>(), [format!("snapshot-{UPLOAD}")]);
     later.sweep(&left).await.unwrap();
@@ -296,7 +295,7 @@ async fn the_compacted_copy_is_the_newer_one_whatever_its_number() {
         let bench = Bench::new();
         let full = bench.take("full", None).await;
         let inc = bench.take("state", Some(&full)).await;
-        let fixed = bench.manager.clone().with_clock(Arc::new(Ahead { by: TimeDelta::zero(), random: Some(random) }));
+        let fixed = bench.manager.clone().with_clock(Arc::new(Known(random)));
         let copy = fixed.compact_snapshot(&inc, None).await.unwrap().id;
         assert_eq!(copy > inc, random > 0);
         let listed = bench.manager.list_snapshots().await.unwrap();
@@ -324,7 +323,6 @@ async fn a_leftover_that_cannot_be_removed_does_not_keep_the_others() {
         let local = open(&Location::Local(bench.place.snapshots()), &StoreConfig::default()).unwrap();
         let (store, steps) = FaultStore::over(local, [(at, Fault::Fail(ErrorKind::Denied))]);
         let faulty = SnapshotManager::with_store(bench.place.config(), store).unwrap();
-        let faulty = faulty.with_clock(Arc::new(Ahead { by: TimeDelta::days(3), random: None }));
         let swept = faulty.sweep(&left).await;
         let Some(step) = steps.at(at) else {
             assert_eq!(swept.unwrap(), left);

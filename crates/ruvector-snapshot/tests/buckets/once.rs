@@ -300,7 +300,7 @@ async fn a_verify() {
         }
     };
     let runs = scene.walk(&faults(), |_| true, &[&scene.small_id], verb, judge).await;
-    assert_eq!(runs, 2 * 9 * 11);
+    assert_eq!(runs, 2 * 9 * 12);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

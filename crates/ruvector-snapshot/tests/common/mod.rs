@@ -80,6 +80,18 @@ pub fn config(dir: &Path) -> SnapshotConfig {
     }
 }
 
+/// Makes everything below a directory three days old.
+pub fn age(dir: &Path) {
+    let then = std::time::SystemTime::now() - std::time::Duration::from_secs(3 * 24 * 60 * 60);
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            age(&path);
+        }
+        std::fs::File::open(path).unwrap().set_modified(then).unwrap();
+    }
+}
+
 /// What is directly in a directory, sorted.
 pub fn names(dir: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(dir).unwrap();

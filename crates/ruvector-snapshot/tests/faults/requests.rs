@@ -87,8 +87,8 @@ async fn a_verify_of_a_small_snapshot() {
         (Call::Get, 2),
         // The size of each data file.
         (Call::Head, 3),
-        // Two sections, the pieces of the one block, and the end of the index file, where the sections are.
-        (Call::GetRange, 2 + 3 + 1),
+        // Three sections, the pieces of the one block, and the end of the index file, where the sections are.
+        (Call::GetRange, 3 + 3 + 1),
     ];
     assert_eq!(requests(&run.steps), BTreeMap::from(expected));
 }

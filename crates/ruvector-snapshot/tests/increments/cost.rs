@@ -52,11 +52,12 @@ async fn the_requests_of_an_increment_grow_with_its_chain_by_a_few_a_link() {
             (Call::Get, links),
             // The leaf table of each link.
             (Call::GetRange, links),
-            // The three data files of each link; whether the id is free, and the size of each new data file.
-            (Call::Head, 3 * links + 1 + 3),
-            // Each link before the upload and after the commit; whether it was swept meanwhile: the marks, then the
-            // files.
-            (Call::List, 2 * links + 2),
+            // The three data files of each link, and the metadata.json at both looks; whether the id is free, and the size of
+            // each new data file.
+            (Call::Head, (3 + 2) * links + 1 + 3),
+            // Each link before the upload and after the commit; whether it was swept meanwhile, before the commit and
+            // after it: the marks, then the files.
+            (Call::List, 2 * links + 2 * 2),
             // upload.json, checksum.sha256 and metadata.json.
             (Call::Create, 3),
             (Call::Upload, 3),

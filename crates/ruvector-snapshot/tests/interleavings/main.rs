@@ -147,7 +147,7 @@ mod three_legs {
         an_increment_and_a_delete: 1, Increment(0), Delete(0), 1 in 53;
         an_increment_and_a_sweep_after_days: 1, Increment(0), SweepAfterDays, 1 in 53;
         a_full_one_and_a_sweep_after_days: 1, Full, SweepAfterDays, 1 in 23;
-        a_full_one_and_a_prune: 2, Full, Prune, 1 in 97;
+        a_full_one_and_a_prune: 2, Full, Prune, 1 in 71;
         a_compact_and_a_cascade: 2, Compact(1), DeleteCascade(0), 1 in 97;
         a_pin_and_a_delete: 1, Pin(0), Delete(0), 1 in 5;
     }
