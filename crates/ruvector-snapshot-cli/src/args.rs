@@ -399,7 +399,8 @@ pub(crate) struct Prune {
     #[arg(long, value_name = "ZONE", value_parser = time_zone, default_value = "UTC")]
     pub(crate) time_zone: Tz,
     /// How old what a killed process has left must be to be swept, as 24h, 90m or 0s. An upload or a deletion that is
-    /// still under way and older than this may fail and has to be repeated; no snapshot that is kept is lost
+    /// still under way and older than this may fail and has to be repeated; no snapshot that is kept is lost, since marks
+    /// beside one stay an hour at least
     #[arg(long, value_name = "TIME", value_parser = grace, default_value = "24h")]
     pub(crate) grace: TimeDelta,
     /// Print what would be kept, deleted and swept, and change nothing

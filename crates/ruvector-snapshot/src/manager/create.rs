@@ -1,8 +1,9 @@
 //! create: a source's records into a new snapshot.
 //!
-//! The order: data files in parallel -> their sizes checked in the store -> checksum.sha256 -> metadata.json, by a create
-//! that fails where the key exists. A crash anywhere before the last step leaves no snapshot, and after it a whole one.
-//! What a failed or cancelled attempt stored is removed again.
+//! The order: of an increment `upload.json`, which names the chain, and a look at the chain -> data files in parallel -> their
+//! sizes checked in the store -> checksum.sha256 -> a look for marks of deletions -> metadata.json, by a create that fails where
+//! the key exists -> a last look at the marks and the chain. A crash anywhere before metadata.json leaves no snapshot, and after it
+//! a whole one. What a failed or cancelled attempt stored is removed again.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
