@@ -133,6 +133,64 @@ async fn a_base_that_lost_its_metadata_json_is_not_swept() {
     assert_eq!(names(&bench.place.snapshots()), Vec::<String>::new());
 }
 
+/// With a link in between that cannot be read nobody knows what stands on the ones below.
+#[tokio::test]
+async fn below_a_link_that_nobody_can_read_nothing_is_swept_or_deleted() {
+    let bench = Bench::new();
+    let full = bench.take("full", None).await;
+    let one = bench.take("one", Some(&full)).await;
+    let two = bench.take("two", Some(&one)).await;
+    let newer = bench.take("newer", None).await;
+    let kept = fs::read(bench.file(&one, "metadata.json")).unwrap();
+    fs::remove_file(bench.file(&one, "metadata.json")).unwrap();
+    let error = bench.manager.plan_delete(&[&full], true).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert!(error.message().contains(&format!("repair {one}")), "{error}");
+    assert_eq!(bench.manager.delete_snapshot(&full).await.unwrap_err().kind(), ErrorKind::Invalid);
+    // Newer ones cannot be below it.
+    assert_eq!(bench.manager.plan_delete(&[&newer], false).await.unwrap().ids, [newer]);
+
+    let lower = fs::read(bench.file(&full, "metadata.json")).unwrap();
+    fs::remove_file(bench.file(&full, "metadata.json")).unwrap();
+    assert_eq!(bench.later().leftovers().await.unwrap(), []);
+    fs::write(bench.file(&one, "metadata.json"), kept).unwrap();
+    fs::write(bench.file(&full, "metadata.json"), lower).unwrap();
+    assert!(bench.manager.verify_snapshot(&two).await.unwrap());
+}
+
+#[tokio::test]
+async fn what_lost_its_metadata_json_just_now_can_be_deleted_at_once() {
+    let bench = Bench::new();
+    let full = bench.take("full", None).await;
+    let one = bench.take("one", Some(&full)).await;
+    fs::remove_file(bench.file(&full, "metadata.json")).unwrap();
+    let plan = bench.manager.plan_delete(&[&full], true).await.unwrap();
+    assert_eq!(plan.ids, [one, full]);
+    assert_eq!(bench.manager.carry_out_delete(&plan).await.unwrap(), 2);
+    assert_eq!(names(&bench.place.snapshots()), Vec::<String>::new());
+}
+
+/// Whoever commits relies on marks, and on its checksum.sha256, for some time, however short the time of grace.
+#[tokio::test]
+async fn marks_outlast_a_short_time_of_grace() {
+    let bench = Bench::new();
+    for (id, file) in
+        [(UPLOAD, "checksum.sha256"), ("20261123T080000000Z-00000000000000cc", "deleting-0123456789abcdef")]
+    {
+        bench.leave(id, file, "");
+    }
+    bench.leave("20261123T080000000Z-00000000000000dd", "index.bin.gz", "half");
+    let config = SnapshotConfig { grace: TimeDelta::zero(), ..bench.place.config() };
+    let hasty = SnapshotManager::new(config).unwrap();
+    let left = hasty.leftovers().await.unwrap();
+    assert_eq!(
+        left.iter().map(|left| left.key.as_str()).collect::<Vec<_>>(),
+        ["snapshot-20261123T080000000Z-00000000000000dd"]
+    );
+    age(&bench.place.snapshots());
+    assert_eq!(hasty.leftovers().await.unwrap().len(), 3);
+}
+
 /// Whatever it got as far as to store, and whether it was to be an increment: nothing stands on it.
 #[tokio::test]
 async fn an_upload_that_was_killed_is_swept() {

@@ -37,6 +37,16 @@ pub(super) struct Survey {
 }
 
 impl Survey {
+    /// The newest snapshot that others stand on, of those that stay, and of which nobody can read what it stands on itself: it
+    /// may be anything that is older.
+    pub(super) fn newest_unknown(&self, goes: impl Fn(&SnapshotId) -> bool) -> Option<SnapshotId> {
+        let staying = self.bases.iter().filter(|(id, _)| !goes(id));
+        let needed: BTreeSet<&SnapshotId> = staying.map(|(_, base_id)| base_id).collect();
+        let damaged = self.listing.damaged.iter().filter(|damaged| damaged.name.is_none());
+        let ids = damaged.filter_map(|damaged| damaged.id.parse::<SnapshotId>().ok());
+        ids.filter(|id| !self.bases.contains_key(id) && needed.contains(id) && !goes(id)).max()
+    }
+
     /// These, and all that they stand on.
     pub(super) fn with_all_below(&self, ids: Vec<SnapshotId>) -> BTreeSet<SnapshotId> {
         let (mut pending, mut all) = (ids, BTreeSet::new());

@@ -58,7 +58,7 @@ use crate::clock::Stopwatch;
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::format::id::SnapshotId;
 use crate::format::{layout, limits};
-use crate::store::SnapshotStore;
+use crate::store::{ObjectInfo, SnapshotStore};
 
 /// How old a mark beside a snapshot must be to be swept, however short the time of grace is.
 pub(super) const MARKS_LAST: TimeDelta = TimeDelta::hours(1);
@@ -115,9 +115,31 @@ pub(super) async fn delete(manager: &SnapshotManager, ids: &[SnapshotId]) -> Res
     }
 }
 
+/// Why something is to be removed that belongs to no snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Remains {
+    /// An upload or a deletion that was cut off has left it, as far as its age tells.
+    LeftOver,
+    /// It was a snapshot, which lost its metadata.json and was asked to be deleted; no upload owns it, whatever its age.
+    Lost,
+}
+
+/// Whether an object of no snapshot is old where it is `now` by the clock of the store. A mark, and what a create writes right
+/// before its commit, stay as long as marks do, since both sides of the protocol rely on that.
+pub(super) fn is_left_over(manager: &SnapshotManager, file: &str, object: &ObjectInfo, now: DateTime<Utc>) -> bool {
+    let is_marking = layout::is_deletion_mark(file) || file == layout::CHECKSUM_SHA256;
+    let grace_begins = if is_marking { marks_grace_begins(manager, now) } else { manager.grace_before(now) };
+    object.modified_at < grace_begins
+}
+
+/// Marks keep others from losing what they stand on, so no time of grace is too short for them.
+pub(super) fn marks_grace_begins(manager: &SnapshotManager, now: DateTime<Utc>) -> DateTime<Utc> {
+    manager.grace_before(now).min(now.checked_sub_signed(MARKS_LAST).unwrap_or(DateTime::<Utc>::MIN_UTC))
+}
+
 /// Removes what belongs to no snapshot: what an upload that was never committed has left, or a deletion that was cut
 /// off. It is marked and looked at again before that, and its age is told by the time that the store gave the mark.
-pub(super) async fn sweep(manager: &SnapshotManager, id: &SnapshotId) -> Result<bool> {
+pub(super) async fn sweep(manager: &SnapshotManager, id: &SnapshotId, why: Remains) -> Result<bool> {
     let store = manager.store.as_ref();
     let mark = OwnMark::new(manager)?;
     let marked = BTreeSet::from([id.clone()]);
@@ -133,9 +155,11 @@ pub(super) async fn sweep(manager: &SnapshotManager, id: &SnapshotId) -> Result<
         }
     };
     let is_left = found.get(&mark.file).is_some_and(|own| {
-        let grace_begins = manager.grace_before(own.modified_at);
         let mut others = found.iter().filter(|(file, _)| **file != mark.file);
-        others.all(|(file, object)| file != layout::METADATA_JSON && object.modified_at < grace_begins)
+        others.all(|(file, object)| {
+            let is_old = why == Remains::Lost || is_left_over(manager, file, object, own.modified_at);
+            file != layout::METADATA_JSON && is_old
+        })
     });
     if !is_left {
         store.delete(&mark.key(id)).await?;
@@ -357,6 +381,9 @@ async fn decide(manager: &SnapshotManager, marked: &BTreeSet<SnapshotId>) -> Res
     let goes = |id: &SnapshotId| marked.contains(id) && !has(id, layout::PINNED_JSON);
     let mut pending: Vec<SnapshotId> = marked.iter().filter(|id| !goes(id)).cloned().collect();
     pending.extend(survey.bases.iter().filter(|(id, _)| !goes(id)).map(|(_, base_id)| base_id.clone()));
+    if let Some(unknown) = survey.newest_unknown(goes) {
+        pending.extend(marked.iter().filter(|id| **id < unknown).cloned());
+    }
     for (id, found) in &survey.found {
         if found.contains_key(layout::UPLOAD_JSON) && !found.contains_key(layout::METADATA_JSON) {
             pending.extend(bases_of_upload(manager.store.as_ref(), id).await?);

@@ -8,13 +8,17 @@ use serde::Serialize;
 use tracing::Instrument as _;
 
 use super::catalog::{self, Survey, is_being_deleted};
+use super::delete::{self, Remains, marks_grace_begins};
 use super::dependants::dependants;
 use super::retention::{self, Others, PrunePlan, PrunePolicy, StandsOn};
-use super::{SnapshotManager, delete, failed_task, no_snapshot};
+use super::{SnapshotManager, failed_task, no_snapshot};
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::format::id::SnapshotId;
 use crate::format::layout;
 use crate::store::ObjectInfo;
+
+/// Snapshots that are marked together. With a second for each, all are marked and gone long before their marks are too old.
+const DELETED_AT_ONCE: usize = 256;
 
 /// What is to be deleted, each before what it stands on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -140,6 +144,15 @@ pub(super) async fn plan_delete(manager: &SnapshotManager, ids: &[SnapshotId], c
         return Err(SnapshotError::new(ErrorKind::Invalid, what));
     }
     let all: BTreeSet<&SnapshotId> = asked.iter().chain(&others).collect();
+    if let Some(unknown) = survey.newest_unknown(|id| all.contains(id))
+        && let Some(id) = all.iter().find(|id| ***id < unknown)
+    {
+        let what = format!(
+            "snapshot {id} stays: snapshot {unknown} is damaged, on which others stand, and nobody can read whether it stands on that; \
+             repair {unknown}, or delete it as well, with cascade"
+        );
+        return Err(SnapshotError::new(ErrorKind::Invalid, what));
+    }
     let is_pinned =
         |id: &&&SnapshotId| survey.found.get(**id).is_some_and(|found| found.contains_key(layout::PINNED_JSON));
     if let Some(pinned) = all.iter().find(is_pinned) {
@@ -175,18 +188,26 @@ pub(super) async fn delete(manager: &SnapshotManager, plan: &DeletePlan) -> Resu
 
 /// Deletes these snapshots, and says which are gone and which stay.
 pub(super) async fn carry_out(manager: &SnapshotManager, ids: impl Iterator<Item = &str>) -> Result<DeleteReport> {
-    let ids: Vec<SnapshotId> = ids.map(str::parse).collect::<Result<_>>()?;
+    let mut ids: Vec<SnapshotId> = ids.map(str::parse).collect::<Result<_>>()?;
     if ids.is_empty() {
         return Ok(DeleteReport::default());
     }
+    // What stands on another has the higher id.
+    ids.sort_unstable_by(|a, b| b.cmp(a));
     in_task(manager, move |manager| async move {
-        let delete::Deleted { mut gone, mut kept } = delete::delete(&manager, &ids).await?;
+        let (mut gone, mut kept) = (BTreeSet::new(), BTreeSet::new());
+        // A deletion has half an hour from its first mark on. What a later one finds is what the ones before have left.
+        for ids in ids.chunks(DELETED_AT_ONCE) {
+            let deleted = delete::delete(&manager, ids).await?;
+            gone.extend(deleted.gone);
+            kept.extend(deleted.kept);
+        }
         for id in &ids {
             if gone.contains(id) || kept.contains(id) || !is_lost(&manager, id).await? {
                 continue;
             }
             // What stays may stand on it.
-            let is_gone = kept.is_empty() && delete::sweep(&manager, id).await?;
+            let is_gone = kept.is_empty() && delete::sweep(&manager, id, Remains::Lost).await?;
             if is_gone {
                 gone.insert(id.clone())
             } else {
@@ -210,7 +231,9 @@ pub(super) async fn leftovers(manager: &SnapshotManager, survey: &Survey) -> Res
     let grace_begins = manager.grace_begins();
     let is_old = |object: &&ObjectInfo| object.modified_at < grace_begins;
     let leftover = |what: LeftoverKind| move |object: &ObjectInfo| Leftover::of(object, what);
-    let marks_grace_begins = marks_grace_begins(manager, manager.clock.now());
+    let now = manager.clock.now();
+    let marks_grace_begins = marks_grace_begins(manager, now);
+    let unknown = survey.newest_unknown(|_| false);
     let mut left = Vec::new();
     // Whatever became of them, others stand on them.
     let mut needed: BTreeSet<SnapshotId> = survey.bases.values().cloned().collect();
@@ -228,7 +251,10 @@ pub(super) async fn leftovers(manager: &SnapshotManager, survey: &Survey) -> Res
                 touched_at.is_some_and(|at| at < marks_grace_begins)
             });
             left.extend(marks.map(|(_, object)| object).map(leftover(LeftoverKind::Mark)));
-        } else if found.values().all(|object| is_old(&object)) && !needed.contains(id) {
+        } else if found.iter().all(|(file, object)| delete::is_left_over(manager, file, object, now))
+            && !needed.contains(id)
+            && (is_being_deleted(found) || unknown.as_ref().is_none_or(|unknown| id > unknown))
+        {
             let what = if is_being_deleted(found) { LeftoverKind::Deletion } else { LeftoverKind::Upload };
             let bytes = found.values().map(|object| object.size_bytes).sum();
             left.push(Leftover { key: layout::prefix(id), what, bytes });
@@ -260,14 +286,21 @@ impl Leftover {
 pub(super) async fn sweep(manager: &SnapshotManager, left: &[Leftover]) -> Result<Vec<Leftover>> {
     let left = left.to_vec();
     in_task(manager, move |manager| async move {
+        let (mut swept, mut failed) = (Vec::new(), Vec::new());
         let has_its_own = |kind| matches!(kind, LeftoverKind::Upload | LeftoverKind::Deletion);
         // Never by the clock of this machine, which may be wrong by days.
         let now = if left.iter().all(|leftover| has_its_own(leftover.what)) {
             DateTime::<Utc>::MIN_UTC
         } else {
-            delete::store_time(&manager).await?
+            match delete::store_time(&manager).await {
+                Ok(now) => now,
+                // Nothing is old then that has no mark of its own.
+                Err(error) => {
+                    failed.push(("the time of the store", error));
+                    DateTime::<Utc>::MIN_UTC
+                }
+            }
         };
-        let (mut swept, mut failed) = (Vec::new(), Vec::new());
         for leftover in &left {
             match sweep_one(&manager, leftover, now).await {
                 Ok(true) => swept.push(leftover.clone()),
@@ -309,15 +342,10 @@ async fn sweep_one(manager: &SnapshotManager, leftover: &Leftover, now: DateTime
         },
         LeftoverKind::Staged | LeftoverKind::Directory => Ok(false),
         LeftoverKind::Upload | LeftoverKind::Deletion => match layout::parse_prefix(&leftover.key) {
-            Some(id) => delete::sweep(manager, &id).await,
+            Some(id) => delete::sweep(manager, &id, Remains::LeftOver).await,
             None => Ok(false),
         },
     }
-}
-
-/// Marks beside a snapshot keep others from losing what they stand on, so no time of grace is too short for them.
-fn marks_grace_begins(manager: &SnapshotManager, now: DateTime<Utc>) -> DateTime<Utc> {
-    manager.grace_before(now).min(now.checked_sub_signed(delete::MARKS_LAST).unwrap_or(DateTime::<Utc>::MIN_UTC))
 }
 
 /// Runs work that is carried through even where nobody waits for it any more.
