@@ -122,7 +122,7 @@ fn rules_that_keep_nothing_delete_nothing() {
 }
 
 /// Lets everything below a directory be three days old.
-fn make_old(path: &Path) {
+pub(crate) fn make_old(path: &Path) {
     if path.is_dir() {
         fs::read_dir(path).unwrap().for_each(|entry| make_old(&entry.unwrap().path()));
     }
