@@ -259,22 +259,22 @@ impl Block {
     /// # Errors
     ///
     /// `Invalid` where the metadata of a row is no JSON object.
-    pub fn digested(&self) -> Result<Self> {
-        let mut digested = Self { metadata: String::new(), metadata_ends: Vec::new(), ..self.clone() };
-        digested.digests.clear();
+    pub fn digested(self) -> Result<Self> {
+        let (mut metadata, mut metadata_ends) =
+            (String::with_capacity(self.metadata.len()), Vec::with_capacity(self.len()));
+        let mut digests = Vec::with_capacity(self.len());
         for (at, row) in self.rows().enumerate() {
-            let start = digested.metadata.len();
+            let start = metadata.len();
             let vector = self.vector(at);
             match row.metadata {
-                Some(text) if vector.is_some() => payloads::append_canonical(row.id, text, &mut digested.metadata)?,
-                text => digested.metadata.push_str(text.unwrap_or_default()),
+                Some(text) if vector.is_some() => payloads::append_canonical(row.id, text, &mut metadata)?,
+                text => metadata.push_str(text.unwrap_or_default()),
             }
-            let canonical = row.metadata.map(|_| &digested.metadata[start..]);
-            let digest = vector.map(|vector| digest(row.id, vector, canonical));
-            digested.digests.push(digest.unwrap_or_default());
-            digested.metadata_ends.push(digested.metadata.len());
+            let canonical = row.metadata.map(|_| &metadata[start..]);
+            digests.push(vector.map(|vector| digest(row.id, vector, canonical)).unwrap_or_default());
+            metadata_ends.push(metadata.len());
         }
-        Ok(digested)
+        Ok(Self { metadata, metadata_ends, digests, ..self })
     }
 
     /// Packs the rows at a compression level of 0 to 9.

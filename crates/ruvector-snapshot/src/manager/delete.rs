@@ -33,8 +33,8 @@
 //! looked at in this order: the commit, then the marks of the bases. A mark that is put later comes after the commit, and
 //! its deletion finds metadata.json.
 //!
-//! What has no metadata.json is swept under a mark of the sweep's own, if nothing in it is younger than the grace. A
-//! create looks for such marks, and for its files, before its commit and after it, and the last object before the first of
+//! What has no metadata.json is swept under a mark of the sweep's own, if nothing in it is younger than the grace, and no mark
+//! and no checksum.sha256 in it younger than marks last: so no sweep takes the mark of another that is at work. A create looks for such marks, and for its files, before its commit and after it, and the last object before the first of
 //! those looks, checksum.sha256, is young: a sweep that the look does not see leaves the upload alone. It looks at the
 //! time before it commits, as a deletion does. Where a commit comes under the mark of a sweep all the same, the sweep
 //! takes metadata.json, too, after the data and before its mark, and nobody can have come to stand on it.
@@ -174,6 +174,11 @@ pub(super) async fn sweep(manager: &SnapshotManager, id: &SnapshotId, why: Remai
     store.delete(&mark.key(id)).await.map(|()| true)
 }
 
+/// When a mark beside a snapshot was last of use: what the upload stands on is told by `commit` only once that is there.
+pub(super) fn mark_touched_at(file: &str, mark: &ObjectInfo, commit: &ObjectInfo) -> DateTime<Utc> {
+    if file == layout::UPLOAD_JSON { mark.modified_at.max(commit.modified_at) } else { mark.modified_at }
+}
+
 /// Removes a mark beside a snapshot that nobody needs any more, if it was put before `grace_begins` by the time of the
 /// store. What an upload stands on must be known from its metadata.json alone before its upload.json may go: a deletion
 /// whose mark is up may have passed the place of the one before it was committed, and not yet that of the other.
@@ -182,9 +187,10 @@ pub(super) async fn sweep_mark(manager: &SnapshotManager, key: &str, grace_begin
     let Some((id, file)) = layout::parse_key(key) else { return Ok(false) };
     let found = catalog::found_under(store, &id).await?;
     let (Some(object), Some(commit)) = (found.get(file), found.get(layout::METADATA_JSON)) else { return Ok(false) };
-    let mut touched_at = object.modified_at;
+    if mark_touched_at(file, object, commit) >= grace_begins {
+        return Ok(false);
+    }
     if file == layout::UPLOAD_JSON {
-        touched_at = touched_at.max(commit.modified_at);
         let base_ids = match bases_of_upload(store, &id).await {
             // It cannot be read, and its age has to do.
             Err(error) if error.kind() == ErrorKind::Damaged => Vec::new(),
@@ -195,9 +201,6 @@ pub(super) async fn sweep_mark(manager: &SnapshotManager, key: &str, grace_begin
                 return Ok(false);
             }
         }
-    }
-    if touched_at >= grace_begins {
-        return Ok(false);
     }
     store.delete(key).await.map(|()| true)
 }

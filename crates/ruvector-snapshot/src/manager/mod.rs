@@ -486,12 +486,7 @@ impl SnapshotManager {
         Ok(Snapshot { pinned, ..Snapshot::new(metadata, metadata_json.len() as u64)? })
     }
 
-    /// What was touched before this moment and is of no use is left over, and not under way.
-    fn grace_begins(&self) -> DateTime<Utc> {
-        self.grace_before(self.clock.now())
-    }
-
-    /// As [`grace_begins`](Self::grace_begins), where it is `now` by the clock of the store.
+    /// What was touched before this moment and is of no use is left over, and not under way, where it is `now`.
     fn grace_before(&self, now: DateTime<Utc>) -> DateTime<Utc> {
         now.checked_sub_signed(self.config.grace).unwrap_or(DateTime::<Utc>::MIN_UTC)
     }

@@ -226,13 +226,13 @@ async fn is_lost(manager: &SnapshotManager, id: &SnapshotId) -> Result<bool> {
     Ok(!found.is_empty() && !found.contains_key(layout::METADATA_JSON) && !is_being_deleted(&found))
 }
 
-/// What killed processes have left and nobody has touched since `grace_begins`.
+/// What killed processes have left and nobody has touched for the time of grace, by the clock of this machine; what is removed
+/// is looked at again, by that of the store.
 pub(super) async fn leftovers(manager: &SnapshotManager, survey: &Survey) -> Result<Vec<Leftover>> {
-    let grace_begins = manager.grace_begins();
+    let now = manager.clock.now();
+    let (grace_begins, marks_grace_begins) = (manager.grace_before(now), marks_grace_begins(manager, now));
     let is_old = |object: &&ObjectInfo| object.modified_at < grace_begins;
     let leftover = |what: LeftoverKind| move |object: &ObjectInfo| Leftover::of(object, what);
-    let now = manager.clock.now();
-    let marks_grace_begins = marks_grace_begins(manager, now);
     let unknown = survey.newest_unknown(|_| false);
     let mut left = Vec::new();
     // Whatever became of them, others stand on them.
@@ -243,12 +243,9 @@ pub(super) async fn leftovers(manager: &SnapshotManager, survey: &Survey) -> Res
             continue;
         }
         if let Some(commit) = found.get(layout::METADATA_JSON) {
+            let is_mark = |file: &str| file == layout::UPLOAD_JSON || layout::is_deletion_mark(file);
             let marks = found.iter().filter(|(file, object)| {
-                let touched_at = match file.as_str() {
-                    layout::UPLOAD_JSON => Some(object.modified_at.max(commit.modified_at)),
-                    file => layout::is_deletion_mark(file).then_some(object.modified_at),
-                };
-                touched_at.is_some_and(|at| at < marks_grace_begins)
+                is_mark(file) && delete::mark_touched_at(file, object, commit) < marks_grace_begins
             });
             left.extend(marks.map(|(_, object)| object).map(leftover(LeftoverKind::Mark)));
         } else if found.iter().all(|(file, object)| delete::is_left_over(manager, file, object, now))

@@ -247,10 +247,8 @@ impl SnapshotReader {
                 ahead.peek().is_some_and(|interval| interval.start.as_str() <= id)
             };
             let pieces = pieces.each_ref().map(|piece| piece.as_ref());
-            Block::unpack_without_vectors(&entry, dimensions, pieces, is_wanted).map_err(|error| {
-                let key = layout::key(&id, error.key().unwrap_or(DataFile::Index.name()));
-                SnapshotError::new(error.kind(), error.message().to_owned()).at(key).because(error)
-            })
+            let unpacked = Block::unpack_without_vectors(&entry, dimensions, pieces, is_wanted);
+            unpacked.map_err(|error| error_in(&id, error.message().to_owned(), error))
         })
         .await
     }
@@ -267,12 +265,8 @@ impl SnapshotReader {
     pub(super) async fn unpack(&self, at: usize, entry: BlockEntry, pieces: Pieces) -> Result<(Block, ContentSum)> {
         let (id, dimensions) = (self.metadata.id.clone(), self.metadata.dimensions as usize);
         unblock(move || {
-            Block::unpack(&entry, dimensions, pieces.each_ref().map(|piece| piece.as_ref())).map_err(|error| {
-                let file = error.key().unwrap_or(DataFile::Index.name());
-                SnapshotError::new(error.kind(), format!("block {at}: {}", error.message()))
-                    .at(layout::key(&id, file))
-                    .because(error)
-            })
+            let unpacked = Block::unpack(&entry, dimensions, pieces.each_ref().map(|piece| piece.as_ref()));
+            unpacked.map_err(|error| error_in(&id, format!("block {at}: {}", error.message()), error))
         })
         .await
     }
@@ -288,4 +282,10 @@ impl SnapshotReader {
                 .because(error)
         })
     }
+}
+
+/// An error of the format, which names a file, as one of the snapshot's.
+fn error_in(id: &SnapshotId, what: String, error: SnapshotError) -> SnapshotError {
+    let key = layout::key(id, error.key().unwrap_or(DataFile::Index.name()));
+    SnapshotError::new(error.kind(), what).at(key).because(error)
 }

@@ -144,11 +144,12 @@ impl FileSource {
         self.wanted = Some(stretches.into());
         self.is_placed = false;
         self.vectors.leaf = None;
+        (self.vectors.seen, self.metadata.seen) = (None, None);
     }
 
     /// Finds the vectors of single records of the same commit.
     pub fn vectors(&self) -> Vectors {
-        let rows = Rows::new(&self.vectors.table);
+        let rows = Rows { seen: None, ..Rows::new(&self.vectors.table) };
         Vectors { path: self.path.clone(), dimensions: self.description.dimensions, rows }
     }
 
@@ -270,9 +271,7 @@ impl SnapshotSource for FileSource {
     }
 
     fn take_leaves(&mut self) -> Option<[SourceLeaves; 2]> {
-        self.wanted
-            .is_none()
-            .then(|| [&mut self.vectors, &mut self.metadata].map(|rows| std::mem::take(&mut rows.seen)))
+        Some([self.vectors.seen.take()?, self.metadata.seen.take()?])
     }
 
     fn not_captured(&self) -> Vec<String> {
@@ -322,13 +321,13 @@ struct Rows {
     leaves: Leaves,
     leaf: Option<Leaf>,
     at: usize,
-    /// The leaves so far.
-    seen: SourceLeaves,
+    /// The leaves so far; `None` where not all of them are passed.
+    seen: Option<SourceLeaves>,
 }
 
 impl Rows {
     fn new(table: &Table) -> Self {
-        Self { table: table.clone(), leaves: table.leaves(), leaf: None, at: 0, seen: SourceLeaves::default() }
+        Self { table: table.clone(), leaves: table.leaves(), leaf: None, at: 0, seen: Some(SourceLeaves::default()) }
     }
 
     /// Stands on the first row whose key is not below `id`, which is not below one that was sought before.
@@ -352,10 +351,11 @@ impl Rows {
             self.at = 0;
             self.leaf = self.leaves.next_leaf()?;
             let Some(leaf) = &self.leaf else { break };
-            self.seen.checksums.push(leaf.checksum());
-            self.seen.rows.push(leaf.len() as u32);
-            self.seen.keys.push_str(&String::from_utf8_lossy(leaf.key(0)));
-            self.seen.key_ends.push(self.seen.keys.len());
+            let Some(seen) = &mut self.seen else { continue };
+            seen.checksums.push(leaf.checksum());
+            seen.rows.push(leaf.len() as u32);
+            seen.keys.push_str(&String::from_utf8_lossy(leaf.key(0)));
+            seen.key_ends.push(seen.keys.len());
         }
         Ok(())
     }
