@@ -55,11 +55,7 @@ async fn carry_out(session: &Session, manager: &SnapshotManager, plan: &DeletePl
     };
     let work = async { Ok(manager.carry_out_delete(plan).await) };
     let Err(error) = session.run(manager, work, aftermath).await? else { return Ok(()) };
-    let left = match manager.list().await {
-        Ok(listing) => what_is_left(&listing, &plan.ids),
-        Err(_) => "what was deleted could not be looked at; list shows it".to_owned(),
-    };
-    Err(Failure::from(error).with_hint(left))
+    Err(Failure::from(error).with_hint(what_is_left(manager.list().await.ok(), &plan.ids)))
 }
 
 /// What an interrupt has left of these. To be called where no runtime is at work.
@@ -69,16 +65,16 @@ pub(crate) fn aftermath(manager: &SnapshotManager, ids: &[String]) -> String {
         .build()
         .ok()
         .and_then(|runtime| runtime.block_on(manager.list()).ok());
-    match listing {
-        Some(listing) => what_is_left(&listing, ids),
-        None => "what was deleted could not be looked at; list shows it".to_owned(),
-    }
+    what_is_left(listing, ids)
 }
 
-/// What is left of these, in words.
-pub(crate) fn what_is_left(listing: &Listing, ids: &[String]) -> String {
+/// What is left of these, in words; `None` where nobody can tell.
+pub(crate) fn what_is_left(listing: Option<Listing>, ids: &[String]) -> String {
+    let Some(listing) = listing else { return "what was deleted could not be looked at; list shows it".to_owned() };
     let snapshots = listing.snapshots.iter().map(|snapshot| &snapshot.id);
-    let there: Vec<&String> = snapshots.chain(listing.damaged.iter().map(|damaged| &damaged.id)).collect();
+    let damaged = listing.damaged.iter().map(|damaged| &damaged.id);
+    // One that has lost its metadata.json is unfinished again once nothing stands on it.
+    let there: Vec<&String> = snapshots.chain(damaged).chain(&listing.unfinished).collect();
     let (left, gone): (Vec<&str>, Vec<&str>) =
         ids.iter().map(String::as_str).partition(|id| there.iter().any(|t| t == id));
     match (gone.as_slice(), left.as_slice()) {

@@ -84,10 +84,9 @@ async fn carry_out(session: &Session, manager: &SnapshotManager, plan: &PrunePla
         (Err(swept), Err(error)) => (format!("; {swept}"), error),
         (Err(error), Ok(_)) | (Ok(_), Err(error)) => (String::new(), error),
     };
-    let left = match (ids.as_slice(), manager.list().await) {
-        ([], _) => "no snapshot was to be deleted".to_owned(),
-        (_, Ok(listing)) => delete::what_is_left(&listing, &ids),
-        (_, Err(_)) => "what was deleted could not be looked at; list shows it".to_owned(),
+    let left = match ids.as_slice() {
+        [] => "no snapshot was to be deleted".to_owned(),
+        ids => delete::what_is_left(manager.list().await.ok(), ids),
     };
     Err(Failure::from(error).with_hint(format!("{left}{also}")))
 }
