@@ -9,6 +9,7 @@ use std::time::Duration;
 use hyper::HeaderMap;
 use hyper::http::request::Parts;
 use percent_encoding::percent_decode_str;
+use tokio::sync::Semaphore;
 
 /// A request, as it was seen on the wire.
 #[derive(Debug, Clone)]
@@ -148,11 +149,42 @@ pub enum Fault {
     },
     /// The request is read and never answered; the service never sees it. It ends when the client gives up.
     Hang,
+    /// The service carries the request out; the answer waits until the gate is open.
+    Hold(Gate),
     /// The body of the answer has one flipped bit, in its middle; a body that is empty stays as it is.
     Corrupt,
     /// S3 only: `409 ConditionalRequestConflict`, and the service never sees the request.
     Conflict409,
 }
+
+/// Holds answers back until a test opens it, once and for good. A clone is the same gate.
+#[derive(Debug, Clone)]
+pub struct Gate(Arc<Semaphore>);
+
+impl Gate {
+    /// A gate that is closed.
+    pub fn closed() -> Self {
+        Self(Arc::new(Semaphore::new(0)))
+    }
+
+    /// Lets go what it holds, and holds nothing any more.
+    pub fn open(&self) {
+        self.0.close();
+    }
+
+    pub(crate) async fn pass(&self) {
+        // There is never a permit, so that this ends when the semaphore is closed.
+        drop(self.0.acquire().await);
+    }
+}
+
+impl PartialEq for Gate {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Gate {}
 
 /// What stands between the socket and the service: the plan of faults, and the log of requests. A clone is the same wire.
 #[derive(Clone, Default)]

@@ -21,7 +21,7 @@
 //!
 //! | file | what lives there |
 //! |---|---|
-//! | `faults.rs` | what a test says and learns: [`Fault`], [`Request`], [`Wire`] |
+//! | `faults.rs` | what a test says and learns: [`Fault`], [`Gate`], [`Request`], [`Wire`] |
 //! | `server.rs` | the thread, the sockets, and the carrying out of a fault |
 //! | `xml.rs` | answers that are an error, as both services write them |
 //! | `s3.rs`, `s3/mended.rs` | the S3 server, and what it does better than the crate it is made of |
@@ -38,7 +38,7 @@ mod s3;
 mod server;
 mod xml;
 
-pub use faults::{Fault, Request, Wire};
+pub use faults::{Fault, Gate, Request, Wire};
 pub use gcs::GcsServer;
 pub use minio::Minio;
 pub use s3::S3Server;

@@ -154,6 +154,10 @@ async fn handle(request: hyper::Request<Incoming>, wire: &Wire, service: &Servic
         _ => carry_out(call, service).await,
     };
     match fault {
+        Some(Fault::Hold(gate)) => {
+            gate.pass().await;
+            Ok(Paced::answer(answer, presence))
+        }
         Some(Fault::ResetAfter) => Err(End::Reset),
         Some(Fault::StatusAfter(status)) => Ok(Paced::answer(xml::error_of(status), presence)),
         Some(Fault::Truncate(bytes)) if method != Method::HEAD && answer.body().len() > bytes => {

@@ -2,14 +2,15 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use crate::common::*;
-use futures::StreamExt;
 use futures::future::join_all;
+use futures::{FutureExt, StreamExt};
 use object_store::path::Path;
 use object_store::{ClientOptions, Error, ObjectStoreExt};
-use test_servers::{Fault, GcsServer, S3Server, Wire};
+use test_servers::{Fault, Gate, GcsServer, S3Server, Wire};
 
 #[tokio::test]
 async fn reset_before_leaves_nothing() {
@@ -124,6 +125,25 @@ async fn hang_lasts_until_the_client_gives_up() {
     }
     assert_eq!(server.wire().most_at_once(), 3);
     assert!(server.objects().is_empty());
+}
+
+#[tokio::test]
+async fn hold_keeps_the_answer_until_the_gate_is_open() {
+    let server = S3Server::start();
+    let gate = Gate::closed();
+    always(server.wire(), Fault::Hold(gate.clone()));
+    let (store, key) = (s3(&server), Path::from("key"));
+    let mut put = pin!(store.put(&key, "x".into()));
+    // The service has carried it out, and the answer is not there.
+    while server.objects().is_empty() {
+        assert!(put.as_mut().now_or_never().is_none());
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(server.wire().most_at_once(), 1);
+    assert!(put.as_mut().now_or_never().is_none());
+    gate.open();
+    put.await.unwrap();
+    store.head(&key).await.unwrap();
 }
 
 #[tokio::test]
