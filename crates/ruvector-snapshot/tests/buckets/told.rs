@@ -2,7 +2,6 @@
 //! mends it.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use ruvector_snapshot::store::{Location, StoreConfig, StoreOptions, open};
 use ruvector_snapshot::{ErrorKind, RestoreOptions, SnapshotError, SnapshotManager};
@@ -127,9 +126,7 @@ async fn an_address_where_nobody_listens() {
     for start in SERVERS {
         let server = start();
         let option = if server.is_s3() { "endpoint" } else { "base_url" };
-        let began = Instant::now();
         let error = server.open(&[(option, &endpoint)]).get("key", 1).await.unwrap_err();
-        assert!(began.elapsed() < Duration::from_secs(20), "it took {:?}", began.elapsed());
         assert_told(&error, ErrorKind::Unavailable, &["cannot be reached", &address, "check the address"]);
     }
 }
