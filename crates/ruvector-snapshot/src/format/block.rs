@@ -390,7 +390,7 @@ impl Block {
             let line = if has_metadata { lines.next() } else { None };
             if is_wanted(id) {
                 if has_metadata {
-                    let metadata = payloads::metadata_of(id, line).map_err(payloads_error)?;
+                    let metadata = payloads::metadata_unchecked(id, line).map_err(payloads_error)?;
                     block.metadata.push_str(metadata);
                 }
                 block.ids.push(id, flags);

@@ -111,10 +111,7 @@ impl SnapshotManager {
                 let known = base.and_then(|base| base.leaves.clone());
                 let (source, differences) = unblock(move || {
                     let mut source = FileSource::open(&path, &file_options)?;
-                    let differences = known.map(|known| delta::differences(&source, &known)).transpose()?;
-                    if let Some(differences) = &differences {
-                        source.restrict_to(differences.stretches.to_vec());
-                    }
+                    let differences = known.map(|known| delta::differences(&mut source, &known)).transpose()?;
                     Ok((source, differences))
                 })
                 .await?;

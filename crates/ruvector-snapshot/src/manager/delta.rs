@@ -20,7 +20,7 @@ use crate::format::leaves::{LeafFinder, LeafTable};
 use crate::format::metadata::Changes;
 use crate::format::payloads;
 use crate::source::file::{DatabaseTable, FileSource, LeafSeen, Vectors};
-use crate::source::interval::{Interval, Stretch, stretches};
+use crate::source::interval::{Interval, Stretch, stretches, united};
 
 /// Where a source may differ from the base, and its own leaves.
 pub(super) struct Differences {
@@ -28,26 +28,45 @@ pub(super) struct Differences {
     pub(super) leaves: [LeafTable; 2],
 }
 
-/// Walks the leaves of a database file against those of the base, both tables at the same time. Blocking.
-pub(super) fn differences(source: &FileSource, base: &[LeafTable; 2]) -> Result<Differences> {
+/// Walks the leaves of a database file against those of the base, both tables at the same time, and restricts the source to
+/// where they differ. Blocking.
+pub(super) fn differences(source: &mut FileSource, base: &[LeafTable; 2]) -> Result<Differences> {
     let [vectors, metadata] = base;
+    let walked: &FileSource = source;
     let (vectors, metadata) = std::thread::scope(|scope| {
-        let metadata = scope.spawn(|| differences_of(source, DatabaseTable::Metadata, metadata));
-        let vectors = differences_of(source, DatabaseTable::Vectors, vectors);
+        let metadata = scope.spawn(|| walk(walked, DatabaseTable::Metadata, metadata));
+        let vectors = walk(walked, DatabaseTable::Vectors, vectors);
         (vectors, metadata.join())
     });
-    let (vectors, vectors_leaves) = vectors?;
     let panicked = |_| SnapshotError::new(ErrorKind::Internal, "the walk over the leaves of a table failed");
-    let (metadata, metadata_leaves) = metadata.map_err(panicked)??;
-    Ok(Differences { stretches: stretches(vectors, metadata).into(), leaves: [vectors_leaves, metadata_leaves] })
+    let (vectors, metadata) = (vectors?, metadata.map_err(panicked)??);
+    let all_vectors = [vectors.new.clone(), vectors.gone].concat();
+    let all = stretches(all_vectors.clone(), [metadata.new.clone(), metadata.gone].concat());
+    // What the source has there lies in its new leaves: the rows of its others are rows of leaves that the base has too, and so
+    // of none that is gone.
+    let mut own = stretches(all_vectors, metadata.new);
+    own.retain(|stretch| stretch.is_metadata_only);
+    own.extend(united(vectors.new).into_iter().map(|interval| Stretch { interval, is_metadata_only: false }));
+    own.sort_by(|a, b| a.interval.start.cmp(&b.interval.start));
+    source.restrict_to(own);
+    Ok(Differences { stretches: all.into(), leaves: [vectors.leaves, metadata.leaves] })
 }
 
-/// Where one table may differ, and its own leaves.
-fn differences_of(source: &FileSource, table: DatabaseTable, base: &LeafTable) -> Result<(Vec<Interval>, LeafTable)> {
+/// One table of a source against the base's.
+struct Walked {
+    /// Leaves that the base does not have.
+    new: Vec<Interval>,
+    /// Leaves of the base that are no more.
+    gone: Vec<Interval>,
+    /// All of the source.
+    leaves: LeafTable,
+}
+
+fn walk(source: &FileSource, table: DatabaseTable, base: &LeafTable) -> Result<Walked> {
     let finder = LeafFinder::new(base);
     let mut is_found = vec![false; base.len()];
     let mut leaves = LeafTable::default();
-    let mut intervals = Vec::new();
+    let mut new = Vec::new();
     let rows_of_known = |checksum| base.rows.get(finder.find(checksum)?).map(|rows| u64::from(*rows));
     source.walk_leaves(table, rows_of_known, |leaf| match leaf {
         LeafSeen::Known { checksum } => {
@@ -57,15 +76,14 @@ fn differences_of(source: &FileSource, table: DatabaseTable, base: &LeafTable) -
             }
         }
         LeafSeen::New { checksum, rows, first_key, last_key } => {
-            intervals.push(Interval::through(first_key, last_key));
+            new.push(Interval::through(first_key, last_key));
             leaves.push(checksum, rows, first_key);
         }
     })?;
     // A leaf that is gone held all ids from its first to that of the next.
-    for (at, _) in is_found.iter().enumerate().filter(|(_, is_found)| !**is_found) {
-        intervals.push(Interval::before(base.first_key(at).unwrap_or_default(), base.first_key(at + 1)));
-    }
-    Ok((intervals, leaves))
+    let interval = |at| Interval::before(base.first_key(at).unwrap_or_default(), base.first_key(at + 1));
+    let gone = is_found.iter().enumerate().filter(|(_, is_found)| !**is_found).map(|(at, _)| interval(at)).collect();
+    Ok(Walked { new, gone, leaves })
 }
 
 /// What an increment comes to.

@@ -157,17 +157,19 @@ impl FileSource {
     fn advance(&mut self) -> Result<(), redb_live::Error> {
         let Some(mut wanted) = self.wanted.take() else { return self.step() };
         while let Some(stretch) = wanted.front() {
-            match (std::mem::replace(&mut self.is_placed, true), stretch.is_metadata_only) {
-                (false, true) => self.metadata.seek(&stretch.interval.start)?,
-                (false, false) => self.place(&stretch.interval.start)?,
-                (true, true) => self.metadata.step()?,
-                (true, false) => self.step()?,
-            }
-            let rows = if stretch.is_metadata_only { &self.metadata } else { &self.vectors };
-            // An id that is no text is for the caller to refuse, wherever it lies.
-            let is_here = |id| std::str::from_utf8(id).map_or(true, |id| stretch.interval.contains(id));
-            if rows.row().is_some_and(|(id, _)| is_here(id)) {
-                break;
+            // Behind the last id of a stretch nothing is read.
+            if !self.is_placed || !self.row_in(stretch).is_some_and(|(id, _)| stretch.interval.is_last(id)) {
+                match (std::mem::replace(&mut self.is_placed, true), stretch.is_metadata_only) {
+                    (false, true) => self.metadata.seek(&stretch.interval.start)?,
+                    (false, false) => self.place(&stretch.interval.start)?,
+                    (true, true) => self.metadata.step()?,
+                    (true, false) => self.step()?,
+                }
+                // An id that is no text is for the caller to refuse, wherever it lies.
+                let is_here = |id| std::str::from_utf8(id).map_or(true, |id| stretch.interval.contains(id));
+                if self.row_in(stretch).is_some_and(|(id, _)| is_here(id)) {
+                    break;
+                }
             }
             self.is_placed = false;
             self.metadata_used = false;
@@ -175,6 +177,11 @@ impl FileSource {
         }
         self.wanted = Some(wanted);
         Ok(())
+    }
+
+    /// The row under the cursor that goes through such a stretch.
+    fn row_in(&self, stretch: &Stretch) -> Option<(&[u8], &[u8])> {
+        if stretch.is_metadata_only { self.metadata.row() } else { self.vectors.row() }
     }
 
     /// Whether the current record is one of metadata alone; `None` where there is no record any more.

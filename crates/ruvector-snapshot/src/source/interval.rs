@@ -89,6 +89,11 @@ impl Interval {
         }
     }
 
+    /// Whether this id of it is known to be its last.
+    pub fn is_last(&self, id: &[u8]) -> bool {
+        matches!(&self.end, End::At { id: end, is_inside: true } if end.as_bytes() == id)
+    }
+
     /// The least id behind it; `None` where it has no end.
     fn first_behind(&self) -> Option<String> {
         match &self.end {
