@@ -1,5 +1,7 @@
 //! `verify`: proves snapshots whole, or says where they are damaged.
 
+use std::collections::HashMap;
+
 use ruvector_snapshot::{ErrorKind, Listing, SnapshotError, SnapshotManager, VerifyOptions, VerifyReport};
 use serde_json::{Value, json};
 
@@ -41,12 +43,22 @@ async fn verify_all(session: &Session, manager: &SnapshotManager) -> Result<Exit
     ids.extend(listing.damaged.iter().map(|damaged| damaged.id.clone()));
     ids.sort_by(|a, b| b.cmp(a));
     let (mut documents, mut damaged, mut unreadable, mut gone) = (Vec::new(), 0u64, 0u64, 0u64);
+    // What was proved with one that stands on it, which is younger and so comes before it, and that one.
+    let mut proved = HashMap::new();
     for id in &ids {
+        if let Some(above) = proved.get(id) {
+            session.output.line(format_args!("{id}  whole, and was verified with {above}"))?;
+            documents.push(json!({ "id": id, "whole": true, "verified_with": above }));
+            continue;
+        }
         match read(session, manager, id).await? {
             Ok(report) => {
                 damaged += u64::from(!report.is_whole());
                 print_report(session, &report)?;
                 documents.push(report_document(&report));
+                if report.is_whole() {
+                    proved.extend(report.chain.into_iter().map(|below| (below, id)));
+                }
             }
             Err(error) if error.kind() == ErrorKind::NotFound => match lost(&listing, id) {
                 // Deleted since it was listed.

@@ -205,6 +205,35 @@ fn verify_tells_the_chain_and_where_the_damage_is() {
 }
 
 #[test]
+fn verify_of_all_reads_each_chain_once() {
+    let (desk, ids) = chain(3);
+    let ran = desk.run(&["verify", "--all"]);
+    assert_eq!(ran.status, Some(0), "{ran:?}");
+    let lines: Vec<_> = ran.stdout.lines().collect();
+    let [newest, below @ .., summary] = lines.as_slice() else { panic!("{ran:?}") };
+    assert!(newest.starts_with(&ids[3]) && newest.ends_with(", with the 3 snapshots below it"), "{ran:?}");
+    let with = |id: &String| format!("{id}  whole, and was verified with {}", ids[3]);
+    assert_eq!(below, [with(&ids[2]), with(&ids[1]), with(&ids[0])]);
+    assert_eq!(*summary, "4 snapshots whole");
+
+    let (status, document) = desk.json(&["verify", "--all"]);
+    assert_eq!(status, 0);
+    assert_eq!(document["whole"], true);
+    assert_eq!(document["snapshots"][0]["chain"], json!([ids[2], ids[1], ids[0]]));
+    for (at, id) in [(1, &ids[2]), (2, &ids[1]), (3, &ids[0])] {
+        assert_eq!(document["snapshots"][at], json!({ "id": **id, "whole": true, "verified_with": ids[3] }));
+    }
+
+    // Where the newest is damaged it says nothing of those below.
+    let path = desk.stored(&ids[3], "vectors.bin.gz");
+    fs::remove_file(path).unwrap();
+    let ran = desk.run(&["verify", "--all"]);
+    assert_eq!(ran.status, Some(3), "{ran:?}");
+    assert!(ran.stdout.ends_with("3 snapshots whole, 1 damaged\n"), "{ran:?}");
+    assert!(ran.stdout.contains(&format!("{}  whole, and was verified with {}\n", ids[1], ids[2])), "{ran:?}");
+}
+
+#[test]
 fn a_base_that_cannot_be_is_refused_and_nothing_is_made() {
     let desk = Desk::with_rows(20);
     let on = |base: &str| desk.run(&["create", "--db", "a.db", "--base", base]);

@@ -59,14 +59,18 @@ impl ContentSum {
         }
     }
 
+    /// Takes out again what was merged.
+    pub fn unmerge(&mut self, other: &Self) {
+        // Modulo 2^256 the negative of a number is its complement and one.
+        self.merge(&Self(other.0.map(|word| !word)));
+        self.merge(&Self([1, 0, 0, 0]));
+    }
+
     /// Takes one record out again.
     pub fn subtract(&mut self, digest: &Digest) {
         let mut one = Self::default();
         one.add(digest);
-        // Modulo 2^256 the negative of a number is its complement and one.
-        let complement = Self(one.0.map(|word| !word));
-        self.merge(&complement);
-        self.merge(&Self([1, 0, 0, 0]));
+        self.unmerge(&one);
     }
 
     fn from_be_bytes(bytes: &[u8; 32]) -> Self {

@@ -17,6 +17,7 @@ use crate::format::id::SnapshotId;
 use crate::format::index::BlockEntry;
 use crate::format::layout::{self, DataFile};
 use crate::format::leaves::{self, LeafTable};
+use crate::format::metadata::Changes;
 use crate::source::interval::Stretch;
 
 /// More links than any chain has: `max_chain_length` is below it.
@@ -86,9 +87,18 @@ impl Chain {
         self.readers.iter().map(|reader| reader.metadata.id.clone()).collect()
     }
 
-    /// The leaf tables of the newest snapshot; `None` where it has none. Those of each are told against those of the one below
-    /// it; where that has none, they stand alone.
+    /// The leaf tables of the newest snapshot; `None` where it has none.
     pub(super) async fn leaves(&self, config: &SnapshotConfig) -> Result<Option<[LeafTable; 2]>> {
+        self.each_leaves(config, |_, _| ()).await
+    }
+
+    /// As [`leaves`](Self::leaves), and shows those of each snapshot that has some on the way, the oldest first. They are told
+    /// against those of the one below it; where that has none, they stand alone.
+    pub(super) async fn each_leaves(
+        &self,
+        config: &SnapshotConfig,
+        mut visit: impl FnMut(&SnapshotReader, &[LeafTable; 2]),
+    ) -> Result<Option<[LeafTable; 2]>> {
         let sections = self.readers.iter().rev().map(SnapshotReader::leaves_section).collect::<Vec<_>>();
         let mut sections =
             stream::iter(sections).buffered(config.max_concurrent_io).zip(stream::iter(self.readers.iter().rev()));
@@ -99,7 +109,9 @@ impl Chain {
                 continue;
             };
             let decoded = unblock(move || leaves::decode(&raw, tables.as_ref())).await;
-            tables = Some(decoded.map_err(|error| error.at(reader.key(DataFile::Index)))?);
+            let decoded = decoded.map_err(|error| error.at(reader.key(DataFile::Index)))?;
+            visit(reader, &decoded);
+            tables = Some(decoded);
         }
         Ok(tables)
     }
@@ -143,6 +155,29 @@ impl Chain {
             return Ok(full.blocks(&entries, RUN_BYTES_MAX, config).boxed());
         }
         let dimensions = usize::try_from(self.newest()?.metadata.dimensions).unwrap_or(usize::MAX);
+        let merge = self.merge(config).await?;
+        Ok(stream::try_unfold(merge, move |mut merge| async move {
+            Ok(merge.next_block(dimensions).await?.map(|block| (block, merge)))
+        })
+        .boxed())
+    }
+
+    /// What each snapshot makes of the state below it, the newest first, every digest proved; all in one pass.
+    ///
+    /// # Errors
+    ///
+    /// `Damaged` where a row does not fit what stands below it.
+    pub(super) async fn steps(&self, config: &SnapshotConfig) -> Result<Vec<Step>> {
+        let mut merge = self.merge(config).await?;
+        let mut steps = vec![Step::default(); self.readers.len()];
+        while merge.advance().await? {
+            merge.add_to(&mut steps)?;
+        }
+        Ok(steps)
+    }
+
+    /// The rows of all snapshots, merged by id.
+    async fn merge(&self, config: &SnapshotConfig) -> Result<Merge> {
         let mut members = Vec::new();
         let directories = self.directories(config).await?;
         for (at, (reader, entries)) in self.readers.iter().zip(directories).enumerate() {
@@ -155,12 +190,16 @@ impl Chain {
             let blocks = reader.blocks(&entries, self.run_bytes_max(is_full), &config);
             members.push(blocks.map_ok(|(block, _)| block).boxed());
         }
-        let merge = Merge::new(members);
-        Ok(stream::try_unfold(merge, move |mut merge| async move {
-            Ok(merge.next_block(dimensions).await?.map(|block| (block, merge)))
-        })
-        .boxed())
+        Ok(Merge::new(members))
     }
+}
+
+/// What a snapshot makes of the state below it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Step {
+    /// What it adds to the content checksum.
+    pub(super) sum: ContentSum,
+    pub(super) changes: Changes,
 }
 
 /// The blocks that may hold an id of the stretches, which are in order and apart.
@@ -243,13 +282,15 @@ impl Merge {
         self.current.iter().filter_map(|at| self.members.get(*at)?.row())
     }
 
-    /// The record of the current id; `None` where it is gone.
+    /// The record that the current id's row `at`, of its [`rows`](Self::rows), leaves, and what it sums to; `None` where it is
+    /// gone.
     ///
     /// # Errors
     ///
     /// `Damaged` where a row without its vector finds none below it, or is not what its digest says.
-    fn record(&self) -> Result<Option<(Row<'_>, ContentSum)>> {
-        let Some(ChangedRow { id, digest: stored, change: Change::Put { vector, metadata } }) = self.newest() else {
+    fn record(&self, at: usize) -> Result<Option<(Row<'_>, ContentSum)>> {
+        let mut rows = self.rows().skip(at);
+        let Some(ChangedRow { id, digest: stored, change: Change::Put { vector, metadata } }) = rows.next() else {
             return Ok(None);
         };
         let mut sum = ContentSum::default();
@@ -257,7 +298,7 @@ impl Merge {
         if let Some(vector) = vector {
             return Ok(Some((Row { id, vector, metadata }, sum)));
         }
-        let below = self.rows().skip(1).map_while(|row| match row.change {
+        let below = rows.map_while(|row| match row.change {
             Change::Removed => None,
             Change::Put { vector, .. } => Some(vector),
         });
@@ -270,12 +311,34 @@ impl Merge {
         Ok(Some((Row { id, vector, metadata }, sum)))
     }
 
+    /// Adds what each snapshot that has the current id makes of it.
+    fn add_to(&self, steps: &mut [Step]) -> Result<()> {
+        let mut below: Option<ContentSum> = None;
+        for (at, number) in self.current.iter().enumerate().rev() {
+            let record = self.record(at)?.map(|(_, sum)| sum);
+            let Some(Step { sum, changes }) = steps.get_mut(*number) else { continue };
+            match (&below, &record) {
+                (None, Some(_)) => changes.added += 1,
+                (Some(_), Some(_)) => changes.changed += 1,
+                (Some(_), None) => changes.removed += 1,
+                (None, None) => {
+                    let id = self.id_of(*number).unwrap_or_default();
+                    return Err(damaged(format!("the id {id:?} is removed where the snapshots below do not have it")));
+                }
+            }
+            below.iter().for_each(|below| sum.unmerge(below));
+            record.iter().for_each(|record| sum.merge(record));
+            below = record;
+        }
+        Ok(())
+    }
+
     /// The next records of the state, as many as fit into a block.
     async fn next_block(&mut self, dimensions: usize) -> Result<Option<(Block, ContentSum)>> {
         let (mut block, mut sum) = (Block::new(dimensions), ContentSum::default());
         loop {
             // A record that did not fit is still the current one.
-            if let Some((row, row_sum)) = self.record()? {
+            if let Some((row, row_sum)) = self.record(0)? {
                 if block.is_full_for(row) {
                     return Ok(Some((block, sum)));
                 }

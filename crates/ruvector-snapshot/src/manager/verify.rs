@@ -20,6 +20,7 @@ use crate::format::id::SnapshotId;
 use crate::format::index::{self, BlockEntry};
 use crate::format::layout::{self, DataFile};
 use crate::format::limits;
+use crate::format::metadata::Changes;
 
 /// What a verify may be told. Start from `default()`.
 #[derive(Debug, Clone, Default)]
@@ -34,13 +35,13 @@ pub struct VerifyOptions {
 pub struct VerifyReport {
     /// The snapshot.
     pub id: String,
-    /// What it stands on, which was verified with it; the newest first.
+    /// What it stands on, the newest first: each was verified with it, as by a verify of its own.
     pub chain: Vec<String>,
     /// Every damage found; none where the snapshot is whole.
     pub damage: Vec<Damage>,
     /// Records whose digests were proved.
     pub records: u64,
-    /// Bytes read from the store.
+    /// Bytes of files that were read and compared.
     pub bytes: u64,
 }
 
@@ -131,7 +132,7 @@ impl Check<'_> {
         }
         self.leaves(chain).await?;
         // The blocks of a full snapshot have proved its state already.
-        if chain.readers().len() > 1 { self.state(chain).await } else { Ok(()) }
+        if chain.readers().len() > 1 { self.states(chain).await } else { Ok(()) }
     }
 
     /// What each increment counts, against what its base does.
@@ -153,50 +154,62 @@ impl Check<'_> {
 
     /// The leaf tables, on which the next increment relies, can be read and hold all records.
     async fn leaves(&mut self, chain: &Chain) -> Result<()> {
-        let wrong = match chain.leaves(&self.manager.config).await {
-            Ok(None) => return Ok(()),
-            Ok(Some([vectors, _])) => {
-                let rows: u64 = vectors.rows.iter().map(|rows| u64::from(*rows)).sum();
-                let records = chain.newest()?.metadata.vector_count;
-                if rows == records {
-                    return Ok(());
-                }
-                format!("the section {:?} has {rows} rows of the {records} records", index::LEAVES)
+        let mut wrong = Vec::new();
+        let read = chain.each_leaves(&self.manager.config, |reader, [vectors, _]| {
+            let rows: u64 = vectors.rows.iter().map(|rows| u64::from(*rows)).sum();
+            let records = reader.metadata.vector_count;
+            if rows != records {
+                let what = format!("the section {:?} has {rows} rows of the {records} records", index::LEAVES);
+                wrong.push((reader.metadata.id.to_string(), what));
             }
-            Err(error) if error.kind() == ErrorKind::Damaged => error.message().to_owned(),
+        });
+        match read.await {
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::Damaged => {
+                let culprit = error.key().and_then(layout::parse_key).map(|(id, _)| id.to_string());
+                wrong.push((culprit.unwrap_or_else(|| self.report.id.clone()), error.message().to_owned()));
+            }
             Err(error) => return Err(error),
-        };
-        self.note(DataFile::Index.name(), None, wrong);
+        }
+        for (id, what) in wrong {
+            self.current = id;
+            self.note(DataFile::Index.name(), None, what);
+        }
         Ok(())
     }
 
-    /// The records that the chain comes to, by their digests and the content checksum.
-    async fn state(&mut self, chain: &Chain) -> Result<()> {
-        let metadata = &chain.newest()?.metadata;
-        let mut blocks = chain.blocks(&self.manager.config).await?;
-        let (mut sum, mut records) = (ContentSum::default(), 0);
-        loop {
-            match blocks.try_next().await {
-                Ok(Some((block, block_sum))) => {
-                    sum.merge(&block_sum);
-                    records += block.len() as u64;
-                }
-                Ok(None) => break,
-                Err(error) if error.kind() == ErrorKind::Damaged => {
-                    self.note(layout::METADATA_JSON, None, error.message());
-                    return Ok(());
-                }
-                Err(error) => return Err(error),
+    /// The records that the chain comes to, at each of its snapshots, by their digests and the content checksum.
+    async fn states(&mut self, chain: &Chain) -> Result<()> {
+        self.current.clone_from(&self.report.id);
+        let steps = match chain.steps(&self.manager.config).await {
+            Ok(steps) => steps,
+            Err(error) if error.kind() == ErrorKind::Damaged => {
+                self.note(layout::METADATA_JSON, None, error.message());
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        let mut sum = ContentSum::default();
+        for (reader, step) in chain.readers().iter().zip(steps).rev() {
+            let metadata = &reader.metadata;
+            sum.merge(&step.sum);
+            self.current = metadata.id.to_string();
+            if sum != metadata.checksum {
+                let what = format!(
+                    "the chain comes to records with the content checksum {sum}, and {} was recorded",
+                    metadata.checksum
+                );
+                self.note(layout::METADATA_JSON, None, what);
+            }
+            if let Some(recorded) = metadata.changes.filter(|recorded| *recorded != step.changes) {
+                let counts = |Changes { added, changed, removed }| {
+                    format!("{added} added, {changed} changed, {removed} removed")
+                };
+                let what = format!("its rows are {}, and {} were recorded", counts(step.changes), counts(recorded));
+                self.note(layout::METADATA_JSON, None, what);
             }
         }
-        self.report.records = records;
-        if sum != metadata.checksum || records != metadata.vector_count {
-            let what = format!(
-                "the chain comes to {records} records with the content checksum {sum}, and {} with {} were recorded",
-                metadata.vector_count, metadata.checksum
-            );
-            self.note(layout::METADATA_JSON, None, what);
-        }
+        self.report.records = chain.newest()?.metadata.vector_count;
         Ok(())
     }
 

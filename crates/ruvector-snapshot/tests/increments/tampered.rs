@@ -164,6 +164,8 @@ async fn a_leaf_table_of_fewer_or_more_rows_than_there_are_records_is_seen() {
         let report = bench.verify(0).await;
         assert_eq!(damaged(&report), BTreeSet::from([bench.id(0)]));
         assert!(report.damage.iter().all(|damage| damage.what.contains("leaves")), "{:?}", report.damage);
+        // Also from above, where it is not the table of the newest.
+        assert!(damaged(&bench.verify(2).await).contains(bench.id(0)));
         stored.repair();
     }
     assert!(bench.verify(0).await.is_whole());
@@ -246,6 +248,24 @@ async fn no_other_count_of_changes_is_taken_for_true() {
     assert!(lies > 63, "{lies}");
     stored.repair();
     assert!(bench.verify(1).await.is_whole());
+}
+
+#[tokio::test]
+async fn a_state_within_a_chain_that_is_not_what_was_recorded_is_named_from_above() {
+    let bench = Bench::new().await;
+    let (one, two) = (bench.stored(1), bench.stored(2));
+    // The newest is what it says it is, and stands on what the one below says it is.
+    let lie = &bench.snapshots[0].checksum;
+    put_metadata(&one, |json| json["checksum"] = serde_json::json!(lie));
+    put_metadata(&two, |json| json["base_checksum"] = serde_json::json!(lie));
+    for above in [1, 2] {
+        let report = bench.verify(above).await;
+        assert_eq!(damaged(&report), BTreeSet::from([bench.id(1)]), "{:?}", report.damage);
+    }
+    bench.assert_restores(2).await;
+    one.repair();
+    two.repair();
+    assert!(bench.verify(2).await.is_whole());
 }
 
 #[tokio::test]
