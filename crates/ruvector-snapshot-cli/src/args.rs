@@ -101,8 +101,8 @@ Exit status: 0 shown; 1 no such snapshot; 2 an ID that means several; 3 the snap
 
 const VERIFY: &str = "\
 Reads every byte of the snapshot, proves every file, block and record, and reports all damage by file and block. \
-Of an increment that is every snapshot of its chain, and the state at each of them. With --all a chain is read once, from its \
-newest. Writes nothing and needs no room.
+Of an increment that is every snapshot of its chain, and the state at each of them. With --all a chain is verified once, from \
+its newest. Writes nothing and needs no room.
 
 Examples:
   ruvector-snapshot verify latest
