@@ -68,7 +68,7 @@ pub(crate) fn aftermath(manager: &SnapshotManager, ids: &[String]) -> String {
     what_is_left(listing, ids)
 }
 
-/// What is left of these, in words; `None` where nobody can tell.
+/// What is left of these, in words, also where there is no listing to tell.
 pub(crate) fn what_is_left(listing: Option<Listing>, ids: &[String]) -> String {
     let Some(listing) = listing else { return "what was deleted could not be looked at; list shows it".to_owned() };
     let snapshots = listing.snapshots.iter().map(|snapshot| &snapshot.id);
