@@ -11,7 +11,8 @@ use chrono::{DateTime, TimeZone as _, Utc};
 use common::stored::{Stored, edit, reseal};
 use common::{Place, make_database, make_many_blocks, names};
 use proptest::prelude::*;
-use ruvector_snapshot::format::block::{Block, crc32};
+use ruvector_snapshot::format::block::{Block, Row, crc32};
+use ruvector_snapshot::format::checksum::digest;
 use ruvector_snapshot::format::id::SnapshotId;
 use ruvector_snapshot::format::index::{self, BlockEntry};
 use ruvector_snapshot::format::layout::{self, DataFile};
@@ -405,4 +406,28 @@ async fn a_section_that_is_far_larger_than_what_it_holds_is_never_read() {
     let id = stored.id.as_str();
     assert_eq!(manager.restore_snapshot(id).await.err().unwrap().kind(), ErrorKind::Damaged);
     assert!(!manager.verify_snapshot(id).await.unwrap());
+}
+
+#[test]
+fn a_metadata_line_that_is_no_json_is_damage_where_all_sums_fit_it() {
+    let vector = [0; 4];
+    let mut block = Block::new(1);
+    block.push(Row { id: "a", vector: &vector, metadata: Some("{}") }).unwrap();
+    let packed = block.pack(6).unwrap();
+    let unpacked = |text: &str| {
+        let line = format!("{{\"id\":\"a\",\"metadata\":{text}}}\n");
+        let (mut entry, mut payloads) = (packed.entry.clone(), Vec::new());
+        entry.payloads_bytes = pack(line.as_bytes(), Coding::Deflate(6), &mut payloads).unwrap() as u32;
+        entry.payloads_raw_bytes = line.len() as u32;
+        entry.payloads_crc32 = crc32(&payloads);
+        let mut index = packed.index[..entry.ids_bytes as usize].to_vec();
+        entry.digests_bytes = pack(&digest("a", &vector, Some(text)), Coding::Stored, &mut index).unwrap() as u32;
+        entry.index_crc32 = crc32(&index);
+        Block::unpack(&entry, 1, [&packed.vectors, &index, &payloads])
+    };
+    assert_eq!(unpacked("{\"x\":1}").unwrap().0.row(0).metadata, Some("{\"x\":1}"));
+    for text in ["no json", "{\"x\":1},\"metadata\":{\"y\":2}", "{\"x\":1", ""] {
+        let error = unpacked(text).unwrap_err();
+        assert_eq!((error.kind(), error.key()), (ErrorKind::Damaged, Some("metadata.bin.gz")), "{text}: {error:?}");
+    }
 }

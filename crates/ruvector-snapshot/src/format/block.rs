@@ -175,14 +175,14 @@ impl Block {
     }
 
     /// Adds the metadata of a record that is in the base with the same vector, to be compared with it; the row has no digest
-    /// and its id must follow the last one's.
+    /// and its id must follow the last one's. It may be larger than the format takes: what is compared need not be stored.
     ///
     /// # Errors
     ///
-    /// As [`push`](Self::push).
+    /// `Damaged` where the order does not hold.
     pub fn push_metadata(&mut self, id: &str, metadata: Option<&str>) -> Result<()> {
         let row = Row { id, vector: &[], metadata };
-        self.check_next(row)?;
+        self.check_order(id)?;
         self.take(row, if metadata.is_some() { FLAG_METADATA } else { 0 });
         Ok(())
     }
@@ -229,10 +229,15 @@ impl Block {
         self.metadata_ends.push(self.metadata.len());
     }
 
-    fn check_next(&self, row: Row<'_>) -> Result<()> {
-        if self.len().checked_sub(1).is_some_and(|last| self.ids.get(last) >= row.id) {
-            return Err(damaged(format!("the id {:?} is out of order", row.id)));
+    fn check_order(&self, id: &str) -> Result<()> {
+        match self.len().checked_sub(1) {
+            Some(last) if self.ids.get(last) >= id => Err(damaged(format!("the id {id:?} is out of order"))),
+            _ => Ok(()),
         }
+    }
+
+    fn check_next(&self, row: Row<'_>) -> Result<()> {
+        self.check_order(row.id)?;
         let metadata_bytes = row.metadata.map_or(0, str::len);
         if row.id.len() > limits::ID_BYTES
             || row.vector.len() > limits::VECTOR_BYTES
@@ -351,7 +356,7 @@ impl Block {
     /// `Damaged`, at the name of the file whose piece is not as written.
     pub fn unpack(entry: &BlockEntry, dimensions: usize, pieces: [&[u8]; 3]) -> Result<(Self, ContentSum)> {
         let [vectors, index, payloads] = pieces;
-        let mut block = Self::unpack_without_vectors(entry, dimensions, [index, payloads], |_| true)?;
+        let mut block = Self::unpack_some(entry, dimensions, [index, payloads], |_| true, payloads::metadata_of)?;
         let values = entry.vector_rows as usize * dimensions;
         block.matrix = unpack_vectors(entry, values, vectors).map_err(|error| error.at("vectors.bin.gz"))?;
         let mut sum = ContentSum::default();
@@ -367,7 +372,7 @@ impl Block {
     }
 
     /// Expands ids, digests and metadata of the rows that are wanted by their ids, and leaves the vectors out. Nothing but the
-    /// CRC-32 and the lengths proves them.
+    /// CRC-32 and the lengths proves them, and the metadata need not be JSON: they are good for nothing but to be compared.
     ///
     /// # Errors
     ///
@@ -375,8 +380,18 @@ impl Block {
     pub fn unpack_without_vectors(
         entry: &BlockEntry,
         dimensions: usize,
+        pieces: [&[u8]; 2],
+        is_wanted: impl FnMut(&str) -> bool,
+    ) -> Result<Self> {
+        Self::unpack_some(entry, dimensions, pieces, is_wanted, payloads::metadata_unchecked)
+    }
+
+    fn unpack_some(
+        entry: &BlockEntry,
+        dimensions: usize,
         [index, payloads]: [&[u8]; 2],
         mut is_wanted: impl FnMut(&str) -> bool,
+        metadata_of: for<'a> fn(&str, Option<&'a str>) -> Result<&'a str>,
     ) -> Result<Self> {
         let (ids, digests) = unpack_index(entry, index).map_err(|error| error.at("index.bin.gz"))?;
         let payloads_error = |error: SnapshotError| error.at("metadata.bin.gz");
@@ -390,7 +405,7 @@ impl Block {
             let line = if has_metadata { lines.next() } else { None };
             if is_wanted(id) {
                 if has_metadata {
-                    let metadata = payloads::metadata_unchecked(id, line).map_err(payloads_error)?;
+                    let metadata = metadata_of(id, line).map_err(payloads_error)?;
                     block.metadata.push_str(metadata);
                 }
                 block.ids.push(id, flags);

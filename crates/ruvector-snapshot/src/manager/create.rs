@@ -30,7 +30,7 @@ use crate::format::metadata::{self, SourceInfo};
 use crate::source::file::{FileOptions, FileSource, Mirror, Vectors};
 use crate::source::interval::Stretch;
 use crate::source::memory::MemorySource;
-use crate::source::{Description, SnapshotSource, SourceLeaves};
+use crate::source::{Description, Record, SnapshotSource, SourceLeaves};
 
 mod writer;
 use writer::{Contents, Identity, Increment, SnapshotWriter};
@@ -465,10 +465,10 @@ impl<S: SnapshotSource> Blocks<S> {
             let row = Row { id: record.id, vector: record.vector, metadata: record.metadata };
             if self.block.is_full_for(row) {
                 let mut next = self.block.emptied();
-                push(&mut next, row)?;
+                push(&mut next, record)?;
                 return Ok(Read::Block(std::mem::replace(&mut self.block, next)));
             }
-            push(&mut self.block, row)?;
+            push(&mut self.block, record)?;
         }
         if !self.block.is_empty() {
             let next = self.block.emptied();
@@ -482,9 +482,8 @@ impl<S: SnapshotSource> Blocks<S> {
     }
 }
 
-/// Of a record without its vector the metadata.
-fn push(block: &mut Block, row: Row<'_>) -> Result<()> {
-    if row.vector.is_empty() { block.push_metadata(row.id, row.metadata) } else { block.push(row) }
+fn push(block: &mut Block, Record { id, vector, metadata, is_metadata_only }: Record<'_>) -> Result<()> {
+    if is_metadata_only { block.push_metadata(id, metadata) } else { block.push(Row { id, vector, metadata }) }
 }
 
 impl<S: SnapshotSource> Iterator for Blocks<S> {

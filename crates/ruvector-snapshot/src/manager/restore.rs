@@ -14,6 +14,7 @@ use super::chain::Chain;
 use super::progress::{Meter, Phase, Progress};
 use super::{Snapshot, SnapshotManager};
 use crate::error::{ErrorKind, Result, SnapshotError};
+use crate::format::block::Row;
 use crate::format::checksum::{ContentSum, digest};
 use crate::format::damaged;
 use crate::format::id::SnapshotId;
@@ -105,8 +106,12 @@ impl SnapshotManager {
             let (records, bytes) = (block.len() as u64, block.content_bytes() as u64);
             target = self
                 .unblock(move || {
-                    let mut records =
-                        block.rows().map(|row| Record { id: row.id, vector: row.vector, metadata: row.metadata });
+                    let mut records = block.rows().map(|Row { id, vector, metadata }| Record {
+                        id,
+                        vector,
+                        metadata,
+                        is_metadata_only: false,
+                    });
                     target.put(&mut records)?;
                     Ok(target)
                 })

@@ -156,6 +156,12 @@ impl FileSource {
     /// Moves the cursors to the next record that is wanted.
     fn advance(&mut self) -> Result<(), redb_live::Error> {
         let Some(mut wanted) = self.wanted.take() else { return self.step() };
+        let advanced = self.advance_in(&mut wanted);
+        self.wanted = Some(wanted);
+        advanced
+    }
+
+    fn advance_in(&mut self, wanted: &mut VecDeque<Stretch>) -> Result<(), redb_live::Error> {
         while let Some(stretch) = wanted.front() {
             // Behind the last id of a stretch nothing is read.
             if !self.is_placed || !self.row_in(stretch).is_some_and(|(id, _)| stretch.interval.is_last(id)) {
@@ -175,7 +181,6 @@ impl FileSource {
             self.metadata_used = false;
             wanted.pop_front();
         }
-        self.wanted = Some(wanted);
         Ok(())
     }
 
@@ -270,7 +275,7 @@ impl SnapshotSource for FileSource {
             ),
             _ => None,
         };
-        Ok(Some(Record { id, vector, metadata }))
+        Ok(Some(Record { id, vector, metadata, is_metadata_only: value.is_none() }))
     }
 
     fn transaction_id(&self) -> Option<u64> {

@@ -112,7 +112,8 @@ impl SnapshotSource for MemorySource<'_> {
         }
         self.at += 1;
         let id = self.seen.get(self.at - 1).map(|(id, _)| id.as_str()).unwrap_or_default();
-        Ok(Some(Record { id, vector: &self.vector, metadata: self.metadata.as_deref() }))
+        let metadata = self.metadata.as_deref();
+        Ok(Some(Record { id, vector: &self.vector, metadata, is_metadata_only: false }))
     }
 }
 

@@ -24,6 +24,8 @@ pub struct Record<'a> {
     pub vector: &'a [u8],
     /// The metadata as JSON text.
     pub metadata: Option<&'a str>,
+    /// Whether the source was asked for metadata alone. A database may have no dimensions, so the vector does not tell.
+    pub is_metadata_only: bool,
 }
 
 /// What a database is, apart from its records.

@@ -8,6 +8,7 @@ mod changes;
 #[path = "../common/mod.rs"]
 mod common;
 mod cost;
+mod edges;
 mod long;
 mod refused;
 mod states;
