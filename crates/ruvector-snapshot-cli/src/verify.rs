@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use ruvector_snapshot::{ErrorKind, Listing, SnapshotError, SnapshotManager, VerifyOptions, VerifyReport};
+use ruvector_snapshot::{Damage, ErrorKind, Listing, SnapshotError, SnapshotManager, VerifyOptions, VerifyReport};
 use serde_json::{Value, json};
 
 use crate::args::Verify;
@@ -43,12 +43,15 @@ async fn verify_all(session: &Session, manager: &SnapshotManager) -> Result<Exit
     ids.extend(listing.damaged.iter().map(|damaged| damaged.id.clone()));
     ids.sort_by(|a, b| b.cmp(a));
     let (mut documents, mut damaged, mut unreadable, mut gone) = (Vec::new(), 0u64, 0u64, 0u64);
-    // What was proved with one that stands on it, which is younger and so comes before it, and that one.
-    let mut proved = HashMap::new();
+    // What is known of a snapshot from one that stands on it, which is younger and so comes before it.
+    let mut known: HashMap<String, Known> = HashMap::new();
     for id in &ids {
-        if let Some(above) = proved.get(id) {
-            session.output.line(format_args!("{id}  whole, and was verified with {above}"))?;
-            documents.push(json!({ "id": id, "whole": true, "verified_with": above }));
+        if let Some(known) = known.remove(id) {
+            damaged += u64::from(!known.damage.is_empty());
+            print_known(session, id, &known)?;
+            documents.push(json!({
+                "id": id, "whole": known.damage.is_empty(), "damage": known.damage, "verified_with": known.above,
+            }));
             continue;
         }
         match read(session, manager, id).await? {
@@ -56,8 +59,8 @@ async fn verify_all(session: &Session, manager: &SnapshotManager) -> Result<Exit
                 damaged += u64::from(!report.is_whole());
                 print_report(session, &report)?;
                 documents.push(report_document(&report));
-                if report.is_whole() {
-                    proved.extend(report.chain.into_iter().map(|below| (below, id)));
+                for (id, of_it) in below(&report) {
+                    known.entry(id).or_insert(of_it);
                 }
             }
             Err(error) if error.kind() == ErrorKind::NotFound => match lost(&listing, id) {
@@ -89,6 +92,25 @@ async fn verify_all(session: &Session, manager: &SnapshotManager) -> Result<Exit
     finish(session, documents, damaged > 0, unreadable > 0)
 }
 
+/// What the report on another says of a snapshot.
+struct Known {
+    /// The other, which stands on it.
+    above: String,
+    /// In it, or in what it stands on.
+    damage: Vec<Damage>,
+}
+
+/// What a report says of the snapshots below its own. Where damage lies above one, what it comes to was not looked at.
+fn below(report: &VerifyReport) -> impl Iterator<Item = (String, Known)> {
+    let chain = &report.chain;
+    chain.iter().enumerate().filter_map(move |(at, id)| {
+        let concerns = |damage: &&Damage| chain.iter().skip(at).any(|below| *below == damage.snapshot);
+        let damage: Vec<Damage> = report.damage.iter().filter(concerns).cloned().collect();
+        let is_known = report.is_whole() || !damage.is_empty();
+        is_known.then(|| (id.clone(), Known { above: report.id.clone(), damage }))
+    })
+}
+
 /// What the listing says of a snapshot that has lost its metadata.json.
 fn lost<'a>(listing: &'a Listing, id: &str) -> Option<&'a SnapshotError> {
     let damaged = listing.damaged.iter().find(|damaged| damaged.id == id).map(|damaged| &damaged.error);
@@ -116,7 +138,17 @@ fn print_report(session: &Session, report: &VerifyReport) -> Result<(), Failure>
         return session.output.line(format_args!("{}  whole: {records}, {bytes} read{chain}", report.id));
     }
     session.output.line(format_args!("{}  DAMAGED: {records} still proved, {bytes} read{chain}", report.id))?;
-    report.damage.iter().try_for_each(|damage| match damage.snapshot == report.id {
+    print_damage(session, &report.id, &report.damage)
+}
+
+fn print_known(session: &Session, id: &str, known: &Known) -> Result<(), Failure> {
+    let verdict = if known.damage.is_empty() { "whole, and" } else { "DAMAGED, and" };
+    session.output.line(format_args!("{id}  {verdict} was verified with {}", known.above))?;
+    print_damage(session, id, &known.damage)
+}
+
+fn print_damage(session: &Session, id: &str, damage: &[Damage]) -> Result<(), Failure> {
+    damage.iter().try_for_each(|damage| match damage.snapshot == id {
         true => session.output.line(format_args!("  {damage}")),
         false => session.output.line(format_args!("  in {}: {damage}", damage.snapshot)),
     })

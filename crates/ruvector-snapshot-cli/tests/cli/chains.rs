@@ -4,7 +4,9 @@ use std::fs;
 
 use ruvector_core::VectorEntry;
 use serde_json::{Value, json};
+use test_servers::{Fault, S3Server};
 
+use super::bucket::Bucket;
 use super::prune::make_old;
 use super::{Desk, Ran, contents, database, open};
 
@@ -221,7 +223,8 @@ fn verify_of_all_reads_each_chain_once() {
     assert_eq!(document["whole"], true);
     assert_eq!(document["snapshots"][0]["chain"], json!([ids[2], ids[1], ids[0]]));
     for (at, id) in [(1, &ids[2]), (2, &ids[1]), (3, &ids[0])] {
-        assert_eq!(document["snapshots"][at], json!({ "id": **id, "whole": true, "verified_with": ids[3] }));
+        let expected = json!({ "id": **id, "whole": true, "damage": [], "verified_with": ids[3] });
+        assert_eq!(document["snapshots"][at], expected);
     }
 
     // Where the newest is damaged it says nothing of those below.
@@ -231,6 +234,38 @@ fn verify_of_all_reads_each_chain_once() {
     assert_eq!(ran.status, Some(3), "{ran:?}");
     assert!(ran.stdout.ends_with("3 snapshots whole, 1 damaged\n"), "{ran:?}");
     assert!(ran.stdout.contains(&format!("{}  whole, and was verified with {}\n", ids[1], ids[2])), "{ran:?}");
+
+    // Damage further down is damage of all above it, and nothing is read again to say so.
+    fs::remove_file(desk.stored(&ids[1], "checksum.sha256")).unwrap();
+    let ran = desk.run(&["verify", "--all"]);
+    assert_eq!(ran.status, Some(3), "{ran:?}");
+    assert!(ran.stdout.ends_with("1 snapshot whole, 3 damaged\n"), "{ran:?}");
+    let lines = format!(
+        "{}  DAMAGED, and was verified with {}\n  in {}: checksum.sha256: the file is missing\n",
+        ids[2], ids[3], ids[1]
+    );
+    assert!(ran.stdout.contains(&lines), "{ran:?}");
+    assert!(ran.stdout.contains(&format!("{}  whole: 300 records", ids[0])), "{ran:?}");
+}
+
+/// By something else than this program, which deletes what stands on it first.
+#[test]
+fn verify_of_all_tells_of_a_base_that_goes_while_it_runs() {
+    let bucket = Bucket::s3(S3Server::start());
+    bucket.ok(&["create", "--db", "a.db", "--name", "full"]);
+    bucket.ok(&["create", "--db", "a.db", "--name", "step", "--base", "full"]);
+    let (_, listing) = bucket.json(&["list"]);
+    let ids = [0, 1].map(|at| listing["snapshots"][at]["id"].as_str().unwrap().to_owned());
+    let (base, mut is_gone) = (ids[1].clone(), false);
+    bucket.server.wire().set(move |request, _| {
+        let is_of_it = request.key().contains(&base);
+        is_gone |= is_of_it && request.is_get() && request.key().ends_with("checksum.sha256");
+        (is_gone && is_of_it).then_some(Fault::Status(404))
+    });
+    let (status, document) = bucket.json(&["verify", "--all"]);
+    assert_eq!(status, 3, "{document}");
+    assert_eq!((&document["whole"], &document["snapshots"][0]["whole"]), (&json!(false), &json!(false)), "{document}");
+    assert_eq!(document["snapshots"][0]["id"], *ids[0]);
 }
 
 #[test]

@@ -89,15 +89,15 @@ impl Chain {
 
     /// The leaf tables of the newest snapshot; `None` where it has none.
     pub(super) async fn leaves(&self, config: &SnapshotConfig) -> Result<Option<[LeafTable; 2]>> {
-        self.each_leaves(config, |_, _| ()).await
+        self.each_leaves(config, |_, _| Ok(())).await
     }
 
-    /// As [`leaves`](Self::leaves), and shows those of each snapshot that has some on the way, the oldest first. They are told
-    /// against those of the one below it; where that has none, they stand alone.
+    /// As [`leaves`](Self::leaves), and shows those of each snapshot that has some on the way, the oldest first, until one is
+    /// refused. They are told against those of the one below it; where that has none, they stand alone.
     pub(super) async fn each_leaves(
         &self,
         config: &SnapshotConfig,
-        mut visit: impl FnMut(&SnapshotReader, &[LeafTable; 2]),
+        mut visit: impl FnMut(&SnapshotReader, &[LeafTable; 2]) -> Result<()>,
     ) -> Result<Option<[LeafTable; 2]>> {
         let sections = self.readers.iter().rev().map(SnapshotReader::leaves_section).collect::<Vec<_>>();
         let mut sections =
@@ -110,7 +110,7 @@ impl Chain {
             };
             let decoded = unblock(move || leaves::decode(&raw, tables.as_ref())).await;
             let decoded = decoded.map_err(|error| error.at(reader.key(DataFile::Index)))?;
-            visit(reader, &decoded);
+            visit(reader, &decoded)?;
             tables = Some(decoded);
         }
         Ok(tables)
@@ -166,12 +166,15 @@ impl Chain {
     ///
     /// # Errors
     ///
-    /// `Damaged` where a row does not fit what stands below it.
+    /// `Damaged`, at a file of the snapshot whose row does not fit what stands below it.
     pub(super) async fn steps(&self, config: &SnapshotConfig) -> Result<Vec<Step>> {
         let mut merge = self.merge(config).await?;
         let mut steps = vec![Step::default(); self.readers.len()];
         while merge.advance().await? {
-            merge.add_to(&mut steps)?;
+            merge.add_to(&mut steps).map_err(|(number, error)| match self.readers.get(number) {
+                Some(reader) => error.at(reader.key(DataFile::Index)),
+                None => error,
+            })?;
         }
         Ok(steps)
     }
@@ -200,6 +203,48 @@ pub(super) struct Step {
     /// What it adds to the content checksum.
     pub(super) sum: ContentSum,
     pub(super) changes: Changes,
+}
+
+impl Step {
+    /// Takes up a row over the record below it, both as their vectors and what they sum to, and gives the record that it leaves.
+    fn take<'a>(
+        &mut self,
+        row: ChangedRow<'a>,
+        below: Option<(&'a [u8], ContentSum)>,
+    ) -> Result<Option<(&'a [u8], ContentSum)>> {
+        let mut stored = ContentSum::default();
+        stored.add(&row.digest);
+        let vector = vector_of(row, below.map(|(vector, _)| vector))?;
+        match (below, vector) {
+            (None, Some(_)) => self.changes.added += 1,
+            (Some(_), Some(_)) => self.changes.changed += 1,
+            (Some((_, below)), None) if below == stored => self.changes.removed += 1,
+            (_, None) => {
+                return Err(damaged(format!("a record {:?} is removed that the snapshots below do not have", row.id)));
+            }
+        }
+        below.iter().for_each(|(_, below)| self.sum.unmerge(below));
+        vector.iter().for_each(|_| self.sum.merge(&stored));
+        Ok(vector.map(|vector| (vector, stored)))
+    }
+}
+
+/// The vector of a row: its own, which was proved with its block, or the one below, which its digest proves; `None` where the
+/// record is gone.
+fn vector_of<'a>(row: ChangedRow<'a>, below: Option<&'a [u8]>) -> Result<Option<&'a [u8]>> {
+    let ChangedRow { id, digest: stored, change } = row;
+    let (own, metadata) = match change {
+        Change::Removed => return Ok(None),
+        Change::Put { vector, metadata } => (vector, metadata),
+    };
+    if own.is_some() {
+        return Ok(own);
+    }
+    let below = below.ok_or_else(|| damaged(format!("the vector of id {id:?} is in no snapshot of the chain")))?;
+    if digest(id, below, metadata) != stored {
+        return Err(damaged(format!("the digest of id {id:?} does not match its vector in the snapshots below")));
+    }
+    Ok(Some(below))
 }
 
 /// The blocks that may hold an id of the stretches, which are in order and apart.
@@ -282,53 +327,34 @@ impl Merge {
         self.current.iter().filter_map(|at| self.members.get(*at)?.row())
     }
 
-    /// The record that the current id's row `at`, of its [`rows`](Self::rows), leaves, and what it sums to; `None` where it is
-    /// gone.
+    /// The record of the current id, and what it sums to; `None` where it is gone.
     ///
     /// # Errors
     ///
     /// `Damaged` where a row without its vector finds none below it, or is not what its digest says.
-    fn record(&self, at: usize) -> Result<Option<(Row<'_>, ContentSum)>> {
-        let mut rows = self.rows().skip(at);
-        let Some(ChangedRow { id, digest: stored, change: Change::Put { vector, metadata } }) = rows.next() else {
-            return Ok(None);
-        };
-        let mut sum = ContentSum::default();
-        sum.add(&stored);
-        if let Some(vector) = vector {
-            return Ok(Some((Row { id, vector, metadata }, sum)));
-        }
-        let below = rows.map_while(|row| match row.change {
+    fn record(&self) -> Result<Option<(Row<'_>, ContentSum)>> {
+        let Some(row) = self.newest() else { return Ok(None) };
+        let below = self.rows().skip(1).map_while(|row| match row.change {
             Change::Removed => None,
             Change::Put { vector, .. } => Some(vector),
         });
-        let vector = below.flatten().next();
-        let vector =
-            vector.ok_or_else(|| damaged(format!("the vector of id {id:?} is in no snapshot of the chain")))?;
-        if digest(id, vector, metadata) != stored {
-            return Err(damaged(format!("the digest of id {id:?} does not match its vector in the snapshots below")));
-        }
-        Ok(Some((Row { id, vector, metadata }, sum)))
+        let vector = vector_of(row, below.flatten().next())?;
+        let metadata = match row.change {
+            Change::Removed => None,
+            Change::Put { metadata, .. } => metadata,
+        };
+        let mut sum = ContentSum::default();
+        sum.add(&row.digest);
+        Ok(vector.map(|vector| (Row { id: row.id, vector, metadata }, sum)))
     }
 
-    /// Adds what each snapshot that has the current id makes of it.
-    fn add_to(&self, steps: &mut [Step]) -> Result<()> {
-        let mut below: Option<ContentSum> = None;
-        for (at, number) in self.current.iter().enumerate().rev() {
-            let record = self.record(at)?.map(|(_, sum)| sum);
-            let Some(Step { sum, changes }) = steps.get_mut(*number) else { continue };
-            match (&below, &record) {
-                (None, Some(_)) => changes.added += 1,
-                (Some(_), Some(_)) => changes.changed += 1,
-                (Some(_), None) => changes.removed += 1,
-                (None, None) => {
-                    let id = self.id_of(*number).unwrap_or_default();
-                    return Err(damaged(format!("the id {id:?} is removed where the snapshots below do not have it")));
-                }
-            }
-            below.iter().for_each(|below| sum.unmerge(below));
-            record.iter().for_each(|record| sum.merge(record));
-            below = record;
+    /// Adds what each snapshot that has the current id makes of it; an error goes with the number of the one it is in.
+    fn add_to(&self, steps: &mut [Step]) -> std::result::Result<(), (usize, SnapshotError)> {
+        let mut below = None;
+        for number in self.current.iter().rev() {
+            let row = self.members.get(*number).and_then(Member::row);
+            let (Some(row), Some(step)) = (row, steps.get_mut(*number)) else { continue };
+            below = step.take(row, below).map_err(|error| (*number, error))?;
         }
         Ok(())
     }
@@ -338,7 +364,7 @@ impl Merge {
         let (mut block, mut sum) = (Block::new(dimensions), ContentSum::default());
         loop {
             // A record that did not fit is still the current one.
-            if let Some((row, row_sum)) = self.record(0)? {
+            if let Some((row, row_sum)) = self.record()? {
                 if block.is_full_for(row) {
                     return Ok(Some((block, sum)));
                 }

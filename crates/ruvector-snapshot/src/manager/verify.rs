@@ -12,15 +12,15 @@ use tracing::Instrument as _;
 use super::chain::Chain;
 use super::progress::{Meter, Phase, Progress};
 use super::reader::{Pieces, RUN_BYTES_MAX, SnapshotReader, runs};
-use super::{SnapshotManager, catalog, unblock};
+use super::{SnapshotManager, catalog, no_snapshot, unblock};
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::format::block::{Change, crc32};
 use crate::format::checksum::{ContentSum, hex};
 use crate::format::id::SnapshotId;
 use crate::format::index::{self, BlockEntry};
 use crate::format::layout::{self, DataFile};
-use crate::format::limits;
 use crate::format::metadata::Changes;
+use crate::format::{damaged, limits};
 
 /// What a verify may be told. Start from `default()`.
 #[derive(Debug, Clone, Default)]
@@ -37,9 +37,9 @@ pub struct VerifyReport {
     pub id: String,
     /// What it stands on, the newest first: each was verified with it, as by a verify of its own.
     pub chain: Vec<String>,
-    /// Every damage found; none where the snapshot is whole.
+    /// Every damage found; none where the snapshot is whole. One can hide another, which shows once the first is mended.
     pub damage: Vec<Damage>,
-    /// Records whose digests were proved.
+    /// Records whose digests were proved; where there is damage, in all snapshots of the chain.
     pub records: u64,
     /// Bytes of files that were read and compared.
     pub bytes: u64,
@@ -81,22 +81,39 @@ pub(super) async fn verify(
     options: &VerifyOptions,
 ) -> Result<VerifyReport> {
     let span = tracing::info_span!("verify", snapshot = %id);
-    async {
-        let mut check = Check {
-            manager,
-            report: VerifyReport { id: id.to_string(), chain: Vec::new(), damage: Vec::new(), records: 0, bytes: 0 },
-            current: id.to_string(),
-            progress: options.progress.as_deref(),
-        };
-        match Chain::open(manager, id).await {
-            Ok(chain) => check.chain(&chain).await?,
-            Err(error) if error.kind() == ErrorKind::Damaged => check.broken(id, error).await?,
-            Err(error) => return Err(error),
+    verify_twice(manager, id, options).instrument(span).await
+}
+
+/// What is not there may be what it stands on. That is damage, and shows as such when the chain is read again.
+async fn verify_twice(manager: &SnapshotManager, id: &SnapshotId, options: &VerifyOptions) -> Result<VerifyReport> {
+    let is_gone = |error: &SnapshotError| error.kind() == ErrorKind::NotFound;
+    for _ in 0..2 {
+        match verify_once(manager, id, options).await {
+            Err(error) if is_gone(&error) => {}
+            answer => return answer,
         }
-        Ok(check.report)
+        match manager.store.head(&layout::key(id, layout::METADATA_JSON)).await {
+            Err(error) if is_gone(&error) => return Err(no_snapshot(id).because(error)),
+            answer => answer?,
+        };
     }
-    .instrument(span)
-    .await
+    let what = format!("what snapshot {id} stands on changed while it was read; try again");
+    Err(SnapshotError::new(ErrorKind::Unavailable, what))
+}
+
+async fn verify_once(manager: &SnapshotManager, id: &SnapshotId, options: &VerifyOptions) -> Result<VerifyReport> {
+    let mut check = Check {
+        manager,
+        report: VerifyReport { id: id.to_string(), chain: Vec::new(), damage: Vec::new(), records: 0, bytes: 0 },
+        current: id.to_string(),
+        progress: options.progress.as_deref(),
+    };
+    match Chain::open(manager, id).await {
+        Ok(chain) => check.chain(&chain).await?,
+        Err(error) if error.kind() == ErrorKind::Damaged => check.broken(id, error).await?,
+        Err(error) => return Err(error),
+    }
+    Ok(check.report)
 }
 
 struct Check<'a> {
@@ -135,9 +152,13 @@ impl Check<'_> {
         if chain.readers().len() > 1 { self.states(chain).await } else { Ok(()) }
     }
 
-    /// What each increment counts, against what its base does.
+    /// What each increment counts, against what its base does, up to the first that is wrong.
     fn counts(&mut self, chain: &Chain) -> Result<()> {
-        for (above, base) in chain.readers().iter().zip(chain.readers().iter().skip(1)) {
+        for (above, base) in chain.readers().iter().zip(chain.readers().iter().skip(1)).rev() {
+            let base_id = base.metadata.id.to_string();
+            if self.report.damage.iter().any(|damage| damage.snapshot == base_id) {
+                return Ok(());
+            }
             let Some(changes) = above.metadata.changes else { continue };
             let kept = base.metadata.vector_count.checked_sub(changes.removed);
             if kept.and_then(|kept| kept.checked_add(changes.added)) != Some(above.metadata.vector_count) {
@@ -154,40 +175,23 @@ impl Check<'_> {
 
     /// The leaf tables, on which the next increment relies, can be read and hold all records.
     async fn leaves(&mut self, chain: &Chain) -> Result<()> {
-        let mut wrong = Vec::new();
         let read = chain.each_leaves(&self.manager.config, |reader, [vectors, _]| {
             let rows: u64 = vectors.rows.iter().map(|rows| u64::from(*rows)).sum();
             let records = reader.metadata.vector_count;
-            if rows != records {
-                let what = format!("the section {:?} has {rows} rows of the {records} records", index::LEAVES);
-                wrong.push((reader.metadata.id.to_string(), what));
+            if rows == records {
+                return Ok(());
             }
+            let what = format!("the section {:?} has {rows} rows of the {records} records", index::LEAVES);
+            Err(damaged(what).at(reader.key(DataFile::Index)))
         });
-        match read.await {
-            Ok(_) => {}
-            Err(error) if error.kind() == ErrorKind::Damaged => {
-                let culprit = error.key().and_then(layout::parse_key).map(|(id, _)| id.to_string());
-                wrong.push((culprit.unwrap_or_else(|| self.report.id.clone()), error.message().to_owned()));
-            }
-            Err(error) => return Err(error),
-        }
-        for (id, what) in wrong {
-            self.current = id;
-            self.note(DataFile::Index.name(), None, what);
-        }
-        Ok(())
+        read.await.map(drop).or_else(|error| self.note_at(error))
     }
 
     /// The records that the chain comes to, at each of its snapshots, by their digests and the content checksum.
     async fn states(&mut self, chain: &Chain) -> Result<()> {
-        self.current.clone_from(&self.report.id);
         let steps = match chain.steps(&self.manager.config).await {
             Ok(steps) => steps,
-            Err(error) if error.kind() == ErrorKind::Damaged => {
-                self.note(layout::METADATA_JSON, None, error.message());
-                return Ok(());
-            }
-            Err(error) => return Err(error),
+            Err(error) => return self.note_at(error),
         };
         let mut sum = ContentSum::default();
         for (reader, step) in chain.readers().iter().zip(steps).rev() {
@@ -209,7 +213,21 @@ impl Check<'_> {
                 self.note(layout::METADATA_JSON, None, what);
             }
         }
-        self.report.records = chain.newest()?.metadata.vector_count;
+        if self.report.is_whole() {
+            self.report.records = chain.newest()?.metadata.vector_count;
+        }
+        Ok(())
+    }
+
+    /// Notes damage where the error says it is; an error of another kind stays one.
+    fn note_at(&mut self, error: SnapshotError) -> Result<()> {
+        if error.kind() != ErrorKind::Damaged {
+            return Err(error);
+        }
+        let place = error.key().and_then(layout::parse_key).map(|(id, file)| (id.to_string(), file.to_owned()));
+        let (id, file) = place.unwrap_or_else(|| (self.report.id.clone(), layout::METADATA_JSON.to_owned()));
+        self.current = id;
+        self.note(&file, None, error.message());
         Ok(())
     }
 
@@ -308,7 +326,7 @@ impl Check<'_> {
         entries: &Arc<[BlockEntry]>,
         sizes: [Option<u64>; 3],
     ) -> Result<()> {
-        let mut meter = Meter::start(self.progress, Phase::Verify, reader.metadata.vector_count);
+        let mut meter = Meter::start(self.progress, Phase::Verify, reader.metadata.rows());
         let mut files = sizes.map(FileHash::new);
         let (mut sum, mut removed) = (Some(ContentSum::default()), 0);
         let mut last_id: Option<String> = None;
@@ -339,7 +357,7 @@ impl Check<'_> {
                     }
                     removed += proved.removed;
                     self.report.records += proved.records;
-                    meter.add(proved.records, proved.bytes);
+                    meter.add(proved.rows, proved.bytes);
                 }
                 None => (sum, last_id) = (None, None),
             }
@@ -460,6 +478,8 @@ struct Checked {
 
 struct Proved {
     sum: ContentSum,
+    rows: u64,
+    /// Rows with their vectors; of the others the digest is proved where the vector is.
     records: u64,
     removed: u64,
     bytes: u64,
@@ -550,7 +570,8 @@ async fn prove_block(reader: &SnapshotReader, mut checked: Checked) -> Result<Ch
         Ok((block, sum)) => {
             checked.proved = Some(Proved {
                 sum,
-                records: block.len() as u64,
+                rows: block.len() as u64,
+                records: u64::from(checked.entry.vector_rows),
                 removed: (0..block.len()).filter(|at| block.change(*at).change == Change::Removed).count() as u64,
                 bytes: block.content_bytes() as u64,
                 first_id: block.row(0).id.to_owned(),

@@ -9,6 +9,7 @@ mod changes;
 mod common;
 mod cost;
 mod edges;
+mod forged;
 mod long;
 mod refused;
 mod states;
