@@ -214,8 +214,8 @@ impl Step {
     ) -> Result<Option<(&'a [u8], ContentSum)>> {
         let mut stored = ContentSum::default();
         stored.add(&row.digest);
-        let vector = vector_of(row, below.map(|(vector, _)| vector))?;
-        match (below, vector) {
+        let record = record_of(row, below.map(|(vector, _)| vector))?;
+        match (below, record) {
             (None, Some(_)) => self.changes.added += 1,
             (Some(_), Some(_)) => self.changes.changed += 1,
             (Some((_, below)), None) if below == stored => self.changes.removed += 1,
@@ -224,27 +224,27 @@ impl Step {
             }
         }
         below.iter().for_each(|(_, below)| self.sum.unmerge(below));
-        vector.iter().for_each(|_| self.sum.merge(&stored));
-        Ok(vector.map(|vector| (vector, stored)))
+        record.iter().for_each(|_| self.sum.merge(&stored));
+        Ok(record.map(|record| (record.vector, stored)))
     }
 }
 
-/// The vector of a row: its own, which was proved with its block, or the one below, which its digest proves; `None` where the
-/// record is gone.
-fn vector_of<'a>(row: ChangedRow<'a>, below: Option<&'a [u8]>) -> Result<Option<&'a [u8]>> {
+/// The record that a row leaves, with its own vector, which was proved with its block, or the one below, which its digest
+/// proves; `None` where it is gone.
+fn record_of<'a>(row: ChangedRow<'a>, below: Option<&'a [u8]>) -> Result<Option<Row<'a>>> {
     let ChangedRow { id, digest: stored, change } = row;
     let (own, metadata) = match change {
         Change::Removed => return Ok(None),
         Change::Put { vector, metadata } => (vector, metadata),
     };
-    if own.is_some() {
-        return Ok(own);
+    if let Some(vector) = own {
+        return Ok(Some(Row { id, vector, metadata }));
     }
-    let below = below.ok_or_else(|| damaged(format!("the vector of id {id:?} is in no snapshot of the chain")))?;
-    if digest(id, below, metadata) != stored {
+    let vector = below.ok_or_else(|| damaged(format!("the vector of id {id:?} is in no snapshot of the chain")))?;
+    if digest(id, vector, metadata) != stored {
         return Err(damaged(format!("the digest of id {id:?} does not match its vector in the snapshots below")));
     }
-    Ok(Some(below))
+    Ok(Some(Row { id, vector, metadata }))
 }
 
 /// The blocks that may hold an id of the stretches, which are in order and apart.
@@ -338,14 +338,10 @@ impl Merge {
             Change::Removed => None,
             Change::Put { vector, .. } => Some(vector),
         });
-        let vector = vector_of(row, below.flatten().next())?;
-        let metadata = match row.change {
-            Change::Removed => None,
-            Change::Put { metadata, .. } => metadata,
-        };
+        let record = record_of(row, below.flatten().next())?;
         let mut sum = ContentSum::default();
         sum.add(&row.digest);
-        Ok(vector.map(|vector| (Row { id: row.id, vector, metadata }, sum)))
+        Ok(record.map(|record| (record, sum)))
     }
 
     /// Adds what each snapshot that has the current id makes of it; an error goes with the number of the one it is in.

@@ -144,7 +144,6 @@ impl Check<'_> {
             }
         }
         self.counts(chain)?;
-        self.current.clone_from(&self.report.id);
         if !self.report.is_whole() {
             return Ok(());
         }
@@ -259,11 +258,7 @@ impl Check<'_> {
                 Err(error) => return Err(error),
             }
         }
-        if let Some((culprit, _)) = broken.key().and_then(layout::parse_key) {
-            self.current = culprit.to_string();
-        }
-        self.note(layout::METADATA_JSON, None, broken.message());
-        Ok(())
+        self.note_at(broken)
     }
 
     async fn files(&mut self, reader: &SnapshotReader) -> Result<()> {

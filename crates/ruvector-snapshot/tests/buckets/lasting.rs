@@ -2,7 +2,6 @@
 //! nothing that was committed before is lost. When it comes back, so do the verbs.
 
 use std::fmt::Debug;
-use std::time::Duration;
 
 use futures::stream;
 use futures::{FutureExt as _, StreamExt as _};
@@ -11,12 +10,9 @@ use test_servers::Fault;
 use tokio::time::timeout;
 
 use crate::common::Place;
-use crate::stores::{SERVERS, Server, create, ids, make_large, make_small, whole_text};
+use crate::stores::{PATIENCE, SERVERS, Server, create, ids, make_large, make_small, whole_text};
 
 const IMPATIENT: &[(&str, &str)] = &[("retry_timeout", "300ms"), ("stall_timeout", "2s")];
-/// The timeouts above add up to a few seconds: this tells an end from none, however busy the machine is.
-const PATIENCE: Duration = Duration::from_secs(300);
-
 /// The server answers no request any more from the one of this number on.
 fn fail_from(server: &Server, at: usize, fault: &Fault) {
     let fault = fault.clone();

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::TryStreamExt as _;
@@ -14,6 +15,9 @@ use ruvector_snapshot::{CreateOptions, Listing, RestoreOptions, Snapshot, Snapsh
 use test_servers::{GcsServer, S3Server, Wire};
 
 use crate::common::{Place, contents, make_database, records_of_file};
+
+/// Tells an end from none, however busy the machine is.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 
 /// The size of a part, and so of the largest object that is sent with one request.
 pub(crate) const PART_BYTES: u64 = 8 << 20;

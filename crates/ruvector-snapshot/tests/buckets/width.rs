@@ -1,16 +1,11 @@
 //! `max_concurrent_io`, as the server sees it: so many requests are under way at the same time, and never more.
 
-use std::time::Duration;
-
 use ruvector_snapshot::{RestoreOptions, SnapshotConfig, SnapshotManager};
 use test_servers::{Fault, Gate};
 use tokio::time::timeout;
 
 use crate::common::{Place, records_of_file};
-use crate::stores::{SERVERS, config, create, make_large};
-
-/// Tells an end from none, however busy the machine is.
-const PATIENCE: Duration = Duration::from_secs(300);
+use crate::stores::{PATIENCE, SERVERS, config, create, make_large};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_more_requests_are_under_way_than_was_allowed() {

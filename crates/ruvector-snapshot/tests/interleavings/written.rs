@@ -1,5 +1,7 @@
 //! Schedules that are written out, each for a way in which something could get lost.
 
+use std::ops::{Range, RangeInclusive};
+
 use crate::bench::{Bench, Schedule, Verb};
 
 /// So many steps more of a deletion, of which days have passed over the first: the rest of the list of the plan, a read, a
@@ -15,6 +17,23 @@ async fn steps_alone(bench: &Bench, verb: Verb) -> usize {
 
 fn schedule(legs: Vec<(usize, usize)>, seed: usize) -> Schedule {
     Schedule { legs, crash: None, seed: seed as u64 }
+}
+
+/// An increment (0), the deletion of its base (1) and a sweep after days (2), in legs that two numbers of steps of the increment
+/// set, each with so many seeds, with and without a crash of the increment behind them.
+async fn an_upload_of_days(
+    before: RangeInclusive<usize>,
+    after: Range<usize>,
+    seeds: usize,
+    legs: impl Fn(usize, usize) -> Vec<(usize, usize)>,
+) {
+    let bench = Bench::new().await;
+    let verbs = [Verb::Increment(0), Verb::Delete(0), Verb::SweepAfterDays];
+    for (before, after) in before.flat_map(|before| after.clone().map(move |after| (before, after))) {
+        for (seed, crash) in (0..seeds).flat_map(|seed| [(seed, None), (seed, Some(0))]) {
+            bench.run(1, &verbs, &Schedule { crash, ..schedule(legs(before, after), seed) }).await.check().await;
+        }
+    }
 }
 
 /// A deletion stands still for days, wherever it is, its mark is swept, and an increment is made on what it was to delete.
@@ -39,32 +58,16 @@ async fn a_mark_that_is_swept_from_under_a_deletion_that_stood_still() {
 /// 4. the listing of the deletion passes its place.
 #[tokio::test(start_paused = true)]
 async fn an_old_upload_json_is_not_swept_while_a_base_is_marked() {
-    let bench = Bench::new().await;
-    let verbs = [Verb::Increment(0), Verb::Delete(0), Verb::SweepAfterDays];
-    for before in 9..=10 {
-        for (after, seed) in (12..21).flat_map(|after| (0..12).map(move |seed| (after, seed))) {
-            let legs = vec![(0, before), (2, 1), (1, BEGINS_TO_LIST), (0, after), (2, ALL), (1, ALL)];
-            for crash in [None, Some(0)] {
-                bench.run(1, &verbs, &Schedule { crash, ..schedule(legs.clone(), seed) }).await.check().await;
-            }
-        }
-    }
+    let legs = |before, after| vec![(0, before), (2, 1), (1, BEGINS_TO_LIST), (0, after), (2, ALL), (1, ALL)];
+    an_upload_of_days(9..=10, 12..21, 12, legs).await;
 }
 
 /// The upload takes days, and a sweep removes its upload.json. The create puts another before it commits: without one, a
 /// deletion whose listing has begun would not know of the increment, whose process dies once it is committed.
 #[tokio::test(start_paused = true)]
 async fn an_upload_json_that_was_swept_is_there_again_before_the_commit() {
-    let bench = Bench::new().await;
-    let verbs = [Verb::Increment(0), Verb::Delete(0), Verb::SweepAfterDays];
-    for before in 7..=10 {
-        for (after, seed) in (10..21).flat_map(|after| (0..4).map(move |seed| (after, seed))) {
-            let legs = vec![(0, before), (2, ALL), (1, BEGINS_TO_LIST), (0, after), (1, ALL)];
-            for crash in [None, Some(0)] {
-                bench.run(1, &verbs, &Schedule { crash, ..schedule(legs.clone(), seed) }).await.check().await;
-            }
-        }
-    }
+    let legs = |before, after| vec![(0, before), (2, ALL), (1, BEGINS_TO_LIST), (0, after), (1, ALL)];
+    an_upload_of_days(7..=10, 10..21, 4, legs).await;
 }
 
 /// What an increment stands on is lost at any moment up to its last look: it fails, and nothing of it stays.
