@@ -100,14 +100,17 @@ struct Known {
     damage: Vec<Damage>,
 }
 
-/// What a report says of the snapshots below its own. Where damage lies above one, what it comes to was not looked at.
+/// What a report says of the snapshots below its own, where that is all there is to say: all of them are whole, or one has damage
+/// below it. One that is blamed itself is for a report of its own, which may find it whole but for what stands on it, and one
+/// below all damage too, since what it comes to was not looked at.
 fn below(report: &VerifyReport) -> impl Iterator<Item = (String, Known)> {
     let chain = &report.chain;
     chain.iter().enumerate().filter_map(move |(at, id)| {
-        let concerns = |damage: &&Damage| chain.iter().skip(at).any(|below| *below == damage.snapshot);
-        let damage: Vec<Damage> = report.damage.iter().filter(concerns).cloned().collect();
-        let is_known = report.is_whole() || !damage.is_empty();
-        is_known.then(|| (id.clone(), Known { above: report.id.clone(), damage }))
+        let lies_below = |damage: &&Damage| chain.iter().skip(at + 1).any(|below| *below == damage.snapshot);
+        let concerns = |damage: &&Damage| damage.snapshot == *id || lies_below(damage);
+        let is_known = report.is_whole() || report.damage.iter().any(|damage| lies_below(&damage));
+        let damage = || report.damage.iter().filter(concerns).cloned().collect();
+        is_known.then(|| (id.clone(), Known { above: report.id.clone(), damage: damage() }))
     })
 }
 

@@ -235,7 +235,7 @@ fn verify_of_all_reads_each_chain_once() {
     assert!(ran.stdout.ends_with("3 snapshots whole, 1 damaged\n"), "{ran:?}");
     assert!(ran.stdout.contains(&format!("{}  whole, and was verified with {}\n", ids[1], ids[2])), "{ran:?}");
 
-    // Damage further down is damage of all above it, and nothing is read again to say so.
+    // Damage further down is damage of all above it, and they are not read again to say so; its own verdict is its own.
     fs::remove_file(desk.stored(&ids[1], "checksum.sha256")).unwrap();
     let ran = desk.run(&["verify", "--all"]);
     assert_eq!(ran.status, Some(3), "{ran:?}");
@@ -245,6 +245,7 @@ fn verify_of_all_reads_each_chain_once() {
         ids[2], ids[3], ids[1]
     );
     assert!(ran.stdout.contains(&lines), "{ran:?}");
+    assert!(ran.stdout.contains(&format!("{}  DAMAGED: ", ids[1])), "{ran:?}");
     assert!(ran.stdout.contains(&format!("{}  whole: 300 records", ids[0])), "{ran:?}");
 }
 
