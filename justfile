@@ -9,6 +9,10 @@ check:
 test:
     cargo test --workspace --locked
 
+# Real servers for the tests, for example: just servers install minio
+servers *ARGUMENTS:
+    cargo run --quiet -p test-servers -- {{ARGUMENTS}}
+
 # Half a minute that teaches the tool.
 demo:
     cargo run -p ruvector-snapshot-cli -- demo

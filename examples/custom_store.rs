@@ -1,10 +1,10 @@
-//! A store of one's own: a log of every change, around any other store. It says what was written and deleted, and when.
+//! A custom store: an audit log around any other store. It records what was written and deleted, and when.
 //!
 //!     cargo run -p ruvector-snapshot-examples --example custom_store
 //!
-//! The contract of the log: a change is in it before it is begun. `begin` comes first, `done` or `failed` when it has
-//! ended; a `begin` without an end is a call that was cut off, which may have worked or not. Where the log cannot be
-//! written nothing is changed. A crash of the machine may take its last lines, since the file is not flushed to the disk.
+//! The contract of the log: every change is recorded before it begins. `begin` is followed by `done` or `failed`. A
+//! `begin` without an end is a call that was interrupted, which may have succeeded or not. If the log cannot be
+//! written, nothing is changed. The file is not synced, so its last lines may be lost if the machine crashes.
 #![allow(clippy::print_stdout)]
 
 use std::error::Error;
@@ -22,11 +22,11 @@ use ruvector_core::types::DbOptions;
 use ruvector_core::{VectorDB, VectorEntry};
 use ruvector_snapshot::clock::{Clock as _, SystemClock};
 use ruvector_snapshot::store::{
-    Location, ObjectInfo, SnapshotStore, StoreConfig, Upload, check_key, conformance, open,
+    Location, ObjectInfo, SnapshotStore, StoreConfig, Upload, check_key, maintenance_of, open, testing::conformance,
 };
 use ruvector_snapshot::{Result, SnapshotConfig, SnapshotError, SnapshotManager};
 
-/// Any store, and a log of what is changed in it.
+/// A store that records the changes in another one.
 #[derive(Debug)]
 pub(crate) struct Audited {
     inner: Arc<dyn SnapshotStore>,
@@ -34,14 +34,14 @@ pub(crate) struct Audited {
 }
 
 impl Audited {
-    /// Appends to the file at `path`, which is made if it is missing.
+    /// Appends to the file at `path`, which is created if it does not exist.
     pub(crate) fn new(inner: Arc<dyn SnapshotStore>, path: &Path) -> Result<Self> {
         let opened = OpenOptions::new().append(true).create(true).open(path);
         let file = opened.map_err(|error| SnapshotError::io(path, "open the log", error))?;
         Ok(Self { inner, log: Log { path: path.to_owned(), file: Arc::new(file) } })
     }
 
-    /// Notes the beginning of a change. A key is checked first: what is none could write lines of its own into the log.
+    /// Records the beginning of a change. Checks the key first: an invalid one could add lines to the log.
     fn begin(&self, verb: &'static str, key: &str) -> Result<Change> {
         check_key(key)?;
         self.log.write("begin", verb, key)?;
@@ -49,6 +49,7 @@ impl Audited {
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl SnapshotStore for Audited {
     async fn create(&self, key: &str, bytes: Bytes) -> Result<()> {
@@ -92,7 +93,7 @@ impl fmt::Display for Audited {
     }
 }
 
-/// Dropped, it drops the upload inside, which gives it up, and leaves its `begin` without an end.
+/// Dropping it drops the upload inside, which aborts it, and leaves its `begin` without an end.
 struct AuditedUpload {
     inner: Box<dyn Upload>,
     change: Change,
@@ -114,7 +115,7 @@ impl Upload for AuditedUpload {
     }
 }
 
-/// A change that was begun.
+/// A change in progress.
 struct Change {
     log: Log,
     verb: &'static str,
@@ -122,10 +123,10 @@ struct Change {
 }
 
 impl Change {
-    /// Notes how it ended, and gives that. The change cannot be taken back, so an error of the log does not take its place:
-    /// the next change meets it, before it is begun.
+    /// Records how the change ended, and returns its outcome. The change cannot be undone, so an error of the log is
+    /// not returned here. The next change meets it, before it begins.
     fn end<T>(self, outcome: Result<T>) -> Result<T> {
-        let _noted = self.log.write(if outcome.is_ok() { "done" } else { "failed" }, self.verb, &self.key);
+        let _ = self.log.write(if outcome.is_ok() { "done" } else { "failed" }, self.verb, &self.key);
         outcome
     }
 }
@@ -137,7 +138,7 @@ struct Log {
 }
 
 impl Log {
-    /// One write for a line: lines of several threads and processes do not mix.
+    /// Writes a line at once, so that lines of several threads and processes do not mix.
     fn write(&self, what: &str, verb: &str, key: &str) -> Result<()> {
         let line = format!("{} {what:<6} {verb:<6} {key}\n", SystemClock.now().format("%Y-%m-%dT%H:%M:%S%.3fZ"));
         let written = self.file.as_ref().write_all(line.as_bytes());
@@ -149,15 +150,18 @@ impl Log {
 async fn main() -> Result<(), Box<dyn Error>> {
     let dir = tempfile::tempdir()?;
 
-    // Every store has to pass this. It writes much, so this log is thrown away.
+    // Every store must pass the conformance suite. It writes a lot, so its log is discarded.
     let memory = open(&Location::Memory, &StoreConfig::default())?;
     conformance::run_all(Arc::new(Audited::new(memory, &dir.path().join("suite.log"))?), "suite").await?;
     println!("the store keeps its contract");
 
     let backups = Location::Local(dir.path().join("backups"));
-    let backups = open(&backups, &StoreConfig { create: true, ..StoreConfig::default() })?;
+    let backups = open(&backups, &StoreConfig::default().create(true))?;
+    // The wrapper hides the directory from the manager, so the manager gets its maintenance separately.
+    let maintenance = maintenance_of(backups.as_ref()).ok_or("not a local directory")?;
     let log = dir.path().join("audit.log");
-    let manager = SnapshotManager::with_store(SnapshotConfig::default(), Arc::new(Audited::new(backups, &log)?))?;
+    let store = Arc::new(Audited::new(backups, &log)?);
+    let manager = SnapshotManager::with_store(SnapshotConfig::default(), store)?.with_maintenance(maintenance);
     let storage_path = dir.path().join("vectors.db").to_string_lossy().into_owned();
     let db = VectorDB::new(DbOptions { dimensions: 2, storage_path, ..DbOptions::default() })?;
     db.insert(VectorEntry { id: Some("a".to_owned()), vector: vec![0.5, 1.0], metadata: None })?;

@@ -2,8 +2,9 @@
 //!
 //!     cargo run -p ruvector-snapshot-examples --example gcs -- gs://bucket/prefix
 //!
-//! Credentials come from the environment: GOOGLE_APPLICATION_CREDENTIALS, or what `gcloud auth application-default login`
-//! left; on Google's machines the service account is found by itself. The snapshot stays there.
+//! Credentials come from the environment: GOOGLE_APPLICATION_CREDENTIALS, or what
+//! `gcloud auth application-default login` left; on Google's machines the service account is found by itself. The
+//! snapshot stays there.
 #![allow(clippy::print_stdout)]
 
 use std::error::Error;
@@ -24,7 +25,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     // In two steps, where `SnapshotManager::open` is one: the store can be wrapped, or shared, before a manager has it.
     let options = StoreOptions::from_env(&location);
-    let store = open(&location, &StoreConfig { options, ..StoreConfig::default() })?;
+    let store = open(&location, &StoreConfig::default().options(options))?;
     let manager = SnapshotManager::with_store(SnapshotConfig::default(), store)?;
 
     // What the bucket keeps of what snapshots need, and how fast it is. Sends about 100 MiB, and reads as many.

@@ -45,7 +45,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let compacted = manager.compact_snapshot(&wednesday.id, None).await?;
     println!("compacted, with the same contents: {}", compacted.checksum == wednesday.checksum);
     let plan = manager.plan_delete(&[&base.id], true).await?;
-    println!("deleted {} snapshots of the chain", manager.carry_out_delete(&plan).await?);
+    println!("deleted {} snapshots of the chain", manager.apply_delete(&plan).await?);
     Ok(())
 }
 

@@ -2,8 +2,9 @@
 //!
 //!     cargo run --release -p ruvector-snapshot-examples --example load_vectors -- --npy v.npy --jsonl v.jsonl --db v.db
 //!
-//! Rows are streamed into the database's storage in batches, so that a million of them need neither their space in memory
-//! nor the time that a search index takes; the database builds that when it is opened.
+//! Rows are streamed into the database's storage in batches, so that a million of them need neither their space in
+//! memory nor the time that a search index takes; the database builds that when it is opened.
+#![expect(clippy::disallowed_methods, reason = "prints how long the work took")]
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 use std::collections::{HashMap, HashSet};
@@ -42,8 +43,8 @@ struct Arguments {
     #[arg(long, value_enum, default_value_t = Metric::Cosine)]
     metric: Metric,
 
-    /// Copies of the rows in all. The ids of copy k >= 2 end in ~k. Its values are scaled by 1 + (k-1)/1024 and put in another
-    /// order, so that copies are no easier to compress than real data
+    /// Copies of the rows in all. The ids of copy k >= 2 end in ~k. Its values are scaled by 1 + (k-1)/1024 and put in
+    /// another order, so that copies are no easier to compress than real data
     #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     repeat: u32,
 
@@ -160,8 +161,8 @@ fn read_batch(matrix: &mut Matrix, labels: &mut Labels, rows: usize, copy: u32) 
     Ok(batch)
 }
 
-/// The values of copy `copy`: scaled, and each copy in an order of its own. Copies of a row lie side by side in a database,
-/// and a compressor would find them if their values came in one order.
+/// The values of copy `copy`: scaled, and each copy in an order of its own. Copies of a row lie side by side in a
+/// database, and a compressor would find them if their values came in one order.
 fn varied(vector: &[f32], copy: u32) -> Vec<f32> {
     let scale = 1.0 + (copy - 1) as f32 / 1024.0;
     let factor = u64::from(copy).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;

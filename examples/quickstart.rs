@@ -3,7 +3,7 @@
 //!     cargo run -p ruvector-snapshot-examples --example quickstart
 #![allow(clippy::print_stdout)]
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::error::Error;
 use std::path::Path;
 
@@ -23,8 +23,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let manager = SnapshotManager::new(config)?;
 
     // A snapshot holds one commit of the database; others may go on writing to it.
-    let labels = BTreeMap::from([("reason".to_owned(), "nightly".to_owned())]);
-    let options = CreateOptions { labels, ..CreateOptions::default() };
+    let options = CreateOptions::default().label("reason", "nightly");
     let snapshot = manager.create_snapshot_with(&db, "backup-2024-01", &options).await?;
     println!("created {}: {} bytes, checksum {}", snapshot.id, snapshot.size_bytes, &snapshot.checksum[..16]);
 

@@ -1,4 +1,4 @@
-//! Little-endian integers at an offset; nothing where the bytes end first.
+//! Reads little-endian integers at an offset. Each function returns `None` if the slice is too short.
 
 pub(crate) fn u8_at(bytes: &[u8], at: usize) -> Option<u8> {
     bytes.get(at).copied()

@@ -1,4 +1,4 @@
-//! The live file: positioned reads, the header read without tearing, and pages read and checked. Takes no lock.
+//! Reads the live file: positioned reads, a consistent header, and checked pages. Takes no lock and follows no tree.
 
 use std::{
     fs::File,
@@ -11,16 +11,18 @@ use rustix::{buffer::spare_capacity, io::Errno};
 use crate::{
     error::Error,
     header::{Geometry, HEADER_LEN, Header, HeaderError},
-    page::{self, Child, Node, PageNumber, Used, Widths},
+    page::{self, Child, CoveredLen, Node, PageNumber, Widths},
 };
 
-/// Most pages fit; a longer one is read in two goes, so that what it claims is bounded by what it holds.
+/// The length of the first read of a page, in bytes. Most pages are not longer. The rest of a longer page is read only
+/// after its first bytes say how long it is.
 const FIRST_READ_LEN: usize = 64 * 1024;
 
-/// Two reads that agree are one state of the header; a writer commits far less often than this many reads take.
+/// The number of header reads after which the last one is used even if it differs from the one before. A writer commits
+/// far less often than once per read.
 const HEADER_READS_MAX: usize = 64;
 
-/// An open database file, its path kept for messages.
+/// An open database file and its path, which error messages contain.
 #[derive(Debug)]
 pub(crate) struct DatabaseFile {
     pub path: PathBuf,
@@ -28,12 +30,13 @@ pub(crate) struct DatabaseFile {
 }
 
 impl DatabaseFile {
+    /// Opens a regular file for reading.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let io_error = |source: io::Error| match source.kind() {
             io::ErrorKind::NotFound => Error::NotFound { path: path.to_owned() },
             _ => Error::Io { path: path.to_owned(), source },
         };
-        // Opening a fifo would wait for a writer, so the kind is asked for first.
+        // Check the type first: opening a FIFO blocks until a writer opens it.
         if !std::fs::metadata(path).map_err(io_error)?.is_file() {
             return Err(Error::NotRedb { path: path.to_owned(), reason: "it is not a regular file" });
         }
@@ -44,11 +47,13 @@ impl DatabaseFile {
         Ok(Self { path: path.to_owned(), file })
     }
 
+    /// Returns the length of the file, in bytes.
     pub fn len_bytes(&self) -> Result<u64, Error> {
         Ok(self.file.metadata().map_err(|source| self.io_error(source))?.len())
     }
 
-    /// Reads the header until two reads agree: a read is not atomic against a write of the same bytes.
+    /// Reads the header until two consecutive reads agree. A read is not atomic with respect to a write of the same
+    /// bytes.
     pub fn header(&self) -> Result<Header, Error> {
         let mut last = self.header_bytes()?;
         for _ in 0..HEADER_READS_MAX {
@@ -61,13 +66,13 @@ impl DatabaseFile {
         Header::parse(&last).map_err(|error| self.header_error(error))
     }
 
-    /// Whether the header still reads as it did, and so no commit has become the newest since.
+    /// Returns whether the header is unchanged. If so, no newer commit was published.
     pub fn is_unchanged(&self, header: &Header) -> Result<bool, Error> {
-        Ok(header.is(&self.header_bytes()?))
+        Ok(header.matches(&self.header_bytes()?))
     }
 
-    /// The newest commit by the header, whether or not its trees hold.
-    pub fn newest_id(&self) -> Result<u64, Error> {
+    /// Returns the id of the newest commit in the header. Its trees are not checked.
+    pub fn newest_transaction_id(&self) -> Result<u64, Error> {
         loop {
             let header = self.header()?;
             match header.candidates(self.len_bytes()?) {
@@ -83,12 +88,12 @@ impl DatabaseFile {
         match error {
             HeaderError::NotRedb(reason) => Error::NotRedb { path, reason },
             HeaderError::UnsupportedVersion(version) => Error::UnsupportedVersion { path, version },
-            HeaderError::Damaged(reason) => self.damaged(None, reason),
+            HeaderError::Corrupt(reason) => self.corrupt(None, reason),
         }
     }
 
-    pub fn damaged(&self, page: Option<PageNumber>, reason: &'static str) -> Error {
-        Error::Damaged { path: self.path.clone(), page, table: None, reason }
+    pub fn corrupt(&self, page: Option<PageNumber>, reason: &'static str) -> Error {
+        Error::Corrupt { path: self.path.clone(), page, table: None, reason }
     }
 
     pub fn io_error(&self, source: io::Error) -> Error {
@@ -97,7 +102,7 @@ impl DatabaseFile {
 
     fn header_bytes(&self) -> Result<[u8; HEADER_LEN], Error> {
         let mut bytes = Vec::with_capacity(HEADER_LEN);
-        read_more(&self.file, &mut bytes, 0, HEADER_LEN).map_err(|source| self.io_error(source))?;
+        read_up_to(&self.file, &mut bytes, 0, HEADER_LEN).map_err(|source| self.io_error(source))?;
         bytes.first_chunk().copied().ok_or_else(|| Error::NotRedb {
             path: self.path.clone(),
             reason: if bytes.is_empty() { "it is empty" } else { "it is too short" },
@@ -105,44 +110,52 @@ impl DatabaseFile {
     }
 }
 
-/// A page's contents, or that they are not what the parent says, or that they are and make no sense.
-pub(crate) enum Read {
+/// The result of reading a page.
+pub(crate) enum PageRead {
     Node(Node),
-    Torn,
+    /// The page does not match the checksum in its parent.
+    ChecksumMismatch,
+    /// The page matches its checksum, but its contents are not valid.
     Malformed(&'static str),
 }
 
-/// Reads one page and checks it. A page beyond the end of the file is torn: the file may have shrunk.
-pub(crate) fn read_page(file: &File, geometry: &Geometry, child: Child, widths: Widths) -> io::Result<Read> {
+/// Reads one page and checks it.
+///
+/// A page beyond the end of the file is a checksum mismatch and not an error, because a writer may have shrunk the
+/// file.
+pub(crate) fn read_page(file: &File, geometry: &Geometry, child: Child, widths: Widths) -> io::Result<PageRead> {
     let Some(range) = geometry.range(child.number) else {
-        return Ok(Read::Torn);
+        return Ok(PageRead::ChecksumMismatch);
     };
     let page_len = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
     let mut bytes = Vec::with_capacity(page_len.min(FIRST_READ_LEN));
     let mut wanted_len = page_len.min(FIRST_READ_LEN);
-    let used_len = loop {
-        read_more(file, &mut bytes, range.start, wanted_len)?;
-        match page::used(&bytes, widths) {
-            Used::Bytes(used_len) if used_len <= bytes.len() => break used_len,
-            Used::Bytes(need) | Used::NeedBytes(need) if need <= page_len && bytes.len() == wanted_len => {
+    let covered_len = loop {
+        read_up_to(file, &mut bytes, range.start, wanted_len)?;
+        match page::covered_len(&bytes, widths) {
+            CoveredLen::Bytes(covered_len) if covered_len <= bytes.len() => break covered_len,
+            CoveredLen::Bytes(need) | CoveredLen::NeedBytes(need) if need <= page_len && bytes.len() == wanted_len => {
                 wanted_len = need;
             }
-            _ => return Ok(Read::Torn),
+            _ => return Ok(PageRead::ChecksumMismatch),
         }
     };
-    bytes.truncate(used_len);
+    bytes.truncate(covered_len);
     if page::checksum(&bytes) != child.checksum {
-        return Ok(Read::Torn);
+        return Ok(PageRead::ChecksumMismatch);
     }
     Ok(match Node::parse(bytes, child.checksum, widths) {
-        Ok(node) => Read::Node(node),
-        Err(reason) => Read::Malformed(reason),
+        Ok(node) => PageRead::Node(node),
+        Err(reason) => PageRead::Malformed(reason),
     })
 }
 
-/// Reads on from `start` until `bytes` holds `wanted_len` bytes or the file ends. Nothing is filled with zeros first, and
-/// no more memory is taken than twice what the file really holds.
-pub(crate) fn read_more(file: &File, bytes: &mut Vec<u8>, start: u64, wanted_len: usize) -> io::Result<()> {
+/// Appends bytes of the file to `bytes`, until it contains the `wanted_len` bytes from offset `start` on or the file
+/// ends.
+///
+/// The buffer grows step by step and is not zeroed first. It never takes more than twice the memory of the bytes that
+/// the file contains, so a hostile length cannot exhaust the memory.
+pub(crate) fn read_up_to(file: &File, bytes: &mut Vec<u8>, start: u64, wanted_len: usize) -> io::Result<()> {
     while bytes.len() < wanted_len {
         if bytes.len() == bytes.capacity() {
             let more = (wanted_len - bytes.len()).min(bytes.len().max(FIRST_READ_LEN));

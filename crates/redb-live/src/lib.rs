@@ -1,13 +1,18 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
-// In reading order: the public face, then what it stands on.
+// Each line uses only modules of the lines below it (and `error`).
 mod error;
+
+mod leaves;
 mod view;
 
-mod settle;
+mod page_reader;
+
+mod commit_selection;
 
 mod mirror;
+mod verified_pages;
 mod walk;
 
 mod file;
@@ -18,6 +23,7 @@ mod header;
 mod page;
 
 pub use error::Error;
+pub use leaves::{Leaves, NextLeaf};
 pub use page::{Leaf, PageNumber};
 pub use table::TableInfo;
-pub use view::{LeafOrKnown, Leaves, LiveFile, Mode, Table, View, ViewOptions};
+pub use view::{LiveFile, Mode, Table, View, ViewOptions};

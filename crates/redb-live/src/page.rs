@@ -1,10 +1,13 @@
-//! Pages: their numbers, their checksums, and the two shapes of their contents, leaf and branch. Does no I/O.
+//! Parses pages: page numbers, checksums, and the two kinds of page, leaf and branch. Does no I/O.
+//!
+//! A page is untrusted until its checksum matches. Its kind and its offsets are read before that, to find the range
+//! that the checksum covers, so every offset is computed without overflow and every access is checked.
 
 use std::fmt;
 
 use crate::bytes;
 
-/// The largest order of a page: 2^20 pages of the base size.
+/// The largest order of a page. Such a page is as long as 2^20 base pages.
 pub(crate) const ORDER_MAX: u8 = 20;
 
 const LEAF: u8 = 1;
@@ -13,14 +16,23 @@ const CHILD_LEN: usize = 24;
 const BRANCH_HEADER_LEN: usize = 8;
 const LEAF_HEADER_LEN: usize = 4;
 
-/// Where a page lies: region, index in the region in units of the page's own length, and order.
+/// The position of a page in a database file. Displayed as `r<region>.<index>/<order>`, as redb does.
+///
+/// # Examples
+///
+/// ```
+/// use redb_live::PageNumber;
+///
+/// let page = PageNumber { region: 0, index: 17, order: 1 };
+/// assert_eq!(page.to_string(), "r0.17/1");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PageNumber {
     /// The region, counted from 0.
     pub region: u32,
-    /// The index within the region, in units of pages of this order.
+    /// The index of the page in its region, in units of its own length.
     pub index: u32,
-    /// The page is 2^order base pages long.
+    /// The base 2 logarithm of the length of the page, in base pages.
     pub order: u8,
 }
 
@@ -38,19 +50,19 @@ impl PageNumber {
     }
 }
 
-/// redb's checksum: XXH3-128 with the seed 0.
+/// Returns the checksum that redb stores: XXH3-128 with seed 0.
 pub(crate) fn checksum(bytes: &[u8]) -> u128 {
     twox_hash::XxHash3_128::oneshot(bytes)
 }
 
-/// A page as its parent names it.
+/// A reference to a page, as its parent stores it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Child {
     pub number: PageNumber,
     pub checksum: u128,
 }
 
-/// The root page of a tree and the count of its entries.
+/// The root page of a tree and the number of its entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Root {
     pub child: Child,
@@ -67,45 +79,46 @@ impl Root {
     }
 }
 
-/// The widths of a tree's keys and values in bytes, where they are fixed. Pages do not say; the table's definition does.
+/// The widths of a tree's keys and values, in bytes, or `None` if the width varies. The table definition stores them;
+/// pages do not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Widths {
     pub key: Option<u32>,
     pub value: Option<u32>,
 }
 
-/// How much of a page its contents use.
+/// The length of the range that a page's checksum covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Used {
-    /// The answer stands further on: ask again with this many bytes.
+pub(crate) enum CoveredLen {
+    /// The length is stored further on in the page. Try again with this many bytes.
     NeedBytes(usize),
     /// The checksum covers this many bytes.
     Bytes(usize),
-    /// This is no page.
-    Nothing,
+    /// The bytes are not a page.
+    NotAPage,
 }
 
-/// Finds the end of what the checksum covers, from a page's first bytes. Trusts nothing.
-pub(crate) fn used(bytes: &[u8], widths: Widths) -> Used {
+/// Finds the length that the checksum covers, from the first bytes of a page that is not checked yet.
+pub(crate) fn covered_len(bytes: &[u8], widths: Widths) -> CoveredLen {
     let (Some(&kind), Some(count)) = (bytes.first(), bytes::u16_at(bytes, 2)) else {
-        return if bytes.len() < 4 { Used::NeedBytes(4) } else { Used::Nothing };
+        return if bytes.len() < 4 { CoveredLen::NeedBytes(4) } else { CoveredLen::NotAPage };
     };
     if count == 0 {
-        return Used::Nothing;
+        return CoveredLen::NotAPage;
     }
     let count = usize::from(count);
-    let last = match kind {
+    let end = match kind {
         LEAF => LeafLayout::new(count, widths).last_end(bytes),
         BRANCH => BranchLayout::new(count, widths.key).key_end(bytes, count - 1),
-        _ => return Used::Nothing,
+        _ => return CoveredLen::NotAPage,
     };
-    match last {
-        Ok(end) => Used::Bytes(end),
-        Err(need) => Used::NeedBytes(need),
+    match end {
+        Ok(end) => CoveredLen::Bytes(end),
+        Err(need) => CoveredLen::NeedBytes(need),
     }
 }
 
-/// The contents of a page whose checksum holds.
+/// The contents of a page whose checksum matches.
 #[derive(Debug)]
 pub(crate) enum Node {
     Leaf(Leaf),
@@ -113,8 +126,10 @@ pub(crate) enum Node {
 }
 
 impl Node {
-    /// Parses the used part of a page. The error is a reason: a page whose checksum holds and whose offsets do not was
-    /// never written by redb.
+    /// Parses the covered part of a page whose checksum matches.
+    ///
+    /// Returns a reason if the contents are not valid. redb never writes such a page, so the page is corrupt or
+    /// hostile.
     pub fn parse(bytes: Vec<u8>, checksum: u128, widths: Widths) -> Result<Self, &'static str> {
         let count = usize::from(bytes::u16_at(&bytes, 2).unwrap_or(0));
         match bytes.first() {
@@ -128,7 +143,7 @@ impl Node {
         }
     }
 
-    /// The used part of the page.
+    /// Returns the part of the page that the checksum covers.
     pub fn bytes(&self) -> &[u8] {
         match self {
             Node::Leaf(leaf) => &leaf.bytes,
@@ -137,7 +152,7 @@ impl Node {
     }
 }
 
-/// An inner page: where its children are. Its keys are covered by the checksum, and not needed but to find a key.
+/// An inner page of a tree. A walk in key order needs only the children; the keys are needed to find one key.
 #[derive(Debug)]
 pub(crate) struct Branch {
     bytes: Vec<u8>,
@@ -145,6 +160,7 @@ pub(crate) struct Branch {
 }
 
 impl Branch {
+    /// Returns child `i`, or `None` if the page has fewer children.
     pub fn child(&self, i: usize) -> Option<Child> {
         if i >= self.children {
             return None;
@@ -154,8 +170,10 @@ impl Branch {
         Some(Child { number: PageNumber::parse(number), checksum })
     }
 
-    /// The one child that can hold `key`, where keys are in the order of their bytes: no key below it is greater than the
-    /// branch's key of the same index. Keys that cannot be read lead to some child, and whoever looks there finds other keys.
+    /// Returns the index of the only child whose subtree can contain `key`, in a tree that is sorted by bytes.
+    ///
+    /// No key in the subtree of child `i` is greater than key `i` of the branch. If a key cannot be read, the result is
+    /// an arbitrary child.
     pub fn child_for(&self, key: &[u8], key_width: Option<u32>) -> usize {
         let layout = BranchLayout::new(self.children.saturating_sub(1), key_width);
         let (mut first, mut end) = (0, self.children.saturating_sub(1));
@@ -170,7 +188,31 @@ impl Branch {
     }
 }
 
-/// A leaf page: rows in key order. Owns its bytes; keys and values are borrowed from it.
+/// A leaf page of a table: rows in key order.
+///
+/// The leaf owns its bytes. Keys and values are borrowed from it, in the encoding of their redb types.
+///
+/// # Examples
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let path = dir.path().join("app.redb");
+/// # let database = redb::Database::create(&path)?;
+/// # let txn = database.begin_write()?;
+/// # txn.open_table(redb::TableDefinition::<&str, u64>::new("users"))?.insert("ada", 36)?;
+/// # txn.commit()?;
+/// # let view = redb_live::LiveFile::open(&path)?.view(&Default::default())?;
+/// let table = view.table("users")?.ok_or("no such table")?;
+/// let leaf = table.leaves().next_leaf()?.ok_or("no rows")?;
+/// for i in 0..leaf.len() {
+///     let name = std::str::from_utf8(leaf.key(i))?;
+///     let age = u64::from_le_bytes(leaf.value(i).try_into()?);
+///     assert_eq!((name, age), ("ada", 36));
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Leaf {
     layout: LeafLayout,
@@ -179,24 +221,26 @@ pub struct Leaf {
 }
 
 impl Leaf {
-    /// The XXH3-128 of the page's used bytes, as its parent page stores it: the same rows at another time in the same
-    /// layout give the same checksum.
+    /// Returns the checksum of the page: XXH3-128 of the bytes in use, as the parent page stores it.
+    ///
+    /// Two leaves with the same checksum have the same rows, unless the checksum collides. See
+    /// [`Leaves::next_skipping`](crate::Leaves::next_skipping).
     pub fn checksum(&self) -> u128 {
         self.checksum
     }
 
-    /// The count of rows; at least 1.
+    /// Returns the number of rows. A leaf has at least one.
     #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> usize {
         self.layout.count
     }
 
-    /// The bytes of the key of row `i`; empty where `i` is not below [`len`](Self::len).
+    /// Returns the key of row `i`, or an empty slice if `i >= self.len()`.
     pub fn key(&self, i: usize) -> &[u8] {
         self.slice(self.layout.key_range(&self.bytes, i))
     }
 
-    /// The bytes of the value of row `i`; empty where `i` is not below [`len`](Self::len).
+    /// Returns the value of row `i`, or an empty slice if `i >= self.len()`.
     pub fn value(&self, i: usize) -> &[u8] {
         self.slice(self.layout.value_range(&self.bytes, i))
     }
@@ -205,9 +249,9 @@ impl Leaf {
         range.and_then(|(start, end)| self.bytes.get(start..end)).unwrap_or(&[])
     }
 
-    /// Every range lies in the page, in order, without overlap; so no accessor can go wrong later.
+    /// Checks that every key and value lies in the page, in order and without overlap.
     fn check(&self) -> Result<(), &'static str> {
-        const REASON: &str = "its offsets are out of order";
+        const REASON: &str = "its offsets are not in order";
         let mut end = self.layout.keys_start;
         for range in (0..self.len()).map(|i| self.layout.key_range(&self.bytes, i)) {
             let (start, next) = range.ok_or(REASON)?;
@@ -227,9 +271,11 @@ impl Leaf {
     }
 }
 
-/// An offset, or the count of bytes of the page that must be known to say.
+/// An offset, or the number of bytes of the page that are needed to compute it.
 type Offset = Result<usize, usize>;
 
+/// The offsets of the parts of a leaf: header, ends of keys, ends of values, keys, values. The arrays of ends exist
+/// only for widths that vary.
 #[derive(Debug, Clone, Copy)]
 struct LeafLayout {
     count: usize,
@@ -278,6 +324,8 @@ impl LeafLayout {
     }
 }
 
+/// The offsets of the parts of a branch: header, checksums of children, numbers of children, ends of keys, keys. The
+/// array of ends exists only for a width that varies.
 struct BranchLayout {
     key_width: Option<u32>,
     key_ends: usize,
@@ -299,16 +347,17 @@ impl BranchLayout {
         Some((start, self.key_end(bytes, i).ok()?))
     }
 
-    /// Never less than the array of children, which therefore lies in what the checksum covers.
+    /// Returns the end of key `i`. It is never less than the end of the array of children, so the checksum covers that
+    /// array.
     fn key_end(&self, bytes: &[u8], i: usize) -> Offset {
         Ok(end_at(bytes, self.key_width, Ok(self.keys_start), self.key_ends, i)?.max(self.keys_start))
     }
 }
 
-/// The end of entry `i`: computed where the width is fixed, else read from the array of ends.
+/// Returns the end of entry `i`. It is computed if the width is fixed, and read from the array of ends otherwise.
 fn end_at(bytes: &[u8], width: Option<u32>, start: Offset, ends: usize, i: usize) -> Offset {
     match width {
-        // The saturated end lies beyond every page, and so fails as a page that does not hold.
+        // A saturated end lies beyond every page, so the checksum of such a page cannot match.
         Some(width) => Ok(start?.saturating_add((width as usize).saturating_mul(i.saturating_add(1)))),
         None => {
             let at = ends.saturating_add(4usize.saturating_mul(i));

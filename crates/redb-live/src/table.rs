@@ -1,66 +1,90 @@
-//! Table definitions, as the table tree stores them. Parses bytes that a checksum has covered; reads no pages.
+//! Parses table definitions, as the table tree stores them, from bytes that were already checked. Reads no pages.
 
 use crate::{
     bytes,
     page::{Root, Widths},
 };
 
+/// The kinds of table, in the first byte of a definition.
 const NORMAL: u8 = 3;
 const MULTIMAP: u8 = 4;
+/// The kind of a multimap value collection that is stored in a tree of its own.
 const SUBTREE: u8 = 3;
-/// The classification of a type that is redb's own; 2 is an application's.
+/// The first byte of the name of a type that redb defines. It is 2 for a type that an application defines.
 const INTERNAL: u8 = 1;
 const MALFORMED: &str = "a table definition is malformed";
 
-/// What a database says of one of its tables.
+/// The description of a table.
+///
+/// # Examples
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let path = dir.path().join("app.redb");
+/// # let database = redb::Database::create(&path)?;
+/// # let txn = database.begin_write()?;
+/// # txn.open_table(redb::TableDefinition::<&str, &[u8]>::new("vectors"))?.insert("a", [1].as_slice())?;
+/// # txn.commit()?;
+/// let view = redb_live::LiveFile::open(&path)?.view(&Default::default())?;
+/// let vectors = &view.tables()?[0];
+/// assert_eq!(vectors.name, "vectors");
+/// assert_eq!((vectors.key_type.as_str(), vectors.value_type.as_str()), ("&str", "&[u8]"));
+/// assert_eq!(vectors.rows, 1);
+/// assert!(!vectors.multimap);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TableInfo {
-    /// The table's name.
+    /// The name of the table.
     pub name: String,
-    /// The name of the key type as redb spells it, for example `&str`, `&[u8]`, `u64`.
+    /// The name of the key type as redb writes it, for example `&str`, `&[u8]` or `u64`.
     pub key_type: String,
-    /// The name of the value type as redb spells it.
+    /// The name of the value type as redb writes it.
     pub value_type: String,
-    /// The count of rows; of a multimap table, of its key-value pairs.
+    /// The number of rows. For a multimap table, the number of key-value pairs.
     pub rows: u64,
-    /// Whether a key may hold several values. The rows of such a table cannot be streamed.
+    /// Whether a key can have several values. The rows of such a table cannot be streamed.
     pub multimap: bool,
 }
 
-/// A table's description and where its tree is.
+/// The definition of a table: its description, its root page and the layout of its rows.
 #[derive(Debug, Clone)]
 pub(crate) struct Definition {
     pub info: TableInfo,
     pub root: Option<Root>,
-    /// The widths of the keys and values as the application sees them.
+    /// The widths of keys and values, as the application sees them.
     pub widths: Widths,
-    aligned: bool,
-    /// An application may give any name to a type of its own, and that type any order.
+    is_aligned: bool,
+    /// The type's name alone does not prove this: an application can give its own type the name of one of redb's, and
+    /// define another order for it.
     is_key_internal: bool,
 }
 
 impl Definition {
+    /// Parses the row of a table in the table tree.
     pub fn parse(name: &[u8], bytes: &[u8]) -> Result<Self, &'static str> {
         Self::parse_fields(name, bytes).ok_or(MALFORMED)
     }
 
-    /// The widths of the pages of the table's own tree: a multimap's values are collections of any length.
+    /// Returns the widths of the rows in the table's own tree. The values of a multimap are collections of any length.
     pub fn tree_widths(&self) -> Widths {
         if self.info.multimap { Widths { value: None, ..self.widths } } else { self.widths }
     }
 
-    /// Why this crate cannot stream the rows, if so.
+    /// Returns why the rows cannot be streamed, or `None` if they can.
     pub fn unsupported(&self) -> Option<&'static str> {
-        match (self.info.multimap, self.aligned) {
-            (true, _) => Some("it is a multimap table"),
-            (_, true) => Some("its rows are aligned in an unknown way"),
+        match (self.info.multimap, self.is_aligned) {
+            (true, _) => Some("multimap tables are not supported"),
+            (_, true) => Some("its rows have an alignment that is not supported"),
             _ => None,
         }
     }
 
-    /// Whether the order of the keys is the order of their bytes.
-    pub fn orders_by_bytes(&self) -> bool {
+    /// Returns whether keys are sorted by their bytes.
+    pub fn is_sorted_by_bytes(&self) -> bool {
         self.is_key_internal && matches!(self.info.key_type.as_str(), "&str" | "&[u8]")
     }
 
@@ -75,7 +99,7 @@ impl Definition {
         };
         let width = |at| Some(if bytes::u8_at(bytes, at)? == 0 { None } else { Some(bytes::u32_at(bytes, at + 1)?) });
         let widths = Widths { key: width(42)?, value: width(47)? };
-        let aligned = bytes::u32_at(bytes, 52)? != 1 || bytes::u32_at(bytes, 56)? != 1;
+        let is_aligned = bytes::u32_at(bytes, 52)? != 1 || bytes::u32_at(bytes, 56)? != 1;
         let key_type_end = 64usize.checked_add(usize::try_from(bytes::u32_at(bytes, 60)?).ok()?)?;
         let key_type = bytes.get(64..key_type_end)?;
         let info = TableInfo {
@@ -86,11 +110,11 @@ impl Definition {
             multimap: kind == MULTIMAP,
         };
         let is_key_internal = bytes::u8_at(key_type, 0) == Some(INTERNAL);
-        Some(Self { info, root, widths, aligned, is_key_internal })
+        Some(Self { info, root, widths, is_aligned, is_key_internal })
     }
 }
 
-/// The tree of its own that a multimap's key has once its values outgrow the leaf; none where they are inline.
+/// Returns the root of the tree that holds a multimap key's values, or `None` if the values are stored in the leaf.
 pub(crate) fn subtree(collection: &[u8]) -> Option<Root> {
     match collection.split_first() {
         Some((&SUBTREE, root)) => Root::parse(root),
@@ -98,7 +122,7 @@ pub(crate) fn subtree(collection: &[u8]) -> Option<Root> {
     }
 }
 
-/// A type's name without the byte before it, which says whether redb or the application defined it.
+/// Returns the name of a type without its first byte, which says whether redb or an application defines the type.
 fn type_name(bytes: &[u8]) -> Option<String> {
     let (_, name) = bytes.split_first()?;
     String::from_utf8(name.to_vec()).ok()

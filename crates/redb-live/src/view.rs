@@ -1,189 +1,356 @@
-//! The public face: a live file, a view of one committed state of it, and the rows of its tables, leaf by leaf.
+//! The public entry points: a live file, a view of one of its commits, and the tables of a view.
+//!
+//! How a commit is selected belongs to `commit_selection`, and how rows are read to `leaves` and `page_reader`.
 
 use std::{
     path::{Path, PathBuf},
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, OnceLock, atomic::AtomicU64},
 };
 
 use crate::{
+    commit_selection::{self, Scope},
     error::Error,
-    file::{self, DatabaseFile, Read},
-    header::Header,
+    file::DatabaseFile,
+    leaves::Leaves,
     mirror::Mirror,
-    page::{Child, Leaf, Node, PageNumber, Widths},
-    settle::{self, Depth},
+    page_reader::PageReader,
     table::{Definition, TableInfo},
-    walk::{Found, Source, Trouble, Walk},
 };
 
-/// So many pages are streamed from the live file before its header is looked at again.
-const PAGES_PER_LOOK: u64 = 64;
-
-/// How a view reads.
+/// Where a view reads its pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Mode {
-    /// Straight from the live file, page by page as they are streamed. No scratch space is needed while nothing is
-    /// committed. Where something is, streaming may end in [`Error::Moved`].
+    /// Reads pages from the live file while rows are streamed. Needs no scratch space as long as nothing is committed.
     ///
-    /// Such a view vouches for the tables that were streamed to their end, and for no other: of a commit that a crash
-    /// cut off, one table may be whole and another not, and then redb rolls both back. A caller that needs the commit to
-    /// hold in tables that it does not stream takes [`Mode::Mirror`].
+    /// If something is committed, streaming can end in [`Error::Changed`].
+    ///
+    /// Only the tables that were streamed to their end are known to be valid. After a crash of the writer, one table of
+    /// the newest commit can be complete and another incomplete. redb rolls back both, and a direct view that streams
+    /// only the complete table does not notice. If the commit must be valid in all tables, use [`Mode::Mirror`].
     Direct,
-    /// From a private copy that is completed and checked, in all tables, before the view is given out. No writer can
-    /// disturb it then.
+    /// Makes a private copy of the file, and checks all tables in it before the view is returned. After that, no writer
+    /// can affect the view.
     #[default]
     Mirror,
 }
 
-/// How to take a view. Start from `default()`.
+/// The options of [`LiveFile::view`].
+///
+/// # Examples
+///
+/// ```
+/// use redb_live::{Mode, ViewOptions};
+///
+/// let options = ViewOptions { mode: Mode::Direct, scratch_dir: Some("/var/tmp".into()), ..ViewOptions::default() };
+/// assert_eq!(options.max_passes, 100);
+/// ```
 #[derive(Debug, Clone)]
 pub struct ViewOptions {
-    /// The directory for the mirror; by default that of [`std::env::temp_dir`].
+    /// The directory for the mirror. The default is [`std::env::temp_dir`].
     pub scratch_dir: Option<PathBuf>,
-    /// How to read; by default [`Mode::Mirror`].
+    /// Where pages are read. The default is [`Mode::Mirror`].
     pub mode: Mode,
-    /// Whether a view in [`Mode::Direct`] that notices a commit copies the file, so that no later one can disturb it; by default
-    /// it does. Whoever reads little, and would rather begin again than copy, does without: then a page that the writer has
-    /// reused ends the view.
-    pub mirror_commits: bool,
-    /// How often to start from a newer commit before giving up; by default 100, and at least 1.
-    pub passes_max: u32,
+    /// Whether a view in [`Mode::Direct`] makes a mirror when it notices a new commit. The default is `true`.
+    ///
+    /// With `false`, nothing is ever copied, and streaming ends in [`Error::Changed`] at the first page that the writer
+    /// has overwritten. Use it for short reads that are cheaper to repeat than a copy of the file.
+    pub mirror_on_commit: bool,
+    /// The maximum number of passes, at least 1. The default is 100. Each pass starts from the newest commit at that
+    /// time.
+    pub max_passes: u32,
 }
 
 impl Default for ViewOptions {
     fn default() -> Self {
-        Self { scratch_dir: None, mode: Mode::default(), mirror_commits: true, passes_max: 100 }
+        Self { scratch_dir: None, mode: Mode::default(), mirror_on_commit: true, max_passes: 100 }
     }
 }
 
-/// A redb file that somebody may be writing. Holds no lock, and writes nothing to it.
+/// A redb file that another process may be writing. It is opened read-only and without a lock.
 ///
-/// It stays with the file that was at the path when it was opened, also after another is renamed over that.
+/// A `LiveFile` refers to the file that was at the path when it was opened. If another file is renamed to that path
+/// later, open it again.
+///
+/// # Examples
+///
+/// ```
+/// use redb_live::{LiveFile, ViewOptions};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let path = dir.path().join("app.redb");
+/// # let database = redb::Database::create(&path)?;
+/// # let txn = database.begin_write()?;
+/// # txn.open_table(redb::TableDefinition::<&str, u64>::new("users"))?.insert("a", 1)?;
+/// # txn.commit()?;
+/// let view = LiveFile::open(&path)?.view(&ViewOptions::default())?;
+/// for table in view.tables()? {
+///     println!("{}: {} rows", table.name, table.rows);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct LiveFile {
     live: Arc<DatabaseFile>,
 }
 
 impl LiveFile {
-    /// Opens a file for reading and looks at its header.
+    /// Opens a file for reading and checks its header.
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`], [`Error::Io`], [`Error::NotRedb`], [`Error::UnsupportedVersion`], and [`Error::Damaged`]
-    /// where the header cannot be.
+    /// - [`Error::NotFound`] if the file does not exist.
+    /// - [`Error::Io`] if it cannot be read.
+    /// - [`Error::NotRedb`] if it is not a redb file.
+    /// - [`Error::UnsupportedVersion`] if its format version is neither 2 nor 3.
+    /// - [`Error::Corrupt`] if the header is not valid.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use redb_live::{Error, LiveFile};
+    ///
+    /// assert!(matches!(LiveFile::open("/no/such/file"), Err(Error::NotFound { .. })));
+    /// ```
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         let live = DatabaseFile::open(path.as_ref())?;
         live.header()?;
         Ok(Self { live: Arc::new(live) })
     }
 
-    /// The id of the newest commit in the file at this moment.
+    /// Returns the id of the newest commit in the file. Reads only the header.
     ///
     /// # Errors
     ///
-    /// As [`open`](Self::open).
+    /// Returns the errors of [`open`](Self::open), other than [`Error::NotFound`].
+    ///
+    /// # Examples
+    ///
+    /// Each commit has a greater id than the commit before it:
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path().join("app.redb");
+    /// let database = redb::Database::create(&path)?;
+    /// let file = redb_live::LiveFile::open(&path)?;
+    /// let before = file.transaction_id()?;
+    /// database.begin_write()?.commit()?;
+    /// assert!(file.transaction_id()? > before);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn transaction_id(&self) -> Result<u64, Error> {
-        self.live.newest_id()
+        self.live.newest_transaction_id()
     }
 
-    /// Takes a view of the newest committed state.
+    /// Returns a view of the newest valid commit.
+    ///
+    /// In [`Mode::Mirror`], this copies the file and checks all tables. In [`Mode::Direct`], it reads only the table
+    /// definitions and, if the newest commit may be incomplete, redb's internal trees.
     ///
     /// # Errors
     ///
-    /// [`Error::Damaged`] where no state holds and no writer explains it. [`Error::Busy`] in [`Mode::Mirror`] and
-    /// [`Error::Moved`] in [`Mode::Direct`] where the writer was faster in every pass. [`Error::NoSpace`] and
-    /// [`Error::Scratch`] where the mirror cannot be made. Beside these, what [`open`](Self::open) gives.
+    /// - [`Error::Corrupt`] if no commit in the file is valid and no writer can be the reason.
+    /// - [`Error::Busy`] in [`Mode::Mirror`], and [`Error::Changed`] in [`Mode::Direct`], if the writer overwrote a
+    ///   needed page in every pass.
+    /// - [`Error::StorageFull`] if the mirror does not fit in the scratch directory.
+    /// - [`Error::Scratch`] if the scratch directory cannot be used.
+    /// - The errors of [`open`](Self::open), other than [`Error::NotFound`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use redb_live::{LiveFile, Mode, ViewOptions};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path().join("app.redb");
+    /// # let database = redb::Database::create(&path)?;
+    /// let file = LiveFile::open(&path)?;
+    /// let view = file.view(&ViewOptions { mode: Mode::Mirror, ..ViewOptions::default() })?;
+    /// assert!(view.is_mirrored());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn view(&self, options: &ViewOptions) -> Result<View, Error> {
         let scratch_dir = options.scratch_dir.clone().unwrap_or_else(std::env::temp_dir);
         let pages_read = AtomicU64::new(0);
-        let (mirror, settled) = match options.mode {
+        let (mirror, selected) = match options.mode {
             Mode::Mirror => {
                 let mirror = Mirror::copy_of(&self.live, &scratch_dir)?;
-                let settled = settle::settle(&self.live, &Depth::Everything(&mirror), options.passes_max, &pages_read)?;
-                (Some(mirror), settled)
+                let scope = Scope::AllTrees(&mirror);
+                let selected = commit_selection::select_commit(&self.live, &scope, options.max_passes, &pages_read)?;
+                (Some(mirror), selected)
             }
             Mode::Direct => {
-                let settled = settle::settle(&self.live, &Depth::Definitions, options.passes_max, &pages_read);
-                (None, settled.map_err(|error| if let Error::Busy { .. } = error { Error::Moved } else { error })?)
+                let scope = Scope::Definitions;
+                let selected = commit_selection::select_commit(&self.live, &scope, options.max_passes, &pages_read);
+                (None, selected.map_err(|error| if let Error::Busy { .. } = error { Error::Changed } else { error })?)
             }
         };
-        let pages = Pages {
+        let pages = PageReader {
             live: Arc::clone(&self.live),
-            mirror_commits: options.mirror_commits,
+            mirror_on_commit: options.mirror_on_commit,
             is_complete: mirror.is_some(),
             mirror: mirror.map_or_else(OnceLock::new, |mirror| OnceLock::from(Ok(mirror))),
             scratch_dir,
-            header: settled.header,
-            pages_max: settled.pages_max,
+            header: selected.header,
+            pages_max: selected.pages_max,
             pages_read,
         };
         Ok(View {
-            state: Arc::new(State {
+            state: Arc::new(ViewState {
                 pages: Arc::new(pages),
-                tables: settled.tables.into_iter().map(Arc::new).collect(),
-                transaction_id: settled.transaction_id,
-                rolled_back: settled.rolled_back,
-                passes: settled.passes,
+                tables: selected.tables.into_iter().map(Arc::new).collect(),
+                transaction_id: selected.transaction_id,
+                rolled_back: selected.rolled_back,
+                passes: selected.passes,
             }),
         })
     }
 }
 
-/// One committed state of a database. A clone is cheap and shares the mirror.
+/// One committed state of a database.
+///
+/// A clone is cheap: it shares the mirror. A view can be used from several threads at once.
+///
+/// # Examples
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let path = dir.path().join("app.redb");
+/// # let database = redb::Database::create(&path)?;
+/// let view = redb_live::LiveFile::open(&path)?.view(&Default::default())?;
+/// println!("commit {}, {} passes, {} pages read", view.transaction_id(), view.passes(), view.pages_read());
+/// if view.rolled_back() {
+///     println!("the newest commit is incomplete; this is the one before it");
+/// }
+/// # assert!(view.is_mirrored() && view.passes() == 1 && !view.rolled_back());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct View {
-    state: Arc<State>,
+    state: Arc<ViewState>,
+}
+
+#[derive(Debug)]
+struct ViewState {
+    pages: Arc<PageReader>,
+    tables: Vec<Arc<Definition>>,
+    transaction_id: u64,
+    rolled_back: bool,
+    passes: u32,
 }
 
 impl View {
-    /// The id of the commit that is viewed. It is no identity: after a roll-back redb gives the same ids to other
-    /// commits. And it is no promise: a commit whose fsync has not ended can be viewed, and then be lost in a power cut.
+    /// Returns the id of the commit.
+    ///
+    /// The id does not identify the contents: after a rollback, redb assigns the same id to another commit. Nor does it
+    /// mean that the commit is durable: a view can read a commit before its `fsync` ends, and a power failure can then
+    /// undo it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path().join("app.redb");
+    /// # let database = redb::Database::create(&path)?;
+    /// let file = redb_live::LiveFile::open(&path)?;
+    /// let view = file.view(&Default::default())?;
+    /// assert_eq!(view.transaction_id(), file.transaction_id()?);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn transaction_id(&self) -> u64 {
         self.state.transaction_id
     }
 
-    /// Whether the commit before the one that the header names as the newest is viewed, because that does not hold: a
-    /// crash cut it off, or it was being written, so that a healthy and busy file gives true as well. redb would take
-    /// the same state in repairing the file.
+    /// Returns whether the view shows the commit before the one that the header names, because that one is not valid.
     ///
-    /// It is false where the header named the viewed commit, although a later one was in the other slot and incomplete.
+    /// The newest commit was cut off by a crash, or it was being written when the view was taken. The result can
+    /// therefore be `true` for a healthy file. In both cases, redb's repair would select the same commit.
+    ///
+    /// The result is `false` if the header names the commit of the view, even if the other commit slot contains a newer
+    /// commit that is incomplete.
     pub fn rolled_back(&self) -> bool {
         self.state.rolled_back
     }
 
-    /// Whether pages are read from a private copy. In [`Mode::Direct`] that begins when a commit is noticed.
+    /// Returns whether the view reads from a private copy.
+    ///
+    /// In [`Mode::Direct`], this becomes `true` when the view has noticed a commit and has copied the file.
     pub fn is_mirrored(&self) -> bool {
-        self.state.pages.mirror.get().is_some_and(Result::is_ok)
+        self.state.pages.is_mirrored()
     }
 
-    /// How many passes it took to settle on this state; at least 1.
+    /// Returns the number of passes that were needed to select the commit, at least 1.
     pub fn passes(&self) -> u32 {
         self.state.passes
     }
 
-    /// How many pages have been read and checked for this view so far.
+    /// Returns the number of pages that were read for this view so far, including those that its cursors have read.
     pub fn pages_read(&self) -> u64 {
-        self.state.pages.pages_read.load(Ordering::Relaxed)
+        self.state.pages.pages_read()
     }
 
-    /// The user's tables, in the order of their names.
+    /// Returns the tables of the database, sorted by name. redb's internal tables are not included.
     ///
     /// # Errors
     ///
-    /// None today: the definitions were read when the view was taken.
+    /// Never fails in this version: the definitions are read when the view is taken.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path().join("app.redb");
+    /// # let database = redb::Database::create(&path)?;
+    /// # let txn = database.begin_write()?;
+    /// # txn.open_table(redb::TableDefinition::<&str, u64>::new("users"))?;
+    /// # txn.open_table(redb::TableDefinition::<u64, u64>::new("events"))?;
+    /// # txn.commit()?;
+    /// let view = redb_live::LiveFile::open(&path)?.view(&Default::default())?;
+    /// let names: Vec<String> = view.tables()?.into_iter().map(|table| table.name).collect();
+    /// assert_eq!(names, ["events", "users"]);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn tables(&self) -> Result<Vec<TableInfo>, Error> {
         Ok(self.state.tables.iter().map(|table| table.info.clone()).collect())
     }
 
-    /// A table by its name; nothing where there is none. In [`Mode::Direct`] only the definition has been checked: that
-    /// the commit holds in this table is known when the table has been streamed to its end, and says nothing of others.
+    /// Returns a table by its name, or `None` if it does not exist.
+    ///
+    /// In [`Mode::Direct`], only the definition of the table is checked at this point. Its rows are checked while they
+    /// are streamed.
     ///
     /// # Errors
     ///
-    /// [`Error::UnsupportedTable`] for a multimap table.
+    /// Returns [`Error::UnsupportedTable`] if it is a multimap table.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path().join("app.redb");
+    /// # let database = redb::Database::create(&path)?;
+    /// # let txn = database.begin_write()?;
+    /// # txn.open_table(redb::TableDefinition::<&str, u64>::new("users"))?.insert("a", 1)?;
+    /// # txn.commit()?;
+    /// let view = redb_live::LiveFile::open(&path)?.view(&Default::default())?;
+    /// let users = view.table("users")?.ok_or("no such table")?;
+    /// assert_eq!(users.info().rows, 1);
+    /// assert!(view.table("groups")?.is_none());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn table(&self, name: &str) -> Result<Option<Table>, Error> {
         let Some(definition) = self.state.tables.iter().find(|table| table.info.name == name) else {
             return Ok(None);
@@ -195,271 +362,67 @@ impl View {
     }
 }
 
-/// A table of a view. Keeps the view's state alive.
+/// A table of a view. It keeps the mirror of the view alive.
+///
+/// # Examples
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let path = dir.path().join("app.redb");
+/// # let database = redb::Database::create(&path)?;
+/// # let txn = database.begin_write()?;
+/// # txn.open_table(redb::TableDefinition::<&str, u64>::new("users"))?.insert("ada", 36)?;
+/// # txn.commit()?;
+/// # let view = redb_live::LiveFile::open(&path)?.view(&Default::default())?;
+/// let users = view.table("users")?.ok_or("no such table")?;
+/// drop(view);
+/// assert_eq!(users.info().key_type, "&str");
+/// assert_eq!(users.leaves().count(), 1);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Table {
-    pages: Arc<Pages>,
+    pages: Arc<PageReader>,
     definition: Arc<Definition>,
 }
 
 impl Table {
-    /// What the database says of the table.
+    /// Returns the description of the table.
     pub fn info(&self) -> &TableInfo {
         &self.definition.info
     }
 
-    /// The rows from the first on, in key order, leaf by leaf.
+    /// Returns a cursor over the rows of the table, from the first row on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path().join("app.redb");
+    /// # let database = redb::Database::create(&path)?;
+    /// # let txn = database.begin_write()?;
+    /// # let mut users = txn.open_table(redb::TableDefinition::<&str, u64>::new("users"))?;
+    /// # users.insert("ada", 36)?;
+    /// # users.insert("bob", 41)?;
+    /// # drop(users);
+    /// # txn.commit()?;
+    /// # let view = redb_live::LiveFile::open(&path)?.view(&Default::default())?;
+    /// let users = view.table("users")?.ok_or("no such table")?;
+    /// let mut names = Vec::new();
+    /// for leaf in users.leaves() {
+    ///     let leaf = leaf?;
+    ///     for i in 0..leaf.len() {
+    ///         names.push(String::from_utf8(leaf.key(i).to_vec())?);
+    ///     }
+    /// }
+    /// assert_eq!(names, ["ada", "bob"]);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn leaves(&self) -> Leaves {
-        let definition = &self.definition;
-        Leaves {
-            walk: Walk::new(definition.root, definition.tree_widths()),
-            pages_left: self.pages.pages_max,
-            pages: Arc::clone(&self.pages),
-            definition: Arc::clone(definition),
-            rows: 0,
-            is_partial: false,
-            last_key: None,
-            is_done: false,
-        }
-    }
-}
-
-/// What a cursor comes to next that leaves out the leaves it is told are known.
-#[derive(Debug)]
-pub enum LeafOrKnown {
-    /// A leaf, read and checked.
-    Leaf(Leaf),
-    /// The checksum of a leaf that is known, and was not read.
-    Known(u128),
-}
-
-/// A cursor over a table's leaves. Holds the branches above the next leaf in memory and no more.
-#[derive(Debug)]
-pub struct Leaves {
-    pages: Arc<Pages>,
-    definition: Arc<Definition>,
-    walk: Walk,
-    /// A tree has no more pages than its file.
-    pages_left: u64,
-    rows: u64,
-    /// Whether rows were skipped.
-    is_partial: bool,
-    last_key: Option<Vec<u8>>,
-    is_done: bool,
-}
-
-impl Leaves {
-    /// The next leaf; nothing after the last one and after an error.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Moved`] where the writer has reused a page, which cannot be in [`Mode::Mirror`]; instead of it
-    /// [`Error::NoSpace`], [`Error::Scratch`] or [`Error::Io`] where a mirror would have kept the page and could not be
-    /// made. [`Error::Damaged`] where a page does not hold and no writer explains it, where keys are out of order, or
-    /// where the rows are not as many as the table says, which the last call tells. [`Error::Io`] and
-    /// [`Error::Scratch`] where reading fails.
-    pub fn next_leaf(&mut self) -> Result<Option<Leaf>, Error> {
-        match self.next_or_known(|_| None)? {
-            Some(LeafOrKnown::Leaf(leaf)) => Ok(Some(leaf)),
-            _ => Ok(None),
-        }
-    }
-
-    /// Goes on to the leaf that holds `key`, or would; its first rows may come before the key. Stays where that leaf has been
-    /// passed. What lies between is not read, so that such a cursor cannot know that no row is missing, and counts none.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::UnsupportedTable`] where the keys are not in the order of their bytes: only `&str` and `&[u8]` are.
-    pub fn skip_to(&mut self, key: &[u8]) -> Result<(), Error> {
-        if !self.definition.orders_by_bytes() {
-            let reason = "its keys are not in the order of their bytes";
-            return Err(Error::UnsupportedTable { table: self.definition.info.name.clone(), reason });
-        }
-        self.walk.skip_to(key);
-        self.is_partial = true;
-        Ok(())
-    }
-
-    /// The next leaf, or, where `rows_of_known` gives the count of rows for its checksum, that checksum: such a leaf is not
-    /// read. Its parent, which was, vouches for the checksum, and so for the rows that had it when they were read; not for that
-    /// the page still is what it was.
-    ///
-    /// # Errors
-    ///
-    /// As [`next_leaf`](Self::next_leaf).
-    pub fn next_or_known(&mut self, rows_of_known: impl Fn(u128) -> Option<u64>) -> Result<Option<LeafOrKnown>, Error> {
-        if self.is_done {
-            return Ok(None);
-        }
-        let next = self.checked_next(rows_of_known);
-        self.is_done = !matches!(next, Ok(Some(_)));
-        next.map_err(|error| error.in_table(&self.definition.info.name))
-    }
-
-    fn checked_next(&mut self, rows_of_known: impl Fn(u128) -> Option<u64>) -> Result<Option<LeafOrKnown>, Error> {
-        let mut stream = Stream { pages: &self.pages, pages_left: &mut self.pages_left };
-        let next = self.walk.next(&mut stream, |checksum| rows_of_known(checksum).is_some());
-        let next = next.map_err(|trouble| match trouble {
-            Trouble::Failed(error) => stream.explained(error),
-            Trouble::Torn(page, _) => stream.damaged(Some(page), "its checksum does not hold"),
-        })?;
-        let damaged = |page, reason| Err(self.pages.live.damaged(page, reason));
-        let rows_max = self.definition.info.rows;
-        let (number, rows) = match &next {
-            None if self.rows == rows_max || self.is_partial => return Ok(None),
-            None => return damaged(None, "rows are missing"),
-            Some(Found::Leaf(number, leaf)) => (Some(*number), leaf.len() as u64),
-            Some(Found::Known(checksum)) => (None, rows_of_known(*checksum).unwrap_or_default()),
-        };
-        self.rows = self.rows.saturating_add(rows);
-        if self.rows > rows_max {
-            return damaged(number, "there are more rows than the table says");
-        }
-        match next {
-            Some(Found::Leaf(..)) if !self.definition.orders_by_bytes() => {}
-            Some(Found::Leaf(number, ref leaf)) if !self.is_ascending(leaf) => {
-                return Err(self.pages.live.damaged(Some(number), "its keys are out of order"));
-            }
-            _ => {}
-        }
-        Ok(next.map(|found| match found {
-            Found::Leaf(_, leaf) => LeafOrKnown::Leaf(leaf),
-            Found::Known(checksum) => LeafOrKnown::Known(checksum),
-        }))
-    }
-
-    fn is_ascending(&mut self, leaf: &Leaf) -> bool {
-        let mut last = self.last_key.as_deref();
-        for key in (0..leaf.len()).map(|i| leaf.key(i)) {
-            if last.is_some_and(|last| last >= key) {
-                return false;
-            }
-            last = Some(key);
-        }
-        let kept = self.last_key.get_or_insert_default();
-        kept.clear();
-        kept.extend_from_slice(leaf.key(leaf.len().saturating_sub(1)));
-        true
-    }
-}
-
-impl Iterator for Leaves {
-    type Item = Result<Leaf, Error>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.next_leaf().transpose()
-    }
-}
-
-impl std::iter::FusedIterator for Leaves {}
-
-#[derive(Debug)]
-struct State {
-    pages: Arc<Pages>,
-    tables: Vec<Arc<Definition>>,
-    transaction_id: u64,
-    rolled_back: bool,
-    passes: u32,
-}
-
-/// Where all cursors of a view get their pages.
-#[derive(Debug)]
-struct Pages {
-    live: Arc<DatabaseFile>,
-    /// Made when the view is taken, or when the first cursor notices a commit. Where it could not be made, the live
-    /// file is read on as long as that goes well; when it no longer does, the error here is why.
-    mirror: OnceLock<Result<Mirror, Error>>,
-    /// Whether a mirror is made when a commit is noticed.
-    mirror_commits: bool,
-    /// Whether the mirror holds everything, so that the live file is of no interest any more.
-    is_complete: bool,
-    scratch_dir: PathBuf,
-    /// The header under which the view was taken.
-    header: Header,
-    pages_max: u64,
-    pages_read: AtomicU64,
-}
-
-impl Pages {
-    fn fetch(&self, child: Child, widths: Widths) -> Result<Node, Error> {
-        let read_before = self.pages_read.fetch_add(1, Ordering::Relaxed);
-        if self.mirror_commits && read_before.is_multiple_of(PAGES_PER_LOOK) && self.mirror.get().is_none() {
-            self.mirror_if_moved()?;
-        }
-        if let Some(Ok(mirror)) = self.mirror.get() {
-            let read = file::read_page(&mirror.file, &self.header.geometry, child, widths);
-            match read.map_err(|source| mirror.scratch_error(source))? {
-                Read::Node(node) => return Ok(node),
-                Read::Malformed(reason) => return Err(self.live.damaged(Some(child.number), reason)),
-                Read::Torn if self.is_complete => {
-                    return Err(mirror.scratch_error(std::io::Error::other("the scratch file has changed")));
-                }
-                Read::Torn => {}
-            }
-        }
-        self.fetch_live(child, widths)
-    }
-
-    /// Reads from the live file. A page that fails twice under the same header is damage, unless the commit may never
-    /// have been complete: then taking a view in mirror mode decides.
-    fn fetch_live(&self, child: Child, widths: Widths) -> Result<Node, Error> {
-        for _ in 0..2 {
-            let read = file::read_page(&self.live.file, &self.header.geometry, child, widths);
-            match read.map_err(|source| self.live.io_error(source))? {
-                Read::Node(node) => return Ok(node),
-                Read::Malformed(reason) => return Err(self.live.damaged(Some(child.number), reason)),
-                Read::Torn if self.header.may_be_incomplete() || !self.live.is_unchanged(&self.header)? => {
-                    return Err(self.moved());
-                }
-                Read::Torn => {}
-            }
-        }
-        Err(self.live.damaged(Some(child.number), "its checksum does not hold"))
-    }
-
-    /// A mirror would have kept the page. Where none could be made, that is what the caller can do something about.
-    fn moved(&self) -> Error {
-        let failure = self.mirror.get().and_then(|mirror| mirror.as_ref().err());
-        failure.and_then(Error::again).unwrap_or(Error::Moved)
-    }
-
-    /// The pages of the state outlive one more commit, mostly: enough time to copy them all.
-    fn mirror_if_moved(&self) -> Result<(), Error> {
-        if !self.live.is_unchanged(&self.header)? {
-            self.mirror.get_or_init(|| Mirror::copy_of(&self.live, &self.scratch_dir));
-        }
-        Ok(())
-    }
-}
-
-/// A cursor's access to the pages.
-struct Stream<'a> {
-    pages: &'a Pages,
-    pages_left: &'a mut u64,
-}
-
-impl Stream<'_> {
-    /// The length of a live file bounds the pages of a tree, and a writer may have shrunk it when it was taken.
-    fn explained(&self, error: Error) -> Error {
-        let may_have_moved = matches!(error, Error::Damaged { .. }) && !self.pages.is_complete;
-        match may_have_moved.then(|| self.pages.live.is_unchanged(&self.pages.header)) {
-            Some(Ok(false)) => self.pages.moved(),
-            _ => error,
-        }
-    }
-}
-
-impl Source for Stream<'_> {
-    fn fetch(&mut self, child: Child, widths: Widths) -> Result<Node, Trouble> {
-        Ok(self.pages.fetch(child, widths)?)
-    }
-
-    fn pages_left(&mut self) -> &mut u64 {
-        self.pages_left
-    }
-
-    fn damaged(&self, page: Option<PageNumber>, reason: &'static str) -> Error {
-        self.pages.live.damaged(page, reason)
+        Leaves::new(Arc::clone(&self.pages), Arc::clone(&self.definition))
     }
 }

@@ -1,37 +1,31 @@
-//! `compact`: a chain into one full snapshot.
+//! `compact`: turns an incremental snapshot into a full one.
+#![expect(clippy::disallowed_methods, reason = "prints how long the work took")]
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ruvector_snapshot::Snapshot;
 use serde_json::json;
 
 use crate::args::Compact;
-use crate::attempts::Attempts;
 use crate::failure::{Exit, Failure};
-use crate::output::{counted, moment, pace, shape, size};
-use crate::progress::Shown;
+use crate::interrupted::Attempts;
+use crate::output::{counted, pace, shape, size, timestamp};
+use crate::progress::ProgressDisplay;
 use crate::session::Session;
 
 pub(crate) async fn compact(session: &Session, args: &Compact) -> Result<Exit, Failure> {
-    let location = session.location()?;
     let manager = session.open()?;
     let id = session.resolve(&manager, &args.id).await?;
     let chain = session.read(&manager, manager.chain(&id)).await?;
-    // The new snapshot bears the moment of the increment, and so does its id.
-    let attempts = Arc::new(chain.first().map(|newest| Attempts::at(newest.created_at)).unwrap_or_default());
-    let manager = manager.with_clock(attempts.clone());
-    let began = Instant::now();
+    let started = Instant::now();
+    let attempts = Attempts::default();
     let snapshot = {
-        let progress = Shown::new(session.output);
-        let aftermath = {
-            let manager = manager.clone();
-            move || attempts.aftermath(&manager, &location)
-        };
-        session.run(&manager, manager.compact_snapshot(&id, progress.listener()), aftermath).await?
+        let progress = ProgressDisplay::new(session.output, &attempts);
+        let after_interrupt = attempts.report(&manager, session.location()?);
+        session.run(&manager, manager.compact_snapshot(&id, Some(progress.listener())), after_interrupt).await?
     };
-    print(session, &snapshot, &chain, began.elapsed())?;
-    Ok(Exit::Done)
+    print(session, &snapshot, &chain, started.elapsed())?;
+    Ok(Exit::Success)
 }
 
 fn print(session: &Session, snapshot: &Snapshot, chain: &[Snapshot], taken: Duration) -> Result<(), Failure> {
@@ -45,15 +39,13 @@ fn print(session: &Session, snapshot: &Snapshot, chain: &[Snapshot], taken: Dura
     output.line(format_args!("created {}, full", snapshot.id))?;
     output.field("from", format_args!("{}", from.first().copied().unwrap_or_default()))?;
     output.field("name", &snapshot.name)?;
-    output.field("as of", moment(snapshot.created_at))?;
+    output.field("taken", timestamp(snapshot.created_at))?;
     output.field("vectors", shape(snapshot))?;
     let length = counted(chain.len() as u64, "snapshot");
-    output.field(
-        "size",
-        format_args!("{}; its chain of {length} has {}", size(snapshot.size_bytes), size(chain_bytes)),
-    )?;
+    let sizes = format!("{}; its chain of {length} has {}", size(snapshot.size_bytes), size(chain_bytes));
+    output.field("size", sizes)?;
     output.field("time", pace(taken, snapshot.raw_bytes))?;
-    output.field("proved", "its content checksum is that of the increment:")?;
+    output.field("verified", "the content checksum is that of the incremental snapshot:")?;
     output.field("", &snapshot.checksum)?;
-    output.line("the chain stays as it is until it is deleted")
+    output.line("the chain was kept; delete it when you no longer need it")
 }

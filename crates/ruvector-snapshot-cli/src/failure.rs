@@ -1,4 +1,4 @@
-//! How a run ends: exit statuses, and failures in the words that the user gets. Prints nothing.
+//! How a run ends: exit codes, and failures in words. Prints nothing.
 
 use std::error::Error;
 use std::fmt;
@@ -8,13 +8,13 @@ use std::process::ExitCode;
 use ruvector_snapshot::{ErrorKind, SnapshotError};
 use serde_json::{Value, json};
 
-/// The exit status of a run.
+/// The exit code of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
-    Done = 0,
-    Failed = 1,
+    Success = 0,
+    Failure = 1,
     Usage = 2,
-    Damage = 3,
+    Corruption = 3,
 }
 
 impl From<Exit> for ExitCode {
@@ -23,57 +23,58 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Says what an interrupted verb left. Asked for at the very end, when nothing is at work any more.
-pub(crate) type Aftermath = Box<dyn FnOnce() -> String + Send>;
+/// Reports what an interrupted command has left. Called at the very end, when no other work is running.
+pub(crate) type InterruptReport = Box<dyn FnOnce() -> String + Send>;
 
-/// A run that did not do what was asked.
+/// A run that failed.
 pub(crate) struct Failure {
     exit: Exit,
     kind: &'static str,
     message: String,
     causes: Vec<String>,
     hint: Option<String>,
-    aftermath: Option<Aftermath>,
+    interrupt_report: Option<InterruptReport>,
 }
 
 impl Failure {
-    /// Something failed.
+    /// Creates a failure of this kind.
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         SnapshotError::new(kind, message).into()
     }
 
-    /// A check of the program's own did not hold.
+    /// Creates the failure of a check of the demo.
     pub(crate) fn check(message: impl Into<String>) -> Self {
         Self {
-            exit: Exit::Failed,
+            exit: Exit::Failure,
             kind: "check_failed",
             message: message.into(),
             causes: Vec::new(),
             hint: Some(BUG.to_owned()),
-            aftermath: None,
+            interrupt_report: None,
         }
     }
 
-    /// The user, or the system, wanted it to stop.
-    pub(crate) fn interrupted(aftermath: impl FnOnce() -> String + Send + 'static) -> Self {
+    /// Creates the failure of a run that was interrupted.
+    pub(crate) fn interrupted(report: impl FnOnce() -> String + Send + 'static) -> Self {
         Self {
-            exit: Exit::Failed,
+            exit: Exit::Failure,
             kind: "interrupted",
             message: "interrupted".to_owned(),
             causes: Vec::new(),
             hint: None,
-            aftermath: Some(Box::new(aftermath)),
+            interrupt_report: Some(Box::new(report)),
         }
     }
 
-    /// The same, as the fault of what was typed: exit status 2. Only for what is `Invalid`; anything else stays as it is.
-    pub(crate) fn typed(error: SnapshotError) -> Self {
-        let is_typed = error.kind() == ErrorKind::Invalid;
+    /// Creates the failure of wrong usage, with exit code 2, if the error is `InvalidInput`. Other errors stay as they
+    /// are.
+    pub(crate) fn usage(error: SnapshotError) -> Self {
+        let is_usage = error.kind() == ErrorKind::InvalidInput;
         let failure = Self::from(error);
-        if is_typed { Self { exit: Exit::Usage, ..failure } } else { failure }
+        if is_usage { Self { exit: Exit::Usage, ..failure } } else { failure }
     }
 
-    /// Says what the user can do, instead of what the kind of error suggests.
+    /// Replaces the hint that the kind of error suggests.
     pub(crate) fn with_hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into()), ..self }
     }
@@ -82,20 +83,20 @@ impl Failure {
         self.exit
     }
 
-    /// The kind of error, as it stands in JSON.
+    /// Returns the kind of error as it is written in JSON.
     pub(crate) fn kind(&self) -> &'static str {
         self.kind
     }
 
-    /// Finds out what an interrupt left. To be called once everything has ended.
-    pub(crate) fn settled(mut self) -> Self {
-        if let Some(aftermath) = self.aftermath.take() {
-            self.message = format!("interrupted; {}", aftermath());
+    /// Adds what the interrupted command has left to the message. Call it after everything has ended.
+    pub(crate) fn with_interrupt_report(mut self) -> Self {
+        if let Some(report) = self.interrupt_report.take() {
+            self.message = format!("interrupted: {}", report());
         }
         self
     }
 
-    /// The lines for a person.
+    /// Returns the lines for a person.
     pub(crate) fn lines(&self) -> Vec<String> {
         let mut lines = vec![format!("error: {}", self.message)];
         lines.extend(self.causes.iter().map(|cause| format!("  caused by: {cause}")));
@@ -103,11 +104,11 @@ impl Failure {
         lines
     }
 
-    /// The document for a program.
+    /// Returns the document for a program.
     pub(crate) fn document(&self) -> Value {
         json!({ "error": {
             "kind": self.kind, "message": self.message, "causes": self.causes, "hint": self.hint,
-            "exit_status": self.exit as u8,
+            "exit_code": self.exit as u8,
         }})
     }
 }
@@ -115,21 +116,21 @@ impl Failure {
 impl From<SnapshotError> for Failure {
     fn from(error: SnapshotError) -> Self {
         let message = error.to_string();
-        let exit = if error.kind() == ErrorKind::Damaged { Exit::Damage } else { Exit::Failed };
+        let exit = if error.kind() == ErrorKind::Corrupt { Exit::Corruption } else { Exit::Failure };
         Self {
             exit,
             kind: kind_name(error.kind()),
             causes: distinct_causes(&error, &message),
             message,
             hint: hint(error.kind()).map(str::to_owned),
-            aftermath: None,
+            interrupt_report: None,
         }
     }
 }
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
-        SnapshotError::new(ErrorKind::from(error.kind()), "cannot write to standard output").because(error).into()
+        SnapshotError::new(ErrorKind::from(error.kind()), "cannot write to standard output").with_source(error).into()
     }
 }
 
@@ -139,16 +140,16 @@ impl fmt::Debug for Failure {
     }
 }
 
-/// The kind of an error as it stands in JSON.
+/// Returns the kind of an error as it is written in JSON.
 pub(crate) fn kind_name(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::NotFound => "not_found",
         ErrorKind::AlreadyExists => "already_exists",
-        ErrorKind::Invalid => "invalid",
-        ErrorKind::Damaged => "damaged",
+        ErrorKind::InvalidInput => "invalid_input",
+        ErrorKind::Corrupt => "corrupt",
         ErrorKind::Unsupported => "unsupported",
-        ErrorKind::Denied => "denied",
-        ErrorKind::NoSpace => "no_space",
+        ErrorKind::PermissionDenied => "permission_denied",
+        ErrorKind::StorageFull => "storage_full",
         ErrorKind::Busy => "busy",
         ErrorKind::Unavailable => "unavailable",
         ErrorKind::Internal => "internal",
@@ -156,34 +157,34 @@ pub(crate) fn kind_name(kind: ErrorKind) -> &'static str {
     }
 }
 
-const BUG: &str = "this should not happen, and is a bug in this program";
+const BUG: &str = "this is a bug in this program; please report it";
 
-/// What can be done about a kind of error. Nothing where the messages of that kind say it themselves.
+/// Returns what can be done about a kind of error. `None` if the messages of that kind say it.
 fn hint(kind: ErrorKind) -> Option<&'static str> {
     match kind {
-        ErrorKind::Denied => Some(
-            "look at the permissions there, and as which user or with which keys this runs; for a bucket, `store options` lists where keys can come from",
+        ErrorKind::PermissionDenied => Some(
+            "check the permissions and the user or credentials of this process; for a bucket, `store options` lists where credentials are read from",
         ),
-        ErrorKind::NoSpace => {
-            Some("make room where it is missing: in the store, beside the restored file, or in --scratch-dir")
+        ErrorKind::StorageFull => Some("free space in the store, beside the restored file, or in --scratch-dir"),
+        ErrorKind::Unavailable => {
+            Some("try again; if the error persists, check the disk, or the network and the server")
         }
-        ErrorKind::Unavailable => Some("try again; if it stays so, look at the disk, or at the network and the server"),
-        ErrorKind::Unsupported => Some("a newer version wrote this; use that version"),
+        ErrorKind::Unsupported => Some("a newer version wrote this; use that version or a newer one"),
         ErrorKind::Internal => Some(BUG),
         _ => None,
     }
 }
 
-/// The causes that say something which has not been said above them.
+/// Returns the causes that add something to the lines above them.
 fn distinct_causes(error: &SnapshotError, message: &str) -> Vec<String> {
     let texts: Vec<String> =
         std::iter::successors(error.source(), |&cause| cause.source()).map(ToString::to_string).collect();
-    // What lies deepest is often the very words of the message; what stands between only wraps them.
+    // The innermost cause often is the text of the message, and the causes between only wrap it.
     let repeats = |text: &str| texts.iter().any(|deeper| message.ends_with(deeper) && text.contains(deeper));
     let mut causes: Vec<String> = Vec::new();
     for text in &texts {
         let is_said = |part: &str| message.contains(part) || causes.iter().any(|said| said.contains(part));
-        // The parts of a cause often stand above it, around a key or a block number.
+        // The parts of a cause are often printed already, around a key or a block number.
         if !text.is_empty() && !repeats(text) && !text.split(": ").all(is_said) {
             causes.push(text.clone());
         }

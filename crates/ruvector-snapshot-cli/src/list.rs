@@ -1,153 +1,149 @@
-//! `list`: what a store holds.
+//! `list`: prints the contents of a store.
 
 use std::collections::BTreeMap;
 
 use comfy_table::{CellAlignment, Table, presets};
-use ruvector_snapshot::{DamagedSnapshot, ErrorKind, Listing, Snapshot};
+use ruvector_snapshot::{ChainEnd, ErrorKind, Listing, Snapshot, UnusableSnapshot};
 use serde_json::{Value, json};
 
-use crate::chains::{Chains, End, base_id};
 use crate::failure::{Exit, Failure, kind_name};
 use crate::output::{count, counted, fitted, size};
 use crate::session::Session;
 
-/// How many columns of a terminal a name gets.
+/// Columns of the terminal for a name.
 const NAME_COLUMNS: usize = 40;
 
 pub(crate) async fn list(session: &Session) -> Result<Exit, Failure> {
     let manager = session.open()?;
     let listing = session.read(&manager, manager.list()).await?;
-    let chains = Chains::new(&listing);
-    let broken = broken(&listing, &chains);
-    print_document(session, &listing, &chains)?;
-    print_text(session, &listing, &chains, &broken)?;
-    let is_any = |kind| listing.damaged.iter().any(|damaged| damaged.error.kind() == kind);
-    Ok(match () {
-        () if is_any(ErrorKind::Damaged) || broken.iter().any(|broken| broken.end == End::Missing) => Exit::Damage,
-        () if !listing.damaged.is_empty() => Exit::Failed,
-        () => Exit::Done,
+    let broken = broken_chains(&listing);
+    print_document(session, &listing)?;
+    print_text(session, &listing, &broken)?;
+    let is_any = |kind| listing.unusable.iter().any(|unusable| unusable.error.kind() == kind);
+    let is_any_missing = broken.iter().any(|broken| broken.end == ChainEnd::Missing);
+    Ok(if is_any(ErrorKind::Corrupt) || is_any_missing {
+        Exit::Corruption
+    } else if !listing.unusable.is_empty() {
+        Exit::Failure
+    } else {
+        Exit::Success
     })
 }
 
-/// Snapshots that cannot be restored, since what they stand on cannot be used.
-struct Broken<'a> {
-    base_id: &'a str,
-    end: End,
+/// Snapshots that cannot be restored because a base is missing or cannot be used.
+struct BrokenChains {
+    base_id: String,
+    end: ChainEnd,
     /// The ids, newest first.
-    ids: Vec<&'a str>,
+    ids: Vec<String>,
 }
 
-fn broken<'a>(listing: &'a Listing, chains: &Chains<'a>) -> Vec<Broken<'a>> {
-    let mut broken: BTreeMap<_, Vec<&str>> = BTreeMap::new();
+fn broken_chains(listing: &Listing) -> Vec<BrokenChains> {
+    let mut broken: BTreeMap<_, Vec<String>> = BTreeMap::new();
     for snapshot in &listing.snapshots {
-        let below = chains.below(snapshot);
-        if let (Some(last), End::Missing | End::Damaged) = (below.ids.last().copied(), below.end) {
-            broken.entry((last, below.end)).or_default().push(&snapshot.id);
+        let ancestry = listing.ancestry(snapshot);
+        if let (Some(last), ChainEnd::Missing | ChainEnd::Unusable) = (ancestry.ids.last(), ancestry.end) {
+            broken.entry((last.clone(), ancestry.end)).or_default().push(snapshot.id.clone());
         }
     }
-    broken.into_iter().rev().map(|((base_id, end), ids)| Broken { base_id, end, ids }).collect()
+    broken.into_iter().rev().map(|((base_id, end), ids)| BrokenChains { base_id, end, ids }).collect()
 }
 
-fn print_document(session: &Session, listing: &Listing, chains: &Chains<'_>) -> Result<(), Failure> {
-    let damaged: Vec<_> = listing
-        .damaged
-        .iter()
-        .map(|damaged| json!({ "id": damaged.id, "kind": kind_name(damaged.error.kind()), "error": damaged.error.to_string() }))
-        .collect();
-    let snapshots: Vec<_> = listing.snapshots.iter().map(|snapshot| document(snapshot, chains)).collect();
+fn print_document(session: &Session, listing: &Listing) -> Result<(), Failure> {
+    let unusable = listing.unusable.iter().map(|unusable| {
+        json!({ "id": unusable.id, "kind": kind_name(unusable.error.kind()), "error": unusable.error.to_string() })
+    });
+    let snapshots = listing.snapshots.iter().map(|snapshot| document(snapshot, listing));
     session.output.document(&json!({
-        "store": session.store, "snapshots": snapshots, "damaged": damaged, "unfinished": listing.unfinished,
-        "deleting": listing.deleting, "marked": listing.marked,
+        "store": session.store, "snapshots": snapshots.collect::<Vec<_>>(), "unusable": unusable.collect::<Vec<_>>(),
+        "pending_uploads": listing.pending_uploads, "deleting": listing.deleting,
+        "marked_for_deletion": listing.marked_for_deletion,
     }))
 }
 
-/// A snapshot and what it stands on.
-fn document<'a>(snapshot: &'a Snapshot, chains: &Chains<'a>) -> Value {
-    let below = chains.below(snapshot);
-    let chain = match below.end {
-        End::Full | End::Deleting => "whole",
-        End::Missing | End::Damaged => "broken",
+/// A snapshot and its ancestors.
+fn document(snapshot: &Snapshot, listing: &Listing) -> Value {
+    let ancestry = listing.ancestry(snapshot);
+    let state = match ancestry.end {
+        ChainEnd::Missing | ChainEnd::Unusable => "broken",
+        _ => "complete",
     };
     let mut document = json!(snapshot);
-    document["base_id"] = json!(base_id(snapshot));
-    document["chain"] = json!(below.ids);
-    document["chain_state"] = json!(chain);
+    document["base_id"] = json!(snapshot.base_id());
+    document["chain"] = json!(ancestry.ids);
+    document["chain_state"] = json!(state);
     document
 }
 
-fn print_text(session: &Session, listing: &Listing, chains: &Chains<'_>, broken: &[Broken<'_>]) -> Result<(), Failure> {
+fn print_text(session: &Session, listing: &Listing, broken: &[BrokenChains]) -> Result<(), Failure> {
     let output = session.output;
     if !listing.snapshots.is_empty() {
-        table(&listing.snapshots, chains).trim_fmt().lines().try_for_each(|line| output.line(line))?;
+        table(listing).trim_fmt().lines().try_for_each(|line| output.line(line))?;
     }
-    for Broken { base_id, end, ids } in broken {
-        let known = listing.damaged.iter().find(|damaged| damaged.id == *base_id);
-        let state = match known {
-            _ if *end == End::Missing => "MISSING",
-            Some(damaged) => state(damaged),
-            None => "DAMAGED",
+    for BrokenChains { base_id, end, ids } in broken {
+        let state = match listing.unusable.iter().find(|unusable| unusable.id == *base_id) {
+            _ if *end == ChainEnd::Missing => "MISSING",
+            Some(unusable) => state(unusable),
+            None => "CORRUPT",
         };
-        let (needing, newest) = (counted(ids.len() as u64, "snapshot"), ids.first().unwrap_or(base_id));
+        let (dependents, newest) = (counted(ids.len() as u64, "dependent"), ids.first().unwrap_or(base_id));
         output.line(format_args!(
-            "{base_id}  {state}  needed by {needing}, which cannot be restored without it; the newest is {newest}"
+            "{base_id}  {state}  {dependents} cannot be restored without it; the newest is {newest}"
         ))?;
     }
-    for damaged in &listing.damaged {
-        let state = state(damaged);
-        // The id stands in front already; of the key only the file says more.
-        let file = damaged.error.key().and_then(|key| key.rsplit('/').next());
+    for unusable in &listing.unusable {
+        let state = state(unusable);
+        // The line starts with the id, so only the file of the key is printed.
+        let file = unusable.error.key().and_then(|key| key.rsplit('/').next());
         let file = file.map(|file| format!("{file}: ")).unwrap_or_default();
-        output.line(format_args!("{}  {state}  {file}{}", damaged.id, damaged.error.message()))?;
+        output.line(format_args!("{}  {state}  {file}{}", unusable.id, unusable.error.message()))?;
     }
-    for id in &listing.unfinished {
+    for id in &listing.pending_uploads {
         output.line(format_args!(
-            "unfinished: snapshot-{id} has no metadata.json: a create is under way or was killed, or that file was lost"
+            "upload: snapshot-{id} has no metadata.json: a create is running or was interrupted, or the file was lost"
         ))?;
     }
-    for id in &listing.marked {
+    for id in &listing.marked_for_deletion {
         output.line(format_args!(
-            "deletion under way: snapshot-{id} is whole still, and a deletion has marked it that is under way or was cut off; \
-             repeat it, or prune takes the mark away later"
+            "marked for deletion: snapshot-{id} is still intact; its deletion is running or was interrupted. Repeat it, or prune \
+             removes the marker later"
         ))?;
     }
     for id in &listing.deleting {
         output.line(format_args!(
-            "deleting: snapshot-{id} is being deleted, or a deletion of it was cut off; prune finishes that later"
+            "deleting: snapshot-{id} is being deleted, or its deletion was interrupted; prune completes it later"
         ))?;
     }
-    print_sum(session, listing)
+    print_summary(session, listing)
 }
 
-fn print_sum(session: &Session, listing: &Listing) -> Result<(), Failure> {
+fn print_summary(session: &Session, listing: &Listing) -> Result<(), Failure> {
     let output = session.output;
-    let increments = listing.snapshots.iter().filter(|snapshot| base_id(snapshot).is_some()).count();
-    let kinds = match increments {
+    let increments = listing.snapshots.iter().filter(|snapshot| snapshot.base_id().is_some()).count();
+    let types = match increments {
         0 => String::new(),
-        _ => {
-            let full = listing.snapshots.len() - increments;
-            format!(": {full} full, {}", counted(increments as u64, "increment"))
-        }
+        _ => format!(": {} full, {} incremental", listing.snapshots.len() - increments, count(increments as u64)),
     };
     let bytes = listing.snapshots.iter().map(|snapshot| snapshot.size_bytes).sum();
-    match (listing.snapshots.len(), listing.damaged.len()) {
+    let snapshots = counted(listing.snapshots.len() as u64, "snapshot");
+    match (listing.snapshots.len(), listing.unusable.len()) {
         (0, 0) => {
             let create = session.command("create --db FILE");
-            output.line(format_args!("no snapshots at {} yet; the first comes with: {create}", session.store))
+            output.line(format_args!("no snapshots at {} yet; create the first with: {create}", session.store))
         }
-        (whole, 0) => output.line(format_args!("{}, {}{kinds}", counted(whole as u64, "snapshot"), size(bytes))),
-        (whole, damaged) => output.line(format_args!(
-            "{}, {}{kinds}; and {damaged} that cannot be used: verify ID says more, delete ID removes one",
-            counted(whole as u64, "snapshot"),
+        (_, 0) => output.line(format_args!("{snapshots}, {}{types}", size(bytes))),
+        (_, unusable) => output.line(format_args!(
+            "{snapshots}, {}{types}; {unusable} cannot be used (`verify ID` prints why, `delete ID` removes one)",
             size(bytes),
         )),
     }
 }
 
-fn table<'a>(snapshots: &'a [Snapshot], chains: &Chains<'a>) -> Table {
+fn table(listing: &Listing) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    table.set_header(["ID", "NAME", "CREATED (UTC)", "VECTORS", "DIM", "SIZE", "TYPE"]);
-    for snapshot in snapshots {
+    table.set_header(["ID", "NAME", "TAKEN (UTC)", "VECTORS", "DIM", "SIZE", "TYPE"]);
+    for snapshot in &listing.snapshots {
         table.add_row([
             snapshot.id.clone(),
             fitted(&snapshot.name, NAME_COLUMNS),
@@ -155,7 +151,7 @@ fn table<'a>(snapshots: &'a [Snapshot], chains: &Chains<'a>) -> Table {
             count(snapshot.vector_count as u64),
             snapshot.dimensions.to_string(),
             size(snapshot.size_bytes),
-            kind(snapshot, chains),
+            snapshot_type(snapshot, listing),
         ]);
     }
     for (at, column) in table.column_iter_mut().enumerate() {
@@ -167,22 +163,22 @@ fn table<'a>(snapshots: &'a [Snapshot], chains: &Chains<'a>) -> Table {
     table
 }
 
-fn state(damaged: &DamagedSnapshot) -> &'static str {
-    if damaged.error.kind() == ErrorKind::Damaged { "DAMAGED" } else { "UNREADABLE" }
+fn state(unusable: &UnusableSnapshot) -> &'static str {
+    if unusable.error.kind() == ErrorKind::Corrupt { "CORRUPT" } else { "UNREADABLE" }
 }
 
-/// Full, or the how manieth increment above a full one and on what; and whether it is pinned.
-fn kind<'a>(snapshot: &'a Snapshot, chains: &Chains<'a>) -> String {
-    let below = chains.below(snapshot);
+/// Returns `full`, or the position in the chain and the base; and whether the snapshot is pinned.
+fn snapshot_type(snapshot: &Snapshot, listing: &Listing) -> String {
+    let ancestry = listing.ancestry(snapshot);
     let pinned = if snapshot.pinned { ", pinned" } else { "" };
-    let Some(base_id) = below.ids.first() else { return format!("full{pinned}") };
-    let place = if below.end == End::Full { format!("+{} ", below.ids.len()) } else { String::new() };
-    let state = match (below.ids.len(), below.end) {
-        (1, End::Missing) => ", which is missing",
-        (1, End::Damaged) => ", which cannot be used",
-        (1, End::Deleting) => ", which is being deleted",
-        (_, End::Full | End::Deleting) => "",
-        (_, End::Missing | End::Damaged) => ", broken further down",
+    let Some(base_id) = ancestry.ids.first() else { return format!("full{pinned}") };
+    let position = if ancestry.end == ChainEnd::Full { format!("+{} ", ancestry.ids.len()) } else { String::new() };
+    let state = match (ancestry.ids.len(), ancestry.end) {
+        (1, ChainEnd::Missing) => ", missing",
+        (1, ChainEnd::Unusable) => ", unusable",
+        (1, ChainEnd::Deleting) => ", being deleted",
+        (_, ChainEnd::Missing | ChainEnd::Unusable) => ", chain broken",
+        _ => "",
     };
-    format!("{place}on {}{state}{pinned}", chains.short(base_id))
+    format!("{position}base {}{state}{pinned}", listing.short_id(base_id))
 }

@@ -1,5 +1,5 @@
-//! Everything that is printed goes through here: results to standard output, as text or as one JSON document; progress,
-//! notices and errors to standard error. Also how sizes, times and foreign text look. Decides nothing.
+//! Everything that is printed goes through here: results to standard output, as text or as one JSON document, and
+//! progress, notices and errors to standard error. Also formats sizes, times and untrusted text. Decides nothing.
 
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
@@ -22,17 +22,17 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    /// A line of text, unless the output is JSON.
+    /// Prints a line of text, unless the output is JSON.
     pub(crate) fn line(&self, text: impl fmt::Display) -> Result<(), Failure> {
         if self.json { Ok(()) } else { write_out(format!("{}\n", plain(&text.to_string())).as_bytes()) }
     }
 
-    /// A line of a label and its value, unless the output is JSON.
+    /// Prints a label and its value, unless the output is JSON.
     pub(crate) fn field(&self, label: &str, value: impl fmt::Display) -> Result<(), Failure> {
         self.line(format_args!("  {label:<12}  {value}"))
     }
 
-    /// The one document of the run, if the output is JSON.
+    /// Prints the one document of the run, if the output is JSON.
     pub(crate) fn document(&self, document: &impl Serialize) -> Result<(), Failure> {
         if !self.json {
             return Ok(());
@@ -42,69 +42,69 @@ impl Output {
         write_out(text.as_bytes())
     }
 
-    /// Bytes as they are, whatever the output is.
+    /// Prints bytes as they are, whatever the output is.
     pub(crate) fn raw(&self, bytes: &[u8]) -> Result<(), Failure> {
         write_out(bytes)
     }
 
-    /// Says how a run failed.
+    /// Prints how a run failed.
     pub(crate) fn failure(&self, failure: &Failure) {
         failure.lines().iter().for_each(|line| self.notice(line));
-        // Where standard output cannot be written there is nobody left to tell.
-        let _told = self.document(&failure.document());
+        // If standard output cannot be written, nobody can be informed.
+        let _printed = self.document(&failure.document());
     }
 
-    /// A line on standard error.
+    /// Prints a line to standard error.
     pub(crate) fn notice(&self, text: impl fmt::Display) {
-        let _told = writeln!(io::stderr().lock(), "{}", plain(&text.to_string()));
+        let _printed = writeln!(io::stderr().lock(), "{}", plain(&text.to_string()));
     }
 
-    /// Whether somebody watches standard error.
-    pub(crate) fn is_watched(&self) -> bool {
+    /// Returns whether standard error is a terminal.
+    pub(crate) fn is_terminal(&self) -> bool {
         io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
     }
 }
 
-/// A size in binary units.
+/// Formats a size in binary units.
 pub(crate) fn size(bytes: u64) -> String {
     if bytes < 1024 { format!("{bytes} B") } else { BinaryBytes(bytes).to_string() }
 }
 
-/// A number with its thousands apart.
+/// Formats a number with thousands separators.
 pub(crate) fn count(number: u64) -> String {
     HumanCount(number).to_string()
 }
 
-/// A number of things.
+/// Formats a number and a noun, in the plural if necessary.
 pub(crate) fn counted(number: u64, thing: &str) -> String {
     format!("{} {thing}{}", count(number), if number == 1 { "" } else { "s" })
 }
 
-/// A duration, and how many bytes a second that were.
+/// Formats a duration and the rate of so many bytes.
 pub(crate) fn pace(taken: Duration, bytes: u64) -> String {
     let seconds = taken.as_secs_f64().max(0.001);
     format!("{seconds:.2} s, {}/s", size((bytes as f64 / seconds) as u64))
 }
 
-/// A moment.
-pub(crate) fn moment(time: DateTime<Utc>) -> impl fmt::Display {
+/// Formats a time.
+pub(crate) fn timestamp(time: DateTime<Utc>) -> impl fmt::Display {
     time.format("%Y-%m-%d %H:%M:%S UTC")
 }
 
-/// What an increment holds.
+/// Formats the number of changes of an incremental snapshot.
 pub(crate) fn changes(changes: &Changes) -> String {
     let Changes { added, changed, removed, .. } = *changes;
     format!("{} added, {} changed, {} removed", count(added), count(changed), count(removed))
 }
 
-/// The size of an increment beside that of the full snapshot below it.
+/// Formats the size of an incremental snapshot as a share of the full snapshot of its chain.
 pub(crate) fn share(snapshot: &Snapshot, full: &Snapshot) -> String {
     let (stored, whole) = (snapshot.size_bytes, full.size_bytes.max(1));
     let percent = stored as f64 * 100.0 / whole as f64;
-    format!("{}, {percent:.1} % of the {} of its full one", size(stored), size(full.size_bytes))
+    format!("{}, {percent:.1} % of the full snapshot ({})", size(stored), size(full.size_bytes))
 }
 
-/// The size of a snapshot beside what it expands to.
+/// Formats the size of a snapshot and its compression ratio.
 pub(crate) fn ratio(snapshot: &Snapshot) -> String {
     let (stored, raw) = (snapshot.size_bytes, snapshot.raw_bytes);
     if raw == 0 {
@@ -113,13 +113,13 @@ pub(crate) fn ratio(snapshot: &Snapshot) -> String {
     format!("{}, {:.1} % of {} raw", size(stored), stored as f64 * 100.0 / raw as f64, size(raw))
 }
 
-/// Vectors, dimensions and metric.
+/// Formats the number of vectors, the dimensions and the metric.
 pub(crate) fn shape(snapshot: &Snapshot) -> String {
     let metric = snapshot.distance_metric.as_deref().unwrap_or("metric not recorded");
     format!("{} of {} dimensions, {metric}", count(snapshot.vector_count as u64), snapshot.dimensions)
 }
 
-/// Text that fits into so many columns of a terminal, cut with an ellipsis if it must be.
+/// Cuts text to a number of terminal columns, with an ellipsis.
 pub(crate) fn fitted(text: &str, columns_max: usize) -> String {
     let text = plain(text);
     let width = |text: &str| text.chars().map(|c| c.width().unwrap_or(0)).sum::<usize>();
@@ -139,7 +139,7 @@ pub(crate) fn fitted(text: &str, columns_max: usize) -> String {
     cut
 }
 
-/// A word of a command line as it can be pasted into a shell.
+/// Quotes a word for a shell.
 pub(crate) fn quoted(word: &str) -> String {
     let is_safe = |c: char| c.is_alphanumeric() || "-_./:,+@%".contains(c);
     if !word.is_empty() && word.chars().all(is_safe) {
@@ -149,12 +149,12 @@ pub(crate) fn quoted(word: &str) -> String {
     }
 }
 
-/// A path as it was typed, to be pasted into a shell.
+/// Quotes a path for a shell.
 pub(crate) fn quoted_path(path: &Path) -> String {
     quoted(&path.to_string_lossy())
 }
 
-/// Text that cannot steer a terminal or turn the direction of what follows it: such characters are shown by their number.
+/// Escapes characters that control a terminal or change the direction of the text.
 fn plain(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
@@ -169,7 +169,7 @@ fn plain(text: &str) -> String {
     shown
 }
 
-/// A reader that has seen enough and closed its end is no failure.
+/// Writes to standard output. A closed pipe is not a failure.
 fn write_out(bytes: &[u8]) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
@@ -183,27 +183,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_cannot_steer_a_terminal() {
+    fn control_characters_are_escaped() {
         assert_eq!(plain("a\u{1b}[2Jb\nc\u{202e}d\u{7f}"), "a\\u{1b}[2Jb\\nc\\u{202e}d\\u{7f}");
         assert_eq!(plain("日本語 ünï 👩‍🚀 שלום"), "日本語 ünï 👩‍🚀 שלום");
     }
 
     #[test]
-    fn text_is_cut_by_columns_and_not_by_characters() {
+    fn text_is_cut_by_columns_not_by_characters() {
         assert_eq!(fitted("short", 5), "short");
         assert_eq!(fitted("longer", 5), "long…");
         assert_eq!(fitted("日本語日本語", 7), "日本語…");
     }
 
     #[test]
-    fn words_are_quoted_where_a_shell_needs_it() {
+    fn words_are_quoted_if_a_shell_needs_it() {
         assert_eq!(quoted("/srv/a-b_1.db"), "/srv/a-b_1.db");
         assert_eq!(quoted("my file's"), r"'my file'\''s'");
         assert_eq!(quoted(""), "''");
     }
 
     #[test]
-    fn sizes_read_well() {
+    fn sizes_and_counts_are_formatted() {
         assert_eq!(size(0), "0 B");
         assert_eq!(size(1023), "1023 B");
         assert_eq!(size(3 << 20), "3.00 MiB");

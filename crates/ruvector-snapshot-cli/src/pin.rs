@@ -1,4 +1,4 @@
-//! `pin` and `unpin`: what can be deleted, and what not.
+//! `pin` and `unpin`: protect snapshots from deletion, and allow it again.
 
 use std::collections::BTreeMap;
 
@@ -10,34 +10,34 @@ use crate::output::fitted;
 use crate::session::Session;
 
 pub(crate) async fn pin(session: &Session, texts: &[String]) -> Result<Exit, Failure> {
-    let (manager, ids) = found(session, texts).await?;
+    let (manager, ids) = resolve(session, texts).await?;
     for id in &ids {
-        let aftermath = || "some of them may be pinned; list shows which".to_owned();
-        session.run(&manager, manager.pin_snapshot(id), aftermath).await?;
+        let after_interrupt = || "some of them may be pinned; `list` shows which".to_owned();
+        session.run(&manager, manager.pin_snapshot(id), after_interrupt).await?;
     }
-    told(session, &manager, "pinned", &ids).await
+    print(session, &manager, "pinned", &ids).await
 }
 
 pub(crate) async fn unpin(session: &Session, texts: &[String]) -> Result<Exit, Failure> {
-    let (manager, ids) = found(session, texts).await?;
+    let (manager, ids) = resolve(session, texts).await?;
     for id in &ids {
-        let aftermath = || "some of them may be unpinned; list shows which".to_owned();
-        session.run(&manager, manager.unpin_snapshot(id), aftermath).await?;
+        let after_interrupt = || "some of them may be unpinned; `list` shows which".to_owned();
+        session.run(&manager, manager.unpin_snapshot(id), after_interrupt).await?;
     }
-    told(session, &manager, "unpinned", &ids).await
+    print(session, &manager, "unpinned", &ids).await
 }
 
-/// All of them are looked up before anything is written.
-async fn found(session: &Session, texts: &[String]) -> Result<(SnapshotManager, Vec<String>), Failure> {
+/// Resolves all of them before anything is written.
+async fn resolve(session: &Session, texts: &[String]) -> Result<(SnapshotManager, Vec<String>), Failure> {
     let manager = session.open()?;
     let ids = session.resolve_all(&manager, texts).await.map_err(|failure| match texts.len() {
         0 | 1 => failure,
-        _ => failure.with_hint("nothing was changed, none of the others either"),
+        _ => failure.with_hint("nothing was changed, not even the others"),
     })?;
     Ok((manager, ids))
 }
 
-async fn told(session: &Session, manager: &SnapshotManager, did: &str, ids: &[String]) -> Result<Exit, Failure> {
+async fn print(session: &Session, manager: &SnapshotManager, did: &str, ids: &[String]) -> Result<Exit, Failure> {
     let listing = session.read(manager, manager.list()).await?;
     let names: BTreeMap<&str, &str> =
         listing.snapshots.iter().map(|snapshot| (snapshot.id.as_str(), snapshot.name.as_str())).collect();
@@ -46,5 +46,5 @@ async fn told(session: &Session, manager: &SnapshotManager, did: &str, ids: &[St
         session.output.line(format_args!("{did} {id}{name}"))?;
     }
     session.output.document(&json!({ "store": session.store, did: ids }))?;
-    Ok(Exit::Done)
+    Ok(Exit::Success)
 }

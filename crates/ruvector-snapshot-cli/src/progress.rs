@@ -1,5 +1,6 @@
-//! How far a verb has come, as the user sees it: a bar on a terminal, now and then a line where nobody watches. Only on
-//! standard error, and never with --quiet.
+//! Displays progress: a bar on a terminal, and a line from time to time elsewhere. Only on standard error, and never
+//! with --quiet. Also remembers the ids that the library reports.
+#![expect(clippy::disallowed_methods, reason = "limits how often progress is printed, and estimates the time left")]
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,50 +9,83 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use ruvector_snapshot::{Phase, Progress, ProgressUpdate};
 use serde_json::json;
 
+use crate::interrupted::Attempts;
 use crate::output::{Output, count, size};
 
-/// How long nothing is said where nobody watches.
+/// Time between two lines without a terminal.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
 const BAR: &str = "{prefix:<9} [{bar:30}] {percent:>3} %  {msg}  {eta} left";
 
-/// Shows how far one run of a verb has come; gone from the terminal when dropped.
+/// The progress display of one command. Removed from the terminal when dropped.
 #[derive(Debug)]
-pub(crate) struct Shown {
-    listener: Option<Arc<dyn Progress>>,
+pub(crate) struct ProgressDisplay {
+    listener: Arc<dyn Progress>,
     bar: Option<ProgressBar>,
 }
 
-impl Shown {
-    pub(crate) fn new(output: Output) -> Self {
-        if output.quiet {
-            return Self { listener: None, bar: None };
-        }
+impl ProgressDisplay {
+    /// Starts a display. The ids of attempts are added to `attempts`.
+    pub(crate) fn new(output: Output, attempts: &Attempts) -> Self {
         let now = Instant::now();
-        if !output.is_watched() {
-            let state = LinesState { said: now, phase_began: now, phase: None };
-            let lines = Lines { output, state: Mutex::new(state) };
-            return Self { listener: Some(Arc::new(lines)), bar: None };
-        }
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-        if let Ok(style) = ProgressStyle::with_template(BAR) {
-            bar.set_style(style.progress_chars("=> "));
-        }
-        let listener = Bar { bar: bar.clone(), state: Mutex::new(BarState { phase: None, began: now }) };
-        Self { listener: Some(Arc::new(listener)), bar: Some(bar) }
+        let (display, bar): (Option<Box<dyn Display>>, _) = if output.quiet {
+            (None, None)
+        } else if !output.is_terminal() {
+            let state = LinesState { printed: now, phase_started: now, phase: None };
+            (Some(Box::new(Lines { output, state: Mutex::new(state) })), None)
+        } else {
+            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+            if let Ok(style) = ProgressStyle::with_template(BAR) {
+                bar.set_style(style.progress_chars("=> "));
+            }
+            let state = Mutex::new(BarState { phase: None, started: now });
+            (Some(Box::new(Bar { bar: bar.clone(), state })), Some(bar))
+        };
+        Self { listener: Arc::new(Listener { display, attempts: attempts.clone() }), bar }
     }
 
-    /// What the library tells.
-    pub(crate) fn listener(&self) -> Option<Arc<dyn Progress>> {
+    /// Returns the listener for the library.
+    pub(crate) fn listener(&self) -> Arc<dyn Progress> {
         self.listener.clone()
+    }
+
+    /// Clears the bar, so that a line can be printed. The next update shows it again.
+    pub(crate) fn clear(&self) {
+        if let Some(bar) = &self.bar {
+            bar.suspend(|| {});
+            bar.reset();
+        }
     }
 }
 
-impl Drop for Shown {
+impl Drop for ProgressDisplay {
     fn drop(&mut self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
+    }
+}
+
+/// A way to display updates.
+trait Display: std::fmt::Debug + Send + Sync {
+    fn update(&self, update: ProgressUpdate);
+}
+
+#[derive(Debug)]
+struct Listener {
+    display: Option<Box<dyn Display>>,
+    attempts: Attempts,
+}
+
+impl Progress for Listener {
+    fn update(&self, update: ProgressUpdate) {
+        if let Some(display) = &self.display {
+            display.update(update);
+        }
+    }
+
+    fn started(&self, id: &str) {
+        self.attempts.add(id);
     }
 }
 
@@ -64,19 +98,19 @@ struct Bar {
 #[derive(Debug)]
 struct BarState {
     phase: Option<Phase>,
-    began: Instant,
+    started: Instant,
 }
 
-impl Progress for Bar {
+impl Display for Bar {
     fn update(&self, update: ProgressUpdate) {
         let mut state = locked(&self.state);
         if state.phase != Some(update.phase) || update.records == 0 {
-            *state = BarState { phase: Some(update.phase), began: Instant::now() };
+            *state = BarState { phase: Some(update.phase), started: Instant::now() };
             self.bar.reset();
-            self.bar.set_prefix(doing(update.phase));
+            self.bar.set_prefix(phase_name(update.phase));
         }
         self.bar.set_length(update.records_total.max(update.records));
-        self.bar.set_message(format!("{}, {}/s", size(update.bytes), size(rate(update.bytes, state.began))));
+        self.bar.set_message(format!("{}, {}/s", size(update.bytes), size(rate(update.bytes, state.started))));
         self.bar.set_position(update.records);
     }
 }
@@ -89,31 +123,31 @@ struct Lines {
 
 #[derive(Debug)]
 struct LinesState {
-    said: Instant,
-    phase_began: Instant,
+    printed: Instant,
+    phase_started: Instant,
     phase: Option<Phase>,
 }
 
-impl Progress for Lines {
+impl Display for Lines {
     fn update(&self, update: ProgressUpdate) {
         let mut state = locked(&self.state);
         if state.phase != Some(update.phase) || update.records == 0 {
-            (state.phase, state.phase_began) = (Some(update.phase), Instant::now());
+            (state.phase, state.phase_started) = (Some(update.phase), Instant::now());
         }
-        if state.said.elapsed() < LINE_INTERVAL {
+        if state.printed.elapsed() < LINE_INTERVAL {
             return;
         }
-        state.said = Instant::now();
-        let bytes_per_second = rate(update.bytes, state.phase_began);
+        state.printed = Instant::now();
+        let bytes_per_second = rate(update.bytes, state.phase_started);
         if self.output.json {
             self.output.notice(json!({ "progress": {
-                "phase": doing(update.phase), "records": update.records, "records_total": update.records_total,
+                "phase": phase_name(update.phase), "records": update.records, "records_total": update.records_total,
                 "bytes": update.bytes, "bytes_per_second": bytes_per_second,
             }}));
         } else {
             self.output.notice(format_args!(
                 "{}: {} of {} records, {}, {}/s",
-                doing(update.phase),
+                phase_name(update.phase),
                 count(update.records),
                 count(update.records_total.max(update.records)),
                 size(update.bytes),
@@ -123,18 +157,18 @@ impl Progress for Lines {
     }
 }
 
-fn doing(phase: Phase) -> &'static str {
+fn phase_name(phase: Phase) -> &'static str {
     match phase {
         Phase::Create => "creating",
         Phase::Restore => "restoring",
-        Phase::Prove => "proving",
+        Phase::VerifyRestored => "verifying",
         Phase::Verify => "verifying",
         _ => "working",
     }
 }
 
-fn rate(bytes: u64, began: Instant) -> u64 {
-    (bytes as f64 / began.elapsed().as_secs_f64().max(0.001)) as u64
+fn rate(bytes: u64, started: Instant) -> u64 {
+    (bytes as f64 / started.elapsed().as_secs_f64().max(0.001)) as u64
 }
 
 fn locked<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -1,4 +1,5 @@
-//! `restore`: a snapshot into a database file.
+//! `restore`: restores a snapshot to a database file.
+#![expect(clippy::disallowed_methods, reason = "prints how long the work took")]
 
 use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};
@@ -9,23 +10,24 @@ use serde_json::json;
 
 use crate::args::Restore;
 use crate::failure::{Exit, Failure, kind_name};
-use crate::output::{moment, pace, shape, size};
-use crate::progress::Shown;
+use crate::interrupted::Attempts;
+use crate::output::{pace, shape, size, timestamp};
+use crate::progress::ProgressDisplay;
 use crate::session::Session;
 
 pub(crate) async fn restore(session: &Session, args: Restore) -> Result<Exit, Failure> {
     let manager = session.open()?;
     let id = session.resolve(&manager, &args.id).await?;
-    let began = Instant::now();
+    let started = Instant::now();
     let snapshot = {
-        let progress = Shown::new(session.output);
-        let options = RestoreOptions { overwrite: args.force, progress: progress.listener() };
-        let aftermath = aftermath(args.to.clone());
-        session.run(&manager, manager.restore_snapshot_to(&id, &args.to, &options), aftermath).await
+        let progress = ProgressDisplay::new(session.output, &Attempts::default());
+        let options = RestoreOptions::default().overwrite(args.force).progress(progress.listener());
+        let after_interrupt = report(args.to.clone());
+        session.run(&manager, manager.restore_snapshot_to(&id, &args.to, &options), after_interrupt).await
     };
     let snapshot = snapshot.map_err(|failure| explained(failure, &args.to))?;
-    print(session, &snapshot, &args.to, began.elapsed())?;
-    Ok(Exit::Done)
+    print(session, &snapshot, &args.to, started.elapsed())?;
+    Ok(Exit::Success)
 }
 
 fn print(session: &Session, snapshot: &Snapshot, to: &Path, taken: Duration) -> Result<(), Failure> {
@@ -33,17 +35,17 @@ fn print(session: &Session, snapshot: &Snapshot, to: &Path, taken: Duration) -> 
     let output = session.output;
     output.document(&json!({
         "snapshot": snapshot, "to": to.to_string_lossy(), "records": snapshot.vector_count, "file_bytes": file_bytes,
-        "checksum_proved": snapshot.checksum, "seconds": taken.as_secs_f64(),
+        "verified_checksum": snapshot.checksum, "seconds": taken.as_secs_f64(),
     }))?;
     output.line(format_args!("restored {} to {}", snapshot.id, to.display()))?;
     output.field("name", &snapshot.name)?;
-    output.field("as of", moment(snapshot.created_at))?;
+    output.field("taken", timestamp(snapshot.created_at))?;
     output.field("vectors", shape(snapshot))?;
     if let Some(bytes) = file_bytes {
         output.field("file", size(bytes))?;
     }
     output.field("time", pace(taken, snapshot.raw_bytes))?;
-    output.field("proved", "the file was read back, and its content checksum is the snapshot's:")?;
+    output.field("verified", "the file was read back and has the content checksum of the snapshot:")?;
     output.field("", &snapshot.checksum)
 }
 
@@ -52,28 +54,28 @@ fn explained(failure: Failure, to: &Path) -> Failure {
     let is_kind = |kind| failure.kind() == kind_name(kind);
     match directory {
         _ if is_kind(ErrorKind::AlreadyExists) => {
-            failure.with_hint("--force replaces what stands there, in one step at the very end")
+            failure.with_hint("choose another path, or use --force to replace the file")
         }
-        _ if is_kind(ErrorKind::Damaged) => failure.with_hint(format!(
-            "nothing was written to {}; verify shows all of the damage, and another snapshot may be whole",
+        _ if is_kind(ErrorKind::Corrupt) => failure.with_hint(format!(
+            "nothing was written to {}; `verify` shows everything that is corrupt, and another snapshot may be intact",
             to.display()
         )),
         Some(directory) if !directory.exists() => {
-            failure.with_hint(format!("make the directory {} first", directory.display()))
+            failure.with_hint(format!("create the directory {} first", directory.display()))
         }
         _ => failure,
     }
 }
 
-/// Finds out whether the place is as it was.
-fn aftermath(place: PathBuf) -> impl FnOnce() -> String + Send + 'static {
-    let before = fs::metadata(&place).ok();
-    move || match (before, fs::metadata(&place).ok()) {
+/// Reports after an interrupt whether the destination has changed.
+fn report(destination: PathBuf) -> impl FnOnce() -> String + Send + 'static {
+    let before = fs::metadata(&destination).ok();
+    move || match (before, fs::metadata(&destination).ok()) {
         (None, None) => "nothing was restored, and nothing was left behind".to_owned(),
         (Some(before), Some(after)) if is_same_file(&before, &after) => {
-            format!("{} is as it was, and nothing was left behind", place.display())
+            format!("{} was not changed, and nothing was left behind", destination.display())
         }
-        _ => format!("{} had been restored and proved already, and stays", place.display()),
+        _ => format!("{} was already restored and verified, and was kept", destination.display()),
     }
 }
 

@@ -1,7 +1,7 @@
-//! `store`: what a store keeps and how fast it is; which settings a bucket takes.
+//! `store`: tests a store, and lists the options of buckets.
 
 use comfy_table::{ContentArrangement, Table, presets};
-use ruvector_snapshot::store::{Speed, Verdict, known_options};
+use ruvector_snapshot::store::{CheckStatus, Speed, known_options};
 use serde_json::json;
 
 use crate::args::StoreWhat;
@@ -9,11 +9,11 @@ use crate::failure::{Exit, Failure};
 use crate::output::size;
 use crate::session::Session;
 
-/// The kinds of buckets, and whether this program was built with them.
+/// The kinds of buckets, and whether this program was built with support for them.
 const SCHEMES: [(&str, bool); 3] =
     [("s3", cfg!(feature = "aws")), ("gs", cfg!(feature = "gcp")), ("az", cfg!(feature = "azure"))];
 
-/// How wide a table may be before the text in it is broken into lines.
+/// Columns after which the text of a table is wrapped.
 const TABLE_COLUMNS: u16 = 120;
 
 pub(crate) async fn store(session: &Session, what: StoreWhat) -> Result<Exit, Failure> {
@@ -25,17 +25,17 @@ pub(crate) async fn store(session: &Session, what: StoreWhat) -> Result<Exit, Fa
 
 async fn check(session: &Session) -> Result<Exit, Failure> {
     let manager = session.open()?;
-    let aftermath = || "what the check had written was removed".to_owned();
-    let report = session.run(&manager, manager.check_store(), aftermath).await?;
+    let after_interrupt = || "the objects of the check were removed".to_owned();
+    let report = session.run(&manager, manager.check_store(), after_interrupt).await?;
     let output = session.output;
     output.document(&json!({ "store": session.store, "safe": report.is_safe(), "report": report }))?;
     let findings = report.findings.iter().map(|finding| {
-        let verdict = match finding.verdict {
-            Verdict::Kept => "ok",
-            Verdict::Broken => "BROKEN",
-            _ => "missing",
+        let status = match finding.status {
+            CheckStatus::Pass => "PASS",
+            CheckStatus::Fail => "FAIL",
+            _ => "WARN",
         };
-        [finding.what.to_owned(), verdict.to_owned(), finding.detail.clone()]
+        [finding.name.to_owned(), status.to_owned(), finding.detail.clone()]
     });
     print_table(session, ["CHECK", "RESULT", ""], findings)?;
     if let Some(speed) = &report.speed {
@@ -43,18 +43,20 @@ async fn check(session: &Session) -> Result<Exit, Failure> {
     }
     output.line(match report.is_safe() {
         true => format!("snapshots are safe at {}", session.store),
-        false => format!("do not keep snapshots at {}: see what is BROKEN above", session.store),
+        false => format!("do not keep snapshots at {}: see the checks with FAIL above", session.store),
     })?;
-    Ok(if report.is_safe() { Exit::Done } else { Exit::Failed })
+    Ok(if report.is_safe() { Exit::Success } else { Exit::Failure })
 }
 
 fn print_speed(session: &Session, speed: &Speed) -> Result<(), Failure> {
     let ms = |seconds: f64| format!("{:.1} ms", seconds * 1000.0);
     let (head, get, create) = (ms(speed.head_seconds), ms(speed.get_seconds), ms(speed.create_seconds));
-    session.output.line(format_args!("latency           head {head}, get {get}, create {create} (median)"))?;
+    session
+        .output
+        .line(format_args!("latency                      head {head}, get {get}, create {create} (median)"))?;
     let rate = |bytes: f64| format!("{}/s", size(bytes as u64));
     let (up, down) = (rate(speed.upload_bytes_per_second), rate(speed.download_bytes_per_second));
-    session.output.line(format_args!("throughput        {up} up, {down} down (64 MiB)"))
+    session.output.line(format_args!("throughput                   {up} up, {down} down (64 MiB)"))
 }
 
 fn options(session: &Session, scheme: Option<&str>) -> Result<Exit, Failure> {
@@ -62,9 +64,10 @@ fn options(session: &Session, scheme: Option<&str>) -> Result<Exit, Failure> {
     let mut documents = Vec::new();
     for (at, (scheme, is_built_in)) in schemes.enumerate() {
         let known = known_options(scheme);
-        documents.extend(known.iter().map(
-            |(name, environment, what)| json!({ "scheme": scheme, "name": name, "environment": environment, "what": what }),
-        ));
+        documents.extend(known.iter().map(|option| {
+            let (name, environment, description) = (option.name, option.environment, option.description);
+            json!({ "scheme": scheme, "name": name, "environment": environment, "description": description })
+        }));
         if at > 0 {
             session.output.line("")?;
         }
@@ -73,11 +76,11 @@ fn options(session: &Session, scheme: Option<&str>) -> Result<Exit, Failure> {
         }
         let rows = known
             .into_iter()
-            .map(|(name, environment, what)| [name.to_owned(), environment.join("\n"), what.to_owned()]);
-        print_table(session, [&format!("{scheme}://"), "ENVIRONMENT", "WHAT"], rows)?;
+            .map(|option| [option.name.to_owned(), option.environment.join("\n"), option.description.to_owned()]);
+        print_table(session, [&format!("{scheme}://"), "ENVIRONMENT", "DESCRIPTION"], rows)?;
     }
     session.output.document(&documents)?;
-    Ok(Exit::Done)
+    Ok(Exit::Success)
 }
 
 fn print_table(session: &Session, header: [&str; 3], rows: impl Iterator<Item = [String; 3]>) -> Result<(), Failure> {

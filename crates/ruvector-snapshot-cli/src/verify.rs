@@ -1,14 +1,16 @@
-//! `verify`: proves snapshots whole, or says where they are damaged.
+//! `verify`: checks that snapshots are intact, or prints where they are corrupt.
 
-use std::collections::HashMap;
-
-use ruvector_snapshot::{Damage, ErrorKind, Listing, SnapshotError, SnapshotManager, VerifyOptions, VerifyReport};
+use futures::TryStreamExt as _;
+use ruvector_snapshot::{
+    Corruption, ErrorKind, SnapshotError, SnapshotManager, Verification, VerifyOptions, VerifyReport,
+};
 use serde_json::{Value, json};
 
 use crate::args::Verify;
 use crate::failure::{Exit, Failure, kind_name};
+use crate::interrupted::Attempts;
 use crate::output::{count, counted, size};
-use crate::progress::Shown;
+use crate::progress::ProgressDisplay;
 use crate::session::Session;
 
 pub(crate) async fn verify(session: &Session, args: Verify) -> Result<Exit, Failure> {
@@ -21,170 +23,138 @@ pub(crate) async fn verify(session: &Session, args: Verify) -> Result<Exit, Fail
 
 async fn verify_one(session: &Session, manager: &SnapshotManager, text: &str) -> Result<Exit, Failure> {
     let id = session.resolve(manager, text).await?;
-    let report = read(session, manager, &id).await??;
+    let report = {
+        let progress = ProgressDisplay::new(session.output, &Attempts::default());
+        let options = VerifyOptions::default().progress(progress.listener());
+        session.read(manager, manager.verify_snapshot_with(&id, &options)).await?
+    };
     print_report(session, &report)?;
     for id in &report.chain {
-        session.output.line(format_args!("  stands on {id}, which was verified with it"))?;
+        session.output.line(format_args!("  depends on {id}, which was verified with it"))?;
     }
-    if !report.is_whole() {
-        let places = counted(report.damage.len() as u64, "place");
-        let others =
-            if report.chain.is_empty() { "other snapshots are" } else { "snapshots that stand on none of these are" };
-        session.output.line(format_args!(
-            "damaged in {places}; restore gives what can be proved or nothing, and {others} not concerned"
-        ))?;
+    if !report.is_intact() {
+        let places = counted(report.corruption.len() as u64, "place");
+        let others = match report.chain.is_empty() {
+            true => "other snapshots are not affected unless they depend on this one",
+            false => "snapshots that depend on none of these are not affected",
+        };
+        session.output.line(format_args!("corrupt in {places}; {others} (see `show`)"))?;
     }
-    finish(session, vec![report_document(&report)], !report.is_whole(), false)
+    let totals = Totals { corrupt: u64::from(!report.is_intact()), ..Totals::default() };
+    finish(session, vec![report_document(&report)], &totals)
+}
+
+/// How many snapshots of each kind there are.
+#[derive(Default)]
+struct Totals {
+    intact: u64,
+    corrupt: u64,
+    failed: u64,
 }
 
 async fn verify_all(session: &Session, manager: &SnapshotManager) -> Result<Exit, Failure> {
-    let listing = session.read(manager, manager.list()).await?;
-    let mut ids: Vec<String> = listing.snapshots.iter().map(|snapshot| snapshot.id.clone()).collect();
-    ids.extend(listing.damaged.iter().map(|damaged| damaged.id.clone()));
-    ids.sort_by(|a, b| b.cmp(a));
-    let (mut documents, mut damaged, mut unreadable, mut gone) = (Vec::new(), 0u64, 0u64, 0u64);
-    // What is known of a snapshot from one that stands on it, which is younger and so comes before it.
-    let mut known: HashMap<String, Known> = HashMap::new();
-    for id in &ids {
-        if let Some(known) = known.remove(id) {
-            damaged += u64::from(!known.damage.is_empty());
-            print_known(session, id, &known)?;
-            documents.push(json!({
-                "id": id, "whole": known.damage.is_empty(), "damage": known.damage, "verified_with": known.above,
-            }));
-            continue;
+    let progress = ProgressDisplay::new(session.output, &Attempts::default());
+    let options = VerifyOptions::default().progress(progress.listener());
+    let mut verifications = std::pin::pin!(manager.verify_all(options));
+    let (mut documents, mut totals) = (Vec::new(), Totals::default());
+    while let Some(verification) = session.read(manager, verifications.try_next()).await? {
+        progress.clear();
+        match verification.is_intact() {
+            Some(true) => totals.intact += 1,
+            Some(false) => totals.corrupt += 1,
+            None if matches!(verification, Verification::Failed { .. }) => totals.failed += 1,
+            None => {}
         }
-        match read(session, manager, id).await? {
-            Ok(report) => {
-                damaged += u64::from(!report.is_whole());
-                print_report(session, &report)?;
-                documents.push(report_document(&report));
-                for (id, of_it) in below(&report) {
-                    known.entry(id).or_insert(of_it);
-                }
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => match lost(&listing, id) {
-                // Deleted since it was listed.
-                None => gone += 1,
-                Some(error) => {
-                    damaged += 1;
-                    session.output.line(format_args!("{id}  DAMAGED: {error}"))?;
-                    documents.push(error_document(id, error));
-                }
-            },
-            Err(error) => {
-                unreadable += 1;
-                session.output.line(format_args!("{id}  cannot be verified: {error}"))?;
-                documents.push(error_document(id, &error));
-            }
+        documents.extend(print_verification(session, &verification)?);
+    }
+    drop(progress);
+    match totals.intact + totals.corrupt + totals.failed {
+        0 => session.output.line(format_args!("no snapshots at {}; nothing was verified", session.store))?,
+        _ => session.output.line(summary(&totals))?,
+    }
+    finish(session, documents, &totals)
+}
+
+/// Prints one verification, and returns its JSON document if it is about a snapshot.
+fn print_verification(session: &Session, verification: &Verification) -> Result<Option<Value>, Failure> {
+    let output = session.output;
+    match verification {
+        Verification::Verified(report) => {
+            print_report(session, report)?;
+            Ok(Some(report_document(report)))
         }
+        Verification::VerifiedWith { id, dependent_id, corruption } => {
+            let state = if corruption.is_empty() { "intact" } else { "CORRUPT" };
+            output.line(format_args!("{id}  {state}, verified with {dependent_id}"))?;
+            print_corruption(session, id, corruption)?;
+            Ok(Some(json!({
+                "id": id, "intact": corruption.is_empty(), "corruption": corruption, "verified_with": dependent_id,
+            })))
+        }
+        Verification::Failed { id, error } => {
+            let state = if error.kind() == ErrorKind::Corrupt { "CORRUPT" } else { "NOT VERIFIED" };
+            output.line(format_args!("{id}  {state}: {error}"))?;
+            Ok(Some(error_document(id, error)))
+        }
+        Verification::PendingUpload { id } => {
+            output.line(format_args!(
+                "{id}  not verified: it has no metadata.json, so it is not a snapshot (see `list`)"
+            ))?;
+            Ok(None)
+        }
+        // Deleted since it was listed.
+        _ => Ok(None),
     }
-    let whole = ids.len() as u64 - damaged - unreadable - gone;
-    for id in &listing.unfinished {
-        session
-            .output
-            .line(format_args!("{id}  has no metadata.json, so it is no snapshot and was not verified; see list"))?;
-    }
-    match ids.is_empty() {
-        true => session.output.line(format_args!("no snapshots at {} to verify", session.store))?,
-        false => session.output.line(summary(whole, damaged, unreadable))?,
-    }
-    finish(session, documents, damaged > 0, unreadable > 0)
-}
-
-/// What the report on another says of a snapshot.
-struct Known {
-    /// The other, which stands on it.
-    above: String,
-    /// In it, or in what it stands on.
-    damage: Vec<Damage>,
-}
-
-/// What a report says of the snapshots below its own, where that is all there is to say: all of them are whole, or one has damage
-/// below it. One that is blamed itself is for a report of its own, which may find it whole but for what stands on it, and one
-/// below all damage too, since what it comes to was not looked at.
-fn below(report: &VerifyReport) -> impl Iterator<Item = (String, Known)> {
-    let chain = &report.chain;
-    chain.iter().enumerate().filter_map(move |(at, id)| {
-        let lies_below = |damage: &&Damage| chain.iter().skip(at + 1).any(|below| *below == damage.snapshot);
-        let concerns = |damage: &&Damage| damage.snapshot == *id || lies_below(damage);
-        let is_known = report.is_whole() || report.damage.iter().any(|damage| lies_below(&damage));
-        let damage = || report.damage.iter().filter(concerns).cloned().collect();
-        is_known.then(|| (id.clone(), Known { above: report.id.clone(), damage: damage() }))
-    })
-}
-
-/// What the listing says of a snapshot that has lost its metadata.json.
-fn lost<'a>(listing: &'a Listing, id: &str) -> Option<&'a SnapshotError> {
-    let damaged = listing.damaged.iter().find(|damaged| damaged.id == id).map(|damaged| &damaged.error);
-    damaged.filter(|error| error.kind() == ErrorKind::Damaged)
-}
-
-/// Reads one snapshot. The outer failure ends the run, the inner error is about this snapshot.
-async fn read(
-    session: &Session,
-    manager: &SnapshotManager,
-    id: &str,
-) -> Result<Result<VerifyReport, SnapshotError>, Failure> {
-    let progress = Shown::new(session.output);
-    let options = VerifyOptions { progress: progress.listener() };
-    session.read(manager, async { Ok(manager.verify_snapshot_with(id, &options).await) }).await
 }
 
 fn print_report(session: &Session, report: &VerifyReport) -> Result<(), Failure> {
     let (records, bytes) = (counted(report.records, "record"), size(report.bytes));
     let chain = match report.chain.len() as u64 {
         0 => String::new(),
-        length => format!(", with the {} below it", counted(length, "snapshot")),
+        length => format!(", with {} that it depends on", counted(length, "snapshot")),
     };
-    if report.is_whole() {
-        return session.output.line(format_args!("{}  whole: {records}, {bytes} read{chain}", report.id));
+    if report.is_intact() {
+        return session.output.line(format_args!("{}  intact: {records}, {bytes} read{chain}", report.id));
     }
-    session.output.line(format_args!("{}  DAMAGED: {records} still proved, {bytes} read{chain}", report.id))?;
-    print_damage(session, &report.id, &report.damage)
+    session.output.line(format_args!("{}  CORRUPT: {records} intact, {bytes} read{chain}", report.id))?;
+    print_corruption(session, &report.id, &report.corruption)
 }
 
-fn print_known(session: &Session, id: &str, known: &Known) -> Result<(), Failure> {
-    let verdict = if known.damage.is_empty() { "whole, and" } else { "DAMAGED, and" };
-    session.output.line(format_args!("{id}  {verdict} was verified with {}", known.above))?;
-    print_damage(session, id, &known.damage)
-}
-
-fn print_damage(session: &Session, id: &str, damage: &[Damage]) -> Result<(), Failure> {
-    damage.iter().try_for_each(|damage| match damage.snapshot == id {
-        true => session.output.line(format_args!("  {damage}")),
-        false => session.output.line(format_args!("  in {}: {damage}", damage.snapshot)),
+fn print_corruption(session: &Session, id: &str, corruption: &[Corruption]) -> Result<(), Failure> {
+    corruption.iter().try_for_each(|one| match one.snapshot == id {
+        true => session.output.line(format_args!("  {one}")),
+        false => session.output.line(format_args!("  in {}: {one}", one.snapshot)),
     })
 }
 
-fn summary(whole: u64, damaged: u64, unreadable: u64) -> String {
-    let mut summary = format!("{} whole", counted(whole, "snapshot"));
-    if damaged > 0 {
-        summary += &format!(", {} damaged", count(damaged));
+fn summary(totals: &Totals) -> String {
+    let mut summary = format!("{} intact", counted(totals.intact, "snapshot"));
+    if totals.corrupt > 0 {
+        summary += &format!(", {} corrupt", count(totals.corrupt));
     }
-    if unreadable > 0 {
-        summary += &format!(", {} that cannot be verified", count(unreadable));
+    if totals.failed > 0 {
+        summary += &format!(", {} not verified", count(totals.failed));
     }
     summary
 }
 
-fn finish(session: &Session, snapshots: Vec<Value>, is_damaged: bool, is_unreadable: bool) -> Result<Exit, Failure> {
-    let whole = !is_damaged && !is_unreadable;
-    session.output.document(&json!({ "store": session.store, "whole": whole, "snapshots": snapshots }))?;
-    Ok(match (is_damaged, is_unreadable) {
-        (true, _) => Exit::Damage,
-        (false, true) => Exit::Failed,
-        (false, false) => Exit::Done,
+fn finish(session: &Session, snapshots: Vec<Value>, totals: &Totals) -> Result<Exit, Failure> {
+    let is_intact = totals.corrupt == 0 && totals.failed == 0;
+    session.output.document(&json!({ "store": session.store, "intact": is_intact, "snapshots": snapshots }))?;
+    Ok(match (totals.corrupt, totals.failed) {
+        (0, 0) => Exit::Success,
+        (0, _) => Exit::Failure,
+        _ => Exit::Corruption,
     })
 }
 
 fn report_document(report: &VerifyReport) -> Value {
     json!({
-        "id": report.id, "whole": report.is_whole(), "records": report.records, "bytes": report.bytes,
-        "chain": report.chain, "damage": report.damage,
+        "id": report.id, "intact": report.is_intact(), "records": report.records, "bytes": report.bytes,
+        "chain": report.chain, "corruption": report.corruption,
     })
 }
 
 fn error_document(id: &str, error: &SnapshotError) -> Value {
-    json!({ "id": id, "whole": null, "error": { "kind": kind_name(error.kind()), "message": error.to_string() } })
+    json!({ "id": id, "intact": null, "error": { "kind": kind_name(error.kind()), "message": error.to_string() } })
 }

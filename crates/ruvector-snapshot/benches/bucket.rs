@@ -1,7 +1,7 @@
 //! How fast a snapshot goes into a bucket, and with how much memory, against `mc cp` of the same five files into the
 //! same MinIO on the loopback. Every time is of a whole process, from its start to its end.
 //!
-//!     deploy/servers install minio
+//!     cargo run -p test-servers -- install minio
 //!     cargo bench -p ruvector-snapshot --bench bucket -- [ROWS] [ROUNDS]
 //!
 //! ROWS is 250,000 random vectors of 384 dimensions by default, a snapshot of 300 MB, and ROUNDS is 5. A round does
@@ -16,11 +16,9 @@
 //! - `mc cp`: with what it does by default.
 //!
 //! Beside the time stands the processor time of the process and of MinIO, which depends less on what else the machine
-//! does. MinIO and mc are those of `RUVECTOR_SNAPSHOT_TEST_MINIO`, else of `deploy/servers install`.
+//! does. MinIO and mc are those of `RUVECTOR_SNAPSHOT_TEST_MINIO`, else of `test-servers install`.
+#![expect(clippy::disallowed_methods, reason = "a benchmark measures time, and samples memory at intervals")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
-
-#[path = "../tests/common/mod.rs"]
-mod common;
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -64,7 +62,7 @@ fn measure(rows: usize, rounds: usize) {
     let minio = Minio::start(&binary);
     let dir = tempfile::tempdir().unwrap();
     let database = dir.path().join("a.db");
-    common::large::make_vectors(&database, rows, DIMENSIONS);
+    test_fixtures::make_large_database(&database, rows, DIMENSIONS);
     let snapshots = dir.path().join("snapshots");
     run(&mut ours(&minio, &["create", text(&database), text(&snapshots), "4"]));
     let snapshot = only_directory_in(&snapshots);
@@ -254,9 +252,9 @@ fn create(database: &str, location: &str, concurrency: usize) {
 fn upload(directory: &Path, location: &str, concurrency: usize, bound_bytes: u64) {
     let location = location.parse().unwrap();
     let options = StoreOptions::from_env(&location);
-    let transfers = TransferConfig { max_concurrent_io: concurrency, ..TransferConfig::default() };
+    let transfers = TransferConfig::default().max_concurrent_io(concurrency);
     runtime().block_on(async {
-        let store = open(&location, &StoreConfig { create: false, options, transfers }).unwrap();
+        let store = open(&location, &StoreConfig::default().options(options).transfers(transfers)).unwrap();
         let files = std::fs::read_dir(directory).unwrap().map(|file| file.unwrap().path());
         try_join_all(files.map(|file| upload_file(store.as_ref(), file, bound_bytes))).await.unwrap();
     });
@@ -288,7 +286,7 @@ fn minio_binary() -> PathBuf {
     };
     let binary = variable("RUVECTOR_SNAPSHOT_TEST_MINIO").or_else(|| Some(cache()?.join("bin/minio")));
     let binary = binary.filter(|binary| binary.exists());
-    binary.expect("there is no MinIO here; run deploy/servers install minio, or set RUVECTOR_SNAPSHOT_TEST_MINIO")
+    binary.expect("there is no MinIO here; run test-servers install minio, or set RUVECTOR_SNAPSHOT_TEST_MINIO")
 }
 
 fn alias(minio: &Minio) -> String {

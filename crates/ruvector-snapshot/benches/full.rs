@@ -1,11 +1,12 @@
-//! How fast a full snapshot is taken, verified and restored, and how small it is: ratios against other ways to do the same
-//! work, measured in one run on one machine.
+//! How fast a full snapshot is taken, verified and restored, and how small it is: ratios against other ways to do the
+//! same work, measured in one run on one machine.
 //!
 //!     cargo bench -p ruvector-snapshot --bench full -- [ROWS] [DATABASE]
 //!
-//! Without a database file it makes one of ROWS (by default 100,000) random unit vectors of 384 dimensions. The rivals: a plain
-//! copy of the database file, `gzip -6` and two of them side by side (what `pigz -6` does on two cores) over the raw vectors,
-//! and a plain sorted insert of the same rows with redb.
+//! Without a database file it makes one of ROWS (by default 100,000) random unit vectors of 384 dimensions. The rivals:
+//! a plain copy of the database file, `gzip -6` and two of them side by side (what `pigz -6` does on two cores) over
+//! the raw vectors, and a plain sorted insert of the same rows with redb.
+#![expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 use std::path::{Path, PathBuf};
@@ -14,8 +15,7 @@ use std::time::{Duration, Instant};
 use ruvector_core::VectorEntry;
 use ruvector_core::storage::VectorStorage;
 use ruvector_core::types::DbOptions;
-use ruvector_snapshot::source::SnapshotSource;
-use ruvector_snapshot::source::file::{FileOptions, FileSource};
+use ruvector_snapshot::source::{FileOptions, FileReader, SourceReader as _};
 use ruvector_snapshot::{CreateOptions, RestoreOptions, SnapshotConfig, SnapshotManager};
 
 const DIMENSIONS: usize = 384;
@@ -43,7 +43,7 @@ fn main() {
     let verify = best(|| assert!(runtime.block_on(manager.verify_snapshot(&snapshot.id)).unwrap()));
     let place = dir.path().join("restored.db");
     let restore = best(|| {
-        let options = RestoreOptions { overwrite: true, ..RestoreOptions::default() };
+        let options = RestoreOptions::default().overwrite(true);
         runtime.block_on(manager.restore_snapshot_to(&snapshot.id, &place, &options)).unwrap();
     });
 
@@ -129,7 +129,7 @@ fn make_database(path: &Path, rows: usize) -> PathBuf {
 }
 
 fn read(database: &Path) -> Vec<(String, Vec<u8>)> {
-    let mut source = FileSource::open(database, &FileOptions::default()).unwrap();
+    let mut source = FileReader::open(database, &FileOptions::default()).unwrap();
     let mut rows = Vec::new();
     while let Some(record) = source.next_record().unwrap() {
         rows.push((record.id.to_owned(), record.vector.to_vec()));
@@ -156,7 +156,7 @@ fn copy_synced(from: &Path, to: &Path) {
 }
 
 fn gzip_6(raw: &[u8]) -> usize {
-    use ruvector_snapshot::format::member::{Coding, pack};
+    use ruvector_snapshot_format::codec::member::{Coding, pack};
     let mut out = Vec::new();
     raw.chunks(64 << 20).map(|chunk| pack(chunk, Coding::Deflate(6), &mut out).unwrap()).sum()
 }

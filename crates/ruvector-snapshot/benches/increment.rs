@@ -1,12 +1,14 @@
-//! How much an increment stores and how long it takes, against a full snapshot of the same database in the same run; and
-//! whether a long chain comes back exactly, also once one of it was compacted.
+//! How much an increment stores and how long it takes, against a full snapshot of the same database in the same run;
+//! and whether a long chain comes back exactly, also once one of it was compacted.
 //!
 //!     cargo bench -p ruvector-snapshot --bench increment -- [ROWS] [DATABASE] [INCREMENTS] [NEIGHBOURS] [STORE]
 //!
-//! Without a database file it makes one of ROWS (by default 100,000) random vectors of 384 dimensions. A file that is given
-//! is copied first. Between two increments 1 % of the records get another vector, 1 % other metadata, 0.5 % are removed and
-//! 0.5 % are new. What changes is spread over the whole of the database: single records, or NEIGHBOURS (1) by id at a time,
-//! as the parts of a document are. The snapshots go to a directory of their own, or to STORE, an address that has none yet.
+//! Without a database file it makes one of ROWS (by default 100,000) random vectors of 384 dimensions. A file that is
+//! given is copied first. Between two increments 1 % of the records get another vector, 1 % other metadata, 0.5 % are
+//! removed and 0.5 % are new. What changes is spread over the whole of the database: single records, or NEIGHBOURS (1)
+//! by id at a time, as the parts of a document are. The snapshots go to a directory of their own, or to STORE, an
+//! address that has none yet.
+#![expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 use std::collections::HashMap;
@@ -16,8 +18,7 @@ use std::time::{Duration, Instant};
 use redb::TableDefinition;
 use ruvector_core::VectorEntry;
 use ruvector_core::storage::VectorStorage;
-use ruvector_snapshot::source::SnapshotSource;
-use ruvector_snapshot::source::file::{FileOptions, FileSource};
+use ruvector_snapshot::source::{FileOptions, FileReader, SourceReader as _};
 use ruvector_snapshot::{CreateOptions, RestoreOptions, Snapshot, SnapshotConfig, SnapshotManager};
 
 const DIMENSIONS: usize = 384;
@@ -42,7 +43,8 @@ fn main() {
         None => SnapshotManager::new(config).unwrap(),
     };
     let create = |base: Option<&Snapshot>| {
-        let options = CreateOptions { base_id: base.map(|base| base.id.clone()), ..CreateOptions::default() };
+        let mut options = CreateOptions::default();
+        options.base_id = base.map(|base| base.id.clone());
         timed(|| runtime.block_on(manager.create_snapshot_of_file(&path, "bench", &options)).unwrap())
     };
 
@@ -72,7 +74,7 @@ fn main() {
 
     let last = chain.last().unwrap();
     let place = dir.path().join("restored.db");
-    let options = RestoreOptions { overwrite: true, ..RestoreOptions::default() };
+    let options = RestoreOptions::default().overwrite(true);
     let restore = |id: &str| timed(|| runtime.block_on(manager.restore_snapshot_to(id, &place, &options)).unwrap()).0;
     let chain_time = restore(&last.id);
     let (whole_time, whole) = create(None);
@@ -99,8 +101,8 @@ fn timed<T>(work: impl FnOnce() -> T) -> (Duration, T) {
 
 /// Changes records all over the database, others in every round.
 fn change(path: &Path, round: u64, neighbours: usize) {
-    let mut source = FileSource::open(path, &FileOptions::default()).unwrap();
-    let dimensions = source.description().dimensions;
+    let mut source = FileReader::open(path, &FileOptions::default()).unwrap();
+    let dimensions = source.database().dimensions as usize;
     let mut ids = Vec::new();
     while let Some(record) = source.next_record().unwrap() {
         ids.push(record.id.to_owned());

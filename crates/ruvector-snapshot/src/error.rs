@@ -1,42 +1,76 @@
-//! The one error of this crate: a kind that says what the caller can do, a sentence that says what happened to what,
-//! and the cause underneath.
+//! The error of this crate: a kind that says what the caller can do, a message, the key or path concerned, and the
+//! cause.
 //!
-//! Sentences are lower case without a full stop, and name the snapshot, key or path concerned. Errors are returned and
-//! never logged. No secret ever enters one.
+//! Messages are lower case, without a full stop. Errors are returned and never logged. No secret is ever part of one.
 
 use std::error::Error as StdError;
 use std::fmt;
 
+use ruvector_snapshot_format::{FormatError, FormatErrorKind};
+
 /// A result whose error is a [`SnapshotError`].
 pub type Result<T, E = SnapshotError> = std::result::Result<T, E>;
 
-/// What an error means for the caller: try again, ask for something else, or look at the data.
+/// What an error means for the caller.
+///
+/// The [crate documentation](crate#errors) says what to do for each kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// What was asked for is not there.
+    /// The snapshot, object or file does not exist.
     NotFound,
-    /// Something stands where the new thing should go; nothing was overwritten.
+    /// An object or file already exists. Nothing was overwritten.
     AlreadyExists,
-    /// The request itself cannot be carried out: a name, an id, an option, a file of the wrong kind.
-    Invalid,
-    /// Stored bytes are not what was written: a snapshot or a database is damaged.
-    Damaged,
-    /// Written by a newer version of this program, or of the database.
+    /// The request cannot be carried out: a name, an id, an option, or a file of the wrong kind.
+    InvalidInput,
+    /// Stored bytes are not the bytes that were written: a snapshot or a database is corrupt.
+    Corrupt,
+    /// A newer version of this program, or of the database, wrote the data.
     Unsupported,
-    /// The credentials or the permissions do not allow it.
-    Denied,
+    /// The credentials or the permissions do not allow the request.
+    PermissionDenied,
     /// A disk or a quota is full.
-    NoSpace,
-    /// The database kept changing and no single moment of it could be read; try again, or pause the writes.
+    StorageFull,
+    /// The database changed too quickly for one point in time to be read.
     Busy,
-    /// The store or the disk did not answer as it should; trying again may help.
+    /// The store or the disk did not answer as expected.
     Unavailable,
     /// A bug in this program.
     Internal,
 }
 
-/// An error of this crate: see [`SnapshotError::kind`] for what to do about it.
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotFound => "not found",
+            Self::AlreadyExists => "already exists",
+            Self::InvalidInput => "invalid input",
+            Self::Corrupt => "corrupt",
+            Self::Unsupported => "unsupported",
+            Self::PermissionDenied => "permission denied",
+            Self::StorageFull => "storage full",
+            Self::Busy => "busy",
+            Self::Unavailable => "unavailable",
+            Self::Internal => "internal error",
+        })
+    }
+}
+
+/// An error of this crate.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> ruvector_snapshot::Result<()> {
+/// use ruvector_snapshot::{ErrorKind, SnapshotConfig, SnapshotManager};
+///
+/// let manager = SnapshotManager::open("memory://", SnapshotConfig::default())?;
+/// let error = manager.delete_snapshot("20260131T080000000Z-0123456789abcdef").await.unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::NotFound);
+/// assert!(!error.is_retryable());
+/// # Ok(()) }
+/// ```
 pub struct SnapshotError {
     kind: ErrorKind,
     message: String,
@@ -45,45 +79,125 @@ pub struct SnapshotError {
 }
 
 impl SnapshotError {
-    /// An error of this kind; `message` is lower case, without a full stop, and says what happened to what and, where
-    /// it is not plain, what can be done.
+    /// Creates an error. `message` is lower case, without a full stop, and says what failed, why, and what to do.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ruvector_snapshot::{ErrorKind, SnapshotError};
+    ///
+    /// let error = SnapshotError::new(ErrorKind::Unavailable, "the other database does not respond");
+    /// ```
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), key: None, source: None }
     }
 
-    /// Names the stored object or the file concerned, where the message does not.
+    /// Creates the error for an I/O error at a path. `doing` completes the sentence "cannot …".
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::path::Path;
+    ///
+    /// use ruvector_snapshot::SnapshotError;
+    ///
+    /// let path = Path::new("missing");
+    /// let error = std::fs::File::open(path).map_err(|error| SnapshotError::io(path, "open the file", error)).unwrap_err();
+    /// assert_eq!(error.to_string(), "missing: cannot open the file");
+    /// ```
+    pub fn io(path: &std::path::Path, doing: &str, error: std::io::Error) -> Self {
+        let kind = ErrorKind::from(error.kind());
+        Self::new(kind, format!("cannot {doing}")).with_key(path.display().to_string()).with_source(error)
+    }
+
+    /// Names the object or file that the error is about, if the error has no key yet.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ruvector_snapshot::{ErrorKind, SnapshotError};
+    ///
+    /// let error = SnapshotError::new(ErrorKind::NotFound, "there is no such object").with_key("a/b");
+    /// assert_eq!(error.key(), Some("a/b"));
+    /// ```
     #[must_use]
-    pub fn at(mut self, key: impl Into<String>) -> Self {
+    pub fn with_key(mut self, key: impl Into<String>) -> Self {
         self.key.get_or_insert_with(|| key.into());
         self
     }
 
     /// Keeps the cause.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ruvector_snapshot::{ErrorKind, SnapshotError};
+    ///
+    /// let source = std::io::Error::other("broken");
+    /// let error = SnapshotError::new(ErrorKind::Unavailable, "cannot read").with_source(source);
+    /// assert!(std::error::Error::source(&error).is_some());
+    /// ```
     #[must_use]
-    pub fn because(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+    pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
     }
 
-    /// What this error means for the caller.
+    /// Returns what the error means for the caller.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ruvector_snapshot::{ErrorKind, SnapshotError};
+    ///
+    /// let error = SnapshotError::new(ErrorKind::NotFound, "there is no such object");
+    /// assert_eq!(error.kind(), ErrorKind::NotFound);
+    /// ```
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
 
-    /// What happened, without the key.
+    /// Returns what happened, without the key.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ruvector_snapshot::{ErrorKind, SnapshotError};
+    ///
+    /// let error = SnapshotError::new(ErrorKind::NotFound, "there is no such object");
+    /// assert_eq!(error.message(), "there is no such object");
+    /// ```
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// The key of the stored object, or the path of the file, that the error is about.
+    /// Returns the key of the object, or the path of the file, that the error is about.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ruvector_snapshot::{ErrorKind, SnapshotError};
+    ///
+    /// let error = SnapshotError::new(ErrorKind::NotFound, "there is no such object");
+    /// assert_eq!(error.key(), None);
+    /// ```
     pub fn key(&self) -> Option<&str> {
         self.key.as_deref()
     }
 
-    /// An I/O error at a path, with the kind that fits it.
-    pub fn io(path: &std::path::Path, doing: &str, error: std::io::Error) -> Self {
-        let kind = ErrorKind::from(error.kind());
-        Self::new(kind, format!("cannot {doing}")).at(path.display().to_string()).because(error)
+    /// Returns whether the same call may succeed if it is repeated later: the database was [busy](ErrorKind::Busy), or
+    /// the store was [unavailable](ErrorKind::Unavailable).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ruvector_snapshot::{ErrorKind, SnapshotError};
+    ///
+    /// let error = SnapshotError::new(ErrorKind::NotFound, "there is no such object");
+    /// assert!(!error.is_retryable());
+    /// ```
+    pub fn is_retryable(&self) -> bool {
+        matches!(self.kind, ErrorKind::Busy | ErrorKind::Unavailable)
     }
 }
 
@@ -93,12 +207,31 @@ impl From<std::io::ErrorKind> for ErrorKind {
         match kind {
             Io::NotFound => Self::NotFound,
             Io::AlreadyExists => Self::AlreadyExists,
-            Io::PermissionDenied | Io::ReadOnlyFilesystem => Self::Denied,
-            Io::StorageFull | Io::QuotaExceeded | Io::FileTooLarge => Self::NoSpace,
-            Io::InvalidInput | Io::NotADirectory | Io::IsADirectory | Io::InvalidFilename => Self::Invalid,
+            Io::PermissionDenied | Io::ReadOnlyFilesystem => Self::PermissionDenied,
+            Io::StorageFull | Io::QuotaExceeded | Io::FileTooLarge => Self::StorageFull,
+            Io::InvalidInput | Io::NotADirectory | Io::IsADirectory | Io::InvalidFilename => Self::InvalidInput,
             _ => Self::Unavailable,
         }
     }
+}
+
+impl From<FormatError> for SnapshotError {
+    fn from(error: FormatError) -> Self {
+        let kind = match error.kind() {
+            FormatErrorKind::InvalidInput => ErrorKind::InvalidInput,
+            FormatErrorKind::Corrupt => ErrorKind::Corrupt,
+            FormatErrorKind::Unsupported => ErrorKind::Unsupported,
+            _ => ErrorKind::Internal,
+        };
+        let file = error.file();
+        let (message, source) = error.into_parts();
+        Self { kind, message, key: file.map(str::to_owned), source }
+    }
+}
+
+/// Returns an error of the kind [`ErrorKind::Corrupt`].
+pub(crate) fn corrupt(message: impl Into<String>) -> SnapshotError {
+    SnapshotError::new(ErrorKind::Corrupt, message)
 }
 
 impl fmt::Display for SnapshotError {

@@ -1,7 +1,7 @@
-//! Point-in-time snapshots of a [Ruvector](ruvector_core) vector database, in a documented layout that anyone can read.
+//! Point-in-time snapshots of a [Ruvector](ruvector_core) vector database, in a documented format that anyone can read.
 //!
-//! A [`SnapshotManager`] takes snapshots of a [`VectorDB`](ruvector_core::VectorDB) or of a database file that another
-//! process has open and writes to, keeps them in a store, proves them, and gets them back:
+//! A [`SnapshotManager`] takes snapshots of a [`VectorDB`](ruvector_core::VectorDB), or of a database file that another
+//! process has open and writes to. It stores them in a directory or a bucket, verifies them, and restores them:
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -25,8 +25,8 @@
 //! # Ok(()) }
 //! ```
 //!
-//! An increment holds what changed since its base, which is a full snapshot or an increment itself. It is a snapshot like any other,
-//! of the whole state, and keeps its base from being deleted:
+//! An incremental snapshot stores what changed since its base, which is a full or an incremental snapshot itself. It
+//! represents the whole state, and protects its base from deletion:
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -50,39 +50,91 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Where to look: [`SnapshotManager`] has the verbs, [`SnapshotConfig`] the settings, [`store`] the places snapshots are
-//! kept in, [`source`] the databases, [`format`](mod@format) every stored byte. `docs/FORMAT.md` describes the layout for readers
-//! that are not this program.
+//! # Where to start
+//!
+//! - [`SnapshotManager`] has all verbs: create, list, verify, restore, delete, prune, and more.
+//! - [`SnapshotConfig`] has the settings.
+//! - [`store`] has the places where snapshots are kept, and the trait for your own.
+//! - [`source`] has the traits for your own sources and restore targets.
+//! - [`SnapshotReader`] reads records without restoring a database.
+//! - The crate `ruvector-snapshot-format`, exported as `format`, reads and writes the stored bytes, without I/O.
+//!   `docs/FORMAT.md` specifies them.
+//!
+//! # Errors
+//!
+//! Every error is a [`SnapshotError`] with an [`ErrorKind`], a message, the key or path concerned, and the cause.
+//!
+//! | kind | means | what to do |
+//! |---|---|---|
+//! | [`NotFound`](ErrorKind::NotFound) | the snapshot, object or file does not exist | check the id or path; list the snapshots |
+//! | [`AlreadyExists`](ErrorKind::AlreadyExists) | a file is at the destination | choose another path, or allow overwriting |
+//! | [`InvalidInput`](ErrorKind::InvalidInput) | a name, id, option or file is wrong, or the snapshot is still needed | change the request |
+//! | [`Corrupt`](ErrorKind::Corrupt) | stored bytes, or the database, are not what was written | verify, and use another snapshot |
+//! | [`Unsupported`](ErrorKind::Unsupported) | a newer version wrote the data | use a newer version of this crate |
+//! | [`PermissionDenied`](ErrorKind::PermissionDenied) | credentials or permissions are not sufficient | fix them |
+//! | [`StorageFull`](ErrorKind::StorageFull) | a disk or quota is full | free space and repeat |
+//! | [`Busy`](ErrorKind::Busy) | the database changes too quickly | repeat, or pause the writes |
+//! | [`Unavailable`](ErrorKind::Unavailable) | the store did not answer as expected | repeat |
+//! | [`Internal`](ErrorKind::Internal) | a bug | report it |
+//!
+//! [`SnapshotError::is_retryable`] is true for `Busy` and `Unavailable`.
+//!
+//! # Features
+//!
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | `aws` | yes | stores at `s3://`: Amazon S3, MinIO and other servers that speak S3 |
+//! | `gcp` | yes | stores at `gs://`: Google Cloud Storage |
+//! | `azure` | no | stores at `az://`: Azure Blob Storage |
+//! | `testing` | no | `store::testing`: the conformance suite for your own store, and a store that injects faults |
 
 #[cfg(not(unix))]
 compile_error!(
-    "ruvector-snapshot needs a Unix system: it reads databases and renames files in ways that others do not have"
+    "ruvector-snapshot needs a Unix system: it reads databases and renames files in ways that other systems do not have"
 );
 
-pub mod error;
+mod error;
+mod snapshot;
 
 pub mod clock;
 
-pub mod format;
+mod config;
+mod progress;
+
 pub mod source;
 pub mod store;
 
-pub mod manager;
+mod ops;
+mod policy;
+mod repo;
 
+mod manager;
+
+pub use config::SnapshotConfig;
 pub use error::{ErrorKind, Result, SnapshotError};
-pub use format::metadata::{Changes, SnapshotType};
-pub use manager::config::SnapshotConfig;
-pub use manager::create::{CreateOptions, PauseWrites};
-pub use manager::progress::{Phase, Progress, ProgressUpdate};
-pub use manager::prune::{DeletePlan, DeleteReport, Leftover, LeftoverKind};
-pub use manager::restore::RestoreOptions;
-pub use manager::retention::{
-    DropReason, Dropped, KeepReason, Kept, LabelPattern, Others, Period, PrunePlan, PrunePolicy, Span, StandsOn,
+pub use manager::SnapshotManager;
+pub use ops::create::{CreateOptions, PauseWrites, check_name};
+pub use ops::delete::DeletePlan;
+pub use ops::read::{IndexRow, RecordBatch, RecordStream, SnapshotReader};
+pub use ops::restore::RestoreOptions;
+pub use ops::verify::{Corruption, Verification, VerifyOptions, VerifyReport};
+pub use policy::retention;
+pub use policy::retention::{
+    DropReason, DroppedSnapshot, KeepReason, KeptSnapshot, LabelPattern, PrunePlan, PrunePolicy, Span, TimeZone,
 };
-pub use manager::verify::{Damage, VerifyOptions, VerifyReport};
-pub use manager::{DamagedSnapshot, Listing, Snapshot, SnapshotManager};
+pub use progress::{Phase, Progress, ProgressUpdate};
+pub use repo::attempt::AttemptOutcome;
+pub use repo::deletion_batches::DeleteReport;
+pub use ruvector_snapshot_format::id::SnapshotId;
+pub use ruvector_snapshot_format::metadata::SourceInfo;
+pub use ruvector_snapshot_format::model::{Changes, DatabaseInfo, Record, SnapshotType};
+pub use snapshot::{Ancestry, ChainEnd, Listing, Orphan, OrphanKind, Snapshot, UnusableSnapshot};
+pub use source::key_range::{KeyRange, KeyRangeEnd};
 
-/// Compiles what the README shows.
+// The crates whose types are in the signatures of this one.
+pub use {bytes, chrono, object_store, ruvector_core, ruvector_snapshot_format as format, serde_json};
+
+/// Compiles the code of the README.
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;

@@ -1,75 +1,74 @@
-//! What a test says to a server and learns from it: the faults, the requests that came, and the plan that joins them.
+//! What a test exchanges with a server: the faults to inject, and the log of requests.
 //!
-//! Nothing here touches a socket; `server.rs` carries the faults out.
+//! No sockets are here. `server.rs` injects the faults.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hyper::HeaderMap;
-use hyper::http::request::Parts;
+use hyper::{HeaderMap, Method, Uri};
 use percent_encoding::percent_decode_str;
 use tokio::sync::Semaphore;
 
-/// A request, as it was seen on the wire.
+/// A request as it was received.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// The method: `GET`, `PUT`, and so on.
+    /// The method, for example `GET`.
     pub method: String,
-    /// The path with its leading slash, percent-encoded as it came.
+    /// The percent-encoded path with its leading slash.
     pub path: String,
-    /// What follows the `?`, as it came; empty where there is none.
+    /// The percent-encoded query without its `?`, or the empty string.
     pub query: String,
     headers: HeaderMap,
 }
 
 impl Request {
-    pub(crate) fn new(parts: &Parts) -> Self {
+    pub(crate) fn new(method: &Method, uri: &Uri, headers: &HeaderMap) -> Self {
         Self {
-            method: parts.method.to_string(),
-            path: parts.uri.path().to_owned(),
-            query: parts.uri.query().unwrap_or_default().to_owned(),
-            headers: parts.headers.clone(),
+            method: method.to_string(),
+            path: uri.path().to_owned(),
+            query: uri.query().unwrap_or_default().to_owned(),
+            headers: headers.clone(),
         }
     }
 
-    /// The bucket, decoded.
+    /// Returns the decoded name of the bucket.
     pub fn bucket(&self) -> String {
         decode(self.segments().0)
     }
 
-    /// The key of the object, decoded; empty for a request that is for the bucket.
+    /// Returns the decoded key of the object, or the empty string if the request is for the bucket.
     pub fn key(&self) -> String {
         decode(self.segments().1)
     }
 
-    /// The value of a header, where there is one.
+    /// Returns the value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// The decoded value of a parameter of the query, where there is one; empty for one without a value.
+    /// Returns the decoded value of a query parameter, which is empty if the parameter has no value.
     pub fn parameter(&self, name: &str) -> Option<String> {
         let mut pairs = self.query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
         pairs.find(|(found, _)| *found == name).map(|(_, value)| decode(&value.replace('+', "%20")))
     }
 
-    /// True for the read of an object or of a range of one.
+    /// Returns true if the request reads an object or a range of one.
     pub fn is_get(&self) -> bool {
         self.method == "GET" && !self.key().is_empty()
     }
 
-    /// True for a question about an object.
+    /// Returns true if the request reads the metadata of an object.
     pub fn is_head(&self) -> bool {
         self.method == "HEAD" && !self.key().is_empty()
     }
 
-    /// True for an object that is written in one request.
+    /// Returns true if the request writes an object without a multipart upload.
     pub fn is_put(&self) -> bool {
         self.method == "PUT" && self.parameter("uploadId").is_none()
     }
 
-    /// True for the removal of objects: of one, or of the many that the body of an S3 request names.
+    /// Returns true if the request deletes an object or, on S3, the objects that its body names.
     pub fn is_delete(&self) -> bool {
         match self.method.as_str() {
             "DELETE" => self.parameter("uploadId").is_none(),
@@ -78,102 +77,103 @@ impl Request {
         }
     }
 
-    /// True for a page of a listing.
+    /// Returns true if the request reads a page of a listing.
     pub fn is_list(&self) -> bool {
         self.method == "GET" && self.parameter("list-type").is_some()
     }
 
-    /// True for the start of a multipart upload.
+    /// Returns true if the request starts a multipart upload.
     pub fn is_initiate(&self) -> bool {
         self.method == "POST" && self.parameter("uploads").is_some()
     }
 
-    /// True for a part of a multipart upload.
+    /// Returns true if the request uploads a part of a multipart upload.
     pub fn is_part_upload(&self) -> bool {
         self.method == "PUT" && self.parameter("uploadId").is_some()
     }
 
-    /// True for the completion of a multipart upload.
+    /// Returns true if the request completes a multipart upload.
     pub fn is_complete(&self) -> bool {
         self.method == "POST" && self.parameter("uploadId").is_some()
     }
 
-    /// True for the abort of a multipart upload.
+    /// Returns true if the request aborts a multipart upload.
     pub fn is_abort(&self) -> bool {
         self.method == "DELETE" && self.parameter("uploadId").is_some()
     }
 
-    /// The bucket and the key, as they came.
+    /// Returns the encoded bucket and the encoded key.
     fn segments(&self) -> (&str, &str) {
         let path = self.path.strip_prefix('/').unwrap_or(&self.path);
         path.split_once('/').unwrap_or((path, ""))
     }
 }
 
-/// What goes wrong with one request.
+/// A fault that is injected into one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
-    /// The connection is reset before the service sees the request.
+    /// The connection is reset before the service receives the request.
     ResetBefore,
-    /// The service carries the request out; then the connection is reset without an answer.
+    /// The service executes the request. The connection is then reset without a response.
     ResetAfter,
-    /// The answer is an error of this status, and the service never sees the request.
+    /// The response is an error with this status. The service does not receive the request.
     Status(u16),
-    /// The service carries the request out; then the answer is an error of this status.
+    /// The service executes the request. The response is an error with this status.
     StatusAfter(u16),
-    /// As [`Fault::Status`], with a `Retry-After` header.
+    /// Like [`Fault::Status`], with a `Retry-After` header.
     RetryAfter {
-        /// The status of the answer.
+        /// The status of the response.
         status: u16,
-        /// What the header says.
+        /// The value of the header.
         seconds: u64,
     },
-    /// The headers of the answer promise all of the body, and the connection ends after this many bytes of it. An answer
-    /// whose body is no longer than that is left as it is.
+    /// The connection ends after this many bytes of the response body, although the headers announce all of it. A
+    /// response with a body that is not longer is sent unchanged.
     Truncate(usize),
-    /// The body of the answer comes in chunks, with a pause before each.
+    /// The response body is sent in chunks with a pause before each.
     Slow {
         /// The size of a chunk.
         chunk_bytes: usize,
-        /// The pause before each.
+        /// The pause before each chunk.
         pause: Duration,
     },
-    /// The server reads the body of the request at this pace; the service sees it when it is complete.
+    /// The server reads the request body slowly. The service receives the request when its body is complete.
     ///
-    /// What fits in the buffers of the sockets and of the server leaves the client at once; then the client has to wait.
+    /// The client does not notice until the buffers of the sockets and of the server are full.
     SlowRead {
-        /// How many bytes are read in one go.
+        /// The number of bytes between two pauses.
         chunk_bytes: usize,
-        /// The pause after each.
+        /// The pause before each chunk.
         pause: Duration,
     },
-    /// The request is read and never answered; the service never sees it. It ends when the client gives up.
+    /// The request is read and there is no response. The service does not receive the request, which ends when the
+    /// client disconnects.
     Hang,
-    /// The service carries the request out; the answer waits until the gate is open.
+    /// The service executes the request. The response is held until the gate is open.
     Hold(Gate),
-    /// The body of the answer has one flipped bit, in its middle; a body that is empty stays as it is.
+    /// One bit in the middle of the response body is flipped. An empty body is sent unchanged.
     Corrupt,
-    /// S3 only: `409 ConditionalRequestConflict`, and the service never sees the request.
+    /// S3 only: the response is `409 ConditionalRequestConflict`. The service does not receive the request.
     Conflict409,
 }
 
-/// Holds answers back until a test opens it, once and for good. A clone is the same gate.
+/// Holds responses until a test opens it. A clone is the same gate.
 #[derive(Debug, Clone)]
 pub struct Gate(Arc<Semaphore>);
 
 impl Gate {
-    /// A gate that is closed.
+    /// Returns a closed gate.
     pub fn closed() -> Self {
         Self(Arc::new(Semaphore::new(0)))
     }
 
-    /// Lets go what it holds, and holds nothing any more.
+    /// Opens the gate for good.
     pub fn open(&self) {
         self.0.close();
     }
 
     pub(crate) async fn pass(&self) {
-        // There is never a permit, so that this ends when the semaphore is closed.
+        // The semaphore has no permits, so that this returns only when it is closed.
         drop(self.0.acquire().await);
     }
 }
@@ -186,59 +186,59 @@ impl PartialEq for Gate {
 
 impl Eq for Gate {}
 
-/// What stands between the socket and the service: the plan of faults, and the log of requests. A clone is the same wire.
+/// The layer between the sockets and the service. It injects faults and logs requests. A clone is the same layer.
 #[derive(Clone, Default)]
 pub struct Wire {
     shared: Arc<Shared>,
 }
 
 impl Wire {
-    /// Asks `plan` about every request from now on, in place of the plan before.
+    /// Calls `plan` for every request from now on and injects the fault that it returns. It replaces an earlier plan.
     ///
-    /// It gets the request and the number of requests that it was asked about before. It must not call
-    /// [`Wire::set`] or [`Wire::clear`].
+    /// The arguments are the request and the number of requests that this plan was called for before. The plan must not
+    /// call [`Wire::set`] or [`Wire::clear`].
     pub fn set(&self, plan: impl FnMut(&Request, usize) -> Option<Fault> + Send + 'static) {
         *lock(&self.shared.plan) = Some((Box::new(plan), 0));
     }
 
-    /// No faults from now on. Requests that are under way keep theirs.
+    /// Removes the plan. Requests that are in flight keep their faults.
     pub fn clear(&self) {
         *lock(&self.shared.plan) = None;
     }
 
-    /// The requests whose headers came since the start or the last [`Wire::forget`], in that order, with those that a
-    /// fault kept from the service.
+    /// Returns the requests since the start or the last [`Wire::reset_log`], in the order in which their headers came.
+    ///
+    /// It includes requests that a fault hid from the service.
     pub fn requests(&self) -> Vec<Request> {
         lock(&self.shared.log).clone()
     }
 
-    /// Empties the log, and lets [`Wire::most_at_once`] start again from the requests that are under way.
-    pub fn forget(&self) {
+    /// Empties the log and resets [`Wire::max_in_flight`] to the number of requests that are in flight.
+    pub fn reset_log(&self) {
         lock(&self.shared.log).clear();
         let mut load = lock(&self.shared.load);
-        load.most = load.now;
+        load.max = load.now;
     }
 
-    /// The most requests that were under way at the same time, since the start or the last [`Wire::forget`].
+    /// Returns the largest number of requests that were in flight at once since the start or the last
+    /// [`Wire::reset_log`].
     ///
-    /// A request is under way from when its headers were read until the last of its answer was handed to the socket, or
-    /// its connection has ended.
-    pub fn most_at_once(&self) -> usize {
-        lock(&self.shared.load).most
+    /// A request is in flight from when its headers were read until its response was passed to the socket, or until its
+    /// connection ends.
+    pub fn max_in_flight(&self) -> usize {
+        lock(&self.shared.load).max
     }
 
-    /// Notes a request that came, and says what goes wrong with it. It is under way until `Presence` is dropped.
-    pub(crate) fn meet(&self, parts: &Parts) -> (Option<Fault>, Presence) {
-        let request = Request::new(parts);
+    /// Logs a request and returns its fault. The request is in flight until `InFlight` is dropped.
+    pub(crate) fn admit(&self, request: &Request) -> (Option<Fault>, InFlight) {
         lock(&self.shared.log).push(request.clone());
-        let presence = Presence::new(self.clone());
-        // A plan that fails an assertion leaves its lock poisoned; `lock` takes it all the same, so that the other
-        // requests of a failing test end.
-        let fault = lock(&self.shared.plan).as_mut().and_then(|(plan, asked)| {
-            *asked += 1;
-            plan(&request, *asked - 1)
+        let in_flight = InFlight::new(self.clone());
+        // A plan that panics poisons this lock. `lock` ignores that, so that the other requests of a failing test end.
+        let fault = lock(&self.shared.plan).as_mut().and_then(|(plan, calls)| {
+            *calls += 1;
+            plan(request, *calls - 1)
         });
-        (fault, presence)
+        (fault, in_flight)
     }
 }
 
@@ -248,20 +248,20 @@ impl fmt::Debug for Wire {
     }
 }
 
-/// A request that is under way.
-pub(crate) struct Presence(Wire);
+/// Counts a request as in flight until it is dropped.
+pub(crate) struct InFlight(Wire);
 
-impl Presence {
+impl InFlight {
     fn new(wire: Wire) -> Self {
         let mut load = lock(&wire.shared.load);
         load.now += 1;
-        load.most = load.most.max(load.now);
+        load.max = load.max.max(load.now);
         drop(load);
         Self(wire)
     }
 }
 
-impl Drop for Presence {
+impl Drop for InFlight {
     fn drop(&mut self) {
         lock(&self.0.shared.load).now -= 1;
     }
@@ -279,7 +279,7 @@ struct Shared {
 #[derive(Default)]
 struct Load {
     now: usize,
-    most: usize,
+    max: usize,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

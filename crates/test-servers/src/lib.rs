@@ -1,16 +1,17 @@
-//! Object stores over HTTP on the loopback: in process, with faults on the wire; and a real MinIO that can be killed.
-//! For tests only.
+//! Object stores for tests and for developers.
 //!
-//! [`S3Server`] speaks the S3 protocol and keeps its objects in a temporary directory. [`GcsServer`] is a double of the
-//! XML API of Google Cloud Storage, in memory: it shows that a client and this double agree, and is no evidence about
-//! Google's service. Each runs on a thread of its own, on a port of its own, and stops when it is dropped. [`Wire`]
-//! stands between the socket and either of them: it logs every request and carries out the faults of a plan.
+//! [`S3Server`] and [`GcsServer`] run in the process of the test, on a port of their own, with an object store in
+//! memory behind them. They stop when they are dropped. [`Wire`] injects faults into their requests and logs them.
+//! [`GcsServer`] is a double of the XML API of Google Cloud Storage: it is no evidence about Google's service.
+//!
+//! [`Minio`] is a real MinIO that a test can kill. [`external`] installs, starts and stops MinIO, Ceph radosgw and
+//! Garage; the program `test-servers` is its command line.
 //!
 //! ```
 //! use test_servers::{Fault, S3Server};
 //!
 //! let server = S3Server::start();
-//! // The second request for a part is carried out, and its answer is lost.
+//! // The second part is stored, but its response is lost.
 //! let mut parts = 0;
 //! server.wire().set(move |request, _| {
 //!     parts += usize::from(request.is_part_upload());
@@ -19,18 +20,22 @@
 //! assert_eq!(server.open_uploads(), 0);
 //! ```
 //!
-//! | file | what lives there |
+//! | file | contents |
 //! |---|---|
-//! | `faults.rs` | what a test says and learns: [`Fault`], [`Gate`], [`Request`], [`Wire`] |
-//! | `server.rs` | the thread, the sockets, and the carrying out of a fault |
-//! | `xml.rs` | answers that are an error, as both services write them |
-//! | `s3.rs`, `s3/mended.rs` | the S3 server, and what it does better than the crate it is made of |
-//! | `gcs.rs`, `gcs/state.rs` | the requests and answers of the double, and what it stores |
-//! | `minio.rs` | [`Minio`], a process of its own, where a binary of it is at hand |
+//! | `faults.rs` | what a test exchanges with a server: [`Fault`], [`Gate`], [`Request`], [`Wire`] |
+//! | `server.rs` | the thread, the sockets, and the injection of faults |
+//! | `bucket.rs` | the object store behind both servers |
+//! | `s3.rs`, `s3/operations.rs` | the S3 server and the operations of its API |
+//! | `gcs.rs`, `xml.rs` | the double of Google Cloud Storage, and its XML |
+//! | `minio.rs` | [`Minio`], a process that a test starts and kills |
+//! | `external.rs`, `external/` | [`external`]: real servers as processes |
+//! | `main.rs` | the program `test-servers` |
 
-// This crate is part of tests: what goes wrong in it must stop them at once.
+// This crate supports tests: an unexpected error must stop them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod bucket;
+pub mod external;
 mod faults;
 mod gcs;
 mod minio;

@@ -1,7 +1,8 @@
-//! The thread that a service runs on, its sockets, and the carrying out of faults.
+//! The HTTP server: its thread, its sockets, and the injection of faults.
 //!
-//! A request is read as a whole before the service sees it, and an answer is complete before it leaves, so that every
-//! fault happens at a place that is known. What S3 or GCS say is in `s3.rs` and `gcs.rs`.
+//! A request is read completely before the service receives it, and a response is complete before it is sent, so that
+//! every fault happens at a known point. The protocols are in `s3.rs` and `gcs.rs`.
+#![expect(clippy::disallowed_methods, reason = "a slow server is a fault that tests ask for")]
 
 use std::convert::Infallible;
 use std::error::Error as StdError;
@@ -28,16 +29,16 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::time::{Sleep, sleep};
 
-use crate::faults::{Fault, Presence, Wire};
-use crate::xml::{self, Answer};
+use crate::faults::{Fault, InFlight, Request, Wire};
+use crate::xml::{self, FullResponse};
 
 /// A request whose body is complete.
-pub(crate) type Call = hyper::Request<Bytes>;
+pub(crate) type FullRequest = hyper::Request<Bytes>;
 
-/// What answers requests.
-pub(crate) type Service = Arc<dyn Fn(Call) -> BoxFuture<'static, Answer> + Send + Sync>;
+/// Executes requests.
+pub(crate) type Service = Arc<dyn Fn(FullRequest) -> BoxFuture<'static, FullResponse> + Send + Sync>;
 
-/// A service on a port of its own, until it is dropped.
+/// A service on a port of its own. It stops when it is dropped.
 pub(crate) struct Server {
     address: SocketAddr,
     wire: Wire,
@@ -47,7 +48,7 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(service: Service) -> Self {
-        let listener = StdTcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port on the loopback");
+        let listener = StdTcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port on the loopback interface");
         listener.set_nonblocking(true).expect("a socket that does not block");
         let address = listener.local_addr().expect("a bound socket has an address");
         let wire = Wire::default();
@@ -69,7 +70,7 @@ impl Server {
 }
 
 impl Drop for Server {
-    /// Waits for the thread, so that nothing writes into the directory of a server that is gone.
+    /// Waits for the thread, so that no request is executed after this.
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
@@ -84,7 +85,7 @@ fn run(listener: StdTcpListener, stopped: oneshot::Receiver<Infallible>, wire: &
         let listener = TcpListener::from_std(listener).expect("a listener for the runtime");
         let accept = async {
             loop {
-                // An error of one connection that was given up while it waited is none of the listener.
+                // The error is that of one connection, which ended before it was accepted.
                 let Ok((socket, _)) = listener.accept().await else { continue };
                 tokio::spawn(serve(socket, wire.clone(), service.clone()));
             }
@@ -96,22 +97,22 @@ fn run(listener: StdTcpListener, stopped: oneshot::Receiver<Infallible>, wire: &
     });
 }
 
-/// How a connection ends when a fault ends it.
+/// Tells hyper to end a connection, because a fault requires it.
 #[derive(Debug)]
-enum End {
-    /// At once, with RST.
+enum Disconnect {
+    /// Immediately, with RST.
     Reset,
-    /// After these bytes, which are an answer from its status line on.
+    /// After these bytes, which are a response from its status line on.
     After(Bytes),
 }
 
-impl fmt::Display for End {
+impl fmt::Display for Disconnect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the connection ends here")
+        f.write_str("a fault ends the connection")
     }
 }
 
-impl StdError for End {}
+impl StdError for Disconnect {}
 
 async fn serve(socket: TcpStream, wire: Wire, service: Service) {
     if socket.set_nodelay(true).is_err() {
@@ -120,59 +121,64 @@ async fn serve(socket: TcpStream, wire: Wire, service: Service) {
     let handle = service_fn(|request| Box::pin(handle(request, &wire, &service)));
     let mut connection = http1::Builder::new().serve_connection(TokioIo::new(socket), handle);
     let Err(error) = poll_fn(|cx| connection.poll_without_shutdown(cx)).await else { return };
-    let Some(end) = error.source().and_then(|cause| cause.downcast_ref::<End>()) else { return };
+    let Some(end) = error.source().and_then(|cause| cause.downcast_ref::<Disconnect>()) else { return };
     let mut socket = connection.into_parts().io.into_inner();
-    // The client may have gone before; then there is nothing left to break.
+    // An error means that the client has disconnected already.
     drop(match end {
-        End::Reset => socket.set_zero_linger(),
-        End::After(bytes) => socket.write_all(bytes).await,
+        Disconnect::Reset => socket.set_zero_linger(),
+        Disconnect::After(bytes) => socket.write_all(bytes).await,
     });
 }
 
-async fn handle(request: hyper::Request<Incoming>, wire: &Wire, service: &Service) -> Result<Response<Paced>, End> {
+async fn handle(
+    request: hyper::Request<Incoming>,
+    wire: &Wire,
+    service: &Service,
+) -> Result<Response<PacedBody>, Disconnect> {
     let (parts, body) = request.into_parts();
-    let (fault, presence) = wire.meet(&parts);
+    let (fault, in_flight) = wire.admit(&Request::new(&parts.method, &parts.uri, &parts.headers));
     if fault == Some(Fault::ResetBefore) {
-        return Err(End::Reset);
+        return Err(Disconnect::Reset);
     }
     let body = match fault {
         Some(Fault::SlowRead { chunk_bytes, pause }) => read_slowly(body, chunk_bytes, pause).await,
         _ => body.collect().await.map(http_body_util::Collected::to_bytes),
     };
-    let Ok(body) = body else { return Err(End::Reset) };
+    let Ok(body) = body else { return Err(Disconnect::Reset) };
     let method = parts.method.clone();
-    let call = Call::from_parts(parts, body);
-    let answer = match &fault {
-        Some(Fault::Status(status)) => xml::error_of(*status),
+    let request = FullRequest::from_parts(parts, body);
+    let response = match &fault {
+        Some(Fault::Status(status)) => xml::injected_error(*status),
         Some(Fault::RetryAfter { status, seconds }) => {
-            let mut answer = xml::error_of(*status);
-            answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(*seconds));
-            answer
+            let mut response = xml::injected_error(*status);
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(*seconds));
+            response
         }
         Some(Fault::Conflict409) => conflict(),
         Some(Fault::Hang) => pending().await,
-        _ => carry_out(call, service).await,
+        _ => execute(request, service).await,
     };
     match fault {
         Some(Fault::Hold(gate)) => {
             gate.pass().await;
-            Ok(Paced::answer(answer, presence))
+            Ok(PacedBody::at_once(response, in_flight))
         }
-        Some(Fault::ResetAfter) => Err(End::Reset),
-        Some(Fault::StatusAfter(status)) => Ok(Paced::answer(xml::error_of(status), presence)),
-        Some(Fault::Truncate(bytes)) if method != Method::HEAD && answer.body().len() > bytes => {
-            Err(End::After(cut(&answer, bytes)))
+        Some(Fault::ResetAfter) => Err(Disconnect::Reset),
+        Some(Fault::StatusAfter(status)) => Ok(PacedBody::at_once(xml::injected_error(status), in_flight)),
+        Some(Fault::Truncate(bytes)) if method != Method::HEAD && response.body().len() > bytes => {
+            Err(Disconnect::After(truncated(&response, bytes)))
         }
-        Some(Fault::Corrupt) => Ok(Paced::answer(answer.map(|body| flip(&body)), presence)),
-        Some(Fault::Slow { chunk_bytes, pause }) => Ok(Paced::slow(answer, presence, chunk_bytes, pause)),
-        _ => Ok(Paced::answer(answer, presence)),
+        Some(Fault::Corrupt) => Ok(PacedBody::at_once(response.map(|body| flip_bit(&body)), in_flight)),
+        Some(Fault::Slow { chunk_bytes, pause }) => Ok(PacedBody::paced(response, in_flight, chunk_bytes, pause)),
+        _ => Ok(PacedBody::at_once(response, in_flight)),
     }
 }
 
-/// A task of its own, because a real service ends what it has begun even if the client hangs up.
-async fn carry_out(call: Call, service: &Service) -> Answer {
-    let answer = tokio::spawn(service(call)).await;
-    answer.unwrap_or_else(|failed| xml::error(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", &failed.to_string()))
+/// Executes a request in a task of its own. Like a real service, it continues if the client disconnects.
+async fn execute(request: FullRequest, service: &Service) -> FullResponse {
+    let response = tokio::spawn(service(request)).await;
+    response
+        .unwrap_or_else(|failed| xml::error(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", &failed.to_string()))
 }
 
 async fn read_slowly(mut body: Incoming, chunk_bytes: usize, pause: Duration) -> hyper::Result<Bytes> {
@@ -187,25 +193,25 @@ async fn read_slowly(mut body: Incoming, chunk_bytes: usize, pause: Duration) ->
     Ok(read.freeze())
 }
 
-fn conflict() -> Answer {
+fn conflict() -> FullResponse {
     let message = "The conditional request cannot succeed due to a conflicting operation against this resource.";
     xml::error(StatusCode::CONFLICT, "ConditionalRequestConflict", message)
 }
 
-/// The answer as it stands on the wire, up to `body_bytes` of its body.
-fn cut(answer: &Answer, body_bytes: usize) -> Bytes {
-    let mut wire = format!("HTTP/1.1 {}\r\n", answer.status()).into_bytes();
-    for (name, value) in answer.headers() {
+/// Returns a response as it is sent, with the first `body_bytes` of its body.
+fn truncated(response: &FullResponse, body_bytes: usize) -> Bytes {
+    let mut sent = format!("HTTP/1.1 {}\r\n", response.status()).into_bytes();
+    for (name, value) in response.headers() {
         if name != TRANSFER_ENCODING && name != CONTENT_LENGTH {
-            wire.extend_from_slice(&[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+            sent.extend_from_slice(&[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
         }
     }
-    wire.extend_from_slice(format!("{CONTENT_LENGTH}: {}\r\n\r\n", answer.body().len()).as_bytes());
-    wire.extend_from_slice(&answer.body()[..body_bytes]);
-    wire.into()
+    sent.extend_from_slice(format!("{CONTENT_LENGTH}: {}\r\n\r\n", response.body().len()).as_bytes());
+    sent.extend_from_slice(&response.body()[..body_bytes]);
+    sent.into()
 }
 
-fn flip(body: &Bytes) -> Bytes {
+fn flip_bit(body: &Bytes) -> Bytes {
     let mut flipped = body.to_vec();
     let middle = flipped.len() / 2;
     if let Some(byte) = flipped.get_mut(middle) {
@@ -214,27 +220,27 @@ fn flip(body: &Bytes) -> Bytes {
     flipped.into()
 }
 
-/// The body of an answer, in chunks with a pause before each.
-struct Paced {
+/// The body of a response, in chunks with a pause before each.
+struct PacedBody {
     rest: Bytes,
     chunk_bytes: usize,
     pause: Duration,
     sleep: Option<Pin<Box<Sleep>>>,
-    /// The request is under way for as long as its answer is being written.
-    _presence: Presence,
+    /// The request is in flight until its response is written.
+    _in_flight: InFlight,
 }
 
-impl Paced {
-    fn answer(answer: Answer, presence: Presence) -> Response<Self> {
-        Self::slow(answer, presence, usize::MAX, Duration::ZERO)
+impl PacedBody {
+    fn at_once(response: FullResponse, in_flight: InFlight) -> Response<Self> {
+        Self::paced(response, in_flight, usize::MAX, Duration::ZERO)
     }
 
-    fn slow(answer: Answer, presence: Presence, chunk_bytes: usize, pause: Duration) -> Response<Self> {
-        answer.map(|rest| Self { rest, chunk_bytes: chunk_bytes.max(1), pause, sleep: None, _presence: presence })
+    fn paced(response: FullResponse, in_flight: InFlight, chunk_bytes: usize, pause: Duration) -> Response<Self> {
+        response.map(|rest| Self { rest, chunk_bytes: chunk_bytes.max(1), pause, sleep: None, _in_flight: in_flight })
     }
 }
 
-impl Body for Paced {
+impl Body for PacedBody {
     type Data = Bytes;
     type Error = Infallible;
 

@@ -1,19 +1,19 @@
-//! Answers that are an error, and text in XML, as S3 and Google Cloud Storage write them.
+//! XML responses, as S3 and Google Cloud Storage write them, and a minimal reader of XML requests.
 
 use bytes::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
 
-/// An answer whose body is complete.
-pub(crate) type Answer = Response<Bytes>;
+/// A response whose body is complete.
+pub(crate) type FullResponse = Response<Bytes>;
 
-/// An error, with the body that a client of either service reads it from.
-pub(crate) fn error(status: StatusCode, code: &str, message: &str) -> Answer {
+/// Returns an error response with the body that clients of both services expect.
+pub(crate) fn error(status: StatusCode, code: &str, message: &str) -> FullResponse {
     document(status, &format!("<Error><Code>{code}</Code><Message>{}</Message></Error>", escape(message)))
 }
 
-/// An error of a status alone, with the code that fits it.
-pub(crate) fn error_of(status: u16) -> Answer {
+/// Returns an injected error response with the error code that fits the status.
+pub(crate) fn injected_error(status: u16) -> FullResponse {
     let status = StatusCode::from_u16(status).expect("a fault has a valid status");
     let code = match status.as_u16() {
         401 => "AuthenticationRequired",
@@ -33,29 +33,29 @@ pub(crate) fn error_of(status: u16) -> Answer {
         400..=499 => "InvalidRequest",
         _ => "InternalError",
     };
-    error(status, code, "this answer was injected by a test")
+    error(status, code, "this response was injected by a test")
 }
 
-/// An answer with an XML document as its body.
-pub(crate) fn document(status: StatusCode, content: &str) -> Answer {
+/// Returns a response with an XML document as its body.
+pub(crate) fn document(status: StatusCode, content: &str) -> FullResponse {
     let body = format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{content}");
-    let mut answer = Response::new(Bytes::from(body));
-    *answer.status_mut() = status;
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
-    answer
+    let mut response = Response::new(Bytes::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+    response
 }
 
-/// Text as it stands between tags.
+/// Escapes text for use between tags.
 pub(crate) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
-/// What [`escape`] made, as it was.
+/// Reverses [`escape`].
 pub(crate) fn unescape(text: &str) -> String {
     text.replace("&quot;", "\"").replace("&gt;", ">").replace("&lt;", "<").replace("&amp;", "&")
 }
 
-/// What stands between the tags `name`, for each time that they occur. It knows neither attributes nor nesting.
+/// Returns the content of every element `name`. Attributes and nested elements of the same name are not supported.
 pub(crate) fn elements<'a>(document: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
     let (open, close) = (format!("<{name}>"), format!("</{name}>"));
     let mut rest = document;

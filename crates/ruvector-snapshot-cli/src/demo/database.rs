@@ -1,4 +1,4 @@
-//! The database of the demo: records that follow from their number and a generation alone, and a thread that keeps writing
+//! The database of the demo: records that depend only on their number and a generation, and a thread that keeps writing
 //! new generations of some of them. Prints nothing.
 
 use std::path::Path;
@@ -16,14 +16,14 @@ use crate::failure::Failure;
 
 /// Records in the database.
 pub(super) const RECORDS: u64 = 12_000;
-/// Of which every commit sets so many, spread over all of it, to the next generation.
+/// Number of records, evenly spread, that each commit sets to the next generation.
 pub(super) const GROUP: u64 = 600;
-/// f32 values a vector.
+/// Number of f32 values in each vector.
 pub(super) const DIMENSIONS: u64 = 64;
 
 const GROUP_STEP: u64 = RECORDS / GROUP;
 
-/// A thread that commits one generation after the other until this is dropped.
+/// A thread that commits one generation after the other until it is dropped.
 pub(super) struct Writer {
     commits: Arc<AtomicU64>,
     is_stopped: Arc<AtomicBool>,
@@ -31,7 +31,7 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Makes the database, all at generation 0, and begins to write.
+    /// Creates the database at generation 0, and starts to write.
     pub(super) fn start(path: &Path) -> Result<Self, Failure> {
         let db = open(path)?;
         db.insert_batch((0..RECORDS).map(|number| record(number, 0)).collect::<Vec<_>>()).map_err(failed)?;
@@ -51,24 +51,24 @@ impl Writer {
         Ok(Self { commits, is_stopped, thread: Some(thread) })
     }
 
-    /// How many commits there have been, which is the generation of the last one.
+    /// Returns the number of commits, which is the generation of the last one.
     pub(super) fn commits(&self) -> u64 {
         self.commits.load(Ordering::Acquire)
     }
 
-    /// Waits until there have been so many, or no more can come.
+    /// Waits until there have been so many commits, or the thread has ended.
     pub(super) fn wait_for_commits(&self, commits: u64) {
         while self.commits() < commits && self.thread.as_ref().is_some_and(|thread| !thread.is_finished()) {
             thread::park_timeout(Duration::from_millis(1));
         }
     }
 
-    /// Stops, and says what kept it from writing on, if anything did.
+    /// Stops the thread, and returns its error if it had failed.
     pub(super) fn stop(mut self) -> Result<(), Failure> {
         self.is_stopped.store(true, Ordering::Release);
         match self.thread.take().map(JoinHandle::join) {
             Some(Ok(Err(error))) => Err(failed(error)),
-            Some(Err(_)) => Err(Failure::check("the writing thread of the demo has ended early")),
+            Some(Err(_)) => Err(Failure::check("the writing thread of the demo ended early")),
             Some(Ok(Ok(()))) | None => Ok(()),
         }
     }
@@ -83,19 +83,19 @@ impl Drop for Writer {
     }
 }
 
-/// Opens the database file at a path, or makes it.
+/// Opens the database file at a path, and creates it if it does not exist.
 pub(super) fn open(path: &Path) -> Result<VectorDB, Failure> {
     let options = DbOptions {
         dimensions: DIMENSIONS as usize,
         storage_path: path.to_string_lossy().into_owned(),
-        // Without a search index it opens at once.
+        // Without a search index the database opens immediately.
         hnsw_config: None,
         ..DbOptions::default()
     };
     VectorDB::new(options).map_err(failed)
 }
 
-/// Sets the group to the next generation once more, and says which.
+/// Sets the group to the next generation, and returns it.
 pub(super) fn change(path: &Path) -> Result<u64, Failure> {
     let db = open(path)?;
     let generation = generation(&db)? + 1;
@@ -104,36 +104,36 @@ pub(super) fn change(path: &Path) -> Result<u64, Failure> {
     Ok(generation)
 }
 
-/// The one generation that the whole group is of.
+/// Returns the generation of the whole group.
 pub(super) fn generation(db: &VectorDB) -> Result<u64, Failure> {
     let mut found = None;
     for number in (0..RECORDS).filter(|number| is_in_group(*number)) {
         let entry = db.get(&id(number)).map_err(failed)?;
         let generation = entry.and_then(|entry| entry.metadata?.get("generation")?.as_u64());
         let Some(generation) = generation else {
-            return Err(Failure::check(format!("{} is not in the snapshot as it was written", id(number))));
+            return Err(Failure::check(format!("{} is not in the snapshot, or has no generation", id(number))));
         };
         if *found.get_or_insert(generation) != generation {
-            return Err(Failure::check("the snapshot mixes two generations of the database"));
+            return Err(Failure::check("the snapshot has records of two generations"));
         }
     }
     found.ok_or_else(|| Failure::check("the database of the demo has no generation"))
 }
 
-/// Compares every id, every bit of every vector and every metadata value with what was written up to a generation.
+/// Compares every id, every bit of every vector and every metadata value with what was written for a generation.
 pub(super) fn compare(db: &VectorDB, generation: u64) -> Result<(), Failure> {
     let records = db.len().map_err(failed)? as u64;
     if records != RECORDS {
-        return Err(Failure::check(format!("{records} records came back, and {RECORDS} went in")));
+        return Err(Failure::check(format!("{records} of {RECORDS} records were restored")));
     }
     for number in 0..RECORDS {
         let expected = record(number, if is_in_group(number) { generation } else { 0 });
         let Some(found) = db.get(&id(number)).map_err(failed)? else {
-            return Err(Failure::check(format!("{} did not come back", id(number))));
+            return Err(Failure::check(format!("{} was not restored", id(number))));
         };
         let bits = |entry: &VectorEntry| entry.vector.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
         if bits(&found) != bits(&expected) || found.metadata != expected.metadata {
-            return Err(Failure::check(format!("{} did not come back as it was", id(number))));
+            return Err(Failure::check(format!("{} was restored with another value", id(number))));
         }
     }
     Ok(())
@@ -158,7 +158,7 @@ fn record(number: u64, generation: u64) -> VectorEntry {
     VectorEntry { id: Some(id(number)), vector, metadata: Some(metadata.into()) }
 }
 
-/// The next pseudo-random value from -1 to 1 (splitmix64).
+/// Returns the next pseudo-random value from -1 to 1 (splitmix64).
 fn value(state: &mut u64) -> f32 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut bits = *state;

@@ -1,38 +1,39 @@
-//! A database in memory, which has no file to read: collected twice and compared.
+//! Reads a database in memory. It has no file, so it is read twice and both passes are compared.
 //!
-//! `VectorDB` gives ids and single records, so one pass over them mixes moments. Two passes that agree on every id and
-//! every record show the state between them, provided that no record was changed and changed back in the meantime.
+//! `VectorDB` returns ids and single records, so one pass mixes points in time. Two passes that agree on every id and
+//! every record show the state between them, unless a record was changed and changed back meanwhile.
 
 use std::collections::BTreeMap;
 
 use ruvector_core::VectorDB;
+use ruvector_snapshot_format::model::{DatabaseInfo, Record};
 use sha2::{Digest as _, Sha256};
 
-use super::{Description, Record, SnapshotSource, database_error};
+use super::{SourceReader, database_error, database_info};
 use crate::error::{ErrorKind, Result, SnapshotError};
 
-/// Config rows that Ruvector itself writes; a database in memory has no way to list others.
+/// Config rows that Ruvector itself writes. A database in memory cannot list others.
 const KNOWN_ROWS: [&str; 2] = ["turbo4_provenance", "__ruvector_embedding_space__"];
 
-/// Records of the first pass between two pauses, a few milliseconds.
-const RECORDS_A_STEP: usize = 1024;
+/// Number of records that one step of the first pass reads, in a few milliseconds.
+const STEP_RECORDS: usize = 1024;
 
-/// The records of a database in memory.
-pub struct MemorySource<'a> {
+/// Reads the records of a database in memory.
+pub(crate) struct MemoryReader<'a> {
     db: &'a VectorDB,
-    description: Description,
-    /// Ids that the first pass has not come to.
-    pending: std::vec::IntoIter<String>,
-    /// What the first pass saw, in id order.
+    database: DatabaseInfo,
+    /// Ids that the first pass has not read yet.
+    pending_ids: std::vec::IntoIter<String>,
+    /// Ids and digests that the first pass read, sorted by id.
     seen: Vec<(String, [u8; 32])>,
     at: usize,
     vector: Vec<u8>,
     metadata: Option<String>,
 }
 
-impl<'a> MemorySource<'a> {
-    /// Begins the first pass, which [`collect_more`](Self::collect_more) carries on.
-    pub fn open(db: &'a VectorDB) -> Result<Self> {
+impl<'a> MemoryReader<'a> {
+    /// Starts the first pass. [`collect_more`](Self::collect_more) continues it.
+    pub(crate) fn open(db: &'a VectorDB) -> Result<Self> {
         let mut rows = BTreeMap::new();
         for name in KNOWN_ROWS {
             let value =
@@ -41,8 +42,8 @@ impl<'a> MemorySource<'a> {
         }
         Ok(Self {
             db,
-            description: Description::from_options(db.options(), rows)?,
-            pending: sorted_ids(db)?.into_iter(),
+            database: database_info(db.options(), rows)?,
+            pending_ids: sorted_ids(db)?.into_iter(),
             seen: Vec::new(),
             at: 0,
             vector: Vec::new(),
@@ -50,14 +51,15 @@ impl<'a> MemorySource<'a> {
         })
     }
 
-    /// Goes on with the first pass for a moment; false once it is complete. Only then do records come.
+    /// Continues the first pass with one step. Returns `false` once the pass is complete; only then does the reader
+    /// yield records.
     ///
     /// # Errors
     ///
-    /// `Busy` where a record has vanished.
-    pub fn collect_more(&mut self) -> Result<bool> {
-        for _ in 0..RECORDS_A_STEP {
-            let Some(id) = self.pending.next() else { return Ok(false) };
+    /// Returns [`ErrorKind::Busy`] if a record has vanished.
+    pub(crate) fn collect_more(&mut self) -> Result<bool> {
+        for _ in 0..STEP_RECORDS {
+            let Some(id) = self.pending_ids.next() else { return Ok(false) };
             self.load(&id)?;
             let digest = self.digest();
             self.seen.push((id, digest));
@@ -67,14 +69,14 @@ impl<'a> MemorySource<'a> {
 
     fn load(&mut self, id: &str) -> Result<()> {
         let entry = self.db.get(id).map_err(|error| database_error(format!("cannot read record {id:?}"), error))?;
-        let entry = entry.ok_or_else(moved)?;
+        let entry = entry.ok_or_else(changed)?;
         self.vector.clear();
         self.vector.extend(entry.vector.iter().flat_map(|value| value.to_le_bytes()));
         self.metadata = match entry.metadata {
             Some(map) => {
                 let sorted: BTreeMap<_, _> = map.iter().collect();
                 let text = serde_json::to_string(&sorted);
-                Some(text.map_err(|error| database_error(format!("the metadata of {id:?} is no JSON"), error))?)
+                Some(text.map_err(|error| database_error(format!("the metadata of {id:?} is not JSON"), error))?)
             }
             None => None,
         };
@@ -91,9 +93,9 @@ impl<'a> MemorySource<'a> {
     }
 }
 
-impl SnapshotSource for MemorySource<'_> {
-    fn description(&self) -> &Description {
-        &self.description
+impl SourceReader for MemoryReader<'_> {
+    fn database(&self) -> &DatabaseInfo {
+        &self.database
     }
 
     fn records_expected(&self) -> u64 {
@@ -104,22 +106,22 @@ impl SnapshotSource for MemorySource<'_> {
         let Some((id, digest)) = self.seen.get(self.at).cloned() else {
             let now = sorted_ids(self.db)?;
             let same = now.len() == self.seen.len() && now.iter().zip(&self.seen).all(|(now, (id, _))| now == id);
-            return if same { Ok(None) } else { Err(moved()) };
+            return if same { Ok(None) } else { Err(changed()) };
         };
         self.load(&id)?;
         if self.digest() != digest {
-            return Err(moved());
+            return Err(changed());
         }
         self.at += 1;
         let id = self.seen.get(self.at - 1).map(|(id, _)| id.as_str()).unwrap_or_default();
         let metadata = self.metadata.as_deref();
-        Ok(Some(Record { id, vector: &self.vector, metadata, is_metadata_only: false }))
+        Ok(Some(Record { id, vector: &self.vector, metadata }))
     }
 }
 
-impl std::fmt::Debug for MemorySource<'_> {
+impl std::fmt::Debug for MemoryReader<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("MemorySource").field("records", &self.seen.len()).finish_non_exhaustive()
+        f.debug_struct("MemoryReader").field("records", &self.seen.len()).finish_non_exhaustive()
     }
 }
 
@@ -129,10 +131,10 @@ fn sorted_ids(db: &VectorDB) -> Result<Vec<String>> {
     Ok(ids)
 }
 
-fn moved() -> SnapshotError {
+fn changed() -> SnapshotError {
     SnapshotError::new(
         ErrorKind::Busy,
-        "the database in memory changed while it was read; pause the writes (CreateOptions::pause_writes), or keep the \
-         database in a file, which can be read while it is written",
+        "the database in memory changed while it was being read; pause the writes (CreateOptions::pause_writes), or store the \
+         database in a file, which can be read while it is being written",
     )
 }

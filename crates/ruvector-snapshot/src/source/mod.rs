@@ -1,159 +1,285 @@
-//! Floor 1: what is captured and where it is put back. Knows Ruvector's databases; knows no key, no store and no byte
-//! of the stored format.
+//! Sources that snapshots are taken of, and targets that snapshots are restored to.
+//!
+//! [`SnapshotSource`] and [`RestoreTarget`] are the two traits. A database file ([`FileSource`]), a database in memory,
+//! a new database file and a new database in memory implement them here. An application can bring its own: see
+//! [`SnapshotManager::create_from`](crate::SnapshotManager::create_from) and
+//! [`SnapshotManager::restore_into`](crate::SnapshotManager::restore_into).
+//!
+//! This module knows Ruvector's databases. It knows no key and no store.
 
-pub mod database;
-pub mod file;
-pub mod interval;
-pub mod memory;
+pub(crate) mod file;
+pub(crate) mod key_range;
+pub(crate) mod memory;
+pub(crate) mod target;
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 
 use ruvector_core::types::DbOptions;
+use ruvector_snapshot_format::model::{DatabaseInfo, LeafTable, Record};
 
 use crate::error::{ErrorKind, Result, SnapshotError};
 
-/// The row of the `config` table in which Ruvector keeps its options.
+pub use file::{FileOptions, FileReader, FileSource, Mirror};
+
+/// The row of the `config` table in which Ruvector stores its options.
 pub(crate) const OPTIONS_ROW: &str = "__ruvector_db_config__";
 
-/// One record of a database.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Record<'a> {
-    /// The id.
-    pub id: &'a str,
-    /// `dimensions` f32 values, little-endian; empty where a source was asked for metadata alone.
-    pub vector: &'a [u8],
-    /// The metadata as JSON text.
-    pub metadata: Option<&'a str>,
-    /// Whether the source was asked for metadata alone. A database may have no dimensions, so the vector does not tell.
-    pub is_metadata_only: bool,
-}
-
-/// What a database is, apart from its records.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Description {
-    /// f32 values a vector.
-    pub dimensions: usize,
-    /// The metric in Ruvector's notation; `None` where the database does not say.
-    pub distance_metric: Option<String>,
-    /// The parameters of the HNSW index in Ruvector's notation; null for a flat index.
-    pub hnsw_config: serde_json::Value,
-    /// The quantization in Ruvector's notation.
-    pub quantization: serde_json::Value,
-    /// Every row of the `config` table.
-    pub rows: BTreeMap<String, String>,
-}
-
-impl Description {
-    /// What these options and config rows describe.
-    pub(crate) fn from_options(options: &DbOptions, rows: BTreeMap<String, String>) -> Result<Self> {
-        let json = |value: serde_json::Result<serde_json::Value>| {
-            value.map_err(|error| {
-                SnapshotError::new(ErrorKind::Internal, "the database's options cannot be written as JSON")
-                    .because(error)
-            })
-        };
-        let metric = json(serde_json::to_value(options.distance_metric))?;
-        Ok(Self {
-            dimensions: options.dimensions,
-            distance_metric: metric.as_str().map(str::to_owned),
-            hnsw_config: json(serde_json::to_value(&options.hnsw_config))?,
-            quantization: json(serde_json::to_value(&options.quantization))?,
-            rows,
-        })
+/// A database that snapshots can be taken of.
+///
+/// # Examples
+///
+/// ```
+/// use ruvector_snapshot::source::{SnapshotSource, SourceReader};
+/// use ruvector_snapshot::{DatabaseInfo, Record, Result};
+///
+/// /// Three records of two dimensions.
+/// #[derive(Debug)]
+/// struct Constant;
+///
+/// struct ConstantReader {
+///     database: DatabaseInfo,
+///     next: usize,
+/// }
+///
+/// impl SnapshotSource for Constant {
+///     fn open(&self) -> Result<Box<dyn SourceReader>> {
+///         Ok(Box::new(ConstantReader { database: DatabaseInfo::new(2), next: 0 }))
+///     }
+/// }
+///
+/// impl SourceReader for ConstantReader {
+///     fn database(&self) -> &DatabaseInfo {
+///         &self.database
+///     }
+///
+///     fn next_record(&mut self) -> Result<Option<Record<'_>>> {
+///         const IDS: [&str; 3] = ["a", "b", "c"];
+///         let id = IDS.get(self.next).copied();
+///         self.next += 1;
+///         Ok(id.map(|id| Record { id, vector: &[0; 8], metadata: None }))
+///     }
+/// }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<()> {
+/// # use ruvector_snapshot::{CreateOptions, SnapshotConfig, SnapshotManager};
+/// let manager = SnapshotManager::open("memory://", SnapshotConfig::default())?;
+/// let snapshot = manager.create_from(&Constant, "constant", &CreateOptions::default()).await?;
+/// assert_eq!(snapshot.vector_count, 3);
+/// # Ok(()) }
+/// ```
+pub trait SnapshotSource: Debug + Send + Sync {
+    /// Returns the word for this kind of source. Every snapshot stores it as `source.kind`.
+    fn kind(&self) -> &str {
+        "custom"
     }
 
-    /// The options of a database of this description at `storage_path`.
+    /// Opens the database at one point in time.
+    ///
+    /// Called once for each attempt. A create that fails with [`ErrorKind::Busy`] opens the source again, a few times.
+    /// The call is made on the task of the create, so slow work belongs in the first [`SourceReader::next_record`],
+    /// which runs on a thread where it may block.
     ///
     /// # Errors
     ///
-    /// `Unsupported` where the notation is not one that this version of Ruvector reads.
-    pub(crate) fn to_options(&self, storage_path: &str) -> Result<DbOptions> {
-        let unsupported = |what: &str, error| {
-            SnapshotError::new(
-                ErrorKind::Unsupported,
-                format!("the snapshot's {what} is not one that this version of Ruvector knows"),
-            )
-            .because(error)
-        };
-        let mut options = DbOptions {
-            dimensions: self.dimensions,
-            storage_path: storage_path.to_owned(),
-            hnsw_config: serde_json::from_value(self.hnsw_config.clone())
-                .map_err(|error| unsupported("hnsw_config", error))?,
-            quantization: serde_json::from_value(self.quantization.clone())
-                .map_err(|error| unsupported("quantization", error))?,
-            ..DbOptions::default()
-        };
-        if let Some(metric) = &self.distance_metric {
-            options.distance_metric = serde_json::from_value(serde_json::Value::String(metric.clone()))
-                .map_err(|error| unsupported("distance_metric", error))?;
-        }
-        Ok(options)
+    /// Returns [`ErrorKind::NotFound`] if the database does not exist, and [`ErrorKind::InvalidInput`] if it is not of
+    /// the expected kind.
+    fn open(&self) -> Result<Box<dyn SourceReader>>;
+}
+
+/// Yields the records of a database as of one point in time, sorted by the bytes of their ids.
+pub trait SourceReader: Send {
+    /// Returns the description of the database.
+    fn database(&self) -> &DatabaseInfo;
+
+    /// Returns the number of records that are expected. Used for progress only.
+    fn records_expected(&self) -> u64 {
+        0
     }
-}
 
-/// The B-tree leaves that the records of a database came from, one table's, in key order.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct SourceLeaves {
-    /// The checksum of each leaf: equal for equal rows in an equal layout.
-    pub checksums: Vec<u128>,
-    /// The rows of each.
-    pub rows: Vec<u32>,
-    /// The first key of each, one after the other.
-    pub keys: String,
-    /// Where each key ends in `keys`.
-    pub key_ends: Vec<usize>,
-}
-
-/// The records of a database as of one moment, in the order of their ids' bytes.
-pub trait SnapshotSource: Send {
-    /// What the database is.
-    fn description(&self) -> &Description;
-
-    /// How many records are expected, for progress only.
-    fn records_expected(&self) -> u64;
-
-    /// Upper bounds in bytes on what a snapshot stores of its vectors, of its ids and of its metadata; `None` where nothing
-    /// bounds them.
+    /// Returns upper bounds, in bytes, on what a snapshot stores of the vectors, the ids and the metadata. `None` if
+    /// there is no bound: an upload is then limited to 10,000 parts of 8 MiB.
     fn size_bounds_bytes(&self) -> Option<[u64; 3]> {
         None
     }
 
-    /// The next record; `None` once every record was handed out **and all of them are known to be of one moment**.
+    /// Returns the next record, or `None` after the last one.
+    ///
+    /// `None` also promises that **all records were of one point in time**. Ids must ascend bytewise, and each vector
+    /// must have the dimensions of [`database`](Self::database).
     ///
     /// # Errors
     ///
-    /// `Busy` where the database has moved on underneath: everything handed out is void, and the caller may start again
-    /// with a new source. `Damaged` where the database itself is.
+    /// Returns [`ErrorKind::Busy`] if the database has changed: all records returned so far are void, and the caller
+    /// may open the source again. Returns [`ErrorKind::Corrupt`] if the database is corrupt.
     fn next_record(&mut self) -> Result<Option<Record<'_>>>;
 
-    /// The commit that is being read, where the database counts them.
+    /// Returns the next row, of a reader that may be restricted to metadata. Only readers of this crate implement it.
+    #[doc(hidden)]
+    fn next_row(&mut self) -> Result<Option<SourceRow<'_>>> {
+        Ok(self.next_record()?.map(SourceRow::Record))
+    }
+
+    /// Returns the id of the commit that is being read, if the database numbers its commits.
     fn transaction_id(&self) -> Option<u64> {
         None
     }
 
-    /// The leaves of the tables `vectors` and `metadata`, where all records came from such; complete once `next_record` has
-    /// returned `None`. Taken out of the source.
-    fn take_leaves(&mut self) -> Option<[SourceLeaves; 2]> {
+    /// Takes the leaf tables of the B-trees `vectors` and `metadata`, if all records came from such leaves. Complete
+    /// after `next_record` has returned `None`.
+    fn take_leaves(&mut self) -> Option<[LeafTable; 2]> {
         None
     }
 
-    /// What the database holds that no record has, in words; complete once `next_record` has returned `None`.
+    /// Lists what the database holds that no record holds, in words. Complete after `next_record` has returned `None`.
     fn not_captured(&self) -> Vec<String> {
         Vec::new()
     }
 }
 
-/// Where records are put back, in the order of their ids' bytes.
-pub trait RestoreTarget: Send + 'static {
-    /// Puts records. An error voids the target; nothing of it may then be left behind.
-    fn put(&mut self, records: &mut dyn Iterator<Item = Record<'_>>) -> Result<()>;
+/// A row of a source.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SourceRow<'a> {
+    /// A whole record.
+    Record(Record<'a>),
+    /// The metadata of a record whose vector is the one of the base snapshot.
+    MetadataOnly {
+        /// The id.
+        id: &'a str,
+        /// The metadata as JSON text.
+        metadata: Option<&'a str>,
+    },
 }
 
-/// An error of Ruvector's, which tells no kinds apart.
+impl<'a> SourceRow<'a> {
+    /// Returns the row as a record, with an empty vector if it has none.
+    pub(crate) fn as_record(&self) -> Record<'a> {
+        match *self {
+            Self::Record(record) => record,
+            Self::MetadataOnly { id, metadata } => Record { id, vector: &[], metadata },
+        }
+    }
+}
+
+impl SourceReader for Box<dyn SourceReader> {
+    fn database(&self) -> &DatabaseInfo {
+        (**self).database()
+    }
+
+    fn records_expected(&self) -> u64 {
+        (**self).records_expected()
+    }
+
+    fn size_bounds_bytes(&self) -> Option<[u64; 3]> {
+        (**self).size_bounds_bytes()
+    }
+
+    fn next_record(&mut self) -> Result<Option<Record<'_>>> {
+        (**self).next_record()
+    }
+
+    fn next_row(&mut self) -> Result<Option<SourceRow<'_>>> {
+        (**self).next_row()
+    }
+
+    fn transaction_id(&self) -> Option<u64> {
+        (**self).transaction_id()
+    }
+
+    fn take_leaves(&mut self) -> Option<[LeafTable; 2]> {
+        (**self).take_leaves()
+    }
+
+    fn not_captured(&self) -> Vec<String> {
+        (**self).not_captured()
+    }
+}
+
+/// A place that records are restored to, sorted by the bytes of their ids.
+///
+/// The calls come in this order: [`begin`](Self::begin) once, [`put`](Self::put) any number of times,
+/// [`finish`](Self::finish) once. If any call fails, or the restore is cancelled, no further call is made, and the
+/// target must not leave anything under a name that looks complete.
+pub trait RestoreTarget: Send {
+    /// Prepares for records of a database of this description.
+    ///
+    /// # Errors
+    ///
+    /// Any error ends the restore.
+    fn begin(&mut self, database: &DatabaseInfo) -> Result<()> {
+        let _accepts_any_database = database;
+        Ok(())
+    }
+
+    /// Stores records. Their digests have been verified.
+    ///
+    /// # Errors
+    ///
+    /// Any error ends the restore.
+    fn put(&mut self, records: &mut dyn Iterator<Item = Record<'_>>) -> Result<()>;
+
+    /// Completes the target. Called after the content checksum of all records has been verified, and never otherwise.
+    ///
+    /// # Errors
+    ///
+    /// Any error ends the restore.
+    fn finish(&mut self) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Describes a database with these options and config rows.
+pub(crate) fn database_info(options: &DbOptions, rows: BTreeMap<String, String>) -> Result<DatabaseInfo> {
+    let json = |value: serde_json::Result<serde_json::Value>| {
+        value.map_err(|error| {
+            SnapshotError::new(ErrorKind::Internal, "cannot write the options of the database as JSON")
+                .with_source(error)
+        })
+    };
+    let metric = json(serde_json::to_value(options.distance_metric))?;
+    Ok(DatabaseInfo {
+        dimensions: options.dimensions as u64,
+        distance_metric: metric.as_str().map(str::to_owned),
+        hnsw_config: json(serde_json::to_value(&options.hnsw_config))?,
+        quantization: json(serde_json::to_value(&options.quantization))?,
+        rows,
+    })
+}
+
+/// Returns the options of a database of this description at `storage_path`.
+///
+/// # Errors
+///
+/// Returns [`ErrorKind::Unsupported`] if this version of Ruvector does not know a value.
+pub(crate) fn database_options(database: &DatabaseInfo, storage_path: &str) -> Result<DbOptions> {
+    let unsupported = |what: &str, error| {
+        let message = format!("this version of Ruvector does not know the {what} of the snapshot; use a newer version");
+        SnapshotError::new(ErrorKind::Unsupported, message).with_source(error)
+    };
+    let dimensions = usize::try_from(database.dimensions).map_err(|error| {
+        SnapshotError::new(ErrorKind::Unsupported, "the vectors are too long for this machine").with_source(error)
+    })?;
+    let mut options = DbOptions {
+        dimensions,
+        storage_path: storage_path.to_owned(),
+        hnsw_config: serde_json::from_value(database.hnsw_config.clone())
+            .map_err(|error| unsupported("hnsw_config", error))?,
+        quantization: serde_json::from_value(database.quantization.clone())
+            .map_err(|error| unsupported("quantization", error))?,
+        ..DbOptions::default()
+    };
+    if let Some(metric) = &database.distance_metric {
+        options.distance_metric = serde_json::from_value(serde_json::Value::String(metric.clone()))
+            .map_err(|error| unsupported("distance_metric", error))?;
+    }
+    Ok(options)
+}
+
+/// Wraps an error of Ruvector, which does not distinguish kinds.
 pub(crate) fn database_error(
     what: impl Into<String>,
     error: impl std::error::Error + Send + Sync + 'static,
 ) -> SnapshotError {
-    SnapshotError::new(ErrorKind::Unavailable, what).because(error)
+    SnapshotError::new(ErrorKind::Unavailable, what).with_source(error)
 }

@@ -1,23 +1,20 @@
-//! Where snapshots are kept, as a user writes it: a path or a URL, read here and turned into a store.
+//! Locations: where a store is, as a user writes it. Parses and prints a path or a URL; opens nothing.
 //!
-//! Another provider comes in as a variant of [`Provider`], with its table in `options.rs` and a file of its own beside
-//! `s3.rs`. Its operations go nowhere: they are `object_store`'s.
+//! A new provider needs a variant of [`Provider`], a table in `options.rs`, a file in `providers/` and a line in
+//! `open.rs`.
 
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::sync::Arc;
 
-use object_store::ObjectStore;
-use object_store::memory::InMemory;
+use url::Url;
 
-use super::object::ObjectSnapshotStore;
-use super::options::{Settings, StoreOptions};
-use super::transfer::{RETRY_TIMEOUT, TransferConfig, Transfers};
-use super::{SnapshotStore, check_prefix, local};
+use super::check_prefix;
 use crate::error::{ErrorKind, Result, SnapshotError};
 
-/// A place for snapshots.
+/// Where a store is.
+///
+/// # Examples
 ///
 /// ```
 /// use ruvector_snapshot::store::Location;
@@ -31,26 +28,27 @@ use crate::error::{ErrorKind, Result, SnapshotError};
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Location {
-    /// A directory on a local disk: a path, or a `file://` URL.
+    /// A local directory: a path or a `file://` URL.
     Local(PathBuf),
-    /// The memory of this process: `memory://`. Each [`open`] gives a new, empty store of its own.
+    /// The memory of this process: `memory://`. Each [`open`](super::open()) returns a new, empty store.
     Memory,
-    /// A bucket, or all keys in it below a prefix: `s3://bucket/prefix`, `gs://bucket/prefix`, `az://container/prefix`.
+    /// A bucket, or the keys below a prefix in it: `s3://bucket/prefix`, `gs://bucket/prefix` or
+    /// `az://container/prefix`.
     Bucket {
-        /// Whose bucket.
+        /// The provider of the bucket.
         provider: Provider,
-        /// The bucket, or container.
+        /// The name of the bucket or container.
         bucket: String,
-        /// What all keys begin with, without a slash at either end; empty for the whole bucket.
+        /// The prefix of all keys, without a slash at either end. Empty for the whole bucket.
         prefix: String,
     },
 }
 
-/// Who keeps a bucket.
+/// A kind of object storage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Provider {
-    /// Amazon S3, and servers that speak its protocol, as MinIO: `s3://`.
+    /// Amazon S3 and servers that speak its protocol, such as MinIO: `s3://`.
     S3,
     /// Google Cloud Storage: `gs://`.
     Gcs,
@@ -61,7 +59,13 @@ pub enum Provider {
 impl Provider {
     pub(super) const ALL: [Self; 3] = [Self::S3, Self::Gcs, Self::Azure];
 
-    /// The scheme of its URLs.
+    /// Returns the scheme of the provider's URLs.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(ruvector_snapshot::store::Provider::Gcs.scheme(), "gs");
+    /// ```
     pub fn scheme(self) -> &'static str {
         match self {
             Self::S3 => "s3",
@@ -71,85 +75,17 @@ impl Provider {
     }
 }
 
-/// How to open a store. Start from `default()`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct StoreConfig {
-    /// Makes a local directory that is missing; without it that is [`ErrorKind::NotFound`]. Buckets are never made.
-    pub create: bool,
-    /// Settings of the bucket. The environment is not asked: see [`StoreOptions::from_env`].
-    pub options: StoreOptions,
-    /// Limits on what is under way.
-    pub transfers: TransferConfig,
-}
-
-/// Opens the store at a location. No request is sent, so a bucket is not known to exist after this.
-///
-/// # Errors
-///
-/// `NotFound` for a directory that is missing; `Invalid` for options that are unknown, wrong or missing, and for a provider
-/// that is not built in; `Denied` for a directory or a file of keys that may not be read.
-pub fn open(location: &Location, config: &StoreConfig) -> Result<Arc<dyn SnapshotStore>> {
-    let transfers = |retry_timeout| Transfers::new(&config.transfers, retry_timeout);
-    let store = match location {
-        Location::Bucket { provider, bucket, prefix } => {
-            let settings = config.options.read(*provider)?;
-            let transfers = transfers(settings.duration("retry_timeout")?.unwrap_or(RETRY_TIMEOUT))?;
-            let text = location.to_string();
-            let client = open_bucket(*provider, bucket, &text, settings)?;
-            ObjectSnapshotStore::new(client, prefix, text)?.with_budget(transfers)
-        }
-        _ if !config.options.is_empty() => {
-            return Err(invalid(format!("{location} takes no options; they are for buckets, as s3://")));
-        }
-        Location::Local(path) => {
-            let (disk, root) = local::open(path, config.create)?;
-            let store = ObjectSnapshotStore::new(Arc::new(disk.clone()), "", root.display().to_string())?;
-            store.with_staged_files(disk).with_budget(transfers(RETRY_TIMEOUT)?)
-        }
-        Location::Memory => {
-            let store = ObjectSnapshotStore::new(Arc::new(InMemory::new()), "", location.to_string())?;
-            store.with_budget(transfers(RETRY_TIMEOUT)?)
-        }
-    };
-    Ok(Arc::new(store))
-}
-
-#[allow(unused_variables, reason = "without any provider nothing is read")]
-fn open_bucket(provider: Provider, bucket: &str, location: &str, settings: Settings) -> Result<Arc<dyn ObjectStore>> {
-    #[cfg(feature = "http")]
-    let named = super::bucket::Bucket { name: bucket, location };
-    match provider {
-        #[cfg(feature = "aws")]
-        Provider::S3 => super::s3::open(&named, settings),
-        #[cfg(feature = "gcp")]
-        Provider::Gcs => super::gcs::open(&named, settings),
-        #[cfg(feature = "azure")]
-        Provider::Azure => super::azure::open(&named, settings),
-        #[allow(unreachable_patterns, reason = "where every provider is built in")]
-        other => Err(not_built_in(other)),
-    }
-}
-
-#[allow(dead_code, reason = "where every provider is built in")]
-fn not_built_in(provider: Provider) -> SnapshotError {
-    let feature = match provider {
-        Provider::S3 => "aws",
-        Provider::Gcs => "gcp",
-        Provider::Azure => "azure",
-    };
-    invalid(format!(
-        "{}:// is not built into this program; build it with the Cargo feature {feature:?}",
-        provider.scheme()
-    ))
-}
-
 impl FromStr for Location {
     type Err = SnapshotError;
 
-    /// Reads a path or a URL. An error names the scheme alone: the rest may hold a secret.
+    /// Parses a path or a URL.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ErrorKind::InvalidInput`]. The error names only the scheme, because the rest may contain a secret.
     fn from_str(text: &str) -> Result<Self> {
         if text.is_empty() {
-            return Err(invalid("no location for the snapshots was given"));
+            return Err(invalid("the store location is empty"));
         }
         let Some((scheme, rest)) = split_scheme(text) else { return Ok(Self::Local(PathBuf::from(text))) };
         let scheme = scheme.to_ascii_lowercase();
@@ -158,10 +94,10 @@ impl FromStr for Location {
             (_, Some(rest), Some(provider)) => bucket(provider, rest),
             ("file", Some(rest), _) => file_path(rest).map(Self::Local),
             ("memory", Some(""), _) => Ok(Self::Memory),
-            ("memory", Some(_), _) => Err(invalid("nothing can follow memory://, it is a new store each time")),
-            (scheme, Some(_), _) => Err(invalid(format!("{scheme}:// is no place for snapshots{}", advice(scheme)))),
+            ("memory", Some(_), _) => Err(invalid("memory:// takes no path; each store in memory is new and empty")),
+            (scheme, Some(_), _) => Err(invalid(format!("unsupported URL scheme {scheme}://{}", advice(scheme)))),
             (scheme, None, _) => Err(invalid(format!(
-                "two slashes are missing after {scheme}: ; for a directory of that name write ./{scheme}:"
+                "two slashes are missing after {scheme}: (for a directory of that name write ./{scheme}:)"
             ))),
         }
     }
@@ -180,47 +116,47 @@ impl fmt::Display for Location {
     }
 }
 
-/// What to write in place of a scheme that other tools have.
+/// Returns what to write instead of a scheme that other tools use.
 fn advice(scheme: &str) -> &'static str {
     match scheme {
-        "gcs" | "gsutil" => ", write gs://bucket/prefix",
-        "azure" | "abfs" | "abfss" | "adl" | "wasb" | "wasbs" => ", write az://container/prefix",
-        "s3a" | "s3n" | "minio" => ", write s3://bucket/prefix",
+        "gcs" | "gsutil" => "; write gs://bucket/prefix",
+        "azure" | "abfs" | "abfss" | "adl" | "wasb" | "wasbs" => "; write az://container/prefix",
+        "s3a" | "s3n" | "minio" => "; write s3://bucket/prefix",
         "http" | "https" => {
-            ", write s3://bucket/prefix, gs://bucket/prefix or az://container/prefix, and the address as the option endpoint"
+            "; write s3://bucket/prefix, gs://bucket/prefix or az://container/prefix, and give the address of the server \
+             as the option endpoint (base_url for gs://)"
         }
-        _ => "; they can be in a directory, or at s3://bucket, gs://bucket or az://container",
+        _ => "; use a directory, s3://bucket, gs://bucket or az://container",
     }
 }
 
-/// The location of a bucket, from what follows the two slashes.
+/// Parses the location of a bucket from the text after `scheme://`.
 fn bucket(provider: Provider, rest: &str) -> Result<Location> {
     let scheme = provider.scheme();
     let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
     if rest.contains(['?', '@']) {
         return Err(invalid(format!(
-            "a URL of a bucket holds no options and no keys; write {scheme}://bucket/prefix, and give options with -o or as \
-             store_options"
+            "{scheme}:// URLs contain no options and no keys; write {scheme}://bucket/prefix, and pass options with -o or \
+             as store_options"
         )));
     }
     if bucket.is_empty() {
-        return Err(invalid(format!("the bucket is missing; write {scheme}://bucket, or {scheme}://bucket/prefix")));
+        return Err(invalid(format!("the bucket is missing; write {scheme}://bucket or {scheme}://bucket/prefix")));
     }
     if !bucket.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c)) {
         return Err(invalid(format!(
-            "the name of a bucket in a {scheme}:// URL has letters, digits, -, . and _ alone"
+            "invalid bucket name in {scheme}://: it may contain only letters, digits, -, . and _"
         )));
     }
     let prefix = prefix.trim_end_matches('/');
-    check_prefix(prefix)
-        .map_err(|error| invalid(format!("the prefix in a {scheme}:// URL is not possible: {}", error.message())))?;
+    check_prefix(prefix).map_err(|error| invalid(format!("invalid prefix in {scheme}://: {}", error.message())))?;
     Ok(Location::Bucket { provider, bucket: bucket.to_owned(), prefix: prefix.to_owned() })
 }
 
-/// Schemes that are known by their name, so that `s3:bucket` does not become a directory.
+/// Schemes that are recognized without slashes, so that `s3:bucket` is an error and not a directory.
 const SCHEMES: [&str; 6] = ["file", "memory", "s3", "gs", "gcs", "az"];
 
-/// The scheme of a URL and what follows the colon; nothing for a path.
+/// Splits a URL into its scheme and the text after the colon; `None` for a path.
 fn split_scheme(text: &str) -> Option<(&str, &str)> {
     let (scheme, rest) = text.split_once(':')?;
     let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
@@ -229,51 +165,45 @@ fn split_scheme(text: &str) -> Option<(&str, &str)> {
     (is_scheme && (rest.starts_with("//") || is_known)).then_some((scheme, rest))
 }
 
-/// The path of a `file://` URL, from what follows the two slashes.
+/// Parses the path of a `file://` URL from the text after the two slashes.
 fn file_path(rest: &str) -> Result<PathBuf> {
-    let Some(start) = rest.find('/') else {
-        return Err(invalid("a file:// URL needs a full path, as in file:///var/backups"));
-    };
-    let (host, path) = rest.split_at(start);
-    if !host.is_empty() && !host.eq_ignore_ascii_case("localhost") {
+    if !rest.contains('/') {
+        return Err(invalid("a file:// URL needs a full path, such as file:///var/backups"));
+    }
+    check_percent_encoding(rest)?;
+    // A URL parser would change these silently.
+    if rest.contains(['\\', '|']) || rest.contains(char::is_control) || rest.ends_with(' ') {
         return Err(invalid(
-            "a file:// URL has three slashes, as in file:///var/backups: other hosts cannot be reached",
+            "a file:// URL contains no \\, no | and no control character, and does not end with a space; percent-encode them",
         ));
     }
-    if path.contains(['?', '#']) {
+    let url =
+        Url::parse(&format!("file://{rest}")).map_err(|cause| invalid(format!("invalid file:// URL: {cause}")))?;
+    if url.host().is_some() {
+        return Err(invalid(
+            "a file:// URL has three slashes, as in file:///var/backups; directories of other hosts are not supported",
+        ));
+    }
+    if url.query().is_some() || url.fragment().is_some() {
         return Err(invalid("a file:// URL takes no options; write ? as %3F and # as %23"));
     }
-    let path = percent_decode(path)?;
-    // file:///C:/backups stands for C:/backups.
-    let drive = cfg!(windows) && path.as_bytes().get(2) == Some(&b':');
-    Ok(PathBuf::from(if drive { &path[1..] } else { &path[..] }))
+    let path = url.to_file_path().map_err(|()| invalid("invalid file:// URL: it is not a full path"))?;
+    if path.to_str().is_none_or(|path| path.contains('\0')) {
+        return Err(invalid("the path in a file:// URL must be valid UTF-8 without NUL"));
+    }
+    Ok(path)
 }
 
-fn percent_decode(text: &str) -> Result<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, after @ ..] = rest {
-        rest = after;
-        if *first != b'%' {
-            bytes.push(*first);
-            continue;
-        }
-        let (Some(high), Some(low)) = (after.first().and_then(hex), after.get(1).and_then(hex)) else {
-            return Err(invalid("a % in a file:// URL stands before two hexadecimal digits; write % itself as %25"));
-        };
-        bytes.push(high << 4 | low);
-        rest = &after[2..];
+/// Checks that every `%` begins an escape sequence. A URL parser would keep others as they are.
+fn check_percent_encoding(text: &str) -> Result<()> {
+    let is_hex = |digit: Option<&u8>| digit.is_some_and(u8::is_ascii_hexdigit);
+    let is_escape = |after: &str| is_hex(after.as_bytes().first()) && is_hex(after.as_bytes().get(1));
+    if text.split('%').skip(1).all(is_escape) {
+        return Ok(());
     }
-    match String::from_utf8(bytes) {
-        Ok(path) if !path.contains('\0') => Ok(path),
-        _ => Err(invalid("the path in a file:// URL must be valid UTF-8 without NUL")),
-    }
-}
-
-fn hex(digit: &u8) -> Option<u8> {
-    char::from(*digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+    Err(invalid("% in a file:// URL must be followed by two hexadecimal digits; write % itself as %25"))
 }
 
 fn invalid(message: impl Into<String>) -> SnapshotError {
-    SnapshotError::new(ErrorKind::Invalid, message)
+    SnapshotError::new(ErrorKind::InvalidInput, message)
 }

@@ -1,180 +1,323 @@
-//! Bytes by key: the one trait a place for snapshots has to implement, and its contract.
+//! Stores: a store keeps objects, which are byte strings, under keys.
 //!
-//! Nothing here knows what a snapshot is, or builds a key out of one: keys come in as text and go out as text. The
-//! contract stands at each method and is executable: `conformance` (feature `testing`) runs it against any store, so
-//! that yours can be proved to keep it.
+//! [`SnapshotStore`] is the one trait that a place for snapshots implements. Two implementations of it are public:
+//! [`open()`] returns a store for a [`Location`] that a user wrote, and [`ObjectSnapshotStore`] wraps any
+//! `object_store::ObjectStore` that an application has set up itself. For a store of your own, implement the trait and
+//! run the conformance suite against it (`testing::conformance`, Cargo feature `testing`).
 //!
-//! Two ways lead to a store: [`open`] takes a [`Location`] that a user wrote, and [`ObjectSnapshotStore`] takes any
-//! `object_store::ObjectStore` that an application has already set up.
+//! Nothing here knows what a snapshot is. Keys are text that the caller builds and parses.
+//!
+//! # Retries
+//!
+//! Each failure is retried by exactly one layer:
+//!
+//! | layer | retries | gives up |
+//! |---|---|---|
+//! | `http::connector` | nothing. It ends a request that makes no progress for `stall_timeout`, waits as long as `Retry-After` asks (at most 30 s), and reports a conflict between two creates as 503 | |
+//! | client of `object_store` | a request: status 5xx, 408 or 429, and a connection that cannot be made; also a connection that breaks, if the request is idempotent. A broken response to a read is resumed at the byte where it broke, if the ETag is unchanged | `retry_timeout` after the request began |
+//! | [`ObjectSnapshotStore`] | what the client does not repeat: a create whose response was lost (first it checks whether the object exists), a delete, the start of a multipart upload, a page of a listing that broke off | after `retry_timeout` without progress |
+//! | part of a multipart upload | a part that the client gave up, signed anew, if other transfers of the same store succeed | after `retry_timeout` in which no transfer succeeded |
+//! | callers of the store | nothing | |
+//!
+//! An error that no retry can fix, such as a missing bucket or wrong credentials, is returned at once. A local disk and
+//! a store in memory are not retried.
 
+use std::any::Any;
 use std::fmt;
 use std::ops::Range;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use futures::stream::{BoxStream, StreamExt as _, TryStreamExt as _};
+use futures::stream::BoxStream;
 
 use crate::error::{ErrorKind, Result, SnapshotError};
 
-mod answer;
-#[cfg(feature = "azure")]
-mod azure;
-#[cfg(feature = "http")]
-mod bucket;
-#[cfg(any(test, feature = "testing"))]
-pub mod conformance;
-mod disk;
-#[cfg(any(test, feature = "testing"))]
-pub mod fault;
-#[cfg(feature = "gcp")]
-mod gcs;
+mod budget;
+pub(crate) mod cancellable;
+mod error;
+mod http;
 mod local;
 mod location;
 mod object;
+mod open;
 mod options;
 pub(crate) mod probe;
-#[cfg(feature = "aws")]
-mod profile;
-#[cfg(feature = "aws")]
-mod s3;
-mod transfer;
-pub(crate) mod until;
-mod upload;
 #[cfg(feature = "http")]
-mod wire;
+mod providers;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+mod upload;
 
-pub use location::{Location, Provider, StoreConfig, open};
+pub use budget::TransferConfig;
+pub use local::maintenance::LocalMaintenance;
+pub use location::{Location, Provider};
 pub use object::ObjectSnapshotStore;
-pub use options::{StoreOptions, known_options};
-pub use probe::{Finding, Speed, StoreReport, Verdict};
-pub use transfer::TransferConfig;
+pub(crate) use open::adopt;
+pub use open::{StoreConfig, maintenance_of, open};
+pub use options::{KnownOption, StoreOptions, known_options};
+pub use probe::{CheckStatus, Finding, Speed, StoreReport};
 
-/// The longest key, in bytes. With a prefix of the same length it still fits in the 1,024 bytes that S3 and GCS allow.
+/// Length limit of a key, in bytes. A key and a prefix of this length fit in the 1,024 bytes that S3 and GCS allow.
 pub const KEY_BYTES_MAX: usize = 512;
 
-/// The longest segment of a key, in bytes. A file system allows 255, and a file being written has a longer name.
+/// Length limit of one segment of a key, in bytes. File systems allow 255, and a staged file has a longer name.
 pub const SEGMENT_BYTES_MAX: usize = 200;
 
-/// Says of a key, and of what keys begin with up to and with a slash, whether the caller makes such keys. The rest of a
-/// store belongs to somebody else.
-pub type IsOurs = fn(&str) -> bool;
+/// Decides which keys belong to the caller: returns true for a key of the caller's, and for the path of a directory
+/// with a trailing slash that may contain such keys.
+pub type KeyFilter = fn(&str) -> bool;
 
-/// A place that keeps bytes by key.
+/// Keeps objects under keys.
 ///
 /// # Keys
 ///
-/// A key is relative to the store, one or more segments joined by `/`. [`check_key`] says which keys there are; every
-/// method refuses another one with [`ErrorKind::Invalid`] before it does anything. Keys are compared byte by byte. No
-/// caller makes a key that is the directory of another (`a` beside `a/b`): a disk cannot hold both.
+/// A key is relative to the store and consists of segments joined by `/`; see [`check_key`]. Every method returns
+/// [`ErrorKind::InvalidInput`] for an invalid key, before it does anything. Keys are compared byte by byte. Callers
+/// never use a key that is a directory of another key (`a` and `a/b`), because a file system cannot hold both.
 ///
 /// # Errors
 ///
-/// The kind of an error means the same in every store; see [`ErrorKind`]. A store returns errors, with the key, and
-/// never puts a secret into one. Its `Display` and `Debug` show where it is, without a secret.
+/// An [`ErrorKind`] has the same meaning in every store. An error names the key it is about. Neither errors nor
+/// `Display` nor `Debug` reveal a secret; `Display` shows where the store is.
 ///
-/// # Cancelling
+/// # Cancellation
 ///
-/// Every future and stream may be dropped at any moment. What a dropped call was doing is then either done or not done,
-/// never half done.
+/// Every future and every stream can be dropped at any time. The operation has then either happened completely or not
+/// at all.
+///
+/// # Examples
+///
+/// ```
+/// use ruvector_snapshot::store::{Location, StoreConfig, open};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> ruvector_snapshot::Result<()> {
+/// let store = open(&Location::Memory, &StoreConfig::default())?;
+/// store.create("greetings/english", "hello".into()).await?;
+/// assert_eq!(store.get("greetings/english", 100).await?, "hello");
+/// store.delete("greetings/english").await?;
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
-pub trait SnapshotStore: fmt::Debug + fmt::Display + Send + Sync + 'static {
-    /// Stores a whole object under a key that is free. This is the commit: all or nothing, and durable when it returns.
+pub trait SnapshotStore: Any + fmt::Debug + fmt::Display + Send + Sync {
+    /// Creates an object under a key that is free.
     ///
-    /// Where the key exists the error is [`ErrorKind::AlreadyExists`], and what stands there stays as it is. Of many
-    /// that create one key at the same time, one wins. After any other error the object may be there or not: the call
-    /// may have worked and its answer been lost.
+    /// The object appears whole and is durable when this returns. If several callers create the same key at the same
+    /// time, one of them succeeds.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ErrorKind::AlreadyExists`] if the key is taken; the existing object is unchanged. After any other
+    /// error the object may exist: the request may have succeeded and its response been lost.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use ruvector_snapshot::store::{Location, StoreConfig, open};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> ruvector_snapshot::Result<()> {
+    /// # let store = open(&Location::Memory, &StoreConfig::default())?;
+    /// use ruvector_snapshot::ErrorKind;
+    ///
+    /// store.create("key", "first".into()).await?;
+    /// let error = store.create("key", "second".into()).await.unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+    /// # Ok(())
+    /// # }
+    /// ```
     async fn create(&self, key: &str, bytes: Bytes) -> Result<()>;
 
-    /// Starts an object that comes in pieces. Nothing can be read under the key before [`Upload::finish`].
+    /// Starts an upload, which receives an object in pieces. The object cannot be read before [`Upload::finish`].
     ///
-    /// `size_hint_bytes` is an upper bound on the size, and chooses the size of the parts. Without one an upload is
-    /// limited to 10,000 parts of 8 MiB, 78 GiB. An upload does not promise to look whether the key is free, and may
-    /// replace what stands there: only [`create`](Self::create) checks.
+    /// `size_hint_bytes` is an upper bound of the size and determines the part size. Without a hint, an upload is
+    /// limited to 10,000 parts of 8 MiB (78 GiB). Unlike [`create`](Self::create), an upload may replace an existing
+    /// object.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use ruvector_snapshot::store::{Location, StoreConfig, open};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> ruvector_snapshot::Result<()> {
+    /// # let store = open(&Location::Memory, &StoreConfig::default())?;
+    /// let mut upload = store.upload("key", None).await?;
+    /// upload.write("first, ".into()).await?;
+    /// upload.write("second".into()).await?;
+    /// assert_eq!(upload.finish().await?, 13);
+    /// # Ok(())
+    /// # }
+    /// ```
     async fn upload(&self, key: &str, size_hint_bytes: Option<u64>) -> Result<Box<dyn Upload>>;
 
     /// Reads a whole object of at most `limit_bytes`.
     ///
-    /// A larger one is [`ErrorKind::Damaged`], before any of it is read into memory; a missing one is
-    /// [`ErrorKind::NotFound`].
+    /// # Errors
+    ///
+    /// Returns [`ErrorKind::NotFound`] if there is no object, and [`ErrorKind::Corrupt`] if it is larger than the
+    /// limit. A larger object is not read into memory.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use ruvector_snapshot::store::{Location, StoreConfig, open};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> ruvector_snapshot::Result<()> {
+    /// # let store = open(&Location::Memory, &StoreConfig::default())?;
+    /// store.create("key", "0123456789".into()).await?;
+    /// assert_eq!(store.get("key", 10).await?, "0123456789");
+    /// assert!(store.get("key", 9).await.is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
     async fn get(&self, key: &str, limit_bytes: u64) -> Result<Bytes>;
 
-    /// Reads exactly the bytes of `range`.
+    /// Reads exactly the bytes in `range`.
     ///
-    /// An object that ends before the range does is [`ErrorKind::Damaged`], a missing one [`ErrorKind::NotFound`], a
-    /// range that ends before it starts [`ErrorKind::Invalid`]. An empty range gives no bytes, and may do so without
-    /// looking whether the object is there. Memory is taken for what the object holds, not for what the range says.
+    /// Memory is allocated for bytes that exist, not for the length of the range. An empty range returns no bytes and
+    /// may do so without checking whether the object exists.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ErrorKind::NotFound`] if there is no object, [`ErrorKind::Corrupt`] if it ends before the range does,
+    /// and [`ErrorKind::InvalidInput`] if the range ends before it starts.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use ruvector_snapshot::store::{Location, StoreConfig, open};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> ruvector_snapshot::Result<()> {
+    /// # let store = open(&Location::Memory, &StoreConfig::default())?;
+    /// store.create("key", "0123456789".into()).await?;
+    /// assert_eq!(store.get_range("key", 3..6).await?, "345");
+    /// assert!(store.get_range("key", 3..11).await.is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
     async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes>;
 
-    /// Size and time of an object; [`ErrorKind::NotFound`] where there is none.
+    /// Returns the size and the modification time of an object.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ErrorKind::NotFound`] if there is no object.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use ruvector_snapshot::store::{Location, StoreConfig, open};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> ruvector_snapshot::Result<()> {
+    /// # let store = open(&Location::Memory, &StoreConfig::default())?;
+    /// store.create("key", "0123456789".into()).await?;
+    /// assert_eq!(store.head("key").await?.size_bytes, 10);
+    /// # Ok(())
+    /// # }
+    /// ```
     async fn head(&self, key: &str) -> Result<ObjectInfo>;
 
-    /// Every object below a prefix, in no particular order; the empty prefix means the whole store.
+    /// Lists the objects below a prefix, in no particular order. The empty prefix lists the whole store.
     ///
-    /// A prefix is made of whole segments: `a` stands for `a/b` and `a/b/c`, not for `ab/c`, and not for an object `a`.
-    /// A prefix without objects gives an empty stream. What is created or deleted while a listing runs may or
-    /// may not be seen by it. Objects whose names are no keys (see [`check_key`]) belong to somebody else and are left
-    /// out.
+    /// A prefix consists of whole segments: `a` includes `a/b` and `a/b/c`, but neither `ab/c` nor the object `a`. A
+    /// prefix without objects gives an empty stream. A listing is not atomic: an object that is created or deleted
+    /// during a listing may or may not be in it. Objects whose names are not keys (see [`check_key`]) are left out.
+    ///
+    /// A store may hold objects of others. A store that was opened with a [`StoreConfig::key_filter`] leaves out keys
+    /// that the filter rejects. In a local directory it also does not enter directories that the filter rejects, since
+    /// it may not be allowed to read them; without a filter, an unreadable directory is an error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use ruvector_snapshot::store::{Location, StoreConfig, open};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> ruvector_snapshot::Result<()> {
+    /// # let store = open(&Location::Memory, &StoreConfig::default())?;
+    /// use futures::TryStreamExt as _;
+    ///
+    /// store.create("a/b", "x".into()).await?;
+    /// store.create("ab/c", "x".into()).await?;
+    /// let objects: Vec<_> = store.list("a").try_collect().await?;
+    /// assert_eq!(objects[0].key, "a/b");
+    /// assert_eq!(objects.len(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     fn list<'a>(&'a self, prefix: &str) -> BoxStream<'a, Result<ObjectInfo>>;
 
-    /// Every object of the whole store that `is_ours`, in no particular order. A store that can leave out what belongs
-    /// to somebody else without looking into it does so: it may not be able to.
-    fn list_ours<'a>(&'a self, is_ours: IsOurs) -> BoxStream<'a, Result<ObjectInfo>> {
-        self.list("").try_filter(move |object| std::future::ready(is_ours(&object.key))).boxed()
-    }
-
-    /// Removes an object, durably when it returns. A key without an object is Ok, so that a delete can be repeated.
-    async fn delete(&self, key: &str) -> Result<()>;
-
-    /// What uploads of processes that were killed have left in the store itself, where that is not visible under a key
-    /// and nobody has written to it since `before`; with `remove` it is removed. The keys are what the store calls it;
-    /// that of an empty directory ends with a slash.
+    /// Deletes an object, durably when this returns. Succeeds if there is no object, so that a delete can be repeated.
     ///
-    /// Only what was on its way to a key that `is_ours` is looked at, and a directory whose name with the slash is:
-    /// what lies beside belongs to somebody else, whatever it looks like. An object is never touched, and an upload
-    /// that is under way is not either, unless it has stood still since `before`. What cannot be removed is an error
-    /// once all the rest is. A store where nothing is left, or that clears up by itself, needs no method of its own.
-    async fn sweep(&self, is_ours: IsOurs, before: DateTime<Utc>, remove: bool) -> Result<Vec<ObjectInfo>> {
-        let _nothing_is_left = (is_ours, before, remove);
-        Ok(Vec::new())
-    }
+    /// # Examples
+    ///
+    /// ```
+    /// # use ruvector_snapshot::store::{Location, StoreConfig, open};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> ruvector_snapshot::Result<()> {
+    /// # let store = open(&Location::Memory, &StoreConfig::default())?;
+    /// store.create("key", "x".into()).await?;
+    /// store.delete("key").await?;
+    /// store.delete("key").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    async fn delete(&self, key: &str) -> Result<()>;
 }
 
-/// An object on its way into a store, made by [`SnapshotStore::upload`].
+/// An upload in progress, returned by [`SnapshotStore::upload`].
 ///
-/// End it with [`finish`](Self::finish) or [`abort`](Self::abort). Dropping it is an abort that cannot report: nothing
-/// can be read under the key, and what was staged is removed, on a disk at once (a call that was cut off lets go of it
-/// first), elsewhere as soon as the network allows. After an error nothing more is sent, what was sent is given
-/// up, and every further call fails.
+/// End it with [`finish`](Self::finish) or [`abort`](Self::abort). Dropping it aborts it without reporting errors.
+/// Staged data is then removed: on a local disk at once, or when a call that was cut off returns; in a bucket as soon
+/// as the network allows.
+///
+/// After an error the upload is aborted, and every further call returns an error.
 #[async_trait]
+#[must_use = "an upload that is dropped is aborted"]
 pub trait Upload: Send {
-    /// Adds bytes at the end. Returns when they are taken over, and waits while too much is on its way.
+    /// Appends bytes. Returns when they have been accepted, and waits while too many bytes are in flight.
     async fn write(&mut self, bytes: Bytes) -> Result<()>;
 
-    /// Makes the object visible, whole and durable, and returns its size. After an error, see
-    /// [`SnapshotStore::create`]: it may be there or not.
+    /// Publishes the object, which is then complete and durable, and returns its size.
+    ///
+    /// # Errors
+    ///
+    /// After an error the object may exist, as for [`SnapshotStore::create`].
     async fn finish(self: Box<Self>) -> Result<u64>;
 
-    /// Gives the object up and removes what was staged. What stood under the key before stays.
+    /// Aborts the upload and removes staged data. An object that existed under the key is unchanged.
     async fn abort(self: Box<Self>) -> Result<()>;
 }
 
-/// What a store says about an object.
+/// Describes an object in a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectInfo {
-    /// The key, relative to the store.
+    /// Key, relative to the store.
     pub key: String,
-    /// The size, in bytes.
+    /// Size, in bytes.
     pub size_bytes: u64,
-    /// When the object was written, by the clock of the store.
+    /// Time of the last modification, by the clock of the store.
     pub modified_at: DateTime<Utc>,
 }
 
-/// Refuses a text that is not a key, with [`ErrorKind::Invalid`].
+/// Checks that a text is a key.
 ///
-/// A key has at most [`KEY_BYTES_MAX`] bytes, in segments of 1 to [`SEGMENT_BYTES_MAX`] bytes joined by `/`. No segment
-/// is `.` or `..`, and none holds a control character, a `\` (a separator on Windows) or a `#` (a file being written on
-/// a local disk is called `name#1`).
+/// A key has 1 to [`KEY_BYTES_MAX`] bytes, in segments of 1 to [`SEGMENT_BYTES_MAX`] bytes joined by `/`. A segment is
+/// neither `.` nor `..`, and contains no control character, no `\` (a separator on Windows) and no `#` (a staged file
+/// on a local disk is called `name#1`).
+///
+/// # Errors
+///
+/// Returns [`ErrorKind::InvalidInput`] if the text is not a key.
+///
+/// # Examples
+///
+/// ```
+/// use ruvector_snapshot::store::check_key;
+///
+/// assert!(check_key("backups/2026/data.bin").is_ok());
+/// assert!(check_key("backups//data.bin").is_err());
+/// ```
 pub fn check_key(key: &str) -> Result<()> {
     let problem = if key.is_empty() {
         Some("it is empty")
@@ -189,23 +332,23 @@ pub fn check_key(key: &str) -> Result<()> {
     }
 }
 
-/// Refuses a text that is neither empty nor a key.
+/// Checks that a text is empty or a key.
 fn check_prefix(prefix: &str) -> Result<()> {
     if prefix.is_empty() { Ok(()) } else { check_key(prefix) }
 }
 
-/// What keeps a text from being a segment of a key.
+/// Returns why a text is not a segment of a key.
 fn segment_problem(segment: &str) -> Option<&'static str> {
     if segment.is_empty() {
-        Some("a segment of it is empty")
+        Some("a segment is empty")
     } else if segment == "." || segment == ".." {
-        Some("a segment of it is . or ..")
+        Some("a segment is . or ..")
     } else if segment.len() > SEGMENT_BYTES_MAX {
-        Some("a segment of it is longer than 200 bytes")
+        Some("a segment is longer than 200 bytes")
     } else if segment.chars().any(char::is_control) {
-        Some("it holds a control character")
+        Some("it contains a control character")
     } else if segment.contains(['\\', '#']) {
-        Some("it holds a \\ or a #")
+        Some("it contains \\ or #")
     } else {
         None
     }
@@ -213,5 +356,5 @@ fn segment_problem(segment: &str) -> Option<&'static str> {
 
 fn invalid_key(key: &str, problem: &str) -> SnapshotError {
     let shown: String = key.chars().take(80).flat_map(char::escape_debug).collect();
-    SnapshotError::new(ErrorKind::Invalid, format!("not a key of a store: {problem}")).at(format!("\"{shown}\""))
+    SnapshotError::new(ErrorKind::InvalidInput, format!("invalid key: {problem}")).with_key(format!("\"{shown}\""))
 }

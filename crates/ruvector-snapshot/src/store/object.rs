@@ -1,115 +1,136 @@
-//! The one implementation of [`SnapshotStore`]: any `object_store::ObjectStore`, below a prefix.
+//! The implementation of [`SnapshotStore`] over any `object_store::ObjectStore`, below a prefix.
 //!
-//! This is the only place that turns an `object_store::Error` into an error of this crate. It knows no backend by name:
-//! what is special about one belongs into the `ObjectStore` that is handed in here.
+//! It knows no provider by name. What is special about a provider belongs to the `ObjectStore` that is passed in.
 
+use std::any::Any;
 use std::collections::HashSet;
-use std::error::Error as StdError;
 use std::fmt;
-use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use chrono::{DateTime, Utc};
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{
     GetOptions, GetRange, GetResult, GetResultPayload, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions,
 };
 
-use super::answer::Refusal;
-use super::disk::Disk;
-use super::transfer::{PERMIT_BYTES, Patience, RETRY_TIMEOUT, TransferConfig, Transfers, Tries, is_transient};
-use super::upload::ObjectUpload;
-use super::{IsOurs, ObjectInfo, SnapshotStore, Upload, check_key, check_prefix};
+use super::budget::{AttemptCount, Budget, PERMIT_BYTES, RETRY_TIMEOUT, RetryDeadline, TransferConfig, run_detached};
+use super::error::{is_transient, kind_of, operation_failed};
+use super::local::fs::LocalFs;
+use super::upload::{Destination, ObjectUpload};
+use super::{KeyFilter, ObjectInfo, SnapshotStore, Upload, check_key, check_prefix};
 use crate::error::{ErrorKind, Result, SnapshotError};
+use crate::store::http::rejection::ProviderRejection;
 
-/// A [`SnapshotStore`] over any `object_store::ObjectStore`.
+/// Keeps objects in an `object_store::ObjectStore`.
+///
+/// Needs a Tokio runtime.
 #[derive(Clone)]
 pub struct ObjectSnapshotStore {
-    pub(super) objects: Arc<dyn ObjectStore>,
-    pub(super) transfers: Arc<Transfers>,
+    objects: Arc<dyn ObjectStore>,
+    budget: Arc<Budget>,
     prefix: Path,
-    location: String,
-    /// Where uploads of processes that were killed leave files.
-    staged_files: Option<Disk>,
+    location: Arc<str>,
+    key_filter: Option<KeyFilter>,
+    /// Set if `objects` is a local directory.
+    local: Option<LocalFs>,
 }
 
 impl ObjectSnapshotStore {
-    /// Keeps objects in `objects`, below `prefix` (empty for all of it).
+    /// Returns a store that keeps objects in `objects`, below `prefix`. The empty prefix uses all of it.
     ///
-    /// `location` is what errors, `Display` and `Debug` call the place; it must hold no secret.
+    /// `location` names the store in errors, `Display` and `Debug`. It must not contain a secret.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ErrorKind::InvalidInput`] if the prefix is neither empty nor a key.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use object_store::memory::InMemory;
+    /// use ruvector_snapshot::store::{ObjectSnapshotStore, SnapshotStore as _};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> ruvector_snapshot::Result<()> {
+    /// let store = ObjectSnapshotStore::new(Arc::new(InMemory::new()), "backups", "memory")?;
+    /// store.create("key", "value".into()).await?;
+    /// assert_eq!(store.to_string(), "memory");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn new(objects: Arc<dyn ObjectStore>, prefix: &str, location: impl Into<String>) -> Result<Self> {
         check_prefix(prefix)?;
-        let transfers = Transfers::new(&TransferConfig::default(), RETRY_TIMEOUT)?;
-        Ok(Self { objects, transfers, prefix: to_path(prefix)?, location: location.into(), staged_files: None })
+        let budget = Budget::new(&TransferConfig::default(), RETRY_TIMEOUT)?;
+        let location = Arc::from(location.into());
+        Ok(Self { objects, budget, prefix: to_path(prefix)?, location, key_filter: None, local: None })
     }
 
-    /// Carries no more at once, and no faster, than `config` says. One budget holds for all clones of this store.
+    /// Sets the limits of transfers. All clones of the returned store share one budget.
+    ///
+    /// # Errors
+    ///
+    /// As [`TransferConfig::validate`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use object_store::memory::InMemory;
+    /// use ruvector_snapshot::store::{ObjectSnapshotStore, TransferConfig};
+    ///
+    /// let store = ObjectSnapshotStore::new(Arc::new(InMemory::new()), "", "memory")?;
+    /// let store = store.with_transfers(&TransferConfig::default().max_concurrent_io(16))?;
+    /// # Ok::<(), ruvector_snapshot::SnapshotError>(())
+    /// ```
     pub fn with_transfers(self, config: &TransferConfig) -> Result<Self> {
-        Ok(self.with_budget(Transfers::new(config, RETRY_TIMEOUT)?))
+        Ok(self.with_budget(Budget::new(config, RETRY_TIMEOUT)?))
     }
 
-    pub(super) fn with_budget(self, transfers: Arc<Transfers>) -> Self {
-        Self { transfers, ..self }
+    pub(super) fn with_budget(self, budget: Arc<Budget>) -> Self {
+        Self { budget, ..self }
     }
 
-    pub(super) fn with_staged_files(self, disk: Disk) -> Self {
-        Self { staged_files: Some(disk), ..self }
+    /// Returns a store over a local directory.
+    pub(super) fn over_directory(directory: LocalFs, location: String) -> Result<Self> {
+        Ok(Self { local: Some(directory.clone()), ..Self::new(Arc::new(directory), "", location)? })
     }
 
-    pub(super) fn path_of(&self, key: &str) -> Result<Path> {
+    /// Leaves keys that the filter rejects out of listings, unless the store has a filter.
+    pub(super) fn with_key_filter(self, key_filter: KeyFilter) -> Self {
+        if self.key_filter.is_some() {
+            return self;
+        }
+        match self.local {
+            None => Self { key_filter: Some(key_filter), ..self },
+            Some(directory) => {
+                let directory = directory.with_key_filter(key_filter);
+                let objects = Arc::new(directory.clone());
+                Self { key_filter: Some(key_filter), objects, local: Some(directory), ..self }
+            }
+        }
+    }
+
+    /// Returns a store as this type, if it is one.
+    pub(super) fn downcast(store: &dyn SnapshotStore) -> Option<&Self> {
+        let store: &dyn Any = store;
+        store.downcast_ref()
+    }
+
+    /// The local directory that holds the objects, and how errors call it.
+    pub(super) fn local(&self) -> Option<(&LocalFs, &str)> {
+        self.local.as_ref().map(|directory| (directory, self.location.as_ref()))
+    }
+
+    fn path_of(&self, key: &str) -> Result<Path> {
         check_key(key)?;
-        to_path(&self.text_of(key))
+        to_path(&self.full_key(key))
     }
 
-    /// The error for what `objects` said while `doing` something with a key.
-    pub(super) fn error(&self, doing: &str, key: &str, cause: object_store::Error) -> SnapshotError {
-        let refusal = Refusal::within(&cause).cloned();
-        let kind = refusal.as_ref().map_or_else(|| kind_of(&cause), |refusal| refusal.kind);
-        let why = match kind {
-            _ if let Some(refusal) = &refusal => refusal.what.as_str(),
-            ErrorKind::NotFound => "nothing is there",
-            ErrorKind::AlreadyExists => "an object stands there already, and was left as it is",
-            ErrorKind::Invalid => "the store cannot hold an object under this key",
-            ErrorKind::Denied => "no permission, or a read-only disk; look at the credentials and the access rights",
-            ErrorKind::NoSpace => "the disk or the quota is full; make room and try again",
-            ErrorKind::Internal => "a task of this program failed",
-            _ => "the store did not answer as it should; trying again may help",
-        };
-        let error = SnapshotError::new(kind, format!("cannot {doing} in {}: {why}", self.location));
-        // What is understood is said; the client's words around it would only say it again.
-        let error = match refusal {
-            Some(refusal) => error.because(refusal),
-            None => error.because(cause),
-        };
-        if key.is_empty() { error } else { error.at(key) }
-    }
-
-    /// Why a range could not be read in full: the object is too short, or what the store said.
-    async fn range_error(&self, key: &str, range: &Range<u64>, cause: object_store::Error) -> SnapshotError {
-        let error = self.error("read", key, cause);
-        if !matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Invalid) {
-            return error;
-        }
-        // Stores have no common error for a range behind the end, so the size tells.
-        match self.head(key).await {
-            Ok(info) if info.size_bytes < range.end => self.too_short(key, range, info.size_bytes).because(error),
-            _ => error,
-        }
-    }
-
-    fn too_short(&self, key: &str, range: &Range<u64>, size_bytes: u64) -> SnapshotError {
-        let message = format!(
-            "cannot read bytes {} to {} in {}: the object has only {size_bytes}",
-            range.start, range.end, self.location
-        );
-        SnapshotError::new(ErrorKind::Damaged, message).at(key)
-    }
-
-    fn text_of(&self, key: &str) -> String {
+    fn full_key(&self, key: &str) -> String {
         match (self.prefix.as_ref(), key) {
             ("", key) => key.to_owned(),
             (prefix, "") => prefix.to_owned(),
@@ -117,177 +138,206 @@ impl ObjectSnapshotStore {
         }
     }
 
-    /// What a listed object is to a caller; nothing where its name is no key.
-    fn info_of(&self, meta: ObjectMeta) -> Option<ObjectInfo> {
+    fn failed(&self, action: &str, key: &str, cause: object_store::Error) -> SnapshotError {
+        operation_failed(action, &self.location, key, cause)
+    }
+
+    /// Returns what a listing reports for a listed object; `None` if its name is not a key or the filter rejects it.
+    fn listed_info(&self, meta: ObjectMeta) -> Option<ObjectInfo> {
         let text = meta.location.as_ref();
         let key = match self.prefix.as_ref() {
             "" => text,
             prefix => text.strip_prefix(prefix)?.strip_prefix('/')?,
         };
         check_key(key).ok()?;
+        if self.key_filter.is_some_and(|is_own| !is_own(key)) {
+            return None;
+        }
         Some(ObjectInfo { key: key.to_owned(), size_bytes: meta.size, modified_at: meta.last_modified })
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl SnapshotStore for ObjectSnapshotStore {
     async fn create(&self, key: &str, bytes: Bytes) -> Result<()> {
         let path = self.path_of(key)?;
-        let _permit = self.transfers.permit(bytes.len() as u64).await;
-        let (mut patience, tries) = (self.transfers.patience(), Tries::default());
+        let _permit = self.budget.permit(bytes.len() as u64).await;
+        let (mut deadline, attempts) = (self.budget.deadline(), AttemptCount::default());
         loop {
-            self.transfers.before_sending(bytes.len() as u64).await;
+            self.budget.before_sending(bytes.len() as u64).await;
             let mut options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-            options.extensions.insert(tries.clone());
+            options.extensions.insert(attempts.clone());
             let cause = match self.objects.put_opts(&path, bytes.clone().into(), options).await {
                 Ok(_) => return Ok(()),
                 Err(cause) => cause,
             };
-            // A request whose answer was lost may have worked, and one that was repeated can meet its own object.
+            // A request whose response was lost may have succeeded, and a repeated one can find its own object.
             let exists = kind_of(&cause) == ErrorKind::AlreadyExists;
-            let in_doubt = if exists { tries.are_several() } else { is_transient(&cause) };
-            let error = self.error("create the object", key, cause);
-            if !in_doubt {
+            let is_ambiguous = if exists { attempts.is_several() } else { is_transient(&cause) };
+            let error = self.failed("create the object", key, cause);
+            if !is_ambiguous {
                 return Err(error);
             }
-            match self.stands(&path, &bytes).await {
+            match self.holds(&path, &bytes).await {
                 Some(true) => return Ok(()),
                 Some(false) if exists => return Err(error),
-                Some(false) => return Err(self.error("create the object", key, already_exists(&path))),
-                None if patience.wait().await => {}
+                Some(false) => return Err(self.failed("create the object", key, already_exists(&path))),
+                None if deadline.wait().await => {}
                 None => return Err(error),
             }
         }
     }
 
     async fn upload(&self, key: &str, size_hint_bytes: Option<u64>) -> Result<Box<dyn Upload>> {
-        let path = self.path_of(key)?;
-        Ok(Box::new(ObjectUpload::new(self.clone(), key, path, size_hint_bytes)?))
+        let to = Destination {
+            objects: self.objects.clone(),
+            budget: self.budget.clone(),
+            location: self.location.clone(),
+            key: key.to_owned(),
+            path: self.path_of(key)?,
+        };
+        Ok(Box::new(ObjectUpload::new(to, size_hint_bytes)?))
     }
 
     async fn get(&self, key: &str, limit_bytes: u64) -> Result<Bytes> {
         let path = self.path_of(key)?;
-        let _permit = self.transfers.permit(0).await;
-        let answer = self.objects.get(&path).await.map_err(|cause| self.error("read", key, cause))?;
-        let size_bytes = answer.meta.size;
-        if size_bytes > limit_bytes {
-            let message = format!("the object has {size_bytes} bytes, where at most {limit_bytes} can be right");
-            return Err(SnapshotError::new(ErrorKind::Damaged, message).at(key));
-        }
-        self.transfers.before_reading(size_bytes).await;
-        self.receive(key, &path, answer, 0..size_bytes).await
+        let (store, key) = (self.clone(), key.to_owned());
+        run_detached(async move { store.read_object(&key, &path, limit_bytes).await }).await
     }
 
     async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes> {
         let path = self.path_of(key)?;
         if range.start > range.end {
-            let message = format!("cannot read from byte {} back to {}", range.start, range.end);
-            return Err(SnapshotError::new(ErrorKind::Invalid, message).at(key));
+            let message = format!("invalid range: it starts at byte {} and ends at byte {}", range.start, range.end);
+            return Err(SnapshotError::new(ErrorKind::InvalidInput, message).with_key(key));
         }
         if range.is_empty() {
             return Ok(Bytes::new());
         }
-        let permit = self.transfers.permit(range.end - range.start).await;
-        self.transfers.before_reading(range.end - range.start).await;
-        let answer = match self.objects.get_opts(&path, bounded(&range)).await {
-            Ok(answer) => answer,
-            Err(cause) => {
-                // Looking at the object takes a permit of its own, which may be this one.
-                drop(permit);
-                return Err(self.range_error(key, &range, cause).await);
-            }
-        };
-        if answer.range != range {
-            return Err(self.too_short(key, &range, answer.meta.size));
-        }
-        self.receive(key, &path, answer, range).await
+        let (store, key) = (self.clone(), key.to_owned());
+        run_detached(async move { store.read_range(&key, &path, range).await }).await
     }
 
     async fn head(&self, key: &str) -> Result<ObjectInfo> {
         let path = self.path_of(key)?;
-        let _permit = self.transfers.permit(0).await;
-        let meta = match self.objects.head(&path).await {
-            Ok(meta) => meta,
-            Err(cause) => return Err(self.head_error(key, &path, cause).await),
-        };
-        Ok(ObjectInfo { key: key.to_owned(), size_bytes: meta.size, modified_at: meta.last_modified })
+        let (store, key) = (self.clone(), key.to_owned());
+        run_detached(async move { store.read_info(key, &path).await }).await
     }
 
     fn list<'a>(&'a self, prefix: &str) -> BoxStream<'a, Result<ObjectInfo>> {
-        let path = match check_prefix(prefix).and_then(|()| to_path(&self.text_of(prefix))) {
+        let path = match check_prefix(prefix).and_then(|()| to_path(&self.full_key(prefix))) {
             Ok(path) => path,
             Err(error) => return stream::once(async { Err(error) }).boxed(),
         };
         let prefix = prefix.to_owned();
-        let objects = self.objects.clone();
-        self.listed(move || objects.list(Some(&path)))
+        self.list_objects(path)
             .map_err(move |cause| self.list_error(&prefix, cause))
-            .try_filter_map(|meta| async { Ok(self.info_of(meta)) })
-            .boxed()
-    }
-
-    fn list_ours<'a>(&'a self, is_ours: IsOurs) -> BoxStream<'a, Result<ObjectInfo>> {
-        let is_asked_for = move |object: &ObjectInfo| std::future::ready(is_ours(&object.key));
-        let Some(disk) = self.staged_files.clone() else {
-            return self.list("").try_filter(is_asked_for).boxed();
-        };
-        self.listed(move || disk.list_ours(is_ours))
-            .map_err(move |cause| self.list_error("", cause))
-            .try_filter_map(|meta| async { Ok(self.info_of(meta)) })
-            .try_filter(is_asked_for)
+            .try_filter_map(|meta| async { Ok(self.listed_info(meta)) })
             .boxed()
     }
 
     async fn delete(&self, key: &str) -> Result<()> {
         let path = self.path_of(key)?;
-        let _permit = self.transfers.permit(0).await;
-        let mut patience = self.transfers.patience();
+        let _permit = self.budget.permit(0).await;
+        let mut deadline = self.budget.deadline();
         loop {
             let cause = match self.objects.delete(&path).await {
                 Ok(()) => return Ok(()),
                 Err(cause) => cause,
             };
-            let may_pass = is_transient(&cause);
-            let error = self.error("delete", key, cause);
+            let is_transient = is_transient(&cause);
+            let error = self.failed("delete", key, cause);
             if error.kind() == ErrorKind::NotFound {
                 return Ok(());
             }
-            if !may_pass || !patience.wait().await {
+            if !is_transient || !deadline.wait().await {
                 return Err(error);
             }
         }
     }
-
-    async fn sweep(&self, is_ours: IsOurs, before: DateTime<Utc>, remove: bool) -> Result<Vec<ObjectInfo>> {
-        let Some(disk) = self.staged_files.clone() else { return Ok(Vec::new()) };
-        disk.sweep(is_ours, before, remove)
-            .await
-            .map_err(|cause| self.error("look for what killed uploads have left", "", cause))
-    }
 }
 
 impl ObjectSnapshotStore {
-    /// All that a listing gives. Where the connection breaks it lists again, without what came before: not every store
-    /// lists in an order.
-    fn listed(
-        &self,
-        list: impl Fn() -> BoxStream<'static, object_store::Result<ObjectMeta>> + Clone + Send + Sync + 'static,
-    ) -> BoxStream<'_, object_store::Result<ObjectMeta>> {
-        let start = Listed { objects: list(), came: HashSet::new(), patience: self.transfers.patience() };
-        let next = move |mut listed: Listed| {
-            let list = list.clone();
+    async fn read_object(&self, key: &str, path: &Path, limit_bytes: u64) -> Result<Bytes> {
+        let _permit = self.budget.permit(0).await;
+        let response = self.objects.get(path).await.map_err(|cause| self.failed("read", key, cause))?;
+        let size_bytes = response.meta.size;
+        if size_bytes > limit_bytes {
+            let message = format!("the object has {size_bytes} bytes, but at most {limit_bytes} are valid");
+            return Err(SnapshotError::new(ErrorKind::Corrupt, message).with_key(key));
+        }
+        self.budget.before_receiving(size_bytes).await;
+        self.receive(key, response, size_bytes).await
+    }
+
+    async fn read_info(&self, key: String, path: &Path) -> Result<ObjectInfo> {
+        let _permit = self.budget.permit(0).await;
+        match self.objects.head(path).await {
+            Ok(meta) => Ok(ObjectInfo { key, size_bytes: meta.size, modified_at: meta.last_modified }),
+            Err(cause) => Err(self.head_error(&key, path, cause).await),
+        }
+    }
+
+    async fn read_range(&self, key: &str, path: &Path, range: Range<u64>) -> Result<Bytes> {
+        let permit = self.budget.permit(range.end - range.start).await;
+        self.budget.before_receiving(range.end - range.start).await;
+        // Not `get_ranges`: on a local disk it allocates memory for the range before it opens the file.
+        let options = GetOptions { range: Some(GetRange::Bounded(range.clone())), ..GetOptions::default() };
+        let response = match self.objects.get_opts(path, options).await {
+            Ok(response) => response,
+            Err(cause) => {
+                // The next request takes a permit of its own.
+                drop(permit);
+                return Err(self.range_error(key, &range, cause).await);
+            }
+        };
+        if response.range != range {
+            return Err(self.too_short(key, &range, response.meta.size));
+        }
+        self.receive(key, response, range.end - range.start).await
+    }
+
+    /// Returns the body of a response, which must have `expected_bytes`. A body that breaks off has been resumed by the
+    /// client, as long as that was possible.
+    async fn receive(&self, key: &str, response: GetResult, expected_bytes: u64) -> Result<Bytes> {
+        let received = match response.payload {
+            // A file is read at once, without a stream.
+            GetResultPayload::File(..) => response.bytes().await,
+            GetResultPayload::Stream(_) => collect(response.into_stream(), expected_bytes).await,
+        };
+        let bytes = received.map_err(|cause| self.failed("read", key, cause))?;
+        if bytes.len() as u64 != expected_bytes {
+            let message = format!("{} returned {} bytes of {expected_bytes}; try again", self.location, bytes.len());
+            return Err(SnapshotError::new(ErrorKind::Unavailable, message).with_key(key));
+        }
+        self.budget.succeeded();
+        Ok(bytes)
+    }
+
+    /// Lists all objects below a path. If the connection breaks it lists again and skips what it has returned. Not
+    /// every store lists in a fixed order, so the paths are remembered.
+    fn list_objects(&self, path: Path) -> BoxStream<'static, object_store::Result<ObjectMeta>> {
+        let start = ListingInProgress {
+            objects: self.objects.list(Some(&path)),
+            returned: HashSet::new(),
+            deadline: self.budget.deadline(),
+        };
+        let (store, path) = (self.objects.clone(), Arc::new(path));
+        let next = move |mut listing: ListingInProgress| {
+            let (store, path) = (store.clone(), path.clone());
             async move {
                 loop {
-                    match listed.objects.try_next().await {
+                    match listing.objects.try_next().await {
                         Ok(None) => return Ok(None),
-                        Ok(Some(meta)) if listed.came.contains(&meta.location) => {}
+                        Ok(Some(meta)) if listing.returned.contains(&meta.location) => {}
                         Ok(Some(meta)) => {
-                            listed.came.insert(meta.location.clone());
-                            listed.patience.progressed();
-                            return Ok(Some((meta, listed)));
+                            listing.returned.insert(meta.location.clone());
+                            listing.deadline.restart();
+                            return Ok(Some((meta, listing)));
                         }
-                        Err(cause) if !is_transient(&cause) || !listed.patience.wait().await => return Err(cause),
-                        Err(_may_pass) => listed.objects = list(),
+                        Err(cause) if !is_transient(&cause) || !listing.deadline.wait().await => return Err(cause),
+                        Err(_transient) => listing.objects = store.list(Some(&path)),
                     }
                 }
             }
@@ -295,103 +345,59 @@ impl ObjectSnapshotStore {
         stream::try_unfold(start, next).boxed()
     }
 
-    /// The bytes of `range`, from an answer that begins them; where it breaks off, what is missing is asked for again.
-    async fn receive(&self, key: &str, path: &Path, answer: GetResult, range: Range<u64>) -> Result<Bytes> {
-        let wanted_bytes = range.end - range.start;
-        // A file is read at once, without a stream in between.
-        if matches!(answer.payload, GetResultPayload::File(..)) {
-            let bytes = answer.bytes().await.map_err(|cause| self.error("read", key, cause))?;
-            self.check_length(key, bytes.len() as u64, wanted_bytes)?;
-            return Ok(bytes);
-        }
-        let mut patience = self.transfers.patience();
-        let mut received = BytesMut::with_capacity(wanted_bytes.min(PERMIT_BYTES) as usize);
-        let mut answer = answer;
-        loop {
-            let before_bytes = received.len();
-            let broken = append(&mut received, answer.into_stream(), wanted_bytes).await.err();
-            let Some(mut cause) = broken.filter(|_| (received.len() as u64) < wanted_bytes) else {
-                self.check_length(key, received.len() as u64, wanted_bytes)?;
-                self.transfers.succeeded();
-                return Ok(received.freeze());
-            };
-            if received.len() > before_bytes {
-                patience.progressed();
-            }
-            let rest = range.start + received.len() as u64..range.end;
-            answer = loop {
-                if !is_transient(&cause) || !patience.wait().await {
-                    return Err(self.error("read", key, cause));
-                }
-                match self.objects.get_opts(path, bounded(&rest)).await {
-                    Ok(answer) if answer.range == rest => break answer,
-                    Ok(answer) => return Err(self.too_short(key, &rest, answer.meta.size)),
-                    Err(again) => cause = again,
-                }
-            };
-        }
-    }
-
-    /// Whether these bytes stand under a path: `Some(false)` for others, nothing where there are none, or nobody can tell.
-    async fn stands(&self, path: &Path, bytes: &Bytes) -> Option<bool> {
-        let answer = self.objects.get(path).await.ok()?;
-        if answer.meta.size != bytes.len() as u64 {
+    /// Returns whether the object at a path has these bytes; `None` if there is no object or it cannot be read.
+    async fn holds(&self, path: &Path, bytes: &Bytes) -> Option<bool> {
+        let response = self.objects.get(path).await.ok()?;
+        if response.meta.size != bytes.len() as u64 {
             return Some(false);
         }
-        Some(answer.bytes().await.ok()? == bytes)
+        Some(response.bytes().await.ok()? == bytes)
     }
 
-    /// The error for a HEAD. Its answer has no body, and so no words; a listing has them, if it is refused too.
-    async fn head_error(&self, key: &str, path: &Path, cause: object_store::Error) -> SnapshotError {
-        let is_wordless = kind_of(&cause) != ErrorKind::NotFound && Refusal::within(&cause).is_none();
-        if is_wordless
-            && let Some(Err(worded)) = self.objects.list(Some(path)).next().await
-            && Refusal::within(&worded).is_some()
-        {
-            return self.error("look at the object", key, worded);
+    /// Returns the error for a range that could not be read: the object is too short, or what the store reported.
+    async fn range_error(&self, key: &str, range: &Range<u64>, cause: object_store::Error) -> SnapshotError {
+        let error = self.failed("read", key, cause);
+        if !matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::InvalidInput) {
+            return error;
         }
-        self.error("look at the object", key, cause)
+        // Stores report a range behind the end in different ways, so the size decides.
+        match self.head(key).await {
+            Ok(info) if info.size_bytes < range.end => self.too_short(key, range, info.size_bytes).with_source(error),
+            _ => error,
+        }
+    }
+
+    fn too_short(&self, key: &str, range: &Range<u64>, size_bytes: u64) -> SnapshotError {
+        let message = format!(
+            "cannot read bytes {} to {} in {}: the object has only {size_bytes} bytes",
+            range.start, range.end, self.location
+        );
+        SnapshotError::new(ErrorKind::Corrupt, message).with_key(key)
+    }
+
+    /// Returns the error for a HEAD request. Its response has no body and therefore no error code. A listing of the
+    /// same key has one, if it is rejected as well.
+    async fn head_error(&self, key: &str, path: &Path, cause: object_store::Error) -> SnapshotError {
+        let has_no_code = kind_of(&cause) != ErrorKind::NotFound && ProviderRejection::within(&cause).is_none();
+        if has_no_code
+            && let Some(Err(with_code)) = self.objects.list(Some(path)).next().await
+            && ProviderRejection::within(&with_code).is_some()
+        {
+            return self.failed("read the size of the object", key, with_code);
+        }
+        self.failed("read the size of the object", key, cause)
     }
 
     fn list_error(&self, prefix: &str, cause: object_store::Error) -> SnapshotError {
         if !matches!(cause, object_store::Error::InvalidPath { .. }) {
-            return self.error("list the objects", prefix, cause);
+            return self.failed("list the objects", prefix, cause);
         }
-        let what = format!(
-            "cannot list {}: an object there has a name that cannot be read; give the snapshots a prefix of their own",
+        let message = format!(
+            "cannot list the objects in {}: an object has an unreadable name; use a prefix that contains only snapshots",
             self.location
         );
-        SnapshotError::new(ErrorKind::Invalid, what).because(cause)
+        SnapshotError::new(ErrorKind::InvalidInput, message).with_source(cause)
     }
-
-    fn check_length(&self, key: &str, found_bytes: u64, wanted_bytes: u64) -> Result<()> {
-        if found_bytes == wanted_bytes {
-            return Ok(());
-        }
-        let message = format!("{} gave {found_bytes} bytes of {wanted_bytes}; try again", self.location);
-        Err(SnapshotError::new(ErrorKind::Unavailable, message).at(key))
-    }
-}
-
-/// A listing on its way.
-struct Listed {
-    objects: BoxStream<'static, object_store::Result<ObjectMeta>>,
-    came: HashSet<Path>,
-    patience: Patience,
-}
-
-/// Appends what comes, up to `limit_bytes` in all and a little more.
-async fn append(
-    received: &mut BytesMut,
-    mut stream: BoxStream<'static, object_store::Result<Bytes>>,
-    limit_bytes: u64,
-) -> object_store::Result<()> {
-    while received.len() as u64 <= limit_bytes
-        && let Some(chunk) = stream.try_next().await?
-    {
-        received.extend_from_slice(&chunk);
-    }
-    Ok(())
 }
 
 impl fmt::Display for ObjectSnapshotStore {
@@ -402,7 +408,7 @@ impl fmt::Display for ObjectSnapshotStore {
 
 impl fmt::Debug for ObjectSnapshotStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The client is left out: what it prints of its credentials is not in our hands.
+        // Without the client, which may print credentials.
         f.debug_struct("ObjectSnapshotStore")
             .field("location", &self.location)
             .field("prefix", &self.prefix.as_ref())
@@ -410,9 +416,29 @@ impl fmt::Debug for ObjectSnapshotStore {
     }
 }
 
-fn bounded(range: &Range<u64>) -> GetOptions {
-    // Not `get_ranges`: on a disk it takes memory for the range before it looks at the file.
-    GetOptions { range: Some(GetRange::Bounded(range.clone())), ..GetOptions::default() }
+struct ListingInProgress {
+    objects: BoxStream<'static, object_store::Result<ObjectMeta>>,
+    returned: HashSet<Path>,
+    deadline: RetryDeadline,
+}
+
+/// Collects a stream. Stops after the chunk that exceeds `expected_bytes`.
+async fn collect(
+    mut chunks: BoxStream<'static, object_store::Result<Bytes>>,
+    expected_bytes: u64,
+) -> object_store::Result<Bytes> {
+    // A server that promises too much does not determine how much memory is allocated.
+    let mut received = BytesMut::with_capacity(expected_bytes.min(PERMIT_BYTES) as usize);
+    while received.len() as u64 <= expected_bytes {
+        match chunks.try_next().await {
+            Ok(Some(chunk)) => received.extend_from_slice(&chunk),
+            Ok(None) => break,
+            // The connection broke after the last byte.
+            Err(_) if received.len() as u64 == expected_bytes => break,
+            Err(cause) => return Err(cause),
+        }
+    }
+    Ok(received.freeze())
 }
 
 fn already_exists(path: &Path) -> object_store::Error {
@@ -420,30 +446,6 @@ fn already_exists(path: &Path) -> object_store::Error {
 }
 
 fn to_path(text: &str) -> Result<Path> {
-    // `Path::parse` takes the text as it is; `Path::from` would percent-encode it into another key.
-    Path::parse(text).map_err(|cause| SnapshotError::new(ErrorKind::Invalid, "not a key of a store").because(cause))
-}
-
-fn kind_of(error: &object_store::Error) -> ErrorKind {
-    use object_store::Error as Cause;
-    match error {
-        Cause::NotFound { .. } => ErrorKind::NotFound,
-        Cause::AlreadyExists { .. } | Cause::Precondition { .. } => ErrorKind::AlreadyExists,
-        Cause::PermissionDenied { .. } | Cause::Unauthenticated { .. } => ErrorKind::Denied,
-        Cause::InvalidPath { .. } | Cause::NotSupported { .. } | Cause::NotImplemented { .. } => ErrorKind::Invalid,
-        Cause::JoinError { source } if source.is_panic() => ErrorKind::Internal,
-        other => io_cause(other).map_or(ErrorKind::Unavailable, ErrorKind::from),
-    }
-}
-
-/// The kind of the I/O error at the bottom of an error, if there is one.
-pub(super) fn io_cause(error: &object_store::Error) -> Option<io::ErrorKind> {
-    let mut cause: Option<&(dyn StdError + 'static)> = error.source();
-    while let Some(current) = cause {
-        if let Some(io) = current.downcast_ref::<io::Error>() {
-            return Some(io.kind());
-        }
-        cause = current.source();
-    }
-    None
+    // `Path::parse` keeps the text. `Path::from` would percent-encode it into a different key.
+    Path::parse(text).map_err(|cause| SnapshotError::new(ErrorKind::InvalidInput, "invalid key").with_source(cause))
 }

@@ -1,7 +1,8 @@
-//! What a store really keeps of its contract, tried out on a few objects, and how fast it is. For an operator who meets a
-//! new server; `conformance` is the same question from somebody who writes a store, and asks far more.
+//! The check of a store: does it keep the contract, on a few objects, and how fast is it. For operators who use a new
+//! server. The conformance suite (`testing::conformance`) is for authors of stores and checks much more.
 //!
-//! Works below a prefix that nobody else uses. Whoever calls clears it up: see [`clear`].
+//! Works below a prefix that the caller chooses. The caller removes the objects with [`clear`].
+#![expect(clippy::disallowed_methods, reason = "measures the speed of a store")]
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,83 +16,99 @@ use sha2::{Digest as _, Sha256};
 use super::SnapshotStore;
 use crate::error::{ErrorKind, Result, SnapshotError};
 
-/// How many create one key at the same time.
-const RACERS: usize = 8;
-/// Two parts of an upload, and a bit.
+/// How many callers create one key at the same time.
+const CONCURRENT_CREATES: usize = 8;
+/// Two parts of a multipart upload and a half.
 const UPLOAD_BYTES: usize = 20 << 20;
-/// What is sent and read to measure.
+/// How much is sent and received to measure the throughput.
 const MEASURED_BYTES: usize = 64 << 20;
 const PIECE_BYTES: usize = 1 << 20;
 const RANGE_BYTES: u64 = 8 << 20;
-/// How often a request is made to measure it.
+/// How many requests of each kind are made to measure the latency.
 const REQUESTS: usize = 15;
 
-/// What a store was found to do.
+/// The result of a check of a store.
 #[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
 pub struct StoreReport {
-    /// What was tried, in order.
+    /// The results of the single checks, in order.
     pub findings: Vec<Finding>,
-    /// How fast it answers; `None` where it could not be measured.
+    /// How fast the store is; `None` if it could not be measured.
     pub speed: Option<Speed>,
 }
 
-/// One thing that was tried.
+/// The result of one check.
 #[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
 pub struct Finding {
-    /// What.
-    pub what: &'static str,
-    /// What came of it.
-    pub verdict: Verdict,
-    /// What the store did; empty where it kept the contract.
+    /// What was checked, for example `ranged reads`.
+    pub name: &'static str,
+    /// The result.
+    pub status: CheckStatus,
+    /// What the store did wrong; empty if the check passed.
     pub detail: String,
 }
 
-/// What came of something that was tried.
+/// The result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum Verdict {
-    /// As snapshots need it.
-    Kept,
-    /// Not as the contract says; snapshots are safe all the same, and the detail says what is not to be had.
-    Missing,
+pub enum CheckStatus {
+    /// The store keeps the contract.
+    Pass,
+    /// The store breaks the contract, but snapshots are safe. The detail says what does not work.
+    Warn,
     /// Snapshots are not safe in this store.
-    Broken,
+    Fail,
 }
 
-/// How fast a store answers, from here.
+/// How fast a store is, measured from this machine.
 #[derive(Debug, Clone, Copy, Serialize)]
 #[non_exhaustive]
 pub struct Speed {
-    /// The median time of a `head`, in seconds.
+    /// Median time of a `head`, in seconds.
     pub head_seconds: f64,
-    /// The median time of a `get` of 1 KiB, in seconds.
+    /// Median time of a `get` of 1 KiB, in seconds.
     pub get_seconds: f64,
-    /// The median time of a `create` of 1 KiB, in seconds.
+    /// Median time of a `create` of 1 KiB, in seconds.
     pub create_seconds: f64,
-    /// One upload of 64 MiB, in bytes per second.
+    /// Throughput of one upload of 64 MiB, in bytes per second.
     pub upload_bytes_per_second: f64,
-    /// The same object read in ranges at the same time, in bytes per second.
+    /// Throughput of concurrent reads of ranges of that object, in bytes per second.
     pub download_bytes_per_second: f64,
 }
 
 impl StoreReport {
-    /// Whether snapshots are safe in this store.
+    /// Returns whether snapshots are safe in this store: no check failed.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use ruvector_snapshot::{SnapshotConfig, SnapshotManager};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> ruvector_snapshot::Result<()> {
+    /// let manager = SnapshotManager::open("s3://bucket/prefix", SnapshotConfig::default())?;
+    /// let report = manager.check_store().await?;
+    /// assert!(report.is_safe());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn is_safe(&self) -> bool {
-        self.findings.iter().all(|finding| finding.verdict != Verdict::Broken)
+        self.findings.iter().all(|finding| finding.status != CheckStatus::Fail)
     }
 
-    /// Notes that the objects of the probe could not be removed.
-    pub(crate) fn left_behind(&mut self, prefix: &str, error: &SnapshotError) {
-        let detail = format!("the objects of this check stay under {prefix}/: {}", error.message());
-        self.findings.push(Finding { what: "nothing is left", verdict: Verdict::Missing, detail });
+    /// Adds the finding that the objects of the check could not be removed.
+    pub(crate) fn not_cleared(&mut self, prefix: &str, error: &SnapshotError) {
+        let detail = format!("the objects of this check remain under {prefix}/: {}", error.message());
+        self.findings.push(Finding { name: "clean up", status: CheckStatus::Warn, detail });
     }
 }
 
-/// Tries the store out below `prefix`. An error is of the first request: the store cannot be reached, or refuses to be
-/// written; what goes wrong after that is a finding.
+/// Checks the store with objects below `prefix`.
+///
+/// # Errors
+///
+/// Returns the error of the first request: the store cannot be reached, or is not writable. Later errors are findings.
 pub(crate) async fn probe(
     store: Arc<dyn SnapshotStore>,
     prefix: &str,
@@ -101,20 +118,20 @@ pub(crate) async fn probe(
     let first = probe.key("first");
     store.create(&first, Bytes::from_static(b"first")).await?;
     let findings = vec![
-        probe.finding("written is read", Verdict::Broken, probe.reads_what_was_written(&first).await),
-        probe.finding("listed at once", Verdict::Broken, probe.lists_what_was_written(&first).await),
-        probe.finding("ranges", Verdict::Broken, probe.reads_ranges().await),
-        probe.finding("uploads in parts", Verdict::Broken, probe.uploads_in_parts().await),
-        probe.finding("uploads given up", Verdict::Broken, probe.gives_up_uploads().await),
-        probe.finding("create once", Verdict::Missing, probe.creates_once(&first).await),
-        probe.finding("create at once", Verdict::Missing, probe.has_one_winner().await),
-        probe.finding("delete", Verdict::Missing, probe.deletes(&first).await),
+        finding("read after write", CheckStatus::Fail, probe.read_after_write(&first).await),
+        finding("list after write", CheckStatus::Fail, probe.list_after_write(&first).await),
+        finding("ranged reads", CheckStatus::Fail, probe.ranged_reads().await),
+        finding("multipart upload", CheckStatus::Fail, probe.multipart_upload().await),
+        finding("abort upload", CheckStatus::Fail, probe.abort_upload().await),
+        finding("create if absent", CheckStatus::Warn, probe.create_if_absent(&first).await),
+        finding("concurrent create if absent", CheckStatus::Warn, probe.concurrent_create_if_absent().await),
+        finding("delete", CheckStatus::Warn, probe.delete(&first).await),
     ];
     let speed = probe.measure(max_concurrent_io).await.ok();
     Ok(StoreReport { findings, speed })
 }
 
-/// Removes everything below the prefix of a probe.
+/// Removes everything below the prefix of a check.
 pub(crate) async fn clear(store: &dyn SnapshotStore, prefix: &str) -> Result<()> {
     let keys: Vec<String> = store.list(prefix).map_ok(|object| object.key).try_collect().await?;
     for key in keys {
@@ -128,112 +145,114 @@ struct Probe<'a> {
     prefix: &'a str,
 }
 
-/// What was found wrong, or why it could not be tried.
-type Objection = Result<(), String>;
+/// The outcome of a check: what the store did wrong, or why it could not be checked.
+type Outcome = Result<(), String>;
+
+fn finding(name: &'static str, if_wrong: CheckStatus, outcome: Outcome) -> Finding {
+    match outcome {
+        Ok(()) => Finding { name, status: CheckStatus::Pass, detail: String::new() },
+        Err(detail) => Finding { name, status: if_wrong, detail },
+    }
+}
 
 impl Probe<'_> {
     fn key(&self, name: &str) -> String {
         format!("{}/{name}", self.prefix)
     }
 
-    fn finding(&self, what: &'static str, if_not: Verdict, outcome: Objection) -> Finding {
-        match outcome {
-            Ok(()) => Finding { what, verdict: Verdict::Kept, detail: String::new() },
-            Err(detail) => Finding { what, verdict: if_not, detail },
-        }
-    }
-
-    async fn reads_what_was_written(&self, first: &str) -> Objection {
-        let found = self.store.get(first, 100).await.map_err(told)?;
-        must(found == "first", "an object that was written is read back otherwise")?;
-        let size_bytes = self.store.head(first).await.map_err(told)?.size_bytes;
-        must(size_bytes == 5, "the size of an object is told wrong")?;
+    async fn read_after_write(&self, first: &str) -> Outcome {
+        let found = self.store.get(first, 100).await.map_err(message)?;
+        require(found == "first", "an object has other contents than were written")?;
+        let size_bytes = self.store.head(first).await.map_err(message)?.size_bytes;
+        require(size_bytes == 5, "the size of an object is reported wrong")?;
         match self.store.get(&self.key("missing"), 100).await {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(told(error)),
-            Ok(_) => Err("an object is read that was never written".to_owned()),
+            Err(error) => Err(message(error)),
+            Ok(_) => Err("reading an object that was never written succeeds".to_owned()),
         }
     }
 
-    async fn lists_what_was_written(&self, first: &str) -> Objection {
+    async fn list_after_write(&self, first: &str) -> Outcome {
         let keys = self.keys().await?;
-        must(keys.iter().any(|key| key == first), "an object that was just written is not in the listing")
+        require(keys.iter().any(|key| key == first), "an object that was just written is not listed")
     }
 
-    async fn reads_ranges(&self) -> Objection {
+    async fn ranged_reads(&self) -> Outcome {
         let key = self.key("ranges");
         let bytes = noise(100_000, 1);
-        self.store.create(&key, bytes.clone()).await.map_err(told)?;
+        self.store.create(&key, bytes.clone()).await.map_err(message)?;
         for (start, end) in [(0, 1), (0, 100_000), (99_999, 100_000), (12_345, 67_890)] {
-            let found = self.store.get_range(&key, start..end).await.map_err(told)?;
-            must(found == bytes.slice(start as usize..end as usize), "a range of an object is read wrong")?;
+            let found = self.store.get_range(&key, start..end).await.map_err(message)?;
+            require(
+                found == bytes.slice(start as usize..end as usize),
+                "a range has other contents than were written",
+            )?;
         }
         match self.store.get_range(&key, 50_000..100_001).await {
-            Err(error) if error.kind() == ErrorKind::Damaged => Ok(()),
-            Err(error) => Err(told(error)),
-            Ok(_) => Err("a range behind the end of an object is read without an error".to_owned()),
+            Err(error) if error.kind() == ErrorKind::Corrupt => Ok(()),
+            Err(error) => Err(message(error)),
+            Ok(_) => Err("reading a range behind the end of an object succeeds".to_owned()),
         }
     }
 
-    async fn uploads_in_parts(&self) -> Objection {
+    async fn multipart_upload(&self) -> Outcome {
         let key = self.key("parts");
-        let mut upload = self.store.upload(&key, Some(UPLOAD_BYTES as u64)).await.map_err(told)?;
+        let mut upload = self.store.upload(&key, Some(UPLOAD_BYTES as u64)).await.map_err(message)?;
         let bytes = noise(UPLOAD_BYTES, 2);
         for piece in pieces(&bytes) {
-            upload.write(piece).await.map_err(told)?;
+            upload.write(piece).await.map_err(message)?;
         }
         let is_early = self.store.head(&key).await.is_ok();
-        upload.finish().await.map_err(told)?;
-        must(!is_early, "an upload can be read before it is finished")?;
-        let found = self.store.get(&key, UPLOAD_BYTES as u64).await.map_err(told)?;
-        must(Sha256::digest(&found) == Sha256::digest(&bytes), "an upload in parts is read back otherwise")
+        upload.finish().await.map_err(message)?;
+        require(!is_early, "an object is visible before its upload is finished")?;
+        let found = self.store.get(&key, UPLOAD_BYTES as u64).await.map_err(message)?;
+        require(Sha256::digest(&found) == Sha256::digest(&bytes), "an upload has other contents than were written")
     }
 
-    async fn gives_up_uploads(&self) -> Objection {
-        let key = self.key("given-up");
-        let mut upload = self.store.upload(&key, Some(UPLOAD_BYTES as u64)).await.map_err(told)?;
+    async fn abort_upload(&self) -> Outcome {
+        let key = self.key("aborted");
+        let mut upload = self.store.upload(&key, Some(UPLOAD_BYTES as u64)).await.map_err(message)?;
         for piece in pieces(&noise(UPLOAD_BYTES / 2, 3)) {
-            upload.write(piece).await.map_err(told)?;
+            upload.write(piece).await.map_err(message)?;
         }
         upload.abort().await.map_err(|error| {
             format!(
-                "an upload cannot be aborted, so its parts stay until a lifecycle rule sweeps them: {}",
-                told(error)
+                "an upload cannot be aborted; its parts remain until a lifecycle rule removes them: {}",
+                message(error)
             )
         })?;
-        must(self.store.head(&key).await.is_err(), "an upload that was given up can be read")
+        require(self.store.head(&key).await.is_err(), "an upload that was aborted is visible")
     }
 
-    async fn creates_once(&self, first: &str) -> Objection {
-        let again = self.store.create(first, Bytes::from_static(b"other")).await;
-        let stands = self.store.get(first, 100).await.map_err(told)?;
-        match again {
-            _ if stands != "first" => {
-                Err(format!("it ignores If-None-Match and replaced an object that exists; {SAFE}"))
-            }
-            Ok(()) => Err("it says that an object was created where one exists, which it left as it is".to_owned()),
+    async fn create_if_absent(&self, first: &str) -> Outcome {
+        let second = self.store.create(first, Bytes::from_static(b"other")).await;
+        let found = self.store.get(first, 100).await.map_err(message)?;
+        match second {
+            _ if found != "first" => Err(format!("it ignores If-None-Match and replaced an existing object; {SAFE}")),
+            Ok(()) => Err("it reports success for an object that exists, which it did not change".to_owned()),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-            Err(error) => Err(told(error)),
+            Err(error) => Err(message(error)),
         }
     }
 
-    async fn has_one_winner(&self) -> Objection {
+    async fn concurrent_create_if_absent(&self) -> Outcome {
         let key = self.key("race");
-        let bids = (0..RACERS).map(|racer| self.store.create(&key, Bytes::from(format!("racer {racer}"))));
-        let won = join_all(bids).await.iter().filter(|answer| answer.is_ok()).count();
-        match won {
+        let creates = (0..CONCURRENT_CREATES).map(|number| self.store.create(&key, Bytes::from(format!("{number}"))));
+        match join_all(creates).await.iter().filter(|outcome| outcome.is_ok()).count() {
             1 => Ok(()),
-            0 => Err("of several that created an object at once none was told that it did".to_owned()),
-            _ => Err(format!("{won} of {RACERS} that created an object at once were told that they did; {SAFE}")),
+            0 => Err("of several concurrent creates of one object none succeeded".to_owned()),
+            succeeded => {
+                Err(format!("{succeeded} of {CONCURRENT_CREATES} concurrent creates of one object succeeded; {SAFE}"))
+            }
         }
     }
 
-    async fn deletes(&self, first: &str) -> Objection {
-        let cannot = |error| format!("objects cannot be deleted, so delete and prune do not work: {}", told(error));
-        self.store.delete(first).await.map_err(cannot)?;
-        self.store.delete(first).await.map_err(cannot)?;
-        must(self.store.head(first).await.is_err(), "an object that was deleted can still be read")?;
-        must(!self.keys().await?.iter().any(|key| key == first), "an object that was deleted is still in the listing")
+    async fn delete(&self, first: &str) -> Outcome {
+        let failed = |error| format!("objects cannot be deleted; delete and prune do not work: {}", message(error));
+        self.store.delete(first).await.map_err(failed)?;
+        self.store.delete(first).await.map_err(failed)?;
+        require(self.store.head(first).await.is_err(), "a deleted object can still be read")?;
+        require(!self.keys().await?.iter().any(|key| key == first), "a deleted object is still listed")
     }
 
     async fn measure(&self, max_concurrent_io: usize) -> Result<Speed> {
@@ -256,7 +275,7 @@ impl Probe<'_> {
         })
         .await?;
         let starts = (0..MEASURED_BYTES as u64).step_by(RANGE_BYTES as usize);
-        let (read, ()) = timed(async {
+        let (received, ()) = timed(async {
             let ranges = starts.map(|start| self.store.get_range(&key, start..start + RANGE_BYTES));
             stream::iter(ranges).buffer_unordered(max_concurrent_io).try_for_each(|_| async { Ok(()) }).await
         })
@@ -267,29 +286,29 @@ impl Probe<'_> {
             get_seconds: median(gets),
             create_seconds: median(creates),
             upload_bytes_per_second: rate(sent),
-            download_bytes_per_second: rate(read),
+            download_bytes_per_second: rate(received),
         })
     }
 
     async fn keys(&self) -> Result<Vec<String>, String> {
-        self.store.list(self.prefix).map_ok(|object| object.key).try_collect().await.map_err(told)
+        self.store.list(self.prefix).map_ok(|object| object.key).try_collect().await.map_err(message)
     }
 }
 
-const SAFE: &str = "snapshots are safe all the same, for no two have the same id";
+const SAFE: &str = "snapshots are safe, because no two have the same id";
 
-fn must(holds: bool, otherwise: &str) -> Objection {
+fn require(holds: bool, otherwise: &str) -> Outcome {
     if holds { Ok(()) } else { Err(otherwise.to_owned()) }
 }
 
-fn told(error: SnapshotError) -> String {
+fn message(error: SnapshotError) -> String {
     error.message().to_owned()
 }
 
 async fn timed<T>(work: impl Future<Output = Result<T>>) -> Result<(Duration, T)> {
-    let began = Instant::now();
-    let done = work.await?;
-    Ok((began.elapsed(), done))
+    let start = Instant::now();
+    let output = work.await?;
+    Ok((start.elapsed(), output))
 }
 
 fn median(mut times: Vec<Duration>) -> f64 {
@@ -301,16 +320,16 @@ fn pieces(bytes: &Bytes) -> impl Iterator<Item = Bytes> {
     (0..bytes.len()).step_by(PIECE_BYTES).map(|start| bytes.slice(start..bytes.len().min(start + PIECE_BYTES)))
 }
 
-/// Bytes that do not compress, the same for the same seed.
-fn noise(bytes: usize, seed: u64) -> Bytes {
+/// Returns bytes that do not compress. Equal seeds give equal bytes.
+fn noise(size_bytes: usize, seed: u64) -> Bytes {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let words = (0..bytes.div_ceil(8)).flat_map(|_| {
+    let words = (0..size_bytes.div_ceil(8)).flat_map(|_| {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
         state.to_le_bytes()
     });
     let mut noise: Vec<u8> = words.collect();
-    noise.truncate(bytes);
+    noise.truncate(size_bytes);
     noise.into()
 }

@@ -1,78 +1,88 @@
-//! One object in parts: buffered to a part size, each part on its way as soon as the budget has room for it, completed or
-//! aborted, never left behind. Besides the parts that the budget bounds, an upload holds the one that fills up.
+//! An upload of one object, in parts: bytes are buffered up to the part size, and each part is sent as soon as the
+//! budget allows. Besides the parts that the budget bounds, an upload holds the part that is being filled.
 //!
-//! Every way out ends the multipart upload that was begun: [`Upload::finish`] completes it, an error or
-//! [`Upload::abort`] aborts it, and so does dropping it, as far as a drop can.
+//! A multipart upload that was begun always ends: [`Upload::finish`] completes it; an error, [`Upload::abort`] or a
+//! drop aborts it.
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
 use object_store::path::Path;
-use object_store::{MultipartUpload, ObjectStore as _, ObjectStoreExt, PutPayload, PutPayloadMut};
+use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt, PutPayload, PutPayloadMut};
 use tokio::runtime::Handle;
 use tokio::task::{JoinError, JoinSet};
 
 use super::Upload;
-use super::object::ObjectSnapshotStore;
-use super::transfer::{is_transient, part_options};
+use super::budget::{Budget, part_options};
+use super::error::{is_transient, operation_failed};
 use crate::error::{ErrorKind, Result, SnapshotError};
 
-/// The size of a part where nothing asks for more.
+/// Size of a part, unless a size hint asks for more.
 const PART_BYTES_MIN: u64 = 8 * MIB;
-/// The largest part that S3 and GCS take.
+/// Largest part that S3 and GCS accept.
 const PART_BYTES_MAX: u64 = 5 * 1024 * MIB;
-/// The most parts that S3 and GCS take.
+/// Largest number of parts that S3 and GCS accept.
 const PARTS_MAX: u64 = 10_000;
-/// The number of parts that a size hint is spread over; fewer than are allowed, so that a hint may be a little short.
+/// Number of parts that a size hint is divided into. Lower than allowed, so that a hint may be slightly too small.
 const PARTS_PLANNED: u64 = 9_900;
-/// Pieces smaller than this are copied together, so that a part is no heap of crumbs.
+/// Smaller pieces are copied together, so that a part does not consist of many small buffers.
 const PIECE_BYTES_COPIED_MAX: usize = 64 * 1024;
 
 const MIB: u64 = 1024 * 1024;
 
-type Starting = BoxFuture<'static, object_store::Result<Box<dyn MultipartUpload>>>;
+type Start = BoxFuture<'static, object_store::Result<Box<dyn MultipartUpload>>>;
+
+/// Where an upload goes.
+#[derive(Clone)]
+pub(super) struct Destination {
+    pub(super) objects: Arc<dyn ObjectStore>,
+    pub(super) budget: Arc<Budget>,
+    /// The store, as errors call it.
+    pub(super) location: Arc<str>,
+    pub(super) key: String,
+    pub(super) path: Path,
+}
 
 pub(super) struct ObjectUpload {
-    store: ObjectSnapshotStore,
-    key: String,
-    path: Path,
+    to: Destination,
     part_bytes: usize,
     parts_started: u64,
     written_bytes: u64,
     buffer: PutPayloadMut,
     parts: JoinSet<object_store::Result<()>>,
-    /// Begun with the first part that is followed by more: an object that fits in one part is a single put.
+    /// Begun with the first part that more bytes follow. An object that fits in one part is sent with a single put.
     multipart: Option<Box<dyn MultipartUpload>>,
-    /// The start of it, until it is answered. Whatever happens, it is waited for: only the answer tells what to abort.
-    starting: Option<Starting>,
-    /// False from an error on, and while a call is running: a call that was dropped half-way leaves it false, because
-    /// nobody knows how many of its bytes were taken.
-    intact: bool,
+    /// The request that starts it, until it has a response. It is always awaited, since only the response says what to
+    /// abort.
+    start: Option<Start>,
+    /// False while a call is running and after an error. A call that was dropped leaves it false, because it is
+    /// unknown how many of its bytes were accepted.
+    usable: bool,
 }
 
 impl ObjectUpload {
-    pub(super) fn new(store: ObjectSnapshotStore, key: &str, path: Path, size_hint_bytes: Option<u64>) -> Result<Self> {
+    pub(super) fn new(to: Destination, size_hint_bytes: Option<u64>) -> Result<Self> {
         Ok(Self {
-            store,
-            key: key.to_owned(),
-            path,
-            part_bytes: part_bytes(size_hint_bytes.unwrap_or(0)).map_err(|error| error.at(key))?,
+            part_bytes: part_bytes(size_hint_bytes.unwrap_or(0)).map_err(|error| error.with_key(&to.key))?,
+            to,
             parts_started: 0,
             written_bytes: 0,
             buffer: PutPayloadMut::new(),
             parts: JoinSet::new(),
             multipart: None,
-            starting: None,
-            intact: true,
+            start: None,
+            usable: true,
         })
     }
 
-    fn begin(&mut self) -> Result<()> {
-        if std::mem::replace(&mut self.intact, false) {
+    fn begin_call(&mut self) -> Result<()> {
+        if std::mem::replace(&mut self.usable, false) {
             return Ok(());
         }
         let message = "this upload failed or was interrupted before; start a new one";
-        Err(SnapshotError::new(ErrorKind::Invalid, message).at(&self.key))
+        Err(SnapshotError::new(ErrorKind::InvalidInput, message).with_key(&self.to.key))
     }
 
     async fn append(&mut self, mut bytes: Bytes) -> Result<()> {
@@ -80,8 +90,8 @@ impl ObjectUpload {
             if self.buffer.content_length() == self.part_bytes {
                 self.send_part().await?;
             }
-            let room_bytes = self.part_bytes - self.buffer.content_length();
-            let piece = bytes.split_to(room_bytes.min(bytes.len()));
+            let free_bytes = self.part_bytes - self.buffer.content_length();
+            let piece = bytes.split_to(free_bytes.min(bytes.len()));
             self.written_bytes += piece.len() as u64;
             if piece.len() < PIECE_BYTES_COPIED_MAX {
                 self.buffer.extend_from_slice(&piece);
@@ -92,106 +102,111 @@ impl ObjectUpload {
         Ok(())
     }
 
-    /// Sends what the buffer holds as the next part, once the budget has room for it.
+    /// Sends the contents of the buffer as the next part, as soon as the budget allows.
     async fn send_part(&mut self) -> Result<()> {
         if self.parts_started == PARTS_MAX {
             let message = format!(
-                "more than {PARTS_MAX} parts of {} MiB; start again with a size hint that is not too small",
+                "the upload has more than {PARTS_MAX} parts of {} MiB; start again with a larger size hint",
                 self.part_bytes as u64 / MIB
             );
-            return Err(SnapshotError::new(ErrorKind::Invalid, message).at(&self.key));
+            return Err(SnapshotError::new(ErrorKind::InvalidInput, message).with_key(&self.to.key));
         }
         let part: PutPayload = std::mem::take(&mut self.buffer).into();
         let part_bytes = part.content_length() as u64;
-        let permit = self.store.transfers.permit(part_bytes).await;
+        let permit = self.to.budget.permit(part_bytes).await;
         while let Some(sent) = self.parts.try_join_next() {
             self.check_part(sent)?;
         }
         if self.multipart.is_none() {
-            self.starting = Some(start(self.store.clone(), self.path.clone()).boxed());
-            let started = self.started().await;
-            started.map_err(|cause| self.store.error("start the upload", &self.key, cause))?;
+            self.start = Some(start(self.to.clone()).boxed());
+            let started = self.await_start().await;
+            started.map_err(|cause| self.failed("start the upload", cause))?;
         }
         let Some(multipart) = &mut self.multipart else { return Ok(()) };
-        let (sending, transfers) = (multipart.put_part(part), self.store.transfers.clone());
+        let (sending, budget) = (multipart.put_part(part), self.to.budget.clone());
         self.parts.spawn(async move {
             let _permit = permit;
-            transfers.before_sending(part_bytes).await;
+            budget.before_sending(part_bytes).await;
             sending.await?;
-            transfers.succeeded();
+            budget.succeeded();
             Ok(())
         });
         self.parts_started += 1;
         Ok(())
     }
 
-    /// Waits for the answer to the start, where that is still on its way.
-    async fn started(&mut self) -> object_store::Result<()> {
-        let Some(starting) = &mut self.starting else { return Ok(()) };
-        let started = starting.await;
-        self.starting = None;
+    /// Waits for the response to the start, if there is none yet.
+    async fn await_start(&mut self) -> object_store::Result<()> {
+        let Some(start) = &mut self.start else { return Ok(()) };
+        let started = start.await;
+        self.start = None;
         self.multipart = Some(started?);
         Ok(())
     }
 
-    /// What became of a part that is no longer on its way.
+    /// Returns the outcome of a part that has been sent.
     fn check_part(&self, sent: Result<object_store::Result<()>, JoinError>) -> Result<()> {
         let sent = sent.unwrap_or_else(|join| Err(join.into()));
-        sent.map_err(|cause| self.store.error("write", &self.key, cause))
+        sent.map_err(|cause| self.failed("write", cause))
     }
 
     async fn complete(&mut self) -> Result<()> {
         if self.multipart.is_none() {
-            let whole: PutPayload = std::mem::take(&mut self.buffer).into();
-            let whole_bytes = whole.content_length() as u64;
-            let _permit = self.store.transfers.permit(whole_bytes).await;
-            self.store.transfers.before_sending(whole_bytes).await;
-            let stored = self.store.objects.put(&self.path, whole).await;
-            return stored.map(drop).map_err(|cause| self.store.error("write", &self.key, cause));
+            let object: PutPayload = std::mem::take(&mut self.buffer).into();
+            let object_bytes = object.content_length() as u64;
+            let _permit = self.to.budget.permit(object_bytes).await;
+            self.to.budget.before_sending(object_bytes).await;
+            let stored = self.to.objects.put(&self.to.path, object).await;
+            return stored.map(drop).map_err(|cause| self.failed("write", cause));
         }
         self.send_part().await?;
         while let Some(sent) = self.parts.join_next().await {
             self.check_part(sent)?;
         }
         if let Some(multipart) = &mut self.multipart {
-            let _permit = self.store.transfers.permit(0).await;
+            let _permit = self.to.budget.permit(0).await;
             let completed = multipart.complete().await;
-            completed.map_err(|cause| self.store.error("complete the upload", &self.key, cause))?;
+            completed.map_err(|cause| self.failed("complete the upload", cause))?;
             self.multipart = None;
         }
         Ok(())
     }
 
-    /// Ends the multipart upload, if one was begun. It stays in its place until it has ended, so that dropping this
-    /// future hands it over to the drop of the whole.
+    /// Aborts the multipart upload, if one was begun. It stays in its field until it has ended, so that `drop` finds it
+    /// if this future is dropped.
     async fn discard(&mut self) -> Result<()> {
-        self.intact = false;
+        self.usable = false;
         self.buffer = PutPayloadMut::new();
         self.parts.shutdown().await;
-        // Where it did not start there is nothing to abort.
-        let _either_way = self.started().await;
+        // If it could not be started there is nothing to abort.
+        let _ = self.await_start().await;
         let Some(multipart) = &mut self.multipart else { return Ok(()) };
         let aborted = multipart.abort().await;
         self.multipart = None;
-        aborted.map_err(|cause| self.store.error("abort the upload", &self.key, cause))
+        aborted.map_err(|cause| self.failed("abort the upload", cause))
     }
 
-    /// Ends the upload because of an error, and gives that error: one of the abort must not take its place.
+    /// Aborts the upload because of an error and returns that error. An error of the abort is logged.
     async fn fail(&mut self, first: SnapshotError) -> SnapshotError {
         if let Err(error) = self.discard().await {
-            warn_of_leftovers(&self.key, &error);
+            warn_not_aborted(&self.to.key, &error);
         }
         first
     }
+
+    fn failed(&self, action: &str, cause: object_store::Error) -> SnapshotError {
+        operation_failed(action, &self.to.location, &self.to.key, cause)
+    }
 }
 
+#[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl Upload for ObjectUpload {
     async fn write(&mut self, bytes: Bytes) -> Result<()> {
-        self.begin()?;
+        self.begin_call()?;
         match self.append(bytes).await {
             Ok(()) => {
-                self.intact = true;
+                self.usable = true;
                 Ok(())
             }
             Err(error) => Err(self.fail(error).await),
@@ -199,7 +214,7 @@ impl Upload for ObjectUpload {
     }
 
     async fn finish(mut self: Box<Self>) -> Result<u64> {
-        self.begin()?;
+        self.begin_call()?;
         match self.complete().await {
             Ok(()) => Ok(self.written_bytes),
             Err(error) => Err(self.fail(error).await),
@@ -213,17 +228,17 @@ impl Upload for ObjectUpload {
 
 impl Drop for ObjectUpload {
     fn drop(&mut self) {
-        let (starting, multipart) = (self.starting.take(), self.multipart.take());
-        if starting.is_none() && multipart.is_none() {
+        let (start, multipart) = (self.start.take(), self.multipart.take());
+        if start.is_none() && multipart.is_none() {
             return;
         }
         self.parts.abort_all();
         let Ok(runtime) = Handle::try_current() else { return };
         let mut parts = std::mem::take(&mut self.parts);
-        let key = std::mem::take(&mut self.key);
+        let key = std::mem::take(&mut self.to.key);
         let mut abort = async move {
-            let multipart = match (multipart, starting) {
-                (None, Some(starting)) => starting.await.ok(),
+            let multipart = match (multipart, start) {
+                (None, Some(start)) => start.await.ok(),
                 (multipart, _) => multipart,
             };
             match multipart {
@@ -232,50 +247,52 @@ impl Drop for ObjectUpload {
             }
         }
         .boxed();
-        // A disk and the memory end an upload at the first poll; a network needs a task of its own.
+        // A local disk and memory abort at the first poll. A network needs a task of its own.
         match (&mut abort).now_or_never() {
             Some(Ok(())) => {}
-            Some(Err(error)) => warn_of_leftovers(&key, &error),
+            Some(Err(error)) => warn_not_aborted(&key, &error),
             None => drop(runtime.spawn(async move {
                 parts.shutdown().await;
                 if let Err(error) = abort.await {
-                    warn_of_leftovers(&key, &error);
+                    warn_not_aborted(&key, &error);
                 }
             })),
         }
     }
 }
 
-/// Begins a multipart upload. One that a server began and whose name was lost on the way stays there: nobody can abort it.
-async fn start(store: ObjectSnapshotStore, path: Path) -> object_store::Result<Box<dyn MultipartUpload>> {
-    let mut patience = store.transfers.patience();
+/// Starts a multipart upload. If a server started one and its response was lost, that upload stays: its id, which an
+/// abort needs, is unknown.
+async fn start(to: Destination) -> object_store::Result<Box<dyn MultipartUpload>> {
+    let mut deadline = to.budget.deadline();
     loop {
-        let cause = match store.objects.put_multipart_opts(&path, part_options(&store.transfers)).await {
+        let cause = match to.objects.put_multipart_opts(&to.path, part_options(&to.budget)).await {
             Ok(multipart) => return Ok(multipart),
             Err(cause) => cause,
         };
-        if !is_transient(&cause) || !patience.wait().await {
+        if !is_transient(&cause) || !deadline.wait().await {
             return Err(cause);
         }
     }
 }
 
-/// The one size of all parts but the last, some servers insist on that; from an upper bound on the size of the object.
+/// Returns the part size for an object of at most `bound_bytes`. All parts but the last have this size; some servers
+/// require equal sizes.
 fn part_bytes(bound_bytes: u64) -> Result<usize> {
-    let spread_bytes = bound_bytes.div_ceil(PARTS_PLANNED).div_ceil(MIB).saturating_mul(MIB);
-    let part_bytes = spread_bytes.max(PART_BYTES_MIN);
+    let planned_bytes = bound_bytes.div_ceil(PARTS_PLANNED).div_ceil(MIB).saturating_mul(MIB);
+    let part_bytes = planned_bytes.max(PART_BYTES_MIN);
     if part_bytes <= PART_BYTES_MAX
         && let Ok(part_bytes) = usize::try_from(part_bytes)
     {
         return Ok(part_bytes);
     }
     let message = format!("an object of up to {bound_bytes} bytes is too large for a store");
-    Err(SnapshotError::new(ErrorKind::Invalid, message))
+    Err(SnapshotError::new(ErrorKind::InvalidInput, message))
 }
 
-/// Tells the log what no caller can be told: the first error, or the drop, has taken the way out.
-fn warn_of_leftovers(key: &str, error: &(dyn std::error::Error + 'static)) {
-    tracing::warn!(key, error, "an upload was given up and could not be aborted; its parts may stay in the store");
+/// Logs an error that no caller receives: the caller gets the first error, and a drop returns nothing.
+fn warn_not_aborted(key: &str, error: &(dyn std::error::Error + 'static)) {
+    tracing::warn!(key, error, "an upload could not be aborted; its parts may remain in the store");
 }
 
 #[cfg(test)]
@@ -283,12 +300,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_grow_with_the_bound() {
+    fn the_part_size_grows_with_the_size_hint() {
         let mib = |bytes: usize| bytes as u64 / MIB;
         assert_eq!(mib(part_bytes(0).unwrap()), 8);
         assert_eq!(mib(part_bytes(PARTS_PLANNED * 8 * MIB).unwrap()), 8);
         assert_eq!(mib(part_bytes(PARTS_PLANNED * 8 * MIB + 1).unwrap()), 9);
         assert_eq!(mib(part_bytes(5 << 40).unwrap()), 530);
-        assert_eq!(part_bytes(u64::MAX).unwrap_err().kind(), ErrorKind::Invalid);
+        assert_eq!(part_bytes(u64::MAX).unwrap_err().kind(), ErrorKind::InvalidInput);
     }
 }

@@ -1,28 +1,30 @@
-//! What must be kept, and why, told in the slowest and plainest way: every rule asks about every snapshot by itself,
-//! and counts what it needs from the start. Shares no code with the library.
+//! Decides which snapshots must be kept, and why, in a slow and simple way: every rule examines every snapshot on its
+//! own, and counts from the start.
+//!
+//! Shares no code with the library. Calendar dates are computed with chrono. Only offsets from UTC come from jiff.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{
-    DateTime, Datelike as _, Days, NaiveDate, NaiveDateTime, Offset as _, TimeDelta, TimeZone as _, Timelike as _, Utc,
-};
-use chrono_tz::Tz;
+use chrono::{DateTime, Datelike as _, Days, FixedOffset, NaiveDate, NaiveDateTime, TimeDelta, Timelike as _, Utc};
+use jiff::Timestamp;
+use jiff::tz::{TimeZone, TimeZoneDatabase};
+use ruvector_snapshot::retention::{BaseRef, ExternalRefs};
 use ruvector_snapshot::{PrunePolicy, Snapshot, SnapshotType, Span};
 
-/// The name of the period that a moment lies in.
-type NameOf = fn(DateTime<Tz>) -> String;
+/// Returns the name of the period that contains a local time.
+type NameOf = fn(DateTime<FixedOffset>) -> String;
 
-/// The ids that must be kept, each with all reasons in words.
+/// Returns the ids that must be kept, each with all reasons as text.
 pub(crate) fn kept(
     snapshots: &[Snapshot],
-    pinned: &BTreeSet<String>,
+    external: &ExternalRefs,
     policy: &PrunePolicy,
     now: DateTime<Utc>,
 ) -> BTreeMap<String, BTreeSet<String>> {
     let mut kept = BTreeMap::new();
     for snapshot in snapshots {
         let mut reasons = BTreeSet::new();
-        if pinned.contains(&snapshot.id) {
+        if external.pinned.contains(&snapshot.id) {
             reasons.insert("pinned".to_owned());
         }
         if snapshot.created_at > now {
@@ -38,27 +40,28 @@ pub(crate) fn kept(
             kept.insert(snapshot.id.clone(), reasons);
         }
     }
-    add_bases(snapshots, &mut kept);
+    add_external(snapshots, external, &mut kept);
+    add_required(snapshots, external, &mut kept);
     kept
 }
 
-/// Whether there is one among what is kept that can be restored, or none at all that can.
+/// Returns whether a kept snapshot can be restored, or none of the snapshots can.
 pub(crate) fn keeps_what_can_be_restored(snapshots: &[Snapshot], kept: &BTreeMap<String, BTreeSet<String>>) -> bool {
     let mut restorable = snapshots.iter().filter(|snapshot| is_restorable(snapshots, snapshot)).peekable();
     restorable.peek().is_none() || restorable.any(|snapshot| kept.contains_key(&snapshot.id))
 }
 
-/// What snapshots are ordered by, the newest last.
+/// Returns the sort key of a snapshot. The newest has the largest.
 pub(crate) fn age(snapshot: &Snapshot) -> (DateTime<Utc>, bool, String) {
     (snapshot.created_at, snapshot.snapshot_type == SnapshotType::Full, snapshot.id.clone())
 }
 
-/// Whether the snapshot takes part in the rules.
+/// Returns whether rules count the snapshot.
 fn counts(snapshots: &[Snapshot], snapshot: &Snapshot, now: DateTime<Utc>) -> bool {
     snapshot.created_at <= now && is_restorable(snapshots, snapshot)
 }
 
-/// Follows the bases; after as many steps as there are snapshots it is a circle.
+/// Follows the bases. After as many steps as there are snapshots, it is a cycle.
 fn is_restorable(snapshots: &[Snapshot], snapshot: &Snapshot) -> bool {
     let mut at = snapshot;
     for _ in snapshots {
@@ -76,6 +79,7 @@ fn is_restorable(snapshots: &[Snapshot], snapshot: &Snapshot) -> bool {
 fn by_rules(snapshots: &[Snapshot], snapshot: &Snapshot, policy: &PrunePolicy, now: DateTime<Utc>) -> Vec<String> {
     let counted: Vec<&Snapshot> = snapshots.iter().filter(|other| counts(snapshots, other, now)).collect();
     let newer: Vec<_> = counted.iter().filter(|other| age(other) > age(snapshot)).collect();
+    let time_zone = TimeZoneDatabase::bundled().get(policy.time_zone.name()).unwrap();
     let mut reasons = Vec::new();
     if newer.len() < policy.keep_last {
         reasons.push(format!("last {}", policy.keep_last));
@@ -89,7 +93,7 @@ fn by_rules(snapshots: &[Snapshot], snapshot: &Snapshot, policy: &PrunePolicy, n
         ("yearly", policy.keep_yearly, |time| format!("{:04}", time.year())),
     ];
     for (rule, count, name_of) in rules {
-        let name = |snapshot: &Snapshot| name_of(snapshot.created_at.with_timezone(&policy.time_zone));
+        let name = |snapshot: &Snapshot| name_of(local(snapshot.created_at, &time_zone));
         let newer_names: BTreeSet<String> = newer.iter().map(|other| name(other)).collect();
         if !newer_names.contains(&name(snapshot)) && newer_names.len() < count {
             reasons.push(format!("{rule} {}", name(snapshot)));
@@ -97,23 +101,40 @@ fn by_rules(snapshots: &[Snapshot], snapshot: &Snapshot, policy: &PrunePolicy, n
     }
     if let Some(span) = policy.keep_within {
         let newest = counted.iter().map(|other| other.created_at).max().unwrap();
-        if snapshot.created_at >= before(newest, span, policy.time_zone) {
+        if snapshot.created_at >= before(newest, span, &time_zone) {
             reasons.push(format!("within {span}"));
         }
     }
     for pattern in &policy.keep_labels {
-        let is_meant = |(key, value): (&String, &String)| {
+        let matches = |(key, value): (&String, &String)| {
             *key == pattern.key && (pattern.value.is_none() || pattern.value.as_ref() == Some(value))
         };
-        if snapshot.labels.iter().any(is_meant) {
+        if snapshot.labels.iter().any(matches) {
             reasons.push(format!("label {pattern}"));
         }
     }
     reasons
 }
 
-/// Adds what any kept snapshot stands on, until there is nothing to add.
-fn add_bases(snapshots: &[Snapshot], kept: &mut BTreeMap<String, BTreeSet<String>>) {
+/// Adds the direct bases of unusable snapshots and of uploads.
+fn add_external(snapshots: &[Snapshot], external: &ExternalRefs, kept: &mut BTreeMap<String, BTreeSet<String>>) {
+    let mut add = |base_id: &String, reason: String| {
+        if snapshots.iter().any(|snapshot| snapshot.id == *base_id) {
+            kept.entry(base_id.clone()).or_default().insert(reason);
+        }
+    };
+    for (id, base) in &external.unusable {
+        if let BaseRef::Base(base_id) = base {
+            add(base_id, format!("base of {id}, which is corrupt"));
+        }
+    }
+    for (id, base_ids) in &external.uploads {
+        base_ids.iter().for_each(|base_id| add(base_id, format!("base of upload {id}")));
+    }
+}
+
+/// Adds the bases of kept snapshots, and everything older than an unreadable base, until there is nothing to add.
+fn add_required(snapshots: &[Snapshot], external: &ExternalRefs, kept: &mut BTreeMap<String, BTreeSet<String>>) {
     loop {
         let before = kept.clone();
         for snapshot in snapshots.iter().filter(|snapshot| before.contains_key(&snapshot.id)) {
@@ -123,36 +144,58 @@ fn add_bases(snapshots: &[Snapshot], kept: &mut BTreeMap<String, BTreeSet<String
                 kept.entry(base_id.clone()).or_default().insert(format!("base of {}", snapshot.id));
             }
         }
+        let mut needed: BTreeSet<String> = external.uploads.values().flatten().cloned().collect();
+        needed.extend(before.keys().chain(external.unusable.keys()).filter_map(|id| base_of(snapshots, external, id)));
+        for _ in 0..snapshots.len() + external.unusable.len() {
+            let more: Vec<_> = needed.iter().filter_map(|id| base_of(snapshots, external, id)).collect();
+            needed.extend(more);
+        }
+        for unreadable in needed.iter().filter(|id| external.unusable.get(*id) == Some(&BaseRef::Unreadable)) {
+            for older in snapshots.iter().filter(|snapshot| snapshot.id < *unreadable) {
+                let reason = format!("may be needed by {unreadable}, which is corrupt");
+                kept.entry(older.id.clone()).or_default().insert(reason);
+            }
+        }
         if *kept == before {
             return;
         }
     }
 }
 
-fn hour(time: DateTime<Tz>) -> String {
-    let minutes = time.offset().fix().local_minus_utc() / 60;
+fn base_of(snapshots: &[Snapshot], external: &ExternalRefs, id: &str) -> Option<String> {
+    let usable = snapshots.iter().find(|snapshot| snapshot.id == id);
+    match (usable.map(|snapshot| &snapshot.snapshot_type), external.unusable.get(id)) {
+        (Some(SnapshotType::Incremental { base_id }), _) | (None, Some(BaseRef::Base(base_id))) => {
+            Some(base_id.clone())
+        }
+        _ => None,
+    }
+}
+
+fn hour(time: DateTime<FixedOffset>) -> String {
+    let minutes = time.offset().local_minus_utc() / 60;
     let sign = if minutes < 0 { '-' } else { '+' };
     let (hours, minutes) = (minutes.abs() / 60, minutes.abs() % 60);
     format!("{} {:02}:00 {sign}{hours:02}:{minutes:02}", day(time), time.hour())
 }
 
-fn day(time: DateTime<Tz>) -> String {
+fn day(time: DateTime<FixedOffset>) -> String {
     format!("{}-{:02}", month(time), time.day())
 }
 
-/// The week of a day has the year in which its Thursday lies, and is the Thursday's number in that year.
-fn week(time: DateTime<Tz>) -> String {
+/// The year of a week is that of its Thursday. The number of the week is the number of that Thursday in its year.
+fn week(time: DateTime<FixedOffset>) -> String {
     let date = NaiveDate::from_ymd_opt(time.year(), time.month(), time.day()).unwrap();
     let monday = date - Days::new(date.weekday().num_days_from_monday().into());
     let thursday = monday + Days::new(3);
     format!("{:04}-W{:02}", thursday.year(), thursday.ordinal0() / 7 + 1)
 }
 
-fn month(time: DateTime<Tz>) -> String {
+fn month(time: DateTime<FixedOffset>) -> String {
     format!("{:04}-{:02}", time.year(), time.month())
 }
 
-fn quarter(time: DateTime<Tz>) -> String {
+fn quarter(time: DateTime<FixedOffset>) -> String {
     let quarter = match time.month() {
         1..=3 => 1,
         4..=6 => 2,
@@ -162,10 +205,10 @@ fn quarter(time: DateTime<Tz>) -> String {
     format!("{:04}-Q{quarter}", time.year())
 }
 
-/// Goes back month by month, then day by day, then looks which moment the local time there is.
-fn before(newest: DateTime<Utc>, span: Span, time_zone: Tz) -> DateTime<Utc> {
+/// Goes back month by month, then day by day, then finds the moment of the local time there.
+fn before(newest: DateTime<Utc>, span: Span, time_zone: &TimeZone) -> DateTime<Utc> {
     let hours = TimeDelta::hours(span.hours.into());
-    let local = newest.with_timezone(&time_zone).naive_local();
+    let local = local(newest, time_zone).naive_local();
     let (mut year, mut month) = (local.year(), local.month());
     for _ in 0..span.years * 12 + span.months {
         (year, month) = if month == 1 { (year - 1, 12) } else { (year, month - 1) };
@@ -179,14 +222,19 @@ fn before(newest: DateTime<Utc>, span: Span, time_zone: Tz) -> DateTime<Utc> {
     start - hours
 }
 
-/// Tries every distance from UTC that the time zone has around then. One that is skipped is none of them; then it is
-/// the earliest that comes out.
-fn earliest(local: NaiveDateTime, time_zone: Tz) -> DateTime<Utc> {
-    let hours = (-36..=36).map(|hours| local.and_utc() + TimeDelta::hours(hours));
+/// Tries every offset from UTC that the time zone has around this local time. If the local time is skipped, none of
+/// them fits, and the earliest result counts.
+fn earliest(searched: NaiveDateTime, time_zone: &TimeZone) -> DateTime<Utc> {
+    let hours = (-36..=36).map(|hours| searched.and_utc() + TimeDelta::hours(hours));
     let moments: BTreeSet<DateTime<Utc>> = hours
-        .map(|moment| time_zone.offset_from_utc_datetime(&moment.naive_utc()).fix().local_minus_utc())
-        .map(|seconds| local.and_utc() - TimeDelta::seconds(seconds.into()))
+        .map(|moment| local(moment, time_zone).offset().local_minus_utc())
+        .map(|seconds| searched.and_utc() - TimeDelta::seconds(seconds.into()))
         .collect();
-    let is_it = |moment: &&DateTime<Utc>| moment.with_timezone(&time_zone).naive_local() == local;
+    let is_it = |moment: &&DateTime<Utc>| local(**moment, time_zone).naive_local() == searched;
     *moments.iter().find(is_it).or(moments.first()).unwrap()
+}
+
+fn local(moment: DateTime<Utc>, time_zone: &TimeZone) -> DateTime<FixedOffset> {
+    let offset = time_zone.to_offset(Timestamp::from_second(moment.timestamp()).unwrap());
+    moment.with_timezone(&FixedOffset::east_opt(offset.seconds()).unwrap())
 }

@@ -1,60 +1,59 @@
-//! Random histories, with chains that are whole and chains that are not, around the moments at which clocks are
-//! changed: the plan is what the oracle says, and has the properties that any plan must have.
+//! Random histories with complete and broken chains around clock changes. The plan must agree with the oracle, and have
+//! the properties that every plan must have.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use chrono_tz::Tz;
-use proptest::collection::vec;
+use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
-use ruvector_snapshot::manager::retention::plan;
-use ruvector_snapshot::{ErrorKind, Others, PrunePlan, PrunePolicy, Snapshot, SnapshotType, Span};
+use ruvector_snapshot::retention::plan;
+use ruvector_snapshot::retention::{BaseRef, ExternalRefs};
+use ruvector_snapshot::{ErrorKind, PrunePlan, PrunePolicy, Snapshot, SnapshotType, Span};
 
-use crate::{later, moment, on, oracle, snapshot};
+use crate::{increment, later, moment, oracle, snapshot};
 
-/// Moments at which clocks are changed in a time zone, or a day or a year ends there.
-const MOMENTS: [(Tz, &str); 9] = [
-    (Tz::UTC, "2024-02-29T12:00:00Z"),
-    (Tz::Europe__Berlin, "2026-03-29T01:00:00Z"),
-    (Tz::Europe__Berlin, "2026-10-25T01:00:00Z"),
-    (Tz::America__New_York, "2026-11-01T06:00:00Z"),
-    (Tz::America__St_Johns, "2010-11-07T02:31:00Z"),
-    (Tz::America__Sao_Paulo, "2018-02-18T02:00:00Z"),
-    (Tz::Asia__Kathmandu, "2026-12-31T18:15:00Z"),
-    (Tz::Australia__Lord_Howe, "2026-04-04T15:00:00Z"),
-    (Tz::Pacific__Apia, "2011-12-30T10:00:00Z"),
+/// Time zones, and a moment at which clocks are changed there, or a day or a year ends.
+const MOMENTS: [(&str, &str); 9] = [
+    ("UTC", "2024-02-29T12:00:00Z"),
+    ("Europe/Berlin", "2026-03-29T01:00:00Z"),
+    ("Europe/Berlin", "2026-10-25T01:00:00Z"),
+    ("America/New_York", "2026-11-01T06:00:00Z"),
+    ("America/St_Johns", "2010-11-07T02:31:00Z"),
+    ("America/Sao_Paulo", "2018-02-18T02:00:00Z"),
+    ("Asia/Kathmandu", "2026-12-31T18:15:00Z"),
+    ("Australia/Lord_Howe", "2026-04-04T15:00:00Z"),
+    ("Pacific/Apia", "2011-12-30T10:00:00Z"),
 ];
 
-/// All that a plan is made from.
+/// The arguments of a plan.
 #[derive(Debug, Clone)]
 struct Case {
     snapshots: Vec<Snapshot>,
-    pinned: BTreeSet<String>,
+    external: ExternalRefs,
     policy: PrunePolicy,
     now: DateTime<Utc>,
 }
 
 impl Case {
-    /// The plan; `None` where the policy is refused.
+    /// Returns the plan, or `None` if the policy is refused.
     fn plan(&self) -> Option<PrunePlan> {
-        let others = Others { pinned: self.pinned.clone(), ..Others::default() };
-        match plan(self.snapshots.clone(), &others, &self.policy, self.now) {
+        match plan(self.snapshots.clone(), &self.external, &self.policy, self.now) {
             Ok(plan) => Some(plan),
             Err(error) => {
-                assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+                assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
                 None
             }
         }
     }
 }
 
-/// How far from the moment around which it all happens, before it more often than after.
+/// The distance of snapshots from the central moment. Most are before it.
 #[derive(Debug, Clone, Copy)]
 enum Scale {
     Minutes,
     HalfHours,
-    /// At about the same time of the day.
+    /// At about the same time of day.
     Days,
     Months,
     Years,
@@ -76,15 +75,70 @@ fn distance(scale: Scale) -> BoxedStrategy<TimeDelta> {
     seconds.prop_map(TimeDelta::seconds).boxed()
 }
 
-/// What a snapshot stands on: nothing, one of the others or itself, or one that is not there.
-fn base() -> impl Strategy<Value = Option<Option<Index>>> {
-    prop_oneof![6 => Just(None), 6 => any::<Index>().prop_map(|base| Some(Some(base))), 1 => Just(Some(None))]
+/// Ids that an unusable snapshot can have. They sort before, between and after those of the others.
+const UNUSABLE_IDS: [&str; 4] = ["4000-unusable", "8000-unusable", "c000-unusable", "lost"];
+
+/// A base that is not chosen yet.
+#[derive(Debug, Clone)]
+enum Base {
+    /// One of the snapshots, possibly the dependent itself.
+    Snapshot(Index),
+    /// One of [`UNUSABLE_IDS`], which may exist or not.
+    Unusable(&'static str),
+}
+
+impl Base {
+    fn id(&self, snapshot_id: impl Fn(usize) -> String, snapshots: usize) -> String {
+        match self {
+            Self::Snapshot(index) => snapshot_id(index.index(snapshots.max(1))),
+            Self::Unusable(id) => (*id).to_owned(),
+        }
+    }
+}
+
+fn base() -> impl Strategy<Value = Base> {
+    prop_oneof![8 => any::<Index>().prop_map(Base::Snapshot), 1 => select(UNUSABLE_IDS.to_vec()).prop_map(Base::Unusable)]
+}
+
+/// What is external to these snapshots. Often nothing.
+fn external(ids: Vec<String>) -> impl Strategy<Value = ExternalRefs> {
+    let pinned = vec(any::<Index>(), 0..3);
+    let unusable_base = prop_oneof![
+        1 => Just(BaseRef::Full),
+        2 => base().prop_map(BaseRef::Base),
+        1 => Just(BaseRef::Unreadable),
+    ];
+    let unusable = prop_oneof![
+        1 => Just(BTreeMap::new()),
+        1 => btree_map(select(UNUSABLE_IDS.to_vec()), unusable_base, 0..4),
+    ];
+    let uploads = prop_oneof![3 => Just(vec![]), 1 => vec(vec(base(), 0..3), 1..3)];
+    (pinned, unusable, uploads).prop_map(move |(pinned, unusable, uploads)| {
+        let id_of = |base: &Base| base.id(|at| ids.get(at).cloned().unwrap_or_default(), ids.len());
+        let unusable = unusable.iter().map(|(id, base)| {
+            let base = match base {
+                BaseRef::Full => BaseRef::Full,
+                BaseRef::Base(base) => BaseRef::Base(id_of(base)),
+                BaseRef::Unreadable => BaseRef::Unreadable,
+            };
+            ((*id).to_owned(), base)
+        });
+        ExternalRefs {
+            pinned: pinned.iter().filter_map(|pin| ids.get(pin.index(ids.len().max(1))).cloned()).collect(),
+            unusable: unusable.collect(),
+            uploads: uploads
+                .iter()
+                .zip(0..)
+                .map(|(bases, number)| (format!("upload-{number}"), bases.iter().map(id_of).collect()))
+                .collect(),
+        }
+    })
 }
 
 fn history(around: &'static str, scale: Scale) -> impl Strategy<Value = Vec<Snapshot>> {
     let labels =
         select(vec![vec![], vec![("host", "db1")], vec![("host", "db2")], vec![("host", "db1"), ("keep", "")]]);
-    let taken = (distance(scale), base(), labels, any::<[u8; 2]>());
+    let taken = (distance(scale), proptest::option::of(base()), labels, any::<[u8; 2]>());
     vec(taken, 0..24).prop_map(move |taken| {
         let id = |at: usize| format!("{:02x}{:02x}-{at}", taken[at].3[0], taken[at].3[1]);
         let make = |at: usize| {
@@ -93,8 +147,7 @@ fn history(around: &'static str, scale: Scale) -> impl Strategy<Value = Vec<Snap
             made.labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
             match base {
                 None => made,
-                Some(None) => on("lost", made),
-                Some(Some(base)) => on(&id(base.index(taken.len())), made),
+                Some(base) => increment(&base.id(id, taken.len()), made),
             }
         };
         (0..taken.len()).map(make).collect()
@@ -119,18 +172,11 @@ fn policy() -> impl Strategy<Value = PrunePolicy> {
     (counts, within, labels).prop_map(|(counts, keep_within, labels)| {
         let [keep_last, keep_hourly, keep_daily, keep_weekly, keep_monthly, keep_quarterly, keep_yearly] = counts;
         let keep_labels = labels.into_iter().map(|text| text.parse().unwrap()).collect();
-        PrunePolicy {
-            keep_last,
-            keep_hourly,
-            keep_daily,
-            keep_weekly,
-            keep_monthly,
-            keep_quarterly,
-            keep_yearly,
-            keep_within,
-            keep_labels,
-            ..PrunePolicy::default()
-        }
+        let mut policy = PrunePolicy::default().keep_last(keep_last).keep_hourly(keep_hourly).keep_daily(keep_daily);
+        policy = policy.keep_weekly(keep_weekly).keep_monthly(keep_monthly);
+        policy = policy.keep_quarterly(keep_quarterly).keep_yearly(keep_yearly);
+        (policy.keep_within, policy.keep_labels) = (keep_within, keep_labels);
+        policy
     })
 }
 
@@ -139,15 +185,20 @@ fn case() -> impl Strategy<Value = Case> {
     let parts =
         (select(MOMENTS.to_vec()), elsewhere, scale()).prop_flat_map(|((time_zone, around), elsewhere, scale)| {
             let time_zone = elsewhere.map_or(time_zone, |(time_zone, _)| time_zone);
-            // After the newest, or at some time among them.
+            // After the newest snapshot, or between them.
             let now =
                 prop_oneof![Just(None), distance(scale).prop_map(move |distance| Some(moment(around) + distance))];
-            (Just(time_zone), history(around, scale), policy(), vec(any::<Index>(), 0..3), now)
+            (Just(time_zone), history(around, scale), policy(), now)
         });
-    parts.prop_map(|(time_zone, snapshots, policy, pins, now)| {
-        let pin = |pin: &Index| snapshots.get(pin.index(snapshots.len().max(1))).map(|pinned| pinned.id.clone());
-        let pinned = pins.iter().filter_map(pin).collect();
-        Case { snapshots, pinned, policy: PrunePolicy { time_zone, ..policy }, now: now.unwrap_or_else(later) }
+    let parts = parts.prop_flat_map(|(time_zone, snapshots, policy, now)| {
+        let ids = snapshots.iter().map(|snapshot| snapshot.id.clone()).collect();
+        (Just(time_zone), Just(snapshots), external(ids), Just(policy), Just(now))
+    });
+    parts.prop_map(|(time_zone, snapshots, external, policy, now)| Case {
+        snapshots,
+        external,
+        policy: policy.time_zone(time_zone.parse().unwrap()),
+        now: now.unwrap_or_else(later),
     })
 }
 
@@ -166,50 +217,50 @@ fn base_id(snapshot: &Snapshot) -> Option<&String> {
     }
 }
 
-/// The rules of both, in the time zone of the first.
+/// Returns the rules of both policies, in the time zone of the first.
 fn both(first: &PrunePolicy, second: &PrunePolicy) -> PrunePolicy {
-    PrunePolicy {
-        keep_last: first.keep_last.max(second.keep_last),
-        keep_hourly: first.keep_hourly.max(second.keep_hourly),
-        keep_daily: first.keep_daily.max(second.keep_daily),
-        keep_weekly: first.keep_weekly.max(second.keep_weekly),
-        keep_monthly: first.keep_monthly.max(second.keep_monthly),
-        keep_quarterly: first.keep_quarterly.max(second.keep_quarterly),
-        keep_yearly: first.keep_yearly.max(second.keep_yearly),
-        keep_within: first.keep_within.or(second.keep_within),
-        keep_labels: [first.keep_labels.clone(), second.keep_labels.clone()].concat(),
-        time_zone: first.time_zone,
-    }
+    let mut both = PrunePolicy::default()
+        .keep_last(first.keep_last.max(second.keep_last))
+        .keep_hourly(first.keep_hourly.max(second.keep_hourly))
+        .keep_daily(first.keep_daily.max(second.keep_daily))
+        .keep_weekly(first.keep_weekly.max(second.keep_weekly))
+        .keep_monthly(first.keep_monthly.max(second.keep_monthly))
+        .keep_quarterly(first.keep_quarterly.max(second.keep_quarterly))
+        .keep_yearly(first.keep_yearly.max(second.keep_yearly));
+    both.keep_within = first.keep_within.or(second.keep_within);
+    both.keep_labels = [first.keep_labels.clone(), second.keep_labels.clone()].concat();
+    both.time_zone = first.time_zone.clone();
+    both
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_plan_is_what_the_oracle_says(case in case()) {
-        let expected = oracle::kept(&case.snapshots, &case.pinned, &case.policy, case.now);
+    fn the_plan_agrees_with_the_oracle(case in case()) {
+        let expected = oracle::kept(&case.snapshots, &case.external, &case.policy, case.now);
         let Some(plan) = case.plan() else {
-            let is_empty = case.policy == PrunePolicy { time_zone: case.policy.time_zone, ..PrunePolicy::default() };
-            let is_of_use = oracle::keeps_what_can_be_restored(&case.snapshots, &expected);
-            prop_assert!(is_empty || !is_of_use, "refused, but it keeps {:?}", expected);
+            let is_empty = case.policy == PrunePolicy::default().time_zone(case.policy.time_zone.clone());
+            let keeps_restorable = oracle::keeps_what_can_be_restored(&case.snapshots, &expected);
+            prop_assert!(is_empty || !keeps_restorable, "refused, but it keeps {:?}", expected);
             return Ok(());
         };
         prop_assert!(oracle::keeps_what_can_be_restored(&case.snapshots, &expected));
         let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for kept in &plan.keep {
-            // At which id a chain breaks off is a matter of where one begins to look.
-            let words = |reason: String| match reason.starts_with("chain broken at ") {
+            // In a cycle any id can be named as the one where the chain is broken.
+            let generic = |reason: String| match reason.starts_with("chain broken at ") {
                 true => "chain broken".to_owned(),
                 false => reason,
             };
-            let reasons: BTreeSet<_> = kept.reasons.iter().map(|reason| words(reason.to_string())).collect();
+            let reasons: BTreeSet<_> = kept.reasons.iter().map(|reason| generic(reason.to_string())).collect();
             found.insert(kept.snapshot.id.clone(), reasons);
         }
         prop_assert_eq!(found, expected);
     }
 
     #[test]
-    fn every_snapshot_is_kept_or_dropped_and_tells_why(case in case()) {
+    fn every_snapshot_is_kept_or_dropped_for_a_reason(case in case()) {
         let Some(plan) = case.plan() else { return Ok(()) };
         let kept = plan.keep.iter().map(|kept| kept.snapshot.clone());
         let dropped = plan.drop.iter().map(|dropped| dropped.snapshot.clone());
@@ -221,24 +272,24 @@ proptest! {
         prop_assert!(plan.keep.iter().all(|kept| !kept.reasons.is_empty()));
         prop_assert!(plan.drop.iter().all(|dropped| !dropped.reasons.is_empty()));
         prop_assert!(plan.drop.iter().all(|dropped| dropped.snapshot.created_at <= case.now));
-        let age = |kept: &ruvector_snapshot::Kept| oracle::age(&kept.snapshot);
+        let age = |kept: &ruvector_snapshot::KeptSnapshot| oracle::age(&kept.snapshot);
         prop_assert!(plan.keep.iter().rev().map(age).is_sorted());
     }
 
     #[test]
-    fn at_no_step_of_a_clean_up_does_a_snapshot_lose_its_base(case in case()) {
+    fn no_step_of_a_prune_deletes_the_base_of_an_existing_snapshot(case in case()) {
         let Some(plan) = case.plan() else { return Ok(()) };
         let mut left: BTreeSet<String> = case.snapshots.iter().map(|snapshot| snapshot.id.clone()).collect();
         for id in dropped_ids(&plan) {
             left.remove(&id);
-            let stands_on_it = |snapshot: &&Snapshot| left.contains(&snapshot.id) && base_id(snapshot) == Some(&id);
-            prop_assert_eq!(case.snapshots.iter().find(stands_on_it), None, "{} went first", id);
+            let depends_on_it = |snapshot: &&Snapshot| left.contains(&snapshot.id) && base_id(snapshot) == Some(&id);
+            prop_assert_eq!(case.snapshots.iter().find(depends_on_it), None, "{} is deleted first", id);
         }
         prop_assert_eq!(left, kept_ids(&plan));
     }
 
     #[test]
-    fn neither_the_order_nor_the_names_matter(case in case(), turn in any::<Index>(), name in "[a-z]{1,8}") {
+    fn the_order_and_the_names_of_snapshots_do_not_matter(case in case(), turn in any::<Index>(), name in "[a-z]{1,8}") {
         let Some(plan) = case.plan() else { return Ok(()) };
         let mut other = case.clone();
         other.snapshots.rotate_left(turn.index(case.snapshots.len().max(1)));
@@ -252,9 +303,9 @@ proptest! {
         prop_assert_eq!((kept_ids(&renamed), dropped_ids(&renamed)), (kept_ids(&plan), dropped_ids(&plan)));
     }
 
-    /// Time alone drops nothing: only a snapshot that now lies in the past may make a difference.
+    /// The passing of time changes a plan only when a snapshot is no longer in the future.
     #[test]
-    fn the_time_now_matters_only_where_it_passes_a_snapshot(case in case()) {
+    fn the_current_time_matters_only_if_it_passes_a_snapshot(case in case()) {
         let Some(plan) = case.plan() else { return Ok(()) };
         let times = || case.snapshots.iter().map(|snapshot| snapshot.created_at);
         let earliest = times().filter(|time| *time <= case.now).max().unwrap_or(DateTime::<Utc>::MIN_UTC);
@@ -265,17 +316,16 @@ proptest! {
     }
 
     #[test]
-    fn one_more_rule_drops_nothing_that_was_kept(case in case(), more in policy(), pin in any::<Index>()) {
+    fn more_rules_and_pins_keep_no_less(case in case(), more in policy(), pin in any::<Index>()) {
         let Some(plan) = case.plan() else { return Ok(()) };
         let mut wider = case.clone();
         wider.policy = both(&case.policy, &more);
-        wider.pinned.extend(case.snapshots.get(pin.index(case.snapshots.len().max(1))).map(|pinned| pinned.id.clone()));
+        wider.external.pinned.extend(case.snapshots.get(pin.index(case.snapshots.len().max(1))).map(|pinned| pinned.id.clone()));
         prop_assert!(kept_ids(&plan).is_subset(&kept_ids(&wider.plan().unwrap())));
     }
 
-    /// What a clean-up leaves, the same clean-up leaves again.
     #[test]
-    fn a_second_clean_up_finds_nothing_to_do(case in case()) {
+    fn a_second_prune_has_nothing_to_do(case in case()) {
         let Some(plan) = case.plan() else { return Ok(()) };
         let snapshots = plan.keep.into_iter().map(|kept| kept.snapshot).collect();
         let again = Case { snapshots, ..case }.plan().unwrap();

@@ -1,4 +1,4 @@
-//! Clients of both servers, and what must hold on each of them: called by `s3.rs` and `gcs.rs`. No test stands here.
+//! Clients of both servers, and assertions that hold for both. `s3.rs` and `gcs.rs` call them; no test is here.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use test_servers::{GcsServer, S3Server};
 
 pub(crate) const MIB: usize = 1024 * 1024;
 
-/// Shows every fault as it is.
+/// Makes every fault visible.
 pub(crate) fn no_retries() -> RetryConfig {
     RetryConfig { max_retries: 0, ..RetryConfig::default() }
 }
@@ -55,11 +55,11 @@ pub(crate) async fn create(store: &dyn ObjectStore, key: &str, bytes: &'static s
 
 pub(crate) async fn objects_are_written_read_and_deleted(store: &dyn ObjectStore) {
     let key = Path::from("snapshots/one/data.bin");
-    let answer = store.put(&key, "first".into()).await.unwrap();
+    let first = store.put(&key, "first".into()).await.unwrap();
     store.put(&key, "0123456789".into()).await.unwrap();
     let meta = store.head(&key).await.unwrap();
     assert_eq!(meta.size, 10);
-    assert_ne!(meta.e_tag, answer.e_tag);
+    assert_ne!(meta.e_tag, first.e_tag);
     assert_eq!(store.get(&key).await.unwrap().bytes().await.unwrap(), "0123456789");
     assert_eq!(store.get_range(&key, 2..5).await.unwrap(), "234");
     let tail = GetOptions { range: Some(GetRange::Suffix(3)), ..GetOptions::default() };
@@ -68,21 +68,20 @@ pub(crate) async fn objects_are_written_read_and_deleted(store: &dyn ObjectStore
 
     let known = GetOptions { if_none_match: meta.e_tag.clone(), ..GetOptions::default() };
     assert!(matches!(store.get_opts(&key, known).await, Err(Error::NotModified { .. })));
-    let another = GetOptions { if_match: answer.e_tag, ..GetOptions::default() };
+    let another = GetOptions { if_match: first.e_tag, ..GetOptions::default() };
     assert!(matches!(store.get_opts(&key, another).await, Err(Error::Precondition { .. })));
 
-    let above = Path::from("snapshots/one");
-    assert!(matches!(store.head(&above).await, Err(Error::NotFound { .. })));
-    assert!(matches!(store.get(&above).await, Err(Error::NotFound { .. })));
+    let prefix = Path::from("snapshots/one");
+    assert!(matches!(store.head(&prefix).await, Err(Error::NotFound { .. })));
+    assert!(matches!(store.get(&prefix).await, Err(Error::NotFound { .. })));
 
     store.delete(&key).await.unwrap();
     assert!(matches!(store.head(&key).await, Err(Error::NotFound { .. })));
     assert!(matches!(store.get(&key).await, Err(Error::NotFound { .. })));
-    // Nothing of the directory is left that would stand in the way of an object of its name.
-    store.put(&above, "an object".into()).await.unwrap();
+    store.put(&prefix, "an object".into()).await.unwrap();
 }
 
-pub(crate) async fn an_empty_object_is_an_object(store: &dyn ObjectStore) {
+pub(crate) async fn empty_objects_are_stored(store: &dyn ObjectStore) {
     let key = Path::from("empty");
     store.put(&key, PutPayload::new()).await.unwrap();
     assert_eq!(store.head(&key).await.unwrap().size, 0);
@@ -92,8 +91,20 @@ pub(crate) async fn an_empty_object_is_an_object(store: &dyn ObjectStore) {
     assert_eq!(store.head(&parts).await.unwrap().size, 0);
 }
 
-/// Gives the keys, to be compared with those in the server.
-pub(crate) async fn odd_keys_are_kept(store: &dyn ObjectStore) -> BTreeMap<String, Vec<u8>> {
+/// Asserts that the key of one object may be a prefix of the key of another.
+pub(crate) async fn a_key_may_be_the_prefix_of_another(store: &dyn ObjectStore) {
+    let [file, below] = ["x", "x/y"].map(Path::from);
+    store.put(&file, "file".into()).await.unwrap();
+    store.put(&below, "below".into()).await.unwrap();
+    assert_eq!(store.get(&file).await.unwrap().bytes().await.unwrap(), "file");
+    let level = store.list_with_delimiter(None).await.unwrap();
+    assert_eq!((level.objects.len(), level.common_prefixes), (1, vec![Path::from("x")]));
+    store.delete(&file).await.unwrap();
+    assert_eq!(store.get(&below).await.unwrap().bytes().await.unwrap(), "below");
+}
+
+/// Returns the objects that it wrote.
+pub(crate) async fn odd_keys_are_stored(store: &dyn ObjectStore) -> BTreeMap<String, Vec<u8>> {
     let keys = ["a b", "a+b", "100%", "%41", "a&b=c", "a#b?c", "dir with space/größe-日本", "tilde~'()!*,;:@$"];
     let mut written = BTreeMap::new();
     for key in keys {
@@ -144,16 +155,19 @@ pub(crate) async fn one_create_wins(store: &dyn ObjectStore) {
     assert!(lost.into_iter().all(|error| matches!(error, Error::AlreadyExists { .. })));
 }
 
-/// Gives the bytes that stand under `whole`.
+/// Returns the bytes of the object that it uploaded.
 pub(crate) async fn parts_become_an_object(store: &dyn ObjectStore) -> Vec<u8> {
     let bytes: Vec<u8> = (0..16 * MIB + 17).map(|at| (at / MIB * 7 + at % 251) as u8).collect();
-    let key = Path::from("whole");
+    let key = Path::from("object");
     let mut upload = store.put_multipart(&key).await.unwrap();
     let parts = bytes.chunks(5 * MIB).map(|part| upload.put_part(part.to_vec().into()));
     futures::future::try_join_all(parts).await.unwrap();
-    assert!(matches!(store.head(&key).await, Err(Error::NotFound { .. })), "it is not there before it is complete");
+    assert!(
+        matches!(store.head(&key).await, Err(Error::NotFound { .. })),
+        "the object exists before the upload is complete"
+    );
     upload.complete().await.unwrap();
-    assert!(upload.complete().await.is_err(), "an upload is completed once");
+    assert!(upload.complete().await.is_err(), "an upload was completed twice");
     assert_eq!(store.get(&key).await.unwrap().bytes().await.unwrap(), bytes);
     bytes
 }
@@ -168,8 +182,8 @@ pub(crate) async fn small_parts_are_refused(store: &dyn ObjectStore) {
     upload.abort().await.unwrap();
 }
 
-/// Of objects that go away while they are listed, each is listed or not; the listing itself does not fail.
-pub(crate) async fn listings_and_deletes_go_together(store: &dyn ObjectStore) {
+/// Asserts that a listing does not fail if objects are deleted at the same time.
+pub(crate) async fn listings_and_deletes_run_concurrently(store: &dyn ObjectStore) {
     let keys: Vec<_> = (0..60).map(|number| Path::from(format!("going/{number:04}/data"))).collect();
     let puts = futures::stream::iter(&keys).map(|key| store.put(key, "x".into())).buffer_unordered(16);
     puts.try_collect::<Vec<_>>().await.unwrap();

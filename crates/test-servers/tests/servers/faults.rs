@@ -1,4 +1,5 @@
-//! What a client without retries sees of each fault, and what has happened in the service by then.
+//! What a client without retries observes of each fault, and whether the service executed the request.
+#![expect(clippy::disallowed_methods, reason = "the test measures or waits for real time")]
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -13,7 +14,7 @@ use object_store::{ClientOptions, Error, ObjectStoreExt};
 use test_servers::{Fault, Gate, GcsServer, S3Server, Wire};
 
 #[tokio::test]
-async fn reset_before_leaves_nothing() {
+async fn reset_before_stores_nothing() {
     let server = S3Server::start();
     always(server.wire(), Fault::ResetBefore);
     let error = s3(&server).put(&Path::from("key"), vec![7; MIB].into()).await.unwrap_err();
@@ -23,7 +24,7 @@ async fn reset_before_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn reset_after_leaves_the_object() {
+async fn reset_after_stores_the_object() {
     let (first, second) = (S3Server::start(), GcsServer::start());
     let key = Path::from("key");
     always(first.wire(), Fault::ResetAfter);
@@ -37,7 +38,7 @@ async fn reset_after_leaves_the_object() {
 }
 
 #[tokio::test]
-async fn status_leaves_nothing() {
+async fn status_stores_nothing() {
     let server = S3Server::start();
     for (status, code) in [(500, "InternalError"), (503, "SlowDown"), (403, "AccessDenied"), (429, "SlowDown")] {
         always(server.wire(), Fault::Status(status));
@@ -48,7 +49,7 @@ async fn status_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn status_after_leaves_the_object() {
+async fn status_after_stores_the_object() {
     let server = GcsServer::start();
     always(server.wire(), Fault::StatusAfter(500));
     let error = create(&gcs(&server), "key", "stored").await.unwrap_err();
@@ -60,16 +61,17 @@ async fn status_after_leaves_the_object() {
 fn retry_after_is_a_header() {
     let server = S3Server::start();
     always(server.wire(), Fault::RetryAfter { status: 503, seconds: 7 });
-    let answer = ask(&server.endpoint());
-    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
-    assert!(answer.contains("\r\nretry-after: 7\r\n"), "{answer}");
+    let response = raw_response(&server.endpoint());
+    assert!(response.starts_with("HTTP/1.1 503 "), "{response}");
+    assert!(response.contains("\r\nretry-after: 7\r\n"), "{response}");
     assert!(
-        answer.ends_with("<Error><Code>SlowDown</Code><Message>this answer was injected by a test</Message></Error>")
+        response
+            .ends_with("<Error><Code>SlowDown</Code><Message>this response was injected by a test</Message></Error>")
     );
 }
 
 #[tokio::test]
-async fn truncate_gives_the_first_bytes_and_an_error() {
+async fn truncate_sends_the_first_bytes_and_an_error() {
     let (first, second) = (S3Server::start(), GcsServer::start());
     for (store, wire) in [(s3(&first), first.wire()), (gcs(&second), second.wire())] {
         let key = Path::from("key");
@@ -80,7 +82,7 @@ async fn truncate_gives_the_first_bytes_and_an_error() {
         let mut body = store.get(&key).await.unwrap().into_stream();
         let mut read = Vec::new();
         let error = loop {
-            match body.next().await.expect("the end of a cut body is an error") {
+            match body.next().await.expect("a truncated body ends with an error") {
                 Ok(chunk) => read.extend_from_slice(&chunk),
                 Err(error) => break error,
             }
@@ -90,7 +92,7 @@ async fn truncate_gives_the_first_bytes_and_an_error() {
 }
 
 #[tokio::test]
-async fn slow_answers_come_with_pauses() {
+async fn slow_responses_have_pauses() {
     let server = S3Server::start();
     let (store, key) = (s3(&server), Path::from("key"));
     store.put(&key, "0123456789".into()).await.unwrap();
@@ -101,7 +103,7 @@ async fn slow_answers_come_with_pauses() {
 }
 
 #[tokio::test]
-async fn slow_reads_hold_the_client_up() {
+async fn slow_reads_delay_the_client() {
     let server = GcsServer::start();
     always(server.wire(), Fault::SlowRead { chunk_bytes: 4, pause: Duration::from_millis(30) });
     let start = Instant::now();
@@ -110,7 +112,7 @@ async fn slow_reads_hold_the_client_up() {
     assert_eq!(server.objects()["key"], b"0123456789");
 }
 
-/// The requests hang at the same time, because none is answered before the client gives up.
+/// The requests hang at the same time, because none gets a response before the client gives up.
 #[tokio::test]
 async fn hang_lasts_until_the_client_gives_up() {
     let server = S3Server::start();
@@ -123,23 +125,23 @@ async fn hang_lasts_until_the_client_gives_up() {
         let error = format!("{:?}", outcome.unwrap_err());
         assert!(error.contains("Timeout"), "{error}");
     }
-    assert_eq!(server.wire().most_at_once(), 3);
+    assert_eq!(server.wire().max_in_flight(), 3);
     assert!(server.objects().is_empty());
 }
 
 #[tokio::test]
-async fn hold_keeps_the_answer_until_the_gate_is_open() {
+async fn hold_delays_the_response_until_the_gate_is_open() {
     let server = S3Server::start();
     let gate = Gate::closed();
     always(server.wire(), Fault::Hold(gate.clone()));
     let (store, key) = (s3(&server), Path::from("key"));
     let mut put = pin!(store.put(&key, "x".into()));
-    // The service has carried it out, and the answer is not there.
+    // The service executes the request, and the response is held.
     while server.objects().is_empty() {
         assert!(put.as_mut().now_or_never().is_none());
         tokio::task::yield_now().await;
     }
-    assert_eq!(server.wire().most_at_once(), 1);
+    assert_eq!(server.wire().max_in_flight(), 1);
     assert!(put.as_mut().now_or_never().is_none());
     gate.open();
     put.await.unwrap();
@@ -159,7 +161,7 @@ async fn corrupt_flips_one_bit() {
 }
 
 #[tokio::test]
-async fn conflict_looks_like_an_object_that_is_there() {
+async fn conflict_looks_like_an_existing_object() {
     let server = S3Server::start();
     always(server.wire(), Fault::Conflict409);
     let error = create(&s3(&server), "key", "x").await.unwrap_err();
@@ -182,7 +184,7 @@ async fn a_plan_chooses_among_requests() {
 }
 
 #[tokio::test]
-async fn the_log_names_what_was_asked() {
+async fn the_log_classifies_requests() {
     let (first, second) = (S3Server::start(), GcsServer::start());
     for (store, wire) in [(s3(&first), first.wire()), (gcs(&second), second.wire())] {
         let key = Path::from("dir/a b");
@@ -203,8 +205,8 @@ async fn the_log_names_what_was_asked() {
         assert!(log[3].is_initiate() && log[4].is_abort() && log[5].is_put(), "{log:?}");
         assert!(log[6].is_get() && log[7].is_head() && log[8].is_delete(), "{log:?}");
         assert_eq!(log[6].header("range"), Some("bytes=0-0"));
-        assert_eq!(wire.most_at_once(), 1);
-        wire.forget();
+        assert_eq!(wire.max_in_flight(), 1);
+        wire.reset_log();
         store.list_with_delimiter(None).await.unwrap();
         assert!(wire.requests().iter().all(|request| request.is_list()) && wire.requests().len() == 1);
     }
@@ -218,11 +220,11 @@ fn is_reset(error: &Error) -> bool {
     format!("{error:?}").contains("ConnectionReset")
 }
 
-/// The answer to a request without a signature, as it stands on the wire.
-fn ask(endpoint: &str) -> String {
+/// Sends a request without a signature, and returns the response as it was received.
+fn raw_response(endpoint: &str) -> String {
     let mut socket = TcpStream::connect(endpoint.trim_start_matches("http://")).unwrap();
     socket.write_all(b"GET /bucket/key HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer).unwrap();
-    answer
+    let mut response = String::new();
+    socket.read_to_string(&mut response).unwrap();
+    response
 }

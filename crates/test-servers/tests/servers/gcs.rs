@@ -1,4 +1,4 @@
-//! The double of Google Cloud Storage, as the client of `object_store` sees it.
+//! The double of Google Cloud Storage, through the client of `object_store`.
 
 use crate::common::*;
 use object_store::path::Path;
@@ -10,7 +10,7 @@ async fn objects() {
     let server = GcsServer::start();
     let store = gcs(&server);
     objects_are_written_read_and_deleted(&store).await;
-    an_empty_object_is_an_object(&store).await;
+    empty_objects_are_stored(&store).await;
     assert_eq!(server.open_uploads(), 0);
 }
 
@@ -22,9 +22,10 @@ async fn a_missing_object_cannot_be_deleted() {
 }
 
 #[tokio::test]
-async fn odd_keys() {
+async fn keys() {
+    a_key_may_be_the_prefix_of_another(&gcs(&GcsServer::start())).await;
     let server = GcsServer::start();
-    assert_eq!(odd_keys_are_kept(&gcs(&server)).await, server.objects());
+    assert_eq!(odd_keys_are_stored(&gcs(&server)).await, server.objects());
 }
 
 #[tokio::test]
@@ -35,9 +36,9 @@ async fn listings() {
 }
 
 #[tokio::test]
-async fn listings_of_what_goes_away() {
+async fn listings_during_deletes() {
     let server = GcsServer::start();
-    listings_and_deletes_go_together(&gcs(&server)).await;
+    listings_and_deletes_run_concurrently(&gcs(&server)).await;
     assert!(server.objects().is_empty());
 }
 
@@ -48,7 +49,7 @@ async fn creates() {
 }
 
 #[tokio::test]
-async fn updates_need_the_generation_that_is_there() {
+async fn updates_need_the_present_generation() {
     let server = GcsServer::start();
     let store = gcs(&server);
     let key = Path::from("key");
@@ -78,7 +79,7 @@ async fn copies() {
 async fn multipart() {
     let server = GcsServer::start();
     let store = gcs(&server);
-    assert_eq!(parts_become_an_object(&store).await, server.objects()["whole"]);
+    assert_eq!(parts_become_an_object(&store).await, server.objects()["object"]);
     assert_eq!(server.open_uploads(), 0);
     small_parts_are_refused(&store).await;
     assert_eq!(server.open_uploads(), 0);

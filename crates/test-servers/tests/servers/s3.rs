@@ -1,4 +1,4 @@
-//! The S3 server, as the client of `object_store` sees it: what a real service does, it does.
+//! The S3 server, through the client of `object_store`.
 
 use crate::common::*;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
@@ -12,14 +12,15 @@ async fn objects() {
     let server = S3Server::start();
     let store = s3(&server);
     objects_are_written_read_and_deleted(&store).await;
-    an_empty_object_is_an_object(&store).await;
+    empty_objects_are_stored(&store).await;
     assert_eq!(server.open_uploads(), 0);
 }
 
 #[tokio::test]
-async fn odd_keys() {
+async fn keys() {
+    a_key_may_be_the_prefix_of_another(&s3(&S3Server::start())).await;
     let server = S3Server::start();
-    assert_eq!(odd_keys_are_kept(&s3(&server)).await, server.objects());
+    assert_eq!(odd_keys_are_stored(&s3(&server)).await, server.objects());
 }
 
 #[tokio::test]
@@ -30,9 +31,9 @@ async fn listings() {
 }
 
 #[tokio::test]
-async fn listings_of_what_goes_away() {
+async fn listings_during_deletes() {
     let server = S3Server::start();
-    listings_and_deletes_go_together(&s3(&server)).await;
+    listings_and_deletes_run_concurrently(&s3(&server)).await;
     assert!(server.objects().is_empty());
 }
 
@@ -43,7 +44,7 @@ async fn creates() {
 }
 
 #[tokio::test]
-async fn creates_where_preconditions_are_ignored() {
+async fn creates_without_preconditions() {
     let server = S3Server::start_without_preconditions();
     let store = s3(&server);
     create(&store, "once", "first").await.unwrap();
@@ -55,7 +56,7 @@ async fn creates_where_preconditions_are_ignored() {
 async fn multipart() {
     let server = S3Server::start();
     let store = s3(&server);
-    assert_eq!(parts_become_an_object(&store).await, server.objects()["whole"]);
+    assert_eq!(parts_become_an_object(&store).await, server.objects()["object"]);
     assert_eq!(server.open_uploads(), 0);
     small_parts_are_refused(&store).await;
     assert_eq!(server.open_uploads(), 0);
@@ -73,7 +74,7 @@ async fn aborts() {
     assert!(server.objects().is_empty());
     let late = upload.put_part("late".into()).await.unwrap_err();
     assert!(late.to_string().contains("NoSuchUpload"), "{late}");
-    assert_eq!(server.open_uploads(), 0, "a part that comes late leaves nothing");
+    assert_eq!(server.open_uploads(), 0, "the late part started an upload");
 }
 
 #[tokio::test]
@@ -115,35 +116,25 @@ async fn a_missing_bucket_is_an_error_everywhere() {
     assert_eq!(server.open_uploads(), 0);
 }
 
+/// If the response to a completion is lost, the upload is complete. The client that retries learns that it has ended.
 #[tokio::test]
-async fn a_key_that_is_the_directory_of_another_is_refused_plainly() {
-    let server = S3Server::start();
-    let store = s3(&server);
-    store.put(&Path::from("x"), "file".into()).await.unwrap();
-    let refused = store.put(&Path::from("x/y"), "below".into()).await.unwrap_err();
-    assert!(refused.to_string().contains("keeps keys as files"), "{refused}");
-    assert_eq!(server.objects().into_keys().collect::<Vec<_>>(), ["x"]);
-}
-
-/// A lost answer leaves a completed upload behind, and the client that asks again learns that it has ended.
-#[tokio::test]
-async fn a_repeated_completion_meets_no_upload() {
+async fn a_repeated_completion_finds_no_upload() {
     let server = S3Server::start();
     let once_more = RetryConfig { max_retries: 1, ..RetryConfig::default() };
     let store = s3_builder(&server).with_retry(once_more).build().unwrap();
-    let mut upload = store.put_multipart(&Path::from("whole")).await.unwrap();
+    let mut upload = store.put_multipart(&Path::from("object")).await.unwrap();
     upload.put_part("all of it".into()).await.unwrap();
-    server.wire().forget();
+    server.wire().reset_log();
     server.wire().set(|request, number| (request.is_complete() && number == 0).then_some(Fault::ResetAfter));
     let refused = upload.complete().await.unwrap_err();
     assert!(refused.to_string().contains("NoSuchUpload"), "{refused}");
     assert_eq!(server.wire().requests().len(), 2);
-    assert_eq!(server.objects()["whole"], b"all of it");
+    assert_eq!(server.objects()["object"], b"all of it");
     assert_eq!(server.open_uploads(), 0);
 }
 
 #[tokio::test]
-async fn bytes_that_miss_their_checksum_are_not_stored() {
+async fn bytes_that_do_not_match_their_checksum_are_not_stored() {
     let server = S3Server::start();
     let of_other_bytes = HeaderValue::from_static("47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=");
     let headers = HeaderMap::from_iter([(HeaderName::from_static("x-amz-checksum-sha256"), of_other_bytes)]);
@@ -159,7 +150,7 @@ async fn bytes_that_miss_their_checksum_are_not_stored() {
 }
 
 #[tokio::test]
-async fn encryption_that_is_asked_for_is_taken() {
+async fn requested_encryption_is_accepted() {
     let server = S3Server::start();
     let encryption: AmazonS3ConfigKey = "aws_server_side_encryption".parse().unwrap();
     let store = s3_builder(&server).with_config(encryption, "AES256").build().unwrap();
@@ -172,7 +163,21 @@ async fn encryption_that_is_asked_for_is_taken() {
     assert_eq!(asked.filter(|request| request.is_put() || request.is_initiate()).count(), 2);
 }
 
-/// A test may stand in no runtime, in one of a single thread, or in one of many.
+#[tokio::test]
+async fn objects_with_a_customers_key_are_read_with_that_key_only() {
+    let server = S3Server::start();
+    let builder = s3_builder(&server).with_ssec_encryption("MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=");
+    let with_key = builder.build().unwrap();
+    let key = Path::from("key");
+    with_key.put(&key, "bytes".into()).await.unwrap();
+    assert_eq!(with_key.get(&key).await.unwrap().bytes().await.unwrap(), "bytes");
+    with_key.head(&key).await.unwrap();
+    let refused = s3(&server).get(&key).await.unwrap_err();
+    assert!(refused.to_string().contains("InvalidRequest"), "{refused}");
+    s3(&server).head(&key).await.unwrap_err();
+}
+
+/// It works without a runtime, and in runtimes with one or many threads.
 #[test]
 fn it_starts_and_stops_anywhere() {
     let server = S3Server::start();

@@ -1,0 +1,97 @@
+//! The command line of ruvector-snapshot: parse, call, print, exit code.
+//!
+//! `args` has the commands and options, `output` prints, and each command is in the file of its name. The library does
+//! the work.
+
+mod args;
+mod failure;
+mod interrupted;
+mod output;
+mod progress;
+mod session;
+
+mod compact;
+mod create;
+mod delete;
+mod demo;
+mod list;
+mod pin;
+mod prune;
+mod restore;
+mod show;
+mod store;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use args::{Cli, Verb};
+use failure::{Exit, Failure};
+use output::Output;
+use session::Session;
+
+/// Runs the command line with the arguments of this process.
+///
+/// This is a library so that another package can build the same program under another name: the end-to-end tests do.
+pub fn main() -> ExitCode {
+    match Cli::try_parse() {
+        Ok(cli) => run(cli).into(),
+        Err(answer) => {
+            // Help and version are returned like this too. If they cannot be printed, nobody can read them.
+            let _printed = answer.print();
+            if answer.use_stderr() { Exit::Usage.into() } else { Exit::Success.into() }
+        }
+    }
+}
+
+fn run(cli: Cli) -> Exit {
+    let output = Output { json: cli.global.json, quiet: cli.global.quiet };
+    let answer = match start(cli) {
+        Ok((runtime, session, verb)) => {
+            let answer = runtime.block_on(call(&session, verb));
+            // Waits for other threads, so that every temporary file is removed.
+            drop(runtime);
+            answer.map_err(Failure::with_interrupt_report)
+        }
+        Err(error) => Err(Failure::check(format!("cannot start: {error}"))),
+    };
+    answer.unwrap_or_else(|failure| {
+        output.failure(&failure);
+        failure.exit()
+    })
+}
+
+fn start(cli: Cli) -> std::io::Result<(tokio::runtime::Runtime, Session, Verb)> {
+    let output = Output { json: cli.global.json, quiet: cli.global.quiet };
+    let interrupted = session::listen(output)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    Ok((runtime, Session::new(cli.global, interrupted), cli.verb))
+}
+
+async fn call(session: &Session, verb: Verb) -> Result<Exit, Failure> {
+    match verb {
+        Verb::Create(args) => create::create(session, args).await,
+        Verb::List => list::list(session).await,
+        Verb::Show(args) => show::show(session, &args).await,
+        Verb::Verify(args) => verify::verify(session, args).await,
+        Verb::Restore(args) => restore::restore(session, args).await,
+        Verb::Delete(args) => delete::delete(session, &args).await,
+        Verb::Compact(args) => compact::compact(session, &args).await,
+        Verb::Pin(args) => pin::pin(session, &args.ids).await,
+        Verb::Unpin(args) => pin::unpin(session, &args.ids).await,
+        Verb::Prune(args) => prune::prune(session, &args).await,
+        Verb::Store(args) => store::store(session, args.what).await,
+        Verb::Demo(args) => demo::demo(session, args).await,
+        Verb::Completions(args) => completions(session.output, args.shell),
+    }
+}
+
+fn completions(output: Output, shell: clap_complete::Shell) -> Result<Exit, Failure> {
+    let mut command = Cli::command();
+    let name = command.get_name().to_owned();
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut command, name, &mut script);
+    output.raw(&script)?;
+    Ok(Exit::Success)
+}

@@ -1,0 +1,26 @@
+//! Limits of the format (FORMAT.md, section 7). Sizes are in bytes unless the name says otherwise.
+//!
+//! A reader checks them before it allocates memory. A writer must not exceed them.
+
+/// Size of metadata.json and of checksum.sha256.
+pub const METADATA_JSON_BYTES: u64 = 1 << 20;
+/// Rows of a block.
+pub const BLOCK_ROWS: usize = 1 << 16;
+/// Size of an id.
+pub const ID_BYTES: usize = 1 << 20;
+/// Size of the canonical metadata of a record.
+pub const RECORD_METADATA_BYTES: usize = 64 << 20;
+/// Size of a vector.
+pub const VECTOR_BYTES: usize = 64 << 20;
+/// Size of each part of a block of more than one row: its vectors, its ids and flags, its metadata lines.
+pub const BLOCK_BYTES: usize = 8 << 20;
+/// Size of a section of index.bin.gz, after expansion.
+pub const SECTION_BYTES: u64 = 1 << 30;
+/// The factor by which a deflate stream can expand at most.
+pub const EXPANSION: u64 = 1032;
+/// What a piece or a section may have in addition to 65/64 of its size after expansion.
+pub const OVERHEAD_BYTES: u64 = 64 << 10;
+/// Size of the name of a snapshot.
+pub const NAME_BYTES: usize = 1024;
+/// Size at which a writer closes a block.
+pub const BLOCK_TARGET_BYTES: usize = 2 << 20;

@@ -1,0 +1,247 @@
+//! metadata.bin.gz: the metadata of the records as canonical JSON, in JSON Lines (FORMAT.md, sections 2 and 4).
+//!
+//! Scalars stay text throughout. A number that is parsed and printed again could change.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::error::{FormatError, Result};
+
+/// How deep objects and arrays can nest. The database itself cannot read more.
+const DEPTH_MAX: usize = 127;
+
+/// One line of metadata.bin.gz.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Line<'a> {
+    /// The id of the record.
+    #[serde(borrow)]
+    pub id: Cow<'a, str>,
+    /// Its canonical metadata, unchanged.
+    #[serde(borrow)]
+    pub metadata: &'a RawValue,
+}
+
+/// The members of a JSON object, in their order, each value as it is written.
+struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = Members<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some((Name(name), value)) = map.next_entry()? {
+                    members.push((name, value));
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(Object)
+    }
+}
+
+/// Appends the canonical form of a JSON object to `out`.
+///
+/// ```
+/// let mut out = String::new();
+/// ruvector_snapshot_format::payloads::canonical(r#"{ "b" : 1.0, "a" : [ "x" ] }"#, &mut out)?;
+/// assert_eq!(out, r#"{"a":["x"],"b":1.0}"#);
+/// # Ok::<(), ruvector_snapshot_format::FormatError>(())
+/// ```
+///
+/// # Errors
+///
+/// Returns `InvalidInput` if `text` is not a JSON object, or if it nests deeper than 127 levels.
+pub fn canonical(text: &str, out: &mut String) -> Result<()> {
+    if !text.trim_start_matches([' ', '\t', '\n', '\r']).starts_with('{') {
+        return Err(FormatError::invalid_input("the metadata is not a JSON object"));
+    }
+    append_value(text, DEPTH_MAX, out)
+}
+
+/// Appends the canonical form of the metadata of a record to `out`.
+///
+/// # Errors
+///
+/// As [`canonical`]. The error names the record.
+pub fn append_canonical(id: &str, text: &str, out: &mut String) -> Result<()> {
+    canonical(text, out).map_err(|error| error.with_context(format!("cannot store record {id:?}")))
+}
+
+/// Returns the canonical form of the metadata of a record.
+///
+/// # Errors
+///
+/// As [`append_canonical`].
+pub fn canonical_of(id: &str, text: &str) -> Result<String> {
+    let mut out = String::with_capacity(text.len());
+    append_canonical(id, text, &mut out)?;
+    Ok(out)
+}
+
+/// Returns whether `text` is the JSON object `canonical` with its members in any order. If it returns `false`, the
+/// objects can still be equal.
+///
+/// Fast, since it does not parse JSON: it splits `text` at the commas outside of strings and inner values, sorts the
+/// pieces and compares them with `canonical`. The pieces of equal texts are the members of the object, so `true` is
+/// exact.
+pub fn same_members(text: &str, canonical: &str) -> bool {
+    if text.len() != canonical.len() {
+        return false;
+    }
+    let (Some(mut pieces), Some(mut rest)) = (pieces(text), inner(canonical)) else { return false };
+    pieces.sort_unstable();
+    let mut pieces = pieces.into_iter();
+    let is_next = |rest: &mut &[u8], piece: &[u8]| rest.strip_prefix(piece).map(|after| *rest = after).is_some();
+    pieces.next().is_some_and(|first| is_next(&mut rest, first))
+        && pieces.all(|piece| is_next(&mut rest, b",") && is_next(&mut rest, piece))
+        && rest.is_empty()
+}
+
+/// Returns the text between the outermost braces.
+fn inner(text: &str) -> Option<&[u8]> {
+    text.as_bytes().strip_prefix(b"{")?.strip_suffix(b"}")
+}
+
+/// Returns the text between the outermost braces, split at the outermost commas. Returns `None` if a string or an inner
+/// value does not end.
+fn pieces(text: &str) -> Option<Vec<&[u8]>> {
+    let inner = inner(text)?;
+    let (mut pieces, mut start) = (Vec::with_capacity(8), 0);
+    let (mut depth, mut is_string, mut is_escaped) = (0usize, false, false);
+    for (at, byte) in inner.iter().enumerate() {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if is_string => is_escaped = true,
+            b'"' => is_string = !is_string,
+            _ if is_string => {}
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth = depth.checked_sub(1)?,
+            b',' if depth == 0 => {
+                pieces.push(inner.get(start..at)?);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    pieces.push(inner.get(start..)?);
+    (depth == 0 && !is_string).then_some(pieces)
+}
+
+/// Appends the line of one record. `metadata` must be canonical.
+///
+/// # Errors
+///
+/// Returns `Internal` if the id cannot be written as JSON, which does not happen.
+pub fn append_line(id: &str, metadata: &str, out: &mut String) -> Result<()> {
+    out.push_str("{\"id\":");
+    append_string(id, out)?;
+    out.push_str(",\"metadata\":");
+    out.push_str(metadata);
+    out.push_str("}\n");
+    Ok(())
+}
+
+/// Returns the metadata in the line of the record with this id, unchanged.
+///
+/// # Errors
+///
+/// Returns `Corrupt` if there is no line, if it is malformed, or if it belongs to another record.
+pub fn metadata_of<'a>(id: &str, line: Option<&'a str>) -> Result<&'a str> {
+    let line = line.ok_or_else(|| FormatError::corrupt("a metadata line is missing"))?;
+    let line = line.strip_suffix('\n').ok_or_else(|| FormatError::corrupt("the last metadata line is incomplete"))?;
+    let line: Line<'_> = serde_json::from_str(line)
+        .map_err(|error| FormatError::corrupt("a metadata line is malformed").with_source(error))?;
+    if line.id != id {
+        return Err(FormatError::corrupt(format!("the metadata line of id {id:?} is missing")));
+    }
+    Ok(line.metadata.get())
+}
+
+/// Returns the metadata in the line of the record with this id, as [`metadata_of`] does, but does not check that it is
+/// JSON.
+///
+/// Faster. Use the result only to compare it with other metadata.
+///
+/// # Errors
+///
+/// As [`metadata_of`].
+pub fn metadata_unchecked<'a>(id: &str, line: Option<&'a str>) -> Result<&'a str> {
+    let as_written = || {
+        let quoted = line?.strip_prefix("{\"id\":\"")?.strip_prefix(id)?;
+        quoted.strip_prefix("\",\"metadata\":")?.strip_suffix("}\n")
+    };
+    // An id that is escaped in its line does not match. Then the line is parsed.
+    as_written().map_or_else(|| metadata_of(id, line), Ok)
+}
+
+fn append_value(text: &str, depth: usize, out: &mut String) -> Result<()> {
+    let text = text.trim_matches([' ', '\t', '\n', '\r']);
+    let invalid = |error: serde_json::Error| {
+        FormatError::invalid_input(format!("the metadata is not valid JSON: {error}")).with_source(error)
+    };
+    let deeper = || {
+        depth
+            .checked_sub(1)
+            .ok_or_else(|| FormatError::invalid_input(format!("the metadata nests deeper than {DEPTH_MAX} levels")))
+    };
+    if text.starts_with('{') {
+        let Members(mut members) = serde_json::from_str(text).map_err(invalid)?;
+        let inner = deeper()?;
+        // The sort is stable. Of several members with one name the last is kept, as the database does.
+        members.sort_by(|(one, _), (other, _)| one.cmp(other));
+        out.push('{');
+        let mut following = members.iter().peekable();
+        let is_first = out.len();
+        while let Some((name, value)) = following.next() {
+            if following.peek().is_some_and(|(next, _)| next == name) {
+                continue;
+            }
+            if out.len() > is_first {
+                out.push(',');
+            }
+            append_string(name, out)?;
+            out.push(':');
+            append_value(value.get(), inner, out)?;
+        }
+        out.push('}');
+    } else if text.starts_with('[') {
+        let items: Vec<&RawValue> = serde_json::from_str(text).map_err(invalid)?;
+        let inner = deeper()?;
+        out.push('[');
+        for (at, value) in items.iter().enumerate() {
+            if at > 0 {
+                out.push(',');
+            }
+            append_value(value.get(), inner, out)?;
+        }
+        out.push(']');
+    } else {
+        out.push_str(text);
+    }
+    Ok(())
+}
+
+fn append_string(text: &str, out: &mut String) -> Result<()> {
+    if !text.bytes().any(|byte| byte < b' ' || byte == b'"' || byte == b'\\') {
+        out.push('"');
+        out.push_str(text);
+        out.push('"');
+        return Ok(());
+    }
+    let quoted = serde_json::to_string(text)
+        .map_err(|error| FormatError::internal("a string cannot be written as JSON").with_source(error))?;
+    out.push_str(&quoted);
+    Ok(())
+}

@@ -1,0 +1,219 @@
+//! Ids, keys, metadata.json and the sections of index.bin.gz with any content: an error, never a panic, even if every
+//! seal and checksum matches.
+
+use chrono::{DateTime, TimeZone as _, Utc};
+use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
+use proptest::test_runner::TestRunner;
+use ruvector_snapshot_format::block::Block;
+use ruvector_snapshot_format::index::{self, BlockEntry};
+use ruvector_snapshot_format::layout::{self, DataFile};
+use ruvector_snapshot_format::metadata::SnapshotMetadata;
+use ruvector_snapshot_format::model::{DatabaseInfo, OwnedRecord};
+use ruvector_snapshot_format::{FormatErrorKind, Result, SnapshotId, chrono};
+use serde_json::json;
+
+use crate::fixture::{Stored, assert_corrupt, database, reseal, three_records};
+
+// ---- ids and keys
+
+fn time() -> impl Strategy<Value = DateTime<Utc>> {
+    (0i64..253_402_300_800_000).prop_map(|millis| Utc.timestamp_millis_opt(millis).unwrap())
+}
+
+proptest! {
+    #[test]
+    fn ids_survive_a_round_trip_and_sort_by_time(a in time(), b in time(), x in any::<u64>(), y in any::<u64>()) {
+        let (first, second) = (SnapshotId::new(a, x), SnapshotId::new(b, y));
+        prop_assert_eq!(first.to_string().parse::<SnapshotId>().unwrap(), first.clone());
+        prop_assert_eq!(first.as_str(), format!("{}-{x:016x}", a.format("%Y%m%dT%H%M%S%3fZ")));
+        prop_assert_eq!((a, x).cmp(&(b, y)), first.cmp(&second));
+        let key = layout::key(&first, "any/name");
+        prop_assert_eq!(layout::parse_key(&key), Some((first.clone(), "any/name")));
+        prop_assert_eq!(layout::parse_key(first.as_str()), None);
+        let foreign = format!("x{key}");
+        prop_assert_eq!(layout::parse_key(&foreign), None);
+    }
+
+    #[test]
+    fn other_text_is_not_an_id(text in any::<String>(), at in 0usize..36, c in any::<char>()) {
+        prop_assert!(text.parse::<SnapshotId>().is_err());
+        let good = "20260131T080000000Z-0123456789abcdef";
+        let changed = format!("{}{c}{}", &good[..at], &good[at + 1..]);
+        if let Ok(id) = changed.parse::<SnapshotId>() {
+            prop_assert_eq!(id.as_str(), changed.as_str());
+            prop_assert!(c.is_ascii_digit() || ('a'..='f').contains(&c) || changed == good);
+        }
+    }
+}
+
+#[test]
+fn hostile_ids_are_refused_and_not_repeated_at_length() {
+    let long = "9".repeat(5000);
+    let hostile = [
+        "",
+        "..",
+        ".",
+        "/",
+        "../../etc/passwd",
+        "20260131T080000000Z-0123456789abcde",
+        "20260131T080000000Z-0123456789abcdef0",
+        "20260131T080000000Z-0123456789ABCDEF",
+        "20260131T080000000Z-0123456789abcde/",
+        "2026013 T080000000Z-0123456789abcdef",
+        "20260131T080000000Z-0123456789abcde\0",
+        "٢٠٢٦٠١٣١T080000000Z-0123",
+        "20260131t080000000z-0123456789abcdef",
+        " 20260131T080000000Z-0123456789abcde",
+        long.as_str(),
+    ];
+    for text in hostile {
+        let error = text.parse::<SnapshotId>().unwrap_err();
+        assert_eq!(error.kind(), FormatErrorKind::InvalidInput, "{text:?}");
+        assert!(error.to_string().len() < 400, "{error}");
+        assert!(layout::parse_key(&format!("snapshot-{text}/metadata.json")).is_none());
+        assert!(serde_json::from_value::<SnapshotId>(json!(text)).is_err());
+    }
+}
+
+// ---- metadata.json
+
+#[test]
+fn metadata_json_survives_a_round_trip_and_any_changed_byte_is_refused() {
+    let stored = Stored::full(2, &three_records(), 3);
+    let (bytes, id) = (&stored.metadata_json, &stored.id);
+    assert_eq!(stored.metadata().encode().unwrap(), *bytes);
+    assert_eq!(reseal(std::str::from_utf8(bytes).unwrap()), *bytes, "the seal is that of FORMAT.md");
+    for at in 0..bytes.len() {
+        for change in [1u8, 2, 0x10, 0x20, 0x80, 0xff] {
+            let mut changed = bytes.clone();
+            changed[at] ^= change;
+            let error = SnapshotMetadata::decode(&changed, id).unwrap_err();
+            let kinds = [FormatErrorKind::Corrupt, FormatErrorKind::Unsupported];
+            assert!(kinds.contains(&error.kind()), "byte {at}: {error:?}");
+        }
+        assert_eq!(
+            SnapshotMetadata::decode(&bytes[..at], id).unwrap_err().kind(),
+            FormatErrorKind::Corrupt,
+            "cut at {at}"
+        );
+        let mut without = bytes.clone();
+        without.remove(at);
+        assert!(SnapshotMetadata::decode(&without, id).is_err(), "without byte {at}");
+    }
+    let other = SnapshotId::new(Utc.timestamp_opt(0, 0).unwrap(), 1);
+    assert_corrupt(SnapshotMetadata::decode(bytes, &other));
+}
+
+#[test]
+fn a_newer_version_is_unsupported_and_a_changed_version_number_is_corrupt() {
+    let stored = Stored::full(2, &three_records(), 3);
+    let text = std::str::from_utf8(&stored.metadata_json).unwrap();
+    let newer = text.replace("\"format_version\": 1", "\"format_version\": 2");
+    let unsealed = b"{\"format\": \"ruvector-snapshot\", \"format_version\": 2, \"all\": \"else\"}".to_vec();
+    for bytes in [reseal(&newer), unsealed] {
+        let error = SnapshotMetadata::decode(&bytes, &stored.id).unwrap_err();
+        assert_eq!(error.kind(), FormatErrorKind::Unsupported);
+        let text = error.to_string();
+        assert!(text.contains("format version 2") && text.contains("version 1"), "{text}");
+    }
+    // The seal still has the digits of version 1.
+    assert_corrupt(SnapshotMetadata::decode(newer.as_bytes(), &stored.id));
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_bytes_are_not_metadata_json(bytes in prop::collection::vec(any::<u8>(), 0..400), text in "[\\{\\}\\[\\]\":,a-z0-9 ]{0,60}") {
+        let id = SnapshotId::new(Utc.timestamp_opt(0, 0).unwrap(), 1);
+        assert_corrupt(SnapshotMetadata::decode(&bytes, &id));
+        assert_corrupt(SnapshotMetadata::decode(text.as_bytes(), &id));
+        let sealed = reseal(&format!("{{\"format\": \"ruvector-snapshot\", \"format_version\": 1, {text}}}"));
+        prop_assert!(SnapshotMetadata::decode(&sealed, &id).is_err());
+    }
+}
+
+// ---- the block directory
+
+/// A snapshot of several blocks, its directory, and the content of the directory section.
+fn many_blocks() -> (Stored, SnapshotMetadata, Vec<BlockEntry>, Vec<u8>) {
+    let record = |at: usize| OwnedRecord {
+        id: format!("id-{at:04}"),
+        vector: (0..64).map(|byte| (byte * at) as u8).collect(),
+        metadata: (!at.is_multiple_of(3)).then(|| format!("{{\"n\":{at}}}")),
+    };
+    let stored = Stored::full(16, &(0..40).map(record).collect::<Vec<_>>(), 12);
+    let entries = stored.reader().unwrap().directory().to_vec();
+    assert_eq!(entries.len(), 4);
+    (stored.clone(), stored.metadata(), entries, stored.directory())
+}
+
+fn unpack(stored: &Stored, entries: &[BlockEntry]) -> Result<()> {
+    entries.iter().try_for_each(|entry| {
+        let piece = |file: DataFile| {
+            let range = entry.range(file);
+            &stored.files.file(file)[range.start as usize..range.end as usize]
+        };
+        Block::unpack(entry, 16, DataFile::ALL.map(piece)).map(drop)
+    })
+}
+
+#[test]
+fn no_number_of_the_directory_can_be_wrong() {
+    let (stored, metadata, entries, raw) = many_blocks();
+    unpack(&stored, &entries).unwrap();
+    for at in (0..entries.len() * 88).step_by(4) {
+        let word = u32::from_le_bytes(raw[at..at + 4].try_into().unwrap());
+        for wrong in [word.wrapping_add(1), word.wrapping_sub(1), 0, u32::MAX, 1 << 31] {
+            if wrong == word {
+                continue;
+            }
+            let mut changed = raw.clone();
+            changed[at..at + 4].copy_from_slice(&wrong.to_le_bytes());
+            let result = index::decode_directory(&changed, &metadata).and_then(|entries| unpack(&stored, &entries));
+            let error = result.err().unwrap_or_else(|| panic!("entry {}, byte {}: {wrong}", at / 88, at % 88));
+            assert_eq!(error.kind(), FormatErrorKind::Corrupt);
+        }
+    }
+    for at in entries.len() * 88..raw.len() {
+        let mut changed = raw.clone();
+        changed[at] ^= 1;
+        let result = index::decode_directory(&changed, &metadata).and_then(|entries| unpack(&stored, &entries));
+        assert_eq!(result.unwrap_err().kind(), FormatErrorKind::Corrupt, "byte {at}");
+    }
+}
+
+#[test]
+fn a_directory_of_another_length_or_with_arbitrary_bytes_is_refused() {
+    let (_, metadata, entries, raw) = many_blocks();
+    for length in (0..raw.len()).step_by(7) {
+        assert!(index::decode_directory(&raw[..length], &metadata).is_err(), "cut to {length}");
+    }
+    assert!(index::decode_directory(&[&raw[..], b"x"].concat(), &metadata).is_err());
+    for blocks in [0, 1, entries.len() as u64 + 1, u64::MAX, 1 << 61] {
+        let mut metadata = metadata.clone();
+        metadata.blocks = blocks;
+        assert!(index::decode_directory(&raw, &metadata).is_err(), "{blocks} blocks");
+    }
+    let mut random = TestRunner::deterministic();
+    for _ in 0..300 {
+        let bytes = prop::collection::vec(any::<u8>(), 0..300).new_tree(&mut random).unwrap();
+        assert!(index::decode_directory(&bytes.current(), &metadata).is_err());
+    }
+}
+
+// ---- the description of the database
+
+#[test]
+fn a_database_section_that_contradicts_metadata_json_is_refused() {
+    let metadata = Stored::full(2, &three_records(), 3).metadata();
+    let intact = database(2);
+    let raw = index::encode_database(&intact).unwrap();
+    assert_eq!(index::decode_database(&raw, &metadata).unwrap(), intact);
+    let other_metric = DatabaseInfo { distance_metric: None, ..intact };
+    for other in [database(3), other_metric] {
+        assert_corrupt(index::decode_database(&index::encode_database(&other).unwrap(), &metadata));
+    }
+    for raw in [&b""[..], b"{}", b"[]", &raw[1..], &raw[..raw.len() - 1]] {
+        assert_corrupt(index::decode_database(raw, &metadata));
+    }
+}

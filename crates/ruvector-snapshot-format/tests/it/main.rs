@@ -1,0 +1,12 @@
+//! The tests of the stored format.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod blocks;
+mod codecs;
+mod fixture;
+mod golden;
+mod hostile;
+mod lineage;
+mod reader;
+mod reference;

@@ -1,0 +1,213 @@
+//! The verbs of the façade that create snapshots: create, compact, and what became of an attempt.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use ruvector_core::VectorDB;
+
+use super::SnapshotManager;
+use crate::config::SnapshotConfig;
+use crate::error::Result;
+use crate::ops::create::{CreateOptions, Origin};
+use crate::ops::{compact, create};
+use crate::progress::Progress;
+use crate::repo::attempt::{self, AttemptOutcome};
+use crate::snapshot::Snapshot;
+use crate::source::SnapshotSource;
+
+/// Creating snapshots.
+impl SnapshotManager {
+    /// Takes a full snapshot of a database, which may be written meanwhile. See
+    /// [`create_snapshot_with`](Self::create_snapshot_with).
+    ///
+    /// # Errors
+    ///
+    /// The same as [`create_snapshot_with`](Self::create_snapshot_with).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(manager: ruvector_snapshot::SnapshotManager, db: ruvector_core::VectorDB) -> Result<(), Box<dyn std::error::Error>> {
+    /// let snapshot = manager.create_snapshot(&db, "nightly").await?;
+    /// println!("{}: {} vectors", snapshot.id, snapshot.vector_count);
+    /// # Ok(()) }
+    /// ```
+    pub async fn create_snapshot(&self, db: &VectorDB, name: &str) -> Result<Snapshot> {
+        self.create_snapshot_with(db, name, &CreateOptions::default()).await
+    }
+
+    /// Takes an incremental snapshot: only what changed since `base_id` is stored. See [`CreateOptions::base_id`].
+    ///
+    /// # Errors
+    ///
+    /// The same as [`create_snapshot_with`](Self::create_snapshot_with).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(manager: ruvector_snapshot::SnapshotManager, db: ruvector_core::VectorDB) -> Result<(), Box<dyn std::error::Error>> {
+    /// let full = manager.create_snapshot(&db, "monday").await?;
+    /// let increment = manager.create_incremental_snapshot(&db, "tuesday", &full.id).await?;
+    /// assert_eq!(increment.base_id(), Some(full.id.as_str()));
+    /// # Ok(()) }
+    /// ```
+    pub async fn create_incremental_snapshot(&self, db: &VectorDB, name: &str, base_id: &str) -> Result<Snapshot> {
+        self.create_snapshot_with(db, name, &CreateOptions::default().base_id(base_id)).await
+    }
+
+    /// Takes a snapshot of a database. A database with a file is read as of one commit, without a lock. A database in
+    /// memory is read twice.
+    ///
+    /// A database in memory cannot list its config rows. Those that Ruvector itself writes are captured.
+    ///
+    /// # Errors
+    ///
+    /// - [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput): the name is not allowed (see
+    ///   [`check_name`](crate::check_name)), or the database does not fit the base.
+    /// - [`ErrorKind::Busy`](crate::ErrorKind::Busy): the database kept changing.
+    /// - [`ErrorKind::StorageFull`](crate::ErrorKind::StorageFull): the store or the scratch directory is full.
+    /// - [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt): the database or the base is corrupt.
+    /// - [`ErrorKind::NotFound`](crate::ErrorKind::NotFound): the base does not exist.
+    ///
+    /// After an error no snapshot exists, unless the message says that it may: if the answer to the commit was lost, or
+    /// the check after the commit failed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(manager: ruvector_snapshot::SnapshotManager, db: ruvector_core::VectorDB) -> Result<(), Box<dyn std::error::Error>> {
+    /// use ruvector_snapshot::CreateOptions;
+    ///
+    /// let options = CreateOptions::default().label("host", "db1");
+    /// let snapshot = manager.create_snapshot_with(&db, "nightly", &options).await?;
+    /// # Ok(()) }
+    /// ```
+    pub async fn create_snapshot_with(&self, db: &VectorDB, name: &str, options: &CreateOptions) -> Result<Snapshot> {
+        let path = db.options().storage_path.as_str();
+        let origin = if path.starts_with("memory://") { Origin::Memory(db) } else { Origin::File(Path::new(path)) };
+        create::create(&self.context, origin, name, options).await
+    }
+
+    /// Takes a snapshot of a database file that this or another process may have open and may be writing to.
+    ///
+    /// # Errors
+    ///
+    /// The same as [`create_snapshot_with`](Self::create_snapshot_with), and
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) or
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if the file does not exist or is not a Ruvector
+    /// database.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(manager: ruvector_snapshot::SnapshotManager) -> Result<(), Box<dyn std::error::Error>> {
+    /// use ruvector_snapshot::CreateOptions;
+    ///
+    /// // Another process may be writing to the file.
+    /// let snapshot = manager.create_snapshot_of_file("/srv/vectors.db", "nightly", &CreateOptions::default()).await?;
+    /// # Ok(()) }
+    /// ```
+    pub async fn create_snapshot_of_file(
+        &self,
+        path: impl AsRef<Path>,
+        name: &str,
+        options: &CreateOptions,
+    ) -> Result<Snapshot> {
+        create::create(&self.context, Origin::File(path.as_ref()), name, options).await
+    }
+
+    /// Takes a snapshot of a source of the caller's. See [`SnapshotSource`] for an example.
+    ///
+    /// # Errors
+    ///
+    /// The same as [`create_snapshot_with`](Self::create_snapshot_with), and every error that the source returns.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(manager: ruvector_snapshot::SnapshotManager) -> Result<(), Box<dyn std::error::Error>> {
+    /// use ruvector_snapshot::CreateOptions;
+    /// use ruvector_snapshot::source::FileSource;
+    ///
+    /// let source = FileSource::new("/srv/vectors.db");
+    /// let snapshot = manager.create_from(&source, "nightly", &CreateOptions::default()).await?;
+    /// # Ok(()) }
+    /// ```
+    pub async fn create_from(
+        &self,
+        source: &dyn SnapshotSource,
+        name: &str,
+        options: &CreateOptions,
+    ) -> Result<Snapshot> {
+        create::create(&self.context, Origin::Custom(source), name, options).await
+    }
+
+    /// Checks that snapshots can be taken of a database file. Stores nothing.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error that [`create_snapshot_of_file`](Self::create_snapshot_of_file) would return for the file. A
+    /// busy database is no error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use ruvector_snapshot::{ErrorKind, SnapshotConfig, SnapshotManager};
+    ///
+    /// let error = SnapshotManager::check_source("missing.db", &SnapshotConfig::default()).await.unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::NotFound);
+    /// # }
+    /// ```
+    pub async fn check_source(path: impl AsRef<Path>, config: &SnapshotConfig) -> Result<()> {
+        create::check_source(path.as_ref(), config.scratch_dir.as_deref()).await
+    }
+
+    /// Stores the state of an incremental snapshot as a full snapshot, from its chain alone. The new snapshot has the
+    /// time, the name and the content checksum of the incremental one, and an id of its own. The chain is kept; delete
+    /// it when it is no longer needed.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if the snapshot is full,
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if it does not exist, and
+    /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) or [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported)
+    /// if the chain cannot be read.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(manager: ruvector_snapshot::SnapshotManager, id: &str) -> Result<(), Box<dyn std::error::Error>> {
+    /// let full = manager.compact_snapshot(id, None).await?;
+    /// assert!(full.base_id().is_none());
+    /// # Ok(()) }
+    /// ```
+    pub async fn compact_snapshot(&self, id: &str, progress: Option<Arc<dyn Progress>>) -> Result<Snapshot> {
+        compact::compact(&self.context, &id.parse()?, progress).await
+    }
+
+    /// Returns what is left of an attempt to create a snapshot. The id of an attempt comes from [`Progress::started`].
+    /// After a cancellation, call [`wait_for_cleanup`](Self::wait_for_cleanup) first.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for an invalid id, and the error of the
+    /// store if it cannot be listed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(manager: ruvector_snapshot::SnapshotManager, id: &str) -> Result<(), Box<dyn std::error::Error>> {
+    /// use ruvector_snapshot::AttemptOutcome;
+    ///
+    /// manager.wait_for_cleanup().await;
+    /// if manager.attempt_outcome(id).await? == AttemptOutcome::Committed {
+    ///     println!("the snapshot {id} exists");
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub async fn attempt_outcome(&self, id: &str) -> Result<AttemptOutcome> {
+        attempt::outcome(&self.context, &id.parse()?).await
+    }
+}

@@ -1,0 +1,244 @@
+//! The verbs of the façade that delete: delete, pin, prune, and the collection of orphans.
+
+use ruvector_snapshot_format::FormatError;
+use ruvector_snapshot_format::id::SnapshotId;
+
+use super::SnapshotManager;
+use crate::error::Result;
+use crate::ops::delete::DeletePlan;
+use crate::ops::{delete, pin, prune};
+use crate::policy::retention::{PrunePlan, PrunePolicy};
+use crate::repo::deletion_batches::DeleteReport;
+use crate::snapshot::Orphan;
+
+/// Deleting snapshots.
+impl SnapshotManager {
+    /// Deletes a snapshot. Its `metadata.json` goes first, so that it is never half a snapshot.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if the snapshot does not exist, and
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if it has dependents or is pinned. If another
+    /// snapshot in the store cannot be read, for example because a newer version wrote it, its error is returned: it
+    /// may depend on this one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(manager: ruvector_snapshot::SnapshotManager, id: &str) -> Result<(), Box<dyn std::error::Error>> {
+    /// manager.delete_snapshot(id).await?;
+    /// # Ok(()) }
+    /// ```
+    pub async fn delete_snapshot(&self, id: &str) -> Result<()> {
+        let plan = self.plan_delete(&[id], false).await?;
+        self.apply_delete(&plan).await.map(drop)
+    }
+
+    /// Plans the deletion of snapshots, with `cascade` also of all their dependents. Deletes nothing.
+    ///
+    /// # Errors
+    ///
+    /// The same as [`delete_snapshot`](Self::delete_snapshot).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(manager: ruvector_snapshot::SnapshotManager, id: &str) -> Result<(), Box<dyn std::error::Error>> {
+    /// let plan = manager.plan_delete(&[id], true).await?;
+    /// manager.apply_delete(&plan).await?;
+    /// # Ok(()) }
+    /// ```
+    pub async fn plan_delete(&self, ids: &[&str], cascade: bool) -> Result<DeletePlan> {
+        let ids: Vec<SnapshotId> = ids.iter().map(|id| id.parse()).collect::<Result<_, FormatError>>()?;
+        delete::plan(&self.context, &ids, cascade).await
+    }
+
+    /// Deletes the snapshots of the plan, each before those that it depends on, and returns how many were deleted.
+    /// Snapshots that do not exist any more do not count.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if a snapshot was kept because it was pinned
+    /// or has a new dependent.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(manager: ruvector_snapshot::SnapshotManager, id: &str) -> Result<(), Box<dyn std::error::Error>> {
+    /// let plan = manager.plan_delete(&[id], false).await?;
+    /// let deleted = manager.apply_delete(&plan).await?;
+    /// println!("{deleted} deleted");
+    /// # Ok(()) }
+    /// ```
+    pub async fn apply_delete(&self, plan: &DeletePlan) -> Result<usize> {
+        delete::apply(&self.context, plan).await
+    }
+
+    /// Protects a snapshot from deletion, by any policy or by hand, until it is unpinned.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if the snapshot does not exist or was deleted
+    /// meanwhile, and [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) if it is being deleted.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(manager: ruvector_snapshot::SnapshotManager, id: &str) -> Result<(), Box<dyn std::error::Error>> {
+    /// manager.pin_snapshot(id).await?;
+    /// # Ok(()) }
+    /// ```
+    pub async fn pin_snapshot(&self, id: &str) -> Result<()> {
+        pin::pin(&self.context, &id.parse()?).await
+    }
+
+    /// Allows a snapshot to be deleted again.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if the snapshot does not exist.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(manager: ruvector_snapshot::SnapshotManager, id: &str) -> Result<(), Box<dyn std::error::Error>> {
+    /// manager.unpin_snapshot(id).await?;
+    /// # Ok(()) }
+    /// ```
+    pub async fn unpin_snapshot(&self, id: &str) -> Result<()> {
+        pin::unpin(&self.context, &id.parse()?).await
+    }
+
+    /// Plans what a retention policy keeps and deletes, with reasons. Deletes nothing;
+    /// [`apply_prune`](Self::apply_prune) does. Unusable snapshots are not counted and not deleted. The plan also lists
+    /// the orphans to [collect](Self::collect_garbage) first.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for a policy without a rule, and for one
+    /// that would delete every snapshot that can be restored. If a snapshot in the store cannot be read, for example
+    /// because a newer version wrote it, its error is returned: it may depend on others.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> ruvector_snapshot::Result<()> {
+    /// # use ruvector_snapshot::{PrunePolicy, SnapshotConfig, SnapshotManager};
+    /// # let manager = SnapshotManager::open("memory://", SnapshotConfig::default())?;
+    /// let plan = manager.plan_prune(&PrunePolicy::default().keep_daily(7).keep_monthly(12)).await?;
+    /// for dropped in &plan.drop {
+    ///     println!("would delete {}", dropped.snapshot.id);
+    /// }
+    /// manager.collect_garbage(&plan.orphans).await?;
+    /// manager.apply_prune(&plan).await?;
+    /// # Ok(()) }
+    /// ```
+    pub async fn plan_prune(&self, policy: &PrunePolicy) -> Result<PrunePlan> {
+        prune::plan(&self.context, policy, true).await
+    }
+
+    /// Deletes the snapshots that the plan drops, in its order, and returns what was deleted and what was kept because
+    /// it is needed by now.
+    ///
+    /// Collect the orphans of the plan first: what an abandoned upload depends on is kept until the upload is
+    /// collected.
+    ///
+    /// # Errors
+    ///
+    /// Returns the first error. What was deleted before it stays deleted, and the rest is kept: repeat the prune.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(manager: ruvector_snapshot::SnapshotManager) -> Result<(), Box<dyn std::error::Error>> {
+    /// use ruvector_snapshot::PrunePolicy;
+    ///
+    /// let plan = manager.plan_prune(&PrunePolicy::default().keep_daily(7)).await?;
+    /// manager.collect_garbage(&plan.orphans).await?;
+    /// let report = manager.apply_prune(&plan).await?;
+    /// println!("{} deleted", report.deleted.len());
+    /// # Ok(()) }
+    /// ```
+    pub async fn apply_prune(&self, plan: &PrunePlan) -> Result<DeleteReport> {
+        prune::apply(&self.context, plan).await
+    }
+
+    /// Plans what [`cleanup_old_snapshots`](Self::cleanup_old_snapshots) would keep and delete: the policy
+    /// [`PrunePolicy::keep_last`], without orphans.
+    ///
+    /// # Errors
+    ///
+    /// The same as [`plan_prune`](Self::plan_prune).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(manager: ruvector_snapshot::SnapshotManager) -> Result<(), Box<dyn std::error::Error>> {
+    /// let plan = manager.plan_cleanup(7).await?;
+    /// println!("{} would be deleted", plan.drop.len());
+    /// # Ok(()) }
+    /// ```
+    pub async fn plan_cleanup(&self, keep: usize) -> Result<PrunePlan> {
+        prune::plan(&self.context, &PrunePolicy::default().keep_last(keep), false).await
+    }
+
+    /// Deletes all but the newest `keep` snapshots and their ancestors, and returns how many were deleted.
+    ///
+    /// # Errors
+    ///
+    /// The same as [`plan_prune`](Self::plan_prune). A `keep` of 0, which would delete everything, is
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(manager: ruvector_snapshot::SnapshotManager) -> Result<(), Box<dyn std::error::Error>> {
+    /// let deleted = manager.cleanup_old_snapshots(7).await?;
+    /// println!("{deleted} deleted");
+    /// # Ok(()) }
+    /// ```
+    pub async fn cleanup_old_snapshots(&self, keep: usize) -> Result<usize> {
+        let plan = self.plan_cleanup(keep).await?;
+        Ok(self.apply_prune(&plan).await?.deleted.len())
+    }
+
+    /// Finds what interrupted processes have left that is older than
+    /// [`SnapshotConfig::grace`](crate::SnapshotConfig::grace).
+    ///
+    /// # Errors
+    ///
+    /// The same as [`list`](Self::list).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(manager: ruvector_snapshot::SnapshotManager) -> Result<(), Box<dyn std::error::Error>> {
+    /// for orphan in manager.orphans().await? {
+    ///     println!("{}: {} bytes", orphan.key, orphan.bytes);
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub async fn orphans(&self) -> Result<Vec<Orphan>> {
+        prune::find_orphans(&self.context).await
+    }
+
+    /// Collects orphans, and returns those that were removed. What is in use after all is kept.
+    ///
+    /// # Errors
+    ///
+    /// Returns one error for all that could not be removed, after everything else has been.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(manager: ruvector_snapshot::SnapshotManager) -> Result<(), Box<dyn std::error::Error>> {
+    /// let orphans = manager.orphans().await?;
+    /// let collected = manager.collect_garbage(&orphans).await?;
+    /// println!("{} removed", collected.len());
+    /// # Ok(()) }
+    /// ```
+    pub async fn collect_garbage(&self, orphans: &[Orphan]) -> Result<Vec<Orphan>> {
+        prune::collect_garbage(&self.context, orphans).await
+    }
+}

@@ -1,0 +1,153 @@
+//! The verbs of the façade that list snapshots, find them, and open them for reading.
+
+use futures::{StreamExt as _, TryStreamExt as _};
+
+use super::SnapshotManager;
+use crate::error::{ErrorKind, Result};
+use crate::ops::read::{self, SnapshotReader};
+use crate::repo::chain::Chain;
+use crate::repo::inventory::{self, Inventory};
+use crate::snapshot::{Listing, Snapshot};
+
+/// Listing and reading snapshots.
+impl SnapshotManager {
+    /// Returns the snapshots in the store, newest first.
+    ///
+    /// # Errors
+    ///
+    /// If a snapshot cannot be used, returns its error: [`ErrorKind::Corrupt`], or [`ErrorKind::Unsupported`] if a
+    /// newer version wrote it. [`list`](Self::list) returns usable and unusable snapshots separately.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(manager: ruvector_snapshot::SnapshotManager) -> Result<(), Box<dyn std::error::Error>> {
+    /// for snapshot in manager.list_snapshots().await? {
+    ///     println!("{} {:?}", snapshot.id, snapshot.name);
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub async fn list_snapshots(&self) -> Result<Vec<Snapshot>> {
+        let listing = self.list().await?;
+        match listing.unusable.into_iter().next() {
+            None => Ok(listing.snapshots),
+            Some(unusable) => Err(unusable.error),
+        }
+    }
+
+    /// Returns everything in the store: snapshots, unusable snapshots, and uploads. Reads one listing and every
+    /// `metadata.json`, at most `max_concurrent_io` at a time, and no data.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ErrorKind::Unavailable`] or [`ErrorKind::PermissionDenied`] if the store cannot be listed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> ruvector_snapshot::Result<()> {
+    /// # use ruvector_snapshot::{SnapshotConfig, SnapshotManager};
+    /// # let manager = SnapshotManager::open("memory://", SnapshotConfig::default())?;
+    /// let listing = manager.list().await?;
+    /// println!("{} snapshots, {} unusable", listing.snapshots.len(), listing.unusable.len());
+    /// # Ok(()) }
+    /// ```
+    pub async fn list(&self) -> Result<Listing> {
+        Ok(Inventory::read(&self.context).await?.listing)
+    }
+
+    /// Returns a snapshot by its id, or `None` if it does not exist.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ErrorKind::InvalidInput`] for an invalid id, and [`ErrorKind::Corrupt`] or [`ErrorKind::Unsupported`]
+    /// if `metadata.json` cannot be used.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(manager: ruvector_snapshot::SnapshotManager, id: &str) -> Result<(), Box<dyn std::error::Error>> {
+    /// if let Some(snapshot) = manager.get_snapshot(id).await? {
+    ///     println!("{} bytes", snapshot.size_bytes);
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub async fn get_snapshot(&self, id: &str) -> Result<Option<Snapshot>> {
+        let store = self.context.store.as_ref();
+        match inventory::read_metadata(store, &id.parse()?).await {
+            Ok((metadata, bytes)) => Ok(Some(inventory::describe(store, &metadata, &bytes).await?)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Returns a snapshot and its ancestors, newest first. Reads no data.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ErrorKind::NotFound`] if the snapshot does not exist, and [`ErrorKind::Corrupt`] or
+    /// [`ErrorKind::Unsupported`] if an ancestor is missing or cannot be used.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(manager: ruvector_snapshot::SnapshotManager, id: &str) -> Result<(), Box<dyn std::error::Error>> {
+    /// let chain = manager.chain(id).await?;
+    /// println!("a restore reads {} snapshots", chain.len());
+    /// # Ok(()) }
+    /// ```
+    pub async fn chain(&self, id: &str) -> Result<Vec<Snapshot>> {
+        let chain = Chain::open(&self.context, &id.parse()?).await?;
+        let store = self.context.store.as_ref();
+        let snapshots = chain.snapshots().iter();
+        let described =
+            snapshots.map(|snapshot| inventory::describe(store, &snapshot.metadata, &snapshot.metadata_json));
+        let described = futures::stream::iter(described.collect::<Vec<_>>());
+        described.buffered(self.context.config.max_concurrent_io).try_collect().await
+    }
+
+    /// Returns the id of the snapshot that a user means: an id, a prefix of one id, a name (its newest snapshot), or
+    /// `latest`.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ErrorKind::NotFound`] if there is none, and [`ErrorKind::InvalidInput`] if the text is ambiguous.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(manager: ruvector_snapshot::SnapshotManager) -> Result<(), Box<dyn std::error::Error>> {
+    /// let id = manager.resolve("latest").await?;
+    /// let snapshot = manager.get_snapshot(&id).await?;
+    /// # Ok(()) }
+    /// ```
+    pub async fn resolve(&self, text: &str) -> Result<String> {
+        inventory::resolve(&self.context, text).await
+    }
+
+    /// Opens a snapshot for reading: all records, ranges of records, or its index. See [`SnapshotReader`] for an
+    /// example.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ErrorKind::NotFound`] if the snapshot does not exist, and [`ErrorKind::Corrupt`] or
+    /// [`ErrorKind::Unsupported`] if its chain cannot be read.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(manager: ruvector_snapshot::SnapshotManager, id: &str) -> Result<(), Box<dyn std::error::Error>> {
+    /// use futures::TryStreamExt as _;
+    ///
+    /// let reader = manager.reader(id).await?;
+    /// let mut batches = reader.records().await?;
+    /// while let Some(batch) = batches.try_next().await? {
+    ///     println!("{} records", batch.len());
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub async fn reader(&self, id: &str) -> Result<SnapshotReader> {
+        read::open(&self.context, &id.parse()?).await
+    }
+}

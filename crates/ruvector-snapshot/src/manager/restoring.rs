@@ -1,0 +1,197 @@
+//! The verbs of the façade that restore and verify snapshots.
+
+use std::path::Path;
+
+use futures::Stream;
+use ruvector_core::VectorDB;
+
+use super::SnapshotManager;
+use crate::error::Result;
+use crate::ops::restore::RestoreOptions;
+use crate::ops::verify::{Verification, VerifyOptions, VerifyReport};
+use crate::ops::{restore, verify};
+use crate::snapshot::Snapshot;
+use crate::source::RestoreTarget;
+
+/// Restoring and verifying snapshots.
+impl SnapshotManager {
+    /// Restores a snapshot into a new database in memory. Building its search index takes most of the time.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if the snapshot does not exist, and
+    /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) or [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported)
+    /// if it cannot be used.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(manager: ruvector_snapshot::SnapshotManager, id: &str) -> Result<(), Box<dyn std::error::Error>> {
+    /// let db = manager.restore_snapshot(id).await?;
+    /// println!("{} vectors", db.len()?);
+    /// # Ok(()) }
+    /// ```
+    pub async fn restore_snapshot(&self, id: &str) -> Result<VectorDB> {
+        self.restore_snapshot_with(id, &RestoreOptions::default()).await
+    }
+
+    /// As [`restore_snapshot`](Self::restore_snapshot), with options.
+    ///
+    /// # Errors
+    ///
+    /// The same as [`restore_snapshot`](Self::restore_snapshot).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(manager: ruvector_snapshot::SnapshotManager, id: &str) -> Result<(), Box<dyn std::error::Error>> {
+    /// use ruvector_snapshot::RestoreOptions;
+    ///
+    /// let db = manager.restore_snapshot_with(id, &RestoreOptions::default()).await?;
+    /// # Ok(()) }
+    /// ```
+    pub async fn restore_snapshot_with(&self, id: &str, options: &RestoreOptions) -> Result<VectorDB> {
+        restore::to_memory(&self.context, &id.parse()?, options).await
+    }
+
+    /// Restores a snapshot to a database file. The file appears under its name complete and verified, or not at all.
+    ///
+    /// # Errors
+    ///
+    /// The same as [`restore_snapshot`](Self::restore_snapshot),
+    /// [`ErrorKind::AlreadyExists`](crate::ErrorKind::AlreadyExists) if the file exists and
+    /// [`RestoreOptions::overwrite`] is not set, and [`ErrorKind::StorageFull`](crate::ErrorKind::StorageFull) if there
+    /// is no room.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(manager: ruvector_snapshot::SnapshotManager, id: &str) -> Result<(), Box<dyn std::error::Error>> {
+    /// use ruvector_snapshot::RestoreOptions;
+    ///
+    /// manager.restore_snapshot_to(id, "restored.db", &RestoreOptions::default()).await?;
+    /// # Ok(()) }
+    /// ```
+    pub async fn restore_snapshot_to(
+        &self,
+        id: &str,
+        path: impl AsRef<Path>,
+        options: &RestoreOptions,
+    ) -> Result<Snapshot> {
+        restore::to_file(&self.context, &id.parse()?, path.as_ref(), options).await
+    }
+
+    /// Restores a snapshot into a target of the caller's.
+    ///
+    /// # Errors
+    ///
+    /// The same as [`restore_snapshot`](Self::restore_snapshot), and every error that the target returns.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use ruvector_snapshot::{SnapshotConfig, SnapshotManager};
+    /// # let db = ruvector_core::VectorDB::new(ruvector_core::types::DbOptions {
+    /// #     dimensions: 2, storage_path: "memory://".into(), ..Default::default() })?;
+    /// # db.insert(ruvector_core::VectorEntry { id: Some("a".into()), vector: vec![1.0, 2.0], metadata: None })?;
+    /// # let manager = SnapshotManager::open("memory://", SnapshotConfig::default())?;
+    /// # let snapshot = manager.create_snapshot(&db, "example").await?;
+    /// use ruvector_snapshot::source::RestoreTarget;
+    /// use ruvector_snapshot::{Record, RestoreOptions, Result};
+    ///
+    /// #[derive(Default)]
+    /// struct Ids(Vec<String>);
+    ///
+    /// impl RestoreTarget for Ids {
+    ///     fn put(&mut self, records: &mut dyn Iterator<Item = Record<'_>>) -> Result<()> {
+    ///         self.0.extend(records.map(|record| record.id.to_owned()));
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// let mut ids = Ids::default();
+    /// manager.restore_into(&snapshot.id, &mut ids, &RestoreOptions::default()).await?;
+    /// assert_eq!(ids.0, ["a"]);
+    /// # Ok(()) }
+    /// ```
+    pub async fn restore_into(
+        &self,
+        id: &str,
+        target: &mut dyn RestoreTarget,
+        options: &RestoreOptions,
+    ) -> Result<Snapshot> {
+        restore::into_target(&self.context, &id.parse()?, target, options).await
+    }
+
+    /// Returns whether a snapshot is intact: every byte, every digest, and the content checksum. `Ok(false)` means that
+    /// it is corrupt; [`verify_snapshot_with`](Self::verify_snapshot_with) says where.
+    ///
+    /// # Errors
+    ///
+    /// The same as [`verify_snapshot_with`](Self::verify_snapshot_with).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(manager: ruvector_snapshot::SnapshotManager, id: &str) -> Result<(), Box<dyn std::error::Error>> {
+    /// if !manager.verify_snapshot(id).await? {
+    ///     eprintln!("{id} is corrupt");
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub async fn verify_snapshot(&self, id: &str) -> Result<bool> {
+        Ok(self.verify_snapshot_with(id, &VerifyOptions::default()).await?.is_intact())
+    }
+
+    /// Reads a whole snapshot and its ancestors, and reports everything that is corrupt, by file and block.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if the snapshot does not exist, and the error of the
+    /// store if something cannot be read. Corruption is not an error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(manager: ruvector_snapshot::SnapshotManager, id: &str) -> Result<(), Box<dyn std::error::Error>> {
+    /// use ruvector_snapshot::VerifyOptions;
+    ///
+    /// let report = manager.verify_snapshot_with(id, &VerifyOptions::default()).await?;
+    /// for corruption in &report.corruption {
+    ///     println!("{}: {}", corruption.file, corruption.detail);
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub async fn verify_snapshot_with(&self, id: &str, options: &VerifyOptions) -> Result<VerifyReport> {
+        verify::verify(&self.context, &id.parse()?, options).await
+    }
+
+    /// Verifies every snapshot in the store, newest first. A chain is verified once, from its newest snapshot; if that
+    /// is corrupt, its ancestors are verified again one by one. The stream goes on after corruption, and after errors
+    /// that concern one snapshot.
+    ///
+    /// # Errors
+    ///
+    /// The stream yields an error, and ends, if the store cannot be listed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> ruvector_snapshot::Result<()> {
+    /// # use ruvector_snapshot::{SnapshotConfig, SnapshotManager, VerifyOptions};
+    /// # let manager = SnapshotManager::open("memory://", SnapshotConfig::default())?;
+    /// use futures::TryStreamExt as _;
+    ///
+    /// let mut verifications = std::pin::pin!(manager.verify_all(VerifyOptions::default()));
+    /// while let Some(verification) = verifications.try_next().await? {
+    ///     println!("{}: {:?}", verification.id(), verification.is_intact());
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn verify_all(&self, options: VerifyOptions) -> impl Stream<Item = Result<Verification>> + Send + use<> {
+        verify::verify_all(self.context.clone(), options)
+    }
+}

@@ -1,0 +1,30 @@
+//! Check store: tests a store under a prefix of its own, and removes everything it wrote, on every path.
+
+use std::sync::Arc;
+
+use ruvector_snapshot_format::layout;
+use tokio_util::sync::CancellationToken;
+
+use crate::error::Result;
+use crate::repo::context::Context;
+use crate::store::cancellable::CancellableStore;
+use crate::store::probe::{self, StoreReport};
+
+pub(crate) async fn check_store(context: &Context) -> Result<StoreReport> {
+    let prefix = layout::check_prefix(context.clock.random()?);
+    let (store, connections) = (context.store.clone(), context.config.max_concurrent_io);
+    let cancelled = CancellationToken::new();
+    // Dropped with this future: the task then starts nothing new, and still cleans up.
+    let _cancel = cancelled.clone().drop_guard();
+    let check = async move {
+        let cancellable = Arc::new(CancellableStore { inner: store.clone(), cancelled });
+        let report = probe::probe(cancellable, &prefix, connections).await;
+        let cleared = probe::clear(store.as_ref(), &prefix).await;
+        let mut report = report?;
+        if let Err(error) = cleared {
+            report.not_cleared(&prefix, &error);
+        }
+        Ok(report)
+    };
+    context.run_to_completion(check).await
+}

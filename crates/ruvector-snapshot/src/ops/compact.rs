@@ -1,0 +1,75 @@
+//! Compact: stores the state of an incremental snapshot as a full snapshot, from the store alone and without the
+//! database.
+//!
+//! The new snapshot has the name, the time and the content checksum of the incremental one, so it takes its place
+//! wherever snapshots are ordered by time. The chain is not changed.
+
+use std::sync::Arc;
+
+use futures::stream::{self, StreamExt, TryStreamExt};
+use ruvector_snapshot_format::id::SnapshotId;
+use ruvector_snapshot_format::layout::DataFile;
+use ruvector_snapshot_format::leaves;
+
+use crate::error::{ErrorKind, Result, SnapshotError};
+use crate::progress::Progress;
+use crate::repo::chain::Chain;
+use crate::repo::context::Context;
+use crate::repo::pipeline::{BlockEvent, store_blocks};
+use crate::repo::spec::{Completion, Content, SnapshotSpec, SourceSummary};
+use crate::snapshot::Snapshot;
+
+pub(crate) async fn compact(
+    context: &Context,
+    id: &SnapshotId,
+    progress: Option<Arc<dyn Progress>>,
+) -> Result<Snapshot> {
+    let chain = Chain::open(context, id).await?;
+    let newest = chain.newest()?;
+    let metadata = newest.metadata.clone();
+    if metadata.changes.is_none() {
+        let message = format!("cannot compact snapshot {id}: it is already a full snapshot");
+        return Err(SnapshotError::new(ErrorKind::InvalidInput, message));
+    }
+    let source = SourceSummary {
+        database: newest.database().await?,
+        info: metadata.source.clone(),
+        records_expected: metadata.vector_count,
+        size_bounds_bytes: size_bounds_bytes(&chain),
+    };
+    // A user may compact a chain to rescue it. Without the leaf tables the next increment is slower, and just as exact.
+    let tables = match chain.leaves(&context.config).await {
+        Err(error) if error.kind() == ErrorKind::Corrupt => None,
+        tables => tables?,
+    };
+    let blocks = chain.blocks(&context.config).await?.map_ok(|(block, _)| BlockEvent::Block(block));
+    let blocks = blocks.chain(stream::once(async { Ok(BlockEvent::End(())) })).boxed();
+    let spec = SnapshotSpec {
+        name: &metadata.name,
+        created_at: metadata.created_at,
+        labels: &metadata.labels,
+        metadata: &metadata.metadata,
+        source,
+        base_ids: Vec::new(),
+        progress: progress.as_ref(),
+    };
+    let complete = |()| Completion {
+        not_captured: metadata.source.not_captured.clone(),
+        leaves: tables.map(|tables| leaves::encode(&tables, None)),
+        content: Content::Compacted(metadata.checksum),
+    };
+    store_blocks(context, spec, blocks, complete).await
+}
+
+/// Returns bounds on the files of the new snapshot: those of the chain together, and room for members that are cut
+/// differently.
+fn size_bounds_bytes(chain: &Chain) -> Option<[u64; 3]> {
+    let mut bounds = [1u64 << 20; 3];
+    for snapshot in chain.snapshots() {
+        for (file, bound) in DataFile::ALL.into_iter().zip(&mut bounds) {
+            let raw_bytes = snapshot.metadata.file(file).ok()?.raw_bytes;
+            *bound = bound.saturating_add(raw_bytes).saturating_add(raw_bytes / 32);
+        }
+    }
+    Some(bounds)
+}

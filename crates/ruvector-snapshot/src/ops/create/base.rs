@@ -1,0 +1,85 @@
+//! The base of an increment: opened and checked before anything is uploaded. The rows of the base are read by `delta`.
+
+use std::sync::Arc;
+
+use futures::stream::{self, StreamExt, TryStreamExt};
+use ruvector_snapshot_format::id::SnapshotId;
+use ruvector_snapshot_format::metadata::SnapshotMetadata;
+use ruvector_snapshot_format::model::{DatabaseInfo, LeafTable};
+
+use super::unusable_base;
+use crate::error::{ErrorKind, Result, SnapshotError};
+use crate::repo::chain::Chain;
+use crate::repo::context::Context;
+use crate::repo::merge::Merge;
+use crate::source::key_range::DiffRange;
+
+pub(super) struct Base {
+    chain: Chain,
+    leaves: Option<Arc<[LeafTable; 2]>>,
+}
+
+impl Base {
+    /// Opens the chain of the base and checks its length and the sizes of its files.
+    pub(super) async fn open(context: &Context, id: &SnapshotId) -> Result<Self> {
+        Self::open_checked(context, id).await.map_err(|error| match error.kind() {
+            ErrorKind::Corrupt => unusable_base(id, error),
+            _ => error,
+        })
+    }
+
+    async fn open_checked(context: &Context, id: &SnapshotId) -> Result<Self> {
+        let chain = Chain::open(context, id).await?;
+        let (length, length_max) = (chain.snapshots().len() + 1, context.config.max_chain_length);
+        if length > length_max {
+            let message = format!(
+                "the chain would have {length} snapshots, more than the maximum of {length_max}; take a full snapshot, or \
+                 compact {id} and use the result as the base"
+            );
+            return Err(SnapshotError::new(ErrorKind::InvalidInput, message));
+        }
+        // Data that the base has lost is lost in all its dependents, and would be missed only when it is needed.
+        let checks = chain.snapshots().iter().map(|snapshot| snapshot.check_sizes());
+        let checks = stream::iter(checks.collect::<Vec<_>>()).buffered(context.config.max_concurrent_io);
+        checks.try_collect::<()>().await?;
+        let leaves = chain.leaves(&context.config).await?.map(Arc::new);
+        Ok(Self { chain, leaves })
+    }
+
+    /// Returns the ids of the base and its ancestors, the newest first.
+    pub(super) fn ids(&self) -> Vec<SnapshotId> {
+        self.chain.ids()
+    }
+
+    pub(super) fn metadata(&self) -> Result<&SnapshotMetadata> {
+        Ok(&self.chain.newest()?.metadata)
+    }
+
+    /// Returns the leaf tables of the base, if it has some.
+    pub(super) fn leaves(&self) -> Option<&Arc<[LeafTable; 2]>> {
+        self.leaves.as_ref()
+    }
+
+    /// Returns the rows of the base in these ranges.
+    pub(super) async fn rows_in(&self, ranges: &Arc<[DiffRange]>, context: &Context) -> Result<Merge> {
+        self.chain.rows_in(ranges, &context.config).await
+    }
+
+    /// Checks that the database has the dimensions and the metric of the base.
+    pub(super) fn check_shape(&self, database: &DatabaseInfo) -> Result<()> {
+        let base = self.metadata()?;
+        let shape = |dimensions: u64, metric: &Option<String>| {
+            format!("{dimensions} dimensions and the metric {}", metric.as_deref().unwrap_or("(not recorded)"))
+        };
+        if (base.dimensions, &base.distance_metric) == (database.dimensions, &database.distance_metric) {
+            return Ok(());
+        }
+        let message = format!(
+            "cannot use snapshot {} as a base: it has {}, but the database has {}; take a full snapshot",
+            base.id,
+            shape(base.dimensions, &base.distance_metric),
+            shape(database.dimensions, &database.distance_metric),
+        );
+        Err(SnapshotError::new(ErrorKind::InvalidInput, message))
+    }
+}

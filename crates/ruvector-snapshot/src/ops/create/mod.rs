@@ -1,0 +1,255 @@
+//! Create: stores the records of a source as a new snapshot, full or incremental.
+//!
+//! The order of the objects is in `repo::writer` and `repo::commit_guard`. This file chooses how a source is read: how
+//! often, and whether directly or through a mirror. `base` opens the base of an increment, `leaf_diff` finds where the
+//! source may differ from it, and `delta` finds what differs.
+
+mod base;
+mod delta;
+mod leaf_diff;
+mod options;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use ruvector_core::VectorDB;
+use ruvector_snapshot_format::leaves;
+
+use crate::error::{ErrorKind, Result, SnapshotError};
+use crate::repo::context::{Context, run_blocking};
+use crate::repo::pipeline::{BlockStream, SourceTrailer, read_ahead, read_inline, store_blocks};
+use crate::repo::spec::{Completion, Content, SnapshotSpec, SourceSummary};
+use crate::snapshot::Snapshot;
+use crate::source::SnapshotSource;
+use crate::source::file::{FILE_KIND, FileOptions, FileReader, Mirror};
+use crate::source::key_range::DiffRange;
+use crate::source::memory::MemoryReader;
+use base::Base;
+use delta::Totals;
+use leaf_diff::SourceDiff;
+
+pub use options::{CreateOptions, PauseWrites, check_name};
+
+/// Attempts to read an increment directly from a file that is being written, before the file is mirrored.
+const DIRECT_ATTEMPTS: usize = 5;
+/// Attempts to read a database in memory, or a custom source, before its writes are paused or the create fails.
+const REREAD_ATTEMPTS: usize = 3;
+
+/// What a snapshot is taken of.
+#[derive(Clone, Copy)]
+pub(crate) enum Origin<'a> {
+    File(&'a Path),
+    Memory(&'a VectorDB),
+    Custom(&'a dyn SnapshotSource),
+}
+
+/// Creates a snapshot.
+pub(crate) async fn create(
+    context: &Context,
+    origin: Origin<'_>,
+    name: &str,
+    options: &CreateOptions,
+) -> Result<Snapshot> {
+    check_name(name)?;
+    options.check()?;
+    let base = match &options.base_id {
+        Some(base_id) => Some(Base::open(context, &base_id.parse()?).await?),
+        None => None,
+    };
+    let create = Create { context, name, options, base: base.as_ref() };
+    match origin {
+        Origin::File(path) => create.of_file(path).await,
+        Origin::Memory(_) | Origin::Custom(_) => create.attempt_and_pause(origin).await,
+    }
+}
+
+/// Opens a database file, and returns an error if no snapshot can be taken of it. Stores nothing.
+pub(crate) async fn check_source(path: &Path, scratch_dir: Option<&Path>) -> Result<()> {
+    let options = FileOptions { scratch_dir: scratch_dir.map(Path::to_owned), ..FileOptions::default() };
+    let path = path.to_owned();
+    match run_blocking(move || FileReader::open(&path, &options).map(drop)).await {
+        // A create reads a busy database again, and in the end through a mirror.
+        Err(error) if error.kind() == ErrorKind::Busy => Ok(()),
+        answer => answer,
+    }
+}
+
+/// One create.
+struct Create<'a> {
+    context: &'a Context,
+    name: &'a str,
+    options: &'a CreateOptions,
+    base: Option<&'a Base>,
+}
+
+impl Create<'_> {
+    /// Reads the file directly first. If writers keep interfering, it is read through a mirror in the end.
+    async fn of_file(&self, path: &Path) -> Result<Snapshot> {
+        // An increment reads little: reading it again is cheaper than copying a whole database that is being written.
+        let is_short = self.base.is_some_and(|base| base.leaves().is_some());
+        let direct: &[Mirror] = if is_short { &[Mirror::Never; DIRECT_ATTEMPTS] } else { &[Mirror::WhenWritten] };
+        for mirror in direct {
+            match self.read_file(path, *mirror).await {
+                Err(error) if error.kind() == ErrorKind::Busy => tracing::debug!(%error, "reading the database again"),
+                answer => return answer,
+            }
+        }
+        self.read_file(path, Mirror::AtOnce).await
+    }
+
+    async fn read_file(&self, path: &Path, mirror: Mirror) -> Result<Snapshot> {
+        let created_at = self.context.clock.now();
+        let options = FileOptions { scratch_dir: self.context.config.scratch_dir.clone(), mirror };
+        let (path, base_leaves) = (path.to_owned(), self.base.and_then(|base| base.leaves().cloned()));
+        let (reader, diff) = run_blocking(move || {
+            let mut reader = FileReader::open(&path, &options)?;
+            let diff = match base_leaves {
+                Some(base_leaves) => SourceDiff::restrict(&mut reader, &base_leaves)?,
+                None => SourceDiff::everything(),
+            };
+            Ok((reader, diff))
+        })
+        .await?;
+        let lookup = reader.vector_lookup();
+        let source = SourceSummary::of(&reader, FILE_KIND);
+        let diff = SourceDiff { lookup: Some(lookup), ..diff };
+        self.store(source, read_ahead(Box::new(reader)), diff, created_at).await
+    }
+
+    async fn of_memory(&self, db: &VectorDB) -> Result<Snapshot> {
+        let created_at = self.context.clock.now();
+        let mut reader = MemoryReader::open(db)?;
+        while reader.collect_more()? {
+            tokio::task::yield_now().await;
+        }
+        let source = SourceSummary::of(&reader, "memory");
+        self.store(source, read_inline(reader), SourceDiff::everything(), created_at).await
+    }
+
+    async fn of_custom(&self, source: &dyn SnapshotSource) -> Result<Snapshot> {
+        let created_at = self.context.clock.now();
+        let reader = source.open()?;
+        let summary = SourceSummary::of(&reader, source.kind());
+        self.store(summary, read_ahead(reader), SourceDiff::everything(), created_at).await
+    }
+
+    async fn attempt(&self, origin: Origin<'_>) -> Result<Snapshot> {
+        match origin {
+            Origin::File(path) => self.of_file(path).await,
+            Origin::Memory(db) => self.of_memory(db).await,
+            Origin::Custom(source) => self.of_custom(source).await,
+        }
+    }
+
+    /// Reads a source again if writes disturbed the attempt, the last time while they are paused.
+    async fn attempt_and_pause(&self, origin: Origin<'_>) -> Result<Snapshot> {
+        for number in 1..=REREAD_ATTEMPTS {
+            let is_last = number == REREAD_ATTEMPTS && self.options.pause_writes.is_none();
+            match self.attempt(origin).await {
+                Err(error) if error.kind() == ErrorKind::Busy && !is_last => {
+                    tracing::debug!(%error, "reading the database again");
+                }
+                answer => return answer,
+            }
+        }
+        let _paused = match self.options.pause_writes.clone() {
+            // On a thread of its own: what it waits for may need this one.
+            Some(writes) => Some(run_blocking(move || Ok(PausedWrites::new(writes))).await?),
+            None => None,
+        };
+        self.attempt(origin).await
+    }
+
+    /// Stores the records of a source: all of them, or the changes since the base.
+    async fn store(
+        &self,
+        source: SourceSummary,
+        blocks: BlockStream<'_, SourceTrailer>,
+        diff: SourceDiff,
+        created_at: DateTime<Utc>,
+    ) -> Result<Snapshot> {
+        let mut spec = SnapshotSpec {
+            name: self.name,
+            created_at,
+            labels: &self.options.labels,
+            metadata: &self.options.metadata,
+            source,
+            base_ids: Vec::new(),
+            progress: self.options.progress.as_ref(),
+        };
+        let Some(base) = self.base else {
+            let complete = |trailer: SourceTrailer| Completion {
+                not_captured: trailer.not_captured,
+                leaves: trailer.leaves.map(|tables| leaves::encode(&tables, None)),
+                content: Content::Full,
+            };
+            return store_blocks(self.context, spec, blocks, complete).await;
+        };
+        base.check_shape(&spec.source.database)?;
+        spec.base_ids = base.ids();
+        let metadata = base.metadata()?;
+        let (own_leaves, changes) = self.changes(blocks, base, diff).await?;
+        let complete = |(trailer, totals): (SourceTrailer, Totals)| {
+            let tables = own_leaves.or(trailer.leaves);
+            Completion {
+                not_captured: trailer.not_captured,
+                leaves: tables.map(|tables| leaves::encode(&tables, base.leaves().map(Arc::as_ref))),
+                content: Content::Increment { base: metadata, changes: totals.changes, checksum: totals.checksum },
+            }
+        };
+        store_blocks(self.context, spec, changes, complete).await
+    }
+
+    /// Compares the records with the state of the base. Returns the leaf tables of the source too, if they are known
+    /// already.
+    async fn changes<'b>(
+        &self,
+        blocks: BlockStream<'b, SourceTrailer>,
+        base: &Base,
+        diff: SourceDiff,
+    ) -> Result<(Option<[ruvector_snapshot_format::model::LeafTable; 2]>, BlockStream<'b, (SourceTrailer, Totals)>)>
+    {
+        let SourceDiff { ranges, leaves, lookup } = diff;
+        let rows = base.rows_in(&ranges, self.context).await?;
+        let records = delta::with_digests(blocks, self.context.config.workers);
+        let dimensions = usize::try_from(base.metadata()?.dimensions).unwrap_or(usize::MAX);
+        let base_rows = delta::BaseRows::new(rows, ranges, base.metadata()?.checksum);
+        Ok((leaves, delta::changes(records, base_rows, lookup, dimensions)))
+    }
+}
+
+impl SourceDiff {
+    /// Everything may differ.
+    fn everything() -> Self {
+        Self { ranges: [DiffRange::all()].into(), leaves: None, lookup: None }
+    }
+}
+
+/// Writes are paused while this exists.
+struct PausedWrites(Arc<dyn PauseWrites>);
+
+impl PausedWrites {
+    fn new(writes: Arc<dyn PauseWrites>) -> Self {
+        writes.pause();
+        Self(writes)
+    }
+}
+
+impl Drop for PausedWrites {
+    fn drop(&mut self) {
+        self.0.resume();
+    }
+}
+
+/// Refuses what cannot be used as a base, with a message that says what to do instead.
+fn unusable_base(id: &impl std::fmt::Display, error: SnapshotError) -> SnapshotError {
+    let message =
+        format!("cannot use snapshot {id} as a base: {}; take a full snapshot, and verify this one", error.message());
+    let refused = SnapshotError::new(ErrorKind::Corrupt, message);
+    let refused = match error.key() {
+        Some(key) => refused.with_key(key.to_owned()),
+        None => refused,
+    };
+    refused.with_source(error)
+}

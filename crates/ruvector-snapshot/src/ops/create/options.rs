@@ -1,0 +1,190 @@
+//! The options of a create, and what they are checked for before anything is stored.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use ruvector_snapshot_format::metadata;
+
+use crate::error::{ErrorKind, Result, SnapshotError};
+use crate::progress::Progress;
+
+/// Limit on labels and metadata, in bytes. `metadata.json` has at most 1 MiB and is written with indentation.
+const USER_JSON_BYTES_MAX: u64 = 512 << 10;
+
+/// Options of a create. Start from `default()`.
+///
+/// # Examples
+///
+/// ```
+/// use ruvector_snapshot::CreateOptions;
+///
+/// let options = CreateOptions::default().label("host", "db1").metadata(serde_json::json!({ "ticket": 4711 }));
+/// # assert_eq!(options.labels["host"], "db1");
+/// ```
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct CreateOptions {
+    /// Labels that are stored with the snapshot.
+    pub labels: BTreeMap<String, String>,
+    /// Any JSON that is stored with the snapshot, as [`Snapshot::metadata`](crate::Snapshot::metadata).
+    pub metadata: serde_json::Value,
+    /// The id of the base. Only what changed since the base is stored. `None` creates a full snapshot.
+    pub base_id: Option<String>,
+    /// A listener for progress.
+    pub progress: Option<Arc<dyn Progress>>,
+    /// Pauses the writes of the application to a database in memory, or to a source of the application, that keeps
+    /// changing. Not used by `create_snapshot_of_file`, nor for a database that has a file.
+    pub pause_writes: Option<Arc<dyn PauseWrites>>,
+}
+
+impl CreateOptions {
+    /// Stores only what changed since the snapshot `id`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let options = ruvector_snapshot::CreateOptions::default().base_id("20260131T080000000Z-0123456789abcdef");
+    /// assert!(options.base_id.is_some());
+    /// ```
+    #[must_use]
+    pub fn base_id(self, id: impl Into<String>) -> Self {
+        Self { base_id: Some(id.into()), ..self }
+    }
+
+    /// Adds a label.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let options = ruvector_snapshot::CreateOptions::default().label("host", "db1");
+    /// assert!(options.labels["host"] == "db1");
+    /// ```
+    #[must_use]
+    pub fn label(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.labels.insert(key.into(), value.into());
+        self
+    }
+
+    /// Replaces all labels.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let options = ruvector_snapshot::CreateOptions::default().labels([("host".to_owned(), "db1".to_owned())].into());
+    /// assert!(options.labels.len() == 1);
+    /// ```
+    #[must_use]
+    pub fn labels(self, labels: BTreeMap<String, String>) -> Self {
+        Self { labels, ..self }
+    }
+
+    /// Stores this JSON with the snapshot.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let options = ruvector_snapshot::CreateOptions::default().metadata(serde_json::json!({ "ticket": 17 }));
+    /// assert!(options.metadata["ticket"] == 17);
+    /// ```
+    #[must_use]
+    pub fn metadata(self, metadata: serde_json::Value) -> Self {
+        Self { metadata, ..self }
+    }
+
+    /// Reports progress to this listener.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use ruvector_snapshot::{Progress, ProgressUpdate, CreateOptions};
+    ///
+    /// #[derive(Debug)]
+    /// struct Printer;
+    ///
+    /// impl Progress for Printer {
+    ///     fn update(&self, update: ProgressUpdate) {
+    ///         println!("{} records", update.records);
+    ///     }
+    /// }
+    ///
+    /// let options = CreateOptions::default().progress(Arc::new(Printer));
+    /// ```
+    #[must_use]
+    pub fn progress(self, progress: Arc<dyn Progress>) -> Self {
+        Self { progress: Some(progress), ..self }
+    }
+
+    /// Pauses writes to a database in memory with this hook.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use ruvector_snapshot::{CreateOptions, PauseWrites};
+    ///
+    /// #[derive(Debug)]
+    /// struct Application;
+    ///
+    /// impl PauseWrites for Application {
+    ///     fn pause(&self) {
+    ///         // Take the lock that all writers take.
+    ///     }
+    ///     fn resume(&self) {
+    ///         // Release it.
+    ///     }
+    /// }
+    ///
+    /// let options = CreateOptions::default().pause_writes(Arc::new(Application));
+    /// ```
+    #[must_use]
+    pub fn pause_writes(self, pause_writes: Arc<dyn PauseWrites>) -> Self {
+        Self { pause_writes: Some(pause_writes), ..self }
+    }
+
+    /// Refuses what `metadata.json` cannot hold.
+    pub(super) fn check(&self) -> Result<()> {
+        let invalid = |what: &str| SnapshotError::new(ErrorKind::InvalidInput, what.to_owned());
+        let json = serde_json::to_vec(&(&self.labels, &self.metadata)).map_err(|error| {
+            invalid("the labels or the metadata of the snapshot are not valid JSON").with_source(error)
+        })?;
+        if json.len() as u64 > USER_JSON_BYTES_MAX {
+            return Err(invalid("the labels and the metadata of the snapshot are larger than 512 KiB together"));
+        }
+        let nested = serde_json::from_slice::<serde_json::Value>(&json);
+        nested
+            .map(drop)
+            .map_err(|error| invalid("the metadata of the snapshot is nested too deeply").with_source(error))
+    }
+}
+
+/// Pauses and resumes an application's own writes.
+///
+/// Called only after three attempts to read the database were disturbed by writes. Between the two calls the database
+/// is read and compressed, which takes as long as the store takes to accept the data.
+pub trait PauseWrites: Debug + Send + Sync {
+    /// Returns when no write is in progress and none will start. Called on a thread that may block.
+    fn pause(&self);
+    /// Allows writes again. Called on every path, also after an error or a cancellation.
+    fn resume(&self);
+}
+
+/// Refuses a name that is blank, longer than 1,024 bytes, or has control characters, and the names that mean something
+/// else: `latest`, and ids.
+///
+/// # Errors
+///
+/// Returns [`ErrorKind::InvalidInput`].
+///
+/// # Examples
+///
+/// ```
+/// assert!(ruvector_snapshot::check_name("nightly").is_ok());
+/// assert!(ruvector_snapshot::check_name("latest").is_err());
+/// ```
+pub fn check_name(name: &str) -> Result<()> {
+    Ok(metadata::check_name(name)?)
+}

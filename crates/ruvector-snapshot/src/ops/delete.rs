@@ -1,0 +1,120 @@
+//! Delete: removes the snapshots that a user names. How a deletion goes is in `repo::markers::deletion`.
+
+use std::collections::BTreeSet;
+
+use ruvector_snapshot_format::id::SnapshotId;
+use ruvector_snapshot_format::layout;
+use serde::Serialize;
+
+use crate::error::{ErrorKind, Result, SnapshotError};
+use crate::repo::context::Context;
+use crate::repo::deletion_batches::{DeleteReport, delete_in_batches};
+use crate::repo::inventory::{Inventory, is_being_deleted, no_snapshot};
+use crate::repo::orphans::upload_roots;
+
+/// Number of dependents that an error message names.
+const DEPENDENTS_SHOWN: usize = 5;
+
+/// What is to be deleted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+#[must_use = "a plan deletes nothing until it is applied"]
+pub struct DeletePlan {
+    /// The ids of the snapshots, each before those that it depends on: the given ones, and with `cascade` all that
+    /// depend on them.
+    pub ids: Vec<String>,
+}
+
+/// Plans the deletion of these snapshots. Deletes nothing.
+pub(crate) async fn plan(context: &Context, ids: &[SnapshotId], cascade: bool) -> Result<DeletePlan> {
+    if ids.is_empty() {
+        return Ok(DeletePlan { ids: Vec::new() });
+    }
+    let inventory = Inventory::read(context).await?;
+    let given: BTreeSet<SnapshotId> = ids.iter().cloned().collect();
+    given.iter().try_for_each(|id| check_known(&inventory, id))?;
+    inventory.check_all_readable_except(&given)?;
+    let dependents = inventory.lineage.dependents(&given);
+    if !cascade && !dependents.is_empty() {
+        return Err(has_dependents(&inventory, &given, &dependents));
+    }
+    let doomed: BTreeSet<SnapshotId> = given.into_iter().chain(dependents).collect();
+    if let Some(pinned) = doomed.iter().find(|id| inventory.has(id, layout::PINNED_JSON)) {
+        let message = format!("nothing was deleted: snapshot {pinned} is pinned; unpin it first");
+        return Err(SnapshotError::new(ErrorKind::InvalidInput, message));
+    }
+    check_unreadable_bases(&inventory, &doomed)?;
+    check_uploads(context, &inventory, &doomed).await?;
+    let newest_first: Vec<SnapshotId> = doomed.into_iter().rev().collect();
+    let ids = inventory.lineage.deletion_order(&newest_first).iter().map(ToString::to_string).collect();
+    Ok(DeletePlan { ids })
+}
+
+/// Deletes what the plan says, and returns the number of snapshots that were deleted.
+pub(crate) async fn apply(context: &Context, plan: &DeletePlan) -> Result<usize> {
+    let DeleteReport { deleted, kept } = delete_in_batches(context, plan.ids.iter().map(String::as_str)).await?;
+    let Some(id) = kept.first() else { return Ok(deleted.len()) };
+    let message = format!(
+        "snapshot {id} was kept: it was pinned, or a snapshot or an upload depends on it by now; check again, and if an upload was \
+         interrupted, prune removes it after the grace period"
+    );
+    Err(SnapshotError::new(ErrorKind::InvalidInput, message))
+}
+
+fn check_known(inventory: &Inventory, id: &SnapshotId) -> Result<()> {
+    match inventory.objects.get(id) {
+        Some(objects) if objects.contains_key(layout::METADATA_JSON) || inventory.lost.contains(id) => Ok(()),
+        Some(objects) if is_being_deleted(objects) => {
+            let message = format!(
+                "snapshot {id} is already being deleted, or its deletion was interrupted; prune completes it later"
+            );
+            Err(SnapshotError::new(ErrorKind::NotFound, message))
+        }
+        _ => Err(no_snapshot(id)),
+    }
+}
+
+fn has_dependents(inventory: &Inventory, given: &BTreeSet<SnapshotId>, dependents: &[SnapshotId]) -> SnapshotError {
+    let shown: Vec<&str> = dependents.iter().map(|id| id.as_str()).take(DEPENDENTS_SHOWN).collect();
+    let more = match dependents.len() - shown.len() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let is_base = |id: &&SnapshotId| dependents.iter().any(|other| inventory.lineage.base_of(other) == Some(*id));
+    let bases: Vec<&str> = given.iter().filter(is_base).map(SnapshotId::as_str).collect();
+    let (depend, them) = if dependents.len() == 1 { ("depends", "it") } else { ("depend", "them") };
+    let message = format!(
+        "cannot delete {}: {}{more} {depend} on it; delete {them} first, or all of them with cascade",
+        bases.join(", "),
+        shown.join(", ")
+    );
+    SnapshotError::new(ErrorKind::InvalidInput, message)
+}
+
+/// Refuses to delete a snapshot that may be the base of a kept one whose base is unreadable.
+fn check_unreadable_bases(inventory: &Inventory, doomed: &BTreeSet<SnapshotId>) -> Result<()> {
+    let required = inventory.lineage.required_by(|id| !doomed.contains(id), []);
+    let Some(id) = doomed.iter().find(|id| required.contains(id)) else { return Ok(()) };
+    let unreadable: Vec<&str> = required.unreadable_bases().iter().rev().map(SnapshotId::as_str).take(1).collect();
+    let unreadable = unreadable.join("");
+    let message = format!(
+        "cannot delete snapshot {id}: other snapshots depend on {unreadable}, which is corrupt, and nobody can tell whether \
+         {unreadable} depends on {id}; repair {unreadable}, or delete it as well, with cascade"
+    );
+    Err(SnapshotError::new(ErrorKind::InvalidInput, message))
+}
+
+/// Refuses to delete a snapshot that an upload in progress depends on.
+async fn check_uploads(context: &Context, inventory: &Inventory, doomed: &BTreeSet<SnapshotId>) -> Result<()> {
+    for (upload, base_ids) in upload_roots(context, inventory).await {
+        let required = inventory.lineage.required_by(|_| false, &base_ids?);
+        if let Some(id) = doomed.iter().find(|id| required.contains(id)) {
+            let message = format!(
+                "cannot delete snapshot {id}: the upload {upload} depends on it; try again when the upload has ended, and if it was \
+                 interrupted, prune removes it after the grace period"
+            );
+            return Err(SnapshotError::new(ErrorKind::InvalidInput, message));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,74 @@
+//! Prune: applies a retention policy. Which snapshots a policy keeps is decided in `policy::retention`; how a deletion
+//! goes is in `repo::markers::deletion`. This file asks the store what a plan has to know, and executes a plan.
+
+use ruvector_snapshot_format::layout;
+use ruvector_snapshot_format::lineage::BaseRef;
+
+use crate::error::Result;
+use crate::policy::retention::{self, ExternalRefs, PrunePlan, PrunePolicy};
+use crate::repo::context::Context;
+use crate::repo::deletion_batches::{DeleteReport, delete_in_batches};
+use crate::repo::inventory::Inventory;
+use crate::repo::orphans::{self, upload_roots};
+use crate::snapshot::Orphan;
+
+/// Plans what a policy keeps and deletes, and with `with_orphans` also what is collected before. Deletes nothing.
+pub(crate) async fn plan(context: &Context, policy: &PrunePolicy, with_orphans: bool) -> Result<PrunePlan> {
+    let inventory = Inventory::read(context).await?;
+    inventory.check_all_readable()?;
+    let roots = upload_roots(context, &inventory).await;
+    let orphans = if with_orphans { find_orphans_with(context, &inventory, &roots).await? } else { Vec::new() };
+    let mut refs = ExternalRefs::default();
+    let mut unreadable_marker = None;
+    for (id, base_ids) in roots {
+        match base_ids {
+            // Collected before anything is deleted.
+            _ if orphans.iter().any(|orphan| orphan.key == layout::prefix(&id)) => {}
+            Ok(base_ids) => {
+                let base_ids = base_ids.iter().map(ToString::to_string).collect();
+                refs.uploads.insert(id.to_string(), base_ids);
+            }
+            Err(error) => unreadable_marker = Some(error),
+        }
+    }
+    for unusable in &inventory.listing.unusable {
+        let base = unusable.id.parse().ok().and_then(|id| inventory.base_ref(&id)).unwrap_or(BaseRef::Unreadable);
+        refs.unusable.insert(unusable.id.clone(), base);
+    }
+    let snapshots = inventory.listing.snapshots;
+    refs.pinned = snapshots.iter().filter(|snapshot| snapshot.pinned).map(|snapshot| snapshot.id.clone()).collect();
+    let plan = retention::plan(snapshots, &refs, policy, context.clock.now())?;
+    match unreadable_marker {
+        Some(error) if !plan.drop.is_empty() => Err(error),
+        _ => Ok(PrunePlan { orphans, ..plan }),
+    }
+}
+
+/// Deletes the snapshots that the plan drops. The plan is taken as it is; each snapshot is checked again as part of the
+/// deletion.
+pub(crate) async fn apply(context: &Context, plan: &PrunePlan) -> Result<DeleteReport> {
+    delete_in_batches(context, plan.drop.iter().map(|dropped| dropped.snapshot.id.as_str())).await
+}
+
+/// Finds all orphans.
+pub(crate) async fn find_orphans(context: &Context) -> Result<Vec<Orphan>> {
+    let inventory = Inventory::read(context).await?;
+    let roots = upload_roots(context, &inventory).await;
+    find_orphans_with(context, &inventory, &roots).await
+}
+
+/// Collects orphans.
+pub(crate) async fn collect_garbage(context: &Context, orphans: &[Orphan]) -> Result<Vec<Orphan>> {
+    orphans::collect_all(context, orphans).await
+}
+
+async fn find_orphans_with(
+    context: &Context,
+    inventory: &Inventory,
+    roots: &orphans::UploadRoots,
+) -> Result<Vec<Orphan>> {
+    // A marker that cannot be read keeps its own upload, but protects nothing else here: nothing of a snapshot is
+    // collected.
+    let readable: Vec<_> = roots.iter().filter_map(|(_, base_ids)| base_ids.as_ref().ok()).flatten().cloned().collect();
+    orphans::find(context, inventory, &readable).await
+}

@@ -1,0 +1,251 @@
+//! Read: opens the state of a snapshot for reading, as streams of records, of ranges of records, or of index rows.
+
+use std::sync::Arc;
+
+use futures::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
+use ruvector_snapshot_format::block::Block;
+use ruvector_snapshot_format::checksum::Digest;
+use ruvector_snapshot_format::id::SnapshotId;
+use ruvector_snapshot_format::model::{Change, DatabaseInfo, Record};
+
+use crate::error::Result;
+use crate::repo::chain::Chain;
+use crate::repo::context::Context;
+use crate::repo::inventory::describe;
+use crate::repo::merge::Merge;
+use crate::snapshot::Snapshot;
+use crate::source::key_range::{DiffRange, KeyRange, coalesced};
+
+/// Reads the state of a snapshot: of a full one or of a whole chain. Opened by
+/// [`SnapshotManager::reader`](crate::SnapshotManager::reader).
+///
+/// All streams are sorted by the bytes of the ids. Memory is bounded by the settings, not by the snapshot. A stream can
+/// be dropped at any time.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use ruvector_snapshot::{CreateOptions, SnapshotConfig, SnapshotManager};
+/// # let dir = tempfile::tempdir()?;
+/// # let db = ruvector_core::VectorDB::new(ruvector_core::types::DbOptions {
+/// #     dimensions: 2, storage_path: dir.path().join("a.db").display().to_string(), ..Default::default() })?;
+/// # for id in ["a", "b", "c"] {
+/// #     db.insert(ruvector_core::VectorEntry { id: Some(id.into()), vector: vec![1.0, 2.0], metadata: None })?;
+/// # }
+/// # let manager = SnapshotManager::open("memory://", SnapshotConfig::default())?;
+/// # let snapshot = manager.create_snapshot(&db, "example").await?;
+/// use futures::TryStreamExt as _;
+/// use ruvector_snapshot::KeyRange;
+///
+/// let reader = manager.reader(&snapshot.id).await?;
+/// let mut batches = reader.records_in([KeyRange::half_open("b", None)]).await?;
+/// while let Some(batch) = batches.try_next().await? {
+///     for record in batch.records() {
+///         println!("{}: {} bytes", record.id, record.vector.len());
+///     }
+/// }
+/// # Ok(()) }
+/// ```
+#[derive(Debug, Clone)]
+pub struct SnapshotReader {
+    context: Context,
+    chain: Chain,
+    snapshot: Snapshot,
+    database: DatabaseInfo,
+}
+
+/// Some consecutive records of a snapshot. Their digests have been verified.
+#[derive(Debug, Clone)]
+pub struct RecordBatch {
+    block: Block,
+}
+
+/// What the index of a snapshot says of one record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct IndexRow {
+    /// The id.
+    pub id: String,
+    /// The digest of the record: the first 16 bytes of its SHA-256 (FORMAT.md, section 2). Equal records have equal
+    /// digests.
+    pub digest: Digest,
+    /// Whether the record has metadata.
+    pub has_metadata: bool,
+}
+
+/// A stream of batches of records.
+pub type RecordStream = BoxStream<'static, Result<RecordBatch>>;
+
+impl RecordBatch {
+    /// Returns the number of records.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn example(batch: ruvector_snapshot::RecordBatch) {
+    /// println!("{} records", batch.len());
+    /// # }
+    /// ```
+    pub fn len(&self) -> usize {
+        self.block.len()
+    }
+
+    /// Returns whether the batch has no records.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn example(batch: ruvector_snapshot::RecordBatch) {
+    /// assert!(!batch.is_empty());
+    /// # }
+    /// ```
+    pub fn is_empty(&self) -> bool {
+        self.block.is_empty()
+    }
+
+    /// Iterates over the records. Each vector is `dimensions` f32 values, little-endian; the metadata is canonical
+    /// JSON.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn example(batch: ruvector_snapshot::RecordBatch) {
+    /// for record in batch.records() {
+    ///     let values = record.vector.chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap()));
+    ///     println!("{}: {:?}", record.id, values.collect::<Vec<_>>());
+    /// }
+    /// # }
+    /// ```
+    pub fn records(&self) -> impl Iterator<Item = Record<'_>> {
+        self.block.rows()
+    }
+}
+
+pub(crate) async fn open(context: &Context, id: &SnapshotId) -> Result<SnapshotReader> {
+    let chain = Chain::open(context, id).await?;
+    let newest = chain.newest()?;
+    let snapshot = describe(context.store.as_ref(), &newest.metadata, &newest.metadata_json).await?;
+    let database = newest.database().await?;
+    Ok(SnapshotReader { context: context.clone(), chain, snapshot, database })
+}
+
+impl SnapshotReader {
+    /// Returns the snapshot.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn example(reader: ruvector_snapshot::SnapshotReader) {
+    /// println!("{} records", reader.snapshot().vector_count);
+    /// # }
+    /// ```
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// Returns the description of the database: dimensions, metric, and all config rows.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn example(reader: ruvector_snapshot::SnapshotReader) {
+    /// println!("{} dimensions", reader.database().dimensions);
+    /// # }
+    /// ```
+    pub fn database(&self) -> &DatabaseInfo {
+        &self.database
+    }
+
+    /// Streams all records.
+    ///
+    /// The digest of every record is verified. The content checksum of the whole state is not: sum it, or use
+    /// [`verify_snapshot`](crate::SnapshotManager::verify_snapshot).
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) if the block directory is corrupt. The stream yields
+    /// the same error for corrupt blocks.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(reader: ruvector_snapshot::SnapshotReader) -> Result<(), Box<dyn std::error::Error>> {
+    /// use futures::TryStreamExt as _;
+    ///
+    /// let count = reader.records().await?.try_fold(0, async |sum, batch| Ok(sum + batch.len())).await?;
+    /// # Ok(()) }
+    /// ```
+    pub async fn records(&self) -> Result<RecordStream> {
+        let blocks = self.chain.blocks(&self.context.config).await?;
+        Ok(blocks.map_ok(|(block, _)| RecordBatch { block }).boxed())
+    }
+
+    /// Streams the records whose ids are in these ranges. Only the blocks that can hold such ids are fetched.
+    ///
+    /// # Errors
+    ///
+    /// The same as [`records`](Self::records).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(reader: ruvector_snapshot::SnapshotReader) -> Result<(), Box<dyn std::error::Error>> {
+    /// use futures::TryStreamExt as _;
+    /// use ruvector_snapshot::KeyRange;
+    ///
+    /// let ranges = [KeyRange::inclusive("a", "b"), KeyRange::half_open("x", None)];
+    /// let batches: Vec<_> = reader.records_in(ranges).await?.try_collect().await?;
+    /// # Ok(()) }
+    /// ```
+    pub async fn records_in(&self, ranges: impl IntoIterator<Item = KeyRange>) -> Result<RecordStream> {
+        let ranges = coalesced(ranges.into_iter().collect());
+        if ranges.is_empty() {
+            return Ok(stream::empty().boxed());
+        }
+        let blocks = self.chain.blocks_in(ranges, &self.context.config).await?;
+        Ok(blocks.map_ok(|(block, _)| RecordBatch { block }).boxed())
+    }
+
+    /// Streams the id and the digest of every record. No vector is fetched.
+    ///
+    /// Digests are returned as they are stored. Nothing but CRC-32 checksums verifies them.
+    ///
+    /// # Errors
+    ///
+    /// The same as [`records`](Self::records).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(reader: ruvector_snapshot::SnapshotReader) -> Result<(), Box<dyn std::error::Error>> {
+    /// use futures::TryStreamExt as _;
+    ///
+    /// let mut rows = std::pin::pin!(reader.index_rows().await?);
+    /// while let Some(row) = rows.try_next().await? {
+    ///     println!("{} {}", row.id, row.has_metadata);
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub async fn index_rows(&self) -> Result<impl Stream<Item = Result<IndexRow>> + Send + use<>> {
+        let everything = Arc::from([DiffRange::all()]);
+        let merge = self.chain.rows_in(&everything, &self.context.config).await?;
+        Ok(stream::try_unfold(merge, |mut merge| async move {
+            let row = next_row(&mut merge).await?;
+            Ok(row.map(|row| (row, merge)))
+        })
+        .boxed())
+    }
+}
+
+/// Returns the next record of the state, skipping tombstones.
+async fn next_row(merge: &mut Merge) -> Result<Option<IndexRow>> {
+    while merge.advance().await? {
+        let Some(row) = merge.newest() else { continue };
+        if let Change::Put { metadata, .. } = row.change {
+            return Ok(Some(IndexRow { id: row.id.to_owned(), digest: row.digest, has_metadata: metadata.is_some() }));
+        }
+    }
+    Ok(None)
+}

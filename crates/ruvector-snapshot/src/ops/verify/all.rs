@@ -1,0 +1,105 @@
+//! Verifies every snapshot of a store, each chain once, from its newest snapshot.
+
+use std::collections::HashMap;
+use std::collections::VecDeque;
+
+use futures::stream::{self, Stream, StreamExt};
+
+use super::report::{Corruption, Verification, VerifyOptions, VerifyReport};
+use super::verify;
+use crate::error::{ErrorKind, Result, SnapshotError};
+use crate::repo::context::Context;
+use crate::repo::inventory::Inventory;
+
+/// Streams what is found out about each snapshot, newest first. Goes on after corruption and after errors that concern
+/// one snapshot.
+pub(crate) fn verify_all(context: Context, options: VerifyOptions) -> impl Stream<Item = Result<Verification>> + Send {
+    let listed = stream::once(async move {
+        let listing = Inventory::read(&context).await?.listing;
+        let mut ids: Vec<String> = listing.snapshots.iter().map(|snapshot| snapshot.id.clone()).collect();
+        let mut lost = HashMap::new();
+        for unusable in listing.unusable {
+            ids.push(unusable.id.clone());
+            if unusable.error.kind() == ErrorKind::Corrupt {
+                lost.insert(unusable.id, unusable.error);
+            }
+        }
+        ids.sort_by(|a, b| b.cmp(a));
+        let pending = listing.pending_uploads.into();
+        let run = Run { context, options, ids: ids.into(), pending, lost, known: HashMap::new() };
+        Ok::<_, SnapshotError>(stream::unfold(run, |mut run| async move {
+            let next = run.next().await?;
+            Some((Ok(next), run))
+        }))
+    });
+    listed.flat_map(|run| match run {
+        Ok(run) => run.boxed(),
+        Err(error) => stream::once(async { Err(error) }).boxed(),
+    })
+}
+
+/// One verification of all snapshots.
+struct Run {
+    context: Context,
+    options: VerifyOptions,
+    /// Snapshots that are left, newest first: a dependent comes before its base.
+    ids: VecDeque<String>,
+    pending: VecDeque<String>,
+    /// What the listing says of snapshots that are corrupt.
+    lost: HashMap<String, SnapshotError>,
+    /// What is known of an ancestor from a dependent.
+    known: HashMap<String, Known>,
+}
+
+struct Known {
+    dependent_id: String,
+    corruption: Vec<Corruption>,
+}
+
+impl Run {
+    async fn next(&mut self) -> Option<Verification> {
+        let Some(id) = self.ids.pop_front() else {
+            return self.pending.pop_front().map(|id| Verification::PendingUpload { id });
+        };
+        if let Some(Known { dependent_id, corruption }) = self.known.remove(&id) {
+            return Some(Verification::VerifiedWith { id, dependent_id, corruption });
+        }
+        Some(self.verify(id).await)
+    }
+
+    async fn verify(&mut self, id: String) -> Verification {
+        let parsed = match id.parse() {
+            Ok(parsed) => parsed,
+            Err(error) => return Verification::Failed { id, error: SnapshotError::from(error) },
+        };
+        match verify(&self.context, &parsed, &self.options).await {
+            Ok(report) => {
+                for (ancestor, known) in ancestors_known_from(&report) {
+                    self.known.entry(ancestor).or_insert(known);
+                }
+                Verification::Verified(report)
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => match self.lost.remove(&id) {
+                None => Verification::Deleted { id },
+                Some(error) => Verification::Failed { id, error },
+            },
+            Err(error) => Verification::Failed { id, error },
+        }
+    }
+}
+
+/// Returns what a report says of the ancestors, if that is all there is to say: all of them are intact, or one has a
+/// corrupt ancestor itself.
+///
+/// An ancestor that is corrupt itself gets a verification of its own, which may find more. So does one below all
+/// corruption: its state was not checked.
+fn ancestors_known_from(report: &VerifyReport) -> impl Iterator<Item = (String, Known)> {
+    let chain = &report.chain;
+    chain.iter().enumerate().filter_map(move |(at, id)| {
+        let is_in_ancestor = |one: &Corruption| chain.iter().skip(at + 1).any(|ancestor| *ancestor == one.snapshot);
+        let concerns = |one: &&Corruption| one.snapshot == *id || is_in_ancestor(one);
+        let is_known = report.is_intact() || report.corruption.iter().any(is_in_ancestor);
+        let corruption = || report.corruption.iter().filter(concerns).cloned().collect();
+        is_known.then(|| (id.clone(), Known { dependent_id: report.id.clone(), corruption: corruption() }))
+    })
+}

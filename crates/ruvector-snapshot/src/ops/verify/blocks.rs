@@ -1,0 +1,176 @@
+//! Verifies the blocks of a snapshot. Each is verified by itself, and a corrupt block is a result, not an error.
+
+use std::ops::Range;
+
+use ruvector_snapshot_format::checksum::ContentSum;
+use ruvector_snapshot_format::codec::crc32;
+use ruvector_snapshot_format::index::BlockEntry;
+use ruvector_snapshot_format::layout::{self, DataFile};
+use ruvector_snapshot_format::model::Change;
+use sha2::{Digest as _, Sha256};
+
+use super::is_corruption;
+use super::report::Corruption;
+use crate::error::Result;
+use crate::repo::context::run_blocking;
+use crate::repo::reader::{Pieces, StoredSnapshot};
+
+/// The SHA-256 of a file so far.
+pub(super) struct FileHash {
+    /// Bytes that can be read. `None` if the file is missing.
+    pub(super) readable: Option<u64>,
+    pub(super) read: u64,
+    pub(super) hash: Sha256,
+}
+
+impl FileHash {
+    pub(super) fn new(readable: Option<u64>) -> Self {
+        Self { readable, read: 0, hash: Sha256::new() }
+    }
+
+    pub(super) fn updated(mut self, piece: &[u8]) -> Self {
+        self.hash.update(piece);
+        self.read += piece.len() as u64;
+        self
+    }
+}
+
+/// A block that was read, and what was found.
+pub(super) struct BlockCheck {
+    pub(super) at: usize,
+    entry: BlockEntry,
+    pub(super) pieces: Pieces,
+    pub(super) corruption: Vec<Corruption>,
+    /// `None` if the block is corrupt.
+    pub(super) verified: Option<VerifiedBlock>,
+}
+
+pub(super) struct VerifiedBlock {
+    pub(super) sum: ContentSum,
+    pub(super) rows: u64,
+    /// Rows with vectors. The digests of other rows are verified with the vectors of the base.
+    pub(super) records: u64,
+    pub(super) removed: u64,
+    pub(super) bytes: u64,
+    pub(super) first_id: String,
+    pub(super) last_id: String,
+}
+
+/// Reads the pieces of consecutive blocks together. If that shows corruption, reads them block by block, to find out
+/// which one is corrupt.
+pub(super) async fn fetch_run(
+    snapshot: &StoredSnapshot,
+    first: usize,
+    run: &[BlockEntry],
+    sizes: [Option<u64>; 3],
+) -> Result<Vec<BlockCheck>> {
+    let is_present = |entry: &BlockEntry| {
+        DataFile::ALL.into_iter().zip(sizes).all(|(file, size)| is_within(&entry.range(file), size))
+    };
+    if run.iter().all(is_present) {
+        match snapshot.pieces(run).await {
+            Ok(pieces) => {
+                let blocks = run.iter().cloned().zip(pieces).enumerate();
+                let fetched = blocks.map(|(number, (entry, pieces))| BlockCheck {
+                    at: first + number,
+                    entry,
+                    pieces,
+                    corruption: Vec::new(),
+                    verified: None,
+                });
+                return Ok(fetched.collect());
+            }
+            Err(error) if is_corruption(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let mut fetched = Vec::with_capacity(run.len());
+    for (number, entry) in run.iter().enumerate() {
+        fetched.push(fetch_block(snapshot, first + number, entry.clone(), sizes).await?);
+    }
+    Ok(fetched)
+}
+
+/// Reads the pieces of one block.
+async fn fetch_block(
+    snapshot: &StoredSnapshot,
+    at: usize,
+    entry: BlockEntry,
+    sizes: [Option<u64>; 3],
+) -> Result<BlockCheck> {
+    let mut check = BlockCheck { at, entry, pieces: Default::default(), corruption: Vec::new(), verified: None };
+    for ((file, size), piece) in DataFile::ALL.into_iter().zip(sizes).zip(&mut check.pieces) {
+        let range = check.entry.range(file);
+        if !is_within(&range, size) {
+            // A missing file has been reported once for all blocks.
+            if size.is_some() {
+                check.corruption.push(corruption(snapshot, at, file.name(), "the file ends before or within it"));
+            }
+            continue;
+        }
+        match snapshot.range(file, range).await {
+            Ok(bytes) => *piece = bytes,
+            Err(error) if is_corruption(&error) => {
+                check.corruption.push(corruption(snapshot, at, file.name(), error.message()));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(check)
+}
+
+/// Verifies a block that was read.
+pub(super) async fn verify_block(snapshot: &StoredSnapshot, mut check: BlockCheck) -> Result<BlockCheck> {
+    let (at, entry) = (check.at, check.entry.clone());
+    let pieces = check.pieces.clone();
+    let found = run_blocking(move || Ok(pieces.map(|piece| (piece.len() as u64, crc32(&piece))))).await?;
+    let mut is_complete = true;
+    for (file, (bytes, crc32)) in DataFile::ALL.into_iter().zip(found) {
+        let range = entry.range(file);
+        if bytes != range.end - range.start {
+            is_complete = false;
+        } else if entry.crc32(file) != crc32 {
+            check.corruption.push(corruption(snapshot, at, file.name(), "the stored bytes do not match their CRC-32"));
+        }
+    }
+    if !is_complete || !check.corruption.is_empty() {
+        return Ok(check);
+    }
+    match snapshot.unpack(at, entry, check.pieces.clone()).await {
+        Ok((block, sum)) => {
+            check.verified = Some(VerifiedBlock {
+                sum,
+                rows: block.len() as u64,
+                records: u64::from(check.entry.vector_rows),
+                removed: (0..block.len()).filter(|at| block.change(*at).change == Change::Removed).count() as u64,
+                bytes: block.content_bytes() as u64,
+                first_id: block.id(0).to_owned(),
+                last_id: block.id(block.len().saturating_sub(1)).to_owned(),
+            });
+        }
+        Err(error) if is_corruption(&error) => {
+            let file =
+                error.key().and_then(layout::parse_key).map_or(DataFile::Index.name(), |(_, file)| file).to_owned();
+            check.corruption.push(corruption(snapshot, at, &file, error.message()));
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(check)
+}
+
+pub(super) async fn hash_pieces([vectors, index, payloads]: [FileHash; 3], pieces: Pieces) -> Result<[FileHash; 3]> {
+    let [vectors_piece, index_piece, payloads_piece] = pieces;
+    run_blocking(move || {
+        Ok([vectors.updated(&vectors_piece), index.updated(&index_piece), payloads.updated(&payloads_piece)])
+    })
+    .await
+}
+
+fn corruption(snapshot: &StoredSnapshot, at: usize, file: &str, detail: &str) -> Corruption {
+    let snapshot = snapshot.id().to_string();
+    Corruption { snapshot, file: file.to_owned(), block: Some(at), detail: detail.to_owned() }
+}
+
+fn is_within(range: &Range<u64>, size: Option<u64>) -> bool {
+    size.is_some_and(|size| range.end <= size)
+}

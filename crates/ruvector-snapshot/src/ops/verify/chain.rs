@@ -1,0 +1,157 @@
+//! Verifies a chain: the files of each snapshot, then what the snapshots say of each other, then the state at each of
+//! them.
+
+use ruvector_snapshot_format::checksum::ContentSum;
+use ruvector_snapshot_format::id::SnapshotId;
+use ruvector_snapshot_format::index;
+use ruvector_snapshot_format::layout::{self, DataFile};
+use ruvector_snapshot_format::model::Changes;
+
+use super::files::FileCheck;
+use super::report::{Corruption, VerifyOptions, VerifyReport};
+use crate::error::{ErrorKind, Result, SnapshotError, corrupt};
+use crate::repo::chain::Chain;
+use crate::repo::context::Context;
+use crate::repo::reader::StoredSnapshot;
+
+pub(super) async fn verify_once(context: &Context, id: &SnapshotId, options: &VerifyOptions) -> Result<VerifyReport> {
+    let mut check = ChainCheck { context, options, report: VerifyReport::new(id.to_string()) };
+    match Chain::open(context, id).await {
+        Ok(chain) => check.chain(&chain).await?,
+        Err(error) if error.kind() == ErrorKind::Corrupt => check.broken_chain(id, error).await?,
+        Err(error) => return Err(error),
+    }
+    Ok(check.report)
+}
+
+struct ChainCheck<'a> {
+    context: &'a Context,
+    options: &'a VerifyOptions,
+    report: VerifyReport,
+}
+
+impl ChainCheck<'_> {
+    /// Verifies every snapshot of the chain, then the state that they result in.
+    async fn chain(&mut self, chain: &Chain) -> Result<()> {
+        let ids = chain.snapshots().iter().map(|snapshot| snapshot.id().to_string());
+        self.report.chain = ids.skip(1).collect();
+        for snapshot in chain.snapshots() {
+            self.files(snapshot).await?;
+        }
+        self.counts(chain);
+        if !self.report.is_intact() {
+            return Ok(());
+        }
+        self.leaves(chain).await?;
+        // The blocks of a single full snapshot have shown its state already.
+        if chain.snapshots().len() > 1 { self.states(chain).await } else { Ok(()) }
+    }
+
+    /// Verifies what can be read of a chain that does not reach a full snapshot, and reports where it breaks.
+    async fn broken_chain(&mut self, first: &SnapshotId, broken: SnapshotError) -> Result<()> {
+        let mut next = Some(first.clone());
+        while let Some(id) = next {
+            let snapshot = match StoredSnapshot::open(self.context, &id).await {
+                Ok(snapshot) => snapshot,
+                Err(error) if error.kind() == ErrorKind::Corrupt => {
+                    let detail = format!("{}; the other files cannot be checked without it", error.message());
+                    self.add(id.to_string(), layout::METADATA_JSON, detail);
+                    return Ok(());
+                }
+                Err(error) if error.kind() == ErrorKind::NotFound && id != *first => break,
+                Err(error) => return Err(error),
+            };
+            if id != *first {
+                self.report.chain.push(id.to_string());
+            }
+            self.files(&snapshot).await?;
+            next = snapshot.metadata.base_id()?;
+        }
+        self.add_error(broken)
+    }
+
+    async fn files(&mut self, snapshot: &StoredSnapshot) -> Result<()> {
+        FileCheck::new(self.context, snapshot, self.options, &mut self.report).run().await?;
+        // During a deletion files are missing too.
+        if !self.report.is_intact() {
+            snapshot.check_exists().await?;
+        }
+        Ok(())
+    }
+
+    /// Compares the counts of each increment with those of its base, from the oldest up to the first that is wrong.
+    fn counts(&mut self, chain: &Chain) {
+        let dependents = chain.snapshots().iter().zip(chain.snapshots().iter().skip(1));
+        for (dependent, base) in dependents.rev() {
+            let base_id = base.id().to_string();
+            if self.report.corruption.iter().any(|one| one.snapshot == base_id) {
+                return;
+            }
+            let Some(changes) = dependent.metadata.changes else { continue };
+            let kept = base.metadata.vector_count.checked_sub(changes.removed);
+            if kept.and_then(|kept| kept.checked_add(changes.added)) != Some(dependent.metadata.vector_count) {
+                let detail = "its number of records does not follow from that of its base and its changes";
+                self.add(dependent.id().to_string(), layout::METADATA_JSON, detail);
+            }
+        }
+    }
+
+    /// Checks that the leaf tables, on which the next increment relies, can be read and cover all records.
+    async fn leaves(&mut self, chain: &Chain) -> Result<()> {
+        let read = chain.each_leaves(&self.context.config, |snapshot, [vectors, _]| {
+            let rows: u64 = vectors.rows.iter().map(|rows| u64::from(*rows)).sum();
+            let records = snapshot.metadata.vector_count;
+            if rows == records {
+                return Ok(());
+            }
+            let message =
+                format!("the section {:?} has {rows} rows, but the snapshot has {records} records", index::LEAVES);
+            Err(corrupt(message).with_key(snapshot.key(DataFile::Index)))
+        });
+        read.await.map(drop).or_else(|error| self.add_error(error))
+    }
+
+    /// Verifies the records of the state at each snapshot of the chain, by their digests and the content checksum.
+    async fn states(&mut self, chain: &Chain) -> Result<()> {
+        let steps = match chain.steps(&self.context.config).await {
+            Ok(steps) => steps,
+            Err(error) => return self.add_error(error),
+        };
+        let mut sum = ContentSum::default();
+        for (snapshot, step) in chain.snapshots().iter().zip(steps).rev() {
+            let metadata = &snapshot.metadata;
+            sum.merge(&step.sum);
+            if sum != metadata.checksum {
+                let detail = format!("the chain has the content checksum {sum} instead of {}", metadata.checksum);
+                self.add(metadata.id.to_string(), layout::METADATA_JSON, detail);
+            }
+            if let Some(recorded) = metadata.changes.filter(|recorded| *recorded != step.changes) {
+                let detail = format!("it has {} instead of {}", counts(&step.changes), counts(&recorded));
+                self.add(metadata.id.to_string(), layout::METADATA_JSON, detail);
+            }
+        }
+        if self.report.is_intact() {
+            self.report.records = chain.newest()?.metadata.vector_count;
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, snapshot: String, file: &str, detail: impl Into<String>) {
+        self.report.corruption.push(Corruption { snapshot, file: file.to_owned(), block: None, detail: detail.into() });
+    }
+
+    /// Adds a corruption at the key of the error. An error of another kind is returned.
+    fn add_error(&mut self, error: SnapshotError) -> Result<()> {
+        if error.kind() != ErrorKind::Corrupt {
+            return Err(error);
+        }
+        let place = error.key().and_then(layout::parse_key).map(|(id, file)| (id.to_string(), file.to_owned()));
+        let (id, file) = place.unwrap_or_else(|| (self.report.id.clone(), layout::METADATA_JSON.to_owned()));
+        self.add(id, &file, error.message());
+        Ok(())
+    }
+}
+
+fn counts(changes: &Changes) -> String {
+    format!("{} added, {} changed and {} removed rows", changes.added, changes.changed, changes.removed)
+}

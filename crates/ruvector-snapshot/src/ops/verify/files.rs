@@ -1,0 +1,233 @@
+//! Verifies the files of one snapshot: `checksum.sha256`, the sizes, every block, the sections, and the SHA-256 of each
+//! data file.
+
+use std::sync::Arc;
+
+use futures::stream::{self, StreamExt, TryStreamExt};
+use ruvector_snapshot_format::checksum::{ContentSum, hex};
+use ruvector_snapshot_format::index::BlockEntry;
+use ruvector_snapshot_format::layout::{self, DataFile};
+use ruvector_snapshot_format::limits;
+use sha2::Digest as _;
+
+use super::blocks::{BlockCheck, FileHash, VerifiedBlock, fetch_run, hash_pieces, verify_block};
+use super::is_corruption;
+use super::report::{Corruption, VerifyOptions, VerifyReport};
+use crate::error::{ErrorKind, Result, SnapshotError};
+use crate::progress::{Phase, ProgressCounter};
+use crate::repo::context::{Context, run_blocking};
+use crate::repo::reader::{RUN_BYTES_MAX, StoredSnapshot, runs};
+
+/// Verifies one snapshot and adds to a report.
+pub(super) struct FileCheck<'a> {
+    context: &'a Context,
+    snapshot: &'a StoredSnapshot,
+    options: &'a VerifyOptions,
+    report: &'a mut VerifyReport,
+}
+
+/// What the blocks of a snapshot add up to.
+struct BlockTotals {
+    /// `None` if a block is corrupt.
+    sum: Option<ContentSum>,
+    removed: u64,
+    last_id: Option<String>,
+}
+
+impl<'a> FileCheck<'a> {
+    pub(super) fn new(
+        context: &'a Context,
+        snapshot: &'a StoredSnapshot,
+        options: &'a VerifyOptions,
+        report: &'a mut VerifyReport,
+    ) -> Self {
+        Self { context, snapshot, options, report }
+    }
+
+    pub(super) async fn run(&mut self) -> Result<()> {
+        self.report.bytes += self.snapshot.metadata_json.len() as u64;
+        self.checksum_file().await?;
+        let sizes = self.sizes().await?;
+        match self.snapshot.directory().await {
+            Ok(entries) => self.contents(&entries, sizes).await,
+            Err(error) if is_corruption(&error) => {
+                if sizes.iter().all(Option::is_some) {
+                    self.add(DataFile::Index.name(), None, error.message());
+                }
+                // Without the directory no block can be found, but the SHA-256 of every file can be compared.
+                for (file, size) in DataFile::ALL.into_iter().zip(sizes) {
+                    self.rest_of_file(file, FileHash::new(size)).await?;
+                }
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn checksum_file(&mut self) -> Result<()> {
+        let key = layout::key(self.snapshot.id(), layout::CHECKSUM_SHA256);
+        let expected = self.snapshot.metadata.checksum_sha256(&self.snapshot.metadata_json)?;
+        match self.context.store.get(&key, limits::METADATA_JSON_BYTES).await {
+            Ok(found) => {
+                self.report.bytes += found.len() as u64;
+                if found != expected.as_bytes() {
+                    self.add(layout::CHECKSUM_SHA256, None, "it does not have the checksums of the other files");
+                }
+            }
+            Err(error) => self.add_or_fail(layout::CHECKSUM_SHA256, error)?,
+        }
+        Ok(())
+    }
+
+    /// Returns the stored sizes of the data files that can be read.
+    async fn sizes(&mut self) -> Result<[Option<u64>; 3]> {
+        let mut sizes = [None; 3];
+        for (file, size) in DataFile::ALL.into_iter().zip(&mut sizes) {
+            let expected = self.snapshot.metadata.file(file)?.bytes;
+            match self.context.store.head(&self.snapshot.key(file)).await {
+                Ok(object) => {
+                    *size = Some(object.size_bytes);
+                    if object.size_bytes != expected {
+                        let detail = format!("the file has {} bytes instead of {expected}", object.size_bytes);
+                        self.add(file.name(), None, detail);
+                    }
+                }
+                Err(error) => self.add_or_fail(file.name(), error)?,
+            }
+        }
+        Ok(sizes)
+    }
+
+    /// Verifies every block, then the sections, and the SHA-256 of each file over the same bytes, in order.
+    async fn contents(&mut self, entries: &Arc<[BlockEntry]>, sizes: [Option<u64>; 3]) -> Result<()> {
+        let (files, totals) = self.blocks(entries, sizes).await?;
+        self.check_totals(&totals);
+        match self.snapshot.database().await {
+            Err(error) if is_corruption(&error) => self.add(DataFile::Index.name(), None, error.message()),
+            Err(error) => return Err(error),
+            Ok(_) => {}
+        }
+        let mut changed = Vec::new();
+        for (file, hash) in DataFile::ALL.into_iter().zip(files) {
+            if !self.rest_of_file(file, hash).await? {
+                changed.push(file.name());
+            }
+        }
+        self.blame(&changed);
+        Ok(())
+    }
+
+    async fn blocks(
+        &mut self,
+        entries: &Arc<[BlockEntry]>,
+        sizes: [Option<u64>; 3],
+    ) -> Result<([FileHash; 3], BlockTotals)> {
+        let (snapshot, config) = (self.snapshot, &self.context.config);
+        let mut progress =
+            ProgressCounter::start(self.options.progress.as_deref(), Phase::Verify, snapshot.metadata.rows());
+        let mut files = sizes.map(FileHash::new);
+        let mut totals = BlockTotals { sum: Some(ContentSum::default()), removed: 0, last_id: None };
+        let mut checks = stream::iter(runs(entries, &DataFile::ALL, RUN_BYTES_MAX))
+            .map(|run| fetch_run(snapshot, run.start, entries.get(run).unwrap_or_default(), sizes))
+            .buffered(config.max_concurrent_io)
+            .map_ok(|run| stream::iter(run.into_iter().map(Ok)))
+            .try_flatten()
+            .map(|fetched: Result<BlockCheck>| async { verify_block(snapshot, fetched?).await })
+            .buffered(config.workers);
+        while let Some(block) = checks.try_next().await? {
+            self.report.bytes += block.pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
+            files = hash_pieces(files, block.pieces).await?;
+            self.report.corruption.extend(block.corruption);
+            match block.verified {
+                Some(verified) => {
+                    progress.add(verified.rows, verified.bytes);
+                    self.add_block(block.at, verified, &mut totals);
+                }
+                None => (totals.sum, totals.last_id) = (None, None),
+            }
+        }
+        drop(checks);
+        Ok((files, totals))
+    }
+
+    fn add_block(&mut self, at: usize, verified: VerifiedBlock, totals: &mut BlockTotals) {
+        if totals.last_id.as_ref().is_some_and(|last| *last >= verified.first_id) {
+            self.add(DataFile::Index.name(), Some(at), "its ids do not follow those of the previous block");
+        }
+        totals.last_id = Some(verified.last_id);
+        totals.removed += verified.removed;
+        if let Some(sum) = &mut totals.sum {
+            sum.merge(&verified.sum);
+        }
+        self.report.records += verified.records;
+    }
+
+    /// Compares the totals with `metadata.json`. The rows of an increment are not a state and have no content checksum.
+    fn check_totals(&mut self, totals: &BlockTotals) {
+        let Some(sum) = totals.sum else { return };
+        let metadata = &self.snapshot.metadata;
+        if metadata.changes.is_none() && sum != metadata.checksum {
+            let detail = format!("the content checksum of all records is {sum} instead of {}", metadata.checksum);
+            self.add(layout::METADATA_JSON, None, detail);
+        }
+        let expected = metadata.changes.map_or(0, |changes| changes.removed);
+        if totals.removed != expected {
+            let detail = format!("it has {} tombstones instead of {expected}", totals.removed);
+            self.add(layout::METADATA_JSON, None, detail);
+        }
+    }
+
+    /// Hashes the rest of a file behind its blocks and compares its SHA-256, unless its corruption is known already.
+    /// Returns whether the file is as it was written.
+    async fn rest_of_file(&mut self, file: DataFile, mut state: FileHash) -> Result<bool> {
+        let info = self.snapshot.metadata.file(file)?;
+        if state.readable != Some(info.bytes) {
+            return Ok(false);
+        }
+        while state.read < info.bytes {
+            let range = state.read..info.bytes.min(state.read + limits::BLOCK_BYTES as u64);
+            let piece = match self.snapshot.range(file, range).await {
+                Ok(piece) => piece,
+                Err(error) => return self.add_or_fail(file.name(), error).map(|()| false),
+            };
+            self.report.bytes += piece.len() as u64;
+            state = run_blocking(move || Ok(state.updated(&piece))).await?;
+        }
+        let found = hex(&state.hash.finalize());
+        if found == info.sha256 {
+            return Ok(true);
+        }
+        let id = self.snapshot.id().as_str();
+        if !self.report.corruption.iter().any(|one| one.snapshot == id && one.file == file.name()) {
+            self.add(file.name(), None, format!("its SHA-256 is {found} instead of {}", info.sha256));
+        }
+        Ok(false)
+    }
+
+    /// If the files do not fit together, that can show in any of them. Assigns the corruption to a file whose bytes
+    /// have changed.
+    fn blame(&mut self, changed: &[&str]) {
+        let Some(culprit) = changed.first() else { return };
+        let is_unchanged =
+            |name: &str| !changed.contains(&name) && DataFile::ALL.iter().any(|file| file.name() == name);
+        let id = self.snapshot.id().as_str();
+        let own = self.report.corruption.iter_mut().filter(|one| one.snapshot == id);
+        for one in own.filter(|one| is_unchanged(&one.file)) {
+            one.file = (*culprit).to_owned();
+        }
+    }
+
+    fn add(&mut self, file: &str, block: Option<usize>, detail: impl Into<String>) {
+        let snapshot = self.snapshot.id().to_string();
+        self.report.corruption.push(Corruption { snapshot, file: file.to_owned(), block, detail: detail.into() });
+    }
+
+    fn add_or_fail(&mut self, file: &str, error: SnapshotError) -> Result<()> {
+        match error.kind() {
+            ErrorKind::NotFound => self.add(file, None, "the file is missing"),
+            _ if is_corruption(&error) => self.add(file, None, error.message()),
+            _ => return Err(error),
+        }
+        Ok(())
+    }
+}

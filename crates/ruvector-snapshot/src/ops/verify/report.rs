@@ -1,0 +1,181 @@
+//! The options of a verification and what it reports.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::error::SnapshotError;
+use crate::progress::Progress;
+
+/// Options of a verification. Start from `default()`.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct VerifyOptions {
+    /// A listener for progress.
+    pub progress: Option<Arc<dyn Progress>>,
+}
+
+impl VerifyOptions {
+    /// Reports progress to this listener.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use ruvector_snapshot::{Progress, ProgressUpdate, VerifyOptions};
+    ///
+    /// #[derive(Debug)]
+    /// struct Printer;
+    ///
+    /// impl Progress for Printer {
+    ///     fn update(&self, update: ProgressUpdate) {
+    ///         println!("{} records", update.records);
+    ///     }
+    /// }
+    ///
+    /// let options = VerifyOptions::default().progress(Arc::new(Printer));
+    /// ```
+    #[must_use]
+    pub fn progress(self, progress: Arc<dyn Progress>) -> Self {
+        Self { progress: Some(progress) }
+    }
+}
+
+/// The result of verifying one snapshot and its ancestors.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct VerifyReport {
+    /// The id of the snapshot.
+    pub id: String,
+    /// The ids of its ancestors, the newest first. Each was verified as if by itself.
+    pub chain: Vec<String>,
+    /// Everything that is corrupt. Empty if the snapshot is intact. One corruption can hide another, which shows after
+    /// the first is repaired.
+    pub corruption: Vec<Corruption>,
+    /// Number of records whose digests were verified. If something is corrupt: in all snapshots of the chain.
+    pub records: u64,
+    /// Bytes of files that were read and compared.
+    pub bytes: u64,
+}
+
+/// One corruption.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Corruption {
+    /// The id of the snapshot of the chain that is corrupt.
+    pub snapshot: String,
+    /// The name of the corrupt file.
+    pub file: String,
+    /// The number of the corrupt block, from 0, if the corruption is in a block.
+    pub block: Option<usize>,
+    /// What is wrong.
+    pub detail: String,
+}
+
+impl VerifyReport {
+    pub(super) fn new(id: String) -> Self {
+        Self { id, chain: Vec::new(), corruption: Vec::new(), records: 0, bytes: 0 }
+    }
+
+    /// Returns whether nothing is corrupt.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn example(report: ruvector_snapshot::VerifyReport) {
+    /// if !report.is_intact() {
+    ///     println!("{} is corrupt in {} places", report.id, report.corruption.len());
+    /// }
+    /// # }
+    /// ```
+    pub fn is_intact(&self) -> bool {
+        self.corruption.is_empty()
+    }
+}
+
+impl fmt::Display for Corruption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.block {
+            Some(block) => write!(f, "{}: block {block}: {}", self.file, self.detail),
+            None => write!(f, "{}: {}", self.file, self.detail),
+        }
+    }
+}
+
+/// What [`verify_all`](crate::SnapshotManager::verify_all) found out about one snapshot.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Verification {
+    /// The snapshot was read, with its ancestors.
+    Verified(VerifyReport),
+    /// The snapshot was read as an ancestor of another one, which was reported before.
+    VerifiedWith {
+        /// The id of the snapshot.
+        id: String,
+        /// The id of the dependent that it was read with.
+        dependent_id: String,
+        /// What is corrupt in it or in its ancestors.
+        corruption: Vec<Corruption>,
+    },
+    /// The snapshot could not be verified. The kind is [`Corrupt`](crate::ErrorKind::Corrupt) if its `metadata.json` is
+    /// lost.
+    Failed {
+        /// The id of the snapshot.
+        id: String,
+        /// Why.
+        error: SnapshotError,
+    },
+    /// The snapshot was deleted after it was listed.
+    Deleted {
+        /// The id of the snapshot.
+        id: String,
+    },
+    /// Objects without `metadata.json`: an upload in progress or an abandoned one. It is not a snapshot.
+    PendingUpload {
+        /// The id of the upload.
+        id: String,
+    },
+}
+
+impl Verification {
+    /// Returns the id of the snapshot.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn example(verification: ruvector_snapshot::Verification) {
+    /// println!("{}", verification.id());
+    /// # }
+    /// ```
+    pub fn id(&self) -> &str {
+        match self {
+            Self::Verified(report) => &report.id,
+            Self::VerifiedWith { id, .. } | Self::Failed { id, .. } => id,
+            Self::Deleted { id } | Self::PendingUpload { id } => id,
+        }
+    }
+
+    /// Returns whether the snapshot is intact, or `None` if that could not be found out or it is not a snapshot.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn example(verification: ruvector_snapshot::Verification) {
+    /// match verification.is_intact() {
+    ///     Some(true) => println!("intact"),
+    ///     Some(false) => println!("corrupt"),
+    ///     None => println!("could not be verified"),
+    /// }
+    /// # }
+    /// ```
+    pub fn is_intact(&self) -> Option<bool> {
+        match self {
+            Self::Verified(report) => Some(report.is_intact()),
+            Self::VerifiedWith { corruption, .. } => Some(corruption.is_empty()),
+            Self::Failed { error, .. } if error.kind() == crate::ErrorKind::Corrupt => Some(false),
+            Self::Failed { .. } | Self::Deleted { .. } | Self::PendingUpload { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! A pattern for labels, as a policy names the snapshots that it keeps. Knows no snapshot.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Serialize, Serializer};
+
+use super::invalid;
+use crate::error::SnapshotError;
+
+/// A label to look for: `key` with any value, or `key=value`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LabelPattern {
+    /// The key of the label.
+    pub key: String,
+    /// The value that the label must have, or `None` for any value.
+    pub value: Option<String>,
+}
+
+impl LabelPattern {
+    /// Returns whether one of these labels matches.
+    pub(super) fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
+        labels.get(&self.key).is_some_and(|found| self.value.as_ref().is_none_or(|value| value == found))
+    }
+}
+
+impl FromStr for LabelPattern {
+    type Err = SnapshotError;
+
+    fn from_str(text: &str) -> Result<Self, SnapshotError> {
+        let (key, value) = match text.split_once('=') {
+            None => (text, None),
+            Some((key, value)) => (key, Some(value.to_owned())),
+        };
+        if key.is_empty() {
+            return Err(invalid("a label to keep is KEY or KEY=VALUE, for example host or host=db1"));
+        }
+        Ok(Self { key: key.to_owned(), value })
+    }
+}
+
+impl fmt::Display for LabelPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.value {
+            None => f.write_str(&self.key),
+            Some(value) => write!(f, "{}={value}", self.key),
+        }
+    }
+}
+
+impl Serialize for LabelPattern {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}

@@ -1,0 +1,211 @@
+//! Retention: which snapshots a policy keeps and which it drops, and why.
+//!
+//! Pure. [`plan`] decides from its arguments alone, and must not read a store or a clock.
+//!
+//! | file | contents |
+//! |------|----------|
+//! | `policy` | the policy, as the user states it |
+//! | `rule` | one rule of a policy, and its result for each snapshot |
+//! | `calendar`, `calendar_span`, `time_zone` | periods, spans and time zones |
+//! | `external_refs` | pins, unusable snapshots and uploads; what they and kept snapshots depend on |
+//! | `reason` | reasons to keep or drop, as data and as text |
+
+mod calendar;
+mod calendar_span;
+mod external_refs;
+mod label_pattern;
+mod policy;
+mod reason;
+mod rule;
+mod time_zone;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+pub use ruvector_snapshot_format::lineage::BaseRef;
+use ruvector_snapshot_format::lineage::Lineage;
+
+use crate::error::{ErrorKind, Result, SnapshotError};
+use crate::snapshot::{Orphan, Snapshot, newest_first};
+pub use calendar::Period;
+pub use calendar_span::Span;
+pub use external_refs::ExternalRefs;
+pub use label_pattern::LabelPattern;
+pub use policy::PrunePolicy;
+pub use reason::{DropReason, KeepReason};
+use rule::Rule;
+pub use time_zone::TimeZone;
+
+/// A decision about every snapshot.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[non_exhaustive]
+#[must_use = "a plan deletes nothing until it is applied"]
+pub struct PrunePlan {
+    /// The snapshots to keep, newest first.
+    pub keep: Vec<KeptSnapshot>,
+    /// The snapshots to delete, in deletion order: newest first, and each before the snapshots it depends on.
+    pub drop: Vec<DroppedSnapshot>,
+    /// The orphans to collect. Always empty in a plan that [`plan`] returns.
+    pub orphans: Vec<Orphan>,
+    /// The ids of the unusable snapshots, newest first. They are not deleted, and rules do not count them.
+    pub unusable: Vec<String>,
+}
+
+/// A snapshot to keep.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct KeptSnapshot {
+    /// The snapshot.
+    #[serde(flatten)]
+    pub snapshot: Snapshot,
+    /// All reasons to keep it. There is at least one.
+    pub reasons: Vec<KeepReason>,
+}
+
+/// A snapshot to delete.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct DroppedSnapshot {
+    /// The snapshot.
+    #[serde(flatten)]
+    pub snapshot: Snapshot,
+    /// Why the rules do not keep it, with one reason for each rule of the policy.
+    pub reasons: Vec<DropReason>,
+}
+
+/// Decides which snapshots to keep and which to delete.
+///
+/// A snapshot is kept if at least one of these is true:
+///
+/// - A rule of the policy keeps it.
+/// - It is pinned.
+/// - It is dated after `now`.
+/// - Its chain is broken.
+/// - A kept or unusable snapshot or an upload in progress depends on it, directly or not.
+/// - It is older than an unusable snapshot that has dependents and whose own base is unreadable. It may be that base.
+///
+/// Rules do not count snapshots that are dated in the future, which may come from a wrong clock, and snapshots with a
+/// broken chain, whose base may come back. Otherwise the only restorable snapshot of a day could be deleted in favour
+/// of one of these.
+///
+/// The decision depends on the times, labels, bases and content checksums of the snapshots, and on nothing else about
+/// them.
+///
+/// # Errors
+///
+/// Returns [`ErrorKind::InvalidInput`] if the policy has no rule, if it would delete every snapshot that can be
+/// restored, or if two snapshots have the same id.
+pub fn plan(
+    mut snapshots: Vec<Snapshot>,
+    external: &ExternalRefs,
+    policy: &PrunePolicy,
+    now: DateTime<Utc>,
+) -> Result<PrunePlan> {
+    let rules = policy.rules();
+    if rules.is_empty() {
+        return Err(invalid(
+            "cannot prune without a rule, since every snapshot would be deleted; give at least one rule, with a count of at least 1",
+        ));
+    }
+    snapshots.sort_by(newest_first);
+    check_ids_are_distinct(&snapshots)?;
+    // Of the usable snapshots alone: a chain through an unusable snapshot is broken.
+    let usable = Lineage::new(snapshots.iter().map(|snapshot| (&*snapshot.id, external_refs::base_ref(snapshot))));
+    let mut keep: Vec<Vec<KeepReason>> =
+        snapshots.iter().map(|snapshot| unconditional_reasons(snapshot, &usable, &external.pinned, now)).collect();
+    let drop = apply_rules(&rules, &snapshots, &policy.time_zone, &mut keep);
+    let lineage = external.lineage(&snapshots);
+    external_refs::keep_required(&snapshots, external, &lineage, &mut keep);
+    check_keeps_restorable(&snapshots, &usable, &keep)?;
+    let dropped: Vec<&str> =
+        snapshots.iter().zip(&keep).filter(|(_, keep)| keep.is_empty()).map(|(snapshot, _)| &*snapshot.id).collect();
+    let order: Vec<String> = lineage.deletion_order(&dropped).into_iter().map(str::to_owned).collect();
+    let unusable = external.unusable.keys().rev().cloned().collect();
+    Ok(PrunePlan { unusable, ..divide(snapshots, keep, drop, &order) })
+}
+
+/// If an id occurred twice, one snapshot might be dropped, and the other deleted with it.
+fn check_ids_are_distinct(snapshots: &[Snapshot]) -> Result<()> {
+    let mut ids = BTreeSet::new();
+    match snapshots.iter().find(|snapshot| !ids.insert(&snapshot.id)) {
+        None => Ok(()),
+        Some(twice) => Err(invalid(format!("two snapshots have the id {}; pass each snapshot once", twice.id))),
+    }
+}
+
+/// Returns the reasons to keep a snapshot that come neither from a rule nor from a dependent.
+fn unconditional_reasons(
+    snapshot: &Snapshot,
+    usable: &Lineage<&str>,
+    pinned: &BTreeSet<String>,
+    now: DateTime<Utc>,
+) -> Vec<KeepReason> {
+    let pinned = pinned.contains(&snapshot.id).then_some(KeepReason::Pinned);
+    let future = (snapshot.created_at > now).then_some(KeepReason::Future);
+    let broken = usable.broken_at(&&*snapshot.id).map(|id| KeepReason::BrokenChain { at: (*id).to_owned() });
+    pinned.into_iter().chain(future).chain(broken).collect()
+}
+
+/// Evaluates the rules. Adds the reasons to keep to `keep`, and returns the reasons to drop. Both are in the order of
+/// `snapshots`, newest first.
+fn apply_rules(
+    rules: &[Rule],
+    snapshots: &[Snapshot],
+    time_zone: &TimeZone,
+    keep: &mut [Vec<KeepReason>],
+) -> Vec<Vec<DropReason>> {
+    let mut drop = vec![Vec::new(); snapshots.len()];
+    // Pinned snapshots are counted. Those that are dated in the future or have a broken chain are not.
+    let is_counted = |at: &usize| keep[*at].iter().all(|reason| *reason == KeepReason::Pinned);
+    let counted: Vec<usize> = (0..snapshots.len()).filter(is_counted).collect();
+    let candidates: Vec<&Snapshot> = counted.iter().map(|at| &snapshots[*at]).collect();
+    for rule in rules {
+        for (at, result) in counted.iter().zip(rule.evaluate(&candidates, time_zone)) {
+            match result {
+                Ok(reason) => keep[*at].push(reason),
+                Err(reason) => drop[*at].push(reason),
+            }
+        }
+    }
+    drop
+}
+
+/// Fails if there are snapshots that can be restored and none of them is kept.
+fn check_keeps_restorable(snapshots: &[Snapshot], usable: &Lineage<&str>, keep: &[Vec<KeepReason>]) -> Result<()> {
+    let is_restorable = |snapshot: &Snapshot| usable.broken_at(&&*snapshot.id).is_none();
+    let restorable: Vec<_> = snapshots.iter().zip(keep).filter(|(snapshot, _)| is_restorable(snapshot)).collect();
+    if restorable.is_empty() || restorable.iter().any(|(_, keep)| !keep.is_empty()) {
+        return Ok(());
+    }
+    Err(invalid(format!(
+        "the rules keep none of the {} snapshots that can be restored, so nothing was deleted; add a rule, for example one that \
+         keeps the last snapshot",
+        restorable.len()
+    )))
+}
+
+/// Builds the plan. `order` lists the ids of the snapshots without a reason to be kept.
+fn divide(
+    snapshots: Vec<Snapshot>,
+    keep: Vec<Vec<KeepReason>>,
+    drop: Vec<Vec<DropReason>>,
+    order: &[String],
+) -> PrunePlan {
+    let mut plan = PrunePlan::default();
+    let mut dropped = BTreeMap::new();
+    for ((snapshot, keep), drop) in snapshots.into_iter().zip(keep).zip(drop) {
+        if keep.is_empty() {
+            dropped.insert(snapshot.id.clone(), DroppedSnapshot { snapshot, reasons: drop });
+        } else {
+            plan.keep.push(KeptSnapshot { snapshot, reasons: keep });
+        }
+    }
+    plan.drop = order.iter().filter_map(|id| dropped.remove(id)).collect();
+    plan
+}
+
+fn invalid(message: impl Into<String>) -> SnapshotError {
+    SnapshotError::new(ErrorKind::InvalidInput, message)
+}

@@ -1,0 +1,267 @@
+//! A chain: a snapshot and all its ancestors, read as one state. Shared by restore, verify, compact, and the next
+//! increment. Writes nothing.
+
+use std::sync::Arc;
+
+use futures::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
+use ruvector_snapshot_format::block::Block;
+use ruvector_snapshot_format::checksum::ContentSum;
+use ruvector_snapshot_format::id::SnapshotId;
+use ruvector_snapshot_format::index::BlockEntry;
+use ruvector_snapshot_format::layout::{self, DataFile};
+use ruvector_snapshot_format::leaves;
+use ruvector_snapshot_format::model::LeafTable;
+
+use super::context::{Context, run_blocking};
+use super::merge::{Merge, Step};
+use super::reader::{RUN_BYTES_MAX, ReadAhead, StoredSnapshot};
+use crate::config::SnapshotConfig;
+use crate::error::{ErrorKind, Result, SnapshotError, corrupt};
+use crate::source::key_range::{DiffRange, KeyRange};
+
+/// More snapshots than any chain has. `max_chain_length` is below it.
+const CHAIN_LENGTH_MAX: usize = 1024;
+
+/// The snapshots of a chain, the newest first.
+#[derive(Debug, Clone)]
+pub(crate) struct Chain {
+    snapshots: Vec<StoredSnapshot>,
+}
+
+impl Chain {
+    /// Reads every `metadata.json` of the chain and checks that each snapshot fits its base.
+    ///
+    /// # Errors
+    ///
+    /// Returns `NotFound` if the snapshot does not exist, and `Corrupt` if an ancestor is missing or does not fit.
+    pub(crate) async fn open(context: &Context, id: &SnapshotId) -> Result<Self> {
+        let mut snapshots = vec![StoredSnapshot::open(context, id).await?];
+        while let Some(dependent) = snapshots.last()
+            && let Some(base_id) = dependent.metadata.base_id()?
+        {
+            // Decoding has checked that each base is older than its dependent, so no chain is a cycle.
+            if snapshots.len() >= CHAIN_LENGTH_MAX {
+                return Err(broken(dependent, &base_id, "and the chain has no end"));
+            }
+            let base = open_base(context, dependent, &base_id).await?;
+            snapshots.push(base);
+        }
+        Ok(Self { snapshots })
+    }
+
+    /// Returns the snapshot that the chain belongs to.
+    pub(crate) fn newest(&self) -> Result<&StoredSnapshot> {
+        self.snapshots.first().ok_or_else(|| SnapshotError::new(ErrorKind::Internal, "a chain without snapshots"))
+    }
+
+    /// Returns all snapshots, the newest first.
+    pub(crate) fn snapshots(&self) -> &[StoredSnapshot] {
+        &self.snapshots
+    }
+
+    /// Returns the ids of all snapshots, the newest first.
+    pub(crate) fn ids(&self) -> Vec<SnapshotId> {
+        self.snapshots.iter().map(|snapshot| snapshot.id().clone()).collect()
+    }
+
+    /// Reads the leaf tables of the newest snapshot. `None` if it has none.
+    pub(crate) async fn leaves(&self, config: &SnapshotConfig) -> Result<Option<[LeafTable; 2]>> {
+        self.each_leaves(config, |_, _| Ok(())).await
+    }
+
+    /// As [`leaves`](Self::leaves), and shows `visit` the tables of each snapshot that has some, the oldest first,
+    /// until it returns an error.
+    ///
+    /// Tables are encoded relative to those of the base. If the base has none, they are complete.
+    pub(crate) async fn each_leaves(
+        &self,
+        config: &SnapshotConfig,
+        mut visit: impl FnMut(&StoredSnapshot, &[LeafTable; 2]) -> Result<()>,
+    ) -> Result<Option<[LeafTable; 2]>> {
+        let sections = self.snapshots.iter().rev().map(StoredSnapshot::leaves_section).collect::<Vec<_>>();
+        let sections = stream::iter(sections).buffered(config.max_concurrent_io);
+        let mut sections = sections.zip(stream::iter(self.snapshots.iter().rev()));
+        let mut tables: Option<[LeafTable; 2]> = None;
+        while let Some((section, snapshot)) = sections.next().await {
+            let Some(raw) = section? else {
+                tables = None;
+                continue;
+            };
+            let decoded = run_blocking(move || Ok(leaves::decode(&raw, tables.as_ref())?)).await;
+            let decoded = decoded.map_err(|error| {
+                let message = error.message().to_owned();
+                SnapshotError::new(error.kind(), message).with_key(snapshot.key(DataFile::Index)).with_source(error)
+            })?;
+            visit(snapshot, &decoded)?;
+            tables = Some(decoded);
+        }
+        Ok(tables)
+    }
+
+    /// Streams the state in blocks sorted by id, with every digest verified, and the sum of each block.
+    pub(crate) async fn blocks(
+        &self,
+        config: &SnapshotConfig,
+    ) -> Result<BoxStream<'static, Result<(Block, ContentSum)>>> {
+        if let [full] = self.snapshots.as_slice() {
+            let entries = full.directory().await?;
+            return Ok(in_order(full.blocks(&entries, ReadAhead::full(config)), &full.metadata.id));
+        }
+        let merge = self.merge(config, |entries| entries.to_vec()).await?;
+        Ok(merged_blocks(merge, self.dimensions()?, |_| true))
+    }
+
+    /// As [`blocks`](Self::blocks), only of ids in these ranges, which must be sorted and disjoint. Reads only the
+    /// blocks that can hold such ids.
+    pub(crate) async fn blocks_in(
+        &self,
+        ranges: Vec<KeyRange>,
+        config: &SnapshotConfig,
+    ) -> Result<BoxStream<'static, Result<(Block, ContentSum)>>> {
+        let merge = self.merge(config, |entries| overlapping(entries, ranges.iter())).await?;
+        let mut left = ranges.into_iter().peekable();
+        let is_wanted = move |id: &str| {
+            while left.next_if(|range| range.ends_before(id)).is_some() {}
+            left.peek().is_some_and(|range| range.start.as_str() <= id)
+        };
+        Ok(merged_blocks(merge, self.dimensions()?, is_wanted))
+    }
+
+    /// Returns the rows of all snapshots in these ranges, merged by id, without vectors.
+    pub(crate) async fn rows_in(&self, ranges: &Arc<[DiffRange]>, config: &SnapshotConfig) -> Result<Merge> {
+        let mut members = Vec::new();
+        let directories = match ranges.is_empty() {
+            true => Vec::new(),
+            false => self.directories(config).await?,
+        };
+        for (at, (snapshot, entries)) in self.snapshots.iter().zip(directories).enumerate() {
+            let entries = overlapping(&entries, ranges.iter().map(|range| &range.key_range));
+            members.push(snapshot.blocks_without_vectors(entries, ranges.clone(), self.read_ahead(at, config)).boxed());
+        }
+        Ok(Merge::new(members))
+    }
+
+    /// Returns what each snapshot changes in the state of its base, the newest first, with every digest verified, in
+    /// one pass.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Corrupt`, with a key of the snapshot whose row does not fit its base.
+    pub(crate) async fn steps(&self, config: &SnapshotConfig) -> Result<Vec<Step>> {
+        let mut merge = self.merge(config, |entries| entries.to_vec()).await?;
+        let mut steps = vec![Step::default(); self.snapshots.len()];
+        while merge.advance().await? {
+            merge.add_to(&mut steps).map_err(|(number, error)| match self.snapshots.get(number) {
+                Some(snapshot) => error.with_key(snapshot.key(DataFile::Index)),
+                None => error,
+            })?;
+        }
+        Ok(steps)
+    }
+
+    /// Merges the rows of the blocks that `choose` selects from the directory of each snapshot.
+    async fn merge(&self, config: &SnapshotConfig, choose: impl Fn(&[BlockEntry]) -> Vec<BlockEntry>) -> Result<Merge> {
+        let mut members = Vec::new();
+        let directories = self.directories(config).await?;
+        for (at, (snapshot, entries)) in self.snapshots.iter().zip(directories).enumerate() {
+            let blocks = snapshot.blocks(&choose(&entries).into(), self.read_ahead(at, config));
+            members.push(blocks.map_ok(|(block, _)| block).boxed());
+        }
+        Ok(Merge::new(members))
+    }
+
+    /// Returns how far to read ahead in a snapshot of the chain. The full snapshot has most of the rows. Of each
+    /// increment one block is in memory and one is being read, and all increments together read as many bytes at once
+    /// as the full snapshot: memory grows with the chain by one block each.
+    fn read_ahead(&self, at: usize, config: &SnapshotConfig) -> ReadAhead {
+        match at + 1 == self.snapshots.len() {
+            true => ReadAhead::full(config),
+            false => ReadAhead { runs: 1, blocks: 1, run_bytes_max: RUN_BYTES_MAX / self.snapshots.len() as u64 },
+        }
+    }
+
+    /// Reads the block directories of all snapshots, the newest first.
+    async fn directories(&self, config: &SnapshotConfig) -> Result<Vec<Arc<[BlockEntry]>>> {
+        let directories = self.snapshots.iter().map(StoredSnapshot::directory).collect::<Vec<_>>();
+        stream::iter(directories).buffered(config.max_concurrent_io).try_collect().await
+    }
+
+    fn dimensions(&self) -> Result<usize> {
+        Ok(usize::try_from(self.newest()?.metadata.dimensions).unwrap_or(usize::MAX))
+    }
+}
+
+/// Opens the base of a snapshot and checks that the two fit.
+async fn open_base(context: &Context, dependent: &StoredSnapshot, base_id: &SnapshotId) -> Result<StoredSnapshot> {
+    let base = match StoredSnapshot::open(context, base_id).await {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            dependent.check_exists().await?;
+            return Err(broken(dependent, base_id, "which is not in the store").with_source(error));
+        }
+        Err(error) => {
+            let message =
+                format!("snapshot {} depends on {base_id}, which cannot be read: {}", dependent.id(), error.message());
+            let key = layout::key(base_id, layout::METADATA_JSON);
+            return Err(SnapshotError::new(error.kind(), message).with_key(key).with_source(error));
+        }
+        Ok(base) => base,
+    };
+    let shape = |snapshot: &StoredSnapshot| (snapshot.metadata.dimensions, snapshot.metadata.distance_metric.clone());
+    if shape(&base) != shape(dependent) {
+        return Err(broken(dependent, base_id, "which has other dimensions or another metric"));
+    }
+    if dependent.metadata.base_checksum != Some(base.metadata.checksum) {
+        return Err(broken(dependent, base_id, "whose contents have changed since"));
+    }
+    Ok(base)
+}
+
+fn broken(dependent: &StoredSnapshot, base_id: &SnapshotId, why: &str) -> SnapshotError {
+    let message = format!("snapshot {} depends on {base_id}, {why}", dependent.id());
+    corrupt(message).with_key(layout::key(base_id, layout::METADATA_JSON))
+}
+
+fn merged_blocks(
+    merge: Merge,
+    dimensions: usize,
+    is_wanted: impl FnMut(&str) -> bool + Send + 'static,
+) -> BoxStream<'static, Result<(Block, ContentSum)>> {
+    stream::try_unfold((merge, is_wanted), move |(mut merge, mut is_wanted)| async move {
+        let next = merge.next_block(dimensions, &mut is_wanted).await?;
+        Ok(next.map(|block| (block, (merge, is_wanted))))
+    })
+    .boxed()
+}
+
+/// Returns the blocks that may hold an id of the ranges, which are sorted and disjoint.
+fn overlapping<'a>(entries: &[BlockEntry], ranges: impl Iterator<Item = &'a KeyRange>) -> Vec<BlockEntry> {
+    let mut left = ranges.peekable();
+    let mut overlapping = Vec::new();
+    for (at, entry) in entries.iter().enumerate() {
+        while left.next_if(|range| range.ends_before(&entry.first_id)).is_some() {}
+        // A block ends where the next one starts.
+        let end = entries.get(at + 1).map(|next| next.first_id.as_str());
+        if left.peek().is_some_and(|range| end.is_none_or(|end| range.start.as_str() < end)) {
+            overlapping.push(entry.clone());
+        }
+    }
+    overlapping
+}
+
+/// Fails at the first block that does not follow the block before it.
+fn in_order(
+    blocks: impl Stream<Item = Result<(Block, ContentSum)>> + Send + 'static,
+    id: &SnapshotId,
+) -> BoxStream<'static, Result<(Block, ContentSum)>> {
+    let (id, mut last_id) = (id.clone(), None::<String>);
+    blocks
+        .map(move |next| {
+            let (block, sum) = next?;
+            if !block.is_empty() && last_id.as_deref().is_some_and(|last_id| last_id >= block.id(0)) {
+                return Err(corrupt(format!("the blocks of snapshot {id} are not sorted by id")));
+            }
+            last_id = block.len().checked_sub(1).map(|last| block.id(last).to_owned());
+            Ok((block, sum))
+        })
+        .boxed()
+}

@@ -1,0 +1,106 @@
+//! What everything below the façade is handed: the store, the settings, the clock, and the tasks that outlive their
+//! callers.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TrackedFuture;
+use tracing::Instrument as _;
+
+use crate::clock::{Clock, SystemClock};
+use crate::config::SnapshotConfig;
+use crate::error::{ErrorKind, Result, SnapshotError};
+use crate::store::{self, LocalMaintenance, SnapshotStore};
+
+use super::keys::is_repository_key;
+
+/// The surroundings of one repository. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Context {
+    pub(crate) store: Arc<dyn SnapshotStore>,
+    /// Maintenance of a local directory. `None` for every other store.
+    pub(crate) maintenance: Option<LocalMaintenance>,
+    pub(crate) config: SnapshotConfig,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Tasks that clean up after a cancelled call.
+    tasks: TaskTracker,
+}
+
+impl Context {
+    /// Creates a context with the clock of the system.
+    ///
+    /// # Errors
+    ///
+    /// Returns `InvalidInput` if a setting is out of range.
+    pub(crate) fn new(config: SnapshotConfig, store: Arc<dyn SnapshotStore>) -> Result<Self> {
+        config.validate()?;
+        let maintenance = store::maintenance_of(store.as_ref());
+        let store = store::adopt(store, &config.transfers(), is_repository_key)?;
+        let tasks = TaskTracker::new();
+        // A closed tracker still accepts tasks, and only a closed one can be waited for.
+        tasks.close();
+        Ok(Self { store, maintenance, config, clock: Arc::new(SystemClock), tasks })
+    }
+
+    /// Returns the start of the grace period at the time `now`. An orphan is collected only if it was written before.
+    pub(crate) fn grace_start(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        now.checked_sub_signed(self.config.grace).unwrap_or(DateTime::<Utc>::MIN_UTC)
+    }
+
+    /// Runs work to its end, even if the returned future is dropped.
+    pub(crate) async fn run_to_completion<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        self.tasks.spawn(work.in_current_span()).await.unwrap_or_else(|error| Err(failed_task(error)))
+    }
+
+    /// Spawns clean-up that nobody waits for, except [`wait_for_cleanup`](Self::wait_for_cleanup). Without a runtime it
+    /// is not run.
+    pub(crate) fn spawn_cleanup(&self, work: impl Future<Output = ()> + Send + 'static) {
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            drop(self.tasks.spawn_on(work, &runtime));
+        }
+    }
+
+    /// Makes [`wait_for_cleanup`](Self::wait_for_cleanup) wait for this future.
+    pub(crate) fn track<F: Future>(&self, work: F) -> TrackedFuture<F> {
+        self.tasks.track_future(work)
+    }
+
+    /// Runs blocking work whose result must be cleaned up. If the returned future is dropped, the result is dropped
+    /// before [`wait_for_cleanup`](Self::wait_for_cleanup) returns.
+    pub(crate) async fn run_blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let (sender, answer) = tokio::sync::oneshot::channel();
+        let working = self.tasks.spawn_blocking(move || drop(sender.send(work())));
+        match answer.await {
+            Ok(answer) => answer,
+            Err(closed) => Err(working.await.err().map_or_else(
+                || {
+                    SnapshotError::new(ErrorKind::Internal, "a task of this program ended without an answer")
+                        .with_source(closed)
+                },
+                failed_task,
+            )),
+        }
+    }
+
+    /// Waits until all clean-up tasks have ended.
+    pub(crate) async fn wait_for_cleanup(&self) {
+        self.tasks.wait().await;
+    }
+}
+
+/// Runs work that computes or blocks on a thread where it may.
+pub(crate) async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(failed_task(error)))
+}
+
+/// Converts the failure of a task, for example a panic.
+pub(crate) fn failed_task(error: tokio::task::JoinError) -> SnapshotError {
+    SnapshotError::new(ErrorKind::Internal, format!("a task of this program failed: {error}")).with_source(error)
+}

@@ -1,0 +1,405 @@
+//! The contents of a repository: lists all objects, classifies them, and resolves what a user calls a snapshot.
+//!
+//! Reads keys and every `metadata.json`, but no data. Writes nothing.
+//!
+//! Objects under the prefix of a snapshot without `metadata.json` are one of three things. With a deletion marker, the
+//! snapshot is being deleted. If another snapshot depends on it, its `metadata.json` was lost and may come back, so it
+//! is never collected. Otherwise it is an upload.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
+use ruvector_snapshot_format::id::SnapshotId;
+use ruvector_snapshot_format::lineage::{BaseRef, ChainEnd, Lineage};
+use ruvector_snapshot_format::metadata::SnapshotMetadata;
+use ruvector_snapshot_format::{layout, limits};
+
+use super::context::Context;
+use super::keys::is_of_snapshot;
+use crate::error::{ErrorKind, Result, SnapshotError, corrupt};
+use crate::snapshot::{Listing, Snapshot, UnusableSnapshot, newest_first};
+use crate::store::{ObjectInfo, SnapshotStore};
+
+/// The first characters of an id are its time.
+const ID_TIME_CHARS: usize = 19;
+
+/// The objects under the prefix of one snapshot, by name: its files and markers.
+pub(crate) type ObjectsByName = BTreeMap<String, ObjectInfo>;
+
+/// The contents of a repository, with what a deletion needs to know.
+pub(crate) struct Inventory {
+    pub(crate) listing: Listing,
+    pub(crate) objects: BTreeMap<SnapshotId, ObjectsByName>,
+    /// Which snapshot depends on which.
+    pub(crate) lineage: Lineage<SnapshotId>,
+    /// Snapshots that have lost their `metadata.json`.
+    pub(crate) lost: BTreeSet<SnapshotId>,
+    /// Objects of store checks.
+    pub(crate) checks: Vec<ObjectInfo>,
+}
+
+impl Inventory {
+    /// Lists all keys once and reads every `metadata.json`.
+    pub(crate) async fn read(context: &Context) -> Result<Self> {
+        let (mut objects, checks) = list_objects(context).await?;
+        let mut listing = Listing::default();
+        let mut bases = BTreeMap::new();
+        for (id, inspected) in inspect_all(context, &objects).await {
+            bases.insert(id, inspected.base);
+            match inspected.outcome {
+                Ok(snapshot) => listing.snapshots.push(snapshot),
+                // Deleted since the keys were listed.
+                Err(gone) if gone.error.kind() == ErrorKind::NotFound => {}
+                Err(unusable) => listing.unusable.push(unusable),
+            }
+        }
+        // A snapshot that was deleted meanwhile has no place in the lineage, unless others may still name it as their
+        // base.
+        let listed: BTreeSet<&str> = listing.snapshots.iter().map(|snapshot| snapshot.id.as_str()).collect();
+        let unusable: BTreeSet<&str> = listing.unusable.iter().map(|unusable| unusable.id.as_str()).collect();
+        let is_listed = |id: &SnapshotId| listed.contains(id.as_str()) || unusable.contains(id.as_str());
+        bases.retain(|id, base| matches!(base, BaseRef::Base(_)) || is_listed(id));
+        let lost = find_lost(context, &mut objects, &bases).await?;
+        bases.extend(lost.iter().map(|id| (id.clone(), BaseRef::Unreadable)));
+        classify(&mut listing, &objects, &lost);
+        Ok(Self { listing, objects, lineage: Lineage::new(bases), lost, checks })
+    }
+
+    /// Returns the base of a snapshot. `None` if the snapshot is not listed.
+    pub(crate) fn base_ref(&self, id: &SnapshotId) -> Option<BaseRef<String>> {
+        let base = match self.lineage.base_of(id) {
+            Some(base_id) => BaseRef::Base(base_id.to_string()),
+            None if matches!(self.lineage.chain_end(id)?, ChainEnd::Full(_)) => BaseRef::Full,
+            None => BaseRef::Unreadable,
+        };
+        Some(base)
+    }
+
+    /// Returns whether an object of this name exists beside the snapshot.
+    pub(crate) fn has(&self, id: &SnapshotId, file: &str) -> bool {
+        self.objects.get(id).is_some_and(|objects| objects.contains_key(file))
+    }
+
+    /// Returns the ids of the uploads in progress that name their bases in an upload marker.
+    pub(crate) fn uploads_with_marker(&self) -> impl Iterator<Item = &SnapshotId> {
+        let is_upload = |objects: &ObjectsByName| {
+            objects.contains_key(layout::UPLOAD_JSON) && !objects.contains_key(layout::METADATA_JSON)
+        };
+        self.objects.iter().filter(move |(_, objects)| is_upload(objects)).map(|(id, _)| id)
+    }
+
+    /// Refuses if a snapshot cannot be read, for example because a newer version wrote it: it may depend on others.
+    /// Corrupt snapshots are no obstacle: the lineage treats them as having an unknown base.
+    pub(crate) fn check_all_readable(&self) -> Result<()> {
+        self.check_all_readable_except(&BTreeSet::new())
+    }
+
+    /// As [`check_all_readable`](Self::check_all_readable), but ignores snapshots of a newer version that are to be
+    /// deleted themselves.
+    pub(crate) fn check_all_readable_except(&self, doomed: &BTreeSet<SnapshotId>) -> Result<()> {
+        let is_doomed = |id: &str| doomed.iter().any(|doomed| doomed.as_str() == id);
+        let is_obstacle = |other: &&UnusableSnapshot| match other.error.kind() {
+            ErrorKind::Corrupt => false,
+            ErrorKind::Unsupported => !is_doomed(&other.id),
+            _ => true,
+        };
+        let Some(other) = self.listing.unusable.iter().find(is_obstacle) else { return Ok(()) };
+        let message = format!(
+            "nothing was deleted: snapshot {} cannot be read and may depend on other snapshots: {}",
+            other.id,
+            other.error.message()
+        );
+        Err(SnapshotError::new(other.error.kind(), message))
+    }
+}
+
+/// Lists the objects under the prefix of one snapshot.
+pub(crate) async fn objects_of(store: &dyn SnapshotStore, id: &SnapshotId) -> Result<ObjectsByName> {
+    let objects = store.list(&layout::prefix(id)).try_filter_map(|object| async {
+        let file = layout::parse_key(&object.key).map(|(_, file)| file.to_owned());
+        Ok(file.filter(|file| is_of_snapshot(file)).map(|file| (file, object)))
+    });
+    objects.try_collect().await
+}
+
+/// Returns whether the objects include a deletion marker.
+pub(crate) fn is_being_deleted(objects: &ObjectsByName) -> bool {
+    objects.keys().any(|file| layout::is_deletion_marker(file))
+}
+
+/// Returns whether the objects include all five files.
+pub(crate) fn has_all_files(objects: &ObjectsByName) -> bool {
+    layout::FILES.into_iter().all(|file| objects.contains_key(file))
+}
+
+/// Returns whether the snapshot is committed.
+pub(crate) async fn exists(store: &dyn SnapshotStore, id: &SnapshotId) -> Result<bool> {
+    match store.head(&layout::key(id, layout::METADATA_JSON)).await {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        answer => answer.map(|_| true),
+    }
+}
+
+/// Fails with `NotFound` if the snapshot is not committed, or not any more.
+pub(crate) async fn check_exists(store: &dyn SnapshotStore, id: &SnapshotId) -> Result<()> {
+    match store.head(&layout::key(id, layout::METADATA_JSON)).await {
+        Err(error) if error.kind() == ErrorKind::NotFound => Err(no_snapshot(id).with_source(error)),
+        answer => answer.map(drop),
+    }
+}
+
+/// Reads and checks the `metadata.json` of a snapshot. Returns its bytes too.
+pub(crate) async fn read_metadata(store: &dyn SnapshotStore, id: &SnapshotId) -> Result<(SnapshotMetadata, Bytes)> {
+    let key = layout::key(id, layout::METADATA_JSON);
+    let bytes = match store.get(&key, limits::METADATA_JSON_BYTES).await {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Err(no_snapshot(id).with_source(error)),
+        answer => answer?,
+    };
+    let metadata = SnapshotMetadata::decode(&bytes, id).map_err(|error| SnapshotError::from(error).with_key(key))?;
+    Ok((metadata, bytes))
+}
+
+/// Reads one snapshot, and whether it is pinned.
+pub(crate) async fn describe(
+    store: &dyn SnapshotStore,
+    metadata: &SnapshotMetadata,
+    metadata_json: &[u8],
+) -> Result<Snapshot> {
+    let pinned = match store.head(&layout::key(&metadata.id, layout::PINNED_JSON)).await {
+        Err(error) if error.kind() == ErrorKind::NotFound => false,
+        answer => answer.map(|_| true)?,
+    };
+    Ok(Snapshot { pinned, ..Snapshot::new(metadata, metadata_json.len() as u64)? })
+}
+
+pub(crate) fn no_snapshot(id: &SnapshotId) -> SnapshotError {
+    SnapshotError::new(ErrorKind::NotFound, format!("snapshot {id} does not exist; `list` shows all snapshots"))
+}
+
+/// Returns the id of the snapshot that a user means: an id, the start of one, a name, or `latest`.
+pub(crate) async fn resolve(context: &Context, text: &str) -> Result<String> {
+    // A whole id needs no listing, so unreadable snapshots are no obstacle.
+    if let Ok(id) = text.parse::<SnapshotId>()
+        && exists(context.store.as_ref(), &id).await.unwrap_or(false)
+    {
+        return Ok(id.to_string());
+    }
+    resolve_in(&Inventory::read(context).await?.listing, text)
+}
+
+fn resolve_in(listing: &Listing, text: &str) -> Result<String> {
+    let ids = || {
+        let usable = listing.snapshots.iter().map(|snapshot| &snapshot.id);
+        usable.chain(listing.unusable.iter().map(|unusable| &unusable.id))
+    };
+    if let Some(id) = ids().find(|id| *id == text) {
+        return Ok(id.clone());
+    }
+    let starting: Vec<&String> = ids().filter(|id| !text.is_empty() && id.starts_with(text)).collect();
+    if let Some(id) = newest_named(listing, text)? {
+        return match starting.iter().any(|other| *other != id) {
+            false => Ok(id.clone()),
+            true => {
+                let message = format!("{text:?} is the name of {id} and the start of another id; give the whole id");
+                Err(SnapshotError::new(ErrorKind::InvalidInput, message))
+            }
+        };
+    }
+    match starting.as_slice() {
+        [id] => Ok((*id).clone()),
+        [] if text == "latest" => {
+            Err(SnapshotError::new(ErrorKind::NotFound, "the store has no snapshots, so there is no latest one"))
+        }
+        [] => {
+            let shown: String = text.chars().take(64).collect();
+            let more = if shown.len() < text.len() { "…" } else { "" };
+            let message =
+                format!("no snapshot has the id, id prefix or name {shown:?}{more}; `list` shows all snapshots");
+            Err(SnapshotError::new(ErrorKind::NotFound, message))
+        }
+        [first, second, ..] => {
+            let count = starting.len();
+            let message =
+                format!("{count} ids start with {text:?}, for example {first} and {second}; give more characters");
+            Err(SnapshotError::new(ErrorKind::InvalidInput, message))
+        }
+    }
+}
+
+/// Returns the newest snapshot of this name, or of any name for `latest`. An unusable one counts: an older one in its
+/// place would not be the one that the user means.
+fn newest_named<'a>(listing: &'a Listing, text: &str) -> Result<Option<&'a String>> {
+    // Ids start with the time. Snapshots of the same time are ordered as in the listing, with unusable ones after them.
+    let usable = listing.snapshots.iter().rev().zip(1..);
+    let usable = usable.map(|(snapshot, place)| (&snapshot.id, Some(snapshot.name.as_str()), place));
+    let all = usable.chain(listing.unusable.iter().map(|unusable| (&unusable.id, unusable.name.as_deref(), 0)));
+    let named = all.filter(|(_, name, _)| text == "latest" || *name == Some(text));
+    let Some((id, ..)) = named.max_by_key(|(id, _, place)| (id.get(..ID_TIME_CHARS), *place, *id)) else {
+        return Ok(None);
+    };
+    // A newer snapshot whose name cannot be read may be the one that is meant.
+    let nameless = listing.unusable.iter().find(|unusable| unusable.name.is_none()).map(|unusable| &unusable.id);
+    match nameless.filter(|newer| *newer > id) {
+        None => Ok(Some(id)),
+        Some(newer) => {
+            let message = format!(
+                "{id} is the newest readable snapshot with the name {text:?}, but {newer} is newer and its name cannot be read; \
+                 give the whole id"
+            );
+            Err(SnapshotError::new(ErrorKind::InvalidInput, message))
+        }
+    }
+}
+
+/// Lists all keys once: the objects of snapshots, and those of store checks.
+async fn list_objects(context: &Context) -> Result<(BTreeMap<SnapshotId, ObjectsByName>, Vec<ObjectInfo>)> {
+    let mut by_id: BTreeMap<SnapshotId, ObjectsByName> = BTreeMap::new();
+    let mut checks = Vec::new();
+    let mut objects = context.store.list("");
+    while let Some(object) = objects.try_next().await? {
+        match layout::parse_key(&object.key) {
+            Some((id, file)) if is_of_snapshot(file) => {
+                let file = file.to_owned();
+                by_id.entry(id).or_default().insert(file, object);
+            }
+            _ if layout::is_check(&object.key) => checks.push(object),
+            _ => {}
+        }
+    }
+    Ok((by_id, checks))
+}
+
+/// What was found out about one snapshot.
+struct Inspected {
+    base: BaseRef<SnapshotId>,
+    outcome: Result<Snapshot, UnusableSnapshot>,
+}
+
+/// Reads every `metadata.json`, newest first, some at a time.
+async fn inspect_all(context: &Context, objects: &BTreeMap<SnapshotId, ObjectsByName>) -> Vec<(SnapshotId, Inspected)> {
+    let committed = objects.iter().rev().filter(|(_, objects)| objects.contains_key(layout::METADATA_JSON));
+    let reads = committed.map(|(id, objects)| {
+        let (store, id, objects) = (context.store.clone(), id.clone(), objects.clone());
+        async move {
+            let inspected = inspect(store.as_ref(), &id, &objects).await;
+            (id, inspected)
+        }
+    });
+    stream::iter(reads.collect::<Vec<_>>()).buffered(context.config.max_concurrent_io).collect().await
+}
+
+/// Reads a `metadata.json` and compares the recorded sizes with those in the store.
+async fn inspect(store: &dyn SnapshotStore, id: &SnapshotId, objects: &ObjectsByName) -> Inspected {
+    let mut base = BaseRef::Unreadable;
+    let unusable = |name, error| UnusableSnapshot { id: id.to_string(), name, error };
+    let read = async {
+        let (metadata, bytes) = read_metadata(store, id).await?;
+        base = metadata.base_id()?.map_or(BaseRef::Full, BaseRef::Base);
+        Snapshot::new(&metadata, bytes.len() as u64)
+    };
+    let outcome = match read.await {
+        Ok(snapshot) => match compare_sizes(store, id, &snapshot, objects).await {
+            Ok(()) => Ok(Snapshot { pinned: objects.contains_key(layout::PINNED_JSON), ..snapshot }),
+            Err(error) => Err(unusable(Some(snapshot.name), error)),
+        },
+        Err(error) => Err(unusable(None, error)),
+    };
+    Inspected { base, outcome }
+}
+
+async fn compare_sizes(
+    store: &dyn SnapshotStore,
+    id: &SnapshotId,
+    snapshot: &Snapshot,
+    objects: &ObjectsByName,
+) -> Result<()> {
+    for (file, expected) in &snapshot.files {
+        if objects.get(file).is_some_and(|object| object.size_bytes == *expected) {
+            continue;
+        }
+        // A listing is not atomic: the file may have been written after the listing passed its key.
+        let key = layout::key(id, file);
+        let problem = match check_size(store, &key, *expected).await? {
+            None => continue,
+            Some(problem) => problem,
+        };
+        // During a deletion files are missing too, but then metadata.json is gone.
+        check_exists(store, id).await?;
+        return Err(problem.with_key(key));
+    }
+    Ok(())
+}
+
+/// Returns what is wrong with the size of an object, if anything.
+pub(crate) async fn check_size(store: &dyn SnapshotStore, key: &str, expected: u64) -> Result<Option<SnapshotError>> {
+    match store.head(key).await {
+        Ok(object) if object.size_bytes == expected => Ok(None),
+        Ok(object) => Ok(Some(corrupt(format!("the file has {} bytes instead of {expected}", object.size_bytes)))),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            Ok(Some(corrupt("the file is missing").with_source(error)))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Finds the snapshots that have lost their `metadata.json`. Candidates are listed again: a listing is not atomic, and
+/// a deletion that started meanwhile looks the same until its marker is seen.
+async fn find_lost(
+    context: &Context,
+    objects: &mut BTreeMap<SnapshotId, ObjectsByName>,
+    bases: &BTreeMap<SnapshotId, BaseRef<SnapshotId>>,
+) -> Result<BTreeSet<SnapshotId>> {
+    let needed: BTreeSet<&SnapshotId> = bases
+        .values()
+        .filter_map(|base| match base {
+            BaseRef::Base(base_id) => Some(base_id),
+            BaseRef::Full | BaseRef::Unreadable => None,
+        })
+        .collect();
+    let is_lost = |id: &SnapshotId, objects: &ObjectsByName| {
+        let has_no_metadata = !objects.is_empty() && !objects.contains_key(layout::METADATA_JSON);
+        has_no_metadata && !is_being_deleted(objects) && needed.contains(id)
+    };
+    let candidates: Vec<SnapshotId> =
+        objects.iter().filter(|(id, objects)| is_lost(id, objects)).map(|(id, _)| id.clone()).collect();
+    let mut lost = BTreeSet::new();
+    for id in candidates {
+        let again = objects_of(context.store.as_ref(), &id).await?;
+        if is_lost(&id, &again) {
+            lost.insert(id);
+        } else {
+            objects.insert(id, again);
+        }
+    }
+    objects.retain(|_, objects| !objects.is_empty());
+    Ok(lost)
+}
+
+/// Sorts everything that is not a usable snapshot into its list.
+fn classify(listing: &mut Listing, objects: &BTreeMap<SnapshotId, ObjectsByName>, lost: &BTreeSet<SnapshotId>) {
+    let usable: BTreeSet<String> = listing.snapshots.iter().map(|snapshot| snapshot.id.clone()).collect();
+    for (id, objects) in objects.iter().rev() {
+        if is_being_deleted(objects) && usable.contains(id.as_str()) {
+            listing.marked_for_deletion.push(id.to_string());
+        } else if objects.contains_key(layout::METADATA_JSON) {
+            // Usable or unusable, as its metadata.json says.
+        } else if is_being_deleted(objects) {
+            listing.deleting.push(id.to_string());
+        } else if lost.contains(id) {
+            listing.unusable.push(without_metadata_json(id));
+        } else {
+            listing.pending_uploads.push(id.to_string());
+        }
+    }
+    listing.unusable.sort_by(|a, b| b.id.cmp(&a.id));
+    listing.snapshots.sort_by(newest_first);
+}
+
+fn without_metadata_json(id: &SnapshotId) -> UnusableSnapshot {
+    let error = corrupt(
+        "the file is missing, so the snapshot cannot be read; restore the object from a copy of the store or from an older \
+         version of it, or delete the snapshot",
+    );
+    UnusableSnapshot { id: id.to_string(), name: None, error: error.with_key(layout::key(id, layout::METADATA_JSON)) }
+}

@@ -1,0 +1,15 @@
+//! Which keys belong to a repository. A store may hold objects of others, which are never listed, read or deleted.
+
+use ruvector_snapshot_format::layout;
+
+/// Returns whether a key, or a prefix of keys that ends with a slash, belongs to a snapshot or to a store check.
+pub(crate) fn is_repository_key(key: &str) -> bool {
+    match layout::parse_key(key) {
+        Some((_, file)) => file.is_empty() || is_of_snapshot(file),
+        None => layout::is_check(key),
+    }
+}
+
+pub(super) fn is_of_snapshot(file: &str) -> bool {
+    layout::FILES.contains(&file) || layout::MARKERS.contains(&file) || layout::is_deletion_marker(file)
+}

@@ -1,0 +1,95 @@
+//! Collects the objects of abandoned uploads and interrupted deletions, and markers that are no longer needed (steps G1
+//! to G4 of `docs/CONCURRENCY.md`).
+//!
+//! `orphans` finds candidates. Each one is checked again here, under a deletion marker of the collection's own, by the
+//! clock of the store.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use ruvector_snapshot_format::id::SnapshotId;
+use ruvector_snapshot_format::layout;
+
+use super::{DeletionMarker, is_orphan, marker_mtime, upload_bases};
+use crate::error::{ErrorKind, Result};
+use crate::repo::context::Context;
+use crate::repo::inventory::{is_being_deleted, objects_of};
+
+/// Why objects that belong to no snapshot are to be removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OrphanCause {
+    /// An upload or a deletion was interrupted, as far as the age of the objects shows.
+    Interrupted,
+    /// It was a snapshot that lost its `metadata.json`, and the user asked to delete it. No upload owns it, whatever
+    /// its age.
+    LostMetadata,
+}
+
+/// Removes the objects of something that is not a snapshot. Returns `false` if it is in use after all.
+pub(crate) async fn collect(context: &Context, id: &SnapshotId, cause: OrphanCause) -> Result<bool> {
+    let store = context.store.as_ref();
+    let marker = DeletionMarker::new(context)?;
+    // G1, G2
+    let listed = async {
+        store.create(&marker.key(id), Bytes::new()).await?;
+        objects_of(store, id).await
+    };
+    let objects = match listed.await {
+        Ok(objects) => objects,
+        Err(error) => {
+            marker.remove_all(store, &BTreeSet::from([id.clone()])).await;
+            return Err(error);
+        }
+    };
+    // The age of each object is compared with the time that the store gave the marker.
+    let is_abandoned = objects.get(&marker.file).is_some_and(|own| {
+        let mut others = objects.iter().filter(|(file, _)| **file != marker.file);
+        others.all(|(file, object)| {
+            let is_old = cause == OrphanCause::LostMetadata || is_orphan(context, file, object, own.modified_at);
+            file != layout::METADATA_JSON && is_old
+        })
+    });
+    if !is_abandoned {
+        store.delete(&marker.key(id)).await?;
+        return Ok(false);
+    }
+    // G3: a create that commits from now on sees the marker, or that files are missing, and rolls back. Its
+    // metadata.json is deleted, too.
+    for key in marker.data_keys(id, &objects).into_iter().chain([layout::key(id, layout::METADATA_JSON)]) {
+        marker.check_time(id)?;
+        store.delete(&key).await?;
+    }
+    // G4
+    store.delete(&marker.key(id)).await.map(|()| true)
+}
+
+/// Removes a marker beside a committed snapshot, if it was last needed before `grace_start` by the clock of the store.
+///
+/// `upload.json` may go only if the base is known from `metadata.json` and no ancestor has a deletion marker: a
+/// deletion that is running may have listed the key of `metadata.json` before the commit, and may list the key of
+/// `upload.json` next.
+pub(crate) async fn collect_marker(context: &Context, key: &str, grace_start: DateTime<Utc>) -> Result<bool> {
+    let store = context.store.as_ref();
+    let Some((id, file)) = layout::parse_key(key) else { return Ok(false) };
+    let objects = objects_of(store, &id).await?;
+    let (Some(object), Some(commit)) = (objects.get(file), objects.get(layout::METADATA_JSON)) else {
+        return Ok(false);
+    };
+    if marker_mtime(file, object, commit) >= grace_start {
+        return Ok(false);
+    }
+    if file == layout::UPLOAD_JSON {
+        let base_ids = match upload_bases(store, &id).await {
+            // The marker is unreadable, so its age has to suffice.
+            Err(error) if error.kind() == ErrorKind::Corrupt => Vec::new(),
+            answer => answer?,
+        };
+        for base_id in &base_ids {
+            if is_being_deleted(&objects_of(store, base_id).await?) {
+                return Ok(false);
+            }
+        }
+    }
+    store.delete(key).await.map(|()| true)
+}

@@ -1,0 +1,208 @@
+//! Merges the rows of the snapshots of a chain by id (FORMAT.md, section 5). Pure, apart from the streams that it
+//! reads.
+
+use futures::stream::{BoxStream, TryStreamExt};
+use ruvector_snapshot_format::block::Block;
+use ruvector_snapshot_format::checksum::{ContentSum, digest};
+use ruvector_snapshot_format::model::{Change, ChangedRow, Changes, Record};
+
+use crate::error::{Result, SnapshotError, corrupt};
+
+/// What a snapshot changes in the state of its base.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Step {
+    /// What it adds to the content checksum.
+    pub(crate) sum: ContentSum,
+    pub(crate) changes: Changes,
+}
+
+impl Step {
+    /// Applies a row to the record of the base, both given as a vector and a sum, and returns the resulting record.
+    fn apply<'a>(
+        &mut self,
+        row: ChangedRow<'a>,
+        base: Option<(&'a [u8], ContentSum)>,
+    ) -> Result<Option<(&'a [u8], ContentSum)>> {
+        let mut stored = ContentSum::default();
+        stored.add(&row.digest);
+        let record = resolve_record(row, base.map(|(vector, _)| vector))?;
+        match (base, record) {
+            (None, Some(_)) => self.changes.added += 1,
+            (Some(_), Some(_)) => self.changes.changed += 1,
+            (Some((_, base)), None) if base == stored => self.changes.removed += 1,
+            (_, None) => {
+                return Err(corrupt(format!("a tombstone removes record {:?}, which the base does not have", row.id)));
+            }
+        }
+        base.iter().for_each(|(_, base)| self.sum.unmerge(base));
+        record.iter().for_each(|_| self.sum.merge(&stored));
+        Ok(record.map(|record| (record.vector, stored)))
+    }
+}
+
+/// Returns the record that a row results in: with its own vector, which was verified with its block, or with that of
+/// the base, which its digest verifies. `None` for a tombstone.
+fn resolve_record<'a>(row: ChangedRow<'a>, base: Option<&'a [u8]>) -> Result<Option<Record<'a>>> {
+    let ChangedRow { id, digest: stored, change } = row;
+    let (own, metadata) = match change {
+        Change::Removed => return Ok(None),
+        Change::Put { vector, metadata } => (vector, metadata),
+    };
+    if let Some(vector) = own {
+        return Ok(Some(Record { id, vector, metadata }));
+    }
+    let vector = base.ok_or_else(|| corrupt(format!("the vector of id {id:?} is in no snapshot of the chain")))?;
+    if digest(id, vector, metadata) != stored {
+        return Err(corrupt(format!("the digest of id {id:?} does not match the vector in its base")));
+    }
+    Ok(Some(Record { id, vector, metadata }))
+}
+
+/// The rows of several snapshots of a chain, merged by id.
+pub(crate) struct Merge {
+    members: Vec<Member>,
+    /// Members with a row of the current id, the newest first. Before the first id: all of them.
+    current: Vec<usize>,
+    /// The other members that have rows left, sorted by their ids, the smallest last. Of equal ids the newest comes
+    /// last.
+    waiting: Vec<usize>,
+}
+
+/// The rows of one snapshot, in order.
+struct Member {
+    blocks: BoxStream<'static, Result<Block>>,
+    block: Option<Block>,
+    at: usize,
+    last_id: Option<String>,
+}
+
+impl Merge {
+    /// Merges streams of blocks, that of the newest snapshot first.
+    pub(crate) fn new(blocks: Vec<BoxStream<'static, Result<Block>>>) -> Self {
+        let member = |blocks| Member { blocks, block: None, at: 0, last_id: None };
+        let members: Vec<_> = blocks.into_iter().map(member).collect();
+        Self { current: (0..members.len()).collect(), waiting: Vec::new(), members }
+    }
+
+    /// Moves to the next id. Returns `false` at the end.
+    pub(crate) async fn advance(&mut self) -> Result<bool> {
+        for number in std::mem::take(&mut self.current) {
+            let Some(member) = self.members.get_mut(number) else { continue };
+            member.at += 1;
+            member.fill().await?;
+            if member.id().is_some() {
+                self.waiting.insert(self.index_of(number), number);
+            }
+        }
+        while let Some(last) = self.waiting.last()
+            && self.current.first().is_none_or(|first| self.id_of(*first) == self.id_of(*last))
+        {
+            self.current.extend(self.waiting.pop());
+        }
+        Ok(!self.current.is_empty())
+    }
+
+    /// Returns the index at which a member is inserted into `waiting`.
+    fn index_of(&self, number: usize) -> usize {
+        let id = self.id_of(number);
+        let first = self.waiting.partition_point(|other| self.id_of(*other) > id);
+        let is_older = |other: &&usize| self.id_of(**other) == id && **other > number;
+        first + self.waiting.iter().skip(first).take_while(is_older).count()
+    }
+
+    fn id_of(&self, number: usize) -> Option<&str> {
+        self.members.get(number)?.id()
+    }
+
+    /// Returns the row of the newest snapshot that has the current id.
+    pub(crate) fn newest(&self) -> Option<ChangedRow<'_>> {
+        self.rows().next()
+    }
+
+    /// Returns the rows of the current id, the newest first.
+    fn rows(&self) -> impl Iterator<Item = ChangedRow<'_>> {
+        self.current.iter().filter_map(|at| self.members.get(*at)?.row())
+    }
+
+    /// Returns the record of the current id and its sum, or `None` if the record was removed.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Corrupt` if a row without a vector finds none in its base, or does not match its digest.
+    pub(crate) fn record(&self) -> Result<Option<(Record<'_>, ContentSum)>> {
+        let Some(row) = self.newest() else { return Ok(None) };
+        let older = self.rows().skip(1).map_while(|row| match row.change {
+            Change::Removed => None,
+            Change::Put { vector, .. } => Some(vector),
+        });
+        let record = resolve_record(row, older.flatten().next())?;
+        let mut sum = ContentSum::default();
+        sum.add(&row.digest);
+        Ok(record.map(|record| (record, sum)))
+    }
+
+    /// Adds to each step what its snapshot changes at the current id. An error comes with the number of the snapshot.
+    pub(crate) fn add_to(&self, steps: &mut [Step]) -> Result<(), (usize, SnapshotError)> {
+        let mut base = None;
+        for number in self.current.iter().rev() {
+            let row = self.members.get(*number).and_then(Member::row);
+            let (Some(row), Some(step)) = (row, steps.get_mut(*number)) else { continue };
+            base = step.apply(row, base).map_err(|error| (*number, error))?;
+        }
+        Ok(())
+    }
+
+    /// Returns the next records whose ids are wanted, as many as fit in a block, and their sum.
+    ///
+    /// Rows of other ids are skipped unread: their base may not have been fetched.
+    pub(crate) async fn next_block(
+        &mut self,
+        dimensions: usize,
+        mut is_wanted: impl FnMut(&str) -> bool,
+    ) -> Result<Option<(Block, ContentSum)>> {
+        let (mut block, mut sum) = (Block::new(dimensions), ContentSum::default());
+        loop {
+            // A record that did not fit in the last block is still the current one.
+            if self.newest().is_some_and(|row| is_wanted(row.id))
+                && let Some((record, record_sum)) = self.record()?
+            {
+                if block.is_full_for(record) {
+                    return Ok(Some((block, sum)));
+                }
+                block.push(record)?;
+                sum.merge(&record_sum);
+            }
+            if !self.advance().await? {
+                return Ok((!block.is_empty()).then_some((block, sum)));
+            }
+        }
+    }
+}
+
+impl Member {
+    fn row(&self) -> Option<ChangedRow<'_>> {
+        let block = self.block.as_ref()?;
+        (self.at < block.len()).then(|| block.change(self.at))
+    }
+
+    fn id(&self) -> Option<&str> {
+        let block = self.block.as_ref()?;
+        (self.at < block.len()).then(|| block.id(self.at))
+    }
+
+    /// Fetches blocks until the member is on a row, if it has one left.
+    async fn fill(&mut self) -> Result<()> {
+        while self.id().is_none() {
+            self.block = None;
+            let Some(block) = self.blocks.try_next().await? else { return Ok(()) };
+            let Some(last) = block.len().checked_sub(1) else { continue };
+            if self.last_id.as_deref().is_some_and(|last_id| last_id >= block.id(0)) {
+                return Err(corrupt("the blocks of a snapshot are not sorted by id"));
+            }
+            self.last_id = Some(block.id(last).to_owned());
+            self.block = Some(block);
+            self.at = 0;
+        }
+        Ok(())
+    }
+}

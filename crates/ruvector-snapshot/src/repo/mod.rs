@@ -1,0 +1,24 @@
+//! What a repository of snapshots is: its contents, the markers that keep concurrent verbs apart, and how one snapshot
+//! is read and written.
+//!
+//! No verb lives here. Verbs are in `ops`, decisions in `policy`. See `docs/CONCURRENCY.md` for the protocol that
+//! `markers`, `commit_guard` and `orphans` implement.
+
+pub(crate) mod attempt;
+pub(crate) mod context;
+
+pub(crate) mod deletion_batches;
+pub(crate) mod inventory;
+pub(crate) mod keys;
+pub(crate) mod markers;
+pub(crate) mod orphans;
+
+pub(crate) mod chain;
+pub(crate) mod merge;
+pub(crate) mod reader;
+
+pub(crate) mod commit_guard;
+pub(crate) mod pending_upload;
+pub(crate) mod pipeline;
+pub(crate) mod spec;
+pub(crate) mod writer;

@@ -1,0 +1,170 @@
+//! Orphans: objects that belong to no snapshot and to no upload in progress. Finds them and collects them.
+//!
+//! A candidate is found by the clock of this machine. Before it is removed it is checked again by the clock of the
+//! store, in `markers::collection`.
+
+use chrono::{DateTime, Utc};
+use ruvector_snapshot_format::id::SnapshotId;
+use ruvector_snapshot_format::layout;
+
+use super::context::Context;
+use super::inventory::{Inventory, ObjectsByName, is_being_deleted};
+use super::keys::is_repository_key;
+use super::markers::collection::{OrphanCause, collect, collect_marker};
+use super::markers::{is_orphan, marker_grace_start, marker_mtime, store_time, upload_bases};
+use crate::error::{ErrorKind, Result, SnapshotError};
+use crate::snapshot::{Orphan, OrphanKind};
+use crate::store::ObjectInfo;
+
+/// Finds all orphans older than the grace period, by the clock of this machine.
+///
+/// `upload_roots` are the bases that uploads in progress name.
+pub(crate) async fn find(context: &Context, inventory: &Inventory, upload_roots: &[SnapshotId]) -> Result<Vec<Orphan>> {
+    let now = context.clock.now();
+    // Whatever became of them, snapshots depend on these.
+    let required = inventory.lineage.required_by(|_| true, upload_roots);
+    let mut orphans = Vec::new();
+    for (id, objects) in &inventory.objects {
+        if inventory.lost.contains(id) {
+            continue;
+        }
+        if let Some(commit) = objects.get(layout::METADATA_JSON) {
+            orphans.extend(old_markers(context, objects, commit, now));
+        } else if objects.iter().all(|(file, object)| is_orphan(context, file, object, now))
+            // A deletion marker shows that nothing depends on it.
+            && if is_being_deleted(objects) { !required.ids().contains(id) } else { !required.contains(id) }
+        {
+            let kind = if is_being_deleted(objects) { OrphanKind::Deletion } else { OrphanKind::Upload };
+            let bytes = objects.values().map(|object| object.size_bytes).sum();
+            orphans.push(Orphan { key: layout::prefix(id), kind, bytes });
+        }
+    }
+    let grace_start = context.grace_start(now);
+    let checks = inventory.checks.iter().filter(|object| object.modified_at < grace_start);
+    orphans.extend(checks.map(|object| of_object(object, OrphanKind::Check)));
+    if let Some(maintenance) = &context.maintenance {
+        let found = maintenance.orphans(is_repository_key, grace_start).await?;
+        orphans.extend(found.iter().map(of_local_store));
+    }
+    orphans.sort();
+    Ok(orphans)
+}
+
+/// The bases that each upload in progress names.
+pub(crate) type UploadRoots = Vec<(SnapshotId, Result<Vec<SnapshotId>>)>;
+
+/// Returns the bases that uploads in progress name, with an error for each marker that cannot be read.
+pub(crate) async fn upload_roots(context: &Context, inventory: &Inventory) -> UploadRoots {
+    let mut roots = Vec::new();
+    for id in inventory.uploads_with_marker() {
+        roots.push((id.clone(), upload_bases(context.store.as_ref(), id).await));
+    }
+    roots
+}
+
+/// Collects orphans, and returns those that were removed. What is in use after all is kept. If some cannot be removed,
+/// all others are removed before the error is returned.
+pub(crate) async fn collect_all(context: &Context, orphans: &[Orphan]) -> Result<Vec<Orphan>> {
+    let (context, orphans) = (context.clone(), orphans.to_vec());
+    let work = {
+        let context = context.clone();
+        async move { collect_each(&context, &orphans).await }
+    };
+    context.run_to_completion(work).await
+}
+
+async fn collect_each(context: &Context, orphans: &[Orphan]) -> Result<Vec<Orphan>> {
+    let (mut collected, mut failed) = (Vec::new(), Vec::new());
+    // Ages are compared with the clock of the store. That of this machine may be wrong by days.
+    let now = match needs_store_time(orphans) {
+        false => DateTime::<Utc>::MIN_UTC,
+        true => match store_time(context).await {
+            Ok(now) => now,
+            // Then only orphans that get a marker of their own are old.
+            Err(error) => {
+                failed.push(("the time of the store", error));
+                DateTime::<Utc>::MIN_UTC
+            }
+        },
+    };
+    for orphan in orphans {
+        match collect_one(context, orphan, now).await {
+            Ok(true) => collected.push(orphan.clone()),
+            Ok(false) => {}
+            Err(error) => failed.push((orphan.key.as_str(), error)),
+        }
+    }
+    if let Some(maintenance) = context.maintenance.as_ref().filter(|_| orphans.iter().any(is_of_local_store)) {
+        // All are removed at once. Those that were not asked for are as old as the others.
+        match maintenance.collect_garbage(is_repository_key, context.grace_start(now)).await {
+            Ok(removed) => collected.extend(removed.iter().map(of_local_store)),
+            Err(error) => failed.push(("temporary files", error)),
+        }
+    }
+    collected.sort();
+    not_collected(failed).map_or(Ok(collected), Err)
+}
+
+fn needs_store_time(orphans: &[Orphan]) -> bool {
+    orphans.iter().any(|orphan| !matches!(orphan.kind, OrphanKind::Upload | OrphanKind::Deletion))
+}
+
+/// Joins all failures in one error.
+fn not_collected(failed: Vec<(&str, SnapshotError)>) -> Option<SnapshotError> {
+    let messages: Vec<String> = failed.iter().map(|(key, error)| format!("{key}: {}", error.message())).collect();
+    let (_, first) = failed.into_iter().next()?;
+    let message = format!("some orphans could not be removed: {}", messages.join("; "));
+    Some(SnapshotError::new(first.kind(), message).with_source(first))
+}
+
+/// Checks an orphan again, at the time `now` of the store's clock, and removes it.
+async fn collect_one(context: &Context, orphan: &Orphan, now: DateTime<Utc>) -> Result<bool> {
+    match orphan.kind {
+        OrphanKind::Marker => collect_marker(context, &orphan.key, marker_grace_start(context, now)).await,
+        OrphanKind::Check => match context.store.head(&orphan.key).await {
+            Ok(object) if object.modified_at < context.grace_start(now) => {
+                context.store.delete(&orphan.key).await.map(|()| true)
+            }
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+            _ => Ok(false),
+        },
+        OrphanKind::Staged | OrphanKind::Directory => Ok(false),
+        OrphanKind::Upload | OrphanKind::Deletion => match layout::parse_prefix(&orphan.key) {
+            Some(id) => collect(context, &id, OrphanCause::Interrupted).await,
+            None => Ok(false),
+        },
+    }
+}
+
+fn of_object(object: &ObjectInfo, kind: OrphanKind) -> Orphan {
+    Orphan { key: object.key.clone(), kind, bytes: object.size_bytes }
+}
+
+/// Converts what the maintenance of a local store has found.
+fn of_local_store(object: &ObjectInfo) -> Orphan {
+    of_object(object, if object.key.ends_with('/') { OrphanKind::Directory } else { OrphanKind::Staged })
+}
+
+fn is_of_local_store(orphan: &Orphan) -> bool {
+    matches!(orphan.kind, OrphanKind::Staged | OrphanKind::Directory)
+}
+
+/// Returns the markers beside a committed snapshot that are no longer needed.
+fn old_markers<'a>(
+    context: &Context,
+    objects: &'a ObjectsByName,
+    commit: &'a ObjectInfo,
+    now: DateTime<Utc>,
+) -> impl Iterator<Item = Orphan> + use<'a> {
+    let grace_start = marker_grace_start(context, now);
+    let is_marker = |file: &str| file == layout::UPLOAD_JSON || layout::is_deletion_marker(file);
+    let old = objects
+        .iter()
+        .filter(move |(file, object)| is_marker(file) && marker_mtime(file, object, commit) < grace_start);
+    old.map(|(_, object)| of_object(object, OrphanKind::Marker))
+}
+
+/// Returns whether objects of a snapshot that has lost its `metadata.json` are left.
+pub(crate) fn is_lost(objects: &ObjectsByName) -> bool {
+    !objects.is_empty() && !objects.contains_key(layout::METADATA_JSON) && !is_being_deleted(objects)
+}

@@ -1,0 +1,251 @@
+//! The objects of a snapshot that is not committed yet: the uploads in progress, the commit, and the removal of
+//! everything if it fails.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ruvector_snapshot_format::id::SnapshotId;
+use ruvector_snapshot_format::layout::{self, DataFile};
+use ruvector_snapshot_format::metadata::SnapshotMetadata;
+use tokio::task::JoinSet;
+use tracing::Instrument as _;
+
+use super::commit_guard::{CommitGuard, CommitOutcome, resolve_lost_answer};
+use super::context::{Context, failed_task};
+use super::inventory::exists;
+use super::markers::STEP_TIME_LIMIT;
+use crate::clock::Stopwatch;
+use crate::error::{ErrorKind, Result, SnapshotError};
+use crate::snapshot::Snapshot;
+use crate::store::{SnapshotStore, Upload};
+
+/// Objects under the prefix of a snapshot that is not committed. If it is dropped, they are removed in the background.
+pub(crate) struct PendingUpload {
+    context: Context,
+    /// All ancestors of an increment.
+    base_ids: Vec<SnapshotId>,
+    /// `None` if there is nothing left to remove, or nothing that may be removed.
+    id: Option<SnapshotId>,
+    /// The uploads of the data files, in order, until they are finished.
+    uploads: Vec<Box<dyn Upload>>,
+    /// The uploads that are being finished.
+    finishing: JoinSet<Result<()>>,
+}
+
+impl PendingUpload {
+    /// Announces the bases (steps C1 and C2) and starts the uploads of the data files (step C3).
+    pub(crate) async fn begin(
+        context: &Context,
+        id: &SnapshotId,
+        base_ids: Vec<SnapshotId>,
+        size_bounds_bytes: Option<[u64; 3]>,
+    ) -> Result<Self> {
+        check_unused(context.store.as_ref(), id).await?;
+        let mut pending = Self {
+            context: context.clone(),
+            base_ids,
+            id: Some(id.clone()),
+            uploads: Vec::new(),
+            finishing: JoinSet::new(),
+        };
+        match pending.start_uploads(id, size_bounds_bytes).await {
+            Ok(()) => Ok(pending),
+            Err(error) => {
+                pending.discard().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn start_uploads(&mut self, id: &SnapshotId, size_bounds_bytes: Option<[u64; 3]>) -> Result<()> {
+        self.guard(id).announce_bases().await?;
+        for (at, file) in DataFile::ALL.into_iter().enumerate() {
+            let bound_bytes = size_bounds_bytes.and_then(|bounds| bounds.get(at).copied());
+            let upload = self.context.store.upload(&layout::key(id, file.name()), bound_bytes).await?;
+            self.uploads.push(upload);
+        }
+        Ok(())
+    }
+
+    /// Appends one piece to each data file.
+    pub(crate) async fn write(&mut self, pieces: [Bytes; 3]) -> Result<()> {
+        for (upload, piece) in self.uploads.iter_mut().zip(pieces) {
+            if !piece.is_empty() {
+                upload.write(piece).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Finishes the uploads at the same time. They are finished even if the caller is cancelled: an upload whose finish
+    /// is dropped could appear after it was deleted.
+    pub(crate) async fn finish_uploads(&mut self, sizes_bytes: [u64; 3]) -> Result<()> {
+        let Some(id) = self.id.clone() else { return Ok(()) };
+        for ((upload, file), bytes) in self.uploads.drain(..).zip(DataFile::ALL).zip(sizes_bytes) {
+            let finish = finish(self.context.store.clone(), upload, layout::key(&id, file.name()), bytes);
+            self.finishing.spawn(self.context.track(finish.in_current_span()));
+        }
+        let mut outcome = Ok(());
+        // In the order in which they end, so that the first error is returned.
+        while let Some(finished) = self.finishing.join_next().await {
+            outcome = outcome.and(finished.unwrap_or_else(|error| Err(failed_task(error))));
+        }
+        outcome
+    }
+
+    /// Checks the sizes, writes `checksum.sha256`, and commits with `metadata.json` (steps C4 to C7). Runs to
+    /// completion even if the caller is cancelled.
+    pub(crate) async fn commit(self, metadata: SnapshotMetadata) -> Result<Snapshot> {
+        let context = self.context.clone();
+        context.run_to_completion(self.commit_in_task(metadata)).await
+    }
+
+    async fn commit_in_task(mut self, metadata: SnapshotMetadata) -> Result<Snapshot> {
+        let id = self.id.clone();
+        let outcome = match self.try_commit(&metadata).await {
+            Ok(snapshot) => self.guard(&metadata.id).after_commit().await.map(|()| snapshot),
+            failed => failed,
+        };
+        match outcome {
+            // The data is kept, because it may be a snapshot.
+            Err(CommitOutcome::Indeterminate(error)) => {
+                self.id = None;
+                Err(error)
+            }
+            Err(CommitOutcome::NotCommitted(error)) => {
+                self.id = id;
+                self.discard().await;
+                Err(error)
+            }
+            Ok(snapshot) => {
+                self.id = None;
+                Ok(snapshot)
+            }
+        }
+    }
+
+    async fn try_commit(&mut self, metadata: &SnapshotMetadata) -> Result<Snapshot, CommitOutcome> {
+        let (store, id) = (self.context.store.clone(), &metadata.id);
+        let sizes = DataFile::ALL.map(|file| check_stored_size(store.as_ref(), metadata, file));
+        futures::future::try_join_all(sizes).await?;
+        let json = Bytes::from(metadata.encode()?);
+        // No collection starts from here until the time is over: checksum.sha256 is younger than this.
+        let watch = Stopwatch::start(&self.context.clock);
+        let checksum = Bytes::from(metadata.checksum_sha256(&json)?);
+        let checksum_key = layout::key(id, layout::CHECKSUM_SHA256);
+        if let Err(error) = store.create(&checksum_key, checksum.clone()).await {
+            if !matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::AlreadyExists) {
+                return Err(error.into());
+            }
+            resolve_lost_answer(store.as_ref(), &checksum_key, &checksum, error)
+                .await
+                .map_err(CommitOutcome::before_commit)?;
+        }
+        let snapshot = Snapshot::new(metadata, json.len() as u64)?;
+        self.guard(id).before_commit().await?;
+        if watch.elapsed() >= STEP_TIME_LIMIT {
+            let message = format!(
+                "the upload of {id} stalled for so long that it may have been collected as abandoned; try again"
+            );
+            return Err(SnapshotError::new(ErrorKind::Unavailable, message).into());
+        }
+        // C5. From here on it may be a snapshot, and nothing of it is removed unless it is known not to be one.
+        self.id = None;
+        let key = layout::key(id, layout::METADATA_JSON);
+        match store.create(&key, json.clone()).await {
+            Ok(()) => Ok(snapshot),
+            Err(error) => resolve_lost_answer(store.as_ref(), &key, &json, error).await.map(|()| snapshot),
+        }
+    }
+
+    fn guard<'a>(&'a self, id: &'a SnapshotId) -> CommitGuard<'a> {
+        CommitGuard { context: &self.context, id, base_ids: &self.base_ids }
+    }
+
+    /// Aborts the uploads and removes what was stored. What cannot be removed is not a snapshot, and is collected
+    /// later.
+    pub(crate) async fn discard(&mut self) {
+        while let Some(_either_way) = self.finishing.join_next().await {}
+        for upload in self.uploads.drain(..) {
+            if let Err(error) = upload.abort().await {
+                tracing::debug!(%error, "an upload could not be aborted");
+            }
+        }
+        let Some(id) = self.id.clone() else { return };
+        // The upload marker goes last: until then no base is deleted.
+        let marker = if self.base_ids.is_empty() { None } else { Some(layout::UPLOAD_JSON) };
+        for file in layout::FILES.into_iter().filter(|file| *file != layout::METADATA_JSON).chain(marker) {
+            if let Err(error) = self.context.store.delete(&layout::key(&id, file)).await {
+                tracing::debug!(%error, "an object of a snapshot that was given up could not be deleted");
+            }
+        }
+        // Not before: if this future is dropped, `drop` starts again.
+        self.id = None;
+    }
+}
+
+impl Drop for PendingUpload {
+    fn drop(&mut self) {
+        let Some(id) = self.id.take() else { return };
+        let mut left = Self {
+            context: self.context.clone(),
+            base_ids: std::mem::take(&mut self.base_ids),
+            // Set only when the task runs: a runtime that is shutting down drops the task at once, which must not come
+            // back here.
+            id: None,
+            uploads: std::mem::take(&mut self.uploads),
+            finishing: std::mem::take(&mut self.finishing),
+        };
+        // Without a runtime nothing can be sent any more, and dropping the uploads is all that can be done.
+        self.context.spawn_cleanup(async move {
+            left.id = Some(id);
+            left.discard().await;
+        });
+    }
+}
+
+/// Finishes one upload. A lost answer is resolved by the size of the object: nobody else writes to the key.
+async fn finish(store: Arc<dyn SnapshotStore>, upload: Box<dyn Upload>, key: String, bytes: u64) -> Result<()> {
+    match upload.finish().await {
+        Ok(_) => Ok(()),
+        // An upload that does not exist was completed, or collected.
+        Err(error) if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::NotFound) => {
+            match store.head(&key).await {
+                Ok(object) if object.size_bytes == bytes => Ok(()),
+                _ => Err(error),
+            }
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Checks that the store holds as many bytes as were sent.
+async fn check_stored_size(store: &dyn SnapshotStore, metadata: &SnapshotMetadata, file: DataFile) -> Result<()> {
+    let key = layout::key(&metadata.id, file.name());
+    let found = match store.head(&key).await {
+        // Not as `NotFound`: the caller did not ask for it, and another try may help.
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let message = "the store confirmed this upload, but the object does not exist; try again";
+            return Err(SnapshotError::new(ErrorKind::Unavailable, message).with_key(key).with_source(error));
+        }
+        answer => answer?.size_bytes,
+    };
+    let expected = metadata.file(file)?.bytes;
+    if found == expected {
+        return Ok(());
+    }
+    let message = format!("the store holds {found} of the {expected} bytes that were sent; try again");
+    Err(SnapshotError::new(ErrorKind::Unavailable, message).with_key(key))
+}
+
+/// Ids are never used twice, so this fails only if the clock or the randomness repeats itself. Uploads would replace
+/// the existing snapshot, and giving up would delete it.
+async fn check_unused(store: &dyn SnapshotStore, id: &SnapshotId) -> Result<()> {
+    if !exists(store, id).await? {
+        return Ok(());
+    }
+    let message = format!(
+        "snapshot {id} already exists and was not changed; the clock returned the same time and random number twice"
+    );
+    Err(SnapshotError::new(ErrorKind::AlreadyExists, message))
+}

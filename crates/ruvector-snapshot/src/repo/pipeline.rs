@@ -1,0 +1,211 @@
+//! The way of records into a snapshot: groups them into blocks, compresses the blocks in parallel, and writes them in
+//! order.
+//!
+//! At most `workers + 1` blocks are being compressed at a time, and a reader is at most a few blocks ahead. That bounds
+//! the memory.
+
+use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use ruvector_snapshot_format::block::{Block, PackedBlock};
+use ruvector_snapshot_format::id::SnapshotId;
+use ruvector_snapshot_format::model::LeafTable;
+use tokio::sync::mpsc;
+use tracing::Instrument as _;
+
+use super::context::{Context, run_blocking};
+use super::spec::{Completion, SnapshotSpec};
+use super::writer::SnapshotWriter;
+use crate::error::{ErrorKind, Result, SnapshotError};
+use crate::progress::{Phase, ProgressCounter};
+use crate::snapshot::Snapshot;
+use crate::source::{SourceReader, SourceRow};
+
+/// Blocks that a reader may be ahead of the compression.
+const BLOCKS_AHEAD: usize = 2;
+
+/// A stream of blocks that ends with a `T`.
+pub(crate) type BlockStream<'a, T> = BoxStream<'a, Result<BlockEvent<T>>>;
+
+/// An item of a [`BlockStream`].
+pub(crate) enum BlockEvent<T> {
+    Block(Block),
+    /// The last item. A stream that ends without it was truncated.
+    End(T),
+}
+
+/// What is known of a source after its last record.
+#[derive(Debug, Default)]
+pub(crate) struct SourceTrailer {
+    /// What the source held that no record holds, in words.
+    pub(crate) not_captured: Vec<String>,
+    /// The leaf tables of the source, if all of it was read from such leaves.
+    pub(crate) leaves: Option<[LeafTable; 2]>,
+}
+
+/// Stores a stream of blocks as a new snapshot, under an id that no other attempt has.
+pub(crate) async fn store_blocks<'a, T: Send>(
+    context: &Context,
+    spec: SnapshotSpec<'_>,
+    blocks: BlockStream<'_, T>,
+    complete: impl FnOnce(T) -> Completion<'a>,
+) -> Result<Snapshot> {
+    let id = SnapshotId::new(spec.created_at, context.clock.random()?);
+    if let Some(newest_base) = spec.base_ids.first() {
+        check_newer(&id, newest_base)?;
+    }
+    if let Some(progress) = spec.progress {
+        progress.started(id.as_str());
+    }
+    let span = tracing::info_span!("create", snapshot = %id, name = spec.name);
+    async {
+        let mut writer = SnapshotWriter::begin(context, &id, &spec).await?;
+        match write_blocks(context, &mut writer, &spec, blocks).await {
+            Ok(end) => writer.commit(spec, complete(end)).await,
+            Err(error) => {
+                writer.discard().await;
+                Err(error)
+            }
+        }
+    }
+    .instrument(span)
+    .await
+}
+
+/// Compresses blocks on several threads and writes them in order. Returns the end of the stream.
+async fn write_blocks<T: Send>(
+    context: &Context,
+    writer: &mut SnapshotWriter,
+    spec: &SnapshotSpec<'_>,
+    blocks: BlockStream<'_, T>,
+) -> Result<T> {
+    enum Packed<T> {
+        Block(Box<PackedBlock>),
+        End(T),
+    }
+    let level = context.config.level();
+    let mut progress =
+        ProgressCounter::start(spec.progress.map(|progress| &**progress), Phase::Create, spec.source.records_expected);
+    let packed = blocks.map(|event| async move {
+        match event? {
+            BlockEvent::Block(block) => {
+                let packed = run_blocking(move || Ok(Box::new(block.pack(level)?))).await?;
+                Ok::<_, SnapshotError>(Packed::Block(packed))
+            }
+            BlockEvent::End(end) => Ok(Packed::End(end)),
+        }
+    });
+    let mut packed = packed.buffered(context.config.workers + 1);
+    let mut end = None;
+    while let Some(next) = packed.try_next().await? {
+        match next {
+            Packed::Block(block) => {
+                let [vectors_bytes, _, payloads_bytes] = block.raw_bytes;
+                let rows = u64::from(block.entry.rows);
+                writer.append(*block).await?;
+                progress.add(rows, vectors_bytes + payloads_bytes);
+            }
+            Packed::End(last) => end = Some(last),
+        }
+    }
+    // A truncated stream must not pass for a complete database.
+    end.ok_or_else(truncated_source)
+}
+
+pub(crate) fn truncated_source() -> SnapshotError {
+    SnapshotError::new(ErrorKind::Internal, "reading the database ended without its end")
+}
+
+/// Ids sort by time, and an increment must be newer than its base.
+fn check_newer(id: &SnapshotId, base_id: &SnapshotId) -> Result<()> {
+    if base_id < id {
+        return Ok(());
+    }
+    let message = format!("cannot use snapshot {base_id} as a base: it is dated in the future; check the clocks");
+    Err(SnapshotError::new(ErrorKind::InvalidInput, message))
+}
+
+/// Reads a source on a thread of its own, a few blocks ahead. The thread ends soon after the stream is dropped.
+pub(crate) fn read_ahead(reader: Box<dyn SourceReader>) -> BlockStream<'static, SourceTrailer> {
+    let (sender, mut receiver) = mpsc::channel(BLOCKS_AHEAD);
+    tokio::task::spawn_blocking(move || {
+        let mut blocks = SourceBlocks::new(reader);
+        while blocks.next().is_some_and(|event| sender.blocking_send(event).is_ok()) {}
+    });
+    stream::poll_fn(move |context| receiver.poll_recv(context)).boxed()
+}
+
+/// Reads a borrowed source, which cannot move to another thread, block by block between other work.
+pub(crate) fn read_inline<'a>(reader: impl SourceReader + 'a) -> BlockStream<'a, SourceTrailer> {
+    let blocks = SourceBlocks::new(reader);
+    stream::unfold(blocks, |mut blocks| async {
+        tokio::task::yield_now().await;
+        blocks.next().map(|event| (event, blocks))
+    })
+    .boxed()
+}
+
+/// Groups the records of a source into blocks.
+struct SourceBlocks<R> {
+    reader: R,
+    block: Block,
+    /// The last id of the blocks that were returned.
+    last_id: Option<String>,
+    has_ended: bool,
+}
+
+impl<R: SourceReader> SourceBlocks<R> {
+    fn new(reader: R) -> Self {
+        let dimensions = usize::try_from(reader.database().dimensions).unwrap_or(usize::MAX);
+        Self { reader, block: Block::new(dimensions), last_id: None, has_ended: false }
+    }
+
+    fn read(&mut self) -> Result<BlockEvent<SourceTrailer>> {
+        while let Some(row) = self.reader.next_row()? {
+            if self.block.is_full_for(row.as_record()) {
+                let mut next = self.block.new_like();
+                push(&mut next, row)?;
+                return complete(&mut self.last_id, std::mem::replace(&mut self.block, next));
+            }
+            push(&mut self.block, row)?;
+        }
+        if !self.block.is_empty() {
+            let next = self.block.new_like();
+            return complete(&mut self.last_id, std::mem::replace(&mut self.block, next));
+        }
+        self.has_ended = true;
+        let leaves = self.reader.take_leaves();
+        Ok(BlockEvent::End(SourceTrailer { not_captured: self.reader.not_captured(), leaves }))
+    }
+}
+
+/// Returns a complete block, which must follow the block before it. The order within a block is checked when it is
+/// packed.
+fn complete<T>(last_id: &mut Option<String>, block: Block) -> Result<BlockEvent<T>> {
+    let is_empty = block.is_empty();
+    if let Some(last_id) = last_id.as_deref().filter(|last_id| !is_empty && *last_id >= block.id(0)) {
+        let message = format!("the ids of the source are not in order: {:?} follows {last_id:?}", block.id(0));
+        return Err(SnapshotError::new(ErrorKind::Corrupt, message));
+    }
+    *last_id = block.len().checked_sub(1).map(|last| block.id(last).to_owned());
+    Ok(BlockEvent::Block(block))
+}
+
+fn push(block: &mut Block, row: SourceRow<'_>) -> Result<()> {
+    match row {
+        SourceRow::Record(record) => block.push(record)?,
+        SourceRow::MetadataOnly { id, metadata } => block.push_metadata(id, metadata)?,
+    }
+    Ok(())
+}
+
+impl<R: SourceReader> Iterator for SourceBlocks<R> {
+    type Item = Result<BlockEvent<SourceTrailer>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.has_ended {
+            return None;
+        }
+        let event = self.read();
+        self.has_ended |= event.is_err();
+        Some(event)
+    }
+}

@@ -1,0 +1,286 @@
+//! One snapshot in the store, opened for reading: its directory, its sections, and its blocks by range.
+//!
+//! An increment holds only what changed since its base. [`chain`](super::chain) joins the snapshots of a chain to a
+//! state.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::stream::{self, Stream, StreamExt, TryStreamExt};
+use ruvector_snapshot_format::block::Block;
+use ruvector_snapshot_format::checksum::ContentSum;
+use ruvector_snapshot_format::codec::piece;
+use ruvector_snapshot_format::id::SnapshotId;
+use ruvector_snapshot_format::index::{self, BlockEntry};
+use ruvector_snapshot_format::layout::{self, DataFile};
+use ruvector_snapshot_format::metadata::SnapshotMetadata;
+use ruvector_snapshot_format::model::DatabaseInfo;
+
+use super::context::{Context, run_blocking};
+use super::inventory::{self, check_size};
+use crate::config::SnapshotConfig;
+use crate::error::{ErrorKind, Result, SnapshotError, corrupt};
+use crate::source::key_range::DiffRange;
+use crate::store::SnapshotStore;
+
+/// Bytes of all three files that are read with one request each: as many as a permit of the store's budget covers.
+pub(crate) const RUN_BYTES_MAX: u64 = 8 << 20;
+
+/// A snapshot whose `metadata.json` has been read and checked.
+#[derive(Debug, Clone)]
+pub(crate) struct StoredSnapshot {
+    store: Arc<dyn SnapshotStore>,
+    pub(crate) metadata: Arc<SnapshotMetadata>,
+    pub(crate) metadata_json: Bytes,
+}
+
+/// The stored pieces of a block, in the order of [`DataFile::ALL`].
+pub(crate) type Pieces = [Bytes; 3];
+
+/// How far a stream of blocks reads ahead.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ReadAhead {
+    /// Runs of blocks that are fetched at the same time.
+    pub(crate) runs: usize,
+    /// Blocks that are expanded at the same time.
+    pub(crate) blocks: usize,
+    /// Size of a run, in bytes.
+    pub(crate) run_bytes_max: u64,
+}
+
+impl ReadAhead {
+    /// Reads ahead as far as the settings allow.
+    pub(crate) fn full(config: &SnapshotConfig) -> Self {
+        Self { runs: config.max_concurrent_io, blocks: config.workers, run_bytes_max: RUN_BYTES_MAX }
+    }
+}
+
+/// Groups consecutive blocks that lie side by side in each of the files, up to `bytes_max`, so that they are read with
+/// one request a file.
+pub(crate) fn runs(entries: &[BlockEntry], files: &[DataFile], bytes_max: u64) -> Vec<Range<usize>> {
+    let mut runs: Vec<Range<usize>> = Vec::new();
+    let mut run_bytes = 0;
+    for (at, entry) in entries.iter().enumerate() {
+        let entry_bytes: u64 = files.iter().map(|file| stored_bytes(entry, *file)).sum();
+        let follows = |last: &BlockEntry| files.iter().all(|f| last.range(*f).end == entry.range(*f).start);
+        let joins = at.checked_sub(1).and_then(|last| entries.get(last)).is_some_and(follows);
+        match runs.last_mut() {
+            Some(run) if joins && run_bytes + entry_bytes <= bytes_max => {
+                run.end = at + 1;
+                run_bytes += entry_bytes;
+            }
+            _ => {
+                runs.push(at..at + 1);
+                run_bytes = entry_bytes;
+            }
+        }
+    }
+    runs
+}
+
+fn stored_bytes(entry: &BlockEntry, file: DataFile) -> u64 {
+    let range = entry.range(file);
+    range.end.saturating_sub(range.start)
+}
+
+impl StoredSnapshot {
+    /// Reads and checks `metadata.json`.
+    pub(crate) async fn open(context: &Context, id: &SnapshotId) -> Result<Self> {
+        let (metadata, metadata_json) = inventory::read_metadata(context.store.as_ref(), id).await?;
+        Ok(Self { store: context.store.clone(), metadata: Arc::new(metadata), metadata_json })
+    }
+
+    pub(crate) fn id(&self) -> &SnapshotId {
+        &self.metadata.id
+    }
+
+    /// Returns the key of one of the files.
+    pub(crate) fn key(&self, file: DataFile) -> String {
+        layout::key(self.id(), file.name())
+    }
+
+    /// Checks that every data file exists with the recorded size. Finds the damage that shows without reading data.
+    pub(crate) async fn check_sizes(&self) -> Result<()> {
+        for file in DataFile::ALL {
+            let key = self.key(file);
+            if let Some(problem) = check_size(self.store.as_ref(), &key, self.metadata.file(file)?.bytes).await? {
+                self.check_exists().await?;
+                return Err(problem.with_key(key));
+            }
+        }
+        Ok(())
+    }
+
+    /// Fails with `NotFound` if the snapshot has been deleted since it was opened.
+    pub(crate) async fn check_exists(&self) -> Result<()> {
+        inventory::check_exists(self.store.as_ref(), self.id()).await
+    }
+
+    /// Reads the block directory.
+    pub(crate) async fn directory(&self) -> Result<Arc<[BlockEntry]>> {
+        let raw = self.section(index::DIRECTORY).await?;
+        let entries = index::decode_directory(&raw, &self.metadata).map_err(|error| self.index_error(error))?;
+        Ok(entries.into())
+    }
+
+    /// Reads the description of the database.
+    pub(crate) async fn database(&self) -> Result<DatabaseInfo> {
+        let raw = self.section(index::DATABASE).await?;
+        index::decode_database(&raw, &self.metadata).map_err(|error| self.index_error(error))
+    }
+
+    /// Reads the section with the leaf tables. `None` if the snapshot has none.
+    pub(crate) async fn leaves_section(&self) -> Result<Option<Vec<u8>>> {
+        match self.metadata.find_section(index::LEAVES) {
+            None => Ok(None),
+            Some(_) => self.section(index::LEAVES).await.map(Some),
+        }
+    }
+
+    async fn section(&self, name: &str) -> Result<Vec<u8>> {
+        let info = self.metadata.section(name)?.clone();
+        let bytes = self.range(DataFile::Index, info.range()).await?;
+        let expanded = run_blocking(move || Ok(piece::expand_section(&bytes, &info)?)).await;
+        expanded.map_err(|error| match error.kind() {
+            ErrorKind::Corrupt => {
+                corrupt(error.message().to_owned()).with_key(self.key(DataFile::Index)).with_source(error)
+            }
+            _ => error,
+        })
+    }
+
+    fn index_error(&self, error: ruvector_snapshot_format::FormatError) -> SnapshotError {
+        // The message names no file, or index.bin.gz.
+        let error = SnapshotError::from(error);
+        SnapshotError::new(error.kind(), error.message().to_owned())
+            .with_key(self.key(DataFile::Index))
+            .with_source(error)
+    }
+
+    /// Reads the pieces of consecutive blocks of one of [`runs`], with one request for each file.
+    pub(crate) async fn pieces(&self, run: &[BlockEntry]) -> Result<Vec<Pieces>> {
+        let [vectors, index, payloads] = DataFile::ALL.map(|file| self.pieces_of(file, run));
+        let (vectors, index, payloads) = futures::try_join!(vectors, index, payloads)?;
+        let pieces = vectors.into_iter().zip(index).zip(payloads);
+        Ok(pieces.map(|((vectors, index), payloads)| [vectors, index, payloads]).collect())
+    }
+
+    /// Reads the pieces that consecutive blocks have in one file.
+    async fn pieces_of(&self, file: DataFile, run: &[BlockEntry]) -> Result<Vec<Bytes>> {
+        let ranges = || run.iter().map(|entry| entry.range(file));
+        let start = ranges().map(|range| range.start).min().unwrap_or_default();
+        let end = ranges().map(|range| range.end).max().unwrap_or_default();
+        let bytes = self.range(file, start..end).await?;
+        if bytes.len() as u64 != end - start {
+            let message = format!("the store returned {} of {} bytes", bytes.len(), end - start);
+            return Err(SnapshotError::new(ErrorKind::Unavailable, message).with_key(self.key(file)));
+        }
+        let within = |at: u64| (at - start) as usize;
+        Ok(ranges().map(|range| bytes.slice(within(range.start)..within(range.end))).collect())
+    }
+
+    /// Reads bytes of a data file. A missing file means that the snapshot is corrupt, unless it was deleted meanwhile.
+    pub(crate) async fn range(&self, file: DataFile, range: Range<u64>) -> Result<Bytes> {
+        let key = self.key(file);
+        let answer = self.store.get_range(&key, range).await;
+        match answer {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                self.check_exists().await?;
+                Err(corrupt("the file is missing").with_key(key).with_source(error))
+            }
+            answer => answer,
+        }
+    }
+
+    /// Streams the given blocks in order, with every digest verified, and the sum of each.
+    pub(crate) fn blocks(
+        &self,
+        entries: &Arc<[BlockEntry]>,
+        ahead: ReadAhead,
+    ) -> impl Stream<Item = Result<(Block, ContentSum)>> + use<> {
+        let (fetcher, expander, entries) = (self.clone(), self.clone(), entries.clone());
+        stream::iter(runs(&entries, &DataFile::ALL, ahead.run_bytes_max))
+            .map(move |run| {
+                let (snapshot, entries) = (fetcher.clone(), entries.clone());
+                async move {
+                    let run_entries = entries.get(run.clone()).unwrap_or_default();
+                    let pieces = snapshot.pieces(run_entries).await?;
+                    let blocks = run.zip(run_entries.to_vec()).zip(pieces);
+                    Ok(blocks.map(|((at, entry), pieces)| Ok((at, entry, pieces))).collect::<Vec<_>>())
+                }
+            })
+            .buffered(ahead.runs)
+            .flat_map(|fetched| stream::iter(fetched.unwrap_or_else(|error: SnapshotError| vec![Err(error)])))
+            .map(move |fetched: Result<_>| {
+                let snapshot = expander.clone();
+                async move {
+                    let (at, entry, pieces) = fetched?;
+                    snapshot.unpack(at, entry, pieces).await
+                }
+            })
+            .buffered(ahead.blocks)
+    }
+
+    /// Streams the rows of the given blocks that are in these ranges, in order and without their vectors. Digests are
+    /// not verified.
+    pub(crate) fn blocks_without_vectors(
+        &self,
+        entries: Vec<BlockEntry>,
+        ranges: Arc<[DiffRange]>,
+        ahead: ReadAhead,
+    ) -> impl Stream<Item = Result<Block>> + use<> {
+        let (fetcher, expander) = (self.clone(), self.clone());
+        stream::iter(runs(&entries, &[DataFile::Index, DataFile::Payloads], ahead.run_bytes_max))
+            .map(move |run| {
+                let (snapshot, run) = (fetcher.clone(), entries.get(run).unwrap_or_default().to_vec());
+                async move {
+                    let index = snapshot.pieces_of(DataFile::Index, &run);
+                    let (index, payloads) = futures::try_join!(index, snapshot.pieces_of(DataFile::Payloads, &run))?;
+                    Ok::<_, SnapshotError>(stream::iter(run.into_iter().zip(index.into_iter().zip(payloads)).map(Ok)))
+                }
+            })
+            .buffered(ahead.runs)
+            .try_flatten()
+            .map(move |fetched: Result<_>| {
+                let (snapshot, ranges) = (expander.clone(), ranges.clone());
+                async move {
+                    let (entry, (index, payloads)) = fetched?;
+                    snapshot.unpack_in_ranges(entry, [index, payloads], ranges).await
+                }
+            })
+            .buffered(ahead.blocks)
+    }
+
+    async fn unpack_in_ranges(&self, entry: BlockEntry, pieces: [Bytes; 2], ranges: Arc<[DiffRange]>) -> Result<Block> {
+        let (id, dimensions) = (self.id().clone(), self.metadata.dimensions as usize);
+        run_blocking(move || {
+            let first = ranges.partition_point(|range| range.key_range.ends_before(&entry.first_id));
+            let mut left = ranges.iter().skip(first).map(|range| &range.key_range).peekable();
+            let is_wanted = |id: &str| {
+                while left.next_if(|range| range.ends_before(id)).is_some() {}
+                left.peek().is_some_and(|range| range.start.as_str() <= id)
+            };
+            let pieces = pieces.each_ref().map(|piece| piece.as_ref());
+            let unpacked = Block::unpack_without_vectors(&entry, dimensions, pieces, is_wanted);
+            unpacked.map_err(|error| error_of(&id, error.message().to_owned(), error.into()))
+        })
+        .await
+    }
+
+    /// Expands and verifies one block. An error names the file and the block.
+    pub(crate) async fn unpack(&self, at: usize, entry: BlockEntry, pieces: Pieces) -> Result<(Block, ContentSum)> {
+        let (id, dimensions) = (self.id().clone(), self.metadata.dimensions as usize);
+        run_blocking(move || {
+            let unpacked = Block::unpack(&entry, dimensions, pieces.each_ref().map(|piece| piece.as_ref()));
+            unpacked.map_err(|error| error_of(&id, format!("block {at}: {}", error.message()), error.into()))
+        })
+        .await
+    }
+}
+
+/// Turns an error of the format, which names a file, into an error of a snapshot, which names a key.
+fn error_of(id: &SnapshotId, message: String, error: SnapshotError) -> SnapshotError {
+    let key = layout::key(id, error.key().unwrap_or(DataFile::Index.name()));
+    SnapshotError::new(error.kind(), message).with_key(key).with_source(error)
+}

@@ -1,0 +1,62 @@
+//! What is to be stored as a new snapshot, apart from its blocks.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use ruvector_snapshot_format::checksum::ContentSum;
+use ruvector_snapshot_format::id::SnapshotId;
+use ruvector_snapshot_format::metadata::{SnapshotMetadata, SourceInfo};
+use ruvector_snapshot_format::model::{Changes, DatabaseInfo};
+
+use crate::progress::Progress;
+use crate::source::SourceReader;
+
+/// What is known of a source before its records are read.
+pub(crate) struct SourceSummary {
+    pub(crate) database: DatabaseInfo,
+    pub(crate) info: SourceInfo,
+    pub(crate) records_expected: u64,
+    pub(crate) size_bounds_bytes: Option<[u64; 3]>,
+}
+
+impl SourceSummary {
+    pub(crate) fn of(reader: &(impl SourceReader + ?Sized), kind: &str) -> Self {
+        Self {
+            database: reader.database().clone(),
+            info: SourceInfo::new(kind, reader.transaction_id()),
+            records_expected: reader.records_expected(),
+            size_bounds_bytes: reader.size_bounds_bytes(),
+        }
+    }
+}
+
+/// What is to be stored, apart from the blocks.
+pub(crate) struct SnapshotSpec<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) created_at: DateTime<Utc>,
+    pub(crate) labels: &'a BTreeMap<String, String>,
+    pub(crate) metadata: &'a serde_json::Value,
+    pub(crate) source: SourceSummary,
+    /// All ancestors of an increment, the newest first. Empty for a full snapshot.
+    pub(crate) base_ids: Vec<SnapshotId>,
+    pub(crate) progress: Option<&'a Arc<dyn Progress>>,
+}
+
+/// What is known of a snapshot after its last block.
+pub(crate) struct Completion<'a> {
+    pub(crate) not_captured: Vec<String>,
+    /// The encoded section of the leaf tables.
+    pub(crate) leaves: Option<Vec<u8>>,
+    pub(crate) content: Content<'a>,
+}
+
+/// What the blocks of a snapshot are.
+pub(crate) enum Content<'a> {
+    /// All records.
+    Full,
+    /// All records, which must have this content checksum.
+    Compacted(ContentSum),
+    /// The changes since `base`, which result in this content checksum.
+    Increment { base: &'a SnapshotMetadata, changes: Changes, checksum: ContentSum },
+}

@@ -1,0 +1,289 @@
+//! What is known of a store without reading data: [`Snapshot`], [`Listing`] and [`Orphan`]. Asks no store.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use ruvector_snapshot_format::layout::{self, DataFile};
+use ruvector_snapshot_format::lineage::{BaseRef, Lineage};
+use ruvector_snapshot_format::metadata::{SnapshotMetadata, SourceInfo};
+use ruvector_snapshot_format::model::{Changes, SnapshotType};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Result, SnapshotError};
+
+/// Shortest prefix of an id that is shown to a person: the time to the second.
+const SHORT_ID_CHARS: usize = 15;
+
+/// A snapshot, as its `metadata.json` describes it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// The id: 36 characters, never used twice, sorts by time.
+    pub id: String,
+    /// The name that the user gave. Several snapshots can have the same name.
+    pub name: String,
+    /// When the snapshot was taken.
+    pub created_at: DateTime<Utc>,
+    /// Size of the five stored files, in bytes.
+    pub size_bytes: u64,
+    /// The content checksum: 64 hexadecimal digits. Equal contents have equal checksums, whatever the compression.
+    pub checksum: String,
+    /// Full, or incremental with its base.
+    pub snapshot_type: SnapshotType,
+    /// Number of records in the state.
+    pub vector_count: usize,
+    /// Number of f32 values in each vector.
+    pub dimensions: usize,
+    /// The distance metric in Ruvector's notation. `None` if the database did not record it.
+    pub distance_metric: Option<String>,
+    /// The labels that the user gave.
+    pub labels: BTreeMap<String, String>,
+    /// The JSON that the user gave in [`CreateOptions::metadata`](crate::CreateOptions::metadata).
+    pub metadata: serde_json::Value,
+    /// Where the records came from.
+    pub source: SourceInfo,
+    /// Size of the three data files when expanded, in bytes.
+    pub raw_bytes: u64,
+    /// Stored size of each of the five files, in bytes.
+    pub files: BTreeMap<String, u64>,
+    /// Number of records that an incremental snapshot adds, changes and removes. `None` for a full snapshot.
+    pub changes: Option<Changes>,
+    /// Whether the snapshot is protected from deletion.
+    pub pinned: bool,
+    /// The program that wrote the snapshot.
+    pub writer: String,
+}
+
+impl Snapshot {
+    /// Returns the prefix of the keys of the snapshot's files, without the slash: the name of its directory in a local
+    /// store.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn example(snapshot: ruvector_snapshot::Snapshot) {
+    /// assert_eq!(snapshot.prefix(), format!("snapshot-{}", snapshot.id));
+    /// # }
+    /// ```
+    pub fn prefix(&self) -> String {
+        layout::prefix(&self.id)
+    }
+
+    pub(crate) fn new(metadata: &SnapshotMetadata, metadata_json_bytes: u64) -> Result<Self> {
+        let mut files = BTreeMap::from([(layout::METADATA_JSON.to_owned(), metadata_json_bytes)]);
+        let mut raw_bytes = 0u64;
+        for file in DataFile::ALL {
+            let info = metadata.file(file)?;
+            files.insert(file.name().to_owned(), info.bytes);
+            raw_bytes = raw_bytes.saturating_add(info.raw_bytes);
+        }
+        files.insert(layout::CHECKSUM_SHA256.to_owned(), metadata.checksum_sha256(b"")?.len() as u64);
+        Ok(Self {
+            id: metadata.id.to_string(),
+            name: metadata.name.clone(),
+            created_at: metadata.created_at,
+            size_bytes: files.values().fold(0, |sum, bytes| sum.saturating_add(*bytes)),
+            checksum: metadata.checksum.to_string(),
+            snapshot_type: metadata.snapshot_type.clone(),
+            vector_count: usize::try_from(metadata.vector_count).unwrap_or(usize::MAX),
+            dimensions: usize::try_from(metadata.dimensions).unwrap_or(usize::MAX),
+            distance_metric: metadata.distance_metric.clone(),
+            labels: metadata.labels.clone(),
+            metadata: metadata.metadata.clone(),
+            source: metadata.source.clone(),
+            raw_bytes,
+            files,
+            changes: metadata.changes,
+            pinned: false,
+            writer: metadata.writer.clone(),
+        })
+    }
+
+    /// Returns the id of the base of an incremental snapshot, or `None` for a full one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn example(snapshot: ruvector_snapshot::Snapshot) {
+    /// match snapshot.base_id() {
+    ///     Some(base_id) => println!("an increment of {base_id}"),
+    ///     None => println!("a full snapshot"),
+    /// }
+    /// # }
+    /// ```
+    pub fn base_id(&self) -> Option<&str> {
+        match &self.snapshot_type {
+            SnapshotType::Incremental { base_id } => Some(base_id),
+            SnapshotType::Full => None,
+        }
+    }
+}
+
+/// Compares snapshots in the order in which they are listed: newest first. A full snapshot and the incremental one that
+/// it was compacted from have the same time; the full one comes first, because it replaces the other.
+pub(crate) fn newest_first(a: &Snapshot, b: &Snapshot) -> Ordering {
+    let age = |snapshot: &Snapshot| (snapshot.created_at, snapshot.snapshot_type == SnapshotType::Full);
+    age(b).cmp(&age(a)).then_with(|| b.id.cmp(&a.id))
+}
+
+/// The contents of a store.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Listing {
+    /// The snapshots, newest first.
+    pub snapshots: Vec<Snapshot>,
+    /// Snapshots that cannot be used, newest first: `metadata.json` is corrupt, missing or of a newer version, or a
+    /// file is missing or has another size.
+    pub unusable: Vec<UnusableSnapshot>,
+    /// Ids of uploads in progress and of abandoned uploads, newest first. They are not snapshots.
+    pub pending_uploads: Vec<String>,
+    /// Ids of snapshots whose deletion is in progress or was interrupted after `metadata.json` was deleted, newest
+    /// first. They are not snapshots any more.
+    pub deleting: Vec<String>,
+    /// Ids of those of `snapshots` that have a deletion marker, newest first. They are still intact, but no new
+    /// snapshot can use them as a base.
+    pub marked_for_deletion: Vec<String>,
+}
+
+/// A snapshot that cannot be used.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct UnusableSnapshot {
+    /// The id.
+    pub id: String,
+    /// The name, if `metadata.json` can be read.
+    pub name: Option<String>,
+    /// The reason.
+    pub error: SnapshotError,
+}
+
+/// The bases of a snapshot, as far as a [`Listing`] shows them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Ancestry {
+    /// Ids of the ancestors, the direct base first.
+    pub ids: Vec<String>,
+    /// How the chain ends. If it does not end with a full snapshot, the last of `ids` is the one that is missing,
+    /// unusable or being deleted.
+    pub end: ChainEnd,
+}
+
+/// How a chain of bases ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum ChainEnd {
+    /// With a full snapshot. The snapshot can be restored.
+    Full,
+    /// A base is missing.
+    Missing,
+    /// A base is listed in [`Listing::unusable`].
+    Unusable,
+    /// A base is being deleted.
+    Deleting,
+}
+
+impl Listing {
+    /// Returns the ancestors of a snapshot and how its chain ends.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn example(listing: ruvector_snapshot::Listing) {
+    /// for snapshot in &listing.snapshots {
+    ///     println!("{}: {:?}", snapshot.id, listing.ancestry(snapshot));
+    /// }
+    /// # }
+    /// ```
+    pub fn ancestry(&self, snapshot: &Snapshot) -> Ancestry {
+        let lineage = self.lineage();
+        let ids: Vec<String> = lineage.ancestors(&snapshot.id.as_str()).map(|id| (*id).to_owned()).collect();
+        let end = match lineage.broken_at(&snapshot.id.as_str()) {
+            None => ChainEnd::Full,
+            Some(id) => self.why_unavailable(id),
+        };
+        Ancestry { ids, end }
+    }
+
+    /// Returns the ids of all direct and indirect dependents of these snapshots, newest first, without the snapshots
+    /// themselves.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn example(listing: ruvector_snapshot::Listing, id: &str) {
+    /// println!("{} snapshots depend on {id}", listing.dependents(&[id]).len());
+    /// # }
+    /// ```
+    pub fn dependents(&self, ids: &[&str]) -> Vec<String> {
+        let given = ids.iter().copied().collect();
+        self.lineage().dependents(&given).into_iter().map(str::to_owned).collect()
+    }
+
+    /// Returns the shortest prefix of an id that no other id of the listing starts with, at least the time to the
+    /// second.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn example(listing: ruvector_snapshot::Listing) {
+    /// for snapshot in &listing.snapshots {
+    ///     println!("{}", listing.short_id(&snapshot.id));
+    /// }
+    /// # }
+    /// ```
+    pub fn short_id<'a>(&self, id: &'a str) -> &'a str {
+        let ids = self.snapshots.iter().map(|snapshot| snapshot.id.as_str());
+        let ids = ids.chain(self.unusable.iter().map(|unusable| unusable.id.as_str()));
+        let others = ids.chain(self.deleting.iter().map(String::as_str)).filter(|other| *other != id);
+        let common = |other: &str| id.bytes().zip(other.bytes()).take_while(|(a, b)| a == b).count();
+        let length = others.map(common).max().map_or(SHORT_ID_CHARS, |common| SHORT_ID_CHARS.max(common + 1));
+        id.get(..length).unwrap_or(id)
+    }
+
+    fn lineage(&self) -> Lineage<&str> {
+        let base = |snapshot| Snapshot::base_id(snapshot).map_or(BaseRef::Full, BaseRef::Base);
+        Lineage::new(self.snapshots.iter().map(|snapshot| (snapshot.id.as_str(), base(snapshot))))
+    }
+
+    fn why_unavailable(&self, id: &str) -> ChainEnd {
+        if self.unusable.iter().any(|unusable| unusable.id == id) {
+            ChainEnd::Unusable
+        } else if self.deleting.iter().any(|deleting| deleting == id) {
+            ChainEnd::Deleting
+        } else {
+            ChainEnd::Missing
+        }
+    }
+}
+
+/// Something that an interrupted process has left in the store.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[non_exhaustive]
+pub struct Orphan {
+    /// The key of an object, the prefix of several, or the name of a file in a local store.
+    pub key: String,
+    /// What it is.
+    pub kind: OrphanKind,
+    /// Size in bytes.
+    pub bytes: u64,
+}
+
+/// The kind of an [`Orphan`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum OrphanKind {
+    /// An abandoned upload.
+    Upload,
+    /// An interrupted deletion.
+    Deletion,
+    /// A marker beside a snapshot that is no longer needed.
+    Marker,
+    /// An object of a store check.
+    Check,
+    /// A temporary file of a local store.
+    Staged,
+    /// An empty directory of a local store.
+    Directory,
+}

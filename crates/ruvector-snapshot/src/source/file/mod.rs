@@ -1,0 +1,328 @@
+//! A Ruvector database file, read while another process may be writing to it.
+//!
+//! The file is read through `redb-live`, as of one commit and without a lock. This module knows which tables Ruvector
+//! uses and pairs their rows into records; `scan` walks one table, `tables` opens the tables and decodes their values,
+//! `ranges` restricts a reader to key ranges.
+
+mod ranges;
+mod rows;
+mod scan;
+mod tables;
+
+use std::path::{Path, PathBuf};
+
+use redb_live::{LiveFile, Mode, View, ViewOptions};
+use ruvector_snapshot_format::model::{DatabaseInfo, LeafTable, Record};
+
+use super::{SnapshotSource, SourceReader, SourceRow};
+use crate::error::{ErrorKind, Result, SnapshotError};
+use ranges::RangeCursor;
+use scan::TableCursor;
+
+pub(crate) use rows::append_vector;
+pub(crate) use scan::{DatabaseTable, LeafVisit, VectorLookup};
+
+/// How a database file is read. Start from `default()`.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct FileOptions {
+    /// Directory for the mirror of a database that is being written. The system's temporary directory by default.
+    pub scratch_dir: Option<PathBuf>,
+    /// When a mirror is made.
+    pub mirror: Mirror,
+}
+
+impl FileOptions {
+    /// Sets the directory for the mirror.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let options = ruvector_snapshot::source::FileOptions::default().scratch_dir("/var/tmp");
+    /// ```
+    #[must_use]
+    pub fn scratch_dir(self, scratch_dir: impl Into<PathBuf>) -> Self {
+        Self { scratch_dir: Some(scratch_dir.into()), ..self }
+    }
+
+    /// Sets when a mirror is made.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ruvector_snapshot::source::{FileOptions, Mirror};
+    ///
+    /// let options = FileOptions::default().mirror(Mirror::AtOnce);
+    /// ```
+    #[must_use]
+    pub fn mirror(self, mirror: Mirror) -> Self {
+        Self { mirror, ..self }
+    }
+}
+
+/// When a private copy of the database file, the mirror, is made. No writer can disturb reading a mirror.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Mirror {
+    /// Never. If a page that is needed has been overwritten, reading fails with [`ErrorKind::Busy`].
+    Never,
+    /// As soon as another process commits while the file is being read.
+    #[default]
+    WhenWritten,
+    /// Before anything is read.
+    AtOnce,
+}
+
+/// A database file as a source of snapshots.
+///
+/// # Examples
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let path = dir.path().join("vectors.db");
+/// # let db = ruvector_core::VectorDB::new(ruvector_core::types::DbOptions {
+/// #     dimensions: 2, storage_path: path.display().to_string(), ..Default::default() })?;
+/// # db.insert(ruvector_core::VectorEntry { id: Some("a".into()), vector: vec![1.0, 2.0], metadata: None })?;
+/// use ruvector_snapshot::source::{FileSource, SnapshotSource};
+///
+/// let mut reader = FileSource::new(&path).open()?;
+/// while let Some(record) = reader.next_record()? {
+///     println!("{}: {} bytes", record.id, record.vector.len());
+/// }
+/// # Ok(()) }
+/// ```
+#[derive(Debug, Clone)]
+pub struct FileSource {
+    path: PathBuf,
+    options: FileOptions,
+}
+
+impl FileSource {
+    /// Describes the database file at `path`. Nothing is opened yet.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let source = ruvector_snapshot::source::FileSource::new("/srv/vectors.db");
+    /// ```
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), options: FileOptions::default() }
+    }
+
+    /// Reads the file with these options.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ruvector_snapshot::source::{FileOptions, FileSource};
+    ///
+    /// let source = FileSource::new("/srv/vectors.db").with_options(FileOptions::default().scratch_dir("/var/tmp"));
+    /// ```
+    #[must_use]
+    pub fn with_options(self, options: FileOptions) -> Self {
+        Self { options, ..self }
+    }
+}
+
+impl SnapshotSource for FileSource {
+    fn kind(&self) -> &str {
+        FILE_KIND
+    }
+
+    fn open(&self) -> Result<Box<dyn SourceReader>> {
+        Ok(Box::new(FileReader::open(&self.path, &self.options)?))
+    }
+}
+
+/// The `source.kind` of a snapshot of a database file.
+pub(crate) const FILE_KIND: &str = "file";
+
+/// Reads the records of a database file as of one commit.
+#[derive(Debug)]
+pub struct FileReader {
+    path: PathBuf,
+    view: View,
+    database: DatabaseInfo,
+    vectors: TableCursor,
+    metadata: TableCursor,
+    /// Whether the metadata row under the cursor belongs to the current record.
+    is_metadata_paired: bool,
+    /// The key ranges to read. `None` reads everything.
+    ranges: Option<RangeCursor>,
+    records_expected: u64,
+    file_bytes: u64,
+    /// Number of metadata rows without a vector.
+    unpaired_metadata: u64,
+    other_tables: Vec<String>,
+}
+
+impl FileReader {
+    /// Opens the newest commit of the database file at `path`.
+    ///
+    /// # Errors
+    ///
+    /// - [`ErrorKind::NotFound`]: the file does not exist.
+    /// - [`ErrorKind::InvalidInput`]: it is not a redb file, or not a Ruvector database.
+    /// - [`ErrorKind::Unsupported`]: a version of redb's file format, or of Ruvector, that is not known.
+    /// - [`ErrorKind::Corrupt`]: the database is corrupt.
+    /// - [`ErrorKind::StorageFull`]: there is no room for the mirror.
+    /// - [`ErrorKind::Busy`]: the file changed too quickly to be read.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::path::Path;
+    ///
+    /// use ruvector_snapshot::ErrorKind;
+    /// use ruvector_snapshot::source::{FileOptions, FileReader};
+    ///
+    /// let error = FileReader::open(Path::new("missing.db"), &FileOptions::default()).unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::NotFound);
+    /// ```
+    pub fn open(path: &Path, options: &FileOptions) -> Result<Self> {
+        let live = LiveFile::open(path).map_err(rows::live_error)?;
+        let view_options = ViewOptions {
+            scratch_dir: options.scratch_dir.clone(),
+            mode: if options.mirror == Mirror::AtOnce { Mode::Mirror } else { Mode::Direct },
+            mirror_on_commit: options.mirror == Mirror::WhenWritten,
+            ..ViewOptions::default()
+        };
+        let view = live.view(&view_options).map_err(rows::live_error)?;
+        let opened = tables::open_all(&view, path)?;
+        if options.mirror != Mirror::AtOnce && !opened.other_tables.is_empty() {
+            // A direct view vouches only for tables that are read to their end. A commit must be consistent across all
+            // tables.
+            return Err(rows::live_error(redb_live::Error::Changed));
+        }
+        let file_bytes = std::fs::metadata(path)
+            .map_err(|error| SnapshotError::io(path, "read the size of the database", error))?
+            .len();
+        let mut reader = Self {
+            path: path.to_owned(),
+            database: opened.database,
+            records_expected: opened.vectors.info().rows,
+            vectors: TableCursor::new(&opened.vectors),
+            metadata: TableCursor::new(&opened.metadata),
+            is_metadata_paired: false,
+            ranges: None,
+            file_bytes,
+            unpaired_metadata: 0,
+            other_tables: opened.other_tables,
+            view,
+        };
+        reader.metadata.step().map_err(rows::live_error)?;
+        Ok(reader)
+    }
+
+    /// Moves both cursors to the next record. Both tables are sorted by key, so metadata rows before the record's id
+    /// have no vector.
+    fn step(&mut self) -> Result<(), redb_live::Error> {
+        self.vectors.step()?;
+        if std::mem::take(&mut self.is_metadata_paired) {
+            self.metadata.step()?;
+        }
+        self.pair()
+    }
+
+    /// Moves the metadata cursor to the row of the current record, or past its place.
+    fn pair(&mut self) -> Result<(), redb_live::Error> {
+        while let Some((key, _)) = self.metadata.row() {
+            match self.vectors.row() {
+                Some((id, _)) if key > id => break,
+                Some((id, _)) if key == id => {
+                    self.is_metadata_paired = true;
+                    break;
+                }
+                _ => self.unpaired_metadata += 1,
+            }
+            self.metadata.step()?;
+        }
+        Ok(())
+    }
+
+    fn corrupt(&self, what: impl AsRef<str>) -> SnapshotError {
+        rows::corrupt_database(&self.path, what.as_ref())
+    }
+
+    /// Returns the row under the cursors, checked.
+    fn current_row(&self) -> Result<Option<SourceRow<'_>>> {
+        let (key, value) = match self.is_metadata_only() {
+            None => return Ok(None),
+            Some(true) => match self.metadata.row() {
+                Some((key, _)) => (key, None),
+                None => return Ok(None),
+            },
+            Some(false) => match self.vectors.row() {
+                Some((key, value)) => (key, Some(value)),
+                None => return Ok(None),
+            },
+        };
+        let id = std::str::from_utf8(key).map_err(|error| self.corrupt("an id is not UTF-8").with_source(error))?;
+        let metadata = match self.metadata.row() {
+            Some((_, text)) if self.is_metadata_paired || value.is_none() => {
+                Some(std::str::from_utf8(text).map_err(|error| {
+                    self.corrupt(format!("the metadata of id {id:?} is not UTF-8")).with_source(error)
+                })?)
+            }
+            _ => None,
+        };
+        let Some(value) = value else { return Ok(Some(SourceRow::MetadataOnly { id, metadata })) };
+        let vector = rows::checked_vector(&self.path, id, value, self.database.dimensions)?;
+        Ok(Some(SourceRow::Record(Record { id, vector, metadata })))
+    }
+}
+
+impl SourceReader for FileReader {
+    fn database(&self) -> &DatabaseInfo {
+        &self.database
+    }
+
+    fn records_expected(&self) -> u64 {
+        self.records_expected
+    }
+
+    fn size_bounds_bytes(&self) -> Option<[u64; 3]> {
+        const SLACK_BYTES: u64 = 1 << 20;
+        let values_bytes = self.database.dimensions.saturating_mul(4);
+        let vectors = self.records_expected.saturating_mul(values_bytes.saturating_add(1));
+        // Ids are stored in two files and may be escaped there. Each record has a digest and some punctuation.
+        let rest = self.file_bytes.saturating_sub(vectors).saturating_mul(2);
+        let rest = rest.saturating_add(self.records_expected.saturating_mul(64)).saturating_add(SLACK_BYTES);
+        // Stored deflate blocks add five bytes in 65,535. Each gzip member adds its header.
+        Some([vectors.saturating_add(vectors / 64).saturating_add(SLACK_BYTES), rest, rest])
+    }
+
+    fn next_record(&mut self) -> Result<Option<Record<'_>>> {
+        match self.next_row()? {
+            None => Ok(None),
+            Some(SourceRow::Record(record)) => Ok(Some(record)),
+            Some(SourceRow::MetadataOnly { .. }) => Err(SnapshotError::new(
+                ErrorKind::Internal,
+                "a reader that is restricted to metadata was asked for a record",
+            )),
+        }
+    }
+
+    fn next_row(&mut self) -> Result<Option<SourceRow<'_>>> {
+        self.advance().map_err(rows::live_error)?;
+        self.current_row()
+    }
+
+    fn transaction_id(&self) -> Option<u64> {
+        Some(self.view.transaction_id())
+    }
+
+    fn take_leaves(&mut self) -> Option<[LeafTable; 2]> {
+        Some([self.vectors.take_leaves()?, self.metadata.take_leaves()?])
+    }
+
+    fn not_captured(&self) -> Vec<String> {
+        let mut what: Vec<String> = self.other_tables.iter().map(|name| format!("table {name:?}")).collect();
+        // A restricted reader has not seen all metadata rows.
+        if self.unpaired_metadata > 0 && self.ranges.is_none() {
+            what.push(format!("{} metadata rows of ids without a vector", self.unpaired_metadata));
+        }
+        what
+    }
+}

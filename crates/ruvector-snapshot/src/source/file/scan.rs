@@ -1,0 +1,153 @@
+//! Walks one table of a database file: row by row, leaf by leaf, or to single rows. Knows no record.
+
+use std::path::{Path, PathBuf};
+
+use redb_live::{Leaf, Leaves, NextLeaf, Table};
+use ruvector_snapshot_format::model::LeafTable;
+
+use super::FileReader;
+use super::rows::{checked_vector, corrupt_database, live_error};
+use crate::error::Result;
+
+/// A cursor over the rows of a table. Before the first `step` it is on no row.
+#[derive(Debug)]
+pub(super) struct TableCursor {
+    table: Table,
+    leaves: Leaves,
+    leaf: Option<Leaf>,
+    at: usize,
+    /// The leaves so far. `None` if the cursor has skipped some.
+    seen: Option<LeafTable>,
+}
+
+impl TableCursor {
+    pub(super) fn new(table: &Table) -> Self {
+        Self { table: table.clone(), leaves: table.leaves(), leaf: None, at: 0, seen: Some(LeafTable::default()) }
+    }
+
+    /// Moves to the first row whose key is not below `id`. Ids must ascend from call to call.
+    pub(super) fn seek(&mut self, id: &str) -> Result<(), redb_live::Error> {
+        let id = id.as_bytes();
+        let is_in_leaf = |leaf: &Leaf| leaf.len().checked_sub(1).is_some_and(|last| leaf.key(last) >= id);
+        if !self.leaf.as_ref().is_some_and(is_in_leaf) {
+            self.leaves.seek(id)?;
+            self.leaf = None;
+            self.step()?;
+        }
+        while self.row().is_some_and(|(key, _)| key < id) {
+            self.step()?;
+        }
+        Ok(())
+    }
+
+    /// Moves to the next row.
+    pub(super) fn step(&mut self) -> Result<(), redb_live::Error> {
+        self.at += 1;
+        while self.leaf.as_ref().is_none_or(|leaf| self.at >= leaf.len()) {
+            self.at = 0;
+            self.leaf = self.leaves.next_leaf()?;
+            let Some(leaf) = &self.leaf else { break };
+            let Some(seen) = &mut self.seen else { continue };
+            seen.push(leaf.checksum(), leaf.len() as u32, &String::from_utf8_lossy(leaf.key(0)));
+        }
+        Ok(())
+    }
+
+    /// Returns the key and the value of the current row.
+    pub(super) fn row(&self) -> Option<(&[u8], &[u8])> {
+        self.leaf.as_ref().map(|leaf| (leaf.key(self.at), leaf.value(self.at)))
+    }
+
+    /// Forgets the current leaf, so that the next `seek` reads anew.
+    pub(super) fn restart(&mut self) {
+        self.leaf = None;
+    }
+
+    /// Takes the table of the leaves passed so far. From now on leaves are not recorded.
+    pub(super) fn take_leaves(&mut self) -> Option<LeafTable> {
+        self.seen.take()
+    }
+}
+
+/// A table with one row for each record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DatabaseTable {
+    /// `vectors`.
+    Vectors,
+    /// `metadata`: only of records that have metadata.
+    Metadata,
+}
+
+/// A leaf that [`FileReader::walk_leaves`] visits.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum LeafVisit<'a> {
+    /// A leaf that the base has too. It was not read.
+    Known { checksum: u128 },
+    /// A leaf that the base does not have.
+    New { checksum: u128, rows: u32, first_key: &'a str, last_key: &'a str },
+}
+
+impl FileReader {
+    /// Visits all leaves of a table in key order. Leaves whose checksum `rows_of_known` knows are not read.
+    ///
+    /// # Errors
+    ///
+    /// The same as [`next_record`](crate::source::SourceReader::next_record).
+    pub(crate) fn walk_leaves(
+        &self,
+        table: DatabaseTable,
+        rows_of_known: impl Fn(u128) -> Option<u64>,
+        mut visit: impl FnMut(LeafVisit<'_>),
+    ) -> Result<()> {
+        let cursor = match table {
+            DatabaseTable::Vectors => &self.vectors,
+            DatabaseTable::Metadata => &self.metadata,
+        };
+        let mut leaves = cursor.table.leaves();
+        while let Some(next) = leaves.next_skipping(&rows_of_known).map_err(live_error)? {
+            let leaf = match next {
+                NextLeaf::Skipped(checksum) => {
+                    visit(LeafVisit::Known { checksum });
+                    continue;
+                }
+                NextLeaf::Read(leaf) => leaf,
+            };
+            let key = |row| {
+                std::str::from_utf8(leaf.key(row))
+                    .map_err(|error| corrupt_database(&self.path, "an id is not UTF-8").with_source(error))
+            };
+            let (first_key, last_key) = (key(0)?, key(leaf.len().saturating_sub(1))?);
+            visit(LeafVisit::New { checksum: leaf.checksum(), rows: leaf.len() as u32, first_key, last_key });
+        }
+        Ok(())
+    }
+}
+
+/// Looks up vectors by ascending ids.
+#[derive(Debug)]
+pub(crate) struct VectorLookup {
+    path: PathBuf,
+    dimensions: u64,
+    rows: TableCursor,
+}
+
+impl VectorLookup {
+    pub(super) fn new(path: &Path, dimensions: u64, vectors: &TableCursor) -> Self {
+        let rows = TableCursor { seen: None, ..TableCursor::new(&vectors.table) };
+        Self { path: path.to_owned(), dimensions, rows }
+    }
+
+    /// Returns the vector of a record, f32 little-endian. Ids must ascend from call to call.
+    ///
+    /// # Errors
+    ///
+    /// The same as [`next_record`](crate::source::SourceReader::next_record), and `Corrupt` if the record does not
+    /// exist.
+    pub(crate) fn get(&mut self, id: &str) -> Result<&[u8]> {
+        self.rows.seek(id).map_err(live_error)?;
+        match self.rows.row() {
+            Some((key, value)) if key == id.as_bytes() => checked_vector(&self.path, id, value, self.dimensions),
+            _ => Err(corrupt_database(&self.path, &format!("the record {id:?} has no vector"))),
+        }
+    }
+}

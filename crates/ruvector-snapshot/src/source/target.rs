@@ -1,0 +1,283 @@
+//! The restore targets of this crate: a new database file, and a new `VectorDB` in memory.
+
+#![allow(clippy::result_large_err, reason = "redb's own error is large; it is converted where it occurs")]
+
+use std::fs::Permissions;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use redb::{Database, TableDefinition, WriteTransaction};
+use ruvector_core::VectorDB;
+use ruvector_core::types::VectorEntry;
+use ruvector_snapshot_format::model::{DatabaseInfo, Record};
+
+use super::{OPTIONS_ROW, RestoreTarget, database_error, database_options, file::append_vector};
+use crate::error::{ErrorKind, Result, SnapshotError};
+
+const VECTORS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("vectors");
+const METADATA: TableDefinition<'_, &str, &str> = TableDefinition::new("metadata");
+const CONFIG: TableDefinition<'_, &str, &str> = TableDefinition::new("config");
+
+/// Mode of a new file before the system applies the umask.
+const NEW_FILE_MODE: u32 = 0o666;
+/// Memory that redb may use as a cache while the file is written.
+const CACHE_BYTES: usize = 128 << 20;
+
+/// A database file that is built beside its destination, under a hidden name. It is removed when dropped.
+pub(crate) struct FileTarget {
+    // Fields are dropped in this order: the transaction, its database, then the file.
+    transaction: WriteTransaction,
+    database: Database,
+    file: tempfile::TempPath,
+    destination: PathBuf,
+    /// Permissions that a new file of this user has.
+    mode: Permissions,
+    value: Vec<u8>,
+}
+
+/// A database file that is complete, closed and synced, but still beside its destination.
+#[derive(Debug)]
+pub(crate) struct FinishedFile {
+    file: tempfile::TempPath,
+    destination: PathBuf,
+    mode: Permissions,
+}
+
+impl FileTarget {
+    /// Starts a database file for `destination`.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ErrorKind::AlreadyExists`] if a file exists there and `overwrite` is false, and
+    /// [`ErrorKind::NotFound`] if the directory does not exist.
+    pub(crate) fn create(destination: &Path, overwrite: bool) -> Result<Self> {
+        let destination = &resolve(destination, overwrite)?;
+        let shown = destination.display();
+        let Some(name) = destination.file_name() else {
+            return Err(SnapshotError::new(ErrorKind::InvalidInput, "this is not the name of a file")
+                .with_key(shown.to_string()));
+        };
+        let mut prefix = std::ffi::OsString::from(".");
+        prefix.push(name);
+        prefix.push(".restoring-");
+        let file = tempfile::Builder::new()
+            .prefix(&prefix)
+            .permissions(Permissions::from_mode(NEW_FILE_MODE))
+            .tempfile_in(directory(destination))
+            .map_err(|error| {
+                SnapshotError::io(destination, "create a temporary file in the directory of the destination", error)
+            })?
+            .into_temp_path();
+        let mode = restrict(&file)
+            .map_err(|error| SnapshotError::io(&file, "restrict the temporary file to its owner", error))?;
+        let failed =
+            |error: redb::Error| redb_error("cannot create the database file", error).with_key(shown.to_string());
+        let database =
+            redb::Builder::new().set_cache_size(CACHE_BYTES).create(&file).map_err(|error| failed(error.into()))?;
+        let transaction = database.begin_write().map_err(|error| failed(error.into()))?;
+        Ok(Self { transaction, database, file, destination: destination.to_owned(), mode, value: Vec::new() })
+    }
+
+    /// Writes the description of the database, commits, closes and syncs.
+    pub(crate) fn finish(self, description: &DatabaseInfo) -> Result<FinishedFile> {
+        let mut rows = description.rows.clone();
+        if !rows.contains_key(OPTIONS_ROW) && description.distance_metric.is_some() {
+            let options = database_options(description, &self.destination.display().to_string())?;
+            let text = serde_json::to_string(&options).map_err(|error| {
+                SnapshotError::new(ErrorKind::Internal, "cannot write the options of the database as JSON")
+                    .with_source(error)
+            })?;
+            rows.insert(OPTIONS_ROW.to_owned(), text);
+        }
+        // On an early return these are dropped in reverse order. redb closes a database only after its transaction is
+        // gone, and would wait for it for ever.
+        let Self { mode, destination, file, database, transaction, .. } = self;
+        let failed = |error: redb::Error| {
+            redb_error("cannot complete the database file", error).with_key(destination.display().to_string())
+        };
+        let write = || -> Result<(), redb::Error> {
+            // All three tables exist even if they are empty, as in a database that Ruvector creates.
+            transaction.open_table(VECTORS)?;
+            transaction.open_table(METADATA)?;
+            let mut config = transaction.open_table(CONFIG)?;
+            for (name, value) in &rows {
+                config.insert(name.as_str(), value.as_str())?;
+            }
+            Ok(())
+        };
+        write().map_err(failed)?;
+        transaction.commit().map_err(|error| failed(error.into()))?;
+        drop(database);
+        sync(&file).map_err(|error| SnapshotError::io(&destination, "sync the database file", error))?;
+        Ok(FinishedFile { file, destination, mode })
+    }
+}
+
+impl RestoreTarget for FileTarget {
+    fn put(&mut self, records: &mut dyn Iterator<Item = Record<'_>>) -> Result<()> {
+        let (transaction, value) = (&self.transaction, &mut self.value);
+        let write = || -> Result<(), redb::Error> {
+            let mut vectors = transaction.open_table(VECTORS)?;
+            let mut metadata = transaction.open_table(METADATA)?;
+            for record in records {
+                value.clear();
+                append_vector(record.vector, value);
+                vectors.insert(record.id, value.as_slice())?;
+                if let Some(text) = record.metadata {
+                    metadata.insert(record.id, text)?;
+                }
+            }
+            Ok(())
+        };
+        let failed = |error| {
+            redb_error("cannot write the database file", error).with_key(self.destination.display().to_string())
+        };
+        write().map_err(failed)
+    }
+}
+
+impl std::fmt::Debug for FileTarget {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FileTarget").field("destination", &self.destination).field("database", &self.database).finish()
+    }
+}
+
+impl FinishedFile {
+    /// Returns the path of the file until it is published.
+    pub(crate) fn path(&self) -> &Path {
+        &self.file
+    }
+
+    /// Renames the file to its destination, in one step, and makes that durable.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ErrorKind::AlreadyExists`] if a file has appeared there and `overwrite` is false.
+    pub(crate) fn publish(self, overwrite: bool) -> Result<()> {
+        let Self { file, destination, mode } = self;
+        set_owner_and_mode(&file, &destination, mode).map_err(|error| {
+            SnapshotError::io(&destination, "set the owner and the permissions of the restored database", error)
+        })?;
+        let renamed = if overwrite { file.persist(&destination) } else { file.persist_noclobber(&destination) };
+        renamed.map_err(|error| match error.error.kind() {
+            std::io::ErrorKind::AlreadyExists => already_exists(&destination),
+            _ => SnapshotError::io(&destination, "rename the restored database to its destination", error.error),
+        })?;
+        sync(directory(&destination)).map_err(|error| SnapshotError::io(&destination, "sync the directory", error))
+    }
+}
+
+/// A `VectorDB` in memory that records are restored to.
+pub(crate) struct MemoryTarget {
+    database: VectorDB,
+}
+
+impl MemoryTarget {
+    /// Creates an empty database in memory of this description.
+    pub(crate) fn create(description: &DatabaseInfo) -> Result<Self> {
+        let options = database_options(description, "memory://restored")?;
+        let database =
+            VectorDB::new(options).map_err(|error| database_error("cannot create a database in memory", error))?;
+        for (name, value) in description.rows.iter().filter(|(name, _)| *name != OPTIONS_ROW) {
+            database
+                .save_config_value(name, value)
+                .map_err(|error| database_error(format!("cannot restore the config row {name:?}"), error))?;
+        }
+        Ok(Self { database })
+    }
+
+    /// Returns the database with all records.
+    pub(crate) fn finish(self) -> VectorDB {
+        self.database
+    }
+}
+
+impl RestoreTarget for MemoryTarget {
+    fn put(&mut self, records: &mut dyn Iterator<Item = Record<'_>>) -> Result<()> {
+        let mut entries = Vec::new();
+        for record in records {
+            let metadata =
+                match record.metadata {
+                    Some(text) => Some(serde_json::from_str(text).map_err(|error| {
+                        database_error(format!("cannot read the metadata of {:?}", record.id), error)
+                    })?),
+                    None => None,
+                };
+            let vector = record.vector.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+            entries.push(VectorEntry { id: Some(record.id.to_owned()), vector, metadata });
+        }
+        match self.database.insert_batch(&entries) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(database_error("cannot insert records into the database in memory", error)),
+        }
+    }
+}
+
+impl std::fmt::Debug for MemoryTarget {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MemoryTarget").field("options", self.database.options()).finish()
+    }
+}
+
+/// Gives `file` the owner and the permissions of the file at `destination`, or `mode` if there is none.
+fn set_owner_and_mode(file: &Path, destination: &Path, mode: Permissions) -> std::io::Result<()> {
+    let Ok(replaced) = std::fs::metadata(destination) else { return std::fs::set_permissions(file, mode) };
+    let own = std::fs::metadata(file)?;
+    if (own.uid(), own.gid()) != (replaced.uid(), replaced.gid()) {
+        std::os::unix::fs::chown(file, Some(replaced.uid()), Some(replaced.gid()))?;
+    }
+    std::fs::set_permissions(file, replaced.permissions())
+}
+
+/// Restricts a new file to its owner, and returns the permissions it had.
+fn restrict(file: &Path) -> std::io::Result<Permissions> {
+    let mode = std::fs::metadata(file)?.permissions();
+    std::fs::set_permissions(file, Permissions::from_mode(0o600))?;
+    Ok(mode)
+}
+
+/// Returns the path that is really written. A symbolic link is followed, so that it keeps pointing to the database.
+/// Only a regular file is replaced.
+fn resolve(destination: &Path, overwrite: bool) -> Result<PathBuf> {
+    let refused =
+        |what: &str| Err(SnapshotError::new(ErrorKind::InvalidInput, what).with_key(destination.display().to_string()));
+    if destination.as_os_str().as_encoded_bytes().ends_with(b"/") {
+        return refused("this is the name of a directory, but the database is a file");
+    }
+    let Ok(existing) = destination.symlink_metadata() else { return Ok(destination.to_owned()) };
+    if existing.is_dir() {
+        return refused("the destination is a directory; give the name of a file");
+    }
+    if !overwrite {
+        return Err(already_exists(destination));
+    }
+    match destination.canonicalize().and_then(|real| Ok((real.metadata()?.is_file(), real))) {
+        Ok((true, real)) => Ok(real),
+        Ok((false, _)) => refused("the destination is not a regular file; it was not changed"),
+        Err(error) => Err(SnapshotError::io(destination, "follow the symbolic link at the destination", error)),
+    }
+}
+
+fn already_exists(destination: &Path) -> SnapshotError {
+    let message = "the file already exists; it was not changed. Choose another path, or allow overwriting it";
+    SnapshotError::new(ErrorKind::AlreadyExists, message).with_key(destination.display().to_string())
+}
+
+fn redb_error(what: &str, error: redb::Error) -> SnapshotError {
+    let kind = match &error {
+        redb::Error::Io(io) => io.kind().into(),
+        _ => ErrorKind::Unavailable,
+    };
+    SnapshotError::new(kind, what).with_source(error)
+}
+
+fn directory(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+fn sync(path: &Path) -> std::io::Result<()> {
+    std::fs::File::open(path)?.sync_all()
+}

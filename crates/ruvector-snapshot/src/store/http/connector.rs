@@ -1,0 +1,272 @@
+//! The HTTP client of all buckets, which adds to the clients of `object_store`:
+//!
+//! - A request that makes no progress for a while fails; see `stall.rs`.
+//! - A server that asks to wait (`Retry-After`) is given that time, up to a limit.
+//! - A rejection that no retry can fix becomes a [`ProviderRejection`] with advice. A conflict between two conditional
+//!   writes, which S3 asks to repeat, becomes a status that the client repeats.
+//! - Errors contain no secret; see `redact.rs`.
+//!
+//! Nothing here knows a provider or a key, and no request is repeated here.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use object_store::ClientConfigKey;
+use object_store::client::{
+    ClientOptions, HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpResponseBody,
+    HttpService,
+};
+use reqwest::header::{CONTENT_LENGTH, IF_NONE_MATCH};
+use reqwest::{Method, StatusCode};
+
+use super::redact::{RedactedError, Secrets, chain, root_cause, shortened};
+use super::rejection::{ProviderRejection, is_write_conflict};
+use super::stall::{Progress, ResponseBody, honor_retry_after, request_body, stalled, unless_stalled};
+use crate::error::{ErrorKind, Result, SnapshotError};
+use crate::store::budget::AttemptCount;
+use crate::store::options::Settings;
+
+/// How much of an error body is read.
+const ERROR_BYTES_MAX: usize = 64 * 1024;
+/// How often a connection to a server that has never been reached is tried. Its address may be wrong.
+const FIRST_CONNECTS_MAX: u32 = 3;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const STALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// The connect timeout that the clients of `object_store` set for the metadata service of a cloud, and only for it.
+const METADATA_CONNECT_TIMEOUT: &str = "1s";
+/// A metadata service runs on the same machine. This limit applies if another service accepts the connection and does
+/// not respond.
+const METADATA_STALL_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Makes the HTTP clients of one store.
+#[derive(Debug, Clone)]
+pub(in crate::store) struct Connector {
+    settings: Arc<ClientSettings>,
+}
+
+struct ClientSettings {
+    allow_http: bool,
+    ca_certificates: Vec<reqwest::Certificate>,
+    proxy: Option<reqwest::Proxy>,
+    connect_timeout: Duration,
+    stall_timeout: Duration,
+    secrets: Arc<Secrets>,
+    credentials_hint: &'static str,
+}
+
+impl Connector {
+    /// Reads the options that all providers have. `credentials_hint` says how to set credentials for this provider.
+    pub(in crate::store) fn new(settings: &Settings, credentials_hint: &'static str) -> Result<Self> {
+        let settings = ClientSettings {
+            allow_http: settings.flag("allow_http")?,
+            ca_certificates: certificates(settings)?,
+            proxy: proxy(settings)?,
+            connect_timeout: settings.duration("connect_timeout")?.unwrap_or(CONNECT_TIMEOUT),
+            stall_timeout: settings.duration("stall_timeout")?.unwrap_or(STALL_TIMEOUT),
+            secrets: Arc::new(Secrets::of(settings)),
+            credentials_hint,
+        };
+        Ok(Self { settings: Arc::new(settings) })
+    }
+
+    /// Returns a text without secrets.
+    pub(in crate::store) fn scrub(&self, text: &str) -> String {
+        self.settings.secrets.scrub(text)
+    }
+}
+
+impl HttpConnector for Connector {
+    fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
+        let settings = &self.settings;
+        let option = |key| options.get_config_value(&key);
+        let is_http = option(ClientConfigKey::AllowHttp).is_some_and(|value| value == "true");
+        let is_metadata =
+            option(ClientConfigKey::ConnectTimeout).is_some_and(|value| value == METADATA_CONNECT_TIMEOUT);
+        let connect_timeout = if is_metadata { Duration::from_secs(1) } else { settings.connect_timeout };
+        let stall_timeout = if is_metadata { METADATA_STALL_TIMEOUT } else { settings.stall_timeout };
+        let mut builder = reqwest::Client::builder()
+            .user_agent(concat!("ruvector-snapshot/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .https_only(!(settings.allow_http || is_http))
+            .connect_timeout(connect_timeout)
+            .http1_only()
+            .tls_certs_merge(settings.ca_certificates.iter().cloned());
+        builder = match &settings.proxy {
+            // A proxy would ask the metadata service of another machine.
+            _ if is_metadata => builder.no_proxy(),
+            Some(proxy) => builder.proxy(proxy.clone()),
+            None => builder,
+        };
+        let client = builder.build().map_err(|error| object_store::Error::Generic {
+            store: "http",
+            source: Box::new(RedactedError(settings.secrets.scrub(&chain(&error)))),
+        })?;
+        Ok(HttpClient::new(Client {
+            client,
+            settings: settings.clone(),
+            is_metadata,
+            stall_timeout,
+            reached: AtomicBool::new(false),
+            failures: AtomicU32::new(0),
+        }))
+    }
+}
+
+/// One HTTP client with its connections.
+#[derive(Debug)]
+struct Client {
+    client: reqwest::Client,
+    settings: Arc<ClientSettings>,
+    /// Whether the server is the metadata service of a cloud, which gives a machine its credentials.
+    is_metadata: bool,
+    stall_timeout: Duration,
+    /// Whether the server has ever responded. For a metadata service: whether it has ever responded with success.
+    reached: AtomicBool,
+    /// Number of failures before that.
+    failures: AtomicU32,
+}
+
+#[async_trait]
+impl HttpService for Client {
+    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let is_create = request.method() == Method::PUT && request.headers().contains_key(IF_NONE_MATCH);
+        if let Some(attempts) = request.extensions().get::<AttemptCount>() {
+            attempts.increment();
+        }
+        let (mut parts, body) = self.send(request).await?;
+        if parts.status.is_success() || parts.status == StatusCode::NOT_MODIFIED {
+            return Ok(HttpResponse::from_parts(parts, HttpResponseBody::new(body)));
+        }
+        let region = parts.headers.get("x-amz-bucket-region").and_then(|region| region.to_str().ok());
+        if let Some(region) = region
+            && (parts.status.is_redirection() || parts.status == StatusCode::BAD_REQUEST)
+        {
+            return Err(rejected(ProviderRejection::other_region(region)));
+        }
+        let text = self.settings.secrets.scrub(&body.read_text(ERROR_BYTES_MAX).await);
+        if let Some(rejection) = ProviderRejection::of_body(&text) {
+            return Err(rejected(rejection));
+        }
+        honor_retry_after(parts.status, &parts.headers).await;
+        // Another create of the same key is in progress. S3 asks to try again, but its client would report that the
+        // object exists. Azure uses the same status for an object that exists.
+        if parts.status == StatusCode::CONFLICT && is_create && is_write_conflict(&text) {
+            parts.status = StatusCode::SERVICE_UNAVAILABLE;
+        }
+        parts.headers.remove(CONTENT_LENGTH);
+        Ok(HttpResponse::from_parts(parts, HttpResponseBody::from(Bytes::from(shortened(&text)))))
+    }
+}
+
+impl Client {
+    /// Sends a request and returns its response, whatever the status is.
+    async fn send(&self, request: HttpRequest) -> Result<(http::response::Parts, ResponseBody), HttpError> {
+        let (parts, body) = request.into_parts();
+        let url: reqwest::Url = parts.uri.to_string().parse().map_err(|error| {
+            HttpError::new(HttpErrorKind::Unknown, RedactedError(format!("invalid URL of a server: {error}")))
+        })?;
+        let server = host_and_port(&url);
+        let progress = Progress::start();
+        let mut request = reqwest::Request::new(parts.method, url);
+        *request.headers_mut() = parts.headers;
+        *request.body_mut() = Some(request_body(body, progress.clone()));
+        let responding = self.client.execute(request);
+        let response = match unless_stalled(responding, &progress, self.stall_timeout).await {
+            Some(Ok(response)) => response,
+            Some(Err(error)) => return Err(self.request_failed(error, &server)),
+            None if self.is_without_metadata(true) => {
+                return Err(self.no_credentials(&format!("{server} did not respond")));
+            }
+            None => return Err(stalled(self.stall_timeout)),
+        };
+        let status = response.status();
+        if self.is_metadata && !status.is_success() && self.is_without_metadata(status.is_client_error()) {
+            return Err(self.no_credentials(&format!("{server} returned {status}")));
+        }
+        self.reached.fetch_or(!self.is_metadata || status.is_success(), Ordering::Relaxed);
+        let response: http::Response<reqwest::Body> = response.into();
+        let (parts, body) = response.into_parts();
+        Ok((parts, ResponseBody::new(body, self.settings.secrets.clone(), self.stall_timeout)))
+    }
+
+    /// Returns the error for a request without a response.
+    fn request_failed(&self, error: reqwest::Error, server: &str) -> HttpError {
+        // A URL may contain a signature.
+        let error = error.without_url();
+        let text = self.settings.secrets.scrub(&format!("{server}: {}", chain(&error)));
+        if self.is_without_metadata(error.is_connect()) {
+            return self.no_credentials(&format!("{server} cannot be reached"));
+        }
+        if !error.is_connect() {
+            let kind = if error.is_builder() { HttpErrorKind::Unknown } else { HttpErrorKind::Interrupted };
+            return HttpError::new(kind, RedactedError(text));
+        }
+        let failures = self.failures.fetch_add(1, Ordering::Relaxed) + 1;
+        if self.reached.load(Ordering::Relaxed) || failures < FIRST_CONNECTS_MAX {
+            return HttpError::new(HttpErrorKind::Connect, RedactedError(text));
+        }
+        let why = self.settings.secrets.scrub(&root_cause(&error));
+        let reason = format!("the server at {server} cannot be reached ({why}); check the address and the network");
+        rejected(ProviderRejection { kind: ErrorKind::Unavailable, reason })
+    }
+
+    /// Returns whether a failure means that this machine has no metadata service: the service has never responded with
+    /// success, and the failure is final or has happened often enough.
+    fn is_without_metadata(&self, is_final: bool) -> bool {
+        let is_new = self.is_metadata && !self.reached.load(Ordering::Relaxed);
+        is_new && (is_final || self.failures.fetch_add(1, Ordering::Relaxed) + 1 >= FIRST_CONNECTS_MAX)
+    }
+
+    /// Returns the error for a store without credentials, on a machine that has none.
+    fn no_credentials(&self, why: &str) -> HttpError {
+        let reason = format!(
+            "no credentials are set, and this machine has no metadata service that provides them ({why}); {}",
+            self.settings.credentials_hint
+        );
+        rejected(ProviderRejection { kind: ErrorKind::PermissionDenied, reason })
+    }
+}
+
+impl fmt::Debug for ClientSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A proxy may contain a password.
+        f.debug_struct("ClientSettings").field("stall_timeout", &self.stall_timeout).finish_non_exhaustive()
+    }
+}
+
+/// Returns host and port; the port is left out if it is the default of the scheme.
+fn host_and_port(url: &reqwest::Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
+
+/// Returns a rejection as an error that the client passes through. The client does not repeat errors of this kind.
+fn rejected(rejection: ProviderRejection) -> HttpError {
+    HttpError::new(HttpErrorKind::Unknown, rejection)
+}
+
+fn certificates(settings: &Settings) -> Result<Vec<reqwest::Certificate>> {
+    let Some(path) = settings.get("ca_certificate") else { return Ok(Vec::new()) };
+    let pem = std::fs::read(path).map_err(|error| {
+        SnapshotError::io(path.as_ref(), "read the certificates of the option ca_certificate", error)
+    })?;
+    match reqwest::Certificate::from_pem_bundle(&pem) {
+        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+        _ => {
+            let message = "the option ca_certificate must name a PEM file that contains certificates";
+            Err(SnapshotError::new(ErrorKind::InvalidInput, message).with_key(path))
+        }
+    }
+}
+
+fn proxy(settings: &Settings) -> Result<Option<reqwest::Proxy>> {
+    let Some(url) = settings.get("proxy_url") else { return Ok(None) };
+    let proxy = reqwest::Proxy::all(url).map_err(|_may_contain_the_password| {
+        SnapshotError::new(ErrorKind::InvalidInput, "the option proxy_url is not the URL of a proxy")
+    })?;
+    Ok(Some(proxy.no_proxy(settings.get("proxy_excludes").and_then(reqwest::NoProxy::from_string))))
+}

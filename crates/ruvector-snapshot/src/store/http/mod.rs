@@ -1,0 +1,9 @@
+//! HTTP for all buckets: connections, stalled requests, secrets in texts, and what a provider's error codes mean.
+
+#[cfg(feature = "http")]
+pub(in crate::store) mod connector;
+#[cfg(feature = "http")]
+mod redact;
+pub(in crate::store) mod rejection;
+#[cfg(feature = "http")]
+mod stall;

@@ -1,0 +1,373 @@
+//! A local directory as an `ObjectStore`.
+//!
+//! `LocalFileSystem` of `object_store` reads and writes. This adds what a directory needs that others use too and that
+//! outlives the process:
+//!
+//! - A listing continues after a name that is not a key. `LocalFileSystem` fails at the first name that is not UTF-8 or
+//!   contains a control character, and at a `lost+found` that it cannot read. One such file would hide every snapshot.
+//! - A listing enters only directories that the key filter accepts. Others may be unreadable.
+//! - A delete is durable when it returns: the directory is synced, as after a write.
+//! - The staged file of an upload is removed with the upload, even while the runtime shuts down.
+
+use std::collections::VecDeque;
+use std::fs::{self, File, ReadDir};
+use std::io;
+use std::path::{Path as FsPath, PathBuf};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
+};
+
+use crate::store::error::io_kind;
+use crate::store::{KeyFilter, segment_problem};
+
+/// How many objects a listing buffers.
+const LIST_BATCH_MAX: usize = 1024;
+
+/// The directory for files that the repair of a file system found. Only root can read it.
+const LOST_AND_FOUND: &str = "lost+found";
+
+/// A local directory.
+#[derive(Debug, Clone)]
+pub(in crate::store) struct LocalFs {
+    files: LocalFileSystem,
+    root: PathBuf,
+    key_filter: KeyFilter,
+}
+
+impl LocalFs {
+    /// `root` is the canonical path of an existing directory, in UTF-8.
+    pub(in crate::store) fn new(root: PathBuf) -> Result<Self> {
+        // Automatic cleanup would also remove directories above that of the object.
+        let files = LocalFileSystem::new_with_prefix(&root)?.with_fsync(true).with_automatic_cleanup(false);
+        Ok(Self { files, root, key_filter: |_| true })
+    }
+
+    /// Limits listings to directories that the filter accepts.
+    pub(in crate::store) fn with_key_filter(self, key_filter: KeyFilter) -> Self {
+        Self { key_filter, ..self }
+    }
+
+    pub(super) fn root(&self) -> &FsPath {
+        &self.root
+    }
+}
+
+impl std::fmt::Display for LocalFs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.root.display().fmt(f)
+    }
+}
+
+#[async_trait]
+impl ObjectStore for LocalFs {
+    async fn put_opts(&self, path: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+        let created = (options.mode == PutMode::Create).then(|| payload.clone());
+        let answer = self.files.put_opts(path, payload, options).await;
+        match (&answer, created) {
+            (Ok(_) | Err(object_store::Error::AlreadyExists { .. }), _) | (_, None) => answer,
+            // The file may exist without being durable. It must not count as created.
+            (Err(_), Some(payload)) => {
+                let file = self.files.path_to_filesystem(path)?;
+                run_blocking(move || {
+                    remove_if_same(&file, &payload);
+                    Ok(())
+                })
+                .await?;
+                answer
+            }
+        }
+    }
+
+    async fn put_multipart_opts(&self, path: &Path, options: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+        let files = self.files.clone();
+        let path = path.clone();
+        // `LocalFileSystem` creates and syncs directories on the calling thread. The staged file is wrapped before it
+        // leaves the blocking thread, so that it is removed even if this future is dropped.
+        let staged = run_blocking(move || {
+            let staged = futures::executor::block_on(files.put_multipart_opts(&path, options))?;
+            Ok(StagedFile(Some(staged)))
+        });
+        Ok(Box::new(staged.await?))
+    }
+
+    async fn get_opts(&self, path: &Path, options: GetOptions) -> Result<GetResult> {
+        // Opening a fifo would block until another process writes to it.
+        let file = self.files.path_to_filesystem(path)?;
+        if run_blocking(move || Ok(fs::metadata(file).is_ok_and(|found| !found.is_file()))).await? {
+            return Err(not_found(path, "it is not a regular file"));
+        }
+        match self.files.get_opts(path, options).await {
+            Err(error) if is_below_a_file(&error) => Err(not_found(path, error)),
+            answer => answer,
+        }
+    }
+
+    fn delete_stream(&self, paths: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        let files = self.files.clone();
+        paths
+            .and_then(move |path| {
+                let files = files.clone();
+                run_blocking(move || remove(&files, &path).map(|()| path))
+            })
+            .boxed()
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        Walk::new(&self.root, prefix.map_or("", |prefix| prefix.as_ref()), self.key_filter).objects()
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.files.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.files.copy_opts(from, to, options).await
+    }
+}
+
+/// A multipart upload whose staged file is removed when this is aborted or dropped. Empty after it has ended.
+#[derive(Debug)]
+struct StagedFile(Option<Box<dyn MultipartUpload>>);
+
+#[async_trait]
+impl MultipartUpload for StagedFile {
+    fn put_part(&mut self, part: PutPayload) -> UploadPart {
+        match &mut self.0 {
+            Some(staged) => staged.put_part(part),
+            None => Box::pin(async { Err(ended()) }),
+        }
+    }
+
+    async fn complete(&mut self) -> Result<PutResult> {
+        match &mut self.0 {
+            Some(staged) => staged.complete().await,
+            None => Err(ended()),
+        }
+    }
+
+    async fn abort(&mut self) -> Result<()> {
+        self.discard();
+        Ok(())
+    }
+}
+
+impl StagedFile {
+    /// Removes the staged file before it returns.
+    ///
+    /// Inside a runtime, the upload of `LocalFileSystem` leaves the removal to the blocking pool, and a runtime that
+    /// shuts down does not run queued blocking tasks. On a thread outside the runtime it removes the file itself.
+    fn discard(&mut self) {
+        if let Some(staged) = self.0.take()
+            && let Ok(thread) = std::thread::Builder::new().spawn(move || drop(staged))
+        {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for StagedFile {
+    fn drop(&mut self) {
+        self.discard();
+    }
+}
+
+/// Walks the files below a directory, in batches. The key of a file is its path below the root.
+struct Walk {
+    root: PathBuf,
+    /// Directories to read, each with its key.
+    pending: Vec<(PathBuf, String)>,
+    reading: Option<(ReadDir, String)>,
+    found: VecDeque<ObjectMeta>,
+    key_filter: KeyFilter,
+}
+
+impl Walk {
+    fn new(root: &FsPath, prefix: &str, key_filter: KeyFilter) -> Self {
+        let pending = vec![(root.join(prefix), prefix.to_owned())];
+        Self { root: root.to_owned(), pending, reading: None, found: VecDeque::new(), key_filter }
+    }
+
+    fn objects(self) -> BoxStream<'static, Result<ObjectMeta>> {
+        stream::try_unfold(self, |mut walk| async move {
+            if walk.found.is_empty() {
+                walk = run_blocking(move || walk.fill().map(|()| walk)).await?;
+            }
+            Ok(walk.found.pop_front().map(|object| (object, walk)))
+        })
+        .boxed()
+    }
+
+    /// Finds the next objects. Finds none after the last one.
+    fn fill(&mut self) -> Result<()> {
+        while self.found.len() < LIST_BATCH_MAX {
+            let Some((directory, key)) = &mut self.reading else {
+                match self.pending.pop() {
+                    Some((path, key)) => {
+                        self.reading = read_directory(&self.root, &path)?.map(|directory| (directory, key));
+                    }
+                    None => break,
+                }
+                continue;
+            };
+            match directory.next() {
+                Some(Ok(entry)) => {
+                    let key = key.clone();
+                    self.visit(&entry.path(), key)?;
+                }
+                Some(Err(error)) => return Err(at(FsPath::new(key), error)),
+                None => self.reading = None,
+            }
+        }
+        Ok(())
+    }
+
+    fn visit(&mut self, path: &FsPath, parent_key: String) -> Result<()> {
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return Ok(()) };
+        if segment_problem(name).is_some() {
+            return Ok(());
+        }
+        let is_top = parent_key.is_empty();
+        let key = if is_top { name.to_owned() } else { format!("{parent_key}/{name}") };
+        if !(self.key_filter)(&key) && !(self.key_filter)(&format!("{key}/")) {
+            return Ok(());
+        }
+        let own = match fs::symlink_metadata(path) {
+            Ok(own) => own,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(at(path, error)),
+        };
+        let metadata = if own.is_symlink() {
+            match fs::metadata(path) {
+                // Links to directories are followed only at the top. Below, they could form cycles.
+                Ok(target) if !target.is_dir() || (is_top && !leads_back(path, &self.root)) => target,
+                // A dangling link, or a link to a directory that is walked anyway.
+                _ => return Ok(()),
+            }
+        } else {
+            own
+        };
+        if metadata.is_dir() {
+            self.pending.push((path.to_owned(), key));
+        } else if metadata.is_file() {
+            let last_modified = metadata.modified().map_err(|error| at(path, error))?.into();
+            let location = Path::parse(key)?;
+            self.found.push_back(ObjectMeta {
+                location,
+                last_modified,
+                size: metadata.len(),
+                e_tag: None,
+                version: None,
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Opens a directory below `root`; `None` if it does not exist, or if it belongs to the system and cannot be read.
+pub(super) fn read_directory(root: &FsPath, path: &FsPath) -> Result<Option<ReadDir>> {
+    let error = match fs::read_dir(path) {
+        Ok(directory) => return Ok(Some(directory)),
+        Err(error) => error,
+    };
+    match error.kind() {
+        // A disk that is no longer mounted must not look like an empty store.
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory if root.is_dir() => Ok(None),
+        io::ErrorKind::PermissionDenied if is_system_directory(path) => Ok(None),
+        _ => Err(at(path, error)),
+    }
+}
+
+/// Returns whether a directory is one that the system keeps for itself, such as `lost+found` or `.Trash-1000`.
+fn is_system_directory(path: &FsPath) -> bool {
+    path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name == LOST_AND_FOUND || name.starts_with('.'))
+}
+
+/// Returns whether a link leads into the tree that is walked, or above it. Following it would repeat objects.
+fn leads_back(link: &FsPath, root: &FsPath) -> bool {
+    fs::canonicalize(link).map_or(true, |target| target.starts_with(root) || root.starts_with(target))
+}
+
+/// Removes what a failed create left, unless the file has other contents.
+fn remove_if_same(file: &FsPath, payload: &PutPayload) {
+    if fs::read(file).is_ok_and(|found| found == Bytes::from(payload.clone())) {
+        let _ = fs::remove_file(file);
+    }
+}
+
+fn remove(files: &LocalFileSystem, path: &Path) -> Result<()> {
+    let file = files.path_to_filesystem(path)?;
+    match fs::remove_file(&file) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // An aborted upload leaves the directory that it created, if it was the first in it.
+            if path.as_ref().contains('/') {
+                let _ = file.parent().map(fs::remove_dir);
+            }
+            return Err(not_found(path, error));
+        }
+        // The path is not a file, and therefore not an object.
+        Err(error) if file.is_dir() || error.kind() == io::ErrorKind::NotADirectory => {
+            return Err(not_found(path, error));
+        }
+        Err(error) => return Err(at(&file, error)),
+    }
+    let Some(directory) = file.parent() else { return Ok(()) };
+    // The directory is removed with its last object, except for the root.
+    let is_removed = path.as_ref().contains('/') && remove_empty(directory).is_ok();
+    let changed = if is_removed { directory.parent().unwrap_or(directory) } else { directory };
+    match sync_directory(changed) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at(&file, error)),
+        _ => Ok(()),
+    }
+}
+
+/// Removes an empty directory. If it is a link to an empty directory, the link is removed and the directory stays.
+fn remove_empty(directory: &FsPath) -> io::Result<()> {
+    if !directory.is_symlink() {
+        return fs::remove_dir(directory);
+    }
+    match fs::read_dir(directory)?.next() {
+        None => fs::remove_file(directory),
+        Some(_) => Err(io::ErrorKind::DirectoryNotEmpty.into()),
+    }
+}
+
+/// Makes the entries of a directory durable, if the system supports it.
+pub(super) fn sync_directory(path: &FsPath) -> io::Result<()> {
+    if cfg!(unix) { File::open(path)?.sync_all() } else { Ok(()) }
+}
+
+pub(super) async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await?
+}
+
+fn is_below_a_file(error: &object_store::Error) -> bool {
+    io_kind(error) == Some(io::ErrorKind::NotADirectory)
+}
+
+fn not_found(path: &Path, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> object_store::Error {
+    object_store::Error::NotFound { path: path.to_string(), source: source.into() }
+}
+
+/// Returns an I/O error with the path where it occurred.
+pub(super) fn at(path: &FsPath, source: io::Error) -> object_store::Error {
+    object_store::Error::Generic { store: "LocalFs", source: Box::new(AtPath { path: path.to_owned(), source }) }
+}
+
+fn ended() -> object_store::Error {
+    object_store::Error::Generic { store: "LocalFs", source: "the upload has ended".into() }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("at {}", path.display())]
+struct AtPath {
+    path: PathBuf,
+    source: io::Error,
+}

@@ -1,0 +1,172 @@
+//! Maintenance of a local directory: finds and removes what killed processes left, which is not visible under any key.
+//! Other stores need none: an abandoned multipart upload in a bucket is removed by a lifecycle rule.
+//!
+//! Knows what `LocalFileSystem` calls a staged file. Does not know what a snapshot is; the caller passes a filter.
+
+use std::fs;
+use std::io;
+use std::path::Path as FsPath;
+
+use chrono::{DateTime, Utc};
+use object_store::Result as ObjectResult;
+
+use super::fs::{LocalFs, at, read_directory, run_blocking};
+use crate::error::Result;
+use crate::store::error::operation_failed;
+use crate::store::{KeyFilter, ObjectInfo, segment_problem};
+
+/// Finds and removes what killed uploads left in a local directory: staged files (`name#1`) and empty directories.
+///
+/// Returned by [`maintenance_of`](crate::store::maintenance_of).
+///
+/// Only staged files of keys that the caller's filter accepts are considered, and directories that the filter accepts
+/// with a trailing slash. Everything else belongs to others. An object is never removed. An upload in progress is not
+/// removed either, unless it has written nothing since `before`.
+///
+/// # Examples
+///
+/// ```
+/// use ruvector_snapshot::store::{Location, StoreConfig, maintenance_of, open};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let directory = tempfile::tempdir()?;
+/// # std::fs::create_dir(directory.path().join("backups"))?;
+/// # std::fs::write(directory.path().join("backups/data#1"), "half")?;
+/// let store = open(&Location::Local(directory.path().into()), &StoreConfig::default())?;
+/// let maintenance = maintenance_of(store.as_ref()).ok_or("not a local directory")?;
+/// let is_own = |key: &str| key.starts_with("backups/");
+/// let before = chrono::Utc::now() + chrono::TimeDelta::hours(1);
+/// let removed = maintenance.collect_garbage(is_own, before).await?;
+/// assert_eq!(removed[0].key, "backups/data#1");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct LocalMaintenance {
+    directory: LocalFs,
+    location: String,
+}
+
+impl LocalMaintenance {
+    pub(in crate::store) fn new(directory: LocalFs, location: &str) -> Self {
+        Self { directory, location: location.to_owned() }
+    }
+
+    /// Returns staged files and empty directories that were last modified before `before`, sorted by key.
+    ///
+    /// The key of a directory ends with a slash.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if a directory cannot be read.
+    pub async fn orphans(&self, key_filter: KeyFilter, before: DateTime<Utc>) -> Result<Vec<ObjectInfo>> {
+        let root = self.directory.root().to_owned();
+        let found = run_blocking(move || find_orphans(&root, key_filter, before)).await;
+        found.map_err(|cause| operation_failed("find abandoned files", &self.location, "", cause))
+    }
+
+    /// Removes what [`orphans`](Self::orphans) finds, and directories that become empty. Returns what was removed.
+    ///
+    /// # Errors
+    ///
+    /// Returns the first error, after everything else has been removed.
+    pub async fn collect_garbage(&self, key_filter: KeyFilter, before: DateTime<Utc>) -> Result<Vec<ObjectInfo>> {
+        let root = self.directory.root().to_owned();
+        let removed = run_blocking(move || {
+            let (mut removed, mut outcome) = (Vec::new(), Ok(()));
+            for orphan in find_orphans(&root, key_filter, before)? {
+                match remove_orphan(&root, &root.join(&orphan.key)) {
+                    Ok(true) => removed.push(orphan),
+                    Ok(false) => {}
+                    Err(error) => outcome = outcome.and(Err(error)),
+                }
+            }
+            outcome.map(|()| removed)
+        });
+        removed.await.map_err(|cause| operation_failed("remove abandoned files", &self.location, "", cause))
+    }
+}
+
+/// Returns staged files and empty directories last modified before a moment. Links are not followed: what is behind one
+/// was staged in another store. Directories that the filter rejects are not entered.
+fn find_orphans(root: &FsPath, key_filter: KeyFilter, before: DateTime<Utc>) -> ObjectResult<Vec<ObjectInfo>> {
+    let mut pending = vec![(root.to_owned(), String::new())];
+    let mut orphans = Vec::new();
+    while let Some((directory, key)) = pending.pop() {
+        let Some(mut entries) = read_directory(root, &directory)?.map(Iterator::peekable) else { continue };
+        // An upload that was killed early has created only its directory.
+        if entries.peek().is_none() && directory != root {
+            let found = fs::symlink_metadata(&directory).map_err(|error| at(&directory, error))?;
+            orphans.extend(info_if_old(before, format!("{key}/"), 0, &found));
+            continue;
+        }
+        for entry in entries {
+            let entry = entry.map_err(|error| at(&directory, error))?;
+            let (path, name) = (entry.path(), entry.file_name());
+            let Some(name) = name.to_str() else { continue };
+            let key = if key.is_empty() { name.to_owned() } else { format!("{key}/{name}") };
+            let is_staged = key_of_staged_file(&key).is_some_and(key_filter);
+            let is_own_directory = segment_problem(name).is_none() && key_filter(&format!("{key}/"));
+            if !is_staged && !is_own_directory {
+                continue;
+            }
+            let found = match fs::symlink_metadata(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                found => found.map_err(|error| at(&path, error))?,
+            };
+            if found.is_dir() && is_own_directory {
+                pending.push((path, key));
+            } else if found.is_file() && is_staged {
+                orphans.extend(info_if_old(before, key, found.len(), &found));
+            }
+        }
+    }
+    orphans.sort_by(|a, b| a.key.cmp(&b.key));
+    Ok(orphans)
+}
+
+fn info_if_old(before: DateTime<Utc>, key: String, size_bytes: u64, found: &fs::Metadata) -> Option<ObjectInfo> {
+    // On a file system without modification times nothing is known to be old.
+    let modified_at: DateTime<Utc> = found.modified().ok()?.into();
+    (modified_at < before).then_some(ObjectInfo { key, size_bytes, modified_at })
+}
+
+/// Returns the key that a staged file was written for; `None` if the name is not that of a staged file.
+/// `LocalFileSystem` calls it like the object, with `#` and a number.
+fn key_of_staged_file(name: &str) -> Option<&str> {
+    let (key, number) = name.rsplit_once('#')?;
+    let is_number = !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit());
+    let is_key = key.rsplit('/').next().is_some_and(|name| segment_problem(name).is_none());
+    Some(key).filter(|_| is_number && is_key)
+}
+
+/// Removes a staged file or an empty directory, and directories above that become empty. Returns false if it is in use.
+fn remove_orphan(root: &FsPath, orphan: &FsPath) -> ObjectResult<bool> {
+    let removed = if orphan.is_dir() { fs::remove_dir(orphan) } else { fs::remove_file(orphan) };
+    match removed {
+        // Another process has begun to write into the directory, or something is mounted there.
+        Err(error) if matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::ResourceBusy) => {
+            return Ok(false);
+        }
+        // Another process removed it first.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        removed => removed.map_err(|error| at(orphan, error))?,
+    }
+    let parents = orphan.ancestors().skip(1).take_while(|directory| *directory != root);
+    let _removed = parents.map(fs::remove_dir).take_while(io::Result::is_ok).count();
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_staged_file_is_named_like_its_key_with_a_number() {
+        assert_eq!(key_of_staged_file("snapshot/data#12"), Some("snapshot/data"));
+        for other in ["data", "data#", "data#1x", "#1", "a#b#1", "a/#1"] {
+            assert_eq!(key_of_staged_file(other), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! Azure Blob Storage: makes a client from options. No operations.
+
+use std::sync::Arc;
+
+use object_store::ObjectStore;
+use object_store::azure::MicrosoftAzureBuilder;
+
+use crate::error::{ErrorKind, Result, SnapshotError};
+use crate::store::http::connector::Connector;
+use crate::store::options::Settings;
+use crate::store::providers::{Bucket, cannot_set_up, retries};
+
+const CREDENTIALS_HINT: &str =
+    "set AZURE_STORAGE_ACCOUNT_KEY, AZURE_STORAGE_SAS_TOKEN, or AZURE_CLIENT_ID with a tenant and a secret";
+
+pub(in crate::store) fn open(bucket: &Bucket<'_>, settings: Settings) -> Result<Arc<dyn ObjectStore>> {
+    settings.check_url("endpoint")?;
+    let is_emulator = settings.flag("use_emulator")?;
+    let account = settings.get("account_name");
+    if account.is_none() && !is_emulator {
+        let message = "az:// needs the name of the storage account; set AZURE_STORAGE_ACCOUNT_NAME or account_name";
+        return Err(SnapshotError::new(ErrorKind::InvalidInput, message));
+    }
+    let connector = Connector::new(&settings, CREDENTIALS_HINT)?;
+    let mut builder = MicrosoftAzureBuilder::new()
+        .with_container_name(bucket.name)
+        .with_allow_http(is_emulator || settings.flag("allow_http")?)
+        .with_retry(retries(&settings)?)
+        .with_http_connector(connector.clone());
+    if let Some(account) = account {
+        builder = builder.with_account(account);
+    }
+    for (name, value) in settings.for_client() {
+        let name = name.parse().map_err(|cause| cannot_set_up(bucket, &connector, &cause))?;
+        builder = builder.with_config(name, value);
+    }
+    let client = builder.build().map_err(|cause| cannot_set_up(bucket, &connector, &cause))?;
+    Ok(Arc::new(client))
+}

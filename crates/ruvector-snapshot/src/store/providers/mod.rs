@@ -1,0 +1,45 @@
+//! Sets up the clients of `object_store`, one file for each provider. No operations.
+
+#[cfg(feature = "aws")]
+mod aws_profile;
+#[cfg(feature = "azure")]
+pub(in crate::store) mod azure;
+#[cfg(feature = "gcp")]
+pub(in crate::store) mod gcs;
+#[cfg(feature = "aws")]
+pub(in crate::store) mod s3;
+
+use object_store::RetryConfig;
+
+use crate::error::{ErrorKind, Result, SnapshotError};
+use crate::store::budget::RETRY_TIMEOUT;
+use crate::store::http::connector::Connector;
+use crate::store::http::rejection::ProviderRejection;
+use crate::store::options::Settings;
+
+/// The bucket to open.
+pub(in crate::store) struct Bucket<'a> {
+    pub(in crate::store) name: &'a str,
+    /// The URL of the store, for errors.
+    pub(in crate::store) location: &'a str,
+}
+
+/// Returns how a client retries a request: limited by time, not by count. The module documentation of `store` has all
+/// retries in one table.
+pub(in crate::store) fn retries(settings: &Settings) -> Result<RetryConfig> {
+    let retry_timeout = settings.duration("retry_timeout")?.unwrap_or(RETRY_TIMEOUT);
+    Ok(RetryConfig { max_retries: usize::MAX, retry_timeout, ..RetryConfig::default() })
+}
+
+/// Returns the error for options that no client accepts. Secrets are removed from the text of the cause.
+pub(in crate::store) fn cannot_set_up(
+    bucket: &Bucket<'_>,
+    connector: &Connector,
+    cause: &object_store::Error,
+) -> SnapshotError {
+    let (kind, reason) = match ProviderRejection::within(cause) {
+        Some(rejection) => (rejection.kind, rejection.reason.clone()),
+        None => (ErrorKind::InvalidInput, connector.scrub(&cause.to_string())),
+    };
+    SnapshotError::new(kind, format!("cannot open {}: {reason}", bucket.location))
+}

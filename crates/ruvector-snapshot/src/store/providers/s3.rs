@@ -1,0 +1,74 @@
+//! S3 and servers that speak its protocol: makes a client from options. No operations.
+
+use std::sync::Arc;
+
+use object_store::ObjectStore;
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, Checksum};
+
+use super::aws_profile;
+use crate::error::{ErrorKind, Result, SnapshotError};
+use crate::store::http::connector::Connector;
+use crate::store::options::Settings;
+use crate::store::providers::{Bucket, cannot_set_up, retries};
+
+const CREDENTIALS_HINT: &str = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE";
+
+pub(in crate::store) fn open(bucket: &Bucket<'_>, mut settings: Settings) -> Result<Arc<dyn ObjectStore>> {
+    aws_profile::fill_in(&mut settings)?;
+    settings.check_url("endpoint")?;
+    check_keys(&settings)?;
+    check_encryption(&settings)?;
+    let connector = Connector::new(&settings, CREDENTIALS_HINT)?;
+    let mut builder = AmazonS3Builder::new()
+        .with_bucket_name(bucket.name)
+        .with_allow_http(settings.flag("allow_http")?)
+        .with_retry(retries(&settings)?)
+        .with_http_connector(connector.clone());
+    if let Some(checksum) = checksum(&settings)? {
+        builder = builder.with_checksum_algorithm(checksum);
+    }
+    // A bulk delete needs other permissions, and is rejected with other error codes.
+    builder = builder.with_config(AmazonS3ConfigKey::DisableBulkDelete, "true");
+    for (name, value) in settings.for_client() {
+        let name = format!("aws_{name}").parse().map_err(|cause| cannot_set_up(bucket, &connector, &cause))?;
+        builder = builder.with_config(name, value);
+    }
+    let client = builder.build().map_err(|cause| cannot_set_up(bucket, &connector, &cause))?;
+    Ok(Arc::new(client))
+}
+
+/// Checks that an access key and its secret are both set. The client would look for other credentials.
+fn check_keys(settings: &Settings) -> Result<()> {
+    let problem = match (settings.get("access_key_id"), settings.get("secret_access_key")) {
+        (Some(_), None) => "AWS_ACCESS_KEY_ID is set, but AWS_SECRET_ACCESS_KEY is not",
+        (None, Some(_)) => "AWS_SECRET_ACCESS_KEY is set, but AWS_ACCESS_KEY_ID is not",
+        (None, None) if settings.get("session_token").is_some() => {
+            "AWS_SESSION_TOKEN is set, but AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not"
+        }
+        _ => return Ok(()),
+    };
+    Err(SnapshotError::new(ErrorKind::InvalidInput, problem))
+}
+
+fn check_encryption(settings: &Settings) -> Result<()> {
+    let problem = match (settings.get("server_side_encryption"), settings.get("sse_customer_key_base64")) {
+        (None | Some("AES256" | "aws:kms" | "aws:kms:dsse"), None) | (Some("sse-c"), Some(_)) => return Ok(()),
+        (Some("sse-c"), None) => "server_side_encryption=sse-c needs a key; set sse_customer_key_base64",
+        (_, Some(_)) => "sse_customer_key_base64 is only for server_side_encryption=sse-c",
+        _ => "the option server_side_encryption must be AES256, aws:kms, aws:kms:dsse or sse-c",
+    };
+    Err(SnapshotError::new(ErrorKind::InvalidInput, problem))
+}
+
+/// Returns the checksum with which the server checks what it receives. SHA-256 is computed for the signature anyway.
+fn checksum(settings: &Settings) -> Result<Option<Checksum>> {
+    match settings.get("checksum_algorithm").map(str::to_ascii_lowercase).as_deref() {
+        None | Some("sha256") => Ok(Some(Checksum::SHA256)),
+        Some("crc64nvme") => Ok(Some(Checksum::CRC64NVME)),
+        Some("none") => Ok(None),
+        Some(_) => {
+            let message = "the option checksum_algorithm must be sha256, crc64nvme or none";
+            Err(SnapshotError::new(ErrorKind::InvalidInput, message))
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Extreme databases: vectors without values, and metadata without a vector that exceeds the limits of a record.
+
+use ruvector_core::{VectorDB, VectorEntry};
+use ruvector_snapshot::RestoreOptions;
+use test_fixtures::{TestDir, TickingClock, encode_vector, options, rows_of_file};
+
+use super::fixture::{State, create, make_empty_database};
+
+#[tokio::test]
+async fn a_database_without_dimensions_is_restored() {
+    let dir = TestDir::new();
+    let manager = dir.manager().with_clock(TickingClock::seconds_from_year(2020));
+    let path = dir.path("a.db");
+    let db = VectorDB::new(options(&path, 0)).unwrap();
+    let entry = |id: &str, round: Option<u32>| VectorEntry {
+        id: Some(id.to_owned()),
+        vector: Vec::new(),
+        metadata: round.map(|round| [("round".to_owned(), round.into())].into()),
+    };
+    db.insert(entry("a", None)).unwrap();
+    db.insert(entry("b", Some(1))).unwrap();
+    let full = create(&manager, &path, None).await.unwrap();
+    db.insert(entry("b", Some(2))).unwrap();
+    db.insert(entry("c", None)).unwrap();
+    db.delete("a").unwrap();
+    let increment = create(&manager, &path, Some(&full)).await.unwrap();
+    let changes = increment.changes.unwrap();
+    assert_eq!((changes.added, changes.changed, changes.removed), (1, 1, 1));
+    assert_eq!(increment.checksum, create(&manager, &path, None).await.unwrap().checksum);
+    for snapshot in [&full, &increment] {
+        assert!(manager.verify_snapshot(&snapshot.id).await.unwrap());
+        manager.restore_snapshot_to(&snapshot.id, dir.restored(), &RestoreOptions::default()).await.unwrap();
+        let restored = rows_of_file(&dir.restored());
+        assert_eq!(restored.vectors.len(), snapshot.vector_count);
+        std::fs::remove_file(dir.restored()).unwrap();
+    }
+}
+
+/// Metadata without a vector belongs to no record. Full snapshots and increments skip it without checking its size.
+#[tokio::test]
+async fn metadata_without_a_vector_may_have_any_size() {
+    let (long_id, long_text) = ("z".repeat((1 << 20) + 1), format!("{{\"a\":\"{}\"}}", "x".repeat(64 << 20)));
+    for (id, text) in [(long_id.as_str(), "{}"), ("z", &long_text), ("z", "no json")] {
+        let dir = TestDir::new();
+        let manager = dir.manager().with_clock(TickingClock::seconds_from_year(2020));
+        let path = dir.path("a.db");
+        make_empty_database(&path, 2);
+        let mut state = State::default();
+        state.vectors.insert("a".to_owned(), encode_vector(&[1.0, 2.0]));
+        state.metadata.insert("a".to_owned(), "{}".to_owned());
+        state.write_over(&State::default(), &path);
+        let full = create(&manager, &path, None).await.unwrap();
+        let before = state.clone();
+        state.metadata.insert(id.to_owned(), text.to_owned());
+        state.write_over(&before, &path);
+        let increment = create(&manager, &path, Some(&full)).await.unwrap();
+        assert_eq!((increment.vector_count, increment.checksum), (1, full.checksum));
+        assert!(manager.verify_snapshot(&increment.id).await.unwrap());
+    }
+}

@@ -1,0 +1,22 @@
+//! The library's public interface, against real files and stores: what each operation does, what it refuses and what it
+//! costs. Operations that are interrupted, and stores that fail, are in the `crash` binary.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod concurrent_ops;
+mod corruption;
+mod golden;
+mod increments;
+mod malicious_snapshots;
+mod memory_source;
+mod model;
+mod prune;
+mod request_counts;
+mod restore_targets;
+mod roundtrip;
+mod selection;
+mod sources;
+mod spawned_futures;

@@ -1,0 +1,18 @@
+//! Buckets over HTTP, opened as a user opens them: with a location and options. S3 and a double of Google Cloud Storage
+//! run in process, on the loopback interface, and inject faults into connections. Faults of a store without a network
+//! are in the `crash` binary.
+
+mod concurrency_limit;
+mod copies;
+mod dropped_operations;
+mod encryption;
+mod error_messages;
+mod every_store;
+mod fixture;
+mod idempotency;
+mod outages;
+mod preconditions;
+mod request_counts;
+mod secrets;
+mod stalls;
+mod stub_server;

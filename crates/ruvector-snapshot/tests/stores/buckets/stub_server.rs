@@ -1,0 +1,85 @@
+//! A server that returns the same response to every request, for responses that a real server rarely returns.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+
+use ruvector_snapshot::store::{SnapshotStore, StoreConfig, StoreOptions, open};
+
+/// The server. It stops when this is dropped.
+pub(crate) struct StubServer {
+    address: SocketAddr,
+    stopped: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl StubServer {
+    /// Starts a server. `headers` are complete lines with their line ends.
+    pub(crate) fn responding(status: &str, headers: &str, body: &str) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let length = body.len();
+        let response =
+            format!("HTTP/1.1 {status}\r\n{headers}content-length: {length}\r\nconnection: close\r\n\r\n{body}");
+        let stopped = Arc::new(AtomicBool::new(false));
+        let is_stopped = stopped.clone();
+        let thread = thread::spawn(move || {
+            for connection in listener.incoming() {
+                if is_stopped.load(Ordering::SeqCst) {
+                    return;
+                }
+                // A client may close the connection early.
+                let _result = connection.and_then(|connection| serve(connection, &response));
+            }
+        });
+        Self { address, stopped, thread: Some(thread) }
+    }
+
+    pub(crate) fn address(&self) -> String {
+        self.address.to_string()
+    }
+
+    /// Opens a bucket of this server.
+    pub(crate) fn s3(&self, more: &[(&str, &str)]) -> Arc<dyn SnapshotStore> {
+        let endpoint = format!("http://{}", self.address);
+        let usual = [
+            ("endpoint", endpoint.as_str()),
+            ("allow_http", "true"),
+            ("access_key_id", "AKID"),
+            ("secret_access_key", "test-servers-secret"),
+            ("shared_credentials_file", "/dev/null"),
+            ("config_file", "/dev/null"),
+            ("retry_timeout", "300ms"),
+        ];
+        let usual: StoreOptions = usual.into_iter().collect();
+        let options = more.iter().copied().collect::<StoreOptions>().over(&usual);
+        open(&"s3://bucket".parse().unwrap(), &StoreConfig::default().options(options)).unwrap()
+    }
+}
+
+impl Drop for StubServer {
+    fn drop(&mut self) {
+        self.stopped.store(true, Ordering::SeqCst);
+        drop(TcpStream::connect(self.address));
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
+    }
+}
+
+/// Reads one request completely, so that closing the connection is not a reset, and responds.
+fn serve(mut connection: TcpStream, response: &str) -> std::io::Result<()> {
+    let mut reader = BufReader::new(connection.try_clone()?);
+    let mut body_bytes = 0;
+    let mut line = String::new();
+    while reader.read_line(&mut line)? > 2 {
+        if let Some(length) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            body_bytes = length.trim().parse().unwrap();
+        }
+        line.clear();
+    }
+    reader.read_exact(&mut vec![0; body_bytes])?;
+    connection.write_all(response.as_bytes())
+}

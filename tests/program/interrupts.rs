@@ -1,0 +1,194 @@
+//! SIGINT, SIGTERM and SIGHUP: the old snapshots stay intact, there is no new one, and nothing is left behind.
+
+use std::fs;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+
+use test_servers::{Fault, Request, S3Server};
+
+use super::bucket::Bucket;
+use super::sandbox::{RunResult, Sandbox, assert_holds, create_database, files_below};
+
+const ROWS: usize = 40_000;
+const DIMENSIONS: usize = 128;
+/// A run may end before the signal arrives. The test then tries again.
+const ATTEMPTS: usize = 20;
+
+/// Runs the program, sends a signal when `begun` returns true, and returns the result. If a run ends before the signal
+/// arrives, `again` removes its result.
+fn interrupted(
+    sandbox: &Sandbox,
+    args: &[&str],
+    signal: &str,
+    begun: impl Fn() -> bool,
+    again: impl Fn(),
+) -> RunResult {
+    for _ in 0..ATTEMPTS {
+        let mut child = sandbox.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        while !begun() && is_running(&mut child) {
+            thread::yield_now();
+        }
+        if is_running(&mut child) {
+            let status = Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
+            assert!(status.success());
+        }
+        let result = RunResult::from(child.wait_with_output().unwrap());
+        if result.exit_code != Some(0) && !result.stderr.contains(" was already ") {
+            return result;
+        }
+        again();
+    }
+    panic!("every run was done before it could be interrupted");
+}
+
+fn is_running(child: &mut Child) -> bool {
+    child.try_wait().unwrap().is_none()
+}
+
+fn sandbox_with_one_snapshot() -> Sandbox {
+    let sandbox = Sandbox::empty();
+    create_database(&sandbox.path("a.db"), ROWS, DIMENSIONS);
+    sandbox.create("old");
+    sandbox
+}
+
+#[test]
+fn an_interrupted_create_leaves_no_trace() {
+    let sandbox = sandbox_with_one_snapshot();
+    let before = files_below(&sandbox.path("snapshots"));
+    for signal in ["-INT", "-TERM", "-HUP"] {
+        let begun = || sandbox.names("snapshots").len() > 1;
+        let again = || drop(sandbox.ok(&["delete", "new"]));
+        let result = interrupted(&sandbox, &["create", "--db", "a.db", "--name", "new"], signal, begun, again);
+        result.assert_fails_after_notice("interrupted: no snapshot was created, and nothing was left behind");
+        assert_eq!(sandbox.names("snapshots").len(), 1);
+        assert_eq!(sandbox.names("."), ["a.db", "snapshots"]);
+        assert!(files_below(&sandbox.path("snapshots")) == before);
+        assert!(sandbox.ok(&["verify", "--all"]).ends_with("1 snapshot intact\n"));
+        assert_eq!(sandbox.json(&["list"]).1["pending_uploads"], serde_json::json!([]));
+    }
+}
+
+#[test]
+fn an_interrupted_restore_leaves_no_trace() {
+    let sandbox = sandbox_with_one_snapshot();
+    let begun = || sandbox.names(".").iter().any(|name| name.contains(".restoring-"));
+    let again = || fs::remove_file(sandbox.path("b.db")).unwrap();
+    let result = interrupted(&sandbox, &["restore", "old", "--to", "b.db"], "-INT", begun, again);
+    result.assert_fails_after_notice("interrupted: nothing was restored, and nothing was left behind");
+    assert_eq!(sandbox.names("."), ["a.db", "snapshots"]);
+
+    let precious = || fs::write(sandbox.path("b.db"), "precious").unwrap();
+    precious();
+    let result = interrupted(&sandbox, &["restore", "old", "--to", "b.db", "--force"], "-INT", begun, precious);
+    result.assert_fails_after_notice("interrupted: b.db was not changed, and nothing was left behind");
+    assert_eq!(fs::read(sandbox.path("b.db")).unwrap(), b"precious");
+    assert_eq!(sandbox.names("."), ["a.db", "b.db", "snapshots"]);
+
+    sandbox.ok(&["-q", "restore", "old", "--to", "c.db"]);
+    assert_holds(&sandbox.path("c.db"), ROWS, DIMENSIONS);
+}
+
+#[test]
+fn an_interrupted_create_respects_quiet_and_json() {
+    let sandbox = sandbox_with_one_snapshot();
+    let begun = || sandbox.names("snapshots").len() > 1;
+    let again = || drop(sandbox.ok(&["delete", "a"]));
+    let result = interrupted(&sandbox, &["-q", "--json", "create", "--db", "a.db"], "-INT", begun, again);
+    result.assert_fails(1, "interrupted: no snapshot was created");
+    let document: serde_json::Value = serde_json::from_str(&result.stdout).unwrap();
+    assert_eq!(document["error"]["kind"], "interrupted");
+}
+
+/// Returns a bucket with a full snapshot `full` and an increment `step` that depends on it.
+fn bucket_with_a_chain() -> Bucket {
+    let bucket = Bucket::s3(S3Server::start());
+    bucket.ok(&["create", "--db", "a.db", "--name", "full"]);
+    bucket.ok(&["create", "--db", "a.db", "--name", "step", "--base", "full"]);
+    bucket
+}
+
+/// Runs the program, never answers the first request that is `awaited`, sends SIGINT meanwhile, and returns the result.
+fn interrupted_at(bucket: &Bucket, args: &[&str], awaited: fn(&Request) -> bool) -> RunResult {
+    for _ in 0..ATTEMPTS {
+        let wire = bucket.server.wire();
+        wire.reset_log();
+        let mut is_held = false;
+        wire.set(move |request, _| {
+            let holds = awaited(request) && !is_held;
+            is_held |= holds;
+            holds.then_some(Fault::Hang)
+        });
+        let args = [args, &["-o", "stall_timeout=3s"]].concat();
+        let mut child = bucket.command(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        while !wire.requests().iter().any(awaited) && is_running(&mut child) {
+            thread::yield_now();
+        }
+        assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+        let result = RunResult::from(child.wait_with_output().unwrap()).without_secrets();
+        wire.clear();
+        if result.exit_code != Some(0) {
+            return result;
+        }
+    }
+    panic!("every run was done before it could be interrupted");
+}
+
+#[test]
+fn an_interrupted_increment_leaves_no_trace() {
+    let bucket = bucket_with_a_chain();
+    let before = bucket.server.keys();
+    let writes_vectors: fn(&Request) -> bool = |request| request.is_put() && request.key().ends_with("vectors.bin.gz");
+    let result = interrupted_at(&bucket, &["create", "--db", "a.db", "--base", "latest"], writes_vectors);
+    result.assert_fails_after_notice(&format!(
+        "interrupted: no snapshot was created, and no object was left at {}",
+        bucket.store
+    ));
+    // The upload marker was removed too.
+    assert_eq!(bucket.server.keys(), before);
+    bucket.ok(&["delete", "step"]);
+}
+
+#[test]
+fn an_interrupted_compact_leaves_no_trace() {
+    let bucket = bucket_with_a_chain();
+    let before = bucket.server.keys();
+    let writes_vectors: fn(&Request) -> bool = |request| request.is_put() && request.key().ends_with("vectors.bin.gz");
+    let result = interrupted_at(&bucket, &["compact", "step"], writes_vectors);
+    result.assert_fails_after_notice(&format!(
+        "interrupted: no snapshot was created, and no object was left at {}",
+        bucket.store
+    ));
+    assert_eq!(bucket.server.keys(), before);
+}
+
+#[test]
+fn an_interrupted_delete_is_completed() {
+    let bucket = bucket_with_a_chain();
+    let deletes: fn(&Request) -> bool = Request::is_delete;
+    let result = interrupted_at(&bucket, &["delete", "full", "--cascade"], deletes);
+    result.assert_fails_after_notice("interrupted: all of them were deleted");
+    assert_eq!(bucket.server.keys(), Vec::<String>::new());
+}
+
+#[test]
+fn an_interrupted_pin_warns_that_it_may_have_taken_effect() {
+    let bucket = bucket_with_a_chain();
+    let pins: fn(&Request) -> bool = |request| request.is_put() && request.key().ends_with("pinned.json");
+    let result = interrupted_at(&bucket, &["pin", "full"], pins);
+    result.assert_fails_after_notice("interrupted: some of them may be pinned; `list` shows which");
+    assert!(!bucket.ok(&["list"]).contains("pinned"));
+}
+
+impl RunResult {
+    /// Asserts the same as [`assert_fails`](Self::assert_fails), and that a notice before the error confirms the
+    /// interrupt.
+    #[track_caller]
+    fn assert_fails_after_notice(&self, text: &str) {
+        assert_eq!(self.exit_code, Some(1), "{self:?}");
+        assert_eq!(self.stdout, "", "{self:?}");
+        let at = self.stderr.find("interrupted; cleaning up").unwrap_or_else(|| panic!("no notice: {self:?}"));
+        let error = self.stderr.find("error: ").unwrap_or_else(|| panic!("no error: {self:?}"));
+        assert!(at < error && self.stderr[error..].contains(text), "{text:?} is not in {self:?}");
+    }
+}

@@ -1,0 +1,18 @@
+//! The command line, run as a user runs it: each test in a directory of its own.
+//!
+//! `sandbox` and `bucket` are fixtures. The other modules test one subject each.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod bucket;
+mod sandbox;
+
+mod bucket_mistakes;
+mod buckets;
+mod chains;
+mod corruption;
+#[cfg(unix)]
+mod interrupts;
+mod killed;
+mod mistakes;
+mod prune;
+mod verbs;

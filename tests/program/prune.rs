@@ -1,0 +1,210 @@
+//! `prune`: the options for its rules, and the plan that it prints and applies.
+
+use std::fs;
+
+use chrono::{Datelike as _, NaiveDate};
+use serde_json::json;
+use test_fixtures::make_old;
+
+use super::sandbox::Sandbox;
+
+/// Returns the lines of the plan.
+fn plan(printed: &str) -> Vec<&str> {
+    printed.lines().filter(|line| line.starts_with("keep") || line.starts_with("drop")).collect()
+}
+
+#[test]
+fn prune_does_what_its_dry_run_prints() {
+    let (sandbox, ids) = Sandbox::with_snapshots(4);
+    let rules = ["--keep-last", "2", "--keep-yearly", "1", "--keep-label", "host"];
+    let prune = |more: &[&'static str]| [&["prune"], &rules[..], more].concat();
+    let dry = sandbox.ok(&prune(&["--dry-run"]));
+    assert!(dry.contains("would keep 2 snapshots and delete 2"), "{dry}");
+    assert_eq!(sandbox.ids().len(), 4);
+    let wet = sandbox.ok(&prune(&[]));
+    assert!(wet.contains("2 snapshots kept, 2 deleted"), "{wet}");
+    assert_eq!(plan(&dry), plan(&wet));
+    assert_eq!(sandbox.ids(), [&*ids[3], &*ids[2]]);
+
+    let year = &ids[0][..4];
+    for (line, (action, id, name, reasons)) in plan(&wet).into_iter().zip([
+        ("keep", &ids[3], "four", format!("last 2, yearly {year}")),
+        ("keep", &ids[2], "three", "last 2".to_owned()),
+        ("drop", &ids[1], "two", format!("not in the last 2, not the newest of {year}, no label host")),
+        ("drop", &ids[0], "one", format!("not in the last 2, not the newest of {year}, no label host")),
+    ]) {
+        assert!(line.starts_with(&format!("{action}  {id}  {year}-")), "{line}");
+        assert!(line.ends_with(&format!(" UTC  {name}  {reasons}")), "{line}");
+    }
+    assert!(sandbox.ok(&["prune", "--keep", "5"]).contains("nothing to delete"));
+}
+
+#[test]
+fn keep_is_short_for_keep_last() {
+    let (sandbox, _) = Sandbox::with_snapshots(3);
+    let long = sandbox.ok(&["prune", "--keep-last", "2", "--dry-run"]);
+    assert_eq!(sandbox.ok(&["prune", "--keep", "2", "--dry-run"]), long);
+    assert_eq!(plan(&long).len(), 3);
+}
+
+#[test]
+fn the_json_document_contains_the_reasons() {
+    let (sandbox, ids) = Sandbox::with_snapshots(2);
+    for (more, deleted) in [(&["--dry-run"][..], json!([])), (&[], json!([ids[0]]))] {
+        let (exit_code, document) = sandbox.json(&[&["prune", "--keep-last", "1"], more].concat());
+        assert_eq!(exit_code, 0);
+        assert_eq!((&document["deleted"], &document["dry_run"]), (&deleted, &json!(!more.is_empty())));
+        let freed_bytes = if more.is_empty() { &document["drop"][0]["size_bytes"] } else { &json!(0) };
+        assert_eq!((&document["kept"], &document["freed_bytes"]), (&json!([]), freed_bytes));
+        let (keep, drop) = (&document["keep"][0], &document["drop"][0]);
+        assert_eq!((&keep["id"], &keep["reasons"]), (&json!(ids[1]), &json!([{ "why": "last", "count": 1 }])));
+        assert_eq!((&drop["id"], &drop["reasons"]), (&json!(ids[0]), &json!([{ "why": "not_last", "count": 1 }])));
+        assert_eq!(drop["name"], "one");
+    }
+}
+
+#[test]
+fn every_rule_is_an_option_and_any_matching_rule_keeps() {
+    let sandbox = Sandbox::with_rows(10);
+    sandbox.ok(&["create", "--db", "a.db", "--name", "released", "--label", "reason=release"]);
+    sandbox.create("newest");
+    for rule in ["hourly", "daily", "weekly", "monthly", "quarterly", "yearly"] {
+        let printed = sandbox.ok(&["prune", &format!("--keep-{rule}"), "3", "--dry-run"]);
+        assert!(plan(&printed)[0].contains(&format!("  newest  {rule} ")), "{printed}");
+    }
+    let labels = ["prune", "--keep-last", "1", "--keep-label", "reason=release", "--keep-label", "keep", "--dry-run"];
+    let printed = sandbox.ok(&labels);
+    assert!(plan(&printed)[1].ends_with("  released  label reason=release"), "{printed}");
+    let printed = sandbox.ok(&["prune", "--keep-within", "1y5m7d2h", "--dry-run"]);
+    assert!(plan(&printed).iter().all(|line| line.ends_with("  within 1y5m7d2h")), "{printed}");
+}
+
+/// Kiritimati is 14 hours ahead of UTC and Pago Pago 11 behind: they never have the same day.
+#[test]
+fn days_and_times_follow_the_time_zone() {
+    let (sandbox, _) = Sandbox::with_snapshots(1);
+    let day_in = |time_zone: &str| -> NaiveDate {
+        let printed = sandbox.ok(&["prune", "--keep-daily", "1", "--time-zone", time_zone]);
+        let day = printed.lines().next().unwrap().rsplit_once(" daily ").unwrap().1.to_owned();
+        assert_eq!(printed.matches(&format!("  {day} ")).count(), 1, "the time is printed in another zone: {printed}");
+        day.parse().unwrap()
+    };
+    let days_apart = day_in("Pacific/Kiritimati").num_days_from_ce() - day_in("Pacific/Pago_Pago").num_days_from_ce();
+    assert!((1..=2).contains(&days_apart), "{days_apart}");
+}
+
+#[test]
+fn invalid_rules_are_usage_errors() {
+    let (sandbox, ids) = Sandbox::with_snapshots(2);
+    let fails = |args: &[&str], text: &str| sandbox.run(&[&["prune"], args].concat()).assert_fails(2, text);
+    for none in [&[][..], &["--dry-run"], &["--time-zone", "UTC"]] {
+        fails(none, "--keep-last <N>");
+    }
+    fails(&["--keep", "0"], "0 would keep nothing");
+    fails(&["--keep-daily", "0", "--keep-last", "1"], "0 would keep nothing");
+    fails(&["--keep", "-1"], "-1");
+    fails(&["--keep-hourly", "many"], "whole number");
+    fails(&["--keep-within", "7"], "1y5m7d2h");
+    fails(&["--keep-within", "0d"], "1y5m7d2h");
+    fails(&["--keep-label", "=db1"], "KEY=VALUE");
+    fails(&["--keep-last", "1", "--time-zone", "Berlin"], "Europe/Berlin");
+    assert_eq!(sandbox.ids(), [&*ids[1], &*ids[0]]);
+}
+
+#[test]
+fn rules_that_would_keep_nothing_delete_nothing() {
+    let (sandbox, ids) = Sandbox::with_snapshots(2);
+    for more in [&["--dry-run"][..], &[]] {
+        sandbox
+            .run(&[&["prune", "--keep-label", "none"], more].concat())
+            .assert_fails(1, "keep none of the 2 snapshots");
+    }
+    assert_eq!(sandbox.ids(), [&*ids[1], &*ids[0]]);
+}
+
+/// The directory of a store may hold other files too.
+#[test]
+fn prune_keeps_foreign_files_and_directories() {
+    let (sandbox, ids) = Sandbox::with_snapshots(1);
+    for name in ["invoice#2024", "notes/chapter#1", "proj/.git/refs/heads/main"] {
+        let path = sandbox.path("snapshots").join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "mine").unwrap();
+    }
+    fs::create_dir(sandbox.path("snapshots/notes/empty")).unwrap();
+    // Left by creates that were killed.
+    let [staged, empty] = ["20261101T080000000Z-0000000000000001", "20261101T080000000Z-0000000000000002"];
+    for id in [staged, empty] {
+        fs::create_dir(sandbox.path(&format!("snapshots/snapshot-{id}"))).unwrap();
+    }
+    fs::write(sandbox.stored(staged, "vectors.bin.gz#1"), "half").unwrap();
+    make_old(&sandbox.path("snapshots"));
+    let printed = sandbox.ok(&["prune", "--keep-last", "5"]);
+    let orphans: Vec<_> = printed.lines().filter(|line| line.starts_with("orphan")).collect();
+    let staged_line = format!("orphan  snapshot-{staged}/vectors.bin.gz#1  4 B  temporary file");
+    assert_eq!(orphans, [staged_line, format!("orphan  snapshot-{empty}/  0 B  empty directory")]);
+    assert!(printed.ends_with("1 snapshot kept, 0 deleted, 2 orphans collected, 4 B freed\n"), "{printed}");
+    let one = format!("snapshot-{}", ids[0]);
+    assert_eq!(sandbox.names("snapshots"), ["invoice#2024", "notes", "proj", &one]);
+    assert_eq!(sandbox.names("snapshots/notes"), ["chapter#1", "empty"]);
+}
+
+/// The base of a corrupt snapshot and the base of an upload in progress are kept, also by a dry run.
+#[test]
+fn a_dry_run_keeps_bases_of_corrupt_snapshots_and_of_uploads() {
+    let (sandbox, ids) = Sandbox::with_snapshots(1);
+    let full = &ids[0];
+    sandbox.ok(&["create", "--db", "a.db", "--name", "inc", "--base", "one"]);
+    let inc = sandbox.ids().remove(0);
+    let newest = sandbox.create("newest");
+    fs::remove_file(sandbox.stored(&inc, "vectors.bin.gz")).unwrap();
+    let upload = "20261101T080000000Z-0000000000000001";
+    fs::create_dir(sandbox.path(&format!("snapshots/snapshot-{upload}"))).unwrap();
+    fs::write(sandbox.stored(upload, "upload.json"), format!(r#"{{"base_ids":["{full}"]}}"#)).unwrap();
+    for more in [&["--dry-run"][..], &[]] {
+        let printed = sandbox.ok(&[&["prune", "--keep-last", "1"], more].concat());
+        let why = format!("  one  base of {inc}, which is corrupt, base of upload {upload}");
+        assert!(plan(&printed)[1].ends_with(&why), "{printed}");
+        let end = "ignored 1 unusable snapshot; `list` shows why, `delete ID` removes one\n2 snapshots kept, nothing to delete\n";
+        assert!(printed.ends_with(end), "{printed}");
+    }
+    sandbox.ok(&["delete", &inc]);
+    for more in [&[][..], &["--dry-run"]] {
+        let result = sandbox.run(&[&["delete", "one"], more].concat());
+        result.assert_fails(1, &format!("cannot delete snapshot {full}: the upload {upload} depends on it"));
+    }
+    make_old(&sandbox.stored(upload, ""));
+    let (exit_code, document) = sandbox.json(&["prune", "--keep-last", "1"]);
+    assert_eq!((exit_code, &document["deleted"], &document["kept"]), (0, &json!([full]), &json!([])));
+    assert_eq!(document["collected"][0]["kind"], "upload");
+    let freed_bytes =
+        document["drop"][0]["size_bytes"].as_u64().unwrap() + document["orphans"][0]["bytes"].as_u64().unwrap();
+    assert_eq!(document["freed_bytes"], freed_bytes);
+    assert_eq!(sandbox.ids(), [newest]);
+}
+
+/// One byte of one metadata.json is wrong, and repaired later.
+#[test]
+fn a_chain_that_is_repaired_after_a_prune_is_intact() {
+    let (sandbox, ids) = Sandbox::with_snapshots(1);
+    for base in ["one", "latest"] {
+        sandbox.ok(&["create", "--db", "a.db", "--name", "inc", "--base", base]);
+    }
+    let [last, middle] = [sandbox.ids()[0].clone(), sandbox.ids()[1].clone()];
+    sandbox.create("newest");
+    for lost in [&middle, &ids[0]] {
+        let path = sandbox.stored(lost, "metadata.json");
+        let bytes = fs::read(&path).unwrap();
+        fs::write(&path, &bytes[1..]).unwrap();
+        sandbox.ok(&["prune", "--keep-last", "1", "--grace", "0s"]);
+        fs::remove_file(&path).unwrap();
+        let printed = sandbox.ok(&["prune", "--keep-last", "1", "--grace", "0s"]);
+        assert!(printed.contains(&format!("  chain broken at {lost}\n")) && !printed.contains("orphan"), "{printed}");
+        let result = sandbox.run(&["list"]);
+        assert_eq!(result.exit_code, Some(3));
+        assert!(result.stdout.contains(&format!("{lost}  CORRUPT  metadata.json: the file is missing")), "{result:?}");
+        assert!(sandbox.run(&["verify", "--all"]).stdout.contains(&format!("{lost}  CORRUPT: ")));
+        fs::write(&path, bytes).unwrap();
+        assert!(sandbox.ok(&["verify", &last]).contains(", with 2 snapshots that it depends on\n"));
+    }
+}
