@@ -1,4 +1,4 @@
-//! A full snapshot, two increments on it, the newest back with all that it stands on, and the chain made one again.
+//! Takes a full snapshot and two increments, restores the newest with all its ancestors, and compacts the chain.
 //!
 //!     cargo run -p ruvector-snapshot-examples --example incremental
 #![allow(clippy::print_stdout)]
@@ -26,7 +26,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let tuesday = manager.create_incremental_snapshot(&db, "tuesday", &base.id).await?;
     println!("tuesday: {} bytes, {:?}", tuesday.size_bytes, tuesday.changes.unwrap_or_default());
 
-    // An increment can stand on an increment. Each is a snapshot like any other, of the whole state.
+    // The base can be an increment itself. Each is a snapshot like any other, with the complete state.
     db.delete(&id(7))?;
     db.insert(entry(5_000, 2))?;
     let wednesday = manager.create_incremental_snapshot(&db, "wednesday", &tuesday.id).await?;
@@ -36,7 +36,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let restored = manager.restore_snapshot(&wednesday.id).await?;
     println!("restored {} vectors; record 7 is gone: {}", restored.len()?, restored.get(&id(7))?.is_none());
 
-    // What others stand on cannot be deleted, unless they go too.
+    // A snapshot with dependents cannot be deleted, unless they are deleted too.
     if let Err(error) = manager.delete_snapshot(&base.id).await {
         println!("refused: {error}");
     }

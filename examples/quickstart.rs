@@ -41,7 +41,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let restored = manager.restore_snapshot(&snapshot.id).await?;
     println!("restored {} vectors into memory; nearest to (1, 0, 0, 0): {}", restored.len()?, nearest(&restored)?);
 
-    // To a file, which appears whole and proved or not at all, and is opened like any database.
+    // To a file. It gets its name only when it is complete and verified, and opens like any database.
     let path = dir.path().join("restored.db");
     manager.restore_snapshot_to(&snapshot.id, &path, &RestoreOptions::default()).await?;
     let reopened = open_database(&path)?;

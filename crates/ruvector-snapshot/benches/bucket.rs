@@ -159,7 +159,7 @@ fn works(minio: &Minio, binary: &Path, database: &Path, snapshot: &Path, dir: &P
         command.env("AWS_CHECKSUM_ALGORITHM", checksum);
         works.push(work(format!("upload to MinIO, 4, checksum {checksum}"), command, empty_bucket()));
     }
-    // A part of 16 MiB counts for two, so that four are under way.
+    // A part of 16 MiB counts for two, so four are in progress.
     let command = ours(minio, &["upload-large-parts", text(snapshot), &bucket, "8"]);
     works.push(work("upload to MinIO, 8, parts of 16 MiB".to_owned(), command, empty_bucket()));
     let mut copy = mc(binary, &alias(minio), &dir.join("mc"));

@@ -22,7 +22,7 @@ use ruvector_snapshot::source::{FileOptions, FileReader, SourceReader as _};
 use ruvector_snapshot::{CreateOptions, RestoreOptions, Snapshot, SnapshotConfig, SnapshotManager};
 
 const DIMENSIONS: usize = 384;
-/// Increments in the chain, where not told otherwise.
+/// Increments in the chain, unless the arguments give another number.
 const INCREMENTS: usize = 30;
 
 fn main() {
