@@ -38,7 +38,7 @@ pub fn main() -> ExitCode {
     match Cli::try_parse() {
         Ok(cli) => run(cli).into(),
         Err(answer) => {
-            // Help and version are returned like this too. If they cannot be printed, nobody can read them.
+            // Help and version are returned like this too. If they cannot be printed, there is no way to report it.
             let _printed = answer.print();
             if answer.use_stderr() { Exit::Usage.into() } else { Exit::Success.into() }
         }

@@ -50,7 +50,7 @@ impl Output {
     /// Prints how a run failed.
     pub(crate) fn failure(&self, failure: &Failure) {
         failure.lines().iter().for_each(|line| self.notice(line));
-        // If standard output cannot be written, nobody can be informed.
+        // If standard output cannot be written, there is no way to report it.
         let _printed = self.document(&failure.document());
     }
 

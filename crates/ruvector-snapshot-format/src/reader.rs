@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::block::Block;
+use crate::block::{Block, BlockOrder};
 use crate::checksum::{ContentSum, hex};
 use crate::codec::piece;
 use crate::error::{FormatError, Result};
@@ -204,7 +204,14 @@ impl<S: ReadAt> Reader<S> {
 
     /// Returns the blocks in order. Verifies them as [`records`](Self::records) and [`changes`](Self::changes) do.
     pub fn blocks(&self) -> Blocks<'_, S> {
-        Blocks { reader: self, next: 0, checksum: ContentSum::default(), removed: 0, last_id: None, is_done: false }
+        Blocks {
+            reader: self,
+            next: 0,
+            checksum: ContentSum::default(),
+            removed: 0,
+            order: BlockOrder::default(),
+            is_done: false,
+        }
     }
 
     /// Returns the records of a full snapshot, in id order.
@@ -280,7 +287,7 @@ pub struct Blocks<'a, S> {
     next: usize,
     checksum: ContentSum,
     removed: u64,
-    last_id: Option<String>,
+    order: BlockOrder,
     is_done: bool,
 }
 
@@ -306,14 +313,13 @@ impl<S: ReadAt> Blocks<'_, S> {
         let at = self.next;
         let (block, sum) = self.reader.unpack(at)?;
         // The directory has shown that the first ids ascend, not that a block ends before the next one.
-        if self.last_id.as_deref().is_some_and(|last_id| last_id >= block.id(0)) {
+        if !self.order.follows(&block) {
             let what = format!("block {at}: its ids are not in order with those of the block before");
             return Err(in_index(FormatError::corrupt(what)));
         }
         self.next += 1;
         self.checksum.merge(&sum);
         self.removed += (0..block.len()).filter(|row| block.change(*row).change == Change::Removed).count() as u64;
-        self.last_id = Some(block.id(block.len().saturating_sub(1)).to_owned());
         Ok(block)
     }
 

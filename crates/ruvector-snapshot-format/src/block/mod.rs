@@ -3,6 +3,7 @@
 //! `pack` turns a block into one piece for each of the three data files, `unpack` does the reverse. Neither knows where
 //! a piece is stored.
 
+mod order;
 mod pack;
 mod unpack;
 
@@ -12,6 +13,7 @@ use crate::index::{FLAG_METADATA, FLAG_REMOVED, FLAG_VECTOR, Ids};
 use crate::model::{Change, ChangedRow, Record};
 use crate::{limits, payloads};
 
+pub use order::BlockOrder;
 pub use pack::PackedBlock;
 
 /// Consecutive rows, in id order: records of a full snapshot, or changes of an increment.

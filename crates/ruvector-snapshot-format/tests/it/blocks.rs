@@ -13,7 +13,7 @@ use ruvector_snapshot_format::layout::DataFile;
 use ruvector_snapshot_format::model::Record;
 
 use crate::fixture::{assert_corrupt, records};
-use crate::reference::{digest_by_the_text, sum_by_the_text};
+use crate::reference::{reference_checksum, reference_digest};
 
 proptest! {
     #[test]
@@ -116,7 +116,7 @@ proptest! {
     #[test]
     fn digests_match_the_text_of_the_format(id in any::<String>(), vector in vec(any::<u8>(), 0..40), metadata in any::<Option<String>>()) {
         let metadata = metadata.as_deref();
-        prop_assert_eq!(digest(&id, &vector, metadata), digest_by_the_text(&id, &vector, metadata));
+        prop_assert_eq!(digest(&id, &vector, metadata), reference_digest(&id, &vector, metadata));
     }
 
     #[test]
@@ -127,7 +127,7 @@ proptest! {
             sum
         };
         let whole = sum(&digests);
-        prop_assert_eq!(whole.to_string(), sum_by_the_text(&digests));
+        prop_assert_eq!(whole.to_string(), reference_checksum(&digests));
         prop_assert_eq!(whole.to_string().parse::<ContentSum>().unwrap(), whole);
         let reversed: Vec<_> = digests.iter().rev().copied().collect();
         prop_assert_eq!(sum(&reversed), whole);

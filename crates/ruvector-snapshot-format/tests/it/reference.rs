@@ -1,8 +1,8 @@
-//! Digests and the content checksum in a few independent lines, from the text of the format.
+//! A second implementation of record digests and of the content checksum, written from docs/FORMAT.md alone.
 
 use sha2::{Digest as _, Sha256};
 
-pub(crate) fn digest_by_the_text(id: &str, vector: &[u8], metadata: Option<&str>) -> [u8; 16] {
+pub(crate) fn reference_digest(id: &str, vector: &[u8], metadata: Option<&str>) -> [u8; 16] {
     let mut text = Vec::new();
     for part in [Some(id.as_bytes()), Some(vector), metadata.map(str::as_bytes)] {
         text.extend(part.map_or(u32::MAX, |part| part.len() as u32).to_le_bytes());
@@ -11,8 +11,8 @@ pub(crate) fn digest_by_the_text(id: &str, vector: &[u8], metadata: Option<&str>
     Sha256::digest(&text)[..16].try_into().unwrap()
 }
 
-/// The sum modulo 2^256 of big-endian numbers, byte by byte from the last one.
-pub(crate) fn sum_by_the_text(digests: &[[u8; 16]]) -> String {
+/// Returns the sum of big-endian numbers modulo 2^256, added byte by byte from the last one.
+pub(crate) fn reference_checksum(digests: &[[u8; 16]]) -> String {
     let mut sum = [0u8; 32];
     for hash in digests.iter().map(Sha256::digest) {
         let mut carry = 0u16;

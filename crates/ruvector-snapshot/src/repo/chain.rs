@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use futures::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
-use ruvector_snapshot_format::block::Block;
+use ruvector_snapshot_format::block::{Block, BlockOrder};
 use ruvector_snapshot_format::checksum::ContentSum;
 use ruvector_snapshot_format::id::SnapshotId;
 use ruvector_snapshot_format::index::BlockEntry;
@@ -253,15 +253,14 @@ fn in_order(
     blocks: impl Stream<Item = Result<(Block, ContentSum)>> + Send + 'static,
     id: &SnapshotId,
 ) -> BoxStream<'static, Result<(Block, ContentSum)>> {
-    let (id, mut last_id) = (id.clone(), None::<String>);
+    let (id, mut order) = (id.clone(), BlockOrder::default());
     blocks
         .map(move |next| {
             let (block, sum) = next?;
-            if !block.is_empty() && last_id.as_deref().is_some_and(|last_id| last_id >= block.id(0)) {
-                return Err(corrupt(format!("the blocks of snapshot {id} are not sorted by id")));
+            match order.follows(&block) {
+                true => Ok((block, sum)),
+                false => Err(corrupt(format!("the blocks of snapshot {id} are not sorted by id"))),
             }
-            last_id = block.len().checked_sub(1).map(|last| block.id(last).to_owned());
-            Ok((block, sum))
         })
         .boxed()
 }

@@ -162,7 +162,7 @@ impl CommitGuard<'_> {
     /// Checks that every base exists and is kept, and then removes `upload.json` (step C7).
     ///
     /// A marker beside a base was written after C2, and so after `upload.json`. If `upload.json` still exists, that
-    /// deletion sees it and keeps the base (invariant I1). If it does not exist, nobody knows what the deletion has
+    /// deletion sees it and keeps the base (invariant I1). If it does not exist, it is unknown what the deletion has
     /// seen.
     async fn confirm_bases(&self, has_upload_marker: bool) -> Result<(), CommitOutcome> {
         let id = self.id;

@@ -56,7 +56,7 @@ impl Context {
         self.tasks.spawn(work.in_current_span()).await.unwrap_or_else(|error| Err(failed_task(error)))
     }
 
-    /// Spawns clean-up that nobody waits for, except [`wait_for_cleanup`](Self::wait_for_cleanup). Without a runtime it
+    /// Spawns clean-up. Only [`wait_for_cleanup`](Self::wait_for_cleanup) waits for it. Without a runtime it
     /// is not run.
     pub(crate) fn spawn_cleanup(&self, work: impl Future<Output = ()> + Send + 'static) {
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {

@@ -2,7 +2,7 @@
 //! reads.
 
 use futures::stream::{BoxStream, TryStreamExt};
-use ruvector_snapshot_format::block::Block;
+use ruvector_snapshot_format::block::{Block, BlockOrder};
 use ruvector_snapshot_format::checksum::{ContentSum, digest};
 use ruvector_snapshot_format::model::{Change, ChangedRow, Changes, Record};
 
@@ -73,13 +73,13 @@ struct Member {
     blocks: BoxStream<'static, Result<Block>>,
     block: Option<Block>,
     at: usize,
-    last_id: Option<String>,
+    order: BlockOrder,
 }
 
 impl Merge {
     /// Merges streams of blocks, that of the newest snapshot first.
     pub(crate) fn new(blocks: Vec<BoxStream<'static, Result<Block>>>) -> Self {
-        let member = |blocks| Member { blocks, block: None, at: 0, last_id: None };
+        let member = |blocks| Member { blocks, block: None, at: 0, order: BlockOrder::default() };
         let members: Vec<_> = blocks.into_iter().map(member).collect();
         Self { current: (0..members.len()).collect(), waiting: Vec::new(), members }
     }
@@ -195,11 +195,9 @@ impl Member {
         while self.id().is_none() {
             self.block = None;
             let Some(block) = self.blocks.try_next().await? else { return Ok(()) };
-            let Some(last) = block.len().checked_sub(1) else { continue };
-            if self.last_id.as_deref().is_some_and(|last_id| last_id >= block.id(0)) {
+            if !self.order.follows(&block) {
                 return Err(corrupt("the blocks of a snapshot are not sorted by id"));
             }
-            self.last_id = Some(block.id(last).to_owned());
             self.block = Some(block);
             self.at = 0;
         }

@@ -204,7 +204,7 @@ impl Drop for PendingUpload {
     }
 }
 
-/// Finishes one upload. A lost answer is resolved by the size of the object: nobody else writes to the key.
+/// Finishes one upload. A lost answer is resolved by the size of the object: no other process writes to the key.
 async fn finish(store: Arc<dyn SnapshotStore>, upload: Box<dyn Upload>, key: String, bytes: u64) -> Result<()> {
     match upload.finish().await {
         Ok(_) => Ok(()),

@@ -5,7 +5,7 @@
 //! the memory.
 
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
-use ruvector_snapshot_format::block::{Block, PackedBlock};
+use ruvector_snapshot_format::block::{Block, BlockOrder, PackedBlock};
 use ruvector_snapshot_format::id::SnapshotId;
 use ruvector_snapshot_format::model::LeafTable;
 use tokio::sync::mpsc;
@@ -147,15 +147,14 @@ pub(crate) fn read_inline<'a>(reader: impl SourceReader + 'a) -> BlockStream<'a,
 struct SourceBlocks<R> {
     reader: R,
     block: Block,
-    /// The last id of the blocks that were returned.
-    last_id: Option<String>,
+    order: BlockOrder,
     has_ended: bool,
 }
 
 impl<R: SourceReader> SourceBlocks<R> {
     fn new(reader: R) -> Self {
         let dimensions = usize::try_from(reader.database().dimensions).unwrap_or(usize::MAX);
-        Self { reader, block: Block::new(dimensions), last_id: None, has_ended: false }
+        Self { reader, block: Block::new(dimensions), order: BlockOrder::default(), has_ended: false }
     }
 
     fn read(&mut self) -> Result<BlockEvent<SourceTrailer>> {
@@ -163,30 +162,28 @@ impl<R: SourceReader> SourceBlocks<R> {
             if self.block.is_full_for(row.as_record()) {
                 let mut next = self.block.new_like();
                 push(&mut next, row)?;
-                return complete(&mut self.last_id, std::mem::replace(&mut self.block, next));
+                return self.complete(next);
             }
             push(&mut self.block, row)?;
         }
         if !self.block.is_empty() {
             let next = self.block.new_like();
-            return complete(&mut self.last_id, std::mem::replace(&mut self.block, next));
+            return self.complete(next);
         }
         self.has_ended = true;
         let leaves = self.reader.take_leaves();
         Ok(BlockEvent::End(SourceTrailer { not_captured: self.reader.not_captured(), leaves }))
     }
-}
 
-/// Returns a complete block, which must follow the block before it. The order within a block is checked when it is
-/// packed.
-fn complete<T>(last_id: &mut Option<String>, block: Block) -> Result<BlockEvent<T>> {
-    let is_empty = block.is_empty();
-    if let Some(last_id) = last_id.as_deref().filter(|last_id| !is_empty && *last_id >= block.id(0)) {
-        let message = format!("the ids of the source are not in order: {:?} follows {last_id:?}", block.id(0));
-        return Err(SnapshotError::new(ErrorKind::Corrupt, message));
+    /// Begins the block `next`, and returns the one before it, which is complete.
+    fn complete(&mut self, next: Block) -> Result<BlockEvent<SourceTrailer>> {
+        let block = std::mem::replace(&mut self.block, next);
+        if self.order.follows(&block) {
+            return Ok(BlockEvent::Block(block));
+        }
+        let message = format!("the ids of the source are not in order: {:?} is out of place", block.id(0));
+        Err(SnapshotError::new(ErrorKind::Corrupt, message))
     }
-    *last_id = block.len().checked_sub(1).map(|last| block.id(last).to_owned());
-    Ok(BlockEvent::Block(block))
 }
 
 fn push(block: &mut Block, row: SourceRow<'_>) -> Result<()> {

@@ -12,7 +12,7 @@ use ruvector_snapshot_format::index::{self, BlockEntry};
 use ruvector_snapshot_format::layout::{self, DataFile};
 use ruvector_snapshot_format::limits;
 use ruvector_snapshot_format::metadata::{FORMAT, FORMAT_VERSION, FileInfo, SectionInfo, SnapshotMetadata};
-use ruvector_snapshot_format::model::{DatabaseInfo, SnapshotType};
+use ruvector_snapshot_format::model::SnapshotType;
 use sha2::{Digest as _, Sha256};
 
 use super::context::{Context, run_blocking};
@@ -30,6 +30,8 @@ pub(crate) struct SnapshotWriter {
     context: Context,
     id: SnapshotId,
     pending: PendingUpload,
+    /// The section that describes the database.
+    database_json: Vec<u8>,
     /// In the order of [`DataFile::ALL`].
     files: [FileState; 3],
     entries: Vec<BlockEntry>,
@@ -48,13 +50,14 @@ struct FileState {
 impl SnapshotWriter {
     /// Announces the bases and starts the uploads of the three data files.
     pub(crate) async fn begin(context: &Context, id: &SnapshotId, spec: &SnapshotSpec<'_>) -> Result<Self> {
-        // Fails before anything is stored.
-        index::encode_database(&spec.source.database)?;
+        // A description that cannot be stored must fail before anything is stored.
+        let database_json = index::encode_database(&spec.source.database)?;
         let pending = PendingUpload::begin(context, id, spec.base_ids.clone(), spec.source.size_bounds_bytes).await?;
         Ok(Self {
             context: context.clone(),
             id: id.clone(),
             pending,
+            database_json,
             files: Default::default(),
             entries: Vec::new(),
             sum: ContentSum::default(),
@@ -101,7 +104,7 @@ impl SnapshotWriter {
                 format!("the records of the chain have the content checksum {} instead of {expected}", self.sum);
             return Err(corrupt(message));
         }
-        let sections = self.finish_files(&spec.source.database, leaves).await?;
+        let sections = self.finish_files(leaves).await?;
         let mut metadata = self.full_metadata(spec, not_captured, sections);
         if let Content::Increment { base, changes, checksum } = content {
             let kept = base.vector_count.checked_sub(changes.removed).ok_or_else(|| {
@@ -123,8 +126,8 @@ impl SnapshotWriter {
     }
 
     /// Writes the sections and finishes the three uploads.
-    async fn finish_files(&mut self, database: &DatabaseInfo, leaves: Option<Vec<u8>>) -> Result<Vec<SectionInfo>> {
-        let json = index::encode_database(database)?;
+    async fn finish_files(&mut self, leaves: Option<Vec<u8>>) -> Result<Vec<SectionInfo>> {
+        let json = std::mem::take(&mut self.database_json);
         let directory = index::encode_directory(&self.entries);
         // Above the limit the table is left out: the next increment is slower and just as exact.
         let leaves = leaves.filter(|raw| raw.len() as u64 <= limits::SECTION_BYTES).map(|raw| (index::LEAVES, raw));

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
+use ruvector_snapshot_format::block::BlockOrder;
 use ruvector_snapshot_format::checksum::{ContentSum, hex};
 use ruvector_snapshot_format::index::BlockEntry;
 use ruvector_snapshot_format::layout::{self, DataFile};
@@ -31,7 +32,7 @@ struct BlockTotals {
     /// `None` if a block is corrupt.
     sum: Option<ContentSum>,
     removed: u64,
-    last_id: Option<String>,
+    order: BlockOrder,
 }
 
 impl<'a> FileCheck<'a> {
@@ -126,7 +127,7 @@ impl<'a> FileCheck<'a> {
         let mut progress =
             ProgressCounter::start(self.options.progress.as_deref(), Phase::Verify, snapshot.metadata.rows());
         let mut files = sizes.map(FileHash::new);
-        let mut totals = BlockTotals { sum: Some(ContentSum::default()), removed: 0, last_id: None };
+        let mut totals = BlockTotals { sum: Some(ContentSum::default()), removed: 0, order: BlockOrder::default() };
         let mut checks = stream::iter(runs(entries, &DataFile::ALL, RUN_BYTES_MAX))
             .map(|run| fetch_run(snapshot, run.start, entries.get(run).unwrap_or_default(), sizes))
             .buffered(config.max_concurrent_io)
@@ -143,7 +144,7 @@ impl<'a> FileCheck<'a> {
                     progress.add(verified.rows, verified.bytes);
                     self.add_block(block.at, verified, &mut totals);
                 }
-                None => (totals.sum, totals.last_id) = (None, None),
+                None => (totals.sum, totals.order) = (None, BlockOrder::default()),
             }
         }
         drop(checks);
@@ -151,10 +152,9 @@ impl<'a> FileCheck<'a> {
     }
 
     fn add_block(&mut self, at: usize, verified: VerifiedBlock, totals: &mut BlockTotals) {
-        if totals.last_id.as_ref().is_some_and(|last| *last >= verified.first_id) {
+        if !totals.order.follows_ids(&verified.first_id, &verified.last_id) {
             self.add(DataFile::Index.name(), Some(at), "its ids do not follow those of the previous block");
         }
-        totals.last_id = Some(verified.last_id);
         totals.removed += verified.removed;
         if let Some(sum) = &mut totals.sum {
             sum.merge(&verified.sum);

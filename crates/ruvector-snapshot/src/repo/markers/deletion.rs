@@ -73,7 +73,7 @@ async fn decide(context: &Context, marked: &BTreeSet<SnapshotId>) -> Result<(Del
         roots.extend(upload_bases(context.store.as_ref(), id).await?);
     }
     let required = inventory.lineage.required_by(|id| !is_doomed(id), &roots);
-    // A marked snapshot of a newer version that is kept depends on others, and nobody can tell on which.
+    // A marked snapshot of a newer version that is kept depends on others, and it is unknown on which.
     let is_kept = |id: &str| marked.iter().any(|marked| marked.as_str() == id && required.contains(marked));
     let is_unknown_and_kept =
         |other: &crate::snapshot::UnusableSnapshot| other.error.kind() == ErrorKind::Unsupported && is_kept(&other.id);
