@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 
-use ruvector_snapshot::store::testing::fault::{Call, Fault, FaultStore, Gate, Moment};
+use ruvector_snapshot::store::testing::fault::{Call, Fault, FaultStore, Gate, Moment, Step};
 use ruvector_snapshot::{CreateOptions, ErrorKind, Phase, Progress, ProgressUpdate, RestoreOptions, SnapshotManager};
 use ruvector_snapshot_format::layout;
 use test_fixtures::{TestDir, config, create_full, local_store, make_database, memory_store, names};
@@ -78,6 +78,39 @@ async fn a_create_dropped_during_the_finish_of_an_upload_leaves_no_objects() {
             assert_eq!(left, [], "{step}");
         }
     }
+}
+
+/// The clean-up of a failed create runs in the future of the create. If that is dropped, the clean-up is resumed.
+#[tokio::test]
+async fn a_failed_create_dropped_during_its_cleanup_leaves_no_objects() {
+    let fixture = Fixture::new().await;
+    let (store, steps) = FaultStore::over(memory_store(), []);
+    create_full(&fixture.dir.manager_with_store(store), &fixture.database(), "complete").await.unwrap();
+    let is_finish = |step: &Step| step.call == Call::Finish && step.moment == Moment::Before;
+    let last_finish = steps.log().iter().rposition(is_finish).unwrap();
+    let mut dropped_in_deletes = 0;
+    for at in last_finish + 1.. {
+        let gate = Gate::new();
+        let memory = memory_store();
+        let faults = [(last_finish, Fault::Fail(ErrorKind::PermissionDenied)), (at, Fault::Wait(gate.clone()))];
+        let (store, steps) = FaultStore::over(memory.clone(), faults);
+        let manager = fixture.dir.manager_with_store(store);
+        let options = CreateOptions::default();
+        {
+            let create = manager.create_snapshot_of_file(fixture.database(), "dropped", &options);
+            tokio::select! {
+                result = create => drop(result.unwrap_err()),
+                () = gate.reached() => {}
+            }
+        }
+        gate.open();
+        manager.wait_for_cleanup().await;
+        let left: Vec<_> = futures::TryStreamExt::try_collect(memory.list("")).await.unwrap();
+        let Some(step) = steps.at(at) else { break };
+        assert_eq!(left, [], "{step}");
+        dropped_in_deletes += usize::from(step.call == Call::Delete);
+    }
+    assert!(dropped_in_deletes > 4, "only {dropped_in_deletes} deletes were interrupted");
 }
 
 #[tokio::test]
