@@ -1,4 +1,4 @@
-//! The commands, their options, and the help texts. No behavior.
+//! The commands and their options. The long help texts are in `help`. No behavior.
 
 use std::path::PathBuf;
 
@@ -8,6 +8,8 @@ use clap_complete::Shell;
 use jiff::SpanRelativeTo;
 use ruvector_snapshot::{LabelPattern, Span, TimeZone};
 
+use crate::help;
+
 /// The store if none is given.
 pub(crate) const STORE_DEFAULT: &str = "./snapshots";
 /// The environment variable that gives the store.
@@ -15,235 +17,9 @@ pub(crate) const STORE_VARIABLE: &str = "RUVECTOR_SNAPSHOT_STORE";
 
 const COMMON: &str = "Common options";
 
-const OVERVIEW: &str = "\
-A snapshot contains every vector, id and metadata value of a database as of one commit. It is stored as five documented files under snapshot-ID, in a \
-directory or in a bucket. The database can be open and in use by another process: nothing is locked or paused.";
-
-const EXAMPLES: &str = "\
-Examples:
-  Try everything, in a few seconds:
-    ruvector-snapshot demo
-  Take a snapshot into ./snapshots, and later store only what changed:
-    ruvector-snapshot create --db vectors.db
-    ruvector-snapshot create --db vectors.db --base latest
-  List, check every byte, and restore:
-    ruvector-snapshot list
-    ruvector-snapshot verify latest
-    ruvector-snapshot restore latest --to restored.db
-  Keep one snapshot for each of 7 days:
-    ruvector-snapshot prune --keep-daily 7
-  The same commands work with a bucket:
-    ruvector-snapshot list --store s3://bucket/backups
-
-An ID can be:
-  an id        20260131T080000000Z-0123456789abcdef
-  a prefix     20260131T08, if only one id starts with it
-  a name       nightly: the newest snapshot with that name
-  latest       the newest snapshot
-
-Credentials of buckets come from the environment, or from the files of the \
-provider's tools:
-  s3://  AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE;
-         AWS_REGION; AWS_ENDPOINT_URL for MinIO and others, with
-         AWS_ALLOW_HTTP=true for http://
-  gs://  GOOGLE_APPLICATION_CREDENTIALS, or after the command
-         gcloud auth application-default login
-  az://  AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY
-         (only if built with the feature azure)
-`store check` tests a bucket, `store options` lists all options. The bucket \
-must exist.
-
-Exit codes:
-  0  success
-  1  failure, or interrupted
-  2  wrong usage: an invalid option, name or ID
-  3  a snapshot or a database is corrupt
-
-`ruvector-snapshot COMMAND --help` explains each command, with examples.";
-
-const CREATE: &str = "\
-The database can be open and in use. A snapshot always contains exactly one committed state. If the file changes too quickly to be read in place, a \
-private copy is made in --scratch-dir first, and removed afterwards.
-
-A directory that does not exist is created; a bucket is not. A create that fails or is interrupted leaves no snapshot.
-
-With --base, only records that changed since the base snapshot are stored. The result can be listed, verified and restored like a full snapshot. \
-The base cannot be deleted while the new snapshot exists. If the base is missing or corrupt, or has other dimensions or another metric, the command \
-fails. It never falls back to a full snapshot. A restore reads the whole chain, so take a full snapshot from time to time, or use `compact`.
-
-Examples:
-  ruvector-snapshot create --db vectors.db
-  ruvector-snapshot create --db vectors.db --base latest
-  ruvector-snapshot create --db /srv/vectors.db --name nightly \\
-      --label host=db1 --store /mnt/backup
-  ruvector-snapshot create --db vectors.db --store s3://bucket/backups \\
-      --limit-upload 20M
-
-Exit codes: 0 the snapshot is stored; 1 failure, there is no snapshot (unless only the output could not be written); 2 wrong usage; 3 the database or \
-the base is corrupt.";
-
-const LIST: &str = "\
-Reads the names of all objects in the store and every metadata.json, but no data.
-
-Also lists snapshots that cannot be used because metadata.json is corrupt, or because a file is missing or has another size, and incremental snapshots \
-whose base is missing. Only `verify --all` reads every byte.
-
-The TYPE of a snapshot is `full`, or for example `+3 base 20260131T080000`: the third incremental snapshot of its chain, and the start of the id of its \
-base. Pinned snapshots are marked.
-
-Examples:
-  ruvector-snapshot list
-  ruvector-snapshot list --json | jq -r '.snapshots[].id'
-  ruvector-snapshot list --json | jq -r '.snapshots[] | select(.pinned) | .id'
-
-Exit codes: 0 success, even if there are no snapshots; 1 the store does not exist, or has a snapshot of a newer version; 3 a snapshot is corrupt.";
-
-const SHOW: &str = "\
-Prints labels, file sizes, the content checksum, the source, the chain, the dependents, and whether the snapshot is pinned. Reads no data.
-
-Examples:
-  ruvector-snapshot show latest
-  ruvector-snapshot show nightly --json
-
-Exit codes: 0 success; 1 the snapshot does not exist; 2 the ID is ambiguous; 3 the snapshot is corrupt, or its chain is broken.";
-
-const VERIFY: &str = "\
-Reads every byte of a snapshot and of all snapshots that it depends on. Checks every file, block and record, and prints everything that is corrupt, by \
-file and block. With --all, the snapshots of a chain are verified together. Writes nothing.
-
-Examples:
-  ruvector-snapshot verify latest
-  ruvector-snapshot verify --all --quiet || echo 'check the backups'
-
-Exit codes: 0 intact; 1 something could not be read; 2 wrong usage; 3 something is corrupt.";
-
-const RESTORE: &str = "\
-Reads a snapshot, and all snapshots that it depends on, and writes a database file. The file is written under a hidden name in the same directory, read \
-back, and checked against the content checksum. Only then is it renamed to FILE, in one step.
-
-An existing FILE is not changed unless --force is given. Stop the program that uses FILE before you replace it: a process that has it open keeps the \
-old file.
-
-Examples:
-  ruvector-snapshot restore latest --to restored.db
-  ruvector-snapshot restore nightly --to /srv/app/vectors.db --force
-
-Exit codes: 0 restored and verified; 1 failure, FILE was not changed (unless only the output could not be written); 2 wrong usage; 3 the snapshot is \
-corrupt.";
-
-const DELETE: &str = "\
-Checks all IDs before the first snapshot is deleted. If one of them does not exist, is pinned, or has a dependent that is not deleted too, nothing is \
-deleted. With --cascade, all dependents are deleted as well. A deletion cannot be undone.
-
-A deletion that has started is completed even after an interrupt. If an incremental snapshot is created on a snapshot at the same moment, that \
-snapshot is kept.
-
-Examples:
-  ruvector-snapshot delete 20260131T080000000Z-0123456789abcdef
-  ruvector-snapshot delete before-upgrade test-1 test-2
-  ruvector-snapshot delete monday --cascade --dry-run
-
-Exit codes: 0 deleted; 1 failure, or a snapshot does not exist, is pinned, or has dependents; 2 an ID is ambiguous.";
-
-const COMPACT: &str = "\
-Reads the chain of an incremental snapshot and stores its state as a full snapshot. The database is not needed. The new snapshot has the name, the time \
-and the content checksum of the incremental one. The chain is kept; delete it when you no longer need it. A compact that fails or is interrupted leaves \
-no new snapshot.
-
-Examples:
-  ruvector-snapshot compact latest
-  ruvector-snapshot compact 20260131T080000000Z-0123456789abcdef \\
-      --store s3://bucket/backups
-
-Exit codes: 0 stored; 1 failure, or the snapshot is already full; 2 the ID is ambiguous; 3 the chain is corrupt.";
-
-const PIN: &str = "\
-Protects snapshots from `delete` and `prune` until they are unpinned. Snapshots that they depend on are protected with them. Checks all IDs before the \
-first snapshot is pinned.
-
-Examples:
-  ruvector-snapshot pin before-upgrade
-  ruvector-snapshot unpin before-upgrade
-
-Exit codes: 0 pinned; 1 failure, or a snapshot does not exist; 2 an ID is ambiguous; 3 a snapshot is corrupt.";
-
-const UNPIN: &str = "\
-Allows pinned snapshots to be deleted again. Deletes no snapshot. Checks all IDs before the first snapshot is unpinned.
-
-Examples:
-  ruvector-snapshot unpin before-upgrade
-
-Exit codes: 0 unpinned; 1 failure, or a snapshot does not exist; 2 an ID is ambiguous; 3 a snapshot is corrupt.";
-
-const PRUNE: &str = "\
-Deletes every snapshot that no --keep rule matches. Prints each snapshot with the reasons why it is kept or dropped. Use --dry-run to preview the result.
-
-The rules apply to all snapshots of the store, whatever their names. Use a store of its own for each database.
-
---keep-daily 7 keeps the newest snapshot of each of the last 7 days that have one, even if they are spread over a year. The rules for hours, weeks (from \
-Monday), months, quarters and years work alike. --time-zone decides where they start.
-
-Also kept: snapshots that a kept snapshot depends on, pinned snapshots, snapshots dated in the future, and snapshots with a broken chain. The last two do \
-not count for any rule. Snapshots that cannot be used are neither counted nor deleted; delete them by ID.
-
-Orphans, objects that interrupted commands have left, are removed first if they are older than --grace. Files that do not belong to snapshots are never \
-touched.
-
-Examples:
-  ruvector-snapshot prune --keep-last 7 --dry-run
-  ruvector-snapshot prune --keep-daily 7 --keep-weekly 5 --keep-monthly 12 \\
-      --keep-yearly 10
-  ruvector-snapshot prune --keep-within 14d --keep-quarterly 8 \\
-      --time-zone Europe/Berlin
-  ruvector-snapshot prune --keep-last 3 --keep-label keep \\
-      --keep-label reason=release
-
-Exit codes: 0 success, even if there was nothing to delete; 1 failure, complete or partial, or the policy would delete every snapshot that can be \
-restored; 2 wrong usage, for example no rule.";
-
-const STORE: &str = "\
-Examples:
-  ruvector-snapshot store check --store s3://bucket/backups
-  ruvector-snapshot store options s3";
-
-const STORE_CHECK: &str = "\
-Writes objects under a prefix of its own beside the snapshots, reads, lists and deletes them, and measures latency and throughput. Sends and reads about \
-100 MiB.
-
-RESULT is PASS, WARN (the store lacks something, but snapshots are safe without it) or FAIL (snapshots are not safe there). A store that ignores \
-If-None-Match gets a WARN: no two snapshots ever have the same id, so snapshots are safe.
-
-Examples:
-  ruvector-snapshot store check --store /mnt/backup
-  ruvector-snapshot store check --store s3://bucket/backups \\
-      -o endpoint=https://minio.example:9000
-
-Exit codes: 0 snapshots are safe there; 1 they are not, or the store could not be reached; 2 wrong usage.";
-
-const DEMO: &str = "\
-Creates a small database and takes a snapshot of it while a thread writes to it. Corrupts a copy of the snapshot, verifies, restores and compares every \
-value. Does the same with an incremental snapshot. Each step prints the command for it. Works in a temporary directory that is removed at the end, or \
-in DIR, which must be new or empty and is kept. Ignores --store.
-
-Examples:
-  ruvector-snapshot demo
-  ruvector-snapshot demo ./demo
-
-Exit codes: 0 every check passed; 1 a check or something else failed; 2 wrong usage, for example DIR is not empty.";
-
-const COMPLETIONS: &str = "\
-Prints a script that completes commands and options in a shell.
-
-Examples:
-  ruvector-snapshot completions bash \\
-      > ~/.local/share/bash-completion/completions/ruvector-snapshot
-  ruvector-snapshot completions zsh > ~/.zfunc/_ruvector-snapshot
-  ruvector-snapshot completions fish \\
-      > ~/.config/fish/completions/ruvector-snapshot.fish";
-
 /// Consistent, verified backups for Ruvector vector databases.
 #[derive(Debug, Parser)]
-#[command(name = "ruvector-snapshot", version, before_long_help = OVERVIEW, after_help = EXAMPLES, max_term_width = 100)]
+#[command(name = "ruvector-snapshot", version, before_long_help = help::OVERVIEW, after_help = help::EXAMPLES, max_term_width = 100)]
 #[command(arg_required_else_help = true, subcommand_value_name = "COMMAND", subcommand_help_heading = "Commands")]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -283,43 +59,43 @@ pub(crate) struct Global {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Create a snapshot of a database file
-    #[command(after_long_help = CREATE)]
+    #[command(after_long_help = help::CREATE)]
     Create(Create),
     /// List the snapshots, newest first
-    #[command(after_long_help = LIST)]
+    #[command(after_long_help = help::LIST)]
     List,
     /// Show details of one snapshot
-    #[command(after_long_help = SHOW)]
+    #[command(after_long_help = help::SHOW)]
     Show(Show),
     /// Check that snapshots are intact
-    #[command(after_long_help = VERIFY)]
+    #[command(after_long_help = help::VERIFY)]
     Verify(Verify),
     /// Restore a snapshot to a database file
-    #[command(after_long_help = RESTORE)]
+    #[command(after_long_help = help::RESTORE)]
     Restore(Restore),
     /// Delete snapshots
-    #[command(after_long_help = DELETE)]
+    #[command(after_long_help = help::DELETE)]
     Delete(Delete),
     /// Turn an incremental snapshot into a full one
-    #[command(after_long_help = COMPACT)]
+    #[command(after_long_help = help::COMPACT)]
     Compact(Compact),
     /// Protect snapshots from deletion
-    #[command(after_long_help = PIN)]
+    #[command(after_long_help = help::PIN)]
     Pin(Ids),
     /// Allow pinned snapshots to be deleted
-    #[command(after_long_help = UNPIN)]
+    #[command(after_long_help = help::UNPIN)]
     Unpin(Ids),
     /// Apply a retention policy
-    #[command(after_long_help = PRUNE)]
+    #[command(after_long_help = help::PRUNE)]
     Prune(Prune),
     /// Test a store, or list the options of buckets
-    #[command(after_long_help = STORE, subcommand_value_name = "COMMAND", subcommand_help_heading = "Commands")]
+    #[command(after_long_help = help::STORE, subcommand_value_name = "COMMAND", subcommand_help_heading = "Commands")]
     Store(Store),
     /// Try everything on a small database
-    #[command(after_long_help = DEMO)]
+    #[command(after_long_help = help::DEMO)]
     Demo(Demo),
     /// Print a shell completion script
-    #[command(after_long_help = COMPLETIONS)]
+    #[command(after_long_help = help::COMPLETIONS)]
     Completions(Completions),
 }
 
@@ -472,7 +248,7 @@ pub(crate) struct Store {
 #[derive(Debug, Subcommand)]
 pub(crate) enum StoreWhat {
     /// Test what snapshots need of the store, and measure it
-    #[command(after_long_help = STORE_CHECK)]
+    #[command(after_long_help = help::STORE_CHECK)]
     Check,
     /// List the options for -o, and their environment variables
     Options {

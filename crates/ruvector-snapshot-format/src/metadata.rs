@@ -79,6 +79,21 @@ pub struct SourceInfo {
     /// The transaction id of the captured commit of a database file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transaction_id: Option<u64>,
+    /// The name that the user gave to the source. It identifies the source wherever the database is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The name of the host that read the database.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// The absolute path of the database file on that host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// The device of the database file, as the operating system numbers it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<u64>,
+    /// The inode of the database file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inode: Option<u64>,
     /// What the database held that is not in the snapshot, as sentences.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub not_captured: Vec<String>,
@@ -88,7 +103,16 @@ impl SourceInfo {
     /// Describes a source of this kind (`file`, `memory`, or another word), and the transaction id of the captured
     /// commit.
     pub fn new(kind: impl Into<String>, transaction_id: Option<u64>) -> Self {
-        Self { kind: kind.into(), transaction_id, not_captured: Vec::new() }
+        Self {
+            kind: kind.into(),
+            transaction_id,
+            name: None,
+            host: None,
+            path: None,
+            device: None,
+            inode: None,
+            not_captured: Vec::new(),
+        }
     }
 
     /// Sets what the source held that is not in the snapshot, as sentences.

@@ -58,6 +58,13 @@ pub trait Progress: Debug + Send + Sync {
     fn started(&self, id: &str) {
         let _not_needed = id;
     }
+
+    /// Receives a sentence about something that the user should know, although the work goes on.
+    ///
+    /// The same warning can come again if the work is attempted again.
+    fn warning(&self, message: &str) {
+        let _not_needed = message;
+    }
 }
 
 /// Counts for a listener, if there is one.

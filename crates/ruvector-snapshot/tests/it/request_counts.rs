@@ -58,8 +58,8 @@ async fn a_create_makes_a_known_number_of_requests() {
         // Whether the id is free, and the size of each data file.
         (Call::Head, 1 + 3),
         (Call::Upload, 3),
-        // The pieces of the one block and the three sections. They are buffered; the finish sends them as one request.
-        (Call::Write, 3 + 3),
+        // The pieces of the one block, and the sections. They are buffered; the finish sends them as one request.
+        (Call::Write, 3 + 1),
         (Call::Finish, 3),
         // checksum.sha256 and metadata.json.
         (Call::Create, 2),
