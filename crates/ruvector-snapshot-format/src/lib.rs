@@ -4,7 +4,7 @@
 //! these files and back. It is pure: it does no I/O, has no async code, and knows no store and no database.
 //!
 //! - [`reader::Reader`] reads a snapshot from bytes, and [`writer::Writer`] makes one.
-//! - [`model`] has the records and the description of a database.
+//! - [`model`] has the records and the description of a database, [`source`] says where they came from.
 //! - [`metadata`], [`block`], [`index`], [`leaves`] and [`payloads`] are the parts of the files, [`codec`] is their
 //!   compression.
 //! - [`lineage`] answers which snapshots depend on which.
@@ -21,6 +21,7 @@ pub mod layout;
 pub mod lineage;
 
 pub mod model;
+pub mod source;
 
 pub mod checksum;
 pub mod metadata;

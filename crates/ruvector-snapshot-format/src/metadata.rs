@@ -14,6 +14,8 @@ use crate::layout::DataFile;
 use crate::limits;
 use crate::model::{Changes, SnapshotType};
 
+pub use crate::source::{SourceId, SourceInfo};
+
 /// The `format` of every metadata.json.
 pub const FORMAT: &str = "ruvector-snapshot";
 /// The only version that this crate reads and writes.
@@ -68,58 +70,6 @@ pub struct SnapshotMetadata {
     pub sections: Vec<SectionInfo>,
     /// The program that wrote the snapshot.
     pub writer: String,
-}
-
-/// Where the records of a snapshot came from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct SourceInfo {
-    /// `file` or `memory`.
-    pub kind: String,
-    /// The transaction id of the captured commit of a database file.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub transaction_id: Option<u64>,
-    /// The name that the user gave to the source. It identifies the source wherever the database is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// The name of the host that read the database.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub host: Option<String>,
-    /// The absolute path of the database file on that host.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub path: Option<String>,
-    /// The device of the database file, as the operating system numbers it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub device: Option<u64>,
-    /// The inode of the database file.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub inode: Option<u64>,
-    /// What the database held that is not in the snapshot, as sentences.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub not_captured: Vec<String>,
-}
-
-impl SourceInfo {
-    /// Describes a source of this kind (`file`, `memory`, or another word), and the transaction id of the captured
-    /// commit.
-    pub fn new(kind: impl Into<String>, transaction_id: Option<u64>) -> Self {
-        Self {
-            kind: kind.into(),
-            transaction_id,
-            name: None,
-            host: None,
-            path: None,
-            device: None,
-            inode: None,
-            not_captured: Vec::new(),
-        }
-    }
-
-    /// Sets what the source held that is not in the snapshot, as sentences.
-    #[must_use]
-    pub fn with_not_captured(self, not_captured: Vec<String>) -> Self {
-        Self { not_captured, ..self }
-    }
 }
 
 /// What metadata.json records about one data file.

@@ -126,7 +126,7 @@ pub use progress::{Phase, Progress, ProgressUpdate};
 pub use repo::attempt::AttemptOutcome;
 pub use repo::deletion_batches::DeleteReport;
 pub use ruvector_snapshot_format::id::SnapshotId;
-pub use ruvector_snapshot_format::metadata::SourceInfo;
+pub use ruvector_snapshot_format::metadata::{SourceId, SourceInfo};
 pub use ruvector_snapshot_format::model::{Changes, DatabaseInfo, Record, SnapshotType};
 pub use snapshot::{Ancestry, ChainEnd, Listing, Orphan, OrphanKind, Snapshot, UnusableSnapshot};
 pub use source::key_range::{KeyRange, KeyRangeEnd};
