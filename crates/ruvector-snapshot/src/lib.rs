@@ -117,7 +117,7 @@ pub use ops::create::{CreateOptions, PauseWrites, check_name};
 pub use ops::delete::DeletePlan;
 pub use ops::read::{IndexRow, RecordBatch, RecordStream, SnapshotReader};
 pub use ops::restore::RestoreOptions;
-pub use ops::verify::{Corruption, Verification, VerifyOptions, VerifyReport};
+pub use ops::verify::{Verification, VerifyOptions};
 pub use policy::retention;
 pub use policy::retention::{
     DropReason, DroppedSnapshot, KeepReason, KeptSnapshot, LabelPattern, PrunePlan, PrunePolicy, Span, TimeZone,
@@ -125,6 +125,7 @@ pub use policy::retention::{
 pub use progress::{Phase, Progress, ProgressUpdate};
 pub use repo::attempt::AttemptOutcome;
 pub use repo::deletion_batches::DeleteReport;
+pub use repo::verify::{Corruption, VerifyReport};
 pub use ruvector_snapshot_format::id::SnapshotId;
 pub use ruvector_snapshot_format::metadata::{SourceId, SourceInfo};
 pub use ruvector_snapshot_format::model::{Changes, DatabaseInfo, Record, SnapshotType};

@@ -8,8 +8,9 @@ use ruvector_core::VectorDB;
 use super::SnapshotManager;
 use crate::error::Result;
 use crate::ops::restore::RestoreOptions;
-use crate::ops::verify::{Verification, VerifyOptions, VerifyReport};
+use crate::ops::verify::{Verification, VerifyOptions};
 use crate::ops::{restore, verify};
+use crate::repo::verify::VerifyReport;
 use crate::snapshot::Snapshot;
 use crate::source::RestoreTarget;
 

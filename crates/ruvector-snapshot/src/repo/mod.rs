@@ -16,6 +16,7 @@ pub(crate) mod orphans;
 pub(crate) mod chain;
 pub(crate) mod merge;
 pub(crate) mod reader;
+pub(crate) mod verify;
 
 pub(crate) mod commit_guard;
 pub(crate) mod pending_upload;

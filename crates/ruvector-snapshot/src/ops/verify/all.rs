@@ -5,11 +5,12 @@ use std::collections::VecDeque;
 
 use futures::stream::{self, Stream, StreamExt};
 
-use super::report::{Corruption, Verification, VerifyOptions, VerifyReport};
+use super::report::{Verification, VerifyOptions};
 use super::verify;
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::repo::context::Context;
 use crate::repo::inventory::Inventory;
+use crate::repo::verify::{Corruption, VerifyReport};
 
 /// Streams what is found out about each snapshot, newest first. Goes on after corruption and after errors that concern
 /// one snapshot.

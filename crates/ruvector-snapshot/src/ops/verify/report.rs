@@ -1,12 +1,10 @@
-//! The options of a verification and what it reports.
+//! The options of a verification, and what the verification of a whole store reports.
 
-use std::fmt;
 use std::sync::Arc;
-
-use serde::Serialize;
 
 use crate::error::SnapshotError;
 use crate::progress::Progress;
+use crate::repo::verify::{Corruption, VerifyReport};
 
 /// Options of a verification. Start from `default()`.
 #[derive(Debug, Clone, Default)]
@@ -40,67 +38,6 @@ impl VerifyOptions {
     #[must_use]
     pub fn progress(self, progress: Arc<dyn Progress>) -> Self {
         Self { progress: Some(progress) }
-    }
-}
-
-/// The result of verifying one snapshot and its ancestors.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct VerifyReport {
-    /// The id of the snapshot.
-    pub id: String,
-    /// The ids of its ancestors, the newest first. Each was verified as if by itself.
-    pub chain: Vec<String>,
-    /// Everything that is corrupt. Empty if the snapshot is intact. One corruption can hide another, which shows after
-    /// the first is repaired.
-    pub corruption: Vec<Corruption>,
-    /// Number of records whose digests were verified. If something is corrupt: in all snapshots of the chain.
-    pub records: u64,
-    /// Bytes of files that were read and compared.
-    pub bytes: u64,
-}
-
-/// One corruption.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct Corruption {
-    /// The id of the snapshot of the chain that is corrupt.
-    pub snapshot: String,
-    /// The name of the corrupt file.
-    pub file: String,
-    /// The number of the corrupt block, from 0, if the corruption is in a block.
-    pub block: Option<usize>,
-    /// What is wrong.
-    pub detail: String,
-}
-
-impl VerifyReport {
-    pub(super) fn new(id: String) -> Self {
-        Self { id, chain: Vec::new(), corruption: Vec::new(), records: 0, bytes: 0 }
-    }
-
-    /// Returns whether nothing is corrupt.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # fn example(report: ruvector_snapshot::VerifyReport) {
-    /// if !report.is_intact() {
-    ///     println!("{} is corrupt in {} places", report.id, report.corruption.len());
-    /// }
-    /// # }
-    /// ```
-    pub fn is_intact(&self) -> bool {
-        self.corruption.is_empty()
-    }
-}
-
-impl fmt::Display for Corruption {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.block {
-            Some(block) => write!(f, "{}: block {block}: {}", self.file, self.detail),
-            None => write!(f, "{}: {}", self.file, self.detail),
-        }
     }
 }
 

@@ -8,14 +8,19 @@ use ruvector_snapshot_format::layout::{self, DataFile};
 use ruvector_snapshot_format::model::Changes;
 
 use super::files::FileCheck;
-use super::report::{Corruption, VerifyOptions, VerifyReport};
+use super::report::{Corruption, VerifyReport};
 use crate::error::{ErrorKind, Result, SnapshotError, corrupt};
+use crate::progress::Progress;
 use crate::repo::chain::Chain;
 use crate::repo::context::Context;
 use crate::repo::reader::StoredSnapshot;
 
-pub(super) async fn verify_once(context: &Context, id: &SnapshotId, options: &VerifyOptions) -> Result<VerifyReport> {
-    let mut check = ChainCheck { context, options, report: VerifyReport::new(id.to_string()) };
+pub(super) async fn verify_once(
+    context: &Context,
+    id: &SnapshotId,
+    progress: Option<&dyn Progress>,
+) -> Result<VerifyReport> {
+    let mut check = ChainCheck { context, progress, report: VerifyReport::new(id.to_string()) };
     match Chain::open(context, id).await {
         Ok(chain) => check.chain(&chain).await?,
         Err(error) if error.kind() == ErrorKind::Corrupt => check.broken_chain(id, error).await?,
@@ -26,7 +31,7 @@ pub(super) async fn verify_once(context: &Context, id: &SnapshotId, options: &Ve
 
 struct ChainCheck<'a> {
     context: &'a Context,
-    options: &'a VerifyOptions,
+    progress: Option<&'a dyn Progress>,
     report: VerifyReport,
 }
 
@@ -71,7 +76,7 @@ impl ChainCheck<'_> {
     }
 
     async fn files(&mut self, snapshot: &StoredSnapshot) -> Result<()> {
-        FileCheck::new(self.context, snapshot, self.options, &mut self.report).run().await?;
+        FileCheck::new(self.context, snapshot, self.progress, &mut self.report).run().await?;
         // During a deletion files are missing too.
         if !self.report.is_intact() {
             snapshot.check_exists().await?;

@@ -9,8 +9,7 @@ use ruvector_snapshot_format::layout::{self, DataFile};
 use ruvector_snapshot_format::model::Change;
 use sha2::{Digest as _, Sha256};
 
-use super::is_corruption;
-use super::report::Corruption;
+use super::report::{Corruption, is_corruption};
 use crate::error::Result;
 use crate::repo::context::run_blocking;
 use crate::repo::reader::{Pieces, StoredSnapshot};

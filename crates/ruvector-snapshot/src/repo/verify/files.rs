@@ -12,10 +12,9 @@ use ruvector_snapshot_format::limits;
 use sha2::Digest as _;
 
 use super::blocks::{BlockCheck, FileHash, VerifiedBlock, fetch_run, hash_pieces, verify_block};
-use super::is_corruption;
-use super::report::{Corruption, VerifyOptions, VerifyReport};
+use super::report::{Corruption, VerifyReport, is_corruption};
 use crate::error::{ErrorKind, Result, SnapshotError};
-use crate::progress::{Phase, ProgressCounter};
+use crate::progress::{Phase, Progress, ProgressCounter};
 use crate::repo::context::{Context, run_blocking};
 use crate::repo::reader::{RUN_BYTES_MAX, StoredSnapshot, runs};
 
@@ -23,7 +22,7 @@ use crate::repo::reader::{RUN_BYTES_MAX, StoredSnapshot, runs};
 pub(super) struct FileCheck<'a> {
     context: &'a Context,
     snapshot: &'a StoredSnapshot,
-    options: &'a VerifyOptions,
+    progress: Option<&'a dyn Progress>,
     report: &'a mut VerifyReport,
 }
 
@@ -39,10 +38,10 @@ impl<'a> FileCheck<'a> {
     pub(super) fn new(
         context: &'a Context,
         snapshot: &'a StoredSnapshot,
-        options: &'a VerifyOptions,
+        progress: Option<&'a dyn Progress>,
         report: &'a mut VerifyReport,
     ) -> Self {
-        Self { context, snapshot, options, report }
+        Self { context, snapshot, progress, report }
     }
 
     pub(super) async fn run(&mut self) -> Result<()> {
@@ -124,8 +123,7 @@ impl<'a> FileCheck<'a> {
         sizes: [Option<u64>; 3],
     ) -> Result<([FileHash; 3], BlockTotals)> {
         let (snapshot, config) = (self.snapshot, &self.context.config);
-        let mut progress =
-            ProgressCounter::start(self.options.progress.as_deref(), Phase::Verify, snapshot.metadata.rows());
+        let mut progress = ProgressCounter::start(self.progress, Phase::Verify, snapshot.metadata.rows());
         let mut files = sizes.map(FileHash::new);
         let mut totals = BlockTotals { sum: Some(ContentSum::default()), removed: 0, order: BlockOrder::default() };
         let mut checks = stream::iter(runs(entries, &DataFile::ALL, RUN_BYTES_MAX))

@@ -1,0 +1,39 @@
+//! The verification of one chain: reads every byte and collects everything that is corrupt, by file and block. Shared by
+//! verify and by a create that verifies its base. Writes nothing.
+//!
+//! `report` has what a verification returns, `chain` verifies the snapshots of one chain, `files` the files of one
+//! snapshot, and `blocks` its blocks.
+
+mod blocks;
+mod chain;
+mod files;
+mod report;
+
+use ruvector_snapshot_format::id::SnapshotId;
+
+use super::context::Context;
+use super::inventory::check_exists;
+use crate::error::{ErrorKind, Result, SnapshotError};
+use crate::progress::Progress;
+
+pub use report::{Corruption, VerifyReport};
+
+/// Verifies a snapshot and all its ancestors: the files of each, then their chain.
+///
+/// If something was not found, the chain is verified once more: a missing ancestor is corruption, and is reported as
+/// such when the chain is read again.
+pub(crate) async fn verify_chain(
+    context: &Context,
+    id: &SnapshotId,
+    progress: Option<&dyn Progress>,
+) -> Result<VerifyReport> {
+    for _ in 0..2 {
+        match chain::verify_once(context, id, progress).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            answer => return answer,
+        }
+        check_exists(context.store.as_ref(), id).await?;
+    }
+    let message = format!("the ancestors of snapshot {id} changed while they were being read; try again");
+    Err(SnapshotError::new(ErrorKind::Unavailable, message))
+}
