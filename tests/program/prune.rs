@@ -4,8 +4,10 @@ use std::fs;
 
 use chrono::{Datelike as _, NaiveDate};
 use serde_json::json;
-use test_fixtures::make_old;
+use test_fixtures::{edit_metadata, make_old};
+use test_servers::S3Server;
 
+use super::bucket::Bucket;
 use super::sandbox::Sandbox;
 
 /// Returns the lines of the plan.
@@ -85,7 +87,7 @@ fn days_and_times_follow_the_time_zone() {
     let (sandbox, _) = Sandbox::with_snapshots(1);
     let day_in = |time_zone: &str| -> NaiveDate {
         let printed = sandbox.ok(&["prune", "--keep-daily", "1", "--time-zone", time_zone]);
-        let day = printed.lines().next().unwrap().rsplit_once(" daily ").unwrap().1.to_owned();
+        let day = plan(&printed)[0].rsplit_once(" daily ").unwrap().1.to_owned();
         assert_eq!(printed.matches(&format!("  {day} ")).count(), 1, "the time is printed in another zone: {printed}");
         day.parse().unwrap()
     };
@@ -108,6 +110,9 @@ fn invalid_rules_are_usage_errors() {
     fails(&["--keep-within", "0d"], "1y5m7d2h");
     fails(&["--keep-label", "=db1"], "KEY=VALUE");
     fails(&["--keep-last", "1", "--time-zone", "Berlin"], "Europe/Berlin");
+    for group_by in ["", "label", "label:", "path"] {
+        fails(&["--keep-last", "1", "--group-by", group_by], "label:KEY");
+    }
     assert_eq!(sandbox.ids(), [&*ids[1], &*ids[0]]);
 }
 
@@ -120,6 +125,109 @@ fn rules_that_would_keep_nothing_delete_nothing() {
             .assert_fails(1, "keep none of the 2 snapshots");
     }
     assert_eq!(sandbox.ids(), [&*ids[1], &*ids[0]]);
+}
+
+/// Writes into the `metadata.json` of a snapshot which database it was taken of.
+fn set_source(sandbox: &Sandbox, id: &str, host: &str, path: &str) {
+    let file = sandbox.stored(id, "metadata.json");
+    let edited = edit_metadata(&fs::read(&file).unwrap(), |document| {
+        document["source"] = json!({ "kind": "file", "host": host, "path": path });
+    });
+    fs::write(file, edited).unwrap();
+}
+
+/// Returns the headings of the plan and its lines, each up to its id.
+fn plan_with_headings(printed: &str) -> Vec<&str> {
+    let lines = printed.lines().take_while(|line| !line.starts_with("would keep") && !line.contains(" kept, "));
+    lines.map(|line| if line.starts_with("keep") || line.starts_with("drop") { &line[..42] } else { line }).collect()
+}
+
+/// Snapshots of two databases, and some from before sources were recorded.
+#[test]
+fn the_rules_apply_to_each_source_and_the_plan_has_a_heading_for_each() {
+    let sandbox = Sandbox::with_rows(10);
+    let ids: Vec<String> = (0..6).map(|_| sandbox.create("nightly")).collect();
+    for (id, path) in ids.iter().zip(["/srv/a.db", "/srv/b.db", "/srv/a.db", "/srv/a.db"]) {
+        set_source(&sandbox, id, "db1", path);
+    }
+    let keep = |at: usize| format!("keep  {}", ids[at]);
+    let drop = |at: usize| format!("drop  {}", ids[at]);
+    let heading = |text: &str| text.to_owned();
+    let by_source = [
+        heading("source db1:/srv/a.db: keep 1, delete 2"),
+        keep(3),
+        drop(2),
+        drop(0),
+        heading("source db1:/srv/b.db: keep 1, delete 0"),
+        keep(1),
+        heading("no recorded source: keep 1, delete 1"),
+        keep(5),
+        drop(4),
+    ];
+    let together = [keep(5), drop(4), drop(3), drop(2), drop(1), drop(0)];
+    let none = sandbox.ok(&["prune", "--keep-last", "1", "--group-by", "none", "--dry-run"]);
+    assert_eq!(plan_with_headings(&none), together);
+    for more in [&["--dry-run"][..], &["--group-by", "source", "--dry-run"], &[]] {
+        let printed = sandbox.ok(&[&["prune", "--keep-last", "1"], more].concat());
+        assert_eq!(plan_with_headings(&printed), by_source);
+    }
+    assert_eq!(sandbox.ids(), [&*ids[5], &*ids[3], &*ids[1]]);
+    let (_, document) = sandbox.json(&["prune", "--keep-last", "1"]);
+    let source = |path: &str| json!({ "source": { "host": "db1", "path": path } });
+    let expected = json!([
+        { "group": source("/srv/a.db"), "keep": [ids[3]], "drop": [] },
+        { "group": source("/srv/b.db"), "keep": [ids[1]], "drop": [] },
+        { "group": { "source": null }, "keep": [ids[5]], "drop": [] },
+    ]);
+    assert_eq!((&document["group_by"], &document["groups"]), (&json!("source"), &expected));
+}
+
+#[test]
+fn snapshots_in_a_bucket_are_grouped_by_name_or_label() {
+    let bucket = Bucket::s3(S3Server::start());
+    let mut ids = Vec::new();
+    for (name, label) in [("a", "host=db1"), ("b", "host=db1"), ("a", "host=db2"), ("b", "host=db2"), ("b", "other=1")]
+    {
+        let (exit_code, document) = bucket.json(&["create", "--db", "a.db", "--name", name, "--label", label]);
+        assert_eq!(exit_code, 0, "{document}");
+        ids.push(document["snapshot"]["id"].as_str().unwrap().to_owned());
+    }
+    let groups = |group_by: &str| {
+        let (exit_code, document) = bucket.json(&["prune", "--keep-last", "1", "--group-by", group_by, "--dry-run"]);
+        assert_eq!((exit_code, &document["group_by"]), (0, &json!(group_by)), "{document}");
+        document["groups"].clone()
+    };
+    let expected = json!([
+        { "group": { "name": "a" }, "keep": [ids[2]], "drop": [ids[0]] },
+        { "group": { "name": "b" }, "keep": [ids[4]], "drop": [ids[3], ids[1]] },
+    ]);
+    assert_eq!(groups("name"), expected);
+    let label = |value: Option<&str>| json!({ "label": { "key": "host", "value": value } });
+    let expected = json!([
+        { "group": label(Some("db1")), "keep": [ids[1]], "drop": [ids[0]] },
+        { "group": label(Some("db2")), "keep": [ids[3]], "drop": [ids[2]] },
+        { "group": label(None), "keep": [ids[4]], "drop": [] },
+    ]);
+    assert_eq!(groups("label:host"), expected);
+    bucket.ok(&["prune", "--keep-last", "1", "--group-by", "label:host"]);
+    assert_eq!(bucket.ids(), [&*ids[4], &*ids[3], &*ids[1]]);
+}
+
+/// Only rules for labels can do that. No group is pruned then.
+#[test]
+fn rules_that_would_keep_nothing_of_one_group_delete_nothing() {
+    let sandbox = Sandbox::with_rows(10);
+    sandbox.ok(&["create", "--db", "a.db", "--name", "a", "--label", "keep=1"]);
+    let ids: Vec<String> = ["a", "b"].map(|name| sandbox.create(name)).into();
+    for more in [&["--dry-run"][..], &[]] {
+        let result = sandbox.run(&[&["prune", "--keep-label", "keep", "--group-by", "name"], more].concat());
+        let message = "in the group \"name b\" the rules keep none of the 1 snapshots that can be restored";
+        result.assert_fails(1, message);
+    }
+    assert_eq!(sandbox.ids().len(), 3);
+    sandbox.ok(&["delete", &ids[1]]);
+    sandbox.ok(&["prune", "--keep-label", "keep", "--group-by", "name"]);
+    assert_eq!(sandbox.ids().len(), 1);
 }
 
 /// The directory of a store may hold other files too.

@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use jiff::SpanRelativeTo;
-use ruvector_snapshot::{LabelPattern, Span, TimeZone};
+use ruvector_snapshot::{GroupBy, LabelPattern, Span, TimeZone};
 
 use crate::help;
 
@@ -189,6 +189,10 @@ pub(crate) struct Ids {
 #[derive(Debug, Args)]
 #[command(override_usage = "ruvector-snapshot prune RULE... [OPTIONS]")]
 pub(crate) struct Prune {
+    /// Apply the rules to each group of snapshots on its own: source, name, label:KEY, or none for all snapshots
+    /// together
+    #[arg(long, value_name = "GROUP", default_value_t)]
+    pub(crate) group_by: GroupBy,
     /// Time zone of days and other periods, by its IANA name
     #[arg(long, value_name = "ZONE", default_value_t)]
     pub(crate) time_zone: TimeZone,

@@ -163,7 +163,10 @@ Exit codes: 0 unpinned; 1 failure, or a snapshot does not exist; 2 an ID is ambi
 pub(crate) const PRUNE: &str = "\
 Deletes every snapshot that no --keep rule matches. Prints each snapshot with the reasons why it is kept or dropped. Use --dry-run to preview the result.
 
-The rules apply to all snapshots of the store, whatever their names. Use a store of its own for each database.
+The rules apply to the snapshots of each source on their own: `--keep-last 1` keeps one snapshot of every database in the store. The source is the name \
+that was given with `create --source`, or else the host and the path of the database file. --group-by name or --group-by label:KEY groups the snapshots \
+by something else, and --group-by none applies the rules to all of them together. Snapshots that record no source, or do not have the label, are one \
+group. If the rules would keep nothing of a group that can be restored, nothing is deleted; only --keep-label can cause that.
 
 --keep-daily 7 keeps the newest snapshot of each of the last 7 days that have one, even if they are spread over a year. The rules for hours, weeks (from \
 Monday), months, quarters and years work alike. --time-zone decides where they start.
@@ -182,9 +185,10 @@ Examples:
       --time-zone Europe/Berlin
   ruvector-snapshot prune --keep-last 3 --keep-label keep \\
       --keep-label reason=release
+  ruvector-snapshot prune --keep-daily 7 --group-by label:host
 
-Exit codes: 0 success, even if there was nothing to delete; 1 failure, complete or partial, or the policy would delete every snapshot that can be \
-restored; 2 wrong usage, for example no rule.";
+Exit codes: 0 success, even if there was nothing to delete; 1 failure, complete or partial, or the policy would delete every snapshot of a group \
+that can be restored; 2 wrong usage, for example no rule.";
 
 pub(crate) const STORE: &str = "\
 Examples:

@@ -1,9 +1,11 @@
 //! `prune`: applies a retention policy, as the plan that it prints says.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use ruvector_snapshot::{
-    DeleteReport, Orphan, OrphanKind, PrunePlan, PrunePolicy, Snapshot, SnapshotConfig, SnapshotManager,
+    DeleteReport, GroupBy, Orphan, OrphanKind, PlannedGroup, PrunePlan, PrunePolicy, Snapshot, SnapshotConfig,
+    SnapshotManager,
 };
 use serde_json::json;
 
@@ -83,22 +85,32 @@ fn policy(args: &Prune) -> PrunePolicy {
         .keep_monthly(rules.keep_monthly.unwrap_or(0))
         .keep_quarterly(rules.keep_quarterly.unwrap_or(0))
         .keep_yearly(rules.keep_yearly.unwrap_or(0))
-        .time_zone(args.time_zone.clone());
+        .time_zone(args.time_zone.clone())
+        .group_by(args.group_by.clone());
     if let Some(span) = rules.keep_within {
         policy = policy.keep_within(span);
     }
     rules.keep_labels.iter().cloned().fold(policy, PrunePolicy::keep_label)
 }
 
-/// Prints the plan, a line for each snapshot, with times in the time zone of the policy.
+/// Prints the plan: a heading for each group, and a line for each snapshot, with times in the time zone of the policy.
 fn print_plan(session: &Session, args: &Prune, plan: &PrunePlan) -> Result<(), Failure> {
     let line = |action: &str, snapshot: &Snapshot, reasons: String| {
         let time = args.time_zone.local_time(snapshot.created_at);
         let (id, name) = (&snapshot.id, fitted(&snapshot.name, 40));
         session.output.line(format_args!("{action}  {id}  {time}  {name}  {reasons}"))
     };
-    plan.keep.iter().try_for_each(|kept| line("keep", &kept.snapshot, joined(&kept.reasons)))?;
-    plan.drop.iter().try_for_each(|dropped| line("drop", &dropped.snapshot, joined(&dropped.reasons)))?;
+    let kept: BTreeMap<&str, _> = plan.keep.iter().map(|kept| (kept.snapshot.id.as_str(), kept)).collect();
+    let dropped: BTreeMap<&str, _> = plan.drop.iter().map(|drop| (drop.snapshot.id.as_str(), drop)).collect();
+    for PlannedGroup { group, keep, drop, .. } in &plan.groups {
+        if plan.group_by != GroupBy::None {
+            session.output.line(format_args!("{group}: keep {}, delete {}", keep.len(), drop.len()))?;
+        }
+        let mut kept = keep.iter().filter_map(|id| kept.get(id.as_str()));
+        kept.try_for_each(|kept| line("keep", &kept.snapshot, joined(&kept.reasons)))?;
+        let mut dropped = drop.iter().filter_map(|id| dropped.get(id.as_str()));
+        dropped.try_for_each(|dropped| line("drop", &dropped.snapshot, joined(&dropped.reasons)))?;
+    }
     plan.orphans.iter().try_for_each(|orphan| {
         let kind = match orphan.kind {
             OrphanKind::Upload => "abandoned upload",
@@ -116,9 +128,9 @@ fn print_outcome(session: &Session, args: &Prune, plan: &PrunePlan, outcome: &Ou
     let output = session.output;
     let freed_bytes = outcome.freed_bytes(plan);
     output.document(&json!({
-        "store": session.store, "dry_run": args.dry_run, "keep": plan.keep, "drop": plan.drop, "orphans": plan.orphans,
-        "unusable": plan.unusable, "deleted": outcome.report.deleted, "kept": outcome.report.kept,
-        "collected": outcome.collected, "freed_bytes": freed_bytes,
+        "store": session.store, "dry_run": args.dry_run, "group_by": plan.group_by, "groups": plan.groups,
+        "keep": plan.keep, "drop": plan.drop, "orphans": plan.orphans, "unusable": plan.unusable,
+        "deleted": outcome.report.deleted, "kept": outcome.report.kept, "collected": outcome.collected, "freed_bytes": freed_bytes,
     }))?;
     if !plan.unusable.is_empty() {
         let unusable = counted(plan.unusable.len() as u64, "unusable snapshot");

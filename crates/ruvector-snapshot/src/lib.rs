@@ -120,7 +120,8 @@ pub use ops::restore::RestoreOptions;
 pub use ops::verify::{Verification, VerifyOptions};
 pub use policy::retention;
 pub use policy::retention::{
-    DropReason, DroppedSnapshot, KeepReason, KeptSnapshot, LabelPattern, PrunePlan, PrunePolicy, Span, TimeZone,
+    DropReason, DroppedSnapshot, GroupBy, KeepReason, KeptSnapshot, LabelPattern, PlannedGroup, PrunePlan, PrunePolicy,
+    SnapshotGroup, Span, TimeZone,
 };
 pub use progress::{Phase, Progress, ProgressUpdate};
 pub use repo::attempt::AttemptOutcome;

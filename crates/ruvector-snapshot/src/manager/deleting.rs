@@ -116,8 +116,8 @@ impl SnapshotManager {
     /// # Errors
     ///
     /// Returns [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for a policy without a rule, and for one
-    /// that would delete every snapshot that can be restored. If a snapshot in the store cannot be read, for example
-    /// because a newer version wrote it, its error is returned: it may depend on others.
+    /// that would delete every snapshot of a group that can be restored. If a snapshot in the store cannot be read, for
+    /// example because a newer version wrote it, its error is returned: it may depend on others.
     ///
     /// # Examples
     ///
@@ -165,7 +165,7 @@ impl SnapshotManager {
     }
 
     /// Plans what [`cleanup_old_snapshots`](Self::cleanup_old_snapshots) would keep and delete: the policy
-    /// [`PrunePolicy::keep_last`], without orphans.
+    /// [`PrunePolicy::keep_last`] with its default groups, without orphans.
     ///
     /// # Errors
     ///
@@ -183,7 +183,11 @@ impl SnapshotManager {
         prune::plan(&self.context, &PrunePolicy::default().keep_last(keep), false).await
     }
 
-    /// Deletes all but the newest `keep` snapshots and their ancestors, and returns how many were deleted.
+    /// Deletes all but the newest `keep` snapshots of each source and their ancestors, and returns how many were
+    /// deleted.
+    ///
+    /// The snapshots that record no source, for example those of databases in memory, are kept as those of one source:
+    /// see [`GroupBy::Source`](crate::GroupBy::Source).
     ///
     /// # Errors
     ///

@@ -5,6 +5,7 @@
 
 mod calendar;
 mod chains;
+mod groups;
 mod oracle;
 mod random;
 mod rules;

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Datelike as _, Days, FixedOffset, NaiveDate, NaiveDateTime, TimeDelta, Timelike as _, Utc};
 use jiff::Timestamp;
 use jiff::tz::{TimeZone, TimeZoneDatabase};
-use ruvector_snapshot::retention::{BaseRef, ExternalRefs};
+use ruvector_snapshot::retention::{BaseRef, ExternalRefs, GroupBy};
 use ruvector_snapshot::{PrunePolicy, Snapshot, SnapshotType, Span};
 
 /// Returns the name of the period that contains a local time.
@@ -45,10 +45,29 @@ pub(crate) fn kept(
     kept
 }
 
-/// Returns whether a kept snapshot can be restored, or none of the snapshots can.
-pub(crate) fn keeps_what_can_be_restored(snapshots: &[Snapshot], kept: &BTreeMap<String, BTreeSet<String>>) -> bool {
-    let mut restorable = snapshots.iter().filter(|snapshot| is_restorable(snapshots, snapshot)).peekable();
-    restorable.peek().is_none() || restorable.any(|snapshot| kept.contains_key(&snapshot.id))
+/// Returns whether every snapshot that can be restored is kept, or another one of its group that can be restored.
+pub(crate) fn keeps_what_can_be_restored(
+    snapshots: &[Snapshot],
+    group_by: &GroupBy,
+    kept: &BTreeMap<String, BTreeSet<String>>,
+) -> bool {
+    let restorable = || snapshots.iter().filter(|snapshot| is_restorable(snapshots, snapshot));
+    restorable().all(|one| {
+        restorable().any(|other| kept.contains_key(&other.id) && group(other, group_by) == group(one, group_by))
+    })
+}
+
+/// Returns text that is the same for all snapshots of a group.
+pub(crate) fn group(snapshot: &Snapshot, group_by: &GroupBy) -> String {
+    match group_by.to_string().as_str() {
+        "source" => match &snapshot.source.name {
+            Some(name) => format!("{name:?}"),
+            None => format!("{:?}", snapshot.source.path.as_ref().map(|path| (path, &snapshot.source.host))),
+        },
+        "name" => snapshot.name.clone(),
+        "none" => String::new(),
+        label => format!("{:?}", snapshot.labels.get(label.strip_prefix("label:").unwrap())),
+    }
 }
 
 /// Returns the sort key of a snapshot. The newest has the largest.
@@ -77,7 +96,9 @@ fn is_restorable(snapshots: &[Snapshot], snapshot: &Snapshot) -> bool {
 }
 
 fn by_rules(snapshots: &[Snapshot], snapshot: &Snapshot, policy: &PrunePolicy, now: DateTime<Utc>) -> Vec<String> {
-    let counted: Vec<&Snapshot> = snapshots.iter().filter(|other| counts(snapshots, other, now)).collect();
+    let is_of_group = |other: &&Snapshot| group(other, &policy.group_by) == group(snapshot, &policy.group_by);
+    let counted = snapshots.iter().filter(is_of_group).filter(|other| counts(snapshots, other, now));
+    let counted: Vec<&Snapshot> = counted.collect();
     let newer: Vec<_> = counted.iter().filter(|other| age(other) > age(snapshot)).collect();
     let time_zone = TimeZoneDatabase::bundled().get(policy.time_zone.name()).unwrap();
     let mut reasons = Vec::new();

@@ -8,8 +8,8 @@ use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use ruvector_snapshot::retention::plan;
-use ruvector_snapshot::retention::{BaseRef, ExternalRefs};
-use ruvector_snapshot::{ErrorKind, PrunePlan, PrunePolicy, Snapshot, SnapshotType, Span};
+use ruvector_snapshot::retention::{BaseRef, ExternalRefs, GroupBy};
+use ruvector_snapshot::{ErrorKind, PrunePlan, PrunePolicy, Snapshot, SnapshotType, SourceInfo, Span};
 
 use crate::{increment, later, moment, oracle, snapshot};
 
@@ -135,15 +135,40 @@ fn external(ids: Vec<String>) -> impl Strategy<Value = ExternalRefs> {
     })
 }
 
+/// Sources of which some differ only in one part, and some look alike as text. Often there is none.
+fn source() -> impl Strategy<Value = SourceInfo> {
+    let parts = [
+        (None, None, None),
+        (None, Some("db1"), None),
+        (None, Some("db1"), Some("/a.db")),
+        (None, Some("db2"), Some("/a.db")),
+        (None, None, Some("/a.db")),
+        (Some("db1:/a.db"), Some("db1"), Some("/a.db")),
+        (Some("db1:/a.db"), Some("db2"), Some("/b.db")),
+    ];
+    select(parts.to_vec()).prop_map(|(name, host, path)| {
+        let mut source = SourceInfo::new("file", None);
+        (source.name, source.host, source.path) =
+            (name.map(str::to_owned), host.map(str::to_owned), path.map(str::to_owned));
+        source
+    })
+}
+
+fn group_by() -> impl Strategy<Value = GroupBy> {
+    select(vec!["source", "name", "label:host", "label:none", "none"]).prop_map(|text| text.parse().unwrap())
+}
+
 fn history(around: &'static str, scale: Scale) -> impl Strategy<Value = Vec<Snapshot>> {
     let labels =
         select(vec![vec![], vec![("host", "db1")], vec![("host", "db2")], vec![("host", "db1"), ("keep", "")]]);
-    let taken = (distance(scale), proptest::option::of(base()), labels, any::<[u8; 2]>());
+    let names = select(vec!["nightly", "hourly"]);
+    let taken = (distance(scale), proptest::option::of(base()), labels, any::<[u8; 2]>(), names, source());
     vec(taken, 0..24).prop_map(move |taken| {
         let id = |at: usize| format!("{:02x}{:02x}-{at}", taken[at].3[0], taken[at].3[1]);
         let make = |at: usize| {
-            let (distance, base, labels, _) = &taken[at];
+            let (distance, base, labels, _, name, source) = &taken[at];
             let mut made = snapshot(&id(at), moment(around) + *distance);
+            (made.name, made.source) = ((*name).to_owned(), source.clone());
             made.labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
             match base {
                 None => made,
@@ -169,13 +194,13 @@ fn policy() -> impl Strategy<Value = PrunePolicy> {
         span().prop_filter("an empty span is no rule", |span| *span != Span::default()),
     );
     let labels = vec(select(vec!["host", "host=db1", "keep", "keep=", "none"]), 0..2);
-    (counts, within, labels).prop_map(|(counts, keep_within, labels)| {
+    (counts, within, labels, group_by()).prop_map(|(counts, keep_within, labels, group_by)| {
         let [keep_last, keep_hourly, keep_daily, keep_weekly, keep_monthly, keep_quarterly, keep_yearly] = counts;
         let keep_labels = labels.into_iter().map(|text| text.parse().unwrap()).collect();
         let mut policy = PrunePolicy::default().keep_last(keep_last).keep_hourly(keep_hourly).keep_daily(keep_daily);
         policy = policy.keep_weekly(keep_weekly).keep_monthly(keep_monthly);
         policy = policy.keep_quarterly(keep_quarterly).keep_yearly(keep_yearly);
-        (policy.keep_within, policy.keep_labels) = (keep_within, keep_labels);
+        (policy.keep_within, policy.keep_labels, policy.group_by) = (keep_within, keep_labels, group_by);
         policy
     })
 }
@@ -217,7 +242,7 @@ fn base_id(snapshot: &Snapshot) -> Option<&String> {
     }
 }
 
-/// Returns the rules of both policies, in the time zone of the first.
+/// Returns the rules of both policies, in the time zone and for the groups of the first.
 fn both(first: &PrunePolicy, second: &PrunePolicy) -> PrunePolicy {
     let mut both = PrunePolicy::default()
         .keep_last(first.keep_last.max(second.keep_last))
@@ -229,7 +254,7 @@ fn both(first: &PrunePolicy, second: &PrunePolicy) -> PrunePolicy {
         .keep_yearly(first.keep_yearly.max(second.keep_yearly));
     both.keep_within = first.keep_within.or(second.keep_within);
     both.keep_labels = [first.keep_labels.clone(), second.keep_labels.clone()].concat();
-    both.time_zone = first.time_zone.clone();
+    (both.time_zone, both.group_by) = (first.time_zone.clone(), first.group_by.clone());
     both
 }
 
@@ -240,12 +265,14 @@ proptest! {
     fn the_plan_agrees_with_the_oracle(case in case()) {
         let expected = oracle::kept(&case.snapshots, &case.external, &case.policy, case.now);
         let Some(plan) = case.plan() else {
-            let is_empty = case.policy == PrunePolicy::default().time_zone(case.policy.time_zone.clone());
-            let keeps_restorable = oracle::keeps_what_can_be_restored(&case.snapshots, &expected);
+            let no_rule = PrunePolicy::default().group_by(case.policy.group_by.clone());
+            let is_empty = case.policy == no_rule.time_zone(case.policy.time_zone.clone());
+            let keeps_restorable =
+                oracle::keeps_what_can_be_restored(&case.snapshots, &case.policy.group_by, &expected);
             prop_assert!(is_empty || !keeps_restorable, "refused, but it keeps {:?}", expected);
             return Ok(());
         };
-        prop_assert!(oracle::keeps_what_can_be_restored(&case.snapshots, &expected));
+        prop_assert!(oracle::keeps_what_can_be_restored(&case.snapshots, &case.policy.group_by, &expected));
         let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for kept in &plan.keep {
             // In a cycle any id can be named as the one where the chain is broken.
@@ -277,6 +304,41 @@ proptest! {
     }
 
     #[test]
+    fn the_groups_of_a_plan_are_complete_and_have_nothing_in_common(case in case()) {
+        let Some(plan) = case.plan() else { return Ok(()) };
+        prop_assert_eq!(&plan.group_by, &case.policy.group_by);
+        let snapshot = |id: &String| case.snapshots.iter().find(|snapshot| snapshot.id == *id).unwrap();
+        let group = |id: &String| oracle::group(snapshot(id), &case.policy.group_by);
+        let (mut seen, mut keep, mut drop) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        for planned in &plan.groups {
+            let members: BTreeSet<String> = planned.keep.iter().chain(&planned.drop).map(group).collect();
+            prop_assert_eq!(members.len(), 1, "{:?}", planned);
+            prop_assert!(seen.insert(members.into_iter().next()), "a group occurs twice: {:?}", plan.groups);
+            for ids in [&planned.keep, &planned.drop] {
+                prop_assert!(ids.iter().rev().map(|id| oracle::age(snapshot(id))).is_sorted());
+            }
+            keep.extend(planned.keep.iter().cloned());
+            drop.extend(planned.drop.iter().cloned());
+        }
+        prop_assert_eq!(keep, kept_ids(&plan));
+        prop_assert_eq!(drop, dropped_ids(&plan).into_iter().collect::<BTreeSet<_>>());
+    }
+
+    /// Without dependencies, each group is planned as if it were alone in the store.
+    #[test]
+    fn independent_groups_do_not_change_the_plans_of_each_other(mut case in case()) {
+        case.external = ExternalRefs { pinned: case.external.pinned, ..ExternalRefs::default() };
+        case.snapshots.iter_mut().for_each(|snapshot| snapshot.snapshot_type = SnapshotType::Full);
+        let Some(plan) = case.plan() else { return Ok(()) };
+        for planned in &plan.groups {
+            let members = planned.keep.iter().chain(&planned.drop);
+            let members = members.map(|id| case.snapshots.iter().find(|snapshot| snapshot.id == *id).unwrap().clone());
+            let alone = Case { snapshots: members.collect(), ..case.clone() }.plan().unwrap();
+            prop_assert_eq!(&alone.groups, std::slice::from_ref(planned));
+        }
+    }
+
+    #[test]
     fn no_step_of_a_prune_deletes_the_base_of_an_existing_snapshot(case in case()) {
         let Some(plan) = case.plan() else { return Ok(()) };
         let mut left: BTreeSet<String> = case.snapshots.iter().map(|snapshot| snapshot.id.clone()).collect();
@@ -288,6 +350,7 @@ proptest! {
         prop_assert_eq!(left, kept_ids(&plan));
     }
 
+    /// The names matter only if snapshots are grouped by them.
     #[test]
     fn the_order_and_the_names_of_snapshots_do_not_matter(case in case(), turn in any::<Index>(), name in "[a-z]{1,8}") {
         let Some(plan) = case.plan() else { return Ok(()) };
@@ -296,6 +359,9 @@ proptest! {
         prop_assert!(other.plan().as_ref() == Some(&plan));
         other.snapshots.reverse();
         prop_assert!(other.plan().as_ref() == Some(&plan));
+        if case.policy.group_by == GroupBy::Name {
+            return Ok(());
+        }
         for (at, snapshot) in other.snapshots.iter_mut().enumerate() {
             snapshot.name = if at % 3 == 0 { "latest".to_owned() } else { format!("{name}{at}") };
         }

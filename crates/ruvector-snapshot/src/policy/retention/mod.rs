@@ -5,6 +5,7 @@
 //! | file | contents |
 //! |------|----------|
 //! | `policy` | the policy, as the user states it |
+//! | `group` | the groups of snapshots that a policy is applied to |
 //! | `rule` | one rule of a policy, and its result for each snapshot |
 //! | `calendar`, `calendar_span`, `time_zone` | periods, spans and time zones |
 //! | `external_refs` | pins, unusable snapshots and uploads; what they and kept snapshots depend on |
@@ -13,6 +14,7 @@
 mod calendar;
 mod calendar_span;
 mod external_refs;
+mod group;
 mod label_pattern;
 mod policy;
 mod reason;
@@ -32,6 +34,7 @@ use crate::snapshot::{Orphan, Snapshot, newest_first};
 pub use calendar::Period;
 pub use calendar_span::Span;
 pub use external_refs::ExternalRefs;
+pub use group::{GroupBy, SnapshotGroup};
 pub use label_pattern::LabelPattern;
 pub use policy::PrunePolicy;
 pub use reason::{DropReason, KeepReason};
@@ -43,6 +46,11 @@ pub use time_zone::TimeZone;
 #[non_exhaustive]
 #[must_use = "a plan deletes nothing until it is applied"]
 pub struct PrunePlan {
+    /// What the snapshots were grouped by.
+    pub group_by: GroupBy,
+    /// The groups that the rules were applied to, sorted. The snapshots that lack what the others are grouped by are
+    /// the last one.
+    pub groups: Vec<PlannedGroup>,
     /// The snapshots to keep, newest first.
     pub keep: Vec<KeptSnapshot>,
     /// The snapshots to delete, in deletion order: newest first, and each before the snapshots it depends on.
@@ -51,6 +59,18 @@ pub struct PrunePlan {
     pub orphans: Vec<Orphan>,
     /// The ids of the unusable snapshots, newest first. They are not deleted, and rules do not count them.
     pub unusable: Vec<String>,
+}
+
+/// A group of snapshots, and which of them to keep and to delete.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct PlannedGroup {
+    /// What the snapshots have in common.
+    pub group: SnapshotGroup,
+    /// The ids of its snapshots that are kept, newest first.
+    pub keep: Vec<String>,
+    /// The ids of its snapshots that are deleted, newest first.
+    pub drop: Vec<String>,
 }
 
 /// A snapshot to keep.
@@ -86,17 +106,20 @@ pub struct DroppedSnapshot {
 /// - A kept or unusable snapshot or an upload in progress depends on it, directly or not.
 /// - It is older than an unusable snapshot that has dependents and whose own base is unreadable. It may be that base.
 ///
+/// The rules apply to each group of [`PrunePolicy::group_by`] on its own. Everything else crosses groups: a base is kept
+/// if a snapshot of any group depends on it.
+///
 /// Rules do not count snapshots that are dated in the future, which may come from a wrong clock, and snapshots with a
 /// broken chain, whose base may come back. Otherwise the only restorable snapshot of a day could be deleted in favour
 /// of one of these.
 ///
-/// The decision depends on the times, labels, bases and content checksums of the snapshots, and on nothing else about
-/// them.
+/// The decision depends on the times, labels, bases and content checksums of the snapshots, on what they are grouped by,
+/// and on nothing else about them.
 ///
 /// # Errors
 ///
-/// Returns [`ErrorKind::InvalidInput`] if the policy has no rule, if it would delete every snapshot that can be
-/// restored, or if two snapshots have the same id.
+/// Returns [`ErrorKind::InvalidInput`] if the policy has no rule, if it would delete every snapshot of a group that can
+/// be restored, or if two snapshots have the same id. Only rules for labels can keep nothing of a group.
 pub fn plan(
     mut snapshots: Vec<Snapshot>,
     external: &ExternalRefs,
@@ -115,15 +138,45 @@ pub fn plan(
     let usable = Lineage::new(snapshots.iter().map(|snapshot| (&*snapshot.id, external_refs::base_ref(snapshot))));
     let mut keep: Vec<Vec<KeepReason>> =
         snapshots.iter().map(|snapshot| unconditional_reasons(snapshot, &usable, &external.pinned, now)).collect();
-    let drop = apply_rules(&rules, &snapshots, &policy.time_zone, &mut keep);
+    let groups = groups(&snapshots, &policy.group_by);
+    let drop = apply_rules(&rules, &snapshots, &groups, &policy.time_zone, &mut keep);
     let lineage = external.lineage(&snapshots);
     external_refs::keep_required(&snapshots, external, &lineage, &mut keep);
-    check_keeps_restorable(&snapshots, &usable, &keep)?;
+    groups
+        .iter()
+        .try_for_each(|(group, members)| check_keeps_restorable(group, members, &snapshots, &usable, &keep))?;
     let dropped: Vec<&str> =
         snapshots.iter().zip(&keep).filter(|(_, keep)| keep.is_empty()).map(|(snapshot, _)| &*snapshot.id).collect();
     let order: Vec<String> = lineage.deletion_order(&dropped).into_iter().map(str::to_owned).collect();
     let unusable = external.unusable.keys().rev().cloned().collect();
-    Ok(PrunePlan { unusable, ..divide(snapshots, keep, drop, &order) })
+    let groups = planned_groups(groups, &snapshots, &keep);
+    let group_by = policy.group_by.clone();
+    Ok(PrunePlan { group_by, groups, unusable, ..divide(snapshots, keep, drop, &order) })
+}
+
+/// A group, and the indices of its snapshots, newest first.
+type Group = (SnapshotGroup, Vec<usize>);
+
+/// Divides the snapshots, which must be sorted, newest first. The group of those that lack what the others are grouped
+/// by comes last.
+fn groups(snapshots: &[Snapshot], group_by: &GroupBy) -> Vec<Group> {
+    let mut members: BTreeMap<SnapshotGroup, Vec<usize>> = BTreeMap::new();
+    for (at, snapshot) in snapshots.iter().enumerate() {
+        members.entry(group_by.group_of(snapshot)).or_default().push(at);
+    }
+    let (rest, others): (Vec<_>, Vec<_>) = members.into_iter().partition(|(group, _)| group.is_rest());
+    others.into_iter().chain(rest).collect()
+}
+
+fn planned_groups(groups: Vec<Group>, snapshots: &[Snapshot], keep: &[Vec<KeepReason>]) -> Vec<PlannedGroup> {
+    let planned = groups.into_iter().map(|(group, members)| {
+        let ids = |is_kept: bool| {
+            let chosen = members.iter().filter(|at| keep[**at].is_empty() != is_kept);
+            chosen.map(|at| snapshots[*at].id.clone()).collect()
+        };
+        PlannedGroup { group, keep: ids(true), drop: ids(false) }
+    });
+    planned.collect()
 }
 
 /// If an id occurred twice, one snapshot might be dropped, and the other deleted with it.
@@ -148,40 +201,50 @@ fn unconditional_reasons(
     pinned.into_iter().chain(future).chain(broken).collect()
 }
 
-/// Evaluates the rules. Adds the reasons to keep to `keep`, and returns the reasons to drop. Both are in the order of
-/// `snapshots`, newest first.
+/// Evaluates the rules for each group on its own. Adds the reasons to keep to `keep`, and returns the reasons to drop.
+/// Both are in the order of `snapshots`, newest first.
 fn apply_rules(
     rules: &[Rule],
     snapshots: &[Snapshot],
+    groups: &[Group],
     time_zone: &TimeZone,
     keep: &mut [Vec<KeepReason>],
 ) -> Vec<Vec<DropReason>> {
     let mut drop = vec![Vec::new(); snapshots.len()];
-    // Pinned snapshots are counted. Those that are dated in the future or have a broken chain are not.
-    let is_counted = |at: &usize| keep[*at].iter().all(|reason| *reason == KeepReason::Pinned);
-    let counted: Vec<usize> = (0..snapshots.len()).filter(is_counted).collect();
-    let candidates: Vec<&Snapshot> = counted.iter().map(|at| &snapshots[*at]).collect();
-    for rule in rules {
-        for (at, result) in counted.iter().zip(rule.evaluate(&candidates, time_zone)) {
-            match result {
-                Ok(reason) => keep[*at].push(reason),
-                Err(reason) => drop[*at].push(reason),
+    for (_, members) in groups {
+        // Pinned snapshots are counted. Those that are dated in the future or have a broken chain are not.
+        let is_counted = |at: &usize| keep[*at].iter().all(|reason| *reason == KeepReason::Pinned);
+        let counted: Vec<usize> = members.iter().copied().filter(is_counted).collect();
+        let candidates: Vec<&Snapshot> = counted.iter().map(|at| &snapshots[*at]).collect();
+        for rule in rules {
+            for (at, result) in counted.iter().zip(rule.evaluate(&candidates, time_zone)) {
+                match result {
+                    Ok(reason) => keep[*at].push(reason),
+                    Err(reason) => drop[*at].push(reason),
+                }
             }
         }
     }
     drop
 }
 
-/// Fails if there are snapshots that can be restored and none of them is kept.
-fn check_keeps_restorable(snapshots: &[Snapshot], usable: &Lineage<&str>, keep: &[Vec<KeepReason>]) -> Result<()> {
-    let is_restorable = |snapshot: &Snapshot| usable.broken_at(&&*snapshot.id).is_none();
-    let restorable: Vec<_> = snapshots.iter().zip(keep).filter(|(snapshot, _)| is_restorable(snapshot)).collect();
-    if restorable.is_empty() || restorable.iter().any(|(_, keep)| !keep.is_empty()) {
+/// Fails if there are snapshots of a group that can be restored and none of them is kept.
+fn check_keeps_restorable(
+    group: &SnapshotGroup,
+    members: &[usize],
+    snapshots: &[Snapshot],
+    usable: &Lineage<&str>,
+    keep: &[Vec<KeepReason>],
+) -> Result<()> {
+    let is_restorable = |at: &usize| usable.broken_at(&&*snapshots[*at].id).is_none();
+    let restorable: Vec<usize> = members.iter().copied().filter(is_restorable).collect();
+    if restorable.is_empty() || restorable.iter().any(|at| !keep[*at].is_empty()) {
         return Ok(());
     }
+    let group = if *group == SnapshotGroup::All { String::new() } else { format!("in the group \"{group}\" ") };
     Err(invalid(format!(
-        "the rules keep none of the {} snapshots that can be restored, so nothing was deleted; add a rule, for example one that \
-         keeps the last snapshot",
+        "{group}the rules keep none of the {} snapshots that can be restored, so nothing was deleted; add a rule, for example \
+         one that keeps the last snapshot, or delete these snapshots by their ids first",
         restorable.len()
     )))
 }

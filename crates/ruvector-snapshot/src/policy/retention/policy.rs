@@ -2,14 +2,15 @@
 
 use super::calendar::Period;
 use super::calendar_span::Span;
+use super::group::GroupBy;
 use super::label_pattern::LabelPattern;
 use super::rule::Rule;
 use super::time_zone::TimeZone;
 
 /// Which snapshots of a store to keep.
 ///
-/// A snapshot is kept if any rule keeps it. A rule with a count of 0 is not in effect. All snapshots of a store are one
-/// history, whatever their names.
+/// A snapshot is kept if any rule keeps it. A rule with a count of 0 is not in effect. The rules apply to the snapshots
+/// of each source on their own; [`group_by`](Self::group_by) groups them by something else.
 ///
 /// The newest snapshot of an hour, day, week, month, quarter or year represents it. Periods without a snapshot do not
 /// count: `keep_daily(7)` keeps seven snapshots even if they are spread over a year.
@@ -37,13 +38,15 @@ pub struct PrunePolicy {
     pub keep_quarterly: usize,
     /// Keep the newest snapshot of each of this many years.
     pub keep_yearly: usize,
-    /// Keep all snapshots that are at most this much older than the newest one. The span is not counted from now: if no
-    /// new snapshots are made, none expires.
+    /// Keep all snapshots that are at most this much older than the newest one of their group. The span is not counted
+    /// from now: if no new snapshots are made, none expires.
     pub keep_within: Option<Span>,
     /// Keep all snapshots with one of these labels.
     pub keep_labels: Vec<LabelPattern>,
     /// The time zone in which hours, days and longer periods begin and end. UTC by default.
     pub time_zone: TimeZone,
+    /// The groups of snapshots to which the rules apply, each on its own. By source by default.
+    pub group_by: GroupBy,
 }
 
 impl PrunePolicy {
@@ -138,7 +141,7 @@ impl PrunePolicy {
         Self { keep_yearly: count, ..self }
     }
 
-    /// Keeps all snapshots that are at most this much older than the newest.
+    /// Keeps all snapshots that are at most this much older than the newest of their group.
     ///
     /// # Examples
     ///
@@ -176,6 +179,19 @@ impl PrunePolicy {
     #[must_use]
     pub fn time_zone(self, time_zone: TimeZone) -> Self {
         Self { time_zone, ..self }
+    }
+
+    /// Sets the groups of snapshots to which the rules apply, each on its own.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let policy = ruvector_snapshot::PrunePolicy::default().keep_last(7).group_by("label:host".parse()?);
+    /// # Ok::<(), ruvector_snapshot::SnapshotError>(())
+    /// ```
+    #[must_use]
+    pub fn group_by(self, group_by: GroupBy) -> Self {
+        Self { group_by, ..self }
     }
 
     /// Returns the rules that are in effect.
