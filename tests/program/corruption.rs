@@ -1,7 +1,12 @@
 //! Corrupt snapshots and databases: they are found and named, the exit code is 3, and the others can still be used.
 
 use std::fs;
-use test_fixtures::flip_bit_in_the_middle;
+
+use ruvector_snapshot_format::checksum::{checksum_sha256, sha256_hex};
+use ruvector_snapshot_format::codec::member::{Coding, pack};
+use ruvector_snapshot_format::layout::{self, DataFile};
+use serde_json::json;
+use test_fixtures::{StoredSnapshot, edit_metadata, flip_bit_in_the_middle};
 
 use super::sandbox::{Sandbox, assert_holds};
 
@@ -34,6 +39,74 @@ fn a_corrupt_snapshot_is_not_restored() {
     sandbox.ok(&["restore", "one", "--to", "c.db"]);
     assert_holds(&sandbox.path("c.db"), 300, 8);
     assert_eq!(sandbox.names("."), ["a.db", "b.db", "c.db", "snapshots"]);
+}
+
+/// Replaces the description of the database in a snapshot, and adapts every size and checksum.
+fn put_database(stored: &StoredSnapshot, change: impl FnOnce(&mut serde_json::Value)) {
+    let mut database = serde_json::from_slice(&stored.section("database")).unwrap();
+    change(&mut database);
+    let metadata = stored.metadata();
+    let mut index = stored.file("index.bin.gz")[..metadata.sections[0].offset as usize].to_vec();
+    let mut raw_bytes = metadata.file(DataFile::Index).unwrap().raw_bytes;
+    let mut sections = Vec::new();
+    for section in &metadata.sections {
+        let raw = match section.name.as_str() {
+            "database" => database.to_string().into_bytes(),
+            name => stored.section(name),
+        };
+        raw_bytes = raw_bytes - section.raw_bytes + raw.len() as u64;
+        let offset = index.len();
+        let bytes = pack(&raw, Coding::Deflate(6), &mut index).unwrap();
+        sections.push(json!({ "name": section.name, "offset": offset, "bytes": bytes, "raw_bytes": raw.len() }));
+    }
+    let metadata_json = edit_metadata(stored.file(layout::METADATA_JSON), |json| {
+        json["sections"] = json!(sections);
+        json["files"]["index.bin.gz"] =
+            json!({ "bytes": index.len(), "sha256": sha256_hex(&index), "raw_bytes": raw_bytes });
+    });
+    let sums = DataFile::ALL.map(|file| match file {
+        DataFile::Index => sha256_hex(&index),
+        file => sha256_hex(stored.file(file.name())),
+    });
+    stored.put("index.bin.gz", &index);
+    stored.put(layout::METADATA_JSON, &metadata_json);
+    let checksums = checksum_sha256(&metadata_json, sums.each_ref().map(String::as_str));
+    stored.put(layout::CHECKSUM_SHA256, checksums.as_bytes());
+}
+
+#[test]
+fn verify_and_restore_say_the_same_of_options_that_no_database_can_have() {
+    type Edit = fn(&str) -> String;
+    let (sandbox, ids) = Sandbox::with_snapshots(2);
+    let row = "__ruvector_db_config__";
+    let other_dimensions: Edit = |options| options.replace("\"dimensions\":8", "\"dimensions\":9");
+    let unknown_metric: Edit = |options| options.replace("Cosine", "Hamming");
+    let cases: [(&str, Edit, i32, &str); 4] = [
+        ("the same", |options| options.to_owned(), 0, ""),
+        ("not JSON", |_| "metric=cosine".to_owned(), 3, "not JSON"),
+        ("other dimensions", other_dimensions, 3, "9 dimensions instead of 8"),
+        ("a metric of a newer Ruvector", unknown_metric, 1, "a newer version of Ruvector"),
+    ];
+    let stored = StoredSnapshot::read(&sandbox.path("snapshots"), &ids[1]);
+    for (what, options, exit_code, text) in cases {
+        put_database(&stored, |database| {
+            let old = database["rows"][row].as_str().unwrap().to_owned();
+            let new = options(&old);
+            assert_eq!(new == old, exit_code == 0, "{what}: {old}");
+            database["rows"][row] = new.into();
+        });
+        let verified = sandbox.run(&["verify", "two"]);
+        assert_eq!(verified.exit_code, Some(exit_code), "{what}: {verified:?}");
+        assert!(format!("{}{}", verified.stdout, verified.stderr).contains(text), "{what}: {verified:?}");
+        let all = sandbox.run(&["verify", "--all"]);
+        assert_eq!(all.exit_code, Some(exit_code), "{what}: {all:?}");
+        assert!(all.stdout.contains(&format!("{}  intact", ids[0])), "{what}: {all:?}");
+        let restored = sandbox.run(&["restore", "two", "--to", "b.db"]);
+        assert_eq!(restored.exit_code, Some(exit_code), "{what}: {restored:?}");
+        assert!(restored.stderr.contains(text), "{what}: {restored:?}");
+        assert_eq!(sandbox.path("b.db").exists(), exit_code == 0, "{what}");
+        let _not_restored = fs::remove_file(sandbox.path("b.db"));
+    }
 }
 
 #[test]

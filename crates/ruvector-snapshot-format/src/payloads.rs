@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::error::{FormatError, Result};
+use crate::limits;
 
 /// How deep objects and arrays can nest. The database itself cannot read more.
 const DEPTH_MAX: usize = 127;
@@ -169,6 +170,34 @@ pub fn metadata_of<'a>(id: &str, line: Option<&'a str>) -> Result<&'a str> {
     Ok(line.metadata.get())
 }
 
+/// Returns the metadata in the line of the record with this id, as [`metadata_of`] does, and checks that it is
+/// canonical and within the limits.
+///
+/// A database that gets other metadata would not have the content checksum of the snapshot.
+///
+/// # Errors
+///
+/// As [`metadata_of`], and `Corrupt` if the metadata is not canonical or too large.
+pub fn canonical_metadata_of<'a>(id: &str, line: Option<&'a str>) -> Result<&'a str> {
+    // A line as it is written needs no parsing of its own: canonical text is JSON.
+    let metadata = match line.and_then(|line| as_written(id, line)) {
+        Some(metadata) => metadata,
+        None => metadata_of(id, line)?,
+    };
+    if metadata.len() > limits::RECORD_METADATA_BYTES {
+        return Err(FormatError::corrupt(format!("the metadata of id {id:?} is larger than the limit of the format")));
+    }
+    let mut canonical_text = String::with_capacity(metadata.len());
+    match canonical(metadata, &mut canonical_text) {
+        Ok(()) if canonical_text == metadata => Ok(metadata),
+        Ok(()) => Err(FormatError::corrupt(format!("the metadata of id {id:?} is not canonical JSON"))),
+        Err(error) => {
+            let what = format!("the metadata of id {id:?} is not canonical JSON: {}", error.message());
+            Err(FormatError::corrupt(what).with_source(error))
+        }
+    }
+}
+
 /// Returns the metadata in the line of the record with this id, as [`metadata_of`] does, but does not check that it is
 /// JSON.
 ///
@@ -178,12 +207,7 @@ pub fn metadata_of<'a>(id: &str, line: Option<&'a str>) -> Result<&'a str> {
 ///
 /// As [`metadata_of`].
 pub fn metadata_unchecked<'a>(id: &str, line: Option<&'a str>) -> Result<&'a str> {
-    let as_written = || {
-        let quoted = line?.strip_prefix("{\"id\":\"")?.strip_prefix(id)?;
-        quoted.strip_prefix("\",\"metadata\":")?.strip_suffix("}\n")
-    };
-    // An id that is escaped in its line does not match. Then the line is parsed.
-    as_written().map_or_else(|| metadata_of(id, line), Ok)
+    line.and_then(|line| as_written(id, line)).map_or_else(|| metadata_of(id, line), Ok)
 }
 
 fn append_value(text: &str, depth: usize, out: &mut String) -> Result<()> {
@@ -233,8 +257,23 @@ fn append_value(text: &str, depth: usize, out: &mut String) -> Result<()> {
     Ok(())
 }
 
+/// Returns the metadata in a line that begins with this id and ends as a writer writes it.
+fn as_written<'a>(id: &str, line: &'a str) -> Option<&'a str> {
+    let rest = if is_escaped(id) {
+        line.strip_prefix("{\"id\":")?.strip_prefix(serde_json::to_string(id).ok()?.as_str())?.strip_prefix(',')?
+    } else {
+        line.strip_prefix("{\"id\":\"")?.strip_prefix(id)?.strip_prefix("\",")?
+    };
+    rest.strip_prefix("\"metadata\":")?.strip_suffix("}\n")
+}
+
+/// Returns whether a string differs from its text in JSON.
+fn is_escaped(text: &str) -> bool {
+    text.bytes().any(|byte| byte < b' ' || byte == b'"' || byte == b'\\')
+}
+
 fn append_string(text: &str, out: &mut String) -> Result<()> {
-    if !text.bytes().any(|byte| byte < b' ' || byte == b'"' || byte == b'\\') {
+    if !is_escaped(text) {
         out.push('"');
         out.push_str(text);
         out.push('"');

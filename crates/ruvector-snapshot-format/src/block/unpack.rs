@@ -19,7 +19,8 @@ impl Block {
     /// Returns `Corrupt`, with the name of the file whose piece is not as it was written.
     pub fn unpack(entry: &BlockEntry, dimensions: usize, pieces: [&[u8]; 3]) -> Result<(Self, ContentSum)> {
         let [vectors, index, payloads] = pieces;
-        let mut block = Self::unpack_rows(entry, dimensions, [index, payloads], |_| true, payloads::metadata_of)?;
+        let mut block =
+            Self::unpack_rows(entry, dimensions, [index, payloads], |_| true, payloads::canonical_metadata_of)?;
         block.matrix =
             unpack_vectors(entry, dimensions, vectors).map_err(|error| error.with_file(DataFile::Vectors.name()))?;
         let mut sum = ContentSum::default();

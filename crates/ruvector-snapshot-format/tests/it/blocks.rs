@@ -3,7 +3,6 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use ruvector_snapshot_format::FormatErrorKind;
 use ruvector_snapshot_format::block::Block;
 use ruvector_snapshot_format::checksum::{ContentSum, digest, hex};
 use ruvector_snapshot_format::codec::crc32;
@@ -11,6 +10,7 @@ use ruvector_snapshot_format::codec::member::{Coding, pack};
 use ruvector_snapshot_format::index::BlockEntry;
 use ruvector_snapshot_format::layout::DataFile;
 use ruvector_snapshot_format::model::Record;
+use ruvector_snapshot_format::{FormatErrorKind, limits, payloads};
 
 use crate::fixture::{assert_corrupt, records};
 use crate::reference::{reference_checksum, reference_digest};
@@ -83,7 +83,7 @@ fn a_block_accepts_only_ordered_rows_of_its_dimensions() {
 }
 
 #[test]
-fn a_metadata_line_that_is_not_json_is_refused_even_if_all_checksums_match() {
+fn a_metadata_line_that_is_not_canonical_is_refused_even_if_all_checksums_match() {
     let vector = [0; 4];
     let mut block = Block::new(1);
     block.push(Record { id: "a", vector: &vector, metadata: Some("{}") }).unwrap();
@@ -100,7 +100,10 @@ fn a_metadata_line_that_is_not_json_is_refused_even_if_all_checksums_match() {
         Block::unpack(&entry, 1, [&packed.vectors, &index, &payloads])
     };
     assert_eq!(unpacked("{\"x\":1}").unwrap().0.row(0).metadata, Some("{\"x\":1}"));
-    for text in ["no json", "{\"x\":1},\"metadata\":{\"y\":2}", "{\"x\":1", ""] {
+    let no_json = ["no json", "{\"x\":1},\"metadata\":{\"y\":2}", "{\"x\":1", ""];
+    let not_canonical =
+        ["{\"x\": 1}", " {}", "{} ", "{\"y\":1,\"x\":1}", "{\"x\":1,\"x\":1}", "{\"\\u0078\":1}", "[1]", "null"];
+    for text in no_json.into_iter().chain(not_canonical) {
         let error = unpacked(text).unwrap_err();
         assert_eq!(
             (error.kind(), error.file()),
@@ -108,6 +111,16 @@ fn a_metadata_line_that_is_not_json_is_refused_even_if_all_checksums_match() {
             "{text}: {error:?}"
         );
     }
+}
+
+#[test]
+fn metadata_larger_than_its_limit_is_refused() {
+    let line_of = |bytes: usize| format!("{{\"id\":\"a\",\"metadata\":{{\"x\":\"{}\"}}}}\n", "y".repeat(bytes - 8));
+    let largest = line_of(limits::RECORD_METADATA_BYTES);
+    assert_eq!(payloads::canonical_metadata_of("a", Some(&largest)).unwrap().len(), limits::RECORD_METADATA_BYTES);
+    let error = payloads::canonical_metadata_of("a", Some(&line_of(limits::RECORD_METADATA_BYTES + 1))).unwrap_err();
+    assert_eq!(error.kind(), FormatErrorKind::Corrupt);
+    assert!(error.to_string().contains("larger than the limit"), "{error}");
 }
 
 // ---- digests and sums

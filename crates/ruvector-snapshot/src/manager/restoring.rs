@@ -18,11 +18,15 @@ use crate::source::RestoreTarget;
 impl SnapshotManager {
     /// Restores a snapshot into a new database in memory. Building its search index takes most of the time.
     ///
+    /// A database in memory cannot hold everything that a file can. Ruvector itself must be able to read the metadata:
+    /// a number beyond the range of f64 and a lone surrogate in a string are valid in a file, but not in memory. And
+    /// Ruvector must be able to build the index that the snapshot describes.
+    ///
     /// # Errors
     ///
     /// Returns [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if the snapshot does not exist, and
     /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) or [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported)
-    /// if it cannot be used.
+    /// if it cannot be used, or not in memory.
     ///
     /// # Examples
     ///
@@ -83,6 +87,8 @@ impl SnapshotManager {
     }
 
     /// Restores a snapshot into a target of the caller's.
+    ///
+    /// The target gets the description of the database as it is stored, even if Ruvector could not open such a database.
     ///
     /// # Errors
     ///
@@ -148,10 +154,13 @@ impl SnapshotManager {
 
     /// Reads a whole snapshot and its ancestors, and reports everything that is corrupt, by file and block.
     ///
+    /// An intact snapshot can be restored to a file: a restore makes the same checks.
+    ///
     /// # Errors
     ///
     /// Returns [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if the snapshot does not exist, and the error of the
-    /// store if something cannot be read. Corruption is not an error.
+    /// store if something cannot be read. Returns [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) if nothing
+    /// is corrupt, but only a newer version can restore the snapshot or one of its ancestors. Corruption is not an error.
     ///
     /// # Examples
     ///

@@ -32,7 +32,7 @@ pub(crate) async fn compact(
         return Err(SnapshotError::new(ErrorKind::InvalidInput, message));
     }
     let source = SourceSummary {
-        database: newest.database().await?,
+        database: newest.restorable_database().await?,
         info: metadata.source.clone(),
         records_expected: metadata.vector_count,
         size_bounds_bytes: size_bounds_bytes(&chain),

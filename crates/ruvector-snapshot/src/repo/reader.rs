@@ -21,6 +21,7 @@ use super::context::{Context, run_blocking};
 use super::inventory::{self, check_size};
 use crate::config::SnapshotConfig;
 use crate::error::{ErrorKind, Result, SnapshotError, corrupt};
+use crate::source::description::check_restorable;
 use crate::source::key_range::DiffRange;
 use crate::store::SnapshotStore;
 
@@ -128,6 +129,17 @@ impl StoredSnapshot {
     pub(crate) async fn database(&self) -> Result<DatabaseInfo> {
         let raw = self.section(index::DATABASE).await?;
         index::decode_database(&raw, &self.metadata).map_err(|error| self.index_error(error))
+    }
+
+    /// Reads the description of the database, and checks that such a database can be restored.
+    ///
+    /// # Errors
+    ///
+    /// As [`check_restorable`].
+    pub(crate) async fn restorable_database(&self) -> Result<DatabaseInfo> {
+        let database = self.database().await?;
+        check_restorable(&database).map_err(|error| error.with_key(self.key(DataFile::Index)))?;
+        Ok(database)
     }
 
     /// Reads the section with the leaf tables. `None` if the snapshot has none.

@@ -18,8 +18,9 @@ use sha2::{Digest as _, Sha256};
 use super::context::{Context, run_blocking};
 use super::pending_upload::PendingUpload;
 use super::spec::{Completion, Content, SnapshotSpec};
-use crate::error::{Result, corrupt};
+use crate::error::{ErrorKind, Result, SnapshotError, corrupt};
 use crate::snapshot::Snapshot;
+use crate::source::description::check_restorable;
 use crate::store::SnapshotStore;
 
 /// Bytes that are read back with one request.
@@ -36,8 +37,12 @@ pub(crate) struct SnapshotWriter {
 impl SnapshotWriter {
     /// Announces the bases and starts the uploads of the three data files.
     pub(crate) async fn begin(context: &Context, id: &SnapshotId, spec: &SnapshotSpec<'_>) -> Result<Self> {
-        // A description that cannot be stored must fail before anything is stored.
+        // A description that cannot be stored or restored must fail before anything is stored.
         index::encode_database(&spec.source.database)?;
+        check_restorable(&spec.source.database).map_err(|error| {
+            let message = format!("no snapshot of this database could be restored: {}", error.message());
+            SnapshotError::new(ErrorKind::InvalidInput, message).with_source(error)
+        })?;
         let pending = PendingUpload::begin(context, id, spec.base_ids.clone(), spec.source.size_bounds_bytes).await?;
         Ok(Self { context: context.clone(), id: id.clone(), pending, data: Writer::new() })
     }

@@ -7,6 +7,7 @@
 //!
 //! This module knows Ruvector's databases. It knows no key and no store.
 
+pub(crate) mod description;
 pub(crate) mod file;
 pub(crate) mod key_range;
 pub(crate) mod memory;

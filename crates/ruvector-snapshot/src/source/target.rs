@@ -177,7 +177,7 @@ impl MemoryTarget {
     pub(crate) fn create(description: &DatabaseInfo) -> Result<Self> {
         let options = database_options(description, "memory://restored")?;
         let database =
-            VectorDB::new(options).map_err(|error| database_error("cannot create a database in memory", error))?;
+            VectorDB::new(options).map_err(|error| not_in_memory("such a database cannot be created", error))?;
         for (name, value) in description.rows.iter().filter(|(name, _)| *name != OPTIONS_ROW) {
             database
                 .save_config_value(name, value)
@@ -196,13 +196,12 @@ impl RestoreTarget for MemoryTarget {
     fn put(&mut self, records: &mut dyn Iterator<Item = Record<'_>>) -> Result<()> {
         let mut entries = Vec::new();
         for record in records {
-            let metadata =
-                match record.metadata {
-                    Some(text) => Some(serde_json::from_str(text).map_err(|error| {
-                        database_error(format!("cannot read the metadata of {:?}", record.id), error)
-                    })?),
-                    None => None,
-                };
+            let metadata = match record.metadata {
+                Some(text) => Some(serde_json::from_str(text).map_err(|error| {
+                    not_in_memory(&format!("Ruvector cannot read the metadata of {:?}", record.id), error)
+                })?),
+                None => None,
+            };
             let vector = record.vector.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
             entries.push(VectorEntry { id: Some(record.id.to_owned()), vector, metadata });
         }
@@ -261,6 +260,12 @@ fn resolve(destination: &Path, overwrite: bool) -> Result<PathBuf> {
 fn already_exists(destination: &Path) -> SnapshotError {
     let message = "the file already exists; it was not changed. Choose another path, or allow overwriting it";
     SnapshotError::new(ErrorKind::AlreadyExists, message).with_key(destination.display().to_string())
+}
+
+/// What a file can hold, but not a database in memory.
+fn not_in_memory(why: &str, error: impl std::error::Error + Send + Sync + 'static) -> SnapshotError {
+    let message = format!("cannot restore the snapshot into memory: {why}; restore it to a file");
+    SnapshotError::new(ErrorKind::Unsupported, message).with_source(error)
 }
 
 fn redb_error(what: &str, error: redb::Error) -> SnapshotError {

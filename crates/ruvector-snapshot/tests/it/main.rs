@@ -20,3 +20,4 @@ mod roundtrip;
 mod selection;
 mod sources;
 mod spawned_futures;
+mod verdicts;

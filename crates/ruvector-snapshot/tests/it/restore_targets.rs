@@ -286,20 +286,19 @@ impl SourceReader for UnsupportedDatabase {
     }
 }
 
-/// redb waits for open transactions when it closes a database, so an error with the transaction still open would hang.
 #[test]
-fn a_database_with_unsupported_options_fails_without_hanging() {
+fn a_database_with_unsupported_options_is_refused_before_anything_is_stored() {
     let dir = TestDir::new();
     let mut database = DatabaseInfo::new(4);
     database.distance_metric = Some("Cosine".to_owned());
     database.quantization = serde_json::json!("Nope");
-    let (manager, restored) = (dir.manager(), dir.restored());
-    let restore = async move {
+    let manager = dir.manager();
+    let create = async move {
         let source = UnsupportedDatabase(database);
-        let made = manager.create_from(&source, "unsupported", &CreateOptions::default()).await.unwrap();
-        manager.restore_snapshot_to(&made.id, restored, &overwrite(false)).await.unwrap_err()
+        manager.create_from(&source, "unsupported", &CreateOptions::default()).await.unwrap_err()
     };
-    let error = run_with_timeout("restore", restore);
-    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error:?}");
-    dir.assert_nothing_restored();
+    let error = run_with_timeout("create", create);
+    assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error:?}");
+    assert!(error.message().contains("quantization"), "{error}");
+    dir.assert_no_snapshots();
 }

@@ -32,7 +32,7 @@ pub(crate) async fn to_memory(context: &Context, id: &SnapshotId, options: &Rest
     let span = tracing::info_span!("restore", snapshot = %id);
     async {
         let chain = Chain::open(context, id).await?;
-        let database = chain.newest()?.database().await?;
+        let database = chain.newest()?.restorable_database().await?;
         let target = context.run_blocking(move || MemoryTarget::create(&database)).await?;
         let target = restore_records(context, &chain, OwnedTarget(target), options).await?;
         Ok(target.0.finish())
@@ -52,7 +52,7 @@ pub(crate) async fn to_file(
     async {
         let chain = Chain::open(context, id).await?;
         let newest = chain.newest()?;
-        let database = Arc::new(newest.database().await?);
+        let database = Arc::new(newest.restorable_database().await?);
         let (path, overwrite) = (destination.to_owned(), options.overwrite);
         let target = context.run_blocking(move || FileTarget::create(&path, overwrite)).await?;
         let OwnedTarget(target) = restore_records(context, &chain, OwnedTarget(target), options).await?;

@@ -20,19 +20,25 @@ pub(super) async fn verify_once(
     id: &SnapshotId,
     progress: Option<&dyn Progress>,
 ) -> Result<VerifyReport> {
-    let mut check = ChainCheck { context, progress, report: VerifyReport::new(id.to_string()) };
+    let mut check = ChainCheck { context, progress, report: VerifyReport::new(id.to_string()), unsupported: None };
     match Chain::open(context, id).await {
         Ok(chain) => check.chain(&chain).await?,
         Err(error) if error.kind() == ErrorKind::Corrupt => check.broken_chain(id, error).await?,
         Err(error) => return Err(error),
     }
-    Ok(check.report)
+    match check.unsupported {
+        // Whether it is intact is for a newer version to say.
+        Some(error) if check.report.is_intact() => Err(error),
+        _ => Ok(check.report),
+    }
 }
 
 struct ChainCheck<'a> {
     context: &'a Context,
     progress: Option<&'a dyn Progress>,
     report: VerifyReport,
+    /// Why this version cannot restore a snapshot of the chain.
+    unsupported: Option<SnapshotError>,
 }
 
 impl ChainCheck<'_> {
@@ -76,7 +82,8 @@ impl ChainCheck<'_> {
     }
 
     async fn files(&mut self, snapshot: &StoredSnapshot) -> Result<()> {
-        FileCheck::new(self.context, snapshot, self.progress, &mut self.report).run().await?;
+        let unsupported = FileCheck::new(self.context, snapshot, self.progress, &mut self.report).run().await?;
+        self.unsupported = self.unsupported.take().or(unsupported);
         // During a deletion files are missing too.
         if !self.report.is_intact() {
             snapshot.check_exists().await?;

@@ -24,6 +24,8 @@ pub(super) struct FileCheck<'a> {
     snapshot: &'a StoredSnapshot,
     progress: Option<&'a dyn Progress>,
     report: &'a mut VerifyReport,
+    /// Why this version cannot restore the snapshot, although it may be intact.
+    unsupported: Option<SnapshotError>,
 }
 
 /// What the blocks of a snapshot add up to.
@@ -41,15 +43,16 @@ impl<'a> FileCheck<'a> {
         progress: Option<&'a dyn Progress>,
         report: &'a mut VerifyReport,
     ) -> Self {
-        Self { context, snapshot, progress, report }
+        Self { context, snapshot, progress, report, unsupported: None }
     }
 
-    pub(super) async fn run(&mut self) -> Result<()> {
+    /// Returns an error if the snapshot can be read, but not restored by this version.
+    pub(super) async fn run(mut self) -> Result<Option<SnapshotError>> {
         self.report.bytes += self.snapshot.metadata_json.len() as u64;
         self.checksum_file().await?;
         let sizes = self.sizes().await?;
         match self.snapshot.directory().await {
-            Ok(entries) => self.contents(&entries, sizes).await,
+            Ok(entries) => self.contents(&entries, sizes).await?,
             Err(error) if is_corruption(&error) => {
                 if sizes.iter().all(Option::is_some) {
                     self.add(DataFile::Index.name(), None, error.message());
@@ -58,10 +61,10 @@ impl<'a> FileCheck<'a> {
                 for (file, size) in DataFile::ALL.into_iter().zip(sizes) {
                     self.rest_of_file(file, FileHash::new(size)).await?;
                 }
-                Ok(())
             }
-            Err(error) => Err(error),
+            Err(error) => return Err(error),
         }
+        Ok(self.unsupported)
     }
 
     async fn checksum_file(&mut self) -> Result<()> {
@@ -102,7 +105,8 @@ impl<'a> FileCheck<'a> {
     async fn contents(&mut self, entries: &Arc<[BlockEntry]>, sizes: [Option<u64>; 3]) -> Result<()> {
         let (files, totals) = self.blocks(entries, sizes).await?;
         self.check_totals(&totals);
-        match self.snapshot.database().await {
+        match self.snapshot.restorable_database().await {
+            Err(error) if error.kind() == ErrorKind::Unsupported => self.unsupported = Some(error),
             Err(error) if is_corruption(&error) => self.add(DataFile::Index.name(), None, error.message()),
             Err(error) => return Err(error),
             Ok(_) => {}

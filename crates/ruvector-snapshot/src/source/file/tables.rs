@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use redb_live::{Table, TableInfo, View};
-use ruvector_core::types::DbOptions;
 use ruvector_snapshot_format::model::DatabaseInfo;
 
 use super::rows::{corrupt_database, live_error, vector_bytes};
 use super::scan::TableCursor;
 use crate::error::{ErrorKind, Result, SnapshotError};
+use crate::source::description::parse_options;
 use crate::source::{OPTIONS_ROW, database_info};
 
 /// The tables of a database file.
@@ -69,10 +69,7 @@ fn config_rows(view: &View, path: &Path, tables: &[TableInfo]) -> Result<BTreeMa
 /// dimensions, and nothing shows the metric.
 fn describe(path: &Path, vectors: &Table, rows: BTreeMap<String, String>) -> Result<DatabaseInfo> {
     if let Some(text) = rows.get(OPTIONS_ROW) {
-        let options: DbOptions = serde_json::from_str(text).map_err(|error| {
-            let message = "cannot read the options of the database; a newer version of Ruvector may have written them";
-            SnapshotError::new(ErrorKind::Unsupported, message).with_key(path.display().to_string()).with_source(error)
-        })?;
+        let options = parse_options(text).map_err(|error| error.with_key(path.display().to_string()))?;
         return database_info(&options, rows);
     }
     let mut first = TableCursor::new(vectors);

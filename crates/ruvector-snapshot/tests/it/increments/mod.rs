@@ -5,7 +5,7 @@ mod chains_and_pins;
 mod corrupt_chains;
 mod cost;
 mod edge_cases;
-mod fixture;
+pub(crate) mod fixture;
 mod forged_chains;
 mod long_chain;
 mod random_changes;
