@@ -302,7 +302,8 @@ fn a_base_with_other_dimensions_or_metric_is_refused() {
     let sandbox = Sandbox::with_rows(20);
     let full = sandbox.create("full");
     create_database(&sandbox.path("wide.db"), 20, 16);
-    let result = sandbox.run(&["create", "--db", "wide.db", "--base", "full"]);
+    let on_full = |db: &str| sandbox.run(&["create", "--db", db, "--base", &full, "--base-from-elsewhere"]);
+    let result = on_full("wide.db");
     result
         .assert_fails(1, &format!("cannot use snapshot {full} as a base: it has 8 dimensions and the metric Cosine, "));
     result.assert_fails(1, "but the database has 16 dimensions and the metric Cosine; ");
@@ -315,9 +316,7 @@ fn a_base_with_other_dimensions_or_metric_is_refused() {
         ..Default::default()
     };
     drop(ruvector_core::VectorDB::new(options).unwrap());
-    sandbox
-        .run(&["create", "--db", "dot.db", "--base", "full"])
-        .assert_fails(1, "the database has 8 dimensions and the metric DotProduct");
+    on_full("dot.db").assert_fails(1, "the database has 8 dimensions and the metric DotProduct");
     assert_eq!(sandbox.names("snapshots").len(), 1);
 }
 

@@ -15,4 +15,5 @@ mod interrupts;
 mod killed;
 mod mistakes;
 mod prune;
+mod sources;
 mod verbs;

@@ -127,11 +127,11 @@ fn rules_that_would_keep_nothing_delete_nothing() {
     assert_eq!(sandbox.ids(), [&*ids[1], &*ids[0]]);
 }
 
-/// Writes into the `metadata.json` of a snapshot which database it was taken of.
-fn set_source(sandbox: &Sandbox, id: &str, host: &str, path: &str) {
+/// Replaces the source in the `metadata.json` of a snapshot.
+fn set_source(sandbox: &Sandbox, id: &str, source: serde_json::Value) {
     let file = sandbox.stored(id, "metadata.json");
     let edited = edit_metadata(&fs::read(&file).unwrap(), |document| {
-        document["source"] = json!({ "kind": "file", "host": host, "path": path });
+        document["source"] = source;
     });
     fs::write(file, edited).unwrap();
 }
@@ -148,8 +148,9 @@ fn the_rules_apply_to_each_source_and_the_plan_has_a_heading_for_each() {
     let sandbox = Sandbox::with_rows(10);
     let ids: Vec<String> = (0..6).map(|_| sandbox.create("nightly")).collect();
     for (id, path) in ids.iter().zip(["/srv/a.db", "/srv/b.db", "/srv/a.db", "/srv/a.db"]) {
-        set_source(&sandbox, id, "db1", path);
+        set_source(&sandbox, id, json!({ "kind": "file", "host": "db1", "path": path }));
     }
+    ids[4..].iter().for_each(|id| set_source(&sandbox, id, json!({ "kind": "file" })));
     let keep = |at: usize| format!("keep  {}", ids[at]);
     let drop = |at: usize| format!("drop  {}", ids[at]);
     let heading = |text: &str| text.to_owned();

@@ -145,6 +145,29 @@ impl LiveFile {
         self.live.newest_transaction_id()
     }
 
+    /// Returns what the operating system records of the open file, for example its length and its inode. If another file
+    /// was renamed to the path since, this is still the file that is read.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error::Io`] if the operating system refuses.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path().join("app.redb");
+    /// # drop(redb::Database::create(&path)?);
+    /// let file = redb_live::LiveFile::open(&path)?;
+    /// assert_eq!(file.metadata()?.len(), std::fs::metadata(&path)?.len());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn metadata(&self) -> Result<std::fs::Metadata, Error> {
+        self.live.file.metadata().map_err(|source| self.live.io_error(source))
+    }
+
     /// Returns a view of the newest valid commit.
     ///
     /// In [`Mode::Mirror`], this copies the file and checks all tables. In [`Mode::Direct`], it reads only the table

@@ -15,6 +15,9 @@ pub(crate) const STORE_DEFAULT: &str = "./snapshots";
 /// The environment variable that gives the store.
 pub(crate) const STORE_VARIABLE: &str = "RUVECTOR_SNAPSHOT_STORE";
 
+/// The environment variable that gives the name of the source.
+const SOURCE_VARIABLE: &str = "RUVECTOR_SNAPSHOT_SOURCE";
+
 const COMMON: &str = "Common options";
 
 /// Consistent, verified backups for Ruvector vector databases.
@@ -104,12 +107,19 @@ pub(crate) struct Create {
     /// Database file to back up
     #[arg(long, value_name = "FILE")]
     pub(crate) db: PathBuf,
-    /// Name of the snapshot; need not be unique [default: the file name without its extension]
+    /// Name of the snapshot; need not be unique [default: the file name without its extension, or the name of the
+    /// directory of a file vectors.db]
     #[arg(long)]
     pub(crate) name: Option<String>,
     /// Create an incremental snapshot based on this one: an id, a prefix, a name, or latest
     #[arg(long, value_name = "ID")]
     pub(crate) base: Option<String>,
+    /// Name of the database, wherever it is. Without it, the path and the host identify the database
+    #[arg(long, value_name = "NAME", env = SOURCE_VARIABLE, hide_env_values = true)]
+    pub(crate) source: Option<String>,
+    /// Accept a base of another database or path
+    #[arg(long, requires = "base")]
+    pub(crate) base_from_elsewhere: bool,
     /// Maximum number of snapshots in the chain, including this one, 1 to 1000 [default: 32]
     #[arg(long, value_name = "N", requires = "base", value_parser = max_chain)]
     pub(crate) max_chain: Option<usize>,

@@ -20,7 +20,7 @@ pub(crate) async fn compact(session: &Session, args: &Compact) -> Result<Exit, F
     let started = Instant::now();
     let attempts = Attempts::default();
     let snapshot = {
-        let progress = ProgressDisplay::new(session.output, &attempts);
+        let progress = ProgressDisplay::new(session, &attempts);
         let after_interrupt = attempts.report(&manager, session.location()?);
         session.run(&manager, manager.compact_snapshot(&id, Some(progress.listener())), after_interrupt).await?
     };
@@ -33,7 +33,7 @@ fn print(session: &Session, snapshot: &Snapshot, chain: &[Snapshot], taken: Dura
     let from: Vec<&str> = chain.iter().map(|member| member.id.as_str()).collect();
     let chain_bytes: u64 = chain.iter().map(|member| member.size_bytes).sum();
     output.document(&json!({
-        "snapshot": snapshot, "from": from, "chain_bytes": chain_bytes, "store": session.store,
+        "snapshot": snapshot, "from": from, "chain_bytes": chain_bytes, "store": session.store, "warnings": session.warnings.list(),
         "seconds": taken.as_secs_f64(),
     }))?;
     output.line(format_args!("created {}, full", snapshot.id))?;

@@ -6,7 +6,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use ruvector_snapshot::{
-    CreateOptions, ErrorKind, Snapshot, SnapshotConfig, SnapshotError, SnapshotManager, check_name,
+    CreateOptions, ErrorKind, Snapshot, SnapshotConfig, SnapshotError, SnapshotManager, check_name, check_source_name,
+    default_name,
 };
 use serde_json::json;
 
@@ -23,6 +24,7 @@ pub(crate) async fn create(session: &Session, args: Create) -> Result<Exit, Fail
         None => default_name(&args.db),
     };
     check_name(&name).map_err(Failure::usage)?;
+    args.source.as_deref().map_or(Ok(()), check_source_name).map_err(Failure::usage)?;
     let location = session.location()?;
     let labels = labels(args.labels)?;
     check_scratch_dir(args.scratch_dir.as_deref())?;
@@ -36,18 +38,20 @@ pub(crate) async fn create(session: &Session, args: Create) -> Result<Exit, Fail
     };
     // Before anything is created in the store: a mistyped path leaves nothing behind.
     SnapshotManager::check_source(&args.db, &config).await.map_err(|error| explained(&args.db, error))?;
+    let mut options = CreateOptions::default().labels(labels).base_from_elsewhere(args.base_from_elsewhere);
+    options.source_name = args.source;
     let (manager, chain) = match &args.base {
         None => (session.open_or_create(config)?, Vec::new()),
         Some(base) => {
-            let opened = open_with_base(session, config, base).await;
+            let opened = open_with_base(session, config, base, &args.db, &options).await;
             opened.map_err(|failure| without_base(session, failure, &args.db))?
         }
     };
     let started = Instant::now();
     let attempts = Attempts::default();
     let created = {
-        let progress = ProgressDisplay::new(session.output, &attempts);
-        let mut options = CreateOptions::default().labels(labels).progress(progress.listener());
+        let progress = ProgressDisplay::new(session, &attempts);
+        let mut options = options.progress(progress.listener());
         if let Some(base) = chain.first() {
             options = options.base_id(base.id.as_str());
         }
@@ -67,9 +71,12 @@ async fn open_with_base(
     session: &Session,
     config: SnapshotConfig,
     base: &str,
+    db: &Path,
+    options: &CreateOptions,
 ) -> Result<(SnapshotManager, Vec<Snapshot>), Failure> {
     let manager = session.open_with(config)?;
-    let id = session.resolve(&manager, base).await?;
+    let source = manager.source_of_file(db, options).map_err(Failure::usage)?;
+    let id = session.resolve_base(&manager, base, &source).await?;
     let chain = session.read(&manager, manager.chain(&id)).await?;
     Ok((manager, chain))
 }
@@ -108,7 +115,7 @@ fn print(
     output.document(&json!({
         "snapshot": snapshot, "base_id": chain_ids.first(), "chain": chain_ids,
         "full_size_bytes": chain.last().map(|full| full.size_bytes),
-        "store": session.store, "seconds": taken.as_secs_f64(),
+        "store": session.store, "seconds": taken.as_secs_f64(), "warnings": session.warnings.list(),
     }))?;
     output.line(format_args!("created {}", snapshot.id))?;
     output.field("name", &snapshot.name)?;
@@ -168,10 +175,4 @@ fn explained(path: &Path, error: SnapshotError) -> Failure {
         ErrorKind::Corrupt => failure.with_hint("no snapshot was created; `list` shows the newest one from before"),
         _ => failure,
     }
-}
-
-/// Returns the name of the file without its extension, if a snapshot can have this name.
-fn default_name(db: &Path) -> String {
-    let stem = db.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    if check_name(&stem).is_ok() { stem } else { "database".to_owned() }
 }

@@ -56,11 +56,18 @@ With --base, only records that changed since the base snapshot are stored. The r
 The base cannot be deleted while the new snapshot exists. If the base is missing or corrupt, or has other dimensions or another metric, the command \
 fails. It never falls back to a full snapshot. A restore reads the whole chain, so take a full snapshot from time to time, or use `compact`.
 
+A snapshot records its source: the host and the absolute path of the database, or the name that --source or RUVECTOR_SNAPSHOT_SOURCE gives. Use a name \
+in containers, whose host names change. With --base, `latest` and names mean snapshots of the same source. A base of another source is refused, unless \
+--base-from-elsewhere is given, for example after the database was moved. If only the host differs, or the database has lost half of its records, the \
+command prints a warning.
+
 Examples:
   ruvector-snapshot create --db vectors.db
   ruvector-snapshot create --db vectors.db --base latest
   ruvector-snapshot create --db /srv/vectors.db --name nightly \\
       --label host=db1 --store /mnt/backup
+  ruvector-snapshot create --db /data/vectors.db --source articles \\
+      --base latest
   ruvector-snapshot create --db vectors.db --store s3://bucket/backups \\
       --limit-upload 20M
 

@@ -10,6 +10,7 @@ mod interrupted;
 mod output;
 mod progress;
 mod session;
+mod warnings;
 
 mod compact;
 mod create;

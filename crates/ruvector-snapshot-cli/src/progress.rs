@@ -1,5 +1,5 @@
 //! Displays progress: a bar on a terminal, and a line from time to time elsewhere. Only on standard error, and never
-//! with --quiet. Also remembers the ids that the library reports.
+//! with --quiet. Also remembers the ids that the library reports, and passes its warnings on.
 #![expect(clippy::disallowed_methods, reason = "limits how often progress is printed, and estimates the time left")]
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,6 +11,8 @@ use serde_json::json;
 
 use crate::interrupted::Attempts;
 use crate::output::{Output, count, size};
+use crate::session::Session;
+use crate::warnings::Warnings;
 
 /// Time between two lines without a terminal.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
@@ -26,7 +28,8 @@ pub(crate) struct ProgressDisplay {
 
 impl ProgressDisplay {
     /// Starts a display. The ids of attempts are added to `attempts`.
-    pub(crate) fn new(output: Output, attempts: &Attempts) -> Self {
+    pub(crate) fn new(session: &Session, attempts: &Attempts) -> Self {
+        let output = session.output;
         let now = Instant::now();
         let (display, bar): (Option<Box<dyn Display>>, _) = if output.quiet {
             (None, None)
@@ -41,7 +44,9 @@ impl ProgressDisplay {
             let state = Mutex::new(BarState { phase: None, started: now });
             (Some(Box::new(Bar { bar: bar.clone(), state })), Some(bar))
         };
-        Self { listener: Arc::new(Listener { display, attempts: attempts.clone() }), bar }
+        let listener =
+            Listener { display, bar: bar.clone(), attempts: attempts.clone(), warnings: session.warnings.clone() };
+        Self { listener: Arc::new(listener), bar }
     }
 
     /// Returns the listener for the library.
@@ -74,7 +79,9 @@ trait Display: std::fmt::Debug + Send + Sync {
 #[derive(Debug)]
 struct Listener {
     display: Option<Box<dyn Display>>,
+    bar: Option<ProgressBar>,
     attempts: Attempts,
+    warnings: Warnings,
 }
 
 impl Progress for Listener {
@@ -86,6 +93,13 @@ impl Progress for Listener {
 
     fn started(&self, id: &str) {
         self.attempts.add(id);
+    }
+
+    fn warning(&self, message: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| self.warnings.add(message)),
+            None => self.warnings.add(message),
+        }
     }
 }
 

@@ -20,7 +20,7 @@ pub(crate) async fn restore(session: &Session, args: Restore) -> Result<Exit, Fa
     let id = session.resolve(&manager, &args.id).await?;
     let started = Instant::now();
     let snapshot = {
-        let progress = ProgressDisplay::new(session.output, &Attempts::default());
+        let progress = ProgressDisplay::new(session, &Attempts::default());
         let options = RestoreOptions::default().overwrite(args.force).progress(progress.listener());
         let after_interrupt = report(args.to.clone());
         session.run(&manager, manager.restore_snapshot_to(&id, &args.to, &options), after_interrupt).await
@@ -36,6 +36,7 @@ fn print(session: &Session, snapshot: &Snapshot, to: &Path, taken: Duration) -> 
     output.document(&json!({
         "snapshot": snapshot, "to": to.to_string_lossy(), "records": snapshot.vector_count, "file_bytes": file_bytes,
         "verified_checksum": snapshot.checksum, "seconds": taken.as_secs_f64(),
+        "warnings": session.warnings.list(),
     }))?;
     output.line(format_args!("restored {} to {}", snapshot.id, to.display()))?;
     output.field("name", &snapshot.name)?;

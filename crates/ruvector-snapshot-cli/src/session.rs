@@ -7,17 +7,19 @@ use std::sync::Arc;
 use std::thread;
 
 use ruvector_snapshot::store::{self, Location, SnapshotStore, StoreConfig, StoreOptions, TransferConfig};
-use ruvector_snapshot::{ErrorKind, SnapshotConfig, SnapshotError, SnapshotManager};
+use ruvector_snapshot::{ErrorKind, SnapshotConfig, SnapshotError, SnapshotManager, SourceId};
 use tokio::sync::watch;
 
 use crate::args::{Global, STORE_DEFAULT, STORE_VARIABLE};
 use crate::failure::{Exit, Failure, kind_name};
 use crate::output::{Output, quoted};
+use crate::warnings::Warnings;
 
 /// One run of the program.
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) output: Output,
+    pub(crate) warnings: Warnings,
     /// The location of the store, as typed.
     pub(crate) store: String,
     /// Options of the bucket, as typed.
@@ -33,7 +35,8 @@ impl Session {
             .max_concurrent_io(global.connections.unwrap_or(TransferConfig::default().max_concurrent_io))
             .max_upload_bytes_per_second(global.limit_upload)
             .max_download_bytes_per_second(global.limit_download);
-        Self { output, store: global.store, options: global.options, transfers, interrupted }
+        let warnings = Warnings::new(output);
+        Self { output, warnings, store: global.store, options: global.options, transfers, interrupted }
     }
 
     /// Opens an existing store. A store that does not exist is an error and is not created: the path may be mistyped,
@@ -151,11 +154,18 @@ impl Session {
     /// Resolves an id, an id prefix, a name or `latest`. An ambiguous one is wrong usage.
     pub(crate) async fn resolve(&self, manager: &SnapshotManager, text: &str) -> Result<String, Failure> {
         let answer = self.read(manager, async { Ok(manager.resolve(text).await) }).await?;
-        answer.map_err(|error| match error.source() {
-            // An error of the store, for example a missing bucket, is not wrong usage.
-            Some(_) => Failure::from(error),
-            None => Failure::usage(error),
-        })
+        answer.map_err(unresolved)
+    }
+
+    /// As [`resolve`](Self::resolve), for the base of an increment of this source.
+    pub(crate) async fn resolve_base(
+        &self,
+        manager: &SnapshotManager,
+        text: &str,
+        source: &SourceId,
+    ) -> Result<String, Failure> {
+        let answer = self.read(manager, async { Ok(manager.resolve_base(text, source).await) }).await?;
+        answer.map_err(unresolved)
     }
 
     /// Resolves several, each once.
@@ -184,6 +194,14 @@ impl Session {
         // The values may be secrets.
         let options = if self.options.is_empty() { "" } else { " -o ..." };
         format!("ruvector-snapshot{store}{options} {verb}")
+    }
+}
+
+fn unresolved(error: SnapshotError) -> Failure {
+    match error.source() {
+        // An error of the store, for example a missing bucket, is not wrong usage.
+        Some(_) => Failure::from(error),
+        None => Failure::usage(error),
     }
 }
 

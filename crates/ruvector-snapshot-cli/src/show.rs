@@ -1,6 +1,6 @@
 //! `show`: prints everything that is known of one snapshot without reading its data.
 
-use ruvector_snapshot::{ErrorKind, Listing, Snapshot, SnapshotManager};
+use ruvector_snapshot::{ErrorKind, Listing, Snapshot, SnapshotManager, SourceInfo};
 use serde_json::json;
 
 use crate::args::Show;
@@ -93,8 +93,7 @@ fn print(session: &Session, snapshot: &Snapshot) -> Result<(), Failure> {
         output.field("", format_args!("{file:<16}  {:>11}  {bytes} bytes", size(*bytes)))?;
     }
     output.field("checksum", &snapshot.checksum)?;
-    let commit = snapshot.source.transaction_id.map(|commit| format!(", commit {commit}")).unwrap_or_default();
-    output.field("source", format_args!("{}{commit}", snapshot.source.kind))?;
+    output.field("source", source(&snapshot.source))?;
     for what in &snapshot.source.not_captured {
         output.field("not captured", what)?;
     }
@@ -106,6 +105,21 @@ fn print(session: &Session, snapshot: &Snapshot) -> Result<(), Failure> {
     }
     output.field("written by", &snapshot.writer)?;
     output.field("stored in", format_args!("{} at {}", snapshot.prefix(), session.store))
+}
+
+/// Formats the name of a source, its kind, its host and path, and the commit.
+fn source(source: &SourceInfo) -> String {
+    let place = match (&source.host, &source.path) {
+        (Some(host), Some(path)) => format!(" {host}:{path}"),
+        (None, Some(path)) => format!(" {path}"),
+        (Some(host), None) => format!(" on {host}"),
+        (None, None) => String::new(),
+    };
+    let commit = source.transaction_id.map(|commit| format!(", commit {commit}")).unwrap_or_default();
+    match &source.name {
+        Some(name) => format!("{name} ({}{place}){commit}", source.kind),
+        None => format!("{}{place}{commit}", source.kind),
+    }
 }
 
 /// Returns what the listing says is wrong with the snapshot, for example a missing file.

@@ -24,7 +24,7 @@ pub(crate) async fn verify(session: &Session, args: Verify) -> Result<Exit, Fail
 async fn verify_one(session: &Session, manager: &SnapshotManager, text: &str) -> Result<Exit, Failure> {
     let id = session.resolve(manager, text).await?;
     let report = {
-        let progress = ProgressDisplay::new(session.output, &Attempts::default());
+        let progress = ProgressDisplay::new(session, &Attempts::default());
         let options = VerifyOptions::default().progress(progress.listener());
         session.read(manager, manager.verify_snapshot_with(&id, &options)).await?
     };
@@ -53,7 +53,7 @@ struct Totals {
 }
 
 async fn verify_all(session: &Session, manager: &SnapshotManager) -> Result<Exit, Failure> {
-    let progress = ProgressDisplay::new(session.output, &Attempts::default());
+    let progress = ProgressDisplay::new(session, &Attempts::default());
     let options = VerifyOptions::default().progress(progress.listener());
     let mut verifications = std::pin::pin!(manager.verify_all(options));
     let (mut documents, mut totals) = (Vec::new(), Totals::default());
@@ -140,7 +140,9 @@ fn summary(totals: &Totals) -> String {
 
 fn finish(session: &Session, snapshots: Vec<Value>, totals: &Totals) -> Result<Exit, Failure> {
     let is_intact = totals.corrupt == 0 && totals.failed == 0;
-    session.output.document(&json!({ "store": session.store, "intact": is_intact, "snapshots": snapshots }))?;
+    session.output.document(&json!({
+        "store": session.store, "intact": is_intact, "snapshots": snapshots, "warnings": session.warnings.list(),
+    }))?;
     Ok(match (totals.corrupt, totals.failed) {
         (0, 0) => Exit::Success,
         (0, _) => Exit::Failure,

@@ -49,6 +49,13 @@ pub struct SnapshotConfig {
     pub grace: TimeDelta,
     /// Options of a bucket for [`SnapshotManager::open`](crate::SnapshotManager::open). They override the environment.
     pub store_options: StoreOptions,
+    /// Name of this host, which snapshots record as a part of their source. Default: the name that the system reports.
+    pub host: Option<String>,
+    /// Name of the source of the snapshots that are created, unless [`CreateOptions::source_name`] gives another one.
+    /// Default: none, so that the path of the database and the host identify the source.
+    ///
+    /// [`CreateOptions::source_name`]: crate::CreateOptions::source_name
+    pub source_name: Option<String>,
     /// Directory for the mirror of a database that is being written. It needs as much space as the database. Default:
     /// the system's temporary directory.
     pub scratch_dir: Option<PathBuf>,
@@ -71,6 +78,8 @@ impl Default for SnapshotConfig {
             max_chain_length: 32,
             grace: TimeDelta::hours(24),
             store_options: StoreOptions::default(),
+            host: system_host(),
+            source_name: None,
             scratch_dir: None,
             workers: std::thread::available_parallelism().map_or(2, usize::from).clamp(1, 256),
         }
@@ -135,4 +144,10 @@ impl SnapshotConfig {
     pub(crate) fn level(&self) -> u32 {
         if self.compression { self.compression_level } else { 0 }
     }
+}
+
+/// Returns the name that the system has, if it has one.
+fn system_host() -> Option<String> {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    Some(host).filter(|host| !host.is_empty())
 }

@@ -113,7 +113,7 @@ mod manager;
 pub use config::SnapshotConfig;
 pub use error::{ErrorKind, Result, SnapshotError};
 pub use manager::SnapshotManager;
-pub use ops::create::{CreateOptions, PauseWrites, check_name};
+pub use ops::create::{CreateOptions, PauseWrites, check_name, check_source_name, default_name};
 pub use ops::delete::DeletePlan;
 pub use ops::read::{IndexRow, RecordBatch, RecordStream, SnapshotReader};
 pub use ops::restore::RestoreOptions;

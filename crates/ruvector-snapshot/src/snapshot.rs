@@ -154,6 +154,8 @@ pub struct UnusableSnapshot {
     pub id: String,
     /// The name, if `metadata.json` can be read.
     pub name: Option<String>,
+    /// Where its records came from, if `metadata.json` can be read.
+    pub source: Option<SourceInfo>,
     /// The reason.
     pub error: SnapshotError,
 }

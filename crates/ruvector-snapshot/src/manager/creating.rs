@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ruvector_core::VectorDB;
+use ruvector_snapshot_format::metadata::SourceId;
 
 use super::SnapshotManager;
 use crate::config::SnapshotConfig;
@@ -162,6 +163,33 @@ impl SnapshotManager {
     /// ```
     pub async fn check_source(path: impl AsRef<Path>, config: &SnapshotConfig) -> Result<()> {
         create::check_source(path.as_ref(), config.scratch_dir.as_deref()).await
+    }
+
+    /// Returns what identifies a database file as the source of snapshots: the name of the source that the options or the
+    /// settings give, or else the host and the absolute path.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if the name is blank, longer than 1,024 bytes
+    /// or has control characters, and [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if a directory before a `..`
+    /// of the path does not exist.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ruvector_snapshot::{CreateOptions, SnapshotConfig, SnapshotManager};
+    ///
+    /// # fn main() -> Result<(), ruvector_snapshot::SnapshotError> {
+    /// let config = SnapshotConfig { host: Some("db1".to_owned()), ..Default::default() };
+    /// let manager = SnapshotManager::open("memory://", config)?;
+    /// let source = manager.source_of_file("/srv/vectors.db", &CreateOptions::default())?;
+    /// assert_eq!(source.to_string(), "db1:/srv/vectors.db");
+    /// let source = manager.source_of_file("/srv/vectors.db", &CreateOptions::default().source_name("articles"))?;
+    /// assert_eq!(source.to_string(), "articles");
+    /// # Ok(()) }
+    /// ```
+    pub fn source_of_file(&self, path: impl AsRef<Path>, options: &CreateOptions) -> Result<SourceId> {
+        create::source_of_file(&self.context.config, options, path.as_ref())
     }
 
     /// Stores the state of an incremental snapshot as a full snapshot, from its chain alone. The new snapshot has the

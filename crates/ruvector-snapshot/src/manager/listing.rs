@@ -1,6 +1,7 @@
 //! The verbs of the façade that list snapshots, find them, and open them for reading.
 
 use futures::{StreamExt as _, TryStreamExt as _};
+use ruvector_snapshot_format::metadata::SourceId;
 
 use super::SnapshotManager;
 use crate::error::{ErrorKind, Result};
@@ -124,6 +125,32 @@ impl SnapshotManager {
     /// ```
     pub async fn resolve(&self, text: &str) -> Result<String> {
         inventory::resolve(&self.context, text).await
+    }
+
+    /// Returns the id of the snapshot that a user means as the base of an increment: as [`resolve`](Self::resolve), but a
+    /// name and `latest` mean only snapshots of this source. Without one on this host, they mean those of the same path
+    /// on another host.
+    ///
+    /// An id is returned as it is. A create refuses it if it is of another source.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ErrorKind::NotFound`] if there is none, and [`ErrorKind::InvalidInput`] if the text is ambiguous.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(manager: ruvector_snapshot::SnapshotManager) -> Result<(), Box<dyn std::error::Error>> {
+    /// use ruvector_snapshot::CreateOptions;
+    ///
+    /// let options = CreateOptions::default();
+    /// let source = manager.source_of_file("/srv/vectors.db", &options)?;
+    /// let options = options.base_id(manager.resolve_base("latest", &source).await?);
+    /// let increment = manager.create_snapshot_of_file("/srv/vectors.db", "hourly", &options).await?;
+    /// # Ok(()) }
+    /// ```
+    pub async fn resolve_base(&self, text: &str, source: &SourceId) -> Result<String> {
+        inventory::resolve_base(&self.context, text, source).await
     }
 
     /// Opens a snapshot for reading: all records, ranges of records, or its index. See [`SnapshotReader`] for an

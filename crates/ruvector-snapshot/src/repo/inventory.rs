@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use ruvector_snapshot_format::id::SnapshotId;
 use ruvector_snapshot_format::lineage::{BaseRef, ChainEnd, Lineage};
-use ruvector_snapshot_format::metadata::SnapshotMetadata;
+use ruvector_snapshot_format::metadata::{SnapshotMetadata, SourceId, SourceInfo};
 use ruvector_snapshot_format::{layout, limits};
 
 use super::context::Context;
@@ -185,10 +185,67 @@ pub(crate) async fn resolve(context: &Context, text: &str) -> Result<String> {
     {
         return Ok(id.to_string());
     }
-    resolve_in(&Inventory::read(context).await?.listing, text)
+    resolve_in(&Inventory::read(context).await?.listing, text, &[Scope::Everything])
 }
 
-fn resolve_in(listing: &Listing, text: &str) -> Result<String> {
+/// As [`resolve`], but a name and `latest` mean only snapshots of this source, or else those of its path on another host.
+pub(crate) async fn resolve_base(context: &Context, text: &str, source: &SourceId) -> Result<String> {
+    if let Ok(id) = text.parse::<SnapshotId>()
+        && exists(context.store.as_ref(), &id).await.unwrap_or(false)
+    {
+        return Ok(id.to_string());
+    }
+    let listing = Inventory::read(context).await?.listing;
+    let elsewhere = match source {
+        SourceId::Path { path, .. } => Some(Scope::Path(path)),
+        SourceId::Name(_) => None,
+    };
+    let scopes: Vec<Scope<'_>> = [Scope::Source(source)].into_iter().chain(elsewhere).collect();
+    resolve_in(&listing, text, &scopes).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => none_of_source(&listing, text, source).unwrap_or(error),
+        _ => error,
+    })
+}
+
+/// Returns the error if only other sources have a snapshot of this name. `None` if no source has one.
+fn none_of_source(listing: &Listing, text: &str, source: &SourceId) -> Option<SnapshotError> {
+    let named = listing.snapshots.iter().filter(|snapshot| text == "latest" || snapshot.name == text);
+    let (others, unrecorded): (Vec<_>, Vec<_>) = named.partition(|snapshot| snapshot.source.id().is_some());
+    if others.is_empty() && unrecorded.is_empty() {
+        return None;
+    }
+    let named = if text == "latest" { String::new() } else { format!(" with the name {text:?}") };
+    let message = format!(
+        "the store has no snapshot of this source ({source}){named}, but {} of other sources and {} without a recorded source; take \
+         a full snapshot, or give the id of the base",
+        others.len(),
+        unrecorded.len()
+    );
+    Some(SnapshotError::new(ErrorKind::NotFound, message))
+}
+
+/// Which snapshots a name or `latest` can mean.
+#[derive(Clone, Copy)]
+enum Scope<'a> {
+    Everything,
+    Source(&'a SourceId),
+    /// Snapshots of this path, whatever the host.
+    Path(&'a str),
+}
+
+impl Scope<'_> {
+    /// Returns whether a snapshot of this source can be meant. A source that cannot be read may be the right one.
+    fn includes(self, source: Option<&SourceInfo>) -> bool {
+        source.is_none_or(|source| match self {
+            Self::Everything => true,
+            Self::Source(id) => source.id().as_ref() == Some(id),
+            Self::Path(path) => source.name.is_none() && source.path.as_deref() == Some(path),
+        })
+    }
+}
+
+/// Resolves in a listing. The first scope with a snapshot of this name decides.
+fn resolve_in(listing: &Listing, text: &str, scopes: &[Scope<'_>]) -> Result<String> {
     let ids = || {
         let usable = listing.snapshots.iter().map(|snapshot| &snapshot.id);
         usable.chain(listing.unusable.iter().map(|unusable| &unusable.id))
@@ -197,7 +254,8 @@ fn resolve_in(listing: &Listing, text: &str) -> Result<String> {
         return Ok(id.clone());
     }
     let starting: Vec<&String> = ids().filter(|id| !text.is_empty() && id.starts_with(text)).collect();
-    if let Some(id) = newest_named(listing, text)? {
+    let named = scopes.iter().find_map(|scope| newest_named(listing, text, *scope).transpose());
+    if let Some(id) = named.transpose()? {
         return match starting.iter().any(|other| *other != id) {
             false => Ok(id.clone()),
             true => {
@@ -227,13 +285,15 @@ fn resolve_in(listing: &Listing, text: &str) -> Result<String> {
     }
 }
 
-/// Returns the newest snapshot of this name, or of any name for `latest`. An unusable one counts: an older one in its
+/// Returns the newest snapshot of this name in the scope, or of any name for `latest`. An unusable one counts: an older one in its
 /// place would not be the one that the user means.
-fn newest_named<'a>(listing: &'a Listing, text: &str) -> Result<Option<&'a String>> {
+fn newest_named<'a>(listing: &'a Listing, text: &str, scope: Scope<'_>) -> Result<Option<&'a String>> {
     // Ids start with the time. Snapshots of the same time are ordered as in the listing, with unusable ones after them.
     let usable = listing.snapshots.iter().rev().zip(1..);
+    let usable = usable.filter(|(snapshot, _)| scope.includes(Some(&snapshot.source)));
     let usable = usable.map(|(snapshot, place)| (&snapshot.id, Some(snapshot.name.as_str()), place));
-    let all = usable.chain(listing.unusable.iter().map(|unusable| (&unusable.id, unusable.name.as_deref(), 0)));
+    let unusable = listing.unusable.iter().filter(|unusable| scope.includes(unusable.source.as_ref()));
+    let all = usable.chain(unusable.map(|unusable| (&unusable.id, unusable.name.as_deref(), 0)));
     let named = all.filter(|(_, name, _)| text == "latest" || *name == Some(text));
     let Some((id, ..)) = named.max_by_key(|(id, _, place)| (id.get(..ID_TIME_CHARS), *place, *id)) else {
         return Ok(None);
@@ -292,7 +352,10 @@ async fn inspect_all(context: &Context, objects: &BTreeMap<SnapshotId, ObjectsBy
 /// Reads a `metadata.json` and compares the recorded sizes with those in the store.
 async fn inspect(store: &dyn SnapshotStore, id: &SnapshotId, objects: &ObjectsByName) -> Inspected {
     let mut base = BaseRef::Unreadable;
-    let unusable = |name, error| UnusableSnapshot { id: id.to_string(), name, error };
+    let unusable = |read: Option<Snapshot>, error| {
+        let (name, source) = read.map(|snapshot| (snapshot.name, snapshot.source)).unzip();
+        UnusableSnapshot { id: id.to_string(), name, source, error }
+    };
     let read = async {
         let (metadata, bytes) = read_metadata(store, id).await?;
         base = metadata.base_id()?.map_or(BaseRef::Full, BaseRef::Base);
@@ -301,7 +364,7 @@ async fn inspect(store: &dyn SnapshotStore, id: &SnapshotId, objects: &ObjectsBy
     let outcome = match read.await {
         Ok(snapshot) => match compare_sizes(store, id, &snapshot, objects).await {
             Ok(()) => Ok(Snapshot { pinned: objects.contains_key(layout::PINNED_JSON), ..snapshot }),
-            Err(error) => Err(unusable(Some(snapshot.name), error)),
+            Err(error) => Err(unusable(Some(snapshot), error)),
         },
         Err(error) => Err(unusable(None, error)),
     };
@@ -401,5 +464,6 @@ fn without_metadata_json(id: &SnapshotId) -> UnusableSnapshot {
         "the file is missing, so the snapshot cannot be read; restore the object from a copy of the store or from an older \
          version of it, or delete the snapshot",
     );
-    UnusableSnapshot { id: id.to_string(), name: None, error: error.with_key(layout::key(id, layout::METADATA_JSON)) }
+    let error = error.with_key(layout::key(id, layout::METADATA_JSON));
+    UnusableSnapshot { id: id.to_string(), name: None, source: None, error }
 }

@@ -22,9 +22,13 @@ pub(crate) struct SourceSummary {
 
 impl SourceSummary {
     pub(crate) fn of(reader: &(impl SourceReader + ?Sized), kind: &str) -> Self {
+        let mut info = SourceInfo::new(kind, reader.transaction_id());
+        if let Some(file) = reader.file().cloned() {
+            (info.path, info.device, info.inode) = (Some(file.path), file.device, file.inode);
+        }
         Self {
             database: reader.database().clone(),
-            info: SourceInfo::new(kind, reader.transaction_id()),
+            info,
             records_expected: reader.records_expected(),
             size_bounds_bytes: reader.size_bounds_bytes(),
         }

@@ -7,6 +7,7 @@
 //!
 //! This module knows Ruvector's databases. It knows no key and no store.
 
+pub(crate) mod database_path;
 pub(crate) mod description;
 pub(crate) mod file;
 pub(crate) mod key_range;
@@ -126,6 +127,12 @@ pub trait SourceReader: Send {
         None
     }
 
+    /// Returns the file that is being read, if the database is one. Its path identifies the source of the snapshot,
+    /// unless the user has given the source a name.
+    fn file(&self) -> Option<&SourceFile> {
+        None
+    }
+
     /// Takes the leaf tables of the B-trees `vectors` and `metadata`, if all records came from such leaves. Complete
     /// after `next_record` has returned `None`.
     fn take_leaves(&mut self) -> Option<[LeafTable; 2]> {
@@ -135,6 +142,39 @@ pub trait SourceReader: Send {
     /// Lists what the database holds that no record holds, in words. Complete after `next_record` has returned `None`.
     fn not_captured(&self) -> Vec<String> {
         Vec::new()
+    }
+}
+
+/// The file of a database.
+///
+/// # Examples
+///
+/// ```
+/// let file = ruvector_snapshot::source::SourceFile::new("/srv/vectors.db");
+/// assert_eq!(file.device, None);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SourceFile {
+    /// The absolute path, as a snapshot records it.
+    pub path: String,
+    /// The device of the file, as the operating system numbers it.
+    pub device: Option<u64>,
+    /// The inode of the file.
+    pub inode: Option<u64>,
+}
+
+impl SourceFile {
+    /// Describes the file at an absolute path, of unknown device and inode.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let file = ruvector_snapshot::source::SourceFile::new("/srv/vectors.db");
+    /// assert_eq!(file.path, "/srv/vectors.db");
+    /// ```
+    pub fn new(path: impl Into<String>) -> Self {
+        Self { path: path.into(), device: None, inode: None }
     }
 }
 
@@ -186,6 +226,10 @@ impl SourceReader for Box<dyn SourceReader> {
 
     fn transaction_id(&self) -> Option<u64> {
         (**self).transaction_id()
+    }
+
+    fn file(&self) -> Option<&SourceFile> {
+        (**self).file()
     }
 
     fn take_leaves(&mut self) -> Option<[LeafTable; 2]> {

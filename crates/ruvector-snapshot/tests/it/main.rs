@@ -18,6 +18,7 @@ mod request_counts;
 mod restore_targets;
 mod roundtrip;
 mod selection;
+mod source_identity;
 mod sources;
 mod spawned_futures;
 mod verdicts;

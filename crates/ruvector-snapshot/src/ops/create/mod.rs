@@ -1,12 +1,15 @@
 //! Create: stores the records of a source as a new snapshot, full or incremental.
 //!
 //! The order of the objects is in `repo::writer` and `repo::commit_guard`. This file chooses how a source is read: how
-//! often, and whether directly or through a mirror. `base` opens the base of an increment, `leaf_diff` finds where the
+//! often, and whether directly or through a mirror. `base` opens the base of an increment,
+//! `base_source` compares its source with this one, `leaf_diff` finds where the
 //! source may differ from it, and `delta` finds what differs.
 
 mod base;
+mod base_source;
 mod delta;
 mod leaf_diff;
+mod names;
 mod options;
 
 use std::path::Path;
@@ -15,13 +18,16 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use ruvector_core::VectorDB;
 use ruvector_snapshot_format::leaves;
+use ruvector_snapshot_format::metadata::SourceId;
 
+use crate::config::SnapshotConfig;
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::repo::context::{Context, run_blocking};
 use crate::repo::pipeline::{BlockStream, SourceTrailer, read_ahead, read_inline, store_blocks};
 use crate::repo::spec::{Completion, Content, SnapshotSpec, SourceSummary};
 use crate::snapshot::Snapshot;
 use crate::source::SnapshotSource;
+use crate::source::database_path;
 use crate::source::file::{FILE_KIND, FileOptions, FileReader, Mirror};
 use crate::source::key_range::DiffRange;
 use crate::source::memory::MemoryReader;
@@ -29,7 +35,8 @@ use base::Base;
 use delta::Totals;
 use leaf_diff::SourceDiff;
 
-pub use options::{CreateOptions, PauseWrites, check_name};
+pub use names::{check_name, check_source_name, default_name};
+pub use options::{CreateOptions, PauseWrites};
 
 /// Attempts to read an increment directly from a file that is being written, before the file is mirrored.
 const DIRECT_ATTEMPTS: usize = 5;
@@ -53,11 +60,12 @@ pub(crate) async fn create(
 ) -> Result<Snapshot> {
     check_name(name)?;
     options.check()?;
+    let source_name = source_name(&context.config, options)?;
     let base = match &options.base_id {
         Some(base_id) => Some(Base::open(context, &base_id.parse()?).await?),
         None => None,
     };
-    let create = Create { context, name, options, base: base.as_ref() };
+    let create = Create { context, name, options, source_name, base: base.as_ref() };
     match origin {
         Origin::File(path) => create.of_file(path).await,
         Origin::Memory(_) | Origin::Custom(_) => create.attempt_and_pause(origin).await,
@@ -75,11 +83,34 @@ pub(crate) async fn check_source(path: &Path, scratch_dir: Option<&Path>) -> Res
     }
 }
 
+/// Returns what identifies a database file as a source.
+///
+/// # Errors
+///
+/// Returns `InvalidInput` if the name of the source is not allowed, and the error of the operating system if the path
+/// cannot be resolved.
+pub(crate) fn source_of_file(config: &SnapshotConfig, options: &CreateOptions, path: &Path) -> Result<SourceId> {
+    Ok(match source_name(config, options)? {
+        Some(name) => SourceId::Name(name.to_owned()),
+        None => {
+            SourceId::Path { host: config.host.clone(), path: database_path::text(&database_path::absolute(path)?) }
+        }
+    })
+}
+
+/// Returns the name that the user gave to the source, checked.
+fn source_name<'a>(config: &'a SnapshotConfig, options: &'a CreateOptions) -> Result<Option<&'a str>> {
+    let name = options.source_name.as_deref().or(config.source_name.as_deref());
+    name.map_or(Ok(()), check_source_name)?;
+    Ok(name)
+}
+
 /// One create.
 struct Create<'a> {
     context: &'a Context,
     name: &'a str,
     options: &'a CreateOptions,
+    source_name: Option<&'a str>,
     base: Option<&'a Base>,
 }
 
@@ -164,11 +195,13 @@ impl Create<'_> {
     /// Stores the records of a source: all of them, or the changes since the base.
     async fn store(
         &self,
-        source: SourceSummary,
+        mut source: SourceSummary,
         blocks: BlockStream<'_, SourceTrailer>,
         diff: SourceDiff,
         created_at: DateTime<Utc>,
     ) -> Result<Snapshot> {
+        source.info.name = self.source_name.map(str::to_owned);
+        source.info.host = self.context.config.host.clone();
         let mut spec = SnapshotSpec {
             name: self.name,
             created_at,
@@ -186,12 +219,16 @@ impl Create<'_> {
             };
             return store_blocks(self.context, spec, blocks, complete).await;
         };
-        base.check_shape(&spec.source.database)?;
-        spec.base_ids = base.ids();
         let metadata = base.metadata()?;
+        let warning = base_source::check(metadata, &spec.source.info, self.options.base_from_elsewhere)?;
+        base.check_shape(&spec.source.database)?;
+        self.warn(warning);
+        spec.base_ids = base.ids();
         let (own_leaves, changes) = self.changes(blocks, base, diff).await?;
         let complete = |(trailer, totals): (SourceTrailer, Totals)| {
             let tables = own_leaves.or(trailer.leaves);
+            let records = metadata.vector_count.saturating_sub(totals.changes.removed) + totals.changes.added;
+            self.warn(base_source::shrinkage(metadata, records));
             Completion {
                 not_captured: trailer.not_captured,
                 leaves: tables.map(|tables| leaves::encode(&tables, base.leaves().map(Arc::as_ref))),
@@ -199,6 +236,12 @@ impl Create<'_> {
             }
         };
         store_blocks(self.context, spec, changes, complete).await
+    }
+
+    fn warn(&self, warning: Option<String>) {
+        if let (Some(progress), Some(warning)) = (&self.options.progress, warning) {
+            progress.warning(&warning);
+        }
     }
 
     /// Compares the records with the state of the base. Returns the leaf tables of the source too, if they are known

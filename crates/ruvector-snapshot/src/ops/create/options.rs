@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use ruvector_snapshot_format::metadata;
-
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::progress::Progress;
 
@@ -31,6 +29,13 @@ pub struct CreateOptions {
     pub metadata: serde_json::Value,
     /// The id of the base. Only what changed since the base is stored. `None` creates a full snapshot.
     pub base_id: Option<String>,
+    /// The name of the source: of the database, wherever it is. `None` takes [`SnapshotConfig::source_name`], and without
+    /// that the path of the database and the host identify the source.
+    ///
+    /// [`SnapshotConfig::source_name`]: crate::SnapshotConfig::source_name
+    pub source_name: Option<String>,
+    /// Whether a base of another source is accepted.
+    pub base_from_elsewhere: bool,
     /// A listener for progress.
     pub progress: Option<Arc<dyn Progress>>,
     /// Pauses the writes of the application to a database in memory, or to a source of the application, that keeps
@@ -50,6 +55,33 @@ impl CreateOptions {
     #[must_use]
     pub fn base_id(self, id: impl Into<String>) -> Self {
         Self { base_id: Some(id.into()), ..self }
+    }
+
+    /// Gives the source a name, by which it is known wherever the database is: in containers, host names change.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let options = ruvector_snapshot::CreateOptions::default().source_name("articles");
+    /// assert_eq!(options.source_name.as_deref(), Some("articles"));
+    /// ```
+    #[must_use]
+    pub fn source_name(self, name: impl Into<String>) -> Self {
+        Self { source_name: Some(name.into()), ..self }
+    }
+
+    /// Accepts a base of another source, for example after the database was moved. The snapshot is exact, but if the
+    /// base is of another database, nearly everything in it is a change.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let options = ruvector_snapshot::CreateOptions::default().base_from_elsewhere(true);
+    /// assert!(options.base_from_elsewhere);
+    /// ```
+    #[must_use]
+    pub fn base_from_elsewhere(self, accept: bool) -> Self {
+        Self { base_from_elsewhere: accept, ..self }
     }
 
     /// Adds a label.
@@ -170,21 +202,4 @@ pub trait PauseWrites: Debug + Send + Sync {
     fn pause(&self);
     /// Allows writes again. Called on every path, also after an error or a cancellation.
     fn resume(&self);
-}
-
-/// Refuses a name that is blank, longer than 1,024 bytes, or has control characters, and the names that mean something
-/// else: `latest`, and ids.
-///
-/// # Errors
-///
-/// Returns [`ErrorKind::InvalidInput`].
-///
-/// # Examples
-///
-/// ```
-/// assert!(ruvector_snapshot::check_name("nightly").is_ok());
-/// assert!(ruvector_snapshot::check_name("latest").is_err());
-/// ```
-pub fn check_name(name: &str) -> Result<()> {
-    Ok(metadata::check_name(name)?)
 }

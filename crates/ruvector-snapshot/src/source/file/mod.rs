@@ -9,12 +9,13 @@ mod rows;
 mod scan;
 mod tables;
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use redb_live::{LiveFile, Mode, View, ViewOptions};
 use ruvector_snapshot_format::model::{DatabaseInfo, LeafTable, Record};
 
-use super::{SnapshotSource, SourceReader, SourceRow};
+use super::{SnapshotSource, SourceFile, SourceReader, SourceRow, database_path};
 use crate::error::{ErrorKind, Result, SnapshotError};
 use ranges::RangeCursor;
 use scan::TableCursor;
@@ -142,6 +143,7 @@ pub(crate) const FILE_KIND: &str = "file";
 #[derive(Debug)]
 pub struct FileReader {
     path: PathBuf,
+    file: SourceFile,
     view: View,
     database: DatabaseInfo,
     vectors: TableCursor,
@@ -195,18 +197,22 @@ impl FileReader {
             // tables.
             return Err(rows::live_error(redb_live::Error::Changed));
         }
-        let file_bytes = std::fs::metadata(path)
-            .map_err(|error| SnapshotError::io(path, "read the size of the database", error))?
-            .len();
+        let found = live.metadata().map_err(rows::live_error)?;
+        let absolute = database_path::absolute(path)?;
         let mut reader = Self {
             path: path.to_owned(),
+            file: SourceFile {
+                path: database_path::text(&absolute),
+                device: Some(found.dev()),
+                inode: Some(found.ino()),
+            },
             database: opened.database,
             records_expected: opened.vectors.info().rows,
             vectors: TableCursor::new(&opened.vectors),
             metadata: TableCursor::new(&opened.metadata),
             is_metadata_paired: false,
             ranges: None,
-            file_bytes,
+            file_bytes: found.len(),
             unpaired_metadata: 0,
             other_tables: opened.other_tables,
             view,
@@ -311,6 +317,10 @@ impl SourceReader for FileReader {
 
     fn transaction_id(&self) -> Option<u64> {
         Some(self.view.transaction_id())
+    }
+
+    fn file(&self) -> Option<&SourceFile> {
+        Some(&self.file)
     }
 
     fn take_leaves(&mut self) -> Option<[LeafTable; 2]> {

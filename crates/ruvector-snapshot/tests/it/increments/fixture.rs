@@ -14,6 +14,17 @@ pub(crate) async fn create(manager: &SnapshotManager, path: &Path, base: Option<
     manager.create_snapshot_of_file(path, "increments", &options).await
 }
 
+/// As [`create`], and accepts a base of another file.
+pub(crate) async fn create_from_elsewhere(
+    manager: &SnapshotManager,
+    path: &Path,
+    base: Option<&Snapshot>,
+) -> Result<Snapshot> {
+    let options = CreateOptions::default().base_from_elsewhere(true);
+    let options = base.iter().fold(options, |options, base| options.base_id(&base.id));
+    manager.create_snapshot_of_file(path, "increments", &options).await
+}
+
 pub(crate) fn make_empty_database(path: &Path, dimensions: usize) {
     drop(VectorDB::new(options(path, dimensions)).unwrap());
 }

@@ -7,7 +7,7 @@ use redb::Database;
 use ruvector_snapshot::{Snapshot, SnapshotManager};
 use test_fixtures::{METADATA, TestDir, TickingClock, VECTORS, memory_store};
 
-use super::fixture::{State, assert_restores, create, make_empty_database};
+use super::fixture::{State, assert_restores, create, create_from_elsewhere, make_empty_database};
 use super::random_changes::{Change, RowGenerator};
 
 const DIMENSIONS: usize = 16;
@@ -90,7 +90,9 @@ impl Walk {
     async fn step(&mut self, number: usize) {
         let change = self.change(number);
         let base = self.base();
-        let made = create(&self.manager, &self.path, base.map(|at| &self.taken[at].snapshot)).await.unwrap();
+        // The tables are shuffled by writing them to another file.
+        let made =
+            create_from_elsewhere(&self.manager, &self.path, base.map(|at| &self.taken[at].snapshot)).await.unwrap();
         let full = create(&self.manager, &self.path, None).await.unwrap();
         assert_eq!(made.checksum, full.checksum, "step {number}: {change:?}");
         assert_eq!(made.vector_count, self.state.vectors.len(), "step {number}: {change:?}");

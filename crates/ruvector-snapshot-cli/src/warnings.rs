@@ -1,0 +1,33 @@
+//! The warnings of one run: each is printed to standard error once, and listed in the JSON document.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::output::Output;
+
+/// The warnings so far. A clone shares them.
+#[derive(Debug, Clone)]
+pub(crate) struct Warnings {
+    output: Output,
+    given: Arc<Mutex<Vec<String>>>,
+}
+
+impl Warnings {
+    pub(crate) fn new(output: Output) -> Self {
+        Self { output, given: Arc::default() }
+    }
+
+    /// Prints a warning, also with --quiet. The library repeats a warning when it attempts its work again.
+    pub(crate) fn add(&self, message: &str) {
+        let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
+        if given.iter().any(|other| other == message) {
+            return;
+        }
+        given.push(message.to_owned());
+        self.output.notice(format_args!("warning: {message}"));
+    }
+
+    /// Returns the warnings, for the JSON document.
+    pub(crate) fn list(&self) -> Vec<String> {
+        self.given.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
