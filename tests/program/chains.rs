@@ -298,6 +298,35 @@ fn an_invalid_base_is_refused_and_nothing_is_created() {
 }
 
 #[test]
+fn a_corrupt_base_is_refused_if_it_is_verified_and_nothing_is_created() {
+    let (sandbox, ids) = chain(1);
+    let path = sandbox.stored(&ids[0], "vectors.bin.gz");
+    let intact = fs::read(&path).unwrap();
+    flip_bit_in_the_middle(&path);
+    let before = files_below(&sandbox.path("snapshots"));
+    for option in ["--verify-base", "--verify-after-write"] {
+        let result = sandbox.run(&["create", "--db", "a.db", "--base", "latest", option]);
+        result.assert_fails(
+            3,
+            &format!("snapshot-{}/vectors.bin.gz: cannot use snapshot {} as a base: block 0: ", ids[0], ids[1]),
+        );
+        result.assert_fails(3, "take a full snapshot, and verify this one");
+        assert_eq!(files_below(&sandbox.path("snapshots")), before, "{option}");
+    }
+    // Without the options vectors of the base are not read. The help says so.
+    sandbox.ok(&["create", "--db", "a.db", "--base", "latest"]);
+    let help = sandbox.ok(&["create", "--help"]).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        help.contains("It does not read the vectors or the rest of the base") && help.contains("--verify-base"),
+        "{help}"
+    );
+    fs::write(&path, intact).unwrap();
+    sandbox.ok(&["create", "--db", "a.db", "--base", "latest", "--verify-base"]);
+    sandbox.run(&["create", "--db", "a.db", "--verify-base"]).assert_fails(2, "--base");
+    assert!(sandbox.ok(&["verify", "--all"]).contains("4 snapshots intact"));
+}
+
+#[test]
 fn a_base_with_other_dimensions_or_metric_is_refused() {
     let sandbox = Sandbox::with_rows(20);
     let full = sandbox.create("full");

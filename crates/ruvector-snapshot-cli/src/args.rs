@@ -123,6 +123,9 @@ pub(crate) struct Create {
     /// Maximum number of snapshots in the chain, including this one, 1 to 1000 [default: 32]
     #[arg(long, value_name = "N", requires = "base", value_parser = max_chain)]
     pub(crate) max_chain: Option<usize>,
+    /// Read and verify the whole chain of the base first, as `verify` does. It takes as long as a `verify` of the base
+    #[arg(long, requires = "base")]
+    pub(crate) verify_base: bool,
     /// Label to store with the snapshot. Can be repeated
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
     pub(crate) labels: Vec<(String, String)>,
@@ -132,7 +135,8 @@ pub(crate) struct Create {
     /// Store without compression
     #[arg(long, conflicts_with = "compression_level")]
     pub(crate) no_compression: bool,
-    /// Read everything back from the store and compare it before the commit
+    /// Verify the base as with --verify-base, and read the stored data back and compare it before the commit. It
+    /// downloads as much as it uploads
     #[arg(long)]
     pub(crate) verify_after_write: bool,
     /// Directory for a private copy of a database that is being written [default: the system's temporary

@@ -53,7 +53,7 @@ pub(crate) async fn create(session: &Session, args: Create) -> Result<Exit, Fail
         let progress = ProgressDisplay::new(session, &attempts);
         let mut options = options.progress(progress.listener());
         if let Some(base) = chain.first() {
-            options = options.base_id(base.id.as_str());
+            options = options.base_id(base.id.as_str()).verify_base(args.verify_base);
         }
         let after_interrupt = attempts.report(&manager, location);
         session.run(&manager, manager.create_snapshot_of_file(&args.db, &name, &options), after_interrupt).await

@@ -53,8 +53,13 @@ private copy is made in --scratch-dir first, and removed afterwards.
 A directory that does not exist is created; a bucket is not. A create that fails or is interrupted leaves no snapshot.
 
 With --base, only records that changed since the base snapshot are stored. The result can be listed, verified and restored like a full snapshot. \
-The base cannot be deleted while the new snapshot exists. If the base is missing or corrupt, or has other dimensions or another metric, the command \
+The base cannot be deleted while the new snapshot exists. If the base is missing or found corrupt, or has other dimensions or another metric, the command \
 fails. It never falls back to a full snapshot. A restore reads the whole chain, so take a full snapshot from time to time, or use `compact`.
+
+Of the base and each snapshot that it depends on, create checks metadata.json with its seal, and the sizes of the data files. It reads the leaf tables, \
+and the ids and the metadata of records where the database may have changed, and checks those. It does not read the vectors or the rest of the base, so \
+corruption there is not found: run `verify` regularly, or use --verify-base, which reads and verifies the whole chain before anything is stored. That \
+takes as long as a `verify` of the base; in a bucket it downloads the chain. --verify-after-write includes it.
 
 A snapshot records its source: the host and the absolute path of the database, or the name that --source or RUVECTOR_SNAPSHOT_SOURCE gives. Use a name \
 in containers, whose host names change. With --base, `latest` and names mean snapshots of the same source. A base of another source is refused, unless \
@@ -64,6 +69,7 @@ command prints a warning.
 Examples:
   ruvector-snapshot create --db vectors.db
   ruvector-snapshot create --db vectors.db --base latest
+  ruvector-snapshot create --db vectors.db --base latest --verify-base
   ruvector-snapshot create --db /srv/vectors.db --name nightly \\
       --label host=db1 --store /mnt/backup
   ruvector-snapshot create --db /data/vectors.db --source articles \\

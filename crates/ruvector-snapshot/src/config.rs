@@ -39,8 +39,11 @@ pub struct SnapshotConfig {
     pub max_upload_bytes_per_second: Option<u64>,
     /// Average download rate from the store, in bytes per second. Default: no limit.
     pub max_download_bytes_per_second: Option<u64>,
-    /// Whether a create reads everything back from the store and compares it before the commit. Default: false. Without
-    /// it only sizes are compared; TLS and, on S3, SHA-256 checksums protect the transfer.
+    /// Whether a create reads the three data files back from the store and compares them before the commit, and whether
+    /// it verifies the base of an increment first, as [`CreateOptions::verify_base`] does. Default: false. Without it
+    /// only sizes are compared; TLS and, on S3, SHA-256 checksums protect the transfer.
+    ///
+    /// [`CreateOptions::verify_base`]: crate::CreateOptions::verify_base
     pub verify_after_write: bool,
     /// Number of snapshots a chain may have, from the full one to the newest increment, from 1 to 1,000. Default: 32. A
     /// restore reads them all.

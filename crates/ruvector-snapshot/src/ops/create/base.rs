@@ -4,14 +4,17 @@ use std::sync::Arc;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use ruvector_snapshot_format::id::SnapshotId;
+use ruvector_snapshot_format::layout;
 use ruvector_snapshot_format::metadata::SnapshotMetadata;
 use ruvector_snapshot_format::model::{DatabaseInfo, LeafTable};
 
+use super::options::CreateOptions;
 use super::unusable_base;
-use crate::error::{ErrorKind, Result, SnapshotError};
+use crate::error::{ErrorKind, Result, SnapshotError, corrupt};
 use crate::repo::chain::Chain;
 use crate::repo::context::Context;
 use crate::repo::merge::Merge;
+use crate::repo::verify::{VerifyReport, verify_chain};
 use crate::source::key_range::DiffRange;
 
 pub(super) struct Base {
@@ -20,15 +23,16 @@ pub(super) struct Base {
 }
 
 impl Base {
-    /// Opens the chain of the base and checks its length and the sizes of its files.
-    pub(super) async fn open(context: &Context, id: &SnapshotId) -> Result<Self> {
-        Self::open_checked(context, id).await.map_err(|error| match error.kind() {
+    /// Opens the chain of the base and checks its length and the sizes of its files. Verifies the whole chain if that is
+    /// wanted.
+    pub(super) async fn open(context: &Context, id: &SnapshotId, options: &CreateOptions) -> Result<Self> {
+        Self::open_checked(context, id, options).await.map_err(|error| match error.kind() {
             ErrorKind::Corrupt => unusable_base(id, error),
             _ => error,
         })
     }
 
-    async fn open_checked(context: &Context, id: &SnapshotId) -> Result<Self> {
+    async fn open_checked(context: &Context, id: &SnapshotId, options: &CreateOptions) -> Result<Self> {
         let chain = Chain::open(context, id).await?;
         let (length, length_max) = (chain.snapshots().len() + 1, context.config.max_chain_length);
         if length > length_max {
@@ -42,6 +46,9 @@ impl Base {
         let checks = chain.snapshots().iter().map(|snapshot| snapshot.check_sizes());
         let checks = stream::iter(checks.collect::<Vec<_>>()).buffered(context.config.max_concurrent_io);
         checks.try_collect::<()>().await?;
+        if options.verify_base || context.config.verify_after_write {
+            check_intact(&verify_chain(context, id, options.progress.as_deref()).await?)?;
+        }
         let leaves = chain.leaves(&context.config).await?.map(Arc::new);
         Ok(Self { chain, leaves })
     }
@@ -53,6 +60,17 @@ impl Base {
 
     pub(super) fn metadata(&self) -> Result<&SnapshotMetadata> {
         Ok(&self.chain.newest()?.metadata)
+    }
+
+    /// Explains an error of a create, if it is corruption in the chain of the base: that shows when its rows are read.
+    pub(super) fn explained(&self, error: SnapshotError) -> SnapshotError {
+        let place = error.key().and_then(layout::parse_key).map(|(id, _)| id);
+        match self.chain.snapshots() {
+            [newest, ..] if error.kind() == ErrorKind::Corrupt && place.is_some_and(|id| self.ids().contains(&id)) => {
+                unusable_base(newest.id(), error)
+            }
+            _ => error,
+        }
     }
 
     /// Returns the leaf tables of the base, if it has some.
@@ -82,4 +100,19 @@ impl Base {
         );
         Err(SnapshotError::new(ErrorKind::InvalidInput, message))
     }
+}
+
+/// Returns the first corruption of a report as an error that names the file and the block.
+fn check_intact(report: &VerifyReport) -> Result<()> {
+    let Some(first) = report.corruption.first() else { return Ok(()) };
+    let block = first.block.map(|block| format!("block {block}: ")).unwrap_or_default();
+    let more = match report.corruption.len() - 1 {
+        0 => String::new(),
+        more => format!(" (and {more} more in its chain)"),
+    };
+    // The detail of a block that cannot be expanded names the block itself.
+    let detail = first.detail.strip_prefix(&block).unwrap_or(&first.detail);
+    let error = corrupt(format!("{block}{detail}{more}"));
+    let id: SnapshotId = first.snapshot.parse()?;
+    Err(error.with_key(layout::key(&id, &first.file)))
 }

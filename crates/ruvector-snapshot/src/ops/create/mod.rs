@@ -62,7 +62,7 @@ pub(crate) async fn create(
     options.check()?;
     let source_name = source_name(&context.config, options)?;
     let base = match &options.base_id {
-        Some(base_id) => Some(Base::open(context, &base_id.parse()?).await?),
+        Some(base_id) => Some(Base::open(context, &base_id.parse()?, options).await?),
         None => None,
     };
     let create = Create { context, name, options, source_name, base: base.as_ref() };
@@ -224,7 +224,7 @@ impl Create<'_> {
         base.check_shape(&spec.source.database)?;
         self.warn(warning);
         spec.base_ids = base.ids();
-        let (own_leaves, changes) = self.changes(blocks, base, diff).await?;
+        let (own_leaves, changes) = self.changes(blocks, base, diff).await.map_err(|error| base.explained(error))?;
         let complete = |(trailer, totals): (SourceTrailer, Totals)| {
             let tables = own_leaves.or(trailer.leaves);
             let records = metadata.vector_count.saturating_sub(totals.changes.removed) + totals.changes.added;
@@ -235,7 +235,7 @@ impl Create<'_> {
                 content: Content::Increment { base: metadata, changes: totals.changes, checksum: totals.checksum },
             }
         };
-        store_blocks(self.context, spec, changes, complete).await
+        store_blocks(self.context, spec, changes, complete).await.map_err(|error| base.explained(error))
     }
 
     fn warn(&self, warning: Option<String>) {

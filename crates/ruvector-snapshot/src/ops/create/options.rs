@@ -36,6 +36,14 @@ pub struct CreateOptions {
     pub source_name: Option<String>,
     /// Whether a base of another source is accepted.
     pub base_from_elsewhere: bool,
+    /// Whether every byte of the base and its ancestors is read and verified before anything is stored, as
+    /// [`verify_snapshot`](crate::SnapshotManager::verify_snapshot) does. Default: false. Then the `metadata.json` of
+    /// each is read and its seal verified, the sizes of the data files are compared, and so is all data of the base
+    /// that the create reads: leaf tables, and the index and the metadata of records where the database may have
+    /// changed. Vectors of the base are never read. [`SnapshotConfig::verify_after_write`] verifies the base too.
+    ///
+    /// [`SnapshotConfig::verify_after_write`]: crate::SnapshotConfig::verify_after_write
+    pub verify_base: bool,
     /// A listener for progress.
     pub progress: Option<Arc<dyn Progress>>,
     /// Pauses the writes of the application to a database in memory, or to a source of the application, that keeps
@@ -82,6 +90,21 @@ impl CreateOptions {
     #[must_use]
     pub fn base_from_elsewhere(self, accept: bool) -> Self {
         Self { base_from_elsewhere: accept, ..self }
+    }
+
+    /// Reads and verifies the whole chain of the base before anything is stored.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let options = ruvector_snapshot::CreateOptions::default()
+    ///     .base_id("20260131T080000000Z-0123456789abcdef")
+    ///     .verify_base(true);
+    /// assert!(options.verify_base);
+    /// ```
+    #[must_use]
+    pub fn verify_base(self, verify_base: bool) -> Self {
+        Self { verify_base, ..self }
     }
 
     /// Adds a label.

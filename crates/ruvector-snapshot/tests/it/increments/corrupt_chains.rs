@@ -99,7 +99,7 @@ fn put_metadata(stored: &StoredSnapshot, change: impl FnOnce(&mut serde_json::Va
 }
 
 /// Replaces the leaf table of a snapshot, and adapts every size and checksum.
-fn put_leaves(stored: &StoredSnapshot, raw: &[u8]) {
+pub(super) fn put_leaves(stored: &StoredSnapshot, raw: &[u8]) {
     let metadata = stored.metadata();
     let section = metadata.sections.last().unwrap();
     assert_eq!(section.name, "leaves");

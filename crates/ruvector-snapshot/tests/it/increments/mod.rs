@@ -12,3 +12,4 @@ mod random_changes;
 mod random_tables;
 mod refused_bases;
 mod round_trips;
+mod verified_bases;
