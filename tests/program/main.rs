@@ -9,6 +9,7 @@ mod sandbox;
 mod bucket_mistakes;
 mod buckets;
 mod chains;
+mod companions;
 mod corruption;
 #[cfg(unix)]
 mod interrupts;

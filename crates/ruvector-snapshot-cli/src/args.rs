@@ -120,6 +120,9 @@ pub(crate) struct Create {
     /// Accept a base of another database or path
     #[arg(long, requires = "base")]
     pub(crate) base_from_elsewhere: bool,
+    /// Fail if the snapshot would not hold something that belongs to the database
+    #[arg(long)]
+    pub(crate) strict: bool,
     /// Maximum number of snapshots in the chain, including this one, 1 to 1000 [default: 32]
     #[arg(long, value_name = "N", requires = "base", value_parser = max_chain)]
     pub(crate) max_chain: Option<usize>,

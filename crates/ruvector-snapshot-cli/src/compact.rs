@@ -34,6 +34,7 @@ fn print(session: &Session, snapshot: &Snapshot, chain: &[Snapshot], taken: Dura
     let chain_bytes: u64 = chain.iter().map(|member| member.size_bytes).sum();
     output.document(&json!({
         "snapshot": snapshot, "from": from, "chain_bytes": chain_bytes, "store": session.store, "warnings": session.warnings.list(),
+        "not_captured": snapshot.source.not_captured,
         "seconds": taken.as_secs_f64(),
     }))?;
     output.line(format_args!("created {}, full", snapshot.id))?;
@@ -47,5 +48,8 @@ fn print(session: &Session, snapshot: &Snapshot, chain: &[Snapshot], taken: Dura
     output.field("time", pace(taken, snapshot.raw_bytes))?;
     output.field("verified", "the content checksum is that of the incremental snapshot:")?;
     output.field("", &snapshot.checksum)?;
+    for what in &snapshot.source.not_captured {
+        output.field("not captured", what)?;
+    }
     output.line("the chain was kept; delete it when you no longer need it")
 }

@@ -36,10 +36,12 @@ pub(crate) async fn create(session: &Session, args: Create) -> Result<Exit, Fail
         max_chain_length: args.max_chain.unwrap_or(SnapshotConfig::default().max_chain_length),
         ..session.config()
     };
-    // Before anything is created in the store: a mistyped path leaves nothing behind.
-    SnapshotManager::check_source(&args.db, &config).await.map_err(|error| explained(&args.db, error))?;
-    let mut options = CreateOptions::default().labels(labels).base_from_elsewhere(args.base_from_elsewhere);
+    let mut options =
+        CreateOptions::default().labels(labels).base_from_elsewhere(args.base_from_elsewhere).strict(args.strict);
     options.source_name = args.source;
+    // Before anything is created in the store: a mistyped path leaves nothing behind.
+    let checked = SnapshotManager::check_source_with(&args.db, &config, &options).await;
+    checked.map_err(|error| explained(&args.db, error))?;
     let (manager, chain) = match &args.base {
         None => (session.open_or_create(config)?, Vec::new()),
         Some(base) => {
@@ -116,6 +118,7 @@ fn print(
         "snapshot": snapshot, "base_id": chain_ids.first(), "chain": chain_ids,
         "full_size_bytes": chain.last().map(|full| full.size_bytes),
         "store": session.store, "seconds": taken.as_secs_f64(), "warnings": session.warnings.list(),
+        "not_captured": snapshot.source.not_captured,
     }))?;
     output.line(format_args!("created {}", snapshot.id))?;
     output.field("name", &snapshot.name)?;
@@ -169,9 +172,6 @@ fn explained(path: &Path, error: SnapshotError) -> Failure {
     let failure = Failure::from(error);
     match kind {
         ErrorKind::NotFound => failure.with_hint(format!("check --db {shown}")),
-        ErrorKind::InvalidInput => {
-            failure.with_hint("pass the database file itself, which Ruvector calls its storage path")
-        }
         ErrorKind::Corrupt => failure.with_hint("no snapshot was created; `list` shows the newest one from before"),
         _ => failure,
     }

@@ -50,6 +50,10 @@ pub(crate) const CREATE: &str = "\
 The database can be open and in use. A snapshot always contains exactly one committed state. If the file changes too quickly to be read in place, a \
 private copy is made in --scratch-dir first, and removed afterwards.
 
+A snapshot holds the database file and nothing else. Files beside it that belong to the database, such as FILE.agentic of AgenticDB, FILE.meta.json of the \
+npm command line, or metadata.json and ../aliases.json of a collection, are listed as `not captured`. `show` and `restore` repeat that. With --strict, the \
+command fails instead.
+
 A directory that does not exist is created; a bucket is not. A create that fails or is interrupted leaves no snapshot.
 
 With --base, only records that changed since the base snapshot are stored. The result can be listed, verified and restored like a full snapshot. \

@@ -36,7 +36,7 @@ fn print(session: &Session, snapshot: &Snapshot, to: &Path, taken: Duration) -> 
     output.document(&json!({
         "snapshot": snapshot, "to": to.to_string_lossy(), "records": snapshot.vector_count, "file_bytes": file_bytes,
         "verified_checksum": snapshot.checksum, "seconds": taken.as_secs_f64(),
-        "warnings": session.warnings.list(),
+        "warnings": session.warnings.list(), "not_captured": snapshot.source.not_captured,
     }))?;
     output.line(format_args!("restored {} to {}", snapshot.id, to.display()))?;
     output.field("name", &snapshot.name)?;
@@ -48,7 +48,12 @@ fn print(session: &Session, snapshot: &Snapshot, to: &Path, taken: Duration) -> 
     // The bytes of an increment are only its changes, and a restore reads the chain.
     output.field("time", pace(taken, file_bytes.unwrap_or(snapshot.raw_bytes)))?;
     output.field("verified", "the file was read back and has the content checksum of the snapshot:")?;
-    output.field("", &snapshot.checksum)
+    output.field("", &snapshot.checksum)?;
+    let not_captured = &snapshot.source.not_captured;
+    if !not_captured.is_empty() {
+        output.line("this snapshot does not hold:")?;
+    }
+    not_captured.iter().try_for_each(|what| output.line(format_args!("  {what}")))
 }
 
 fn explained(failure: Failure, to: &Path) -> Failure {

@@ -162,7 +162,32 @@ impl SnapshotManager {
     /// # }
     /// ```
     pub async fn check_source(path: impl AsRef<Path>, config: &SnapshotConfig) -> Result<()> {
-        create::check_source(path.as_ref(), config.scratch_dir.as_deref()).await
+        create::check_source(path.as_ref(), config, &CreateOptions::default()).await
+    }
+
+    /// As [`check_source`](Self::check_source), for a create with these options: it also refuses labels and names that a
+    /// create would refuse, and what a [`strict`](CreateOptions::strict) create would refuse before it reads the records.
+    ///
+    /// # Errors
+    ///
+    /// The same as [`check_source`](Self::check_source).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(config: ruvector_snapshot::SnapshotConfig) -> Result<(), Box<dyn std::error::Error>> {
+    /// use ruvector_snapshot::{CreateOptions, SnapshotManager};
+    ///
+    /// let options = CreateOptions::default().strict(true);
+    /// SnapshotManager::check_source_with("/srv/vectors.db", &config, &options).await?;
+    /// # Ok(()) }
+    /// ```
+    pub async fn check_source_with(
+        path: impl AsRef<Path>,
+        config: &SnapshotConfig,
+        options: &CreateOptions,
+    ) -> Result<()> {
+        create::check_source(path.as_ref(), config, options).await
     }
 
     /// Returns what identifies a database file as the source of snapshots: the name of the source that the options or the

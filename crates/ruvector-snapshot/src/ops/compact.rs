@@ -36,6 +36,7 @@ pub(crate) async fn compact(
         info: metadata.source.clone(),
         records_expected: metadata.vector_count,
         size_bounds_bytes: size_bounds_bytes(&chain),
+        not_captured: metadata.source.not_captured.clone(),
     };
     // A user may compact a chain to rescue it. Without the leaf tables the next increment is slower, and just as exact.
     let tables = match chain.leaves(&context.config).await {

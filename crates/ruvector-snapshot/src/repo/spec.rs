@@ -18,6 +18,8 @@ pub(crate) struct SourceSummary {
     pub(crate) info: SourceInfo,
     pub(crate) records_expected: u64,
     pub(crate) size_bounds_bytes: Option<[u64; 3]>,
+    /// What is known already of what the snapshot will not hold, as sentences.
+    pub(crate) not_captured: Vec<String>,
 }
 
 impl SourceSummary {
@@ -31,6 +33,7 @@ impl SourceSummary {
             info,
             records_expected: reader.records_expected(),
             size_bounds_bytes: reader.size_bounds_bytes(),
+            not_captured: reader.not_captured(),
         }
     }
 }

@@ -7,9 +7,11 @@
 //!
 //! This module knows Ruvector's databases. It knows no key and no store.
 
+pub(crate) mod companions;
 pub(crate) mod database_path;
 pub(crate) mod description;
 pub(crate) mod file;
+mod foreign;
 pub(crate) mod key_range;
 pub(crate) mod memory;
 pub(crate) mod target;
@@ -23,6 +25,9 @@ use ruvector_snapshot_format::model::{DatabaseInfo, LeafTable, Record};
 use crate::error::{ErrorKind, Result, SnapshotError};
 
 pub use file::{FileOptions, FileReader, FileSource, Mirror};
+
+/// The name of the file in which Ruvector keeps each collection, in a directory with the name of the collection.
+pub(crate) const COLLECTION_FILE: &str = "vectors.db";
 
 /// The row of the `config` table in which Ruvector stores its options.
 pub(crate) const OPTIONS_ROW: &str = "__ruvector_db_config__";

@@ -6,6 +6,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod companions;
 mod concurrent_ops;
 mod corruption;
 mod golden;

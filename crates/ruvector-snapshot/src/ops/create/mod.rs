@@ -11,6 +11,7 @@ mod delta;
 mod leaf_diff;
 mod names;
 mod options;
+mod strict;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -26,11 +27,11 @@ use crate::repo::context::{Context, run_blocking};
 use crate::repo::pipeline::{BlockStream, SourceTrailer, read_ahead, read_inline, store_blocks};
 use crate::repo::spec::{Completion, Content, SnapshotSpec, SourceSummary};
 use crate::snapshot::Snapshot;
-use crate::source::SnapshotSource;
 use crate::source::database_path;
 use crate::source::file::{FILE_KIND, FileOptions, FileReader, Mirror};
 use crate::source::key_range::DiffRange;
 use crate::source::memory::MemoryReader;
+use crate::source::{SnapshotSource, SourceReader as _, companions};
 use base::Base;
 use delta::Totals;
 use leaf_diff::SourceDiff;
@@ -72,15 +73,22 @@ pub(crate) async fn create(
     }
 }
 
-/// Opens a database file, and returns an error if no snapshot can be taken of it. Stores nothing.
-pub(crate) async fn check_source(path: &Path, scratch_dir: Option<&Path>) -> Result<()> {
-    let options = FileOptions { scratch_dir: scratch_dir.map(Path::to_owned), ..FileOptions::default() };
-    let path = path.to_owned();
-    match run_blocking(move || FileReader::open(&path, &options).map(drop)).await {
-        // A create reads a busy database again, and in the end through a mirror.
-        Err(error) if error.kind() == ErrorKind::Busy => Ok(()),
-        answer => answer,
-    }
+/// Opens a database file, and returns an error if no snapshot can be taken of it with these options. Stores nothing.
+pub(crate) async fn check_source(path: &Path, config: &SnapshotConfig, options: &CreateOptions) -> Result<()> {
+    options.check()?;
+    source_name(config, options)?;
+    let file_options = FileOptions { scratch_dir: config.scratch_dir.clone(), ..FileOptions::default() };
+    let (path, is_strict) = (path.to_owned(), options.strict);
+    run_blocking(move || {
+        let known = match FileReader::open(&path, &file_options) {
+            Ok(reader) => reader.not_captured(),
+            // A create reads a busy database again, and in the end through a mirror.
+            Err(error) if error.kind() == ErrorKind::Busy => companions::beside(&database_path::absolute(&path)?),
+            Err(error) => return Err(error),
+        };
+        if is_strict { strict::check(&known) } else { Ok(()) }
+    })
+    .await
 }
 
 /// Returns what identifies a database file as a source.
@@ -200,6 +208,13 @@ impl Create<'_> {
         diff: SourceDiff,
         created_at: DateTime<Utc>,
     ) -> Result<Snapshot> {
+        let blocks = match self.options.strict {
+            true => {
+                strict::check(&source.not_captured)?;
+                strict::checked(blocks)
+            }
+            false => blocks,
+        };
         source.info.name = self.source_name.map(str::to_owned);
         source.info.host = self.context.config.host.clone();
         let mut spec = SnapshotSpec {

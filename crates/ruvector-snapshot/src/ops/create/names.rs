@@ -5,10 +5,7 @@ use std::path::Path;
 use ruvector_snapshot_format::{limits, metadata};
 
 use crate::error::{ErrorKind, Result, SnapshotError};
-use crate::source::database_path;
-
-/// The name of the file in which Ruvector keeps each collection, in a directory with the name of the collection.
-const COLLECTION_FILE: &str = "vectors.db";
+use crate::source::{COLLECTION_FILE, database_path};
 
 /// The name of a snapshot of a file whose own name is not allowed.
 const FALLBACK_NAME: &str = "database";

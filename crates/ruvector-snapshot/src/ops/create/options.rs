@@ -44,6 +44,8 @@ pub struct CreateOptions {
     ///
     /// [`SnapshotConfig::verify_after_write`]: crate::SnapshotConfig::verify_after_write
     pub verify_base: bool,
+    /// Whether to fail instead of taking a snapshot that does not hold everything. See [`strict`](Self::strict).
+    pub strict: bool,
     /// A listener for progress.
     pub progress: Option<Arc<dyn Progress>>,
     /// Pauses the writes of the application to a database in memory, or to a source of the application, that keeps
@@ -105,6 +107,22 @@ impl CreateOptions {
     #[must_use]
     pub fn verify_base(self, verify_base: bool) -> Self {
         Self { verify_base, ..self }
+    }
+
+    /// Fails if the snapshot would not hold something that belongs to the database: a file beside it, such as the second
+    /// file of AgenticDB, or a part of the file itself. Without this, [`SourceInfo::not_captured`] lists it.
+    ///
+    /// [`SourceInfo::not_captured`]: crate::SourceInfo::not_captured
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let options = ruvector_snapshot::CreateOptions::default().strict(true);
+    /// assert!(options.strict);
+    /// ```
+    #[must_use]
+    pub fn strict(self, strict: bool) -> Self {
+        Self { strict, ..self }
     }
 
     /// Adds a label.

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use redb_live::{LiveFile, Mode, View, ViewOptions};
 use ruvector_snapshot_format::model::{DatabaseInfo, LeafTable, Record};
 
-use super::{SnapshotSource, SourceFile, SourceReader, SourceRow, database_path};
+use super::{SnapshotSource, SourceFile, SourceReader, SourceRow, companions, database_path, foreign};
 use crate::error::{ErrorKind, Result, SnapshotError};
 use ranges::RangeCursor;
 use scan::TableCursor;
@@ -157,6 +157,8 @@ pub struct FileReader {
     /// Number of metadata rows without a vector.
     unpaired_metadata: u64,
     other_tables: Vec<String>,
+    /// What belongs to the database and lies beside it, as sentences.
+    companions: Vec<String>,
 }
 
 impl FileReader {
@@ -183,7 +185,7 @@ impl FileReader {
     /// assert_eq!(error.kind(), ErrorKind::NotFound);
     /// ```
     pub fn open(path: &Path, options: &FileOptions) -> Result<Self> {
-        let live = LiveFile::open(path).map_err(rows::live_error)?;
+        let live = LiveFile::open(path).map_err(|error| not_a_database(path, error))?;
         let view_options = ViewOptions {
             scratch_dir: options.scratch_dir.clone(),
             mode: if options.mirror == Mirror::AtOnce { Mode::Mirror } else { Mode::Direct },
@@ -215,6 +217,7 @@ impl FileReader {
             file_bytes: found.len(),
             unpaired_metadata: 0,
             other_tables: opened.other_tables,
+            companions: companions::beside(&absolute),
             view,
         };
         reader.metadata.step().map_err(rows::live_error)?;
@@ -328,11 +331,22 @@ impl SourceReader for FileReader {
     }
 
     fn not_captured(&self) -> Vec<String> {
-        let mut what: Vec<String> = self.other_tables.iter().map(|name| format!("table {name:?}")).collect();
+        let mut what = self.companions.clone();
+        what.extend(self.other_tables.iter().map(|name| format!("table {name:?}")));
         // A restricted reader has not seen all metadata rows.
         if self.unpaired_metadata > 0 && self.ranges.is_none() {
             what.push(format!("{} metadata rows of ids without a vector", self.unpaired_metadata));
         }
         what
+    }
+}
+
+/// Says what a file is that is not a redb file.
+fn not_a_database(path: &Path, error: redb_live::Error) -> SnapshotError {
+    let is_foreign = matches!(error, redb_live::Error::NotRedb { .. });
+    let error = rows::live_error(error);
+    match foreign::describe_path(path).filter(|_| is_foreign) {
+        Some(what) => SnapshotError::new(ErrorKind::InvalidInput, what).with_key(path.display().to_string()),
+        None => error,
     }
 }

@@ -13,7 +13,7 @@ use super::rows::{corrupt_database, live_error, vector_bytes};
 use super::scan::TableCursor;
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::source::description::parse_options;
-use crate::source::{OPTIONS_ROW, database_info};
+use crate::source::{OPTIONS_ROW, database_info, foreign};
 
 /// The tables of a database file.
 pub(super) struct OpenedTables {
@@ -37,13 +37,13 @@ pub(super) fn open_all(view: &View, path: &Path) -> Result<OpenedTables> {
 fn open_table(view: &View, path: &Path, tables: &[TableInfo], name: &str, value_type: &str) -> Result<Table> {
     let known = tables.iter().find(|table| table.name == name);
     if !known.is_some_and(|table| table.key_type == "&str" && table.value_type == value_type) {
-        return Err(not_ruvector(path, name));
+        return Err(not_ruvector(path, name, tables));
     }
     let table = view.table(name).map_err(|error| match error {
-        redb_live::Error::UnsupportedTable { .. } => not_ruvector(path, name).with_source(error),
+        redb_live::Error::UnsupportedTable { .. } => not_ruvector(path, name, tables).with_source(error),
         error => live_error(error),
     });
-    table?.ok_or_else(|| not_ruvector(path, name))
+    table?.ok_or_else(|| not_ruvector(path, name, tables))
 }
 
 /// Reads the config rows. Old versions of Ruvector wrote no `config` table.
@@ -84,8 +84,10 @@ fn describe(path: &Path, vectors: &Table, rows: BTreeMap<String, String>) -> Res
     Ok(DatabaseInfo { rows, ..DatabaseInfo::new(dimensions) })
 }
 
-fn not_ruvector(path: &Path, table: &str) -> SnapshotError {
-    let message =
-        format!("not a Ruvector database: it is a redb file, but its table {table:?} is missing or of another type");
+fn not_ruvector(path: &Path, table: &str, tables: &[TableInfo]) -> SnapshotError {
+    let message = foreign::describe_tables(path, tables).unwrap_or_else(|| {
+        format!("not a Ruvector database: it is a redb file, but its table {table:?} is missing or of another type; pass the file \
+             that Ruvector calls its storage path")
+    });
     SnapshotError::new(ErrorKind::InvalidInput, message).with_key(path.display().to_string())
 }
