@@ -258,7 +258,7 @@ async fn a_corrupt_block_is_found_by_default_only_if_the_create_reads_it() {
 async fn the_base_of_a_database_in_memory_is_verified_too() {
     let fixture = Fixture::on_disk().await;
     let db = fixture.manager.restore_snapshot(&fixture.base().id).await.unwrap();
-    let options = CreateOptions::default().base_id(&fixture.base().id);
+    let options = CreateOptions::default().base_id(&fixture.base().id).base_from_elsewhere(true);
     let stored = StoredSnapshot::read(&fixture.dir.snapshots(), &fixture.chain[0].id);
     let mut vectors = stored.file(DataFile::Vectors.name()).to_vec();
     vectors[20] ^= 1;
