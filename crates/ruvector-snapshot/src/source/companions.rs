@@ -4,7 +4,7 @@
 //! for: every other file of the directory belongs to somebody else.
 
 use std::collections::BTreeSet;
-use std::io::ErrorKind;
+use std::io::ErrorKind::{InvalidFilename, NotADirectory, NotFound};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -42,7 +42,8 @@ pub(crate) fn beside(database: &Path) -> Vec<String> {
         match path.metadata() {
             Ok(file) if seen.insert((file.dev(), file.ino())) => found.push(format!("{shown}: {what}")),
             Ok(_) => {}
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
+            // A name that is too long for the file system is the name of no file.
+            Err(error) if matches!(error.kind(), NotFound | NotADirectory | InvalidFilename) => {}
             Err(error) => found.push(format!("{shown}: {what}, if it exists; it cannot be checked ({error})")),
         }
     }
@@ -102,6 +103,9 @@ mod tests {
         }
         let expected = ["a.db.agentic", "a.db.meta.json", "a.rvf", "a.rvf.idmap.json"];
         assert_eq!(names(&path.join("a.db"), &path), expected);
+        let long = path.join("x".repeat(252));
+        fs::write(&long, "").unwrap();
+        assert_eq!(names(&long, &path), Vec::<String>::new());
         // A link that leads nowhere is no file.
         symlink("nowhere", path.join("b.db.meta.json")).unwrap();
         assert_eq!(names(&path.join("b.db"), &path), ["b.db.agentic"]);

@@ -58,7 +58,8 @@ fn relation(base: &SourceInfo, own: &SourceInfo) -> Relation {
     if base.id().is_none() {
         // Older programs recorded no source. Since then a host is recorded even of a database without a path.
         let is_old = base.host.is_none();
-        return if is_old || own.id().is_none() { Relation::Same } else { Relation::Other };
+        let is_alike = own.id().is_none() && own.kind == base.kind;
+        return if is_old || is_alike { Relation::Same } else { Relation::Other };
     }
     if base.name.is_some() || own.name.is_some() {
         return if base.name == own.name { Relation::Same } else { Relation::Other };
@@ -123,6 +124,15 @@ mod tests {
         for (base, own, expected) in cases {
             assert_eq!(relation(&source(base), &source(own)), expected, "{base} and {own}");
         }
+    }
+
+    #[test]
+    fn sources_without_a_name_or_a_path_are_told_apart_by_their_kind() {
+        let (mut base, own) = (source("@h:"), source("@h:"));
+        base.kind = "memory".to_owned();
+        assert_eq!(relation(&base, &own), Relation::Other);
+        base.host = None;
+        assert_eq!(relation(&base, &own), Relation::Same);
     }
 
     #[test]
