@@ -8,7 +8,8 @@ use chrono::TimeDelta;
 use futures::TryStreamExt as _;
 use ruvector_snapshot::store::{Location, SnapshotStore, StoreConfig, open};
 use ruvector_snapshot::{
-    CreateOptions, ErrorKind, PrunePolicy, Result, SnapshotConfig, SnapshotError, SnapshotManager,
+    ChainEnd, CreateOptions, ErrorKind, PrunePolicy, Result, SnapshotConfig, SnapshotError, SnapshotManager,
+    Verification,
 };
 use ruvector_snapshot_format::layout;
 use test_fixtures::{Contents, TestDir, contents, entry, make_database};
@@ -29,8 +30,14 @@ pub(crate) enum Verb {
     Delete(usize),
     /// Keeps the newest snapshot and collects garbage, all by one plan, as the command does.
     Prune,
+    /// Lists the snapshots.
+    List,
+    /// Reads the `metadata.json` of a snapshot and its ancestors, as `show` does.
+    Chain(usize),
     /// Verifies a snapshot.
     Verify(usize),
+    /// Verifies all snapshots.
+    VerifyAll,
     /// Restores a snapshot.
     Restore(usize),
     /// Compacts an increment into a full snapshot.
@@ -274,6 +281,32 @@ impl Actor {
                 manager.apply_prune(&plan).await?;
                 manager.collect_garbage(&plan.orphans).await.map(|_| Outcome::Done)
             }
+            Verb::List => {
+                let mut listing = manager.list().await?;
+                let is_corrupt = |error: &SnapshotError| error.kind() == ErrorKind::Corrupt;
+                let is_any_corrupt = listing.unusable.iter().any(|unusable| is_corrupt(&unusable.error));
+                assert!(!is_any_corrupt, "{:?}", listing.unusable);
+                // The actor has crashed.
+                if let Some(unusable) = listing.unusable.pop() {
+                    return Err(unusable.error);
+                }
+                for snapshot in &listing.snapshots {
+                    let end = listing.ancestry(snapshot).end;
+                    assert!(!matches!(end, ChainEnd::Missing | ChainEnd::Unusable), "{}: {end:?}", snapshot.id);
+                }
+                Ok(Outcome::Done)
+            }
+            Verb::Chain(number) => manager.chain(&self.ids[number]).await.map(|_| Outcome::Done),
+            Verb::VerifyAll => {
+                let all: Vec<_> = manager.verify_all(Default::default()).try_collect().await?;
+                assert!(!all.iter().any(|one| one.is_intact() == Some(false)), "{all:?}");
+                // The actor has crashed.
+                let failed = all.into_iter().find_map(|one| match one {
+                    Verification::Failed { error, .. } => Some(error),
+                    _ => None,
+                });
+                failed.map_or(Ok(Outcome::Done), Err)
+            }
             Verb::Verify(number) => match manager.verify_snapshot_with(&self.ids[number], &Default::default()).await {
                 Ok(report) if report.is_intact() => Ok(Outcome::Done),
                 Ok(report) => panic!("a verify reports corruption: {:?}", report.corruption),
@@ -403,7 +436,10 @@ impl Run<'_> {
         let days_passed = self.verbs.contains(&Verb::CollectGarbageAfterDays);
         let kind = error.kind();
         let is_right = match verb {
-            Verb::Verify(number) | Verb::Restore(number) => may_be_deleted(number) && kind == ErrorKind::NotFound,
+            Verb::List | Verb::VerifyAll => false,
+            Verb::Chain(number) | Verb::Verify(number) | Verb::Restore(number) => {
+                may_be_deleted(number) && kind == ErrorKind::NotFound
+            }
             // The base was marked for deletion or is gone. The marker may have been removed since.
             Verb::Increment(number) if may_be_deleted(number) => {
                 matches!(kind, ErrorKind::NotFound | ErrorKind::Unavailable)

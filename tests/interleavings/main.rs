@@ -4,7 +4,7 @@
 //! `two_legs` and `three_legs` run two verbs in systematic schedules, the tests below them run more verbs in random
 //! ones, and `scripted_schedules` holds the schedules that are known to be dangerous. They show the safety that
 //! docs/CONCURRENCY.md argues: increment and delete for I1, two deletes for I4, garbage collection for I5 to I7, pin and
-//! delete for P1 and P2.
+//! delete for P1 and P2, and readers with deletes for the reading rules R1 to R4.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod fixture;
@@ -136,7 +136,13 @@ mod two_legs {
         are_safe_for_two_pins: 1, Pin(0), Pin(0), 1 in 1;
         are_safe_for_unpin_and_delete: 1, Unpin(0), Delete(0), 1 in 1;
         are_safe_for_two_cascades: 2, DeleteCascade(0), DeleteCascade(0), 1 in 5;
+        are_safe_for_list_and_cascade: 3, List, DeleteCascade(0), 1 in 2;
+        are_safe_for_list_and_prune: 3, List, Prune, 1 in 5;
+        are_safe_for_chain_and_cascade: 3, Chain(2), DeleteCascade(0), 1 in 2;
         are_safe_for_verify_and_cascade: 2, Verify(1), DeleteCascade(0), 1 in 5;
+        are_safe_for_verify_all_and_cascade: 3, VerifyAll, DeleteCascade(0), 1 in 7;
+        are_safe_for_verify_all_and_prune: 3, VerifyAll, Prune, 1 in 23;
+        are_safe_for_restore_and_cascade: 2, Restore(1), DeleteCascade(0), 1 in 5;
         are_safe_for_delete_and_garbage_collection_after_days: 1, Delete(0), CollectGarbageAfterDays, 1 in 1;
         are_safe_for_two_garbage_collections: 1, CollectGarbage, CollectGarbageAfterDays, 1 in 4;
     }
@@ -208,6 +214,13 @@ async fn random_schedules_are_safe_for_an_increment_deletes_and_readers_of_a_cha
 async fn snapshots_that_nobody_deletes_can_be_read_at_any_time() {
     let verbs = [Verb::Verify(1), Verb::Restore(1), Verb::DeleteCascade(2), Verb::Increment(2), Verb::CollectGarbage];
     explore_random_schedules(3, &verbs, 0..200).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn readers_never_see_corruption_in_random_schedules_with_two_deletes_and_a_prune() {
+    let readers = [Verb::List, Verb::Chain(2), Verb::VerifyAll];
+    let deletes = [Verb::DeleteCascade(0), Verb::DeleteCascade(1), Verb::Prune];
+    explore_random_schedules(3, &[readers, deletes].concat(), 0..200).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -15,7 +15,7 @@ pub(crate) async fn show(session: &Session, args: &Show) -> Result<Exit, Failure
     let manager = session.open()?;
     let id = session.resolve(&manager, &args.id).await?;
     let Some(snapshot) = session.read(&manager, manager.get_snapshot(&id)).await.map_err(hinted)? else {
-        return Err(Failure::new(ErrorKind::NotFound, format!("snapshot {id} was just deleted")));
+        return Err(Failure::new(ErrorKind::NotFound, format!("snapshot {id} was deleted meanwhile")));
     };
     let listing = session.read(&manager, manager.list()).await?;
     let (chain, broken) = chain(session, &manager, &snapshot).await?;

@@ -14,6 +14,7 @@ use ruvector_snapshot_format::model::LeafTable;
 
 use super::context::{Context, run_blocking};
 use super::merge::{Merge, Step};
+use super::presence::judge;
 use super::reader::{RUN_BYTES_MAX, ReadAhead, StoredSnapshot};
 use crate::config::SnapshotConfig;
 use crate::error::{ErrorKind, Result, SnapshotError, corrupt};
@@ -33,7 +34,8 @@ impl Chain {
     ///
     /// # Errors
     ///
-    /// Returns `NotFound` if the snapshot does not exist, and `Corrupt` if an ancestor is missing or does not fit.
+    /// Returns `NotFound` if the snapshot does not exist or is deleted meanwhile, and `Corrupt` if an ancestor is missing
+    /// or does not fit.
     pub(crate) async fn open(context: &Context, id: &SnapshotId) -> Result<Self> {
         let mut snapshots = vec![StoredSnapshot::open(context, id).await?];
         while let Some(dependent) = snapshots.last()
@@ -43,8 +45,10 @@ impl Chain {
             if snapshots.len() >= CHAIN_LENGTH_MAX {
                 return Err(broken(dependent, &base_id, "and the chain has no end"));
             }
-            let base = open_base(context, dependent, &base_id).await?;
-            snapshots.push(base);
+            match open_base(context, dependent, &base_id, id).await {
+                Ok(base) => snapshots.push(base),
+                Err(error) => return Err(judge(context.store.as_ref(), id, error).await),
+            }
         }
         Ok(Self { snapshots })
     }
@@ -88,10 +92,14 @@ impl Chain {
                 continue;
             };
             let decoded = run_blocking(move || Ok(leaves::decode(&raw, tables.as_ref())?)).await;
-            let decoded = decoded.map_err(|error| {
-                let message = error.message().to_owned();
-                SnapshotError::new(error.kind(), message).with_key(snapshot.key(DataFile::Index)).with_source(error)
-            })?;
+            let decoded = match decoded {
+                Ok(decoded) => decoded,
+                Err(error) => {
+                    let message = error.message().to_owned();
+                    let named = SnapshotError::new(error.kind(), message).with_key(snapshot.key(DataFile::Index));
+                    return Err(snapshot.judged(named.with_source(error)).await);
+                }
+            };
             visit(snapshot, &decoded)?;
             tables = Some(decoded);
         }
@@ -105,10 +113,11 @@ impl Chain {
     ) -> Result<BoxStream<'static, Result<(Block, ContentSum)>>> {
         if let [full] = self.snapshots.as_slice() {
             let entries = full.directory().await?;
-            return Ok(in_order(full.blocks(&entries, ReadAhead::full(config)), &full.metadata.id));
+            let blocks = in_order(full.blocks(&entries, ReadAhead::full(config)), &full.metadata.id);
+            return Ok(judged(full, blocks));
         }
         let merge = self.merge(config, |entries| entries.to_vec()).await?;
-        Ok(merged_blocks(merge, self.dimensions()?, |_| true))
+        Ok(judged(self.newest()?, merged_blocks(merge, self.dimensions()?, |_| true)))
     }
 
     /// As [`blocks`](Self::blocks), only of ids in these ranges, which must be sorted and disjoint. Reads only the
@@ -124,7 +133,7 @@ impl Chain {
             while left.next_if(|range| range.ends_before(id)).is_some() {}
             left.peek().is_some_and(|range| range.start.as_str() <= id)
         };
-        Ok(merged_blocks(merge, self.dimensions()?, is_wanted))
+        Ok(judged(self.newest()?, merged_blocks(merge, self.dimensions()?, is_wanted)))
     }
 
     /// Returns the rows of all snapshots in these ranges, merged by id, without vectors.
@@ -136,7 +145,8 @@ impl Chain {
         };
         for (at, (snapshot, entries)) in self.snapshots.iter().zip(directories).enumerate() {
             let entries = overlapping(&entries, ranges.iter().map(|range| &range.key_range));
-            members.push(snapshot.blocks_without_vectors(entries, ranges.clone(), self.read_ahead(at, config)).boxed());
+            let rows = snapshot.blocks_without_vectors(entries, ranges.clone(), self.read_ahead(at, config));
+            members.push(judged(snapshot, rows));
         }
         Ok(Merge::new(members))
     }
@@ -191,11 +201,15 @@ impl Chain {
     }
 }
 
-/// Opens the base of a snapshot and checks that the two fit.
-async fn open_base(context: &Context, dependent: &StoredSnapshot, base_id: &SnapshotId) -> Result<StoredSnapshot> {
-    let base = match StoredSnapshot::open(context, base_id).await {
+/// Opens the base of a snapshot of the chain of `read_id`, and checks that the two fit.
+async fn open_base(
+    context: &Context,
+    dependent: &StoredSnapshot,
+    base_id: &SnapshotId,
+    read_id: &SnapshotId,
+) -> Result<StoredSnapshot> {
+    let base = match StoredSnapshot::open_for(context, base_id, read_id).await {
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            dependent.check_exists().await?;
             return Err(broken(dependent, base_id, "which is not in the store").with_source(error));
         }
         Err(error) => {
@@ -219,6 +233,20 @@ async fn open_base(context: &Context, dependent: &StoredSnapshot, base_id: &Snap
 fn broken(dependent: &StoredSnapshot, base_id: &SnapshotId, why: &str) -> SnapshotError {
     let message = format!("snapshot {} depends on {base_id}, {why}", dependent.id());
     corrupt(message).with_key(layout::key(base_id, layout::METADATA_JSON))
+}
+
+/// Looks once more at the snapshot that is read before an error of the stream says that it is corrupt.
+fn judged<T: Send + 'static>(
+    snapshot: &StoredSnapshot,
+    items: impl Stream<Item = Result<T>> + Send + 'static,
+) -> BoxStream<'static, Result<T>> {
+    let snapshot = snapshot.clone();
+    items
+        .or_else(move |error| {
+            let snapshot = snapshot.clone();
+            async move { Err(snapshot.judged(error).await) }
+        })
+        .boxed()
 }
 
 fn merged_blocks(

@@ -5,6 +5,9 @@
 //! Objects under the prefix of a snapshot without `metadata.json` are one of three things. With a deletion marker, the
 //! snapshot is being deleted. If another snapshot depends on it, its `metadata.json` was lost and may come back, so it
 //! is never collected. Otherwise it is an upload.
+//!
+//! A snapshot can be deleted while it is listed. What seems missing or corrupt is looked at once more (reading rules R1
+//! to R4 of `docs/CONCURRENCY.md`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,6 +20,7 @@ use ruvector_snapshot_format::{layout, limits};
 
 use super::context::Context;
 use super::keys::is_of_snapshot;
+use super::presence::{exists, judge, no_snapshot};
 use crate::error::{ErrorKind, Result, SnapshotError, corrupt};
 use crate::snapshot::{Listing, Snapshot, UnusableSnapshot, newest_first};
 use crate::store::{ObjectInfo, SnapshotStore};
@@ -54,13 +58,9 @@ impl Inventory {
                 Err(unusable) => listing.unusable.push(unusable),
             }
         }
-        // A snapshot that was deleted meanwhile has no place in the lineage, unless others may still name it as their
-        // base.
-        let listed: BTreeSet<&str> = listing.snapshots.iter().map(|snapshot| snapshot.id.as_str()).collect();
-        let unusable: BTreeSet<&str> = listing.unusable.iter().map(|unusable| unusable.id.as_str()).collect();
-        let is_listed = |id: &SnapshotId| listed.contains(id.as_str()) || unusable.contains(id.as_str());
-        bases.retain(|id, base| matches!(base, BaseRef::Base(_)) || is_listed(id));
-        let lost = find_lost(context, &mut objects, &bases).await?;
+        let seemingly_lost = without_metadata_json(&objects, &bases);
+        forget_deleted(context, &mut listing, &mut bases).await?;
+        let lost = confirm_lost(context, seemingly_lost, &mut objects, &bases).await?;
         bases.extend(lost.iter().map(|id| (id.clone(), BaseRef::Unreadable)));
         classify(&mut listing, &objects, &lost);
         Ok(Self { listing, objects, lineage: Lineage::new(bases), lost, checks })
@@ -133,22 +133,6 @@ pub(crate) fn has_all_files(objects: &ObjectsByName) -> bool {
     layout::FILES.into_iter().all(|file| objects.contains_key(file))
 }
 
-/// Returns whether the snapshot is committed.
-pub(crate) async fn exists(store: &dyn SnapshotStore, id: &SnapshotId) -> Result<bool> {
-    match store.head(&layout::key(id, layout::METADATA_JSON)).await {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-        answer => answer.map(|_| true),
-    }
-}
-
-/// Fails with `NotFound` if the snapshot is not committed, or not any more.
-pub(crate) async fn check_exists(store: &dyn SnapshotStore, id: &SnapshotId) -> Result<()> {
-    match store.head(&layout::key(id, layout::METADATA_JSON)).await {
-        Err(error) if error.kind() == ErrorKind::NotFound => Err(no_snapshot(id).with_source(error)),
-        answer => answer.map(drop),
-    }
-}
-
 /// Reads and checks the `metadata.json` of a snapshot. Returns its bytes too.
 pub(crate) async fn read_metadata(store: &dyn SnapshotStore, id: &SnapshotId) -> Result<(SnapshotMetadata, Bytes)> {
     let key = layout::key(id, layout::METADATA_JSON);
@@ -156,8 +140,10 @@ pub(crate) async fn read_metadata(store: &dyn SnapshotStore, id: &SnapshotId) ->
         Err(error) if error.kind() == ErrorKind::NotFound => return Err(no_snapshot(id).with_source(error)),
         answer => answer?,
     };
-    let metadata = SnapshotMetadata::decode(&bytes, id).map_err(|error| SnapshotError::from(error).with_key(key))?;
-    Ok((metadata, bytes))
+    match SnapshotMetadata::decode(&bytes, id) {
+        Ok(metadata) => Ok((metadata, bytes)),
+        Err(error) => Err(judge(store, id, SnapshotError::from(error).with_key(key)).await),
+    }
 }
 
 /// Reads one snapshot, and whether it is pinned.
@@ -171,10 +157,6 @@ pub(crate) async fn describe(
         answer => answer.map(|_| true)?,
     };
     Ok(Snapshot { pinned, ..Snapshot::new(metadata, metadata_json.len() as u64)? })
-}
-
-pub(crate) fn no_snapshot(id: &SnapshotId) -> SnapshotError {
-    SnapshotError::new(ErrorKind::NotFound, format!("snapshot {id} does not exist; `list` shows all snapshots"))
 }
 
 /// Returns the id of the snapshot that a user means: an id, the start of one, a name, or `latest`.
@@ -387,8 +369,6 @@ async fn compare_sizes(
             None => continue,
             Some(problem) => problem,
         };
-        // During a deletion files are missing too, but then metadata.json is gone.
-        check_exists(store, id).await?;
         return Err(problem.with_key(key));
     }
     Ok(())
@@ -406,30 +386,88 @@ pub(crate) async fn check_size(store: &dyn SnapshotStore, key: &str, expected: u
     }
 }
 
-/// Finds the snapshots that have lost their `metadata.json`. Candidates are listed again: a listing is not atomic, and
-/// a deletion that started meanwhile looks the same until its marker is seen.
-async fn find_lost(
+/// Removes what was deleted since it was listed or read: an increment can be read, and then be deleted together with its
+/// base, which is read after it.
+///
+/// Looks once more at every snapshot that is corrupt or has a broken chain (reading rules R1 and R2). If one is gone,
+/// others may only now have a broken chain, so they are looked at again.
+async fn forget_deleted(
     context: &Context,
+    listing: &mut Listing,
+    bases: &mut BTreeMap<SnapshotId, BaseRef<SnapshotId>>,
+) -> Result<()> {
+    loop {
+        let looks = suspects(listing, bases).into_iter().map(|id| {
+            let store = context.store.clone();
+            async move { (id.to_string(), exists(store.as_ref(), &id).await) }
+        });
+        let looks = stream::iter(looks.collect::<Vec<_>>()).buffered(context.config.max_concurrent_io);
+        let mut gone = BTreeSet::new();
+        for (id, exists) in looks.collect::<Vec<_>>().await {
+            match (exists, listing.unusable.iter_mut().find(|unusable| unusable.id == id)) {
+                (Ok(true), _) => {}
+                (Ok(false), _) => drop(gone.insert(id)),
+                // Nobody knows whether it is damage.
+                (Err(error), Some(unusable)) => unusable.error = error,
+                (Err(error), None) => return Err(error),
+            }
+        }
+        if gone.is_empty() {
+            break;
+        }
+        listing.snapshots.retain(|snapshot| !gone.contains(&snapshot.id));
+        listing.unusable.retain(|unusable| !gone.contains(&unusable.id));
+    }
+    // A snapshot that is gone has no place in the lineage, unless one that is not gone names it as its base.
+    let usable = listing.snapshots.iter().map(|snapshot| snapshot.id.as_str());
+    let listed: BTreeSet<&str> = usable.chain(listing.unusable.iter().map(|unusable| unusable.id.as_str())).collect();
+    let mut named = BTreeSet::new();
+    // Newest first: a base is older than its dependents.
+    for (id, base) in bases.iter().rev() {
+        if let BaseRef::Base(base_id) = base
+            && (listed.contains(id.as_str()) || named.contains(id))
+        {
+            named.insert(base_id.clone());
+        }
+    }
+    bases.retain(|id, base| listed.contains(id.as_str()) || matches!(base, BaseRef::Base(_)) && named.contains(id));
+    Ok(())
+}
+
+/// Returns the listed snapshots that seem to be corrupt, or have a broken chain.
+fn suspects(listing: &Listing, bases: &BTreeMap<SnapshotId, BaseRef<SnapshotId>>) -> Vec<SnapshotId> {
+    let usable: BTreeSet<&str> = listing.snapshots.iter().map(|snapshot| snapshot.id.as_str()).collect();
+    let corrupt = listing.unusable.iter().filter(|unusable| unusable.error.kind() == ErrorKind::Corrupt);
+    let corrupt: BTreeSet<&str> = corrupt.map(|unusable| unusable.id.as_str()).collect();
+    let of_usable = bases.iter().filter(|(id, _)| usable.contains(id.as_str()));
+    let lineage = Lineage::new(of_usable.map(|(id, base)| (id.clone(), base.clone())));
+    let is_suspect = |id: &&SnapshotId| {
+        corrupt.contains(id.as_str()) || usable.contains(id.as_str()) && lineage.broken_at(*id).is_some()
+    };
+    bases.keys().filter(is_suspect).cloned().collect()
+}
+
+/// Returns the snapshots that others name as their base, and that seem to have lost their `metadata.json`.
+fn without_metadata_json(
+    objects: &BTreeMap<SnapshotId, ObjectsByName>,
+    bases: &BTreeMap<SnapshotId, BaseRef<SnapshotId>>,
+) -> Vec<SnapshotId> {
+    let needed = needed_bases(bases);
+    objects.iter().filter(|(id, objects)| needed.contains(id) && is_lost(objects)).map(|(id, _)| id.clone()).collect()
+}
+
+/// Returns those that have lost their `metadata.json`, and updates the objects of the others.
+async fn confirm_lost(
+    context: &Context,
+    candidates: Vec<SnapshotId>,
     objects: &mut BTreeMap<SnapshotId, ObjectsByName>,
     bases: &BTreeMap<SnapshotId, BaseRef<SnapshotId>>,
 ) -> Result<BTreeSet<SnapshotId>> {
-    let needed: BTreeSet<&SnapshotId> = bases
-        .values()
-        .filter_map(|base| match base {
-            BaseRef::Base(base_id) => Some(base_id),
-            BaseRef::Full | BaseRef::Unreadable => None,
-        })
-        .collect();
-    let is_lost = |id: &SnapshotId, objects: &ObjectsByName| {
-        let has_no_metadata = !objects.is_empty() && !objects.contains_key(layout::METADATA_JSON);
-        has_no_metadata && !is_being_deleted(objects) && needed.contains(id)
-    };
-    let candidates: Vec<SnapshotId> =
-        objects.iter().filter(|(id, objects)| is_lost(id, objects)).map(|(id, _)| id.clone()).collect();
+    let needed = needed_bases(bases);
     let mut lost = BTreeSet::new();
     for id in candidates {
-        let again = objects_of(context.store.as_ref(), &id).await?;
-        if is_lost(&id, &again) {
+        let again = list_again(context.store.as_ref(), &id).await?;
+        if needed.contains(&id) && is_lost(&again) {
             lost.insert(id);
         } else {
             objects.insert(id, again);
@@ -437,6 +475,29 @@ async fn find_lost(
     }
     objects.retain(|_, objects| !objects.is_empty());
     Ok(lost)
+}
+
+fn needed_bases(bases: &BTreeMap<SnapshotId, BaseRef<SnapshotId>>) -> BTreeSet<&SnapshotId> {
+    let base_ids = bases.values().filter_map(|base| match base {
+        BaseRef::Base(base_id) => Some(base_id),
+        BaseRef::Full | BaseRef::Unreadable => None,
+    });
+    base_ids.collect()
+}
+
+/// Returns whether objects of a snapshot that has lost its `metadata.json` are left. Markers are deleted last, so of one
+/// that is being deleted there is a marker.
+pub(crate) fn is_lost(objects: &ObjectsByName) -> bool {
+    !objects.is_empty() && !objects.contains_key(layout::METADATA_JSON) && !is_being_deleted(objects)
+}
+
+/// Lists the objects of a snapshot that seems to have lost its `metadata.json` (reading rule R4).
+///
+/// A listing is not atomic: it can contain data that is deleted while it runs and miss the marker that is deleted after
+/// the data. The next listing contains neither (invariant I3).
+pub(crate) async fn list_again(store: &dyn SnapshotStore, id: &SnapshotId) -> Result<ObjectsByName> {
+    let objects = objects_of(store, id).await?;
+    if is_lost(&objects) { objects_of(store, id).await } else { Ok(objects) }
 }
 
 /// Sorts everything that is not a usable snapshot into its list.
@@ -450,7 +511,7 @@ fn classify(listing: &mut Listing, objects: &BTreeMap<SnapshotId, ObjectsByName>
         } else if is_being_deleted(objects) {
             listing.deleting.push(id.to_string());
         } else if lost.contains(id) {
-            listing.unusable.push(without_metadata_json(id));
+            listing.unusable.push(lost_metadata_json(id));
         } else {
             listing.pending_uploads.push(id.to_string());
         }
@@ -459,7 +520,7 @@ fn classify(listing: &mut Listing, objects: &BTreeMap<SnapshotId, ObjectsByName>
     listing.snapshots.sort_by(newest_first);
 }
 
-fn without_metadata_json(id: &SnapshotId) -> UnusableSnapshot {
+fn lost_metadata_json(id: &SnapshotId) -> UnusableSnapshot {
     let error = corrupt(
         "the file is missing, so the snapshot cannot be read; restore the object from a copy of the store or from an older \
          version of it, or delete the snapshot",

@@ -12,6 +12,7 @@ pub(crate) mod inventory;
 pub(crate) mod keys;
 pub(crate) mod markers;
 pub(crate) mod orphans;
+pub(crate) mod presence;
 
 pub(crate) mod chain;
 pub(crate) mod merge;

@@ -163,8 +163,3 @@ fn old_markers<'a>(
         .filter(move |(file, object)| is_marker(file) && marker_mtime(file, object, commit) < grace_start);
     old.map(|(_, object)| of_object(object, OrphanKind::Marker))
 }
-
-/// Returns whether objects of a snapshot that has lost its `metadata.json` are left.
-pub(crate) fn is_lost(objects: &ObjectsByName) -> bool {
-    !objects.is_empty() && !objects.contains_key(layout::METADATA_JSON) && !is_being_deleted(objects)
-}

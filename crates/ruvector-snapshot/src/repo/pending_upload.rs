@@ -12,8 +12,8 @@ use tracing::Instrument as _;
 
 use super::commit_guard::{CommitGuard, CommitOutcome, resolve_lost_answer};
 use super::context::{Context, failed_task};
-use super::inventory::exists;
 use super::markers::STEP_TIME_LIMIT;
+use super::presence::exists;
 use crate::clock::Stopwatch;
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::snapshot::Snapshot;

@@ -19,6 +19,7 @@ use ruvector_snapshot_format::model::DatabaseInfo;
 
 use super::context::{Context, run_blocking};
 use super::inventory::{self, check_size};
+use super::presence::{deleted_meanwhile, exists, judge, no_snapshot};
 use crate::config::SnapshotConfig;
 use crate::error::{ErrorKind, Result, SnapshotError, corrupt};
 use crate::source::description::check_restorable;
@@ -32,6 +33,8 @@ pub(crate) const RUN_BYTES_MAX: u64 = 8 << 20;
 #[derive(Debug, Clone)]
 pub(crate) struct StoredSnapshot {
     store: Arc<dyn SnapshotStore>,
+    /// The snapshot that is read: this one, or a dependent whose state needs this one.
+    read_id: SnapshotId,
     pub(crate) metadata: Arc<SnapshotMetadata>,
     pub(crate) metadata_json: Bytes,
 }
@@ -88,8 +91,14 @@ fn stored_bytes(entry: &BlockEntry, file: DataFile) -> u64 {
 impl StoredSnapshot {
     /// Reads and checks `metadata.json`.
     pub(crate) async fn open(context: &Context, id: &SnapshotId) -> Result<Self> {
+        Self::open_for(context, id, id).await
+    }
+
+    /// As [`open`](Self::open), as an ancestor of the snapshot `read_id`.
+    pub(crate) async fn open_for(context: &Context, id: &SnapshotId, read_id: &SnapshotId) -> Result<Self> {
         let (metadata, metadata_json) = inventory::read_metadata(context.store.as_ref(), id).await?;
-        Ok(Self { store: context.store.clone(), metadata: Arc::new(metadata), metadata_json })
+        let (store, read_id) = (context.store.clone(), read_id.clone());
+        Ok(Self { store, read_id, metadata: Arc::new(metadata), metadata_json })
     }
 
     pub(crate) fn id(&self) -> &SnapshotId {
@@ -106,29 +115,45 @@ impl StoredSnapshot {
         for file in DataFile::ALL {
             let key = self.key(file);
             if let Some(problem) = check_size(self.store.as_ref(), &key, self.metadata.file(file)?.bytes).await? {
-                self.check_exists().await?;
-                return Err(problem.with_key(key));
+                return Err(self.judged(problem.with_key(key)).await);
             }
         }
         Ok(())
     }
 
-    /// Fails with `NotFound` if the snapshot has been deleted since it was opened.
+    /// Returns the error to report for one that was found in this snapshot: `NotFound` if the snapshot that is read was
+    /// deleted meanwhile.
+    pub(crate) async fn judged(&self, found: SnapshotError) -> SnapshotError {
+        judge(self.store.as_ref(), &self.read_id, found).await
+    }
+
+    /// Fails with `NotFound` if the snapshot that is read was deleted meanwhile, or if this one, its ancestor, is lost.
     pub(crate) async fn check_exists(&self) -> Result<()> {
-        inventory::check_exists(self.store.as_ref(), self.id()).await
+        if !exists(self.store.as_ref(), &self.read_id).await? {
+            return Err(deleted_meanwhile(&self.read_id));
+        }
+        match self.read_id == *self.id() || exists(self.store.as_ref(), self.id()).await? {
+            true => Ok(()),
+            false => Err(no_snapshot(self.id())),
+        }
     }
 
     /// Reads the block directory.
     pub(crate) async fn directory(&self) -> Result<Arc<[BlockEntry]>> {
         let raw = self.section(index::DIRECTORY).await?;
-        let entries = index::decode_directory(&raw, &self.metadata).map_err(|error| self.index_error(error))?;
-        Ok(entries.into())
+        match index::decode_directory(&raw, &self.metadata) {
+            Ok(entries) => Ok(entries.into()),
+            Err(error) => Err(self.judged(self.index_error(error)).await),
+        }
     }
 
     /// Reads the description of the database.
     pub(crate) async fn database(&self) -> Result<DatabaseInfo> {
         let raw = self.section(index::DATABASE).await?;
-        index::decode_database(&raw, &self.metadata).map_err(|error| self.index_error(error))
+        match index::decode_database(&raw, &self.metadata) {
+            Ok(database) => Ok(database),
+            Err(error) => Err(self.judged(self.index_error(error)).await),
+        }
     }
 
     /// Reads the description of the database, and checks that such a database can be restored.
@@ -153,13 +178,13 @@ impl StoredSnapshot {
     async fn section(&self, name: &str) -> Result<Vec<u8>> {
         let info = self.metadata.section(name)?.clone();
         let bytes = self.range(DataFile::Index, info.range()).await?;
-        let expanded = run_blocking(move || Ok(piece::expand_section(&bytes, &info)?)).await;
-        expanded.map_err(|error| match error.kind() {
-            ErrorKind::Corrupt => {
-                corrupt(error.message().to_owned()).with_key(self.key(DataFile::Index)).with_source(error)
+        match run_blocking(move || Ok(piece::expand_section(&bytes, &info)?)).await {
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                let message = error.message().to_owned();
+                Err(self.judged(corrupt(message).with_key(self.key(DataFile::Index)).with_source(error)).await)
             }
-            _ => error,
-        })
+            expanded => expanded,
+        }
     }
 
     fn index_error(&self, error: ruvector_snapshot_format::FormatError) -> SnapshotError {
@@ -193,13 +218,14 @@ impl StoredSnapshot {
     }
 
     /// Reads bytes of a data file. A missing file means that the snapshot is corrupt, unless it was deleted meanwhile.
+    ///
+    /// A deletion deletes the data after the `metadata.json` (invariant I2).
     pub(crate) async fn range(&self, file: DataFile, range: Range<u64>) -> Result<Bytes> {
         let key = self.key(file);
         let answer = self.store.get_range(&key, range).await;
         match answer {
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                self.check_exists().await?;
-                Err(corrupt("the file is missing").with_key(key).with_source(error))
+                Err(self.judged(corrupt("the file is missing").with_key(key).with_source(error)).await)
             }
             answer => answer,
         }

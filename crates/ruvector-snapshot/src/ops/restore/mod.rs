@@ -136,7 +136,8 @@ async fn restore_records<T: BlockTarget>(
     mut target: T,
     options: &RestoreOptions,
 ) -> Result<T> {
-    let metadata = &chain.newest()?.metadata;
+    let newest = chain.newest()?;
+    let metadata = &newest.metadata;
     let mut progress = ProgressCounter::start(options.progress.as_deref(), Phase::Restore, metadata.vector_count);
     let mut sum = ContentSum::default();
     let mut blocks = chain.blocks(&context.config).await?;
@@ -146,6 +147,8 @@ async fn restore_records<T: BlockTarget>(
         target = target.put(context, block).await?;
         progress.add(records, bytes);
     }
-    check_sum(sum, metadata.checksum, "the records of the snapshot")?;
-    Ok(target)
+    match check_sum(sum, metadata.checksum, "the records of the snapshot") {
+        Ok(()) => Ok(target),
+        Err(error) => Err(newest.judged(error).await),
+    }
 }

@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::collections::VecDeque;
 
 use futures::stream::{self, Stream, StreamExt};
+use ruvector_snapshot_format::id::SnapshotId;
 
 use super::report::{Verification, VerifyOptions};
 use super::verify;
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::repo::context::Context;
-use crate::repo::inventory::Inventory;
+use crate::repo::inventory::{Inventory, is_lost, list_again};
 use crate::repo::verify::{Corruption, VerifyReport};
 
 /// Streams what is found out about each snapshot, newest first. Goes on after corruption and after errors that concern
@@ -80,10 +81,18 @@ impl Run {
                 }
                 Verification::Verified(report)
             }
-            Err(error) if error.kind() == ErrorKind::NotFound => match self.lost.remove(&id) {
-                None => Verification::Deleted { id },
-                Some(error) => Verification::Failed { id, error },
-            },
+            Err(error) if error.kind() == ErrorKind::NotFound => self.without_metadata_json(id, &parsed).await,
+            Err(error) => Verification::Failed { id, error },
+        }
+    }
+
+    /// Says what has become of a snapshot without `metadata.json`: it was deleted after it was listed, or it is lost. What
+    /// the listing called lost may have been deleted since (reading rule R4).
+    async fn without_metadata_json(&mut self, id: String, parsed: &SnapshotId) -> Verification {
+        let Some(lost) = self.lost.remove(&id) else { return Verification::Deleted { id } };
+        match list_again(self.context.store.as_ref(), parsed).await {
+            Ok(objects) if is_lost(&objects) => Verification::Failed { id, error: lost },
+            Ok(_) => Verification::Deleted { id },
             Err(error) => Verification::Failed { id, error },
         }
     }

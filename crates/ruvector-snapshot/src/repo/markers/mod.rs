@@ -25,7 +25,8 @@ use ruvector_snapshot_format::{layout, limits};
 use serde::{Deserialize, Serialize};
 
 use super::context::Context;
-use super::inventory::{self, ObjectsByName, exists, is_being_deleted, objects_of};
+use super::inventory::{self, ObjectsByName, is_being_deleted, objects_of};
+use super::presence::exists;
 use crate::clock::{Stopwatch, sleep};
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::store::{ObjectInfo, SnapshotStore};

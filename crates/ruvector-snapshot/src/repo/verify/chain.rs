@@ -13,6 +13,7 @@ use crate::error::{ErrorKind, Result, SnapshotError, corrupt};
 use crate::progress::Progress;
 use crate::repo::chain::Chain;
 use crate::repo::context::Context;
+use crate::repo::presence::deleted_meanwhile;
 use crate::repo::reader::StoredSnapshot;
 
 pub(super) async fn verify_once(
@@ -62,7 +63,7 @@ impl ChainCheck<'_> {
     async fn broken_chain(&mut self, first: &SnapshotId, broken: SnapshotError) -> Result<()> {
         let mut next = Some(first.clone());
         while let Some(id) = next {
-            let snapshot = match StoredSnapshot::open(self.context, &id).await {
+            let snapshot = match StoredSnapshot::open_for(self.context, &id, first).await {
                 Ok(snapshot) => snapshot,
                 Err(error) if error.kind() == ErrorKind::Corrupt => {
                     let detail = format!("{}; the other files cannot be checked without it", error.message());
@@ -70,6 +71,7 @@ impl ChainCheck<'_> {
                     return Ok(());
                 }
                 Err(error) if error.kind() == ErrorKind::NotFound && id != *first => break,
+                Err(error) if error.kind() == ErrorKind::NotFound => return Err(deleted_meanwhile(first)),
                 Err(error) => return Err(error),
             };
             if id != *first {

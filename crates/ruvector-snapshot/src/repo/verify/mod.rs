@@ -12,7 +12,7 @@ mod report;
 use ruvector_snapshot_format::id::SnapshotId;
 
 use super::context::Context;
-use super::inventory::check_exists;
+use super::presence::{deleted_meanwhile, exists};
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::progress::Progress;
 
@@ -21,18 +21,27 @@ pub use report::{Corruption, VerifyReport};
 /// Verifies a snapshot and all its ancestors: the files of each, then their chain.
 ///
 /// If something was not found, the chain is verified once more: a missing ancestor is corruption, and is reported as
-/// such when the chain is read again.
+/// such when the chain is read again. Before anything is reported as corrupt, the snapshot is looked at once more
+/// (reading rule R1).
 pub(crate) async fn verify_chain(
     context: &Context,
     id: &SnapshotId,
     progress: Option<&dyn Progress>,
 ) -> Result<VerifyReport> {
     for _ in 0..2 {
-        match chain::verify_once(context, id, progress).await {
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            answer => return answer,
+        let verified = chain::verify_once(context, id, progress).await;
+        let is_doubtful = match &verified {
+            Ok(report) => !report.is_intact(),
+            Err(error) => error.kind() == ErrorKind::NotFound,
+        };
+        if !is_doubtful {
+            return verified;
         }
-        check_exists(context.store.as_ref(), id).await?;
+        match (exists(context.store.as_ref(), id).await?, verified) {
+            (true, Err(_missing)) => {}
+            (true, report) | (false, report @ Err(_)) => return report,
+            (false, Ok(_)) => return Err(deleted_meanwhile(id)),
+        }
     }
     let message = format!("the ancestors of snapshot {id} changed while they were being read; try again");
     Err(SnapshotError::new(ErrorKind::Unavailable, message))
