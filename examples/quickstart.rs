@@ -18,8 +18,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let db = make_database(&dir.path().join("vectors.db"))?;
     println!("made a database of {} vectors", db.len()?);
 
-    // A manager keeps snapshots in a directory. Every other setting has a default.
-    let config = SnapshotConfig { snapshot_dir: dir.path().join("snapshots"), ..SnapshotConfig::default() };
+    // A manager keeps snapshots in a directory. The name of the source says which of them belong together; without one it is
+    // the path of the database. Every other setting has a default.
+    let (snapshot_dir, source_name) = (dir.path().join("snapshots"), Some("quickstart".to_owned()));
+    let config = SnapshotConfig { snapshot_dir, source_name, ..SnapshotConfig::default() };
     let manager = SnapshotManager::new(config)?;
 
     // A snapshot holds one commit of the database; others may go on writing to it.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use chrono::TimeDelta;
 use ruvector_snapshot::store::SnapshotStore;
-use ruvector_snapshot::{Result, Snapshot, SnapshotManager};
+use ruvector_snapshot::{Result, Snapshot, SnapshotConfig, SnapshotManager};
 use ruvector_snapshot_format::layout;
 use test_fixtures::{Contents, TestDir, TickingClock, contents, create_full, make_database, memory_store, objects};
 
@@ -25,7 +25,9 @@ impl ThreeSnapshots {
         let dir = TestDir::new();
         let store = memory_store();
         let clock = TickingClock::from_year(2020, TimeDelta::minutes(1));
-        let manager = dir.manager_with_store(store.clone()).with_clock(clock);
+        // Of one source, so that a clean-up keeps the newest of all.
+        let config = SnapshotConfig { source_name: Some("one of all".to_owned()), ..dir.config() };
+        let manager = SnapshotManager::with_store(config, store.clone()).unwrap().with_clock(clock);
         let (mut ids, mut all) = (Vec::new(), Vec::new());
         for number in 0..4 {
             let path = dir.path(&format!("{number}.db"));

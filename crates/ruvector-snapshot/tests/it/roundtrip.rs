@@ -4,7 +4,9 @@ use std::path::Path;
 
 use ruvector_core::types::DbOptions;
 use ruvector_core::{VectorDB, VectorEntry};
-use ruvector_snapshot::{CreateOptions, ErrorKind, RestoreOptions, SnapshotConfig, SnapshotManager};
+use ruvector_snapshot::{
+    CreateOptions, ErrorKind, GroupBy, PrunePolicy, RestoreOptions, SnapshotConfig, SnapshotManager,
+};
 use test_fixtures::{TestDir, contents, json_object};
 
 /// Creates a database with the default quantization, and ids that are neither ASCII nor file names.
@@ -55,7 +57,11 @@ async fn a_snapshot_restores_into_memory_and_into_a_file() {
 
     let ids: Vec<_> = manager.list_snapshots().await.unwrap().into_iter().map(|snapshot| snapshot.id).collect();
     assert_eq!(ids, [again.id.clone(), snapshot.id.clone()]);
-    assert_eq!(manager.cleanup_old_snapshots(1).await.unwrap(), 1);
+    // The restored file is another source, of which one snapshot is kept too.
+    assert_eq!(manager.cleanup_old_snapshots(1).await.unwrap(), 0);
+    let together = PrunePolicy::default().keep_last(1).group_by(GroupBy::None);
+    let plan = manager.plan_prune(&together).await.unwrap();
+    assert_eq!(manager.apply_prune(&plan).await.unwrap().deleted, [snapshot.id]);
     manager.delete_snapshot(&again.id).await.unwrap();
     dir.assert_no_snapshots();
 }

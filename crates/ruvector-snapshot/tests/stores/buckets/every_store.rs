@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ruvector_snapshot::store::testing::conformance;
-use ruvector_snapshot::{ErrorKind, SnapshotManager};
+use ruvector_snapshot::{ErrorKind, SnapshotConfig, SnapshotManager};
 use ruvector_snapshot_format::layout::DataFile;
 use test_fixtures::{TestDir, create_full, objects};
 
@@ -44,7 +44,9 @@ async fn every_operation_works_on_every_store() {
     for kind in Kind::ALL {
         let dir = TestDir::new();
         let opened = Opened::new(kind, 4);
-        let manager = SnapshotManager::with_store(dir.config(), opened.store.clone()).unwrap();
+        // Of one source, so that the clean-up keeps the newest of all.
+        let config = SnapshotConfig { source_name: Some("one of all".to_owned()), ..dir.config() };
+        let manager = SnapshotManager::with_store(config, opened.store.clone()).unwrap();
         let databases = [3, 50, 400].map(|rows| make_small(&dir, &format!("{rows}.db"), rows));
         let mut made = Vec::new();
         for (at, database) in databases.iter().enumerate() {
