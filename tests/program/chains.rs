@@ -367,8 +367,9 @@ fn an_increment_on_a_corrupt_chain_is_refused() {
     on(&ids[0]).assert_fails(3, "metadata.json");
     let result = sandbox.run(&["list"]);
     assert_eq!(result.exit_code, Some(3));
-    let line = format!("{}  CORRUPT  1 dependent cannot be restored without it; the newest is {}\n", ids[0], ids[1]);
-    assert!(result.stdout.contains(&line), "{result:?}");
+    let line = result.stdout.lines().find(|line| line.starts_with(&format!("{}  CORRUPT  metadata.json: ", ids[0])));
+    let dependents = format!("; 1 dependent cannot be restored without it; the newest is {}", ids[1]);
+    assert!(line.is_some_and(|line| line.ends_with(&dependents)), "{result:?}");
     fs::write(&metadata, bytes).unwrap();
     assert_eq!(on("latest").exit_code, Some(0));
 }
@@ -396,12 +397,43 @@ fn list_and_show_report_a_chain_whose_base_is_missing() {
 }
 
 #[test]
+fn list_prints_a_base_that_is_missing_or_lost_once_and_counts_it() {
+    let (sandbox, ids) = chain(2);
+    let lines_with = |text: &str, id: &str| {
+        let result = sandbox.run(&["list"]);
+        assert_eq!(result.exit_code, Some(3), "{result:?}");
+        assert!(result.stdout.contains(text), "{result:?}");
+        result.stdout.lines().filter(|line| line.starts_with(id)).map(str::to_owned).collect::<Vec<_>>()
+    };
+    fs::remove_file(sandbox.stored(&ids[0], "metadata.json")).unwrap();
+    let [line] = lines_with("; 1 cannot be used (", &ids[0]).try_into().unwrap();
+    assert!(line.contains("  CORRUPT  ") && line.contains("metadata.json"), "{line}");
+    assert!(line.ends_with(&format!("2 dependents cannot be restored without it; the newest is {}", ids[2])), "{line}");
+    fs::remove_dir_all(sandbox.path(&format!("snapshots/snapshot-{}", ids[0]))).unwrap();
+    let [line] = lines_with("; 1 base is missing\n", &ids[0]).try_into().unwrap();
+    assert!(line.contains("  MISSING  2 dependents cannot be restored without it"), "{line}");
+}
+
+#[test]
+fn an_increment_on_a_base_that_is_being_deleted_says_so() {
+    let (sandbox, ids) = chain(0);
+    fs::write(sandbox.stored(&ids[0], "deleting-0123456789abcdef"), "").unwrap();
+    let result = sandbox.run(&["create", "--db", "a.db", "--base", "latest"]);
+    result.assert_fails(1, &format!("cannot use snapshot {} as a base: it is being deleted", ids[0]));
+    result.assert_fails(1, "take a full snapshot");
+    assert!(!result.stderr.contains("check the disk"), "{result:?}");
+    assert_eq!(sandbox.ids(), ids);
+}
+
+#[test]
 fn a_base_with_dependents_is_not_deleted() {
     let (sandbox, ids) = chain(2);
     let before = files_below(&sandbox.path("snapshots"));
     let result = sandbox.run(&["delete", "full"]);
     result.assert_fails(1, &format!("cannot delete {}: {}, {} depend on it", ids[0], ids[2], ids[1]));
-    result.assert_fails(1, "--cascade deletes the dependents too");
+    result.assert_fails(1, "delete the dependents first, or use --cascade");
+    // The advice is given once, in the words of the program.
+    assert_eq!(result.stderr.matches("cascade").count(), 1, "{result:?}");
     let alone = sandbox.create("alone");
     sandbox.run(&["delete", "alone", "full"]).assert_fails(1, &format!("cannot delete {}: ", ids[0]));
     sandbox.ok(&["delete", &alone]);
@@ -446,7 +478,11 @@ fn a_pinned_snapshot_is_kept_until_it_is_unpinned() {
     sandbox.run(&["delete", "full", "--cascade"]).assert_fails(1, "unpin it first");
     assert_eq!(sandbox.ids().len(), 2);
     assert_eq!(sandbox.ok(&["unpin", "latest"]), format!("unpinned {}  step\n", ids[1]));
-    assert_eq!(sandbox.json(&["unpin", "latest"]).1["unpinned"], json!([ids[1]]));
+    // It is not pinned any more.
+    assert_eq!(sandbox.ok(&["unpin", "latest"]), format!("was not pinned: {}  step\n", ids[1]));
+    sandbox.ok(&["pin", "full"]);
+    let document = sandbox.json(&["unpin", "latest", "full"]).1;
+    assert_eq!((&document["unpinned"], &document["not_pinned"]), (&json!([ids[0]]), &json!([ids[1]])));
     sandbox.ok(&["delete", "full", "--cascade"]);
     assert!(sandbox.names("snapshots").is_empty());
     sandbox.run(&["pin", "latest"]).assert_fails(1, "the store has no snapshots, so there is no latest one");

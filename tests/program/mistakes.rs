@@ -59,7 +59,9 @@ fn invalid_options_are_usage_errors() {
     create(&["--label", "k=1", "--label", "k=2"]).assert_fails(2, "given twice");
     create(&["--label", "=value"]).assert_fails(2, "key");
     create(&["--scratch-dir", "nowhere"]).assert_fails(1, "--scratch-dir nowhere: the directory does not exist");
-    create(&["--compression-level", "10"]).assert_fails(2, "10");
+    for wrong in ["10", "12", "-1", "six"] {
+        create(&[&format!("--compression-level={wrong}")]).assert_fails(2, "must be a number from 0 to 9");
+    }
     create(&["--compression-level", "1", "--no-compression"]).assert_fails(2, "cannot be used with");
     sandbox.run(&["create"]).assert_fails(2, "--db");
     sandbox.run(&["verify"]).assert_fails(2, "ID");

@@ -101,6 +101,8 @@ fn invalid_rules_are_usage_errors() {
     let fails = |args: &[&str], text: &str| sandbox.run(&[&["prune"], args].concat()).assert_fails(2, text);
     for none in [&[][..], &["--dry-run"], &["--time-zone", "UTC"]] {
         fails(none, "--keep-last <N>");
+        let result = sandbox.run(&[&["prune"], none].concat());
+        assert!(result.stderr.lines().count() == 2 && result.stderr.contains("prune --help"), "{result:?}");
     }
     fails(&["--keep", "0"], "0 would keep nothing");
     fails(&["--keep-daily", "0", "--keep-last", "1"], "0 would keep nothing");

@@ -153,7 +153,10 @@ fn restore_recreates_the_whole_database() {
 fn restore_replaces_a_file_only_with_force() {
     let (sandbox, _) = Sandbox::with_snapshots(1);
     fs::write(sandbox.path("b.db"), "precious").unwrap();
-    sandbox.run(&["restore", "one", "--to", "b.db"]).assert_fails(1, "--force");
+    let result = sandbox.run(&["restore", "one", "--to", "b.db"]);
+    result.assert_fails(1, "--force");
+    // The advice is given once, in the words of the program.
+    assert!(!result.stderr.contains("overwriting") && result.stderr.matches("another path").count() == 1, "{result:?}");
     assert_eq!(fs::read(sandbox.path("b.db")).unwrap(), b"precious");
     sandbox.ok(&["restore", "one", "--to", "b.db", "--force"]);
     assert_holds(&sandbox.path("b.db"), 300, 8);

@@ -133,7 +133,7 @@ pub(crate) struct Create {
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
     pub(crate) labels: Vec<(String, String)>,
     /// Compression level, from 0 (none) to 9 (smallest and slowest)
-    #[arg(long, value_name = "0-9", default_value_t = 6, value_parser = clap::value_parser!(u32).range(0..=9))]
+    #[arg(long, value_name = "0-9", default_value_t = 6, value_parser = compression_level)]
     pub(crate) compression_level: u32,
     /// Store without compression
     #[arg(long, conflicts_with = "compression_level")]
@@ -227,7 +227,6 @@ pub(crate) struct Prune {
 }
 
 #[derive(Debug, Args)]
-#[group(required = true, multiple = true)]
 #[command(next_help_heading = "Rules, at least one")]
 pub(crate) struct Rules {
     /// Keep the newest N snapshots
@@ -297,6 +296,11 @@ fn label(text: &str) -> Result<(String, String), String> {
         Some((key, value)) => Ok((key.to_owned(), value.to_owned())),
         None => Err("a label is KEY=VALUE, for example host=db1".to_owned()),
     }
+}
+
+fn compression_level(text: &str) -> Result<u32, String> {
+    let number = text.parse().ok().filter(|number| (0..=9).contains(number));
+    number.ok_or_else(|| "must be a number from 0 to 9".to_owned())
 }
 
 fn connections(text: &str) -> Result<usize, String> {

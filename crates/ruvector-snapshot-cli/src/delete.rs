@@ -20,12 +20,8 @@ pub(crate) async fn delete(session: &Session, args: &Delete) -> Result<Exit, Fai
     let given: Vec<&str> = ids.iter().map(String::as_str).collect();
     let listing = session.read(&manager, manager.list()).await?;
     let plan = session.read(&manager, manager.plan_delete(&given, args.cascade)).await;
-    let plan = plan.map_err(|failure| match args.cascade || listing.dependents(&given).is_empty() {
-        true => failure,
-        false => {
-            failure.with_hint("nothing was deleted; --cascade deletes the dependents too, and --dry-run shows them")
-        }
-    })?;
+    let hint = "nothing was deleted; delete the dependents first, or use --cascade, which deletes them too (--dry-run shows them)";
+    let plan = plan.map_err(|failure| failure.with_advice("with cascade", hint))?;
     let names: BTreeMap<&str, &str> =
         listing.snapshots.iter().map(|snapshot| (snapshot.id.as_str(), snapshot.name.as_str())).collect();
     if !args.dry_run {

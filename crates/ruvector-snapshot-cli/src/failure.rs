@@ -79,6 +79,18 @@ impl Failure {
         Self { hint: Some(hint.into()), ..self }
     }
 
+    /// Replaces the advice of the library by a hint in the words of the command line. The advice is the last clause of
+    /// the message. If it does not have these words, nothing is replaced.
+    pub(crate) fn with_advice(mut self, words: &str, hint: impl Into<String>) -> Self {
+        match self.message.rsplit_once("; ") {
+            Some((message, advice)) if advice.contains(words) => {
+                self.message = message.to_owned();
+                self.with_hint(hint)
+            }
+            _ => self,
+        }
+    }
+
     pub(crate) fn exit(&self) -> Exit {
         self.exit
     }
@@ -122,7 +134,7 @@ impl From<SnapshotError> for Failure {
             kind: kind_name(error.kind()),
             causes: distinct_causes(&error, &message),
             message,
-            hint: hint(error.kind()).map(str::to_owned),
+            hint: hint(&error).map(str::to_owned),
             interrupt_report: None,
         }
     }
@@ -160,8 +172,10 @@ pub(crate) fn kind_name(kind: ErrorKind) -> &'static str {
 const BUG: &str = "this is a bug in this program; please report it";
 
 /// Returns what can be done about a kind of error. `None` if the messages of that kind say it.
-fn hint(kind: ErrorKind) -> Option<&'static str> {
-    match kind {
+fn hint(error: &SnapshotError) -> Option<&'static str> {
+    match error.kind() {
+        // Neither the disk nor the network is the reason, and the message says what is.
+        ErrorKind::Unavailable if error.key().is_none() && error.source().is_none() => None,
         ErrorKind::PermissionDenied => Some(
             "check the permissions and the user or credentials of this process; for a bucket, `store options` lists where credentials are read from",
         ),

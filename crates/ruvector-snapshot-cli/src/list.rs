@@ -81,22 +81,19 @@ fn print_text(session: &Session, listing: &Listing, broken: &[BrokenChains]) -> 
         table(listing).trim_fmt().lines().try_for_each(|line| output.line(line))?;
     }
     for BrokenChains { base_id, end, ids } in broken {
-        let state = match listing.unusable.iter().find(|unusable| unusable.id == *base_id) {
-            _ if *end == ChainEnd::Missing => "MISSING",
-            Some(unusable) => state(unusable),
-            None => "CORRUPT",
+        let (state, why) = match listing.unusable.iter().find(|unusable| unusable.id == *base_id) {
+            _ if *end == ChainEnd::Missing => ("MISSING", String::new()),
+            Some(unusable) => (state(unusable), format!("{}; ", reason(unusable))),
+            None => ("CORRUPT", String::new()),
         };
         let (dependents, newest) = (counted(ids.len() as u64, "dependent"), ids.first().unwrap_or(base_id));
         output.line(format_args!(
-            "{base_id}  {state}  {dependents} cannot be restored without it; the newest is {newest}"
+            "{base_id}  {state}  {why}{dependents} cannot be restored without it; the newest is {newest}"
         ))?;
     }
-    for unusable in &listing.unusable {
-        let state = state(unusable);
-        // The line starts with the id, so only the file of the key is printed.
-        let file = unusable.error.key().and_then(|key| key.rsplit('/').next());
-        let file = file.map(|file| format!("{file}: ")).unwrap_or_default();
-        output.line(format_args!("{}  {state}  {file}{}", unusable.id, unusable.error.message()))?;
+    let is_printed = |unusable: &&UnusableSnapshot| broken.iter().any(|broken| broken.base_id == unusable.id);
+    for unusable in listing.unusable.iter().filter(|unusable| !is_printed(unusable)) {
+        output.line(format_args!("{}  {}  {}", unusable.id, state(unusable), reason(unusable)))?;
     }
     for id in &listing.pending_uploads {
         output.line(format_args!(
@@ -114,10 +111,10 @@ fn print_text(session: &Session, listing: &Listing, broken: &[BrokenChains]) -> 
             "deleting: snapshot-{id} is being deleted, or its deletion was interrupted; prune completes it later"
         ))?;
     }
-    print_summary(session, listing)
+    print_summary(session, listing, broken)
 }
 
-fn print_summary(session: &Session, listing: &Listing) -> Result<(), Failure> {
+fn print_summary(session: &Session, listing: &Listing, broken: &[BrokenChains]) -> Result<(), Failure> {
     let output = session.output;
     let increments = listing.snapshots.iter().filter(|snapshot| snapshot.base_id().is_some()).count();
     let types = match increments {
@@ -126,17 +123,20 @@ fn print_summary(session: &Session, listing: &Listing) -> Result<(), Failure> {
     };
     let bytes = listing.snapshots.iter().map(|snapshot| snapshot.size_bytes).sum();
     let snapshots = counted(listing.snapshots.len() as u64, "snapshot");
-    match (listing.snapshots.len(), listing.unusable.len()) {
-        (0, 0) => {
-            let create = session.command("create --db FILE");
-            output.line(format_args!("no snapshots at {} yet; create the first with: {create}", session.store))
-        }
-        (_, 0) => output.line(format_args!("{snapshots}, {}{types}", size(bytes))),
-        (_, unusable) => output.line(format_args!(
-            "{snapshots}, {}{types}; {unusable} cannot be used (`verify ID` prints why, `delete ID` removes one)",
-            size(bytes),
-        )),
+    if listing.snapshots.is_empty() && listing.unusable.is_empty() {
+        let create = session.command("create --db FILE");
+        return output.line(format_args!("no snapshots at {} yet; create the first with: {create}", session.store));
     }
+    let unusable = match listing.unusable.len() {
+        0 => String::new(),
+        unusable => format!("; {unusable} cannot be used (`verify ID` prints why, `delete ID` removes one)"),
+    };
+    let missing = match broken.iter().filter(|broken| broken.end == ChainEnd::Missing).count() as u64 {
+        0 => String::new(),
+        1 => "; 1 base is missing".to_owned(),
+        missing => format!("; {} bases are missing", count(missing)),
+    };
+    output.line(format_args!("{snapshots}, {}{types}{unusable}{missing}", size(bytes)))
 }
 
 fn table(listing: &Listing) -> Table {
@@ -161,6 +161,13 @@ fn table(listing: &Listing) -> Table {
         }
     }
     table
+}
+
+/// Returns why a snapshot cannot be used. The line starts with the id, so only the file of the key is named.
+fn reason(unusable: &UnusableSnapshot) -> String {
+    let file = unusable.error.key().and_then(|key| key.rsplit('/').next());
+    let file = file.map(|file| format!("{file}: ")).unwrap_or_default();
+    format!("{file}{}", unusable.error.message())
 }
 
 fn state(unusable: &UnusableSnapshot) -> &'static str {

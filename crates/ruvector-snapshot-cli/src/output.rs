@@ -49,7 +49,7 @@ impl Output {
 
     /// Prints how a run failed.
     pub(crate) fn failure(&self, failure: &Failure) {
-        failure.lines().iter().for_each(|line| self.notice(line));
+        failure.lines().iter().for_each(|line| self.message(line));
         // If standard output cannot be written, there is no way to report it.
         let _printed = self.document(&failure.document());
     }
@@ -57,6 +57,19 @@ impl Output {
     /// Prints a line to standard error.
     pub(crate) fn notice(&self, text: impl fmt::Display) {
         let _printed = writeln!(io::stderr().lock(), "{}", plain(&text.to_string()));
+    }
+
+    /// Prints a message such as `error: …` to standard error. On a terminal its lines are wrapped between words, and
+    /// indented by the label.
+    pub(crate) fn message(&self, text: impl fmt::Display) {
+        let text = text.to_string();
+        let size = if self.is_terminal() { terminal_size::terminal_size_of(io::stderr()) } else { None };
+        match size {
+            Some((terminal_size::Width(columns), _)) => {
+                wrapped(&plain(&text), usize::from(columns)).iter().for_each(|line| self.notice(line));
+            }
+            None => self.notice(text),
+        }
     }
 
     /// Returns whether standard error is a terminal.
@@ -122,7 +135,6 @@ pub(crate) fn shape(snapshot: &Snapshot) -> String {
 /// Cuts text to a number of terminal columns, with an ellipsis.
 pub(crate) fn fitted(text: &str, columns_max: usize) -> String {
     let text = plain(text);
-    let width = |text: &str| text.chars().map(|c| c.width().unwrap_or(0)).sum::<usize>();
     if width(&text) <= columns_max {
         return text;
     }
@@ -137,6 +149,36 @@ pub(crate) fn fitted(text: &str, columns_max: usize) -> String {
     }
     cut.push('…');
     cut
+}
+
+/// Divides a message into lines of so many terminal columns. All lines but the first are indented by the label, which
+/// ends with the first colon. A word that is longer than a line is not divided.
+fn wrapped(text: &str, columns_max: usize) -> Vec<String> {
+    let label = text.find(": ").map_or(0, |end| width(text.get(..end + 2).unwrap_or_default()));
+    if width(text) <= columns_max || label > columns_max / 2 {
+        return vec![text.to_owned()];
+    }
+    let start = text.len() - text.trim_start().len();
+    let mut lines = Vec::new();
+    let mut line = text.get(..start).unwrap_or_default().to_owned();
+    let mut is_first = true;
+    for word in text.get(start..).unwrap_or_default().split(' ') {
+        if !is_first && width(&line) > label && width(&line) + 1 + width(word) > columns_max {
+            lines.push(std::mem::replace(&mut line, " ".repeat(label)));
+            is_first = true;
+        }
+        if !std::mem::take(&mut is_first) {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    lines.push(line);
+    lines
+}
+
+/// Returns the number of terminal columns of a text.
+fn width(text: &str) -> usize {
+    text.chars().map(|c| c.width().unwrap_or(0)).sum()
 }
 
 /// Quotes a word for a shell.
@@ -193,6 +235,25 @@ mod tests {
         assert_eq!(fitted("short", 5), "short");
         assert_eq!(fitted("longer", 5), "long…");
         assert_eq!(fitted("日本語日本語", 7), "日本語…");
+    }
+
+    #[test]
+    fn messages_are_wrapped_between_words_with_a_hanging_indent() {
+        let message = "error: one two three four five six seven";
+        assert_eq!(wrapped(message, 40), [message]);
+        assert_eq!(wrapped(message, 39), ["error: one two three four five six", "       seven"]);
+        assert_eq!(wrapped(message, 20), ["error: one two three", "       four five six", "       seven"]);
+        assert_eq!(wrapped("  hint: use `x` or `yy` now", 20), ["  hint: use `x` or", "        `yy` now"]);
+        let path = "error: /a/very/long/path/that/is/no/more/than/a/word failed";
+        assert_eq!(wrapped(path, 30), ["error: /a/very/long/path/that/is/no/more/than/a/word", "       failed"]);
+        // There is no room for an indent, or no label.
+        assert_eq!(wrapped(message, 10), [message]);
+        assert_eq!(wrapped("日本語 日本語", 8), ["日本語", "日本語"]);
+        for columns in 14..50 {
+            let lines = wrapped(message, columns);
+            assert!(lines.iter().all(|line| width(line) <= columns), "{columns}: {lines:?}");
+            assert_eq!(lines.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" "), message);
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ruvector_snapshot::SnapshotManager;
+use ruvector_snapshot::{Listing, SnapshotManager};
 use serde_json::json;
 
 use crate::failure::{Exit, Failure};
@@ -15,16 +15,27 @@ pub(crate) async fn pin(session: &Session, texts: &[String]) -> Result<Exit, Fai
         let after_interrupt = || "some of them may be pinned; `list` shows which".to_owned();
         session.run(&manager, manager.pin_snapshot(id), after_interrupt).await?;
     }
-    print(session, &manager, "pinned", &ids).await
+    let listing = session.read(&manager, manager.list()).await?;
+    print_ids(session, "pinned", &ids.iter().collect::<Vec<_>>(), &names(&listing))?;
+    session.output.document(&json!({ "store": session.store, "pinned": ids }))?;
+    Ok(Exit::Success)
 }
 
 pub(crate) async fn unpin(session: &Session, texts: &[String]) -> Result<Exit, Failure> {
     let (manager, ids) = resolve(session, texts).await?;
+    let before = session.read(&manager, manager.list()).await?;
     for id in &ids {
         let after_interrupt = || "some of them may be unpinned; `list` shows which".to_owned();
         session.run(&manager, manager.unpin_snapshot(id), after_interrupt).await?;
     }
-    print(session, &manager, "unpinned", &ids).await
+    let was_pinned = |id: &&String| before.snapshots.iter().all(|snapshot| snapshot.id != **id || snapshot.pinned);
+    let (unpinned, others): (Vec<_>, Vec<_>) = ids.iter().partition(was_pinned);
+    let names = names(&before);
+    for (did, ids) in [("unpinned", &unpinned), ("was not pinned:", &others)] {
+        print_ids(session, did, ids, &names)?;
+    }
+    session.output.document(&json!({ "store": session.store, "unpinned": unpinned, "not_pinned": others }))?;
+    Ok(Exit::Success)
 }
 
 /// Resolves all of them before anything is written.
@@ -37,14 +48,14 @@ async fn resolve(session: &Session, texts: &[String]) -> Result<(SnapshotManager
     Ok((manager, ids))
 }
 
-async fn print(session: &Session, manager: &SnapshotManager, did: &str, ids: &[String]) -> Result<Exit, Failure> {
-    let listing = session.read(manager, manager.list()).await?;
-    let names: BTreeMap<&str, &str> =
-        listing.snapshots.iter().map(|snapshot| (snapshot.id.as_str(), snapshot.name.as_str())).collect();
+fn names(listing: &Listing) -> BTreeMap<&str, &str> {
+    listing.snapshots.iter().map(|snapshot| (snapshot.id.as_str(), snapshot.name.as_str())).collect()
+}
+
+fn print_ids(session: &Session, did: &str, ids: &[&String], names: &BTreeMap<&str, &str>) -> Result<(), Failure> {
     for id in ids {
         let name = names.get(id.as_str()).map(|name| format!("  {}", fitted(name, 60))).unwrap_or_default();
         session.output.line(format_args!("{did} {id}{name}"))?;
     }
-    session.output.document(&json!({ "store": session.store, did: ids }))?;
-    Ok(Exit::Success)
+    Ok(())
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use ruvector_snapshot::{
-    DeleteReport, GroupBy, Orphan, OrphanKind, PlannedGroup, PrunePlan, PrunePolicy, Snapshot, SnapshotConfig,
-    SnapshotManager,
+    DeleteReport, ErrorKind, GroupBy, Orphan, OrphanKind, PlannedGroup, PrunePlan, PrunePolicy, Snapshot,
+    SnapshotConfig, SnapshotError, SnapshotManager,
 };
 use serde_json::json;
 
@@ -16,9 +16,12 @@ use crate::output::{counted, fitted, size};
 use crate::session::Session;
 
 pub(crate) async fn prune(session: &Session, args: &Prune) -> Result<Exit, Failure> {
+    let policy = policy(args);
+    if !has_rule(&policy) {
+        return Err(without_rule());
+    }
     let config = SnapshotConfig { grace: args.grace, ..session.config() };
     let manager = session.open_with(config)?;
-    let policy = policy(args);
     let plan = session.read(&manager, manager.plan_prune(&policy)).await?;
     print_plan(session, args, &plan)?;
     let outcome = if args.dry_run { Outcome::default() } else { apply(session, &manager, &plan).await? };
@@ -72,6 +75,18 @@ async fn apply(session: &Session, manager: &SnapshotManager, plan: &PrunePlan) -
         ids => delete::what_was_deleted(manager.list().await.ok(), ids),
     };
     Err(Failure::from(error).with_hint(format!("{deleted}{also}")))
+}
+
+fn has_rule(policy: &PrunePolicy) -> bool {
+    let without_rule = PrunePolicy::default().time_zone(policy.time_zone.clone()).group_by(policy.group_by.clone());
+    *policy != without_rule
+}
+
+fn without_rule() -> Failure {
+    let message = "cannot prune without a rule, since every snapshot would be deleted";
+    Failure::usage(SnapshotError::new(ErrorKind::InvalidInput, message)).with_hint(
+        "give at least one rule, such as --keep-last <N>, --keep-daily <N> or --keep-within <SPAN>; `prune --help` lists all",
+    )
 }
 
 /// Returns the policy that the options describe.

@@ -61,7 +61,7 @@ fn explained(failure: Failure, to: &Path) -> Failure {
     let is_kind = |kind| failure.kind() == kind_name(kind);
     match directory {
         _ if is_kind(ErrorKind::AlreadyExists) => {
-            failure.with_hint("choose another path, or use --force to replace the file")
+            failure.with_advice("allow overwriting", "choose another path, or use --force to replace the file")
         }
         _ if is_kind(ErrorKind::Corrupt) => failure.with_hint(format!(
             "nothing was written to {}; `verify` shows everything that is corrupt, and another snapshot may be intact",

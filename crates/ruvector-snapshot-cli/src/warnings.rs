@@ -23,7 +23,7 @@ impl Warnings {
             return;
         }
         given.push(message.to_owned());
-        self.output.notice(format_args!("warning: {message}"));
+        self.output.message(format_args!("warning: {message}"));
     }
 
     /// Returns the warnings, for the JSON document.

@@ -89,7 +89,7 @@ impl CommitGuard<'_> {
                 BaseState::Deleted => (ErrorKind::NotFound, "it has been deleted; choose another base"),
                 BaseState::Marked => (
                     ErrorKind::Unavailable,
-                    "it is being deleted; choose another base, or try again later: prune removes the marker of an interrupted deletion",
+                    "it is being deleted, or its deletion was interrupted; take a full snapshot, or choose another base",
                 ),
                 BaseState::Incomplete => (ErrorKind::Corrupt, "a file of it is missing; choose another base"),
             };

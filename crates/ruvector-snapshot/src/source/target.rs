@@ -258,7 +258,7 @@ fn resolve(destination: &Path, overwrite: bool) -> Result<PathBuf> {
 }
 
 fn already_exists(destination: &Path) -> SnapshotError {
-    let message = "the file already exists; it was not changed. Choose another path, or allow overwriting it";
+    let message = "the file already exists and was not changed; choose another path, or allow overwriting it";
     SnapshotError::new(ErrorKind::AlreadyExists, message).with_key(destination.display().to_string())
 }
 
