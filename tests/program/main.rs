@@ -6,6 +6,7 @@
 mod bucket;
 mod sandbox;
 
+mod absent_store;
 mod bucket_mistakes;
 mod buckets;
 mod chains;
@@ -15,6 +16,10 @@ mod corruption;
 mod interrupts;
 mod killed;
 mod mistakes;
+mod modes;
+mod open_database;
 mod prune;
+#[cfg(target_os = "linux")]
+mod refused_sync;
 mod sources;
 mod verbs;

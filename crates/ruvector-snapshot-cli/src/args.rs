@@ -142,6 +142,9 @@ pub(crate) struct Create {
     /// downloads as much as it uploads
     #[arg(long)]
     pub(crate) verify_after_write: bool,
+    /// Fail if the store has no snapshots yet. For scheduled backups: the disk may not be mounted
+    #[arg(long)]
+    pub(crate) require_store: bool,
     /// Directory for a private copy of a database that is being written [default: the system's temporary
     /// directory]
     #[arg(long, value_name = "DIR")]
@@ -172,9 +175,12 @@ pub(crate) struct Restore {
     /// Database file to write
     #[arg(long, value_name = "FILE")]
     pub(crate) to: PathBuf,
-    /// Replace FILE if it exists
+    /// Replace FILE if it exists and no program has it open
     #[arg(long)]
     pub(crate) force: bool,
+    /// Replace FILE even if a program has it open. What that program writes afterwards is lost
+    #[arg(long, requires = "force")]
+    pub(crate) force_while_open: bool,
 }
 
 #[derive(Debug, Args)]

@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::args::Create;
 use crate::failure::{Exit, Failure, kind_name};
 use crate::interrupted::Attempts;
-use crate::output::{changes, counted, pace, quoted_path, ratio, shape, share, timestamp};
+use crate::output::{changes, counted, pace, quoted, quoted_path, ratio, shape, share, timestamp};
 use crate::progress::ProgressDisplay;
 use crate::session::Session;
 
@@ -33,6 +33,7 @@ pub(crate) async fn create(session: &Session, args: Create) -> Result<Exit, Fail
         compression_level: args.compression_level,
         scratch_dir: args.scratch_dir,
         verify_after_write: args.verify_after_write,
+        require_store: args.require_store,
         max_chain_length: args.max_chain.unwrap_or(SnapshotConfig::default().max_chain_length),
         ..session.config()
     };
@@ -43,12 +44,15 @@ pub(crate) async fn create(session: &Session, args: Create) -> Result<Exit, Fail
     let checked = SnapshotManager::check_source_with(&args.db, &config, &options).await;
     checked.map_err(|error| explained(&args.db, error))?;
     let (manager, chain) = match &args.base {
-        None => (session.open_or_create(config)?, Vec::new()),
+        None => (open_for_full(session, config)?, Vec::new()),
         Some(base) => {
             let opened = open_with_base(session, config, base, &args.db, &options).await;
             opened.map_err(|failure| without_base(session, failure, &args.db))?
         }
     };
+    // The base of an increment is there, and --require-store is checked by the create.
+    let may_be_new = chain.is_empty() && !args.require_store;
+    let store_is_new = may_be_new && !session.read(&manager, manager.has_snapshots()).await?;
     let started = Instant::now();
     let attempts = Attempts::default();
     let created = {
@@ -62,10 +66,20 @@ pub(crate) async fn create(session: &Session, args: Create) -> Result<Exit, Fail
     };
     let snapshot = created.map_err(|failure| match chain.len() >= manager.config().max_chain_length {
         true => failure.with_hint("--max-chain allows a longer chain, which makes restores slower"),
+        false if args.require_store && chain.is_empty() => without_store(session, failure),
         false => busy_explained(failure),
     })?;
-    print(session, &snapshot, &chain, &args.db, started.elapsed())?;
+    let created = Created { snapshot: &snapshot, chain: &chain, store_is_new };
+    print(session, &created, &args.db, started.elapsed())?;
     Ok(Exit::Success)
+}
+
+/// Opens the store for a full snapshot, and creates its directory unless it must exist already.
+fn open_for_full(session: &Session, config: SnapshotConfig) -> Result<SnapshotManager, Failure> {
+    match config.require_store {
+        true => session.open_with(config).map_err(|failure| without_store(session, failure)),
+        false => session.open_or_create(config),
+    }
 }
 
 /// Opens an existing store and returns the chain of the base, the newest first.
@@ -96,6 +110,17 @@ fn without_base(session: &Session, failure: Failure, db: &Path) -> Failure {
     }
 }
 
+/// Explains why a store that must have snapshots was not found.
+fn without_store(session: &Session, failure: Failure) -> Failure {
+    match failure.kind() {
+        kind if kind == kind_name(ErrorKind::NotFound) => failure.with_hint(format!(
+            "check --store {}, and that the disk is mounted; without --require-store, create starts a new store",
+            quoted(&session.store)
+        )),
+        _ => busy_explained(failure),
+    }
+}
+
 fn busy_explained(failure: Failure) -> Failure {
     match failure.kind() {
         kind if kind == kind_name(ErrorKind::Busy) => {
@@ -105,22 +130,30 @@ fn busy_explained(failure: Failure) -> Failure {
     }
 }
 
-fn print(
-    session: &Session,
-    snapshot: &Snapshot,
-    chain: &[Snapshot],
-    db: &Path,
-    taken: Duration,
-) -> Result<(), Failure> {
+/// What was created.
+struct Created<'a> {
+    snapshot: &'a Snapshot,
+    /// The ancestors, the base first.
+    chain: &'a [Snapshot],
+    /// Whether the store had no snapshots before.
+    store_is_new: bool,
+}
+
+fn print(session: &Session, created: &Created<'_>, db: &Path, taken: Duration) -> Result<(), Failure> {
     let output = session.output;
+    let Created { snapshot, chain, store_is_new } = *created;
     let chain_ids: Vec<&str> = chain.iter().map(|ancestor| ancestor.id.as_str()).collect();
     output.document(&json!({
         "snapshot": snapshot, "base_id": chain_ids.first(), "chain": chain_ids,
         "full_size_bytes": chain.last().map(|full| full.size_bytes),
-        "store": session.store, "seconds": taken.as_secs_f64(), "warnings": session.warnings.list(),
+        "store": session.store, "store_is_new": store_is_new, "seconds": taken.as_secs_f64(),
+        "warnings": session.warnings.list(),
         "not_captured": snapshot.source.not_captured,
     }))?;
     output.line(format_args!("created {}", snapshot.id))?;
+    if store_is_new {
+        output.field("store", format_args!("NEW: there were no snapshots at {} before", session.store))?;
+    }
     output.field("name", &snapshot.name)?;
     output.field("database", format_args!("{}, as of {}", db.display(), timestamp(snapshot.created_at)))?;
     if let Some(base) = chain.first() {

@@ -5,6 +5,7 @@
 mod database;
 
 use std::fs;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -247,7 +248,7 @@ impl DemoDirectory {
             Ok(true) => {}
             Ok(false) => return Err(refused(&dir, "the directory is not empty; the demo needs an empty or a new one")),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                fs::create_dir_all(&dir).map_err(|error| at(&dir, "create the directory", error))?;
+                create_directory(&dir)?;
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
                 return Err(refused(&dir, "this is a file, but the demo needs a directory"));
@@ -281,8 +282,14 @@ fn manager_at(path: &Path) -> Result<SnapshotManager, Failure> {
     Ok(SnapshotManager::new(SnapshotConfig { snapshot_dir: path.to_owned(), ..SnapshotConfig::default() })?)
 }
 
+/// Creates a directory, and those above it, for their owner only.
+fn create_directory(path: &Path) -> Result<(), Failure> {
+    let created = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    Ok(created.map_err(|error| at(path, "create the directory", error))?)
+}
+
 fn copy_directory(from: &Path, to: &Path) -> Result<(), Failure> {
-    fs::create_dir_all(to).map_err(|error| at(to, "create the directory", error))?;
+    create_directory(to)?;
     for entry in fs::read_dir(from).map_err(|error| at(from, "read the directory", error))? {
         let entry = entry.map_err(|error| at(from, "read the directory", error))?;
         fs::copy(entry.path(), to.join(entry.file_name()))

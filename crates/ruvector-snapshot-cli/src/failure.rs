@@ -15,6 +15,8 @@ pub(crate) enum Exit {
     Failure = 1,
     Usage = 2,
     Corruption = 3,
+    /// There was nothing to check.
+    NothingThere = 4,
 }
 
 impl From<Exit> for ExitCode {
@@ -50,6 +52,18 @@ impl Failure {
             message: message.into(),
             causes: Vec::new(),
             hint: Some(BUG.to_owned()),
+            interrupt_report: None,
+        }
+    }
+
+    /// Creates the failure of a run that found nothing where something should be.
+    pub(crate) fn nothing_there(message: impl Into<String>) -> Self {
+        Self {
+            exit: Exit::NothingThere,
+            kind: "nothing_there",
+            message: message.into(),
+            causes: Vec::new(),
+            hint: None,
             interrupt_report: None,
         }
     }

@@ -43,6 +43,7 @@ Exit codes:
   1  failure, or interrupted
   2  wrong usage: an invalid option, name or ID
   3  a snapshot or a database is corrupt
+  4  verify --all: there are no snapshots
 
 `ruvector-snapshot COMMAND --help` explains each command, with examples.";
 
@@ -54,7 +55,9 @@ A snapshot holds the database file and nothing else. Files beside it that belong
 npm command line, or metadata.json and ../aliases.json of a collection, are listed as `not captured`. `show` and `restore` repeat that. With --strict, the \
 command fails instead.
 
-A directory that does not exist is created; a bucket is not. A create that fails or is interrupted leaves no snapshot.
+A directory that does not exist is created, for its owner only, if the directory above it exists; a bucket is not. A create prints that the store is \
+new if it has no snapshots yet. With --require-store it fails instead: use it for scheduled backups, where no snapshots mean a mistyped store or a disk \
+that is not mounted. A create that fails or is interrupted leaves no snapshot.
 
 With --base, only records that changed since the base snapshot are stored. The result can be listed, verified and restored like a full snapshot. \
 The base cannot be deleted while the new snapshot exists. If the base is missing or found corrupt, or has other dimensions or another metric, the command \
@@ -81,8 +84,8 @@ Examples:
   ruvector-snapshot create --db vectors.db --store s3://bucket/backups \\
       --limit-upload 20M
 
-Exit codes: 0 the snapshot is stored; 1 failure, there is no snapshot (unless only the output could not be written); 2 wrong usage; 3 the database or \
-the base is corrupt.";
+Exit codes: 0 the snapshot is stored; 1 failure, there is no snapshot, unless the error says that there may be one, or only the output could not be \
+written; 2 wrong usage; 3 the database or the base is corrupt.";
 
 pub(crate) const LIST: &str = "\
 Reads the names of all objects in the store and every metadata.json, but no data.
@@ -111,27 +114,29 @@ Exit codes: 0 success; 1 the snapshot does not exist; 2 the ID is ambiguous; 3 t
 
 pub(crate) const VERIFY: &str = "\
 Reads every byte of a snapshot and of all snapshots that it depends on. Checks every file, block and record, and prints everything that is corrupt, by \
-file and block. With --all, the snapshots of a chain are verified together. Writes nothing.
+file and block. With --all, the snapshots of a chain are verified together; a store without snapshots is a failure. Writes nothing.
 
 Examples:
   ruvector-snapshot verify latest
   ruvector-snapshot verify --all --quiet || echo 'check the backups'
 
-Exit codes: 0 intact; 1 something could not be read; 2 wrong usage; 3 something is corrupt.";
+Exit codes: 0 intact; 1 something could not be read; 2 wrong usage; 3 something is corrupt; 4 with --all, there are no snapshots.";
 
 pub(crate) const RESTORE: &str = "\
 Reads a snapshot, and all snapshots that it depends on, and writes a database file. The file is written under a hidden name in the same directory, read \
 back, and checked against the content checksum. Only then is it renamed to FILE, in one step.
 
-An existing FILE is not changed unless --force is given. Stop the program that uses FILE before you replace it: a process that has it open keeps the \
-old file.
+An existing FILE is not changed unless --force is given. FILE is not replaced while a program has it open: the program would keep the old file, and \
+lose everything that it writes from then on. Stop it first, or restore to another path. --force-while-open replaces FILE all the same.
+
+A new FILE can be read by its owner only. A replaced FILE keeps its owner and its permissions.
 
 Examples:
   ruvector-snapshot restore latest --to restored.db
   ruvector-snapshot restore nightly --to /srv/app/vectors.db --force
 
-Exit codes: 0 restored and verified; 1 failure, FILE was not changed (unless only the output could not be written); 2 wrong usage; 3 the snapshot is \
-corrupt.";
+Exit codes: 0 restored and verified; 1 failure, FILE was not changed, unless the error says that it was, or only the output could not be written; 2 \
+wrong usage; 3 the snapshot is corrupt, FILE was not changed.";
 
 pub(crate) const DELETE: &str = "\
 Checks all IDs before the first snapshot is deleted. If one of them does not exist, is pinned, or has a dependent that is not deleted too, nothing is \
@@ -157,7 +162,8 @@ Examples:
   ruvector-snapshot compact 20260131T080000000Z-0123456789abcdef \\
       --store s3://bucket/backups
 
-Exit codes: 0 stored; 1 failure, or the snapshot is already full; 2 the ID is ambiguous; 3 the chain is corrupt.";
+Exit codes: 0 stored; 1 failure, there is no new snapshot unless the error says that there may be one, or the snapshot is already full; 2 the ID is \
+ambiguous; 3 the chain is corrupt.";
 
 pub(crate) const PIN: &str = "\
 Protects snapshots from `delete` and `prune` until they are unpinned. Snapshots that they depend on are protected with them. Checks all IDs before the \

@@ -10,23 +10,23 @@ use crate::output::fitted;
 use crate::session::Session;
 
 pub(crate) async fn pin(session: &Session, texts: &[String]) -> Result<Exit, Failure> {
-    let (manager, ids) = resolve(session, texts).await?;
-    for id in &ids {
+    let Chosen { manager, ids, listing } = resolve(session, texts).await?;
+    for (done, id) in ids.iter().enumerate() {
         let after_interrupt = || "some of them may be pinned; `list` shows which".to_owned();
-        session.run(&manager, manager.pin_snapshot(id), after_interrupt).await?;
+        let pinned = session.run(&manager, manager.pin_snapshot(id), after_interrupt).await;
+        pinned.map_err(|failure| after_others(failure, "pinned", ids.iter().take(done)))?;
     }
-    let listing = session.read(&manager, manager.list()).await?;
     print_ids(session, "pinned", &ids.iter().collect::<Vec<_>>(), &names(&listing))?;
     session.output.document(&json!({ "store": session.store, "pinned": ids }))?;
     Ok(Exit::Success)
 }
 
 pub(crate) async fn unpin(session: &Session, texts: &[String]) -> Result<Exit, Failure> {
-    let (manager, ids) = resolve(session, texts).await?;
-    let before = session.read(&manager, manager.list()).await?;
-    for id in &ids {
+    let Chosen { manager, ids, listing: before } = resolve(session, texts).await?;
+    for (done, id) in ids.iter().enumerate() {
         let after_interrupt = || "some of them may be unpinned; `list` shows which".to_owned();
-        session.run(&manager, manager.unpin_snapshot(id), after_interrupt).await?;
+        let unpinned = session.run(&manager, manager.unpin_snapshot(id), after_interrupt).await;
+        unpinned.map_err(|failure| after_others(failure, "unpinned", ids.iter().take(done)))?;
     }
     let was_pinned = |id: &&String| before.snapshots.iter().all(|snapshot| snapshot.id != **id || snapshot.pinned);
     let (unpinned, others): (Vec<_>, Vec<_>) = ids.iter().partition(was_pinned);
@@ -38,14 +38,32 @@ pub(crate) async fn unpin(session: &Session, texts: &[String]) -> Result<Exit, F
     Ok(Exit::Success)
 }
 
-/// Resolves all of them before anything is written.
-async fn resolve(session: &Session, texts: &[String]) -> Result<(SnapshotManager, Vec<String>), Failure> {
+/// The snapshots of a command, and what was in the store before it.
+struct Chosen {
+    manager: SnapshotManager,
+    ids: Vec<String>,
+    listing: Listing,
+}
+
+/// Resolves all of them, and lists the store for their names, before anything is written: after that, nothing can fail
+/// except the writes.
+async fn resolve(session: &Session, texts: &[String]) -> Result<Chosen, Failure> {
     let manager = session.open()?;
     let ids = session.resolve_all(&manager, texts).await.map_err(|failure| match texts.len() {
         0 | 1 => failure,
         _ => failure.with_hint("nothing was changed, not even the others"),
     })?;
-    Ok((manager, ids))
+    let listing = session.read(&manager, manager.list()).await?;
+    Ok(Chosen { manager, ids, listing })
+}
+
+/// Says what was done before the failure.
+fn after_others<'a>(failure: Failure, did: &str, ids: impl Iterator<Item = &'a String>) -> Failure {
+    let done: Vec<&str> = ids.map(String::as_str).collect();
+    match done.as_slice() {
+        [] => failure,
+        done => failure.with_hint(format!("already {did}: {}", done.join(" "))),
+    }
 }
 
 fn names(listing: &Listing) -> BTreeMap<&str, &str> {

@@ -152,8 +152,10 @@ fn print_outcome(session: &Session, args: &Prune, plan: &PrunePlan, outcome: &Ou
         output.line(format_args!("ignored {unusable}; `list` shows why, `delete ID` removes one"))?;
     }
     if plan.drop.is_empty() && plan.orphans.is_empty() {
-        let kept = counted(plan.keep.len() as u64, "snapshot");
-        return output.line(format_args!("{kept} kept, nothing to delete"));
+        return output.line(match plan.keep.len() {
+            0 if plan.unusable.is_empty() => format!("no snapshots at {}, nothing to delete", session.store),
+            kept => format!("{} kept, nothing to delete", counted(kept as u64, "snapshot")),
+        });
     }
     if args.dry_run {
         return print_intent(session, plan);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::thread;
 
 use ruvector_snapshot::store::{self, Location, SnapshotStore, StoreConfig, StoreOptions, TransferConfig};
-use ruvector_snapshot::{ErrorKind, SnapshotConfig, SnapshotError, SnapshotManager, SourceId};
+use ruvector_snapshot::{ErrorKind, SnapshotConfig, SnapshotError, SnapshotManager, SourceId, check_location};
 use tokio::sync::watch;
 
 use crate::args::{Global, STORE_DEFAULT, STORE_VARIABLE};
@@ -82,6 +82,7 @@ impl Session {
 
     fn open_location(&self, create: bool) -> Result<Arc<dyn SnapshotStore>, Failure> {
         let location = self.location()?;
+        check_location(&location).map_err(Failure::usage)?;
         let options = self.options()?.over(&StoreOptions::from_env(&location));
         // A local path that cannot be used, for example because it is a file, is not wrong usage.
         let is_local = matches!(location, Location::Local(_)) && options.is_empty();

@@ -68,10 +68,12 @@ async fn verify_all(session: &Session, manager: &SnapshotManager) -> Result<Exit
         documents.extend(print_verification(session, &verification)?);
     }
     drop(progress);
-    match totals.intact + totals.corrupt + totals.failed {
-        0 => session.output.line(format_args!("no snapshots at {}; nothing was verified", session.store))?,
-        _ => session.output.line(summary(&totals))?,
+    if totals.intact + totals.corrupt + totals.failed == 0 {
+        let message = format!("there are no snapshots at {}, so nothing was verified", session.store);
+        let hint = "check --store, and that the disk is mounted; `list` shows everything that is there";
+        return Err(Failure::nothing_there(message).with_hint(hint));
     }
+    session.output.line(summary(&totals))?;
     finish(session, documents, &totals)
 }
 

@@ -48,6 +48,10 @@ pub struct SnapshotConfig {
     /// Number of snapshots a chain may have, from the full one to the newest increment, from 1 to 1,000. Default: 32. A
     /// restore reads them all.
     pub max_chain_length: usize,
+    /// Whether the store must have snapshots already. Default: false. With it, a missing directory is not created, and a
+    /// create fails with [`ErrorKind::NotFound`] in a store without snapshots. Set it for scheduled backups: a disk that
+    /// is not mounted, or a mistyped prefix, is an error then, and not the start of a new store.
+    pub require_store: bool,
     /// Grace period: how old an orphan must be before it is collected. Default: 24 hours.
     pub grace: TimeDelta,
     /// Options of a bucket for [`SnapshotManager::open`](crate::SnapshotManager::open). They override the environment.
@@ -79,6 +83,7 @@ impl Default for SnapshotConfig {
             max_download_bytes_per_second: None,
             verify_after_write: false,
             max_chain_length: 32,
+            require_store: false,
             grace: TimeDelta::hours(24),
             store_options: StoreOptions::default(),
             host: system_host(),

@@ -73,7 +73,7 @@
 //! | [`Unsupported`](ErrorKind::Unsupported) | a newer version wrote the data | use a newer version of this crate |
 //! | [`PermissionDenied`](ErrorKind::PermissionDenied) | credentials or permissions are not sufficient | fix them |
 //! | [`StorageFull`](ErrorKind::StorageFull) | a disk or quota is full | free space and repeat |
-//! | [`Busy`](ErrorKind::Busy) | the database changes too quickly | repeat, or pause the writes |
+//! | [`Busy`](ErrorKind::Busy) | the database changes too quickly, or a program has the destination of a restore open | repeat, or pause the writes; stop the program |
 //! | [`Unavailable`](ErrorKind::Unavailable) | the store did not answer as expected | repeat |
 //! | [`Internal`](ErrorKind::Internal) | a bug | report it |
 //!
@@ -95,6 +95,7 @@ compile_error!(
 
 mod error;
 mod snapshot;
+mod sync;
 
 pub mod clock;
 
@@ -126,6 +127,7 @@ pub use policy::retention::{
 pub use progress::{Phase, Progress, ProgressUpdate};
 pub use repo::attempt::AttemptOutcome;
 pub use repo::deletion_batches::DeleteReport;
+pub use repo::location::check_location;
 pub use repo::verify::{Corruption, VerifyReport};
 pub use ruvector_snapshot_format::id::SnapshotId;
 pub use ruvector_snapshot_format::metadata::{SourceId, SourceInfo};

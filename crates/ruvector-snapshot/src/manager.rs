@@ -12,6 +12,7 @@ use crate::config::SnapshotConfig;
 use crate::error::Result;
 use crate::ops::check_store;
 use crate::repo::context::Context;
+use crate::repo::location::check_location;
 use crate::store::{self, LocalMaintenance, Location, SnapshotStore, StoreConfig, StoreOptions, StoreReport};
 
 /// Takes snapshots, stores them, verifies them and restores them.
@@ -32,13 +33,14 @@ pub struct SnapshotManager {
 /// Opening a repository.
 impl SnapshotManager {
     /// Opens the repository in the local directory `config.snapshot_dir`. The directory is created if it does not
-    /// exist.
+    /// exist, unless [`SnapshotConfig::require_store`] is set. The directory above it must exist.
     ///
     /// # Errors
     ///
-    /// Returns [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if a setting is out of range or the path is
-    /// not a directory, and [`ErrorKind::PermissionDenied`](crate::ErrorKind::PermissionDenied) if the directory cannot
-    /// be created.
+    /// Returns [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if a setting is out of range, the path is
+    /// not a directory, or it is inside a snapshot of another store;
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if the directory above it does not exist; and
+    /// [`ErrorKind::PermissionDenied`](crate::ErrorKind::PermissionDenied) if it cannot be created.
     ///
     /// # Examples
     ///
@@ -58,7 +60,8 @@ impl SnapshotManager {
     }
 
     /// Opens the repository at a location: a path, `file://`, `s3://bucket/prefix`, `gs://bucket/prefix`,
-    /// `az://container/prefix` or `memory://`. A missing directory is created, a missing bucket is not.
+    /// `az://container/prefix` or `memory://`. A missing directory is created as in [`new`](Self::new), a missing bucket
+    /// is not.
     ///
     /// Credentials, region and endpoint come from the environment variables of each provider's own tools
     /// (`AWS_ACCESS_KEY_ID`, `GOOGLE_APPLICATION_CREDENTIALS`, `AZURE_STORAGE_ACCOUNT_KEY`, …).
@@ -66,7 +69,7 @@ impl SnapshotManager {
     ///
     /// # Errors
     ///
-    /// The same as [`store::open`].
+    /// The same as [`new`](Self::new) and [`store::open`].
     ///
     /// # Examples
     ///
@@ -85,8 +88,10 @@ impl SnapshotManager {
     }
 
     fn open_location(location: &Location, environment: StoreOptions, config: SnapshotConfig) -> Result<Self> {
+        check_location(location)?;
         let options = config.store_options.over(&environment);
-        let store_config = StoreConfig::default().create(true).options(options).transfers(config.transfers());
+        let store_config =
+            StoreConfig::default().create(!config.require_store).options(options).transfers(config.transfers());
         Self::with_store(config, store::open(location, &store_config)?)
     }
 
@@ -97,7 +102,8 @@ impl SnapshotManager {
     ///
     /// # Errors
     ///
-    /// Returns [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if a setting is out of range.
+    /// Returns [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if a setting is out of range, or if the store
+    /// calls itself by a path inside a snapshot of another store (see [`check_location`](crate::check_location)).
     ///
     /// # Examples
     ///

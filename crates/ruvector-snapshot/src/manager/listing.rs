@@ -8,6 +8,7 @@ use crate::error::{ErrorKind, Result};
 use crate::ops::read::{self, SnapshotReader};
 use crate::repo::chain::Chain;
 use crate::repo::inventory::{self, Inventory};
+use crate::repo::location;
 use crate::snapshot::{Listing, Snapshot};
 
 /// Listing and reading snapshots.
@@ -56,6 +57,29 @@ impl SnapshotManager {
     /// ```
     pub async fn list(&self) -> Result<Listing> {
         Ok(Inventory::read(&self.context).await?.listing)
+    }
+
+    /// Returns whether the store has a snapshot, intact or not. Reads one listing, up to the first snapshot.
+    ///
+    /// Asked before a create, it tells whether the store is new: a mistyped location, or a disk that is not mounted, looks
+    /// like a new store too. [`SnapshotConfig::require_store`](crate::SnapshotConfig::require_store) makes that an error.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ErrorKind::Unavailable`] or [`ErrorKind::PermissionDenied`] if the store cannot be listed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> ruvector_snapshot::Result<()> {
+    /// # use ruvector_snapshot::{SnapshotConfig, SnapshotManager};
+    /// let manager = SnapshotManager::open("memory://", SnapshotConfig::default())?;
+    /// assert!(!manager.has_snapshots().await?);
+    /// # Ok(()) }
+    /// ```
+    pub async fn has_snapshots(&self) -> Result<bool> {
+        location::has_snapshots(self.context.store.as_ref()).await
     }
 
     /// Returns a snapshot by its id, or `None` if it does not exist.

@@ -14,6 +14,7 @@ use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::store::{self, LocalMaintenance, SnapshotStore};
 
 use super::keys::is_repository_key;
+use super::location;
 
 /// The surroundings of one repository. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -32,9 +33,10 @@ impl Context {
     ///
     /// # Errors
     ///
-    /// Returns `InvalidInput` if a setting is out of range.
+    /// Returns `InvalidInput` if a setting is out of range, or the store is inside a snapshot of another one.
     pub(crate) fn new(config: SnapshotConfig, store: Arc<dyn SnapshotStore>) -> Result<Self> {
         config.validate()?;
+        location::check_store(store.as_ref())?;
         let maintenance = store::maintenance_of(store.as_ref());
         let store = store::adopt(store, &config.transfers(), is_repository_key)?;
         let tasks = TaskTracker::new();

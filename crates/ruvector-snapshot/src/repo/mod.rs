@@ -10,6 +10,7 @@ pub(crate) mod context;
 pub(crate) mod deletion_batches;
 pub(crate) mod inventory;
 pub(crate) mod keys;
+pub(crate) mod location;
 pub(crate) mod markers;
 pub(crate) mod orphans;
 pub(crate) mod presence;

@@ -25,8 +25,8 @@ use crate::error::{ErrorKind, Result, SnapshotError};
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct StoreConfig {
-    /// Whether to create a local directory that does not exist. Without it, a missing directory is
-    /// [`ErrorKind::NotFound`]. Buckets are never created.
+    /// Whether to create a local directory that does not exist, for its owner only. The directory above it must exist.
+    /// Without it, a missing directory is [`ErrorKind::NotFound`]. Buckets are never created.
     pub create: bool,
     /// Options of the bucket. The environment is not read; see [`StoreOptions::from_env`].
     pub options: StoreOptions,
@@ -98,7 +98,7 @@ impl StoreConfig {
 ///
 /// # Errors
 ///
-/// Returns [`ErrorKind::NotFound`] for a missing directory, [`ErrorKind::InvalidInput`] for options that are unknown,
+/// Returns [`ErrorKind::NotFound`] for a missing directory, and with [`StoreConfig::create`] for one that is missing above it, [`ErrorKind::InvalidInput`] for options that are unknown,
 /// invalid or missing and for a provider that is not built in, and [`ErrorKind::PermissionDenied`] for a directory or a
 /// credentials file that cannot be read.
 ///

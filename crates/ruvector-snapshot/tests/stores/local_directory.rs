@@ -2,7 +2,8 @@
 
 #![expect(clippy::disallowed_methods, reason = "the age of a file is measured against the clock of the file system")]
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -66,6 +67,7 @@ async fn a_directory_passes_the_conformance_suite() {
 async fn a_directory_with_an_unusual_name_passes_the_conformance_suite() {
     let directory = TempDir::new().unwrap();
     let odd = directory.path().join("a b#1/%41/é?&+~/x#2");
+    fs::create_dir_all(odd.parent().unwrap()).unwrap();
     let store = open(&Location::Local(odd.clone()), &StoreConfig::default().create(true)).unwrap();
     store.create("here", "x".into()).await.unwrap();
     assert_eq!(files(&odd), ["here"]);
@@ -91,19 +93,83 @@ async fn objects_are_plain_files_that_outlive_the_store() {
 #[tokio::test]
 async fn a_missing_directory_is_created_only_on_request() {
     let directory = TempDir::new().unwrap();
-    let path = directory.path().join("not/there/yet");
+    let path = directory.path().join("missing");
     let location = Location::Local(path.clone());
 
     let error = open(&location, &StoreConfig::default()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
     assert!(error.to_string().contains("there is no such directory"), "{error}");
-    assert!(error.to_string().contains("not/there/yet"), "{error}");
-    assert!(!directory.path().join("not").exists(), "open created a directory");
+    assert!(error.to_string().contains("missing"), "{error}");
+    assert!(!path.exists(), "open created a directory");
 
     let store = open(&location, &StoreConfig::default().create(true)).unwrap();
     assert!(path.is_dir());
-    assert!(store.to_string().ends_with("not/there/yet"), "{store}");
+    assert!(store.to_string().ends_with("/missing"), "{store}");
     open(&location, &StoreConfig::default().create(true)).unwrap();
+}
+
+#[test]
+fn only_the_last_level_of_a_missing_directory_is_created() {
+    let directory = TempDir::new().unwrap();
+    let at = |path: &str| Location::Local(directory.path().join(path));
+    for path in ["not/there", "not/there/yet", "not/../not/there"] {
+        let error = open(&at(path), &StoreConfig::default().create(true)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound, "{error:?}");
+        let missing = format!("the directory {} does not exist", directory.path().join("not").display());
+        assert!(error.message().contains(&missing), "{error}");
+        assert!(error.message().contains("not mounted"), "{error}");
+    }
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+    fs::create_dir(directory.path().join("not")).unwrap();
+    open(&at("not/there"), &StoreConfig::default().create(true)).unwrap();
+    std::os::unix::fs::symlink("nowhere", directory.path().join("link")).unwrap();
+    let error = open(&at("link"), &StoreConfig::default().create(true)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error:?}");
+    assert!(error.message().contains("symbolic link"), "{error}");
+}
+
+/// Modes of what is only there for a while: the staged file of an upload. The umask of this process may be any.
+#[tokio::test]
+async fn the_directory_of_the_store_decides_who_can_read_a_staged_file() {
+    for (mode, expected) in [(0o700, 0o600), (0o750, 0o640), (0o2770, 0o660), (0o755, 0o644)] {
+        let directory = TempDir::new().unwrap();
+        fs::set_permissions(directory.path(), Permissions::from_mode(mode)).unwrap();
+        let mode_of = |path: &str| fs::metadata(directory.path().join(path)).unwrap().permissions().mode() & 0o777;
+        let store = open_at(&directory);
+        let mut upload = store.upload("a/b/c", None).await.unwrap();
+        upload.write(vec![7; 26 * MIB].into()).await.unwrap();
+        assert_eq!(files(directory.path()), ["a/b/c#1"]);
+        assert_eq!([mode_of("a"), mode_of("a/b"), mode_of("a/b/c#1")], [mode & 0o777, mode & 0o777, expected]);
+        upload.finish().await.unwrap();
+        store.create("a/d", "x".into()).await.unwrap();
+        assert_eq!([mode_of("a/b/c"), mode_of("a/d")], [expected; 2]);
+        // The mode of the directory at the time of the write.
+        fs::set_permissions(directory.path(), Permissions::from_mode(0o700)).unwrap();
+        store.create("a/e", "x".into()).await.unwrap();
+        assert_eq!(mode_of("a/e"), 0o600);
+    }
+}
+
+#[tokio::test]
+async fn a_new_directory_and_its_objects_are_for_their_owner_only() {
+    let directory = TempDir::new().unwrap();
+    let location = Location::Local(directory.path().join("new"));
+    let store = open(&location, &StoreConfig::default().create(true)).unwrap();
+    store.create("a/b", "x".into()).await.unwrap();
+    let mode_of = |path: &str| fs::metadata(directory.path().join(path)).unwrap().permissions().mode() & 0o777;
+    assert_eq!([mode_of("new"), mode_of("new/a"), mode_of("new/a/b")], [0o700, 0o700, 0o600]);
+}
+
+/// An unmounted disk must not be filled below its mount point.
+#[tokio::test]
+async fn a_directory_that_is_gone_is_not_created_again_by_a_write() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("store");
+    let store = open(&Location::Local(path.clone()), &StoreConfig::default().create(true)).unwrap();
+    fs::remove_dir(&path).unwrap();
+    assert_eq!(store.create("a/b/c", "x".into()).await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(store.create("d", "x".into()).await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert!(!path.exists());
 }
 
 #[tokio::test]

@@ -25,6 +25,7 @@ use crate::config::SnapshotConfig;
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::repo::context::{Context, run_blocking};
 use crate::repo::pipeline::{BlockStream, SourceTrailer, read_ahead, read_inline, store_blocks};
+use crate::repo::location;
 use crate::repo::spec::{Completion, Content, SnapshotSpec, SourceSummary};
 use crate::snapshot::Snapshot;
 use crate::source::database_path;
@@ -64,6 +65,10 @@ pub(crate) async fn create(
     let source_name = source_name(&context.config, options)?;
     let base = match &options.base_id {
         Some(base_id) => Some(Base::open(context, &base_id.parse()?, options).await?),
+        None if context.config.require_store => {
+            location::require_snapshots(context.store.as_ref()).await?;
+            None
+        }
         None => None,
     };
     let create = Create { context, name, options, source_name, base: base.as_ref() };

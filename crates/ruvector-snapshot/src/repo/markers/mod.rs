@@ -110,7 +110,11 @@ pub(crate) async fn pin(context: &Context, id: &SnapshotId) -> Result<()> {
         answer => answer?,
     }
     // A deletion writes its marker before it checks for pins, so at least one of the two sees the other.
-    let objects = await_unmarked(store, id).await?;
+    let objects = await_unmarked(store, id).await.map_err(|error| {
+        let message =
+            "the pin was written, but it could not be checked that the snapshot is not being deleted; pin it again";
+        SnapshotError::new(error.kind(), message).with_key(key.as_str()).with_source(error)
+    })?;
     if !objects.contains_key(layout::METADATA_JSON) {
         store.delete(&key).await?;
         let message = format!("snapshot {id} was deleted while it was being pinned");

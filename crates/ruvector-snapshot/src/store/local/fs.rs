@@ -1,31 +1,32 @@
 //! A local directory as an `ObjectStore`.
 //!
-//! `LocalFileSystem` of `object_store` reads and writes. This adds what a directory needs that others use too and that
-//! outlives the process:
+//! `LocalFileSystem` of `object_store` reads, and `staged` writes. This adds what a directory needs that others use too
+//! and that outlives the process:
 //!
 //! - A listing continues after a name that is not a key. `LocalFileSystem` fails at the first name that is not UTF-8 or
 //!   contains a control character, and at a `lost+found` that it cannot read. One such file would hide every snapshot.
 //! - A listing enters only directories that the key filter accepts. Others may be unreadable.
-//! - A delete is durable when it returns: the directory is synced, as after a write.
-//! - The staged file of an upload is removed with the upload, even while the runtime shuts down.
+//! - A delete is durable when it returns, if the file system can do that: the directory is synced, as after a write.
 
 use std::collections::VecDeque;
-use std::fs::{self, File, ReadDir};
+use std::fs::{self, ReadDir};
 use std::io;
 use std::path::{Path as FsPath, PathBuf};
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 
+use super::io::{at, not_durable, run_blocking, trace_unsupported};
+use super::staged::{Publish, StagedFile, StagedUpload};
 use crate::store::error::io_kind;
 use crate::store::{KeyFilter, segment_problem};
+use crate::sync::{DirectorySync, sync_directory};
 
 /// How many objects a listing buffers.
 const LIST_BATCH_MAX: usize = 1024;
@@ -68,32 +69,27 @@ impl std::fmt::Display for LocalFs {
 #[async_trait]
 impl ObjectStore for LocalFs {
     async fn put_opts(&self, path: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
-        let created = (options.mode == PutMode::Create).then(|| payload.clone());
-        let answer = self.files.put_opts(path, payload, options).await;
-        match (&answer, created) {
-            (Ok(_) | Err(object_store::Error::AlreadyExists { .. }), _) | (_, None) => answer,
-            // The file may exist without being durable. It must not count as created.
-            (Err(_), Some(payload)) => {
-                let file = self.files.path_to_filesystem(path)?;
-                run_blocking(move || {
-                    remove_if_same(&file, &payload);
-                    Ok(())
-                })
-                .await?;
-                answer
+        let publish = match options.mode {
+            PutMode::Overwrite => Publish::Replace,
+            PutMode::Create => Publish::Keep,
+            PutMode::Update(_) => {
+                let operation = "an update under a condition".to_owned();
+                return Err(object_store::Error::NotImplemented { operation, implementer: self.to_string() });
             }
-        }
+        };
+        let (root, file) = (self.root.clone(), self.files.path_to_filesystem(path)?);
+        run_blocking(move || {
+            let mut staged = StagedFile::create(&root, file)?;
+            staged.append(&payload)?;
+            staged.publish(publish)
+        })
+        .await
     }
 
-    async fn put_multipart_opts(&self, path: &Path, options: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
-        let files = self.files.clone();
-        let path = path.clone();
-        // `LocalFileSystem` creates and syncs directories on the calling thread. The staged file is wrapped before it
-        // leaves the blocking thread, so that it is removed even if this future is dropped.
-        let staged = run_blocking(move || {
-            let staged = futures::executor::block_on(files.put_multipart_opts(&path, options))?;
-            Ok(StagedFile(Some(staged)))
-        });
+    async fn put_multipart_opts(&self, path: &Path, _options: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+        let (root, file) = (self.root.clone(), self.files.path_to_filesystem(path)?);
+        // The upload leaves the blocking thread complete, so that its file is removed even if this future is dropped.
+        let staged = run_blocking(move || Ok(StagedUpload(Some(StagedFile::create(&root, file)?))));
         Ok(Box::new(staged.await?))
     }
 
@@ -129,52 +125,6 @@ impl ObjectStore for LocalFs {
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
         self.files.copy_opts(from, to, options).await
-    }
-}
-
-/// A multipart upload whose staged file is removed when this is aborted or dropped. Empty after it has ended.
-#[derive(Debug)]
-struct StagedFile(Option<Box<dyn MultipartUpload>>);
-
-#[async_trait]
-impl MultipartUpload for StagedFile {
-    fn put_part(&mut self, part: PutPayload) -> UploadPart {
-        match &mut self.0 {
-            Some(staged) => staged.put_part(part),
-            None => Box::pin(async { Err(ended()) }),
-        }
-    }
-
-    async fn complete(&mut self) -> Result<PutResult> {
-        match &mut self.0 {
-            Some(staged) => staged.complete().await,
-            None => Err(ended()),
-        }
-    }
-
-    async fn abort(&mut self) -> Result<()> {
-        self.discard();
-        Ok(())
-    }
-}
-
-impl StagedFile {
-    /// Removes the staged file before it returns.
-    ///
-    /// Inside a runtime, the upload of `LocalFileSystem` leaves the removal to the blocking pool, and a runtime that
-    /// shuts down does not run queued blocking tasks. On a thread outside the runtime it removes the file itself.
-    fn discard(&mut self) {
-        if let Some(staged) = self.0.take()
-            && let Ok(thread) = std::thread::Builder::new().spawn(move || drop(staged))
-        {
-            let _ = thread.join();
-        }
-    }
-}
-
-impl Drop for StagedFile {
-    fn drop(&mut self) {
-        self.discard();
     }
 }
 
@@ -294,13 +244,6 @@ fn leads_back(link: &FsPath, root: &FsPath) -> bool {
     fs::canonicalize(link).map_or(true, |target| target.starts_with(root) || root.starts_with(target))
 }
 
-/// Removes what a failed create left, unless the file has other contents.
-fn remove_if_same(file: &FsPath, payload: &PutPayload) {
-    if fs::read(file).is_ok_and(|found| found == Bytes::from(payload.clone())) {
-        let _ = fs::remove_file(file);
-    }
-}
-
 fn remove(files: &LocalFileSystem, path: &Path) -> Result<()> {
     let file = files.path_to_filesystem(path)?;
     match fs::remove_file(&file) {
@@ -323,8 +266,14 @@ fn remove(files: &LocalFileSystem, path: &Path) -> Result<()> {
     let is_removed = path.as_ref().contains('/') && remove_empty(directory).is_ok();
     let changed = if is_removed { directory.parent().unwrap_or(directory) } else { directory };
     match sync_directory(changed) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at(&file, error)),
-        _ => Ok(()),
+        Ok(DirectorySync::Durable) => Ok(()),
+        Ok(DirectorySync::Unsupported(error)) => {
+            trace_unsupported(&file, &error);
+            Ok(())
+        }
+        // The directory was removed meanwhile, with everything in it.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(not_durable(&file, error)),
     }
 }
 
@@ -339,35 +288,10 @@ fn remove_empty(directory: &FsPath) -> io::Result<()> {
     }
 }
 
-/// Makes the entries of a directory durable, if the system supports it.
-pub(super) fn sync_directory(path: &FsPath) -> io::Result<()> {
-    if cfg!(unix) { File::open(path)?.sync_all() } else { Ok(()) }
-}
-
-pub(super) async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work).await?
-}
-
 fn is_below_a_file(error: &object_store::Error) -> bool {
     io_kind(error) == Some(io::ErrorKind::NotADirectory)
 }
 
 fn not_found(path: &Path, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> object_store::Error {
     object_store::Error::NotFound { path: path.to_string(), source: source.into() }
-}
-
-/// Returns an I/O error with the path where it occurred.
-pub(super) fn at(path: &FsPath, source: io::Error) -> object_store::Error {
-    object_store::Error::Generic { store: "LocalFs", source: Box::new(AtPath { path: path.to_owned(), source }) }
-}
-
-fn ended() -> object_store::Error {
-    object_store::Error::Generic { store: "LocalFs", source: "the upload has ended".into() }
-}
-
-#[derive(Debug, thiserror::Error)]
-#[error("at {}", path.display())]
-struct AtPath {
-    path: PathBuf,
-    source: io::Error,
 }

@@ -10,7 +10,8 @@ use std::path::Path as FsPath;
 use chrono::{DateTime, Utc};
 use object_store::Result as ObjectResult;
 
-use super::fs::{LocalFs, at, read_directory, run_blocking};
+use super::fs::{LocalFs, read_directory};
+use super::io::{at, run_blocking};
 use crate::error::Result;
 use crate::store::error::operation_failed;
 use crate::store::{KeyFilter, ObjectInfo, segment_problem};

@@ -1,25 +1,30 @@
-//! A local directory as a store: how it is opened and what is checked then. The operations are in `fs.rs`; the removal
-//! of what killed processes left is in `maintenance.rs`.
+//! A local directory as a store: how it is opened and what is checked then. The operations are in `fs.rs`, and what
+//! they write in `staged.rs`; the removal of what killed processes left is in `maintenance.rs`.
 
 pub(in crate::store) mod fs;
+mod io;
 pub(in crate::store) mod maintenance;
+mod staged;
 
 use std::fs as std_fs;
-use std::io;
+use std::io::ErrorKind as IoErrorKind;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::error::{ErrorKind, Result, SnapshotError};
-use crate::store::local::fs::{LocalFs, sync_directory};
+use crate::store::local::fs::LocalFs;
+use crate::sync::{DirectorySync, sync_directory};
 
-/// Opens a directory, and returns it with its full path. With `create`, a missing directory is created durably.
+/// Opens a directory, and returns it with its full path. With `create`, a missing directory is created durably, if the
+/// directory above it exists.
 pub(in crate::store) fn open(path: &Path, create: bool) -> Result<(LocalFs, PathBuf)> {
     match std_fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => {}
         Ok(_) => {
             return Err(problem(ErrorKind::InvalidInput, path, "a store is a directory, but this is a file"));
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound && create => create_directory(path)?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+        Err(error) if error.kind() == IoErrorKind::NotFound && create => create_directory(path)?,
+        Err(error) if error.kind() == IoErrorKind::NotFound => {
             let message = "there is no such directory; check the path, and that the disk is mounted";
             return Err(problem(ErrorKind::NotFound, path, message).with_source(error));
         }
@@ -35,13 +40,43 @@ pub(in crate::store) fn open(path: &Path, create: bool) -> Result<(LocalFs, Path
     Ok((directory, root))
 }
 
+/// Creates the directory of a new store, which only its owner can read.
+///
+/// Only the last level is created. If more is missing, the path is mistyped, or a disk is not mounted and the snapshots
+/// would fill the one below.
 fn create_directory(path: &Path) -> Result<()> {
     let failed = |error| SnapshotError::io(path, "create the directory of the store", error);
     let full_path = std::path::absolute(path).map_err(failed)?;
-    let missing = full_path.ancestors().take_while(|ancestor| !ancestor.exists()).count();
-    std_fs::create_dir_all(&full_path).map_err(failed)?;
-    // A new directory is an entry of its parent, so the parents of all new directories are synced.
-    full_path.ancestors().skip(1).take(missing).try_for_each(sync_directory).map_err(failed)
+    let missing =
+        full_path.ancestors().skip(1).take_while(|ancestor| matches!(ancestor.try_exists(), Ok(false))).last();
+    if let Some(missing) = missing {
+        let message = format!(
+            "cannot create the store: the directory {} does not exist; the path may be mistyped, or the disk not mounted. Mount              it, or create that directory first",
+            missing.display()
+        );
+        return Err(problem(ErrorKind::NotFound, path, &message));
+    }
+    match std_fs::DirBuilder::new().mode(staged::NEW_STORE_MODE).create(&full_path) {
+        Ok(()) => {}
+        // Another process was first.
+        Err(error) if error.kind() == IoErrorKind::AlreadyExists && full_path.is_dir() => return Ok(()),
+        Err(error) if error.kind() == IoErrorKind::AlreadyExists && full_path.is_symlink() => {
+            let message = "cannot create the store: this is a symbolic link to a directory that does not exist; the disk may not be                            mounted";
+            return Err(problem(ErrorKind::NotFound, path, message).with_source(error));
+        }
+        Err(error) => return Err(failed(error)),
+    }
+    match full_path.parent().map(sync_directory) {
+        None | Some(Ok(DirectorySync::Durable)) => Ok(()),
+        Some(Ok(DirectorySync::Unsupported(error))) => {
+            io::trace_unsupported(&full_path, &error);
+            Ok(())
+        }
+        Some(Err(error)) => {
+            let _ = std_fs::remove_dir(&full_path);
+            Err(failed(error))
+        }
+    }
 }
 
 fn problem(kind: ErrorKind, path: &Path, message: &str) -> SnapshotError {

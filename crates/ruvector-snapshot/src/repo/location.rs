@@ -1,0 +1,89 @@
+//! Whether a store is where its user means it to be: not inside a snapshot of another store, and with snapshots in it
+//! if there must be some. A mistyped path, or a disk that is not mounted, looks like an empty store.
+
+use std::path::{Component, Path};
+
+use futures::TryStreamExt;
+use ruvector_snapshot_format::layout;
+
+use crate::error::{ErrorKind, Result, SnapshotError};
+use crate::store::{Location, SnapshotStore};
+
+/// Refuses a location inside a snapshot of another store: a directory or a prefix `snapshot-ID`, or anything below one.
+///
+/// Objects that are stored there belong to no store. The commands that list or delete that snapshot do not expect them.
+///
+/// # Errors
+///
+/// Returns [`ErrorKind::InvalidInput`].
+///
+/// # Examples
+///
+/// ```
+/// use ruvector_snapshot::check_location;
+///
+/// assert!(check_location(&"s3://bucket/backups".parse()?).is_ok());
+/// let nested = "s3://bucket/backups/snapshot-20260131T080000000Z-0123456789abcdef".parse()?;
+/// assert!(check_location(&nested).is_err());
+/// # Ok::<(), ruvector_snapshot::SnapshotError>(())
+/// ```
+pub fn check_location(location: &Location) -> Result<()> {
+    match location {
+        Location::Local(path) => {
+            check_path(path)?;
+            // The directory may not exist yet. What exists of the path may be a link into a snapshot.
+            let full_path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+            match full_path.ancestors().find_map(|ancestor| ancestor.canonicalize().ok()) {
+                Some(real) => check_path(&real),
+                None => Ok(()),
+            }
+        }
+        Location::Bucket { prefix, .. } => check_components(prefix.split('/'), &location.to_string()),
+        Location::Memory => Ok(()),
+    }
+}
+
+/// Refuses a store that is inside a snapshot of another one, by what it calls itself.
+pub(super) fn check_store(store: &dyn SnapshotStore) -> Result<()> {
+    let location = store.to_string();
+    check_components(location.split('/'), &location)
+}
+
+/// Returns whether the store has a snapshot, intact or not. Reads the listing up to the first one.
+pub(crate) async fn has_snapshots(store: &dyn SnapshotStore) -> Result<bool> {
+    let mut objects = store.list("");
+    while let Some(object) = objects.try_next().await? {
+        if matches!(layout::parse_key(&object.key), Some((_, layout::METADATA_JSON))) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Fails with `NotFound` if the store has no snapshots.
+pub(crate) async fn require_snapshots(store: &dyn SnapshotStore) -> Result<()> {
+    if has_snapshots(store).await? {
+        return Ok(());
+    }
+    let message = format!(
+        "there are no snapshots at {store}, but this store must have some already: the location may be mistyped, or its disk not mounted; \
+         nothing was stored"
+    );
+    Err(SnapshotError::new(ErrorKind::NotFound, message))
+}
+
+fn check_path(path: &Path) -> Result<()> {
+    let names = path.components().filter_map(|component| match component {
+        Component::Normal(name) => name.to_str(),
+        _ => None,
+    });
+    check_components(names, &path.display().to_string())
+}
+
+fn check_components<'a>(mut names: impl Iterator<Item = &'a str>, location: &str) -> Result<()> {
+    let Some(name) = names.find(|name| layout::parse_prefix(name).is_some()) else { return Ok(()) };
+    let message = format!(
+        "a store cannot be inside a snapshot, but {location} is in {name}; use the directory or prefix that contains {name}"
+    );
+    Err(SnapshotError::new(ErrorKind::InvalidInput, message))
+}

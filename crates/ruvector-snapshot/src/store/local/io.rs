@@ -1,0 +1,44 @@
+//! What everything in a local directory needs: work on a thread where it may block, and errors with the path where they
+//! occurred.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use object_store::Result;
+
+pub(super) async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await?
+}
+
+/// Returns an I/O error with the path where it occurred.
+pub(super) fn at(path: &Path, source: io::Error) -> object_store::Error {
+    generic(AtPath { path: path.to_owned(), source })
+}
+
+/// Returns the error for a file that was removed from a directory that could not be synced.
+pub(super) fn not_durable(path: &Path, source: io::Error) -> object_store::Error {
+    generic(NotDurable { path: path.to_owned(), source })
+}
+
+/// Traces that a change of a directory may be lost in a power failure.
+pub(super) fn trace_unsupported(path: &Path, error: &io::Error) {
+    tracing::debug!(path = %path.display(), %error, "the file system does not sync directories");
+}
+
+fn generic(source: impl std::error::Error + Send + Sync + 'static) -> object_store::Error {
+    object_store::Error::Generic { store: "LocalFs", source: Box::new(source) }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("at {}", path.display())]
+struct AtPath {
+    path: PathBuf,
+    source: io::Error,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("{} was removed, but its directory could not be synced: after a power failure it may be back", path.display())]
+struct NotDurable {
+    path: PathBuf,
+    source: io::Error,
+}

@@ -1,0 +1,116 @@
+//! Who can read what the program writes: nobody but the owner, unless the store's directory or the replaced file says
+//! otherwise. Whatever the umask is.
+
+use std::collections::BTreeSet;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Command;
+
+use super::sandbox::{RunResult, Sandbox};
+
+const UMASKS: [&str; 4] = ["022", "077", "002", "000"];
+
+/// Runs the program with a umask, and asserts that it succeeds.
+#[track_caller]
+fn ok(sandbox: &Sandbox, umask: &str, args: &[&str]) {
+    let inner = sandbox.command(args);
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", &format!("umask {umask} && exec \"$0\" \"$@\"")]).arg(inner.get_program());
+    command.args(inner.get_args()).current_dir(inner.get_current_dir().unwrap()).env_clear();
+    command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let result = RunResult::from(command.output().unwrap());
+    assert_eq!(result.exit_code, Some(0), "umask {umask}, {args:?}: {result:?}");
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777
+}
+
+/// Returns the modes of the directories and of the files below a directory.
+fn modes_below(directory: &Path) -> (BTreeSet<u32>, BTreeSet<u32>) {
+    let (mut directories, mut files) = (BTreeSet::new(), BTreeSet::new());
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            directories.insert(mode(&path));
+            let (inner_directories, inner_files) = modes_below(&path);
+            directories.extend(inner_directories);
+            files.extend(inner_files);
+        } else {
+            files.insert(mode(&path));
+        }
+    }
+    (directories, files)
+}
+
+/// Creates snapshots, and leaves every kind of object that can stay beside them.
+fn fill(sandbox: &Sandbox, umask: &str, store: &str) {
+    let run = |args: &[&str]| ok(sandbox, umask, &[args, &["--store", store]].concat());
+    run(&["create", "--db", "a.db", "--name", "full"]);
+    run(&["create", "--db", "a.db", "--name", "increment", "--base", "full"]);
+    run(&["pin", "full"]);
+}
+
+#[test]
+fn a_new_store_is_for_its_owner_only() {
+    for umask in UMASKS {
+        let sandbox = Sandbox::with_rows(300);
+        fill(&sandbox, umask, "new");
+        assert_eq!(mode(&sandbox.path("new")), 0o700, "umask {umask}");
+        assert_eq!(modes_below(&sandbox.path("new")), ([0o700].into(), [0o600].into()), "umask {umask}");
+    }
+}
+
+#[test]
+fn the_directory_of_an_existing_store_decides() {
+    for umask in ["022", "077"] {
+        for (store, directory, file) in [
+            (0o700, 0o700, 0o600),
+            (0o755, 0o755, 0o644),
+            (0o750, 0o750, 0o640),
+            (0o770, 0o770, 0o660),
+            (0o777, 0o777, 0o666),
+            (0o711, 0o711, 0o600),
+            // A shared directory that passes its group on.
+            (0o2770, 0o2770, 0o660),
+            // The sticky bit concerns the directory alone.
+            (0o1777, 0o777, 0o666),
+        ] {
+            let sandbox = Sandbox::with_rows(10);
+            fs::create_dir(sandbox.path("store")).unwrap();
+            fs::set_permissions(sandbox.path("store"), Permissions::from_mode(store)).unwrap();
+            fill(&sandbox, umask, "store");
+            let expected = ([directory].into(), [file].into());
+            assert_eq!(modes_below(&sandbox.path("store")), expected, "umask {umask}, store {store:o}");
+            assert_eq!(mode(&sandbox.path("store")), store);
+        }
+    }
+}
+
+#[test]
+fn a_restored_file_is_for_its_owner_only_or_as_the_one_that_it_replaces() {
+    let (sandbox, _) = Sandbox::with_snapshots(1);
+    let restored = sandbox.path("b.db");
+    for umask in UMASKS {
+        for force in [&[][..], &["--force"]] {
+            ok(&sandbox, umask, &[&["restore", "one", "--to", "b.db"], force].concat());
+            assert_eq!(mode(&restored), 0o600, "umask {umask}");
+            fs::remove_file(&restored).unwrap();
+        }
+        for replaced in [0o600, 0o640, 0o664, 0o444] {
+            fs::write(&restored, "old").unwrap();
+            fs::set_permissions(&restored, Permissions::from_mode(replaced)).unwrap();
+            ok(&sandbox, umask, &["restore", "one", "--to", "b.db", "--force"]);
+            assert_eq!(mode(&restored), replaced, "umask {umask}");
+            fs::remove_file(&restored).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_new_directory_of_the_demo_is_for_its_owner_only() {
+    let sandbox = Sandbox::empty();
+    ok(&sandbox, "022", &["demo", "demo"]);
+    assert_eq!(mode(&sandbox.path("demo")), 0o700);
+}

@@ -1,0 +1,137 @@
+//! File systems that refuse to sync a directory after something in it has changed, or to lock a file. What the program
+//! says, and its exit code, agree with what is there.
+//!
+//! `refusals.c` is preloaded into the program and answers instead of the system.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::OnceLock;
+
+use super::sandbox::{RunResult, Sandbox, assert_holds, create_database};
+
+/// EINVAL, ENOSYS and EOPNOTSUPP of Linux: a directory cannot be synced.
+const UNSUPPORTED: [&str; 3] = ["22", "38", "95"];
+/// EIO of Linux.
+const FAILED: &str = "5";
+
+/// Returns the library to preload.
+fn refusals() -> PathBuf {
+    static LIBRARY: OnceLock<tempfile::TempDir> = OnceLock::new();
+    let directory = LIBRARY.get_or_init(|| {
+        let directory = tempfile::tempdir().unwrap();
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/program/refusals.c");
+        let library = directory.path().join("refusals.so");
+        let compiled =
+            Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(library).arg(source).arg("-ldl").status();
+        assert!(compiled.unwrap().success());
+        directory
+    });
+    directory.path().join("refusals.so")
+}
+
+/// Runs the program on a system that answers a sync of a directory with this error.
+fn run(sandbox: &Sandbox, error: &str, args: &[&str]) -> RunResult {
+    let mut command = sandbox.command(args);
+    let output = command.env("LD_PRELOAD", refusals()).env("REFUSE_DIRECTORY_SYNC", error).output();
+    RunResult::from(output.unwrap())
+}
+
+#[test]
+fn everything_works_where_directories_cannot_be_synced() {
+    for error in UNSUPPORTED {
+        let sandbox = Sandbox::with_rows(300);
+        let ok = |args: &[&str]| {
+            let result = run(&sandbox, error, args);
+            assert_eq!(result.exit_code, Some(0), "{error}, {args:?}: {result:?}");
+            result
+        };
+        ok(&["create", "--db", "a.db", "--name", "full"]);
+        ok(&["create", "--db", "a.db", "--name", "increment", "--base", "full"]);
+        ok(&["compact", "increment"]);
+        ok(&["pin", "full"]);
+        ok(&["store", "check"]);
+        assert!(ok(&["verify", "--all"]).stdout.ends_with("3 snapshots intact\n"));
+
+        let created = ok(&["restore", "full", "--to", "b.db"]);
+        assert!(
+            created.stderr.contains("b.db was created, but the file system does not sync directories"),
+            "{created:?}"
+        );
+        assert_holds(&sandbox.path("b.db"), 300, 8);
+        create_database(&sandbox.path("c.db"), 7, 8);
+        let replaced = ok(&["restore", "full", "--to", "c.db", "--force", "--quiet"]);
+        assert!(replaced.stderr.contains("c.db was replaced, but the file system"), "{replaced:?}");
+        assert_holds(&sandbox.path("c.db"), 300, 8);
+
+        ok(&["unpin", "full"]);
+        ok(&["delete", "full", "--cascade"]);
+        ok(&["create", "--db", "a.db"]);
+        assert!(ok(&["prune", "--keep", "1"]).stdout.contains(", 1 deleted"));
+        assert_eq!(sandbox.names("snapshots").len(), 1);
+        assert_eq!(sandbox.names("."), ["a.db", "b.db", "c.db", "snapshots"]);
+    }
+}
+
+#[test]
+fn a_restore_whose_directory_fails_to_sync_says_what_is_there() {
+    let (sandbox, _) = Sandbox::with_snapshots(1);
+    create_database(&sandbox.path("old.db"), 7, 8);
+    let inode = fs::metadata(sandbox.path("old.db")).unwrap().ino();
+    let (one, verified) =
+        ("restore", "and is the restored and verified database, but its directory could not be synced");
+    for (to, force, done, risk) in [
+        ("new.db", &[][..], "the file was created, ", "it may be missing"),
+        ("old.db", &["--force"], "the file was replaced, ", "the old file may be back"),
+    ] {
+        let result = run(&sandbox, FAILED, &[&[one, "one", "--to", to], force].concat());
+        for text in [done, verified, risk, to] {
+            result.assert_fails(1, text);
+        }
+        assert!(!result.stderr.contains("not changed"), "{result:?}");
+        assert_holds(&sandbox.path(to), 300, 8);
+    }
+    assert_ne!(fs::metadata(sandbox.path("old.db")).unwrap().ino(), inode);
+    assert_eq!(sandbox.names("."), ["a.db", "new.db", "old.db", "snapshots"]);
+}
+
+#[test]
+fn a_create_whose_directory_fails_to_sync_leaves_no_snapshot() {
+    let (sandbox, ids) = Sandbox::with_snapshots(1);
+    for args in [&["create", "--db", "a.db"][..], &["create", "--db", "a.db", "--base", "one"]] {
+        let result = run(&sandbox, FAILED, args);
+        assert_eq!(result.exit_code, Some(1), "{result:?}");
+        assert_eq!(sandbox.ids(), ids);
+        assert_eq!(sandbox.names("snapshots").len(), 1, "{result:?}");
+    }
+    let result = run(&sandbox, FAILED, &["create", "--db", "a.db", "--store", "new"]);
+    result.assert_fails(1, "cannot create the directory of the store");
+    assert_eq!(sandbox.names("."), ["a.db", "snapshots"]);
+}
+
+#[test]
+fn a_pin_or_a_deletion_whose_directory_fails_to_sync_says_what_is_there() {
+    let (sandbox, ids) = Sandbox::with_snapshots(2);
+    assert_eq!(run(&sandbox, FAILED, &["pin", "one"]).exit_code, Some(1));
+    assert_eq!(sandbox.json(&["show", "one"]).1["snapshot"]["pinned"], false);
+    // The deletion marker cannot be written durably.
+    let result = run(&sandbox, FAILED, &["delete", "one"]);
+    result.assert_fails(1, "hint: nothing was deleted");
+    assert_eq!(sandbox.ids().len(), 2);
+    sandbox.ok(&["pin", &ids[0]]);
+    let result = run(&sandbox, FAILED, &["unpin", "one"]);
+    result.assert_fails(1, "pinned.json was removed, but its directory could not be synced");
+    assert_eq!(sandbox.json(&["show", "one"]).1["snapshot"]["pinned"], false);
+}
+
+#[test]
+fn a_file_system_without_locks_has_no_open_databases() {
+    let (sandbox, _) = Sandbox::with_snapshots(1);
+    create_database(&sandbox.path("b.db"), 7, 8);
+    let mut command = sandbox.command(&["restore", "one", "--to", "b.db", "--force"]);
+    command.env("LD_PRELOAD", refusals()).env("REFUSE_LOCK_OF", sandbox.path("b.db"));
+    let result = RunResult::from(command.output().unwrap());
+    assert_eq!(result.exit_code, Some(0), "{result:?}");
+    assert_holds(&sandbox.path("b.db"), 300, 8);
+}
