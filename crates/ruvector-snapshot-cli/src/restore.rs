@@ -21,7 +21,10 @@ pub(crate) async fn restore(session: &Session, args: Restore) -> Result<Exit, Fa
     let started = Instant::now();
     let snapshot = {
         let progress = ProgressDisplay::new(session, &Attempts::default());
-        let options = RestoreOptions::default().overwrite(args.force).progress(progress.listener());
+        let options = RestoreOptions::default()
+            .overwrite(args.force)
+            .overwrite_while_open(args.force_while_open)
+            .progress(progress.listener());
         let after_interrupt = report(args.to.clone());
         session.run(&manager, manager.restore_snapshot_to(&id, &args.to, &options), after_interrupt).await
     };
@@ -63,6 +66,9 @@ fn explained(failure: Failure, to: &Path) -> Failure {
         _ if is_kind(ErrorKind::AlreadyExists) => {
             failure.with_advice("allow overwriting", "choose another path, or use --force to replace the file")
         }
+        _ if is_kind(ErrorKind::Busy) => failure.with_hint(
+            "--force-while-open replaces the file all the same; everything that the program writes after that is lost",
+        ),
         _ if is_kind(ErrorKind::Corrupt) => failure.with_hint(format!(
             "nothing was written to {}; `verify` shows everything that is corrupt, and another snapshot may be intact",
             to.display()
@@ -81,6 +87,9 @@ fn report(destination: PathBuf) -> impl FnOnce() -> String + Send + 'static {
         (None, None) => "nothing was restored, and nothing was left behind".to_owned(),
         (Some(before), Some(after)) if is_same_file(&before, &after) => {
             format!("{} was not changed, and nothing was left behind", destination.display())
+        }
+        (Some(_), None) => {
+            format!("{} was removed by another program, and nothing was restored", destination.display())
         }
         _ => format!("{} was already restored and verified, and was kept", destination.display()),
     }

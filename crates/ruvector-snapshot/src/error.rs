@@ -31,7 +31,8 @@ pub enum ErrorKind {
     PermissionDenied,
     /// A disk or a quota is full.
     StorageFull,
-    /// The database changed too quickly for one point in time to be read.
+    /// The database is in use: it changed too quickly for one point in time to be read, or a program has the file open
+    /// that a restore would replace.
     Busy,
     /// The store or the disk did not answer as expected.
     Unavailable,

@@ -10,6 +10,7 @@
 pub(crate) mod companions;
 pub(crate) mod database_path;
 pub(crate) mod description;
+pub(crate) mod destination;
 pub(crate) mod file;
 mod foreign;
 pub(crate) mod key_range;

@@ -2,15 +2,14 @@
 
 #![allow(clippy::result_large_err, reason = "redb's own error is large; it is converted where it occurs")]
 
-use std::fs::Permissions;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use redb::{Database, TableDefinition, WriteTransaction};
 use ruvector_core::VectorDB;
 use ruvector_core::types::VectorEntry;
 use ruvector_snapshot_format::model::{DatabaseInfo, Record};
 
+use super::destination::Destination;
 use super::{OPTIONS_ROW, RestoreTarget, database_error, database_options, file::append_vector};
 use crate::error::{ErrorKind, Result, SnapshotError};
 
@@ -18,8 +17,6 @@ const VECTORS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("vectors"
 const METADATA: TableDefinition<'_, &str, &str> = TableDefinition::new("metadata");
 const CONFIG: TableDefinition<'_, &str, &str> = TableDefinition::new("config");
 
-/// Mode of a new file before the system applies the umask.
-const NEW_FILE_MODE: u32 = 0o666;
 /// Memory that redb may use as a cache while the file is written.
 const CACHE_BYTES: usize = 128 << 20;
 
@@ -29,9 +26,7 @@ pub(crate) struct FileTarget {
     transaction: WriteTransaction,
     database: Database,
     file: tempfile::TempPath,
-    destination: PathBuf,
-    /// Permissions that a new file of this user has.
-    mode: Permissions,
+    destination: Destination,
     value: Vec<u8>,
 }
 
@@ -39,8 +34,7 @@ pub(crate) struct FileTarget {
 #[derive(Debug)]
 pub(crate) struct FinishedFile {
     file: tempfile::TempPath,
-    destination: PathBuf,
-    mode: Permissions,
+    destination: Destination,
 }
 
 impl FileTarget {
@@ -48,41 +42,23 @@ impl FileTarget {
     ///
     /// # Errors
     ///
-    /// Returns [`ErrorKind::AlreadyExists`] if a file exists there and `overwrite` is false, and
-    /// [`ErrorKind::NotFound`] if the directory does not exist.
-    pub(crate) fn create(destination: &Path, overwrite: bool) -> Result<Self> {
-        let destination = &resolve(destination, overwrite)?;
-        let shown = destination.display();
-        let Some(name) = destination.file_name() else {
-            return Err(SnapshotError::new(ErrorKind::InvalidInput, "this is not the name of a file")
-                .with_key(shown.to_string()));
-        };
-        let mut prefix = std::ffi::OsString::from(".");
-        prefix.push(name);
-        prefix.push(".restoring-");
-        let file = tempfile::Builder::new()
-            .prefix(&prefix)
-            .permissions(Permissions::from_mode(NEW_FILE_MODE))
-            .tempfile_in(directory(destination))
-            .map_err(|error| {
-                SnapshotError::io(destination, "create a temporary file in the directory of the destination", error)
-            })?
-            .into_temp_path();
-        let mode = restrict(&file)
-            .map_err(|error| SnapshotError::io(&file, "restrict the temporary file to its owner", error))?;
+    /// Returns [`ErrorKind::NotFound`] if the directory does not exist.
+    pub(crate) fn create(destination: Destination) -> Result<Self> {
+        let file = destination.temporary_file()?;
+        let shown = destination.path().display();
         let failed =
             |error: redb::Error| redb_error("cannot create the database file", error).with_key(shown.to_string());
         let database =
             redb::Builder::new().set_cache_size(CACHE_BYTES).create(&file).map_err(|error| failed(error.into()))?;
         let transaction = database.begin_write().map_err(|error| failed(error.into()))?;
-        Ok(Self { transaction, database, file, destination: destination.to_owned(), mode, value: Vec::new() })
+        Ok(Self { transaction, database, file, destination, value: Vec::new() })
     }
 
     /// Writes the description of the database, commits, closes and syncs.
     pub(crate) fn finish(self, description: &DatabaseInfo) -> Result<FinishedFile> {
         let mut rows = description.rows.clone();
         if !rows.contains_key(OPTIONS_ROW) && description.distance_metric.is_some() {
-            let options = database_options(description, &self.destination.display().to_string())?;
+            let options = database_options(description, &self.destination.path().display().to_string())?;
             let text = serde_json::to_string(&options).map_err(|error| {
                 SnapshotError::new(ErrorKind::Internal, "cannot write the options of the database as JSON")
                     .with_source(error)
@@ -91,10 +67,10 @@ impl FileTarget {
         }
         // On an early return these are dropped in reverse order. redb closes a database only after its transaction is
         // gone, and would wait for it for ever.
-        let Self { mode, destination, file, database, transaction, .. } = self;
-        let failed = |error: redb::Error| {
-            redb_error("cannot complete the database file", error).with_key(destination.display().to_string())
-        };
+        let Self { destination, file, database, transaction, .. } = self;
+        let shown = destination.path().display().to_string();
+        let failed =
+            |error: redb::Error| redb_error("cannot complete the database file", error).with_key(shown.as_str());
         let write = || -> Result<(), redb::Error> {
             // All three tables exist even if they are empty, as in a database that Ruvector creates.
             transaction.open_table(VECTORS)?;
@@ -108,8 +84,9 @@ impl FileTarget {
         write().map_err(failed)?;
         transaction.commit().map_err(|error| failed(error.into()))?;
         drop(database);
-        sync(&file).map_err(|error| SnapshotError::io(&destination, "sync the database file", error))?;
-        Ok(FinishedFile { file, destination, mode })
+        let synced = std::fs::File::open(&file).and_then(|file| file.sync_all());
+        synced.map_err(|error| SnapshotError::io(destination.path(), "sync the database file", error))?;
+        Ok(FinishedFile { file, destination })
     }
 }
 
@@ -130,7 +107,7 @@ impl RestoreTarget for FileTarget {
             Ok(())
         };
         let failed = |error| {
-            redb_error("cannot write the database file", error).with_key(self.destination.display().to_string())
+            redb_error("cannot write the database file", error).with_key(self.destination.path().display().to_string())
         };
         write().map_err(failed)
     }
@@ -148,22 +125,9 @@ impl FinishedFile {
         &self.file
     }
 
-    /// Renames the file to its destination, in one step, and makes that durable.
-    ///
-    /// # Errors
-    ///
-    /// Returns [`ErrorKind::AlreadyExists`] if a file has appeared there and `overwrite` is false.
-    pub(crate) fn publish(self, overwrite: bool) -> Result<()> {
-        let Self { file, destination, mode } = self;
-        set_owner_and_mode(&file, &destination, mode).map_err(|error| {
-            SnapshotError::io(&destination, "set the owner and the permissions of the restored database", error)
-        })?;
-        let renamed = if overwrite { file.persist(&destination) } else { file.persist_noclobber(&destination) };
-        renamed.map_err(|error| match error.error.kind() {
-            std::io::ErrorKind::AlreadyExists => already_exists(&destination),
-            _ => SnapshotError::io(&destination, "rename the restored database to its destination", error.error),
-        })?;
-        sync(directory(&destination)).map_err(|error| SnapshotError::io(&destination, "sync the directory", error))
+    /// Renames the file to its destination, as [`Destination::publish`] does.
+    pub(crate) fn publish(self) -> Result<Option<String>> {
+        self.destination.publish(self.file)
     }
 }
 
@@ -218,50 +182,6 @@ impl std::fmt::Debug for MemoryTarget {
     }
 }
 
-/// Gives `file` the owner and the permissions of the file at `destination`, or `mode` if there is none.
-fn set_owner_and_mode(file: &Path, destination: &Path, mode: Permissions) -> std::io::Result<()> {
-    let Ok(replaced) = std::fs::metadata(destination) else { return std::fs::set_permissions(file, mode) };
-    let own = std::fs::metadata(file)?;
-    if (own.uid(), own.gid()) != (replaced.uid(), replaced.gid()) {
-        std::os::unix::fs::chown(file, Some(replaced.uid()), Some(replaced.gid()))?;
-    }
-    std::fs::set_permissions(file, replaced.permissions())
-}
-
-/// Restricts a new file to its owner, and returns the permissions it had.
-fn restrict(file: &Path) -> std::io::Result<Permissions> {
-    let mode = std::fs::metadata(file)?.permissions();
-    std::fs::set_permissions(file, Permissions::from_mode(0o600))?;
-    Ok(mode)
-}
-
-/// Returns the path that is really written. A symbolic link is followed, so that it keeps pointing to the database.
-/// Only a regular file is replaced.
-fn resolve(destination: &Path, overwrite: bool) -> Result<PathBuf> {
-    let refused =
-        |what: &str| Err(SnapshotError::new(ErrorKind::InvalidInput, what).with_key(destination.display().to_string()));
-    if destination.as_os_str().as_encoded_bytes().ends_with(b"/") {
-        return refused("this is the name of a directory, but the database is a file");
-    }
-    let Ok(existing) = destination.symlink_metadata() else { return Ok(destination.to_owned()) };
-    if existing.is_dir() {
-        return refused("the destination is a directory; give the name of a file");
-    }
-    if !overwrite {
-        return Err(already_exists(destination));
-    }
-    match destination.canonicalize().and_then(|real| Ok((real.metadata()?.is_file(), real))) {
-        Ok((true, real)) => Ok(real),
-        Ok((false, _)) => refused("the destination is not a regular file; it was not changed"),
-        Err(error) => Err(SnapshotError::io(destination, "follow the symbolic link at the destination", error)),
-    }
-}
-
-fn already_exists(destination: &Path) -> SnapshotError {
-    let message = "the file already exists and was not changed; choose another path, or allow overwriting it";
-    SnapshotError::new(ErrorKind::AlreadyExists, message).with_key(destination.display().to_string())
-}
-
 /// What a file can hold, but not a database in memory.
 fn not_in_memory(why: &str, error: impl std::error::Error + Send + Sync + 'static) -> SnapshotError {
     let message = format!("cannot restore the snapshot into memory: {why}; restore it to a file");
@@ -274,15 +194,4 @@ fn redb_error(what: &str, error: redb::Error) -> SnapshotError {
         _ => ErrorKind::Unavailable,
     };
     SnapshotError::new(kind, what).with_source(error)
-}
-
-fn directory(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    }
-}
-
-fn sync(path: &Path) -> std::io::Result<()> {
-    std::fs::File::open(path)?.sync_all()
 }

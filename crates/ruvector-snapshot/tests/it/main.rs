@@ -15,6 +15,7 @@ mod increments;
 mod malicious_snapshots;
 mod memory_source;
 mod model;
+mod open_destination;
 mod prune;
 mod request_counts;
 mod restore_targets;

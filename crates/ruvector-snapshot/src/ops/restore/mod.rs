@@ -17,11 +17,12 @@ use ruvector_snapshot_format::id::SnapshotId;
 use tracing::Instrument as _;
 
 use crate::error::Result;
-use crate::progress::{Phase, ProgressCounter};
+use crate::progress::{Phase, Progress, ProgressCounter};
 use crate::repo::chain::Chain;
 use crate::repo::context::Context;
 use crate::snapshot::Snapshot;
 use crate::source::RestoreTarget;
+use crate::source::destination::Destination;
 use crate::source::target::{FileTarget, MemoryTarget};
 use proof::{check_sum, verify_file};
 
@@ -50,11 +51,13 @@ pub(crate) async fn to_file(
 ) -> Result<Snapshot> {
     let span = tracing::info_span!("restore", snapshot = %id);
     async {
+        let (path, overwrite) = (destination.to_owned(), options.overwriting());
+        let destination = context.run_blocking(move || Destination::check(&path, overwrite)).await?;
         let chain = Chain::open(context, id).await?;
         let newest = chain.newest()?;
+        let snapshot = Snapshot::new(&newest.metadata, newest.metadata_json.len() as u64)?;
         let database = Arc::new(newest.restorable_database().await?);
-        let (path, overwrite) = (destination.to_owned(), options.overwrite);
-        let target = context.run_blocking(move || FileTarget::create(&path, overwrite)).await?;
+        let target = context.run_blocking(move || FileTarget::create(destination)).await?;
         let OwnedTarget(target) = restore_records(context, &chain, OwnedTarget(target), options).await?;
         let finished = {
             let database = database.clone();
@@ -73,8 +76,10 @@ pub(crate) async fn to_file(
             })
             .await?;
         // A step of its own: a caller who has cancelled meanwhile gets no file.
-        context.run_blocking(move || verified.publish(overwrite)).await?;
-        Snapshot::new(&newest.metadata, newest.metadata_json.len() as u64)
+        if let Some(warning) = context.run_blocking(move || verified.publish()).await? {
+            warn(options.progress.as_deref(), &warning);
+        }
+        Ok(snapshot)
     }
     .instrument(span)
     .await
@@ -91,13 +96,22 @@ pub(crate) async fn into_target(
     async {
         let chain = Chain::open(context, id).await?;
         let newest = chain.newest()?;
+        let snapshot = Snapshot::new(&newest.metadata, newest.metadata_json.len() as u64)?;
         target.begin(&newest.database().await?)?;
         let BorrowedTarget(target) = restore_records(context, &chain, BorrowedTarget(target), options).await?;
         target.finish()?;
-        Snapshot::new(&newest.metadata, newest.metadata_json.len() as u64)
+        Ok(snapshot)
     }
     .instrument(span)
     .await
+}
+
+/// Reports a warning to the listener, and traces it for those without one.
+fn warn(listener: Option<&dyn Progress>, warning: &str) {
+    tracing::warn!("{warning}");
+    if let Some(listener) = listener {
+        listener.warning(warning);
+    }
 }
 
 /// A target that takes blocks: on a thread of its own if it can move there.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::progress::Progress;
+use crate::source::destination::Overwrite;
 
 /// Options of a restore. Start from `default()`.
 ///
@@ -15,8 +16,12 @@ use crate::progress::Progress;
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct RestoreOptions {
-    /// Whether an existing file at the destination is replaced. A process that has it open keeps the old file.
+    /// Whether an existing file at the destination is replaced. A file that a program has open is not replaced: the
+    /// restore fails with [`ErrorKind::Busy`](crate::ErrorKind::Busy).
     pub overwrite: bool,
+    /// Whether [`overwrite`](Self::overwrite) also replaces a file that a program has open. The program keeps the old
+    /// file, which no longer has a name, and everything that it writes after the restore is lost. Default: false.
+    pub overwrite_while_open: bool,
     /// A listener for progress.
     pub progress: Option<Arc<dyn Progress>>,
 }
@@ -33,6 +38,29 @@ impl RestoreOptions {
     #[must_use]
     pub fn overwrite(self, overwrite: bool) -> Self {
         Self { overwrite, ..self }
+    }
+
+    /// Replaces an existing file at the destination even if a program has it open. Without
+    /// [`overwrite`](Self::overwrite) it has no effect.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let options = ruvector_snapshot::RestoreOptions::default().overwrite(true).overwrite_while_open(true);
+    /// assert!(options.overwrite_while_open);
+    /// ```
+    #[must_use]
+    pub fn overwrite_while_open(self, overwrite_while_open: bool) -> Self {
+        Self { overwrite_while_open, ..self }
+    }
+
+    /// Returns what happens to a file at the destination.
+    pub(super) fn overwriting(&self) -> Overwrite {
+        match (self.overwrite, self.overwrite_while_open) {
+            (false, _) => Overwrite::Never,
+            (true, false) => Overwrite::UnlessOpen,
+            (true, true) => Overwrite::EvenIfOpen,
+        }
     }
 
     /// Reports progress to this listener.

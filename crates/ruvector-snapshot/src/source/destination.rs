@@ -1,0 +1,215 @@
+//! The destination of a restored file: which file is replaced, whether a program has it open, and the rename.
+//!
+//! Everything that can be refused is refused before the rename. After it, the restored file is at its destination, and
+//! every message says so.
+
+use std::fs::{File, OpenOptions, Permissions, TryLockError};
+use std::io;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use tempfile::TempPath;
+
+use crate::error::{ErrorKind, Result, SnapshotError};
+use crate::sync::{DirectorySync, sync_directory};
+
+/// The mode of a file that replaces none. A database is not more open than its owner makes it.
+const NEW_FILE_MODE: u32 = 0o600;
+
+/// What happens to a file that exists at the destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Overwrite {
+    /// It is kept, and the restore fails.
+    Never,
+    /// It is replaced, unless a program has it open.
+    UnlessOpen,
+    /// It is replaced. A program that has it open keeps the old file.
+    EvenIfOpen,
+}
+
+/// Where a restored file goes.
+#[derive(Debug)]
+pub(crate) struct Destination {
+    /// The path that is really written: not a symbolic link.
+    path: PathBuf,
+    overwrite: Overwrite,
+}
+
+impl Destination {
+    /// Checks a destination. Changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ErrorKind::AlreadyExists`] if a file exists there and must be kept, [`ErrorKind::Busy`] if a program
+    /// has it open, and [`ErrorKind::InvalidInput`] if it is not a file.
+    pub(crate) fn check(path: &Path, overwrite: Overwrite) -> Result<Self> {
+        let path = resolve(path, overwrite)?;
+        if path.file_name().is_none() {
+            return Err(SnapshotError::new(ErrorKind::InvalidInput, "this is not the name of a file")
+                .with_key(path.display().to_string()));
+        }
+        let destination = Self { path, overwrite };
+        destination.check_not_open()?;
+        Ok(destination)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Creates an empty file beside the destination that only its owner can read.
+    pub(crate) fn temporary_file(&self) -> Result<TempPath> {
+        let mut prefix = std::ffi::OsString::from(".");
+        prefix.push(self.path.file_name().unwrap_or_default());
+        prefix.push(".restoring-");
+        let created = tempfile::Builder::new()
+            .prefix(&prefix)
+            .permissions(Permissions::from_mode(NEW_FILE_MODE))
+            .tempfile_in(directory(&self.path));
+        let doing = "create a temporary file in the directory of the destination";
+        Ok(created.map_err(|error| SnapshotError::io(&self.path, doing, error))?.into_temp_path())
+    }
+
+    /// Renames a file to the destination, in one step, and makes that durable. Returns a warning if that is not
+    /// possible on this file system.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ErrorKind::AlreadyExists`] or [`ErrorKind::Busy`] as [`check`](Self::check) does, for what has happened
+    /// at the destination since then. If the rename succeeded and the sync failed, the error says so.
+    pub(crate) fn publish(self, file: TempPath) -> Result<Option<String>> {
+        let path = &self.path;
+        set_owner_and_mode(&file, path).map_err(|error| {
+            SnapshotError::io(path, "set the owner and the permissions of the restored database", error)
+        })?;
+        self.check_not_open()?;
+        let was_there = path.symlink_metadata().is_ok();
+        let renamed = match self.overwrite {
+            Overwrite::Never => file.persist_noclobber(path),
+            Overwrite::UnlessOpen | Overwrite::EvenIfOpen => file.persist(path),
+        };
+        renamed.map_err(|error| match error.error.kind() {
+            io::ErrorKind::AlreadyExists => already_exists(path),
+            _ => SnapshotError::io(path, "rename the restored database to its destination", error.error),
+        })?;
+        let shown = path.display();
+        let (done, risk) = match was_there {
+            true => ("replaced", "the old file may be back"),
+            false => ("created", "it may be missing"),
+        };
+        match sync_directory(directory(path)) {
+            Ok(DirectorySync::Durable) => Ok(None),
+            Ok(DirectorySync::Unsupported(error)) => Ok(Some(format!(
+                "{shown} was {done}, but the file system does not sync directories ({error}); after a power failure within \
+                 the next minute {risk}"
+            ))),
+            Err(error) => {
+                let message = format!(
+                    "the file was {done}, and is the restored and verified database, but its directory could not be synced: after \
+                     a power failure {risk}; check the disk"
+                );
+                let failed = SnapshotError::new(ErrorKind::from(error.kind()), message);
+                Err(failed.with_key(shown.to_string()).with_source(error))
+            }
+        }
+    }
+
+    /// Refuses to replace a file that a program has open.
+    fn check_not_open(&self) -> Result<()> {
+        if self.overwrite != Overwrite::UnlessOpen {
+            return Ok(());
+        }
+        let (kind, message, cause) = match is_locked(&self.path) {
+            Ok(false) => return Ok(()),
+            Ok(true) => {
+                let message = "a program has this file open, and would go on writing to the replaced file, where everything that it \
+                               writes is lost; the file was not changed. Stop the program first, or restore to another path";
+                (ErrorKind::Busy, message, None)
+            }
+            Err(error) => {
+                let message = "cannot check whether a program has this file open; the file was not changed. Allow this user to read \
+                               it, or restore to another path";
+                (ErrorKind::from(error.kind()), message, Some(error))
+            }
+        };
+        let refused = SnapshotError::new(kind, message).with_key(self.path.display().to_string());
+        Err(match cause {
+            Some(cause) => refused.with_source(cause),
+            None => refused,
+        })
+    }
+}
+
+/// Returns whether a program holds a lock on a file. redb locks every database that it has open.
+///
+/// The only way to ask is to take the lock. It is released at once: a program that opens the file at this moment finds
+/// it locked.
+fn is_locked(path: &Path) -> io::Result<bool> {
+    // Not a fifo, whose opening would block.
+    if !path.symlink_metadata().is_ok_and(|found| found.is_file()) {
+        return Ok(false);
+    }
+    let opened = File::open(path).or_else(|_| OpenOptions::new().write(true).open(path));
+    let file = match opened {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        opened => opened?,
+    };
+    // NFS grants an exclusive lock only for a file that is open for writing.
+    let attempts = [File::try_lock, File::try_lock_shared];
+    for attempt in attempts {
+        match attempt(&file) {
+            // Not left to the end of the scope: a process that is being started inherits the file until it has begun.
+            Ok(()) => return file.unlock().map(|()| false),
+            Err(TryLockError::WouldBlock) => return Ok(true),
+            // A file system without locks. redb opens no database on it.
+            Err(TryLockError::Error(_)) => {}
+        }
+    }
+    Ok(false)
+}
+
+/// Gives `file` the owner and the permissions of the file at `destination`, if there is one.
+fn set_owner_and_mode(file: &Path, destination: &Path) -> io::Result<()> {
+    let Ok(replaced) = std::fs::metadata(destination) else {
+        return std::fs::set_permissions(file, Permissions::from_mode(NEW_FILE_MODE));
+    };
+    let own = std::fs::metadata(file)?;
+    if (own.uid(), own.gid()) != (replaced.uid(), replaced.gid()) {
+        std::os::unix::fs::chown(file, Some(replaced.uid()), Some(replaced.gid()))?;
+    }
+    std::fs::set_permissions(file, replaced.permissions())
+}
+
+/// Returns the path that is really written. A symbolic link is followed, so that it keeps pointing to the database.
+/// Only a regular file is replaced.
+fn resolve(destination: &Path, overwrite: Overwrite) -> Result<PathBuf> {
+    let refused =
+        |what: &str| Err(SnapshotError::new(ErrorKind::InvalidInput, what).with_key(destination.display().to_string()));
+    if destination.as_os_str().as_encoded_bytes().ends_with(b"/") {
+        return refused("this is the name of a directory, but the database is a file");
+    }
+    let Ok(existing) = destination.symlink_metadata() else { return Ok(destination.to_owned()) };
+    if existing.is_dir() {
+        return refused("the destination is a directory; give the name of a file");
+    }
+    if overwrite == Overwrite::Never {
+        return Err(already_exists(destination));
+    }
+    match destination.canonicalize().and_then(|real| Ok((real.metadata()?.is_file(), real))) {
+        Ok((true, real)) => Ok(real),
+        Ok((false, _)) => refused("the destination is not a regular file; it was not changed"),
+        Err(error) => Err(SnapshotError::io(destination, "follow the symbolic link at the destination", error)),
+    }
+}
+
+fn already_exists(destination: &Path) -> SnapshotError {
+    let message = "the file already exists and was not changed; choose another path, or allow overwriting it";
+    SnapshotError::new(ErrorKind::AlreadyExists, message).with_key(destination.display().to_string())
+}
+
+fn directory(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
