@@ -10,6 +10,7 @@ mod absent_store;
 mod bucket_mistakes;
 mod buckets;
 mod chains;
+mod clocks;
 mod companions;
 mod corruption;
 #[cfg(unix)]

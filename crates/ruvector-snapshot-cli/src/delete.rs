@@ -38,6 +38,7 @@ pub(crate) async fn delete(session: &Session, args: &Delete) -> Result<Exit, Fai
     let deleted: &[String] = if args.dry_run { &[] } else { &plan.ids };
     session.output.document(&json!({
         "store": session.store, "dry_run": args.dry_run, "plan": plan.ids, "deleted": deleted,
+        "warnings": session.warnings.list(),
     }))?;
     Ok(Exit::Success)
 }

@@ -25,6 +25,8 @@ An ID can be:
   a prefix     20260131T08, if only one id starts with it
   a name       nightly: the newest snapshot with that name
   latest       the newest snapshot
+A snapshot that is dated more than 5 minutes in the future, because a clock was
+wrong, is meant by a name or latest only if they can mean no other.
 
 Credentials of buckets come from the environment, or from the files of the \
 provider's tools:
@@ -92,6 +94,8 @@ Reads the names of all objects in the store and every metadata.json, but no data
 
 Also lists snapshots that cannot be used because metadata.json is corrupt, or because a file is missing or has another size, and incremental snapshots \
 whose base is missing. Only `verify --all` reads every byte.
+
+Snapshots that are dated more than 5 minutes in the future, because a clock is or was wrong, are marked.
 
 The TYPE of a snapshot is `full`, or for example `+3 base 20260131T080000`: the third incremental snapshot of its chain, and the start of the id of its \
 base. Pinned snapshots are marked.
@@ -194,7 +198,7 @@ group. If the rules would keep nothing of a group that can be restored, nothing 
 --keep-daily 7 keeps the newest snapshot of each of the last 7 days that have one, even if they are spread over a year. The rules for hours, weeks (from \
 Monday), months, quarters and years work alike. --time-zone decides where they start.
 
-Also kept: snapshots that a kept snapshot depends on, pinned snapshots, snapshots dated in the future, and snapshots with a broken chain. The last two do \
+Also kept: snapshots that a kept snapshot depends on, pinned snapshots, snapshots dated more than 5 minutes in the future, and snapshots with a broken chain. The last two do \
 not count for any rule. Snapshots that cannot be used are neither counted nor deleted; delete them by ID.
 
 Orphans, objects that interrupted commands have left, are removed first if they are older than --grace. Files that do not belong to snapshots are never \

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use comfy_table::{CellAlignment, Table, presets};
-use ruvector_snapshot::{ChainEnd, ErrorKind, Listing, Snapshot, UnusableSnapshot};
+use ruvector_snapshot::{CLOCK_TOLERANCE, ChainEnd, ErrorKind, Listing, Snapshot, UnusableSnapshot};
 use serde_json::{Value, json};
 
 use crate::failure::{Exit, Failure, kind_name};
@@ -51,13 +51,16 @@ fn broken_chains(listing: &Listing) -> Vec<BrokenChains> {
 
 fn print_document(session: &Session, listing: &Listing) -> Result<(), Failure> {
     let unusable = listing.unusable.iter().map(|unusable| {
-        json!({ "id": unusable.id, "kind": kind_name(unusable.error.kind()), "error": unusable.error.to_string() })
+        json!({
+            "id": unusable.id, "kind": kind_name(unusable.error.kind()), "error": unusable.error.to_string(),
+            "dated_in_future": listing.is_dated_in_future(&unusable.id),
+        })
     });
     let snapshots = listing.snapshots.iter().map(|snapshot| document(snapshot, listing));
     session.output.document(&json!({
         "store": session.store, "snapshots": snapshots.collect::<Vec<_>>(), "unusable": unusable.collect::<Vec<_>>(),
         "pending_uploads": listing.pending_uploads, "deleting": listing.deleting,
-        "marked_for_deletion": listing.marked_for_deletion,
+        "marked_for_deletion": listing.marked_for_deletion, "dated_in_future": listing.dated_in_future,
     }))
 }
 
@@ -72,6 +75,7 @@ fn document(snapshot: &Snapshot, listing: &Listing) -> Value {
     document["base_id"] = json!(snapshot.base_id());
     document["chain"] = json!(ancestry.ids);
     document["chain_state"] = json!(state);
+    document["dated_in_future"] = json!(listing.is_dated_in_future(&snapshot.id));
     document
 }
 
@@ -109,6 +113,13 @@ fn print_text(session: &Session, listing: &Listing, broken: &[BrokenChains]) -> 
     for id in &listing.deleting {
         output.line(format_args!(
             "deleting: snapshot-{id} is being deleted, or its deletion was interrupted; prune completes it later"
+        ))?;
+    }
+    for id in &listing.dated_in_future {
+        output.line(format_args!(
+            "dated in the future: {id} is dated more than {} minutes after the time of this machine, so a clock is or was wrong; a \
+             name or latest means it only if it can mean no other",
+            CLOCK_TOLERANCE.num_minutes()
         ))?;
     }
     print_summary(session, listing, broken)
@@ -174,11 +185,12 @@ fn state(unusable: &UnusableSnapshot) -> &'static str {
     if unusable.error.kind() == ErrorKind::Corrupt { "CORRUPT" } else { "UNREADABLE" }
 }
 
-/// Returns `full`, or the position in the chain and the base; and whether the snapshot is pinned.
+/// Returns `full`, or the position in the chain and the base; and whether the snapshot is dated in the future and pinned.
 fn snapshot_type(snapshot: &Snapshot, listing: &Listing) -> String {
     let ancestry = listing.ancestry(snapshot);
+    let future = if listing.is_dated_in_future(&snapshot.id) { ", in the future" } else { "" };
     let pinned = if snapshot.pinned { ", pinned" } else { "" };
-    let Some(base_id) = ancestry.ids.first() else { return format!("full{pinned}") };
+    let Some(base_id) = ancestry.ids.first() else { return format!("full{future}{pinned}") };
     let position = if ancestry.end == ChainEnd::Full { format!("+{} ", ancestry.ids.len()) } else { String::new() };
     let state = match (ancestry.ids.len(), ancestry.end) {
         (1, ChainEnd::Missing) => ", missing",
@@ -187,5 +199,5 @@ fn snapshot_type(snapshot: &Snapshot, listing: &Listing) -> String {
         (_, ChainEnd::Missing | ChainEnd::Unusable) => ", chain broken",
         _ => "",
     };
-    format!("{position}base {}{state}{pinned}", listing.short_id(base_id))
+    format!("{position}base {}{state}{future}{pinned}", listing.short_id(base_id))
 }

@@ -17,7 +17,7 @@ pub(crate) async fn pin(session: &Session, texts: &[String]) -> Result<Exit, Fai
         pinned.map_err(|failure| after_others(failure, "pinned", ids.iter().take(done)))?;
     }
     print_ids(session, "pinned", &ids.iter().collect::<Vec<_>>(), &names(&listing))?;
-    session.output.document(&json!({ "store": session.store, "pinned": ids }))?;
+    session.output.document(&json!({ "store": session.store, "pinned": ids, "warnings": session.warnings.list() }))?;
     Ok(Exit::Success)
 }
 
@@ -34,7 +34,9 @@ pub(crate) async fn unpin(session: &Session, texts: &[String]) -> Result<Exit, F
     for (did, ids) in [("unpinned", &unpinned), ("was not pinned:", &others)] {
         print_ids(session, did, ids, &names)?;
     }
-    session.output.document(&json!({ "store": session.store, "unpinned": unpinned, "not_pinned": others }))?;
+    session.output.document(&json!({
+        "store": session.store, "unpinned": unpinned, "not_pinned": others, "warnings": session.warnings.list(),
+    }))?;
     Ok(Exit::Success)
 }
 

@@ -154,8 +154,7 @@ impl Session {
 
     /// Resolves an id, an id prefix, a name or `latest`. An ambiguous one is wrong usage.
     pub(crate) async fn resolve(&self, manager: &SnapshotManager, text: &str) -> Result<String, Failure> {
-        let answer = self.read(manager, async { Ok(manager.resolve(text).await) }).await?;
-        answer.map_err(unresolved)
+        self.resolve_with(manager, text, None).await
     }
 
     /// As [`resolve`](Self::resolve), for the base of an increment of this source.
@@ -165,8 +164,17 @@ impl Session {
         text: &str,
         source: &SourceId,
     ) -> Result<String, Failure> {
-        let answer = self.read(manager, async { Ok(manager.resolve_base(text, source).await) }).await?;
-        answer.map_err(unresolved)
+        self.resolve_with(manager, text, Some(source)).await
+    }
+
+    async fn resolve_with(
+        &self,
+        manager: &SnapshotManager,
+        text: &str,
+        source: Option<&SourceId>,
+    ) -> Result<String, Failure> {
+        let resolved = async { Ok(manager.resolve_with(text, source, &self.warnings).await) };
+        self.read(manager, resolved).await?.map_err(unresolved)
     }
 
     /// Resolves several, each once.

@@ -25,8 +25,9 @@ pub(crate) async fn show(session: &Session, args: &Show) -> Result<Exit, Failure
     session.output.document(&json!({
         "snapshot": snapshot, "store": session.store, "corruption": corruption, "base_id": snapshot.base_id(),
         "chain": chain_ids, "chain_snapshots": chain, "dependents": dependents,
+        "dated_in_future": listing.is_dated_in_future(&id), "warnings": session.warnings.list(),
     }))?;
-    print(session, &snapshot)?;
+    print(session, &snapshot, listing.is_dated_in_future(&id))?;
     print_chain(session, &chain)?;
     print_dependents(session, &dependents)?;
     let Some(corruption) = corruption else { return Ok(Exit::Success) };
@@ -74,11 +75,12 @@ fn print_dependents(session: &Session, dependents: &[String]) -> Result<(), Fail
     }
 }
 
-fn print(session: &Session, snapshot: &Snapshot) -> Result<(), Failure> {
+fn print(session: &Session, snapshot: &Snapshot, is_dated_in_future: bool) -> Result<(), Failure> {
     let output = session.output;
     output.line(format_args!("snapshot {}", snapshot.id))?;
     output.field("name", &snapshot.name)?;
-    output.field("taken", timestamp(snapshot.created_at))?;
+    let future = if is_dated_in_future { ", in the future: a clock is or was wrong" } else { "" };
+    output.field("taken", format_args!("{}{future}", timestamp(snapshot.created_at)))?;
     match snapshot.base_id() {
         None => output.field("type", "full")?,
         Some(base_id) => output.field("type", format_args!("incremental, base {base_id}"))?,

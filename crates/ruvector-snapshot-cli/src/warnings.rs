@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use ruvector_snapshot::{Progress, ProgressUpdate};
+
 use crate::output::Output;
 
 /// The warnings so far. A clone shares them.
@@ -29,5 +31,14 @@ impl Warnings {
     /// Returns the warnings, for the JSON document.
     pub(crate) fn list(&self) -> Vec<String> {
         self.given.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// A listener that only takes warnings.
+impl Progress for Warnings {
+    fn update(&self, _update: ProgressUpdate) {}
+
+    fn warning(&self, message: &str) {
+        self.add(message);
     }
 }

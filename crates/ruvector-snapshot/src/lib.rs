@@ -132,7 +132,7 @@ pub use repo::verify::{Corruption, VerifyReport};
 pub use ruvector_snapshot_format::id::SnapshotId;
 pub use ruvector_snapshot_format::metadata::{SourceId, SourceInfo};
 pub use ruvector_snapshot_format::model::{Changes, DatabaseInfo, Record, SnapshotType};
-pub use snapshot::{Ancestry, ChainEnd, Listing, Orphan, OrphanKind, Snapshot, UnusableSnapshot};
+pub use snapshot::{Ancestry, CLOCK_TOLERANCE, ChainEnd, Listing, Orphan, OrphanKind, Snapshot, UnusableSnapshot};
 pub use source::key_range::{KeyRange, KeyRangeEnd};
 
 // The crates whose types are in the signatures of this one.

@@ -3,7 +3,8 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
+use ruvector_snapshot_format::id::SnapshotId;
 use ruvector_snapshot_format::layout::{self, DataFile};
 use ruvector_snapshot_format::lineage::{BaseRef, Lineage};
 use ruvector_snapshot_format::metadata::{SnapshotMetadata, SourceInfo};
@@ -11,6 +12,17 @@ use ruvector_snapshot_format::model::{Changes, SnapshotType};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Result, SnapshotError};
+
+/// How far ahead of the clock a snapshot may be dated: clocks of several machines do not agree exactly. One that is dated
+/// further ahead is taken to come from a wrong clock. It is [`Listing::dated_in_future`], names and `latest` do not mean
+/// it, and rules of a retention policy do not count it.
+///
+/// # Examples
+///
+/// ```
+/// assert_eq!(ruvector_snapshot::CLOCK_TOLERANCE.num_minutes(), 5);
+/// ```
+pub const CLOCK_TOLERANCE: TimeDelta = TimeDelta::minutes(5);
 
 /// Shortest prefix of an id that is shown to a person: the time to the second.
 const SHORT_ID_CHARS: usize = 15;
@@ -120,6 +132,18 @@ impl Snapshot {
     }
 }
 
+/// Returns whether a moment is so far ahead of `now` that it comes from a wrong clock.
+pub(crate) fn is_in_future(moment: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+    now.checked_add_signed(CLOCK_TOLERANCE).is_some_and(|latest| moment > latest)
+}
+
+/// As [`is_in_future`], for the moment in an id.
+fn is_id_in_future(id: &str, now: DateTime<Utc>) -> bool {
+    // Ids sort by time, also those whose time is not in any calendar.
+    let latest = now.checked_add_signed(CLOCK_TOLERANCE).map(|latest| SnapshotId::new(latest, u64::MAX));
+    latest.is_some_and(|latest| id > latest.as_str())
+}
+
 /// Compares snapshots in the order in which they are listed: newest first. A full snapshot and the incremental one that
 /// it was compacted from have the same time; the full one comes first, because it replaces the other.
 pub(crate) fn newest_first(a: &Snapshot, b: &Snapshot) -> Ordering {
@@ -144,6 +168,9 @@ pub struct Listing {
     /// Ids of those of `snapshots` that have a deletion marker, newest first. They are still intact, but no new
     /// snapshot can use them as a base.
     pub marked_for_deletion: Vec<String>,
+    /// Ids of those of `snapshots` and `unusable` that are dated in the future, by more than [`CLOCK_TOLERANCE`], newest
+    /// first. A name and `latest` mean one of them only if they can mean no other.
+    pub dated_in_future: Vec<String>,
 }
 
 /// A snapshot that cannot be used.
@@ -220,6 +247,32 @@ impl Listing {
     pub fn dependents(&self, ids: &[&str]) -> Vec<String> {
         let given = ids.iter().copied().collect();
         self.lineage().dependents(&given).into_iter().map(str::to_owned).collect()
+    }
+
+    /// Returns whether a snapshot is [dated in the future](Self::dated_in_future).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn example(listing: ruvector_snapshot::Listing) {
+    /// for snapshot in &listing.snapshots {
+    ///     if listing.is_dated_in_future(&snapshot.id) {
+    ///         println!("a clock was wrong when {} was taken", snapshot.id);
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    pub fn is_dated_in_future(&self, id: &str) -> bool {
+        self.dated_in_future.iter().any(|other| other == id)
+    }
+
+    /// Fills [`dated_in_future`](Self::dated_in_future). The moment of an unusable snapshot is that of its id.
+    pub(crate) fn find_dated_in_future(&mut self, now: DateTime<Utc>) {
+        let usable = self.snapshots.iter().filter(|snapshot| is_in_future(snapshot.created_at, now));
+        let unusable = self.unusable.iter().filter(|unusable| is_id_in_future(&unusable.id, now));
+        let ids = usable.map(|snapshot| &snapshot.id).chain(unusable.map(|unusable| &unusable.id));
+        self.dated_in_future = ids.cloned().collect();
+        self.dated_in_future.sort_by(|a, b| b.cmp(a));
     }
 
     /// Returns the shortest prefix of an id that no other id of the listing starts with, at least the time to the

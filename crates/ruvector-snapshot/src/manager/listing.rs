@@ -6,9 +6,11 @@ use ruvector_snapshot_format::metadata::SourceId;
 use super::SnapshotManager;
 use crate::error::{ErrorKind, Result};
 use crate::ops::read::{self, SnapshotReader};
+use crate::progress::Progress;
 use crate::repo::chain::Chain;
 use crate::repo::inventory::{self, Inventory};
 use crate::repo::location;
+use crate::repo::resolve;
 use crate::snapshot::{Listing, Snapshot};
 
 /// Listing and reading snapshots.
@@ -135,6 +137,9 @@ impl SnapshotManager {
     /// Returns the id of the snapshot that a user means: an id, a prefix of one id, a name (its newest snapshot), or
     /// `latest`.
     ///
+    /// A name and `latest` mean a snapshot that is [dated in the future](Listing::dated_in_future) only if they can mean
+    /// no other. [`resolve_with`](Self::resolve_with) reports that.
+    ///
     /// # Errors
     ///
     /// Returns [`ErrorKind::NotFound`] if there is none, and [`ErrorKind::InvalidInput`] if the text is ambiguous.
@@ -148,12 +153,12 @@ impl SnapshotManager {
     /// # Ok(()) }
     /// ```
     pub async fn resolve(&self, text: &str) -> Result<String> {
-        inventory::resolve(&self.context, text).await
+        resolve::resolve(&self.context, text, None, None).await
     }
 
-    /// Returns the id of the snapshot that a user means as the base of an increment: as [`resolve`](Self::resolve), but a
-    /// name and `latest` mean only snapshots of this source. Without one on this host, they mean those of the same path
-    /// on another host.
+    /// Returns the id of the snapshot that a user means as the base of an increment: as [`resolve`](Self::resolve), but
+    /// a name and `latest` mean only snapshots of this source. Without one on this host, they mean those of the same
+    /// path on another host.
     ///
     /// An id is returned as it is. A create refuses it if it is of another source.
     ///
@@ -174,7 +179,38 @@ impl SnapshotManager {
     /// # Ok(()) }
     /// ```
     pub async fn resolve_base(&self, text: &str, source: &SourceId) -> Result<String> {
-        inventory::resolve_base(&self.context, text, source).await
+        resolve::resolve(&self.context, text, Some(source), None).await
+    }
+
+    /// As [`resolve`](Self::resolve), or with a source as [`resolve_base`](Self::resolve_base), and reports a warning
+    /// to the listener if a snapshot is dated in the future and was skipped, or used because there is no other.
+    ///
+    /// # Errors
+    ///
+    /// The same as [`resolve_base`](Self::resolve_base).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(manager: ruvector_snapshot::SnapshotManager) -> Result<(), Box<dyn std::error::Error>> {
+    /// use ruvector_snapshot::{Progress, ProgressUpdate};
+    ///
+    /// #[derive(Debug)]
+    /// struct Printer;
+    ///
+    /// impl Progress for Printer {
+    ///     fn update(&self, _update: ProgressUpdate) {}
+    ///
+    ///     fn warning(&self, message: &str) {
+    ///         println!("warning: {message}");
+    ///     }
+    /// }
+    ///
+    /// let id = manager.resolve_with("latest", None, &Printer).await?;
+    /// # Ok(()) }
+    /// ```
+    pub async fn resolve_with(&self, text: &str, source: Option<&SourceId>, progress: &dyn Progress) -> Result<String> {
+        resolve::resolve(&self.context, text, source, Some(progress)).await
     }
 
     /// Opens a snapshot for reading: all records, ranges of records, or its index. See [`SnapshotReader`] for an

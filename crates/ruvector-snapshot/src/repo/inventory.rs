@@ -1,4 +1,4 @@
-//! The contents of a repository: lists all objects, classifies them, and resolves what a user calls a snapshot.
+//! The contents of a repository: lists all objects and classifies them.
 //!
 //! Reads keys and every `metadata.json`, but no data. Writes nothing.
 //!
@@ -15,7 +15,7 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use ruvector_snapshot_format::id::SnapshotId;
 use ruvector_snapshot_format::lineage::{BaseRef, ChainEnd, Lineage};
-use ruvector_snapshot_format::metadata::{SnapshotMetadata, SourceId, SourceInfo};
+use ruvector_snapshot_format::metadata::SnapshotMetadata;
 use ruvector_snapshot_format::{layout, limits};
 
 use super::context::Context;
@@ -24,9 +24,6 @@ use super::presence::{exists, judge, no_snapshot};
 use crate::error::{ErrorKind, Result, SnapshotError, corrupt};
 use crate::snapshot::{Listing, Snapshot, UnusableSnapshot, newest_first};
 use crate::store::{ObjectInfo, SnapshotStore};
-
-/// The first characters of an id are its time.
-const ID_TIME_CHARS: usize = 19;
 
 /// The objects under the prefix of one snapshot, by name: its files and markers.
 pub(crate) type ObjectsByName = BTreeMap<String, ObjectInfo>;
@@ -63,6 +60,7 @@ impl Inventory {
         let lost = confirm_lost(context, seemingly_lost, &mut objects, &bases).await?;
         bases.extend(lost.iter().map(|id| (id.clone(), BaseRef::Unreadable)));
         classify(&mut listing, &objects, &lost);
+        listing.find_dated_in_future(context.clock.now());
         Ok(Self { listing, objects, lineage: Lineage::new(bases), lost, checks })
     }
 
@@ -157,141 +155,6 @@ pub(crate) async fn describe(
         answer => answer.map(|_| true)?,
     };
     Ok(Snapshot { pinned, ..Snapshot::new(metadata, metadata_json.len() as u64)? })
-}
-
-/// Returns the id of the snapshot that a user means: an id, the start of one, a name, or `latest`.
-pub(crate) async fn resolve(context: &Context, text: &str) -> Result<String> {
-    // A whole id needs no listing, so unreadable snapshots are no obstacle.
-    if let Ok(id) = text.parse::<SnapshotId>()
-        && exists(context.store.as_ref(), &id).await.unwrap_or(false)
-    {
-        return Ok(id.to_string());
-    }
-    resolve_in(&Inventory::read(context).await?.listing, text, &[Scope::Everything])
-}
-
-/// As [`resolve`], but a name and `latest` mean only snapshots of this source, or else those of its path on another host.
-pub(crate) async fn resolve_base(context: &Context, text: &str, source: &SourceId) -> Result<String> {
-    if let Ok(id) = text.parse::<SnapshotId>()
-        && exists(context.store.as_ref(), &id).await.unwrap_or(false)
-    {
-        return Ok(id.to_string());
-    }
-    let listing = Inventory::read(context).await?.listing;
-    let elsewhere = match source {
-        SourceId::Path { path, .. } => Some(Scope::Path(path)),
-        SourceId::Name(_) => None,
-    };
-    let scopes: Vec<Scope<'_>> = [Scope::Source(source)].into_iter().chain(elsewhere).collect();
-    resolve_in(&listing, text, &scopes).map_err(|error| match error.kind() {
-        ErrorKind::NotFound => none_of_source(&listing, text, source).unwrap_or(error),
-        _ => error,
-    })
-}
-
-/// Returns the error if only other sources have a snapshot of this name. `None` if no source has one.
-fn none_of_source(listing: &Listing, text: &str, source: &SourceId) -> Option<SnapshotError> {
-    let named = listing.snapshots.iter().filter(|snapshot| text == "latest" || snapshot.name == text);
-    let (others, unrecorded): (Vec<_>, Vec<_>) = named.partition(|snapshot| snapshot.source.id().is_some());
-    if others.is_empty() && unrecorded.is_empty() {
-        return None;
-    }
-    let named = if text == "latest" { String::new() } else { format!(" with the name {text:?}") };
-    let message = format!(
-        "the store has no snapshot of this source ({source}){named}, but {} of other sources and {} without a recorded source; take \
-         a full snapshot, or give the id of the base",
-        others.len(),
-        unrecorded.len()
-    );
-    Some(SnapshotError::new(ErrorKind::NotFound, message))
-}
-
-/// Which snapshots a name or `latest` can mean.
-#[derive(Clone, Copy)]
-enum Scope<'a> {
-    Everything,
-    Source(&'a SourceId),
-    /// Snapshots of this path, whatever the host.
-    Path(&'a str),
-}
-
-impl Scope<'_> {
-    /// Returns whether a snapshot of this source can be meant. A source that cannot be read may be the right one.
-    fn includes(self, source: Option<&SourceInfo>) -> bool {
-        source.is_none_or(|source| match self {
-            Self::Everything => true,
-            Self::Source(id) => source.id().as_ref() == Some(id),
-            Self::Path(path) => source.name.is_none() && source.path.as_deref() == Some(path),
-        })
-    }
-}
-
-/// Resolves in a listing. The first scope with a snapshot of this name decides.
-fn resolve_in(listing: &Listing, text: &str, scopes: &[Scope<'_>]) -> Result<String> {
-    let ids = || {
-        let usable = listing.snapshots.iter().map(|snapshot| &snapshot.id);
-        usable.chain(listing.unusable.iter().map(|unusable| &unusable.id))
-    };
-    if let Some(id) = ids().find(|id| *id == text) {
-        return Ok(id.clone());
-    }
-    let starting: Vec<&String> = ids().filter(|id| !text.is_empty() && id.starts_with(text)).collect();
-    let named = scopes.iter().find_map(|scope| newest_named(listing, text, *scope).transpose());
-    if let Some(id) = named.transpose()? {
-        return match starting.iter().any(|other| *other != id) {
-            false => Ok(id.clone()),
-            true => {
-                let message = format!("{text:?} is the name of {id} and the start of another id; give the whole id");
-                Err(SnapshotError::new(ErrorKind::InvalidInput, message))
-            }
-        };
-    }
-    match starting.as_slice() {
-        [id] => Ok((*id).clone()),
-        [] if text == "latest" => {
-            Err(SnapshotError::new(ErrorKind::NotFound, "the store has no snapshots, so there is no latest one"))
-        }
-        [] => {
-            let shown: String = text.chars().take(64).collect();
-            let more = if shown.len() < text.len() { "…" } else { "" };
-            let message =
-                format!("no snapshot has the id, id prefix or name {shown:?}{more}; `list` shows all snapshots");
-            Err(SnapshotError::new(ErrorKind::NotFound, message))
-        }
-        [first, second, ..] => {
-            let count = starting.len();
-            let message =
-                format!("{count} ids start with {text:?}, for example {first} and {second}; give more characters");
-            Err(SnapshotError::new(ErrorKind::InvalidInput, message))
-        }
-    }
-}
-
-/// Returns the newest snapshot of this name in the scope, or of any name for `latest`. An unusable one counts: an older one in its
-/// place would not be the one that the user means.
-fn newest_named<'a>(listing: &'a Listing, text: &str, scope: Scope<'_>) -> Result<Option<&'a String>> {
-    // Ids start with the time. Snapshots of the same time are ordered as in the listing, with unusable ones after them.
-    let usable = listing.snapshots.iter().rev().zip(1..);
-    let usable = usable.filter(|(snapshot, _)| scope.includes(Some(&snapshot.source)));
-    let usable = usable.map(|(snapshot, place)| (&snapshot.id, Some(snapshot.name.as_str()), place));
-    let unusable = listing.unusable.iter().filter(|unusable| scope.includes(unusable.source.as_ref()));
-    let all = usable.chain(unusable.map(|unusable| (&unusable.id, unusable.name.as_deref(), 0)));
-    let named = all.filter(|(_, name, _)| text == "latest" || *name == Some(text));
-    let Some((id, ..)) = named.max_by_key(|(id, _, place)| (id.get(..ID_TIME_CHARS), *place, *id)) else {
-        return Ok(None);
-    };
-    // A newer snapshot whose name cannot be read may be the one that is meant.
-    let nameless = listing.unusable.iter().find(|unusable| unusable.name.is_none()).map(|unusable| &unusable.id);
-    match nameless.filter(|newer| *newer > id) {
-        None => Ok(Some(id)),
-        Some(newer) => {
-            let message = format!(
-                "{id} is the newest readable snapshot with the name {text:?}, but {newer} is newer and its name cannot be read; \
-                 give the whole id"
-            );
-            Err(SnapshotError::new(ErrorKind::InvalidInput, message))
-        }
-    }
 }
 
 /// Lists all keys once: the objects of snapshots, and those of store checks.

@@ -14,6 +14,7 @@ pub(crate) mod location;
 pub(crate) mod markers;
 pub(crate) mod orphans;
 pub(crate) mod presence;
+pub(crate) mod resolve;
 
 pub(crate) mod chain;
 pub(crate) mod merge;

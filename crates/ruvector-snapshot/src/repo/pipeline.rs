@@ -119,7 +119,10 @@ fn check_newer(id: &SnapshotId, base_id: &SnapshotId) -> Result<()> {
     if base_id < id {
         return Ok(());
     }
-    let message = format!("cannot use snapshot {base_id} as a base: it is dated in the future; check the clocks");
+    let message = format!(
+        "cannot use snapshot {base_id} as a base: it is dated in the future, and an increment must be newer than its base; correct \
+         the clock of this machine if it is behind, or else take a full snapshot or use another base"
+    );
     Err(SnapshotError::new(ErrorKind::InvalidInput, message))
 }
 

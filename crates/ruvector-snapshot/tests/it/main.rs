@@ -9,6 +9,7 @@ mod common;
 mod companions;
 mod concurrent_ops;
 mod corruption;
+mod dated_in_future;
 mod deleted_meanwhile;
 mod golden;
 mod increments;

@@ -27,7 +27,7 @@ pub(crate) fn kept(
         if external.pinned.contains(&snapshot.id) {
             reasons.insert("pinned".to_owned());
         }
-        if snapshot.created_at > now {
+        if is_in_future(snapshot, now) {
             reasons.insert("dated in the future".to_owned());
         }
         if !is_restorable(snapshots, snapshot) {
@@ -75,9 +75,14 @@ pub(crate) fn age(snapshot: &Snapshot) -> (DateTime<Utc>, bool, String) {
     (snapshot.created_at, snapshot.snapshot_type == SnapshotType::Full, snapshot.id.clone())
 }
 
+/// Returns whether the snapshot is dated more than five minutes after now.
+fn is_in_future(snapshot: &Snapshot, now: DateTime<Utc>) -> bool {
+    snapshot.created_at - now > TimeDelta::minutes(5)
+}
+
 /// Returns whether rules count the snapshot.
 fn counts(snapshots: &[Snapshot], snapshot: &Snapshot, now: DateTime<Utc>) -> bool {
-    snapshot.created_at <= now && is_restorable(snapshots, snapshot)
+    !is_in_future(snapshot, now) && is_restorable(snapshots, snapshot)
 }
 
 /// Follows the bases. After as many steps as there are snapshots, it is a cycle.

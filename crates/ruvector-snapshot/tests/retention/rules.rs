@@ -111,7 +111,8 @@ fn pinned_snapshots_are_kept_and_are_counted_by_rules() {
 fn snapshots_from_the_future_are_kept_and_are_not_counted_by_rules() {
     let now = moment("2026-11-23T08:00:00Z");
     let at = |id: &str, seconds| snapshot(id, now + TimeDelta::seconds(seconds));
-    let snapshots = vec![at("tomorrow", 86_400), at("soon", 1), at("now", 0), at("before", -1)];
+    // Clocks of several machines do not agree exactly.
+    let snapshots = vec![at("tomorrow", 86_400), at("soon", 301), at("now", 300), at("before", -1)];
     let policy = PrunePolicy::default().keep_last(1).keep_daily(1).keep_within("1h".parse().unwrap());
     assert_eq!(
         lines(&plan(snapshots, &ExternalRefs::default(), &policy, now).unwrap()),

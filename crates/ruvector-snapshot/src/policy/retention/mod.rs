@@ -30,7 +30,7 @@ pub use ruvector_snapshot_format::lineage::BaseRef;
 use ruvector_snapshot_format::lineage::Lineage;
 
 use crate::error::{ErrorKind, Result, SnapshotError};
-use crate::snapshot::{Orphan, Snapshot, newest_first};
+use crate::snapshot::{Orphan, Snapshot, is_in_future, newest_first};
 pub use calendar::Period;
 pub use calendar_span::Span;
 pub use external_refs::ExternalRefs;
@@ -101,7 +101,7 @@ pub struct DroppedSnapshot {
 ///
 /// - A rule of the policy keeps it.
 /// - It is pinned.
-/// - It is dated after `now`.
+/// - It is dated in the future: more than [`CLOCK_TOLERANCE`](crate::CLOCK_TOLERANCE) after `now`.
 /// - Its chain is broken.
 /// - A kept or unusable snapshot or an upload in progress depends on it, directly or not.
 /// - It is older than an unusable snapshot that has dependents and whose own base is unreadable. It may be that base.
@@ -196,7 +196,7 @@ fn unconditional_reasons(
     now: DateTime<Utc>,
 ) -> Vec<KeepReason> {
     let pinned = pinned.contains(&snapshot.id).then_some(KeepReason::Pinned);
-    let future = (snapshot.created_at > now).then_some(KeepReason::Future);
+    let future = is_in_future(snapshot.created_at, now).then_some(KeepReason::Future);
     let broken = usable.broken_at(&&*snapshot.id).map(|id| KeepReason::BrokenChain { at: (*id).to_owned() });
     pinned.into_iter().chain(future).chain(broken).collect()
 }

@@ -1,0 +1,221 @@
+//! Resolves what a user calls a snapshot: an id, the start of one, a name, or `latest`.
+//!
+//! A snapshot that is dated in the future, after a clock was wrong, would be the latest until then. A name and `latest`
+//! mean it only if they can mean no other.
+
+use ruvector_snapshot_format::id::SnapshotId;
+use ruvector_snapshot_format::metadata::{SourceId, SourceInfo};
+
+use super::context::Context;
+use super::inventory::Inventory;
+use super::presence::exists;
+use crate::error::{ErrorKind, Result, SnapshotError};
+use crate::progress::Progress;
+use crate::snapshot::{CLOCK_TOLERANCE, Listing};
+
+/// The first characters of an id are its time.
+const ID_TIME_CHARS: usize = 19;
+
+/// Returns the id of the snapshot that a user means.
+///
+/// With a source, a name and `latest` mean only snapshots of this source, or else those of its path on another host.
+/// `progress` receives a warning if a snapshot is dated in the future and was skipped or used for that reason.
+pub(crate) async fn resolve(
+    context: &Context,
+    text: &str,
+    source: Option<&SourceId>,
+    progress: Option<&dyn Progress>,
+) -> Result<String> {
+    // A whole id needs no listing, so unreadable snapshots are no obstacle.
+    if let Ok(id) = text.parse::<SnapshotId>()
+        && exists(context.store.as_ref(), &id).await.unwrap_or(false)
+    {
+        return Ok(id.to_string());
+    }
+    let listing = Inventory::read(context).await?.listing;
+    let scopes = match source {
+        None => vec![Scope::Everything],
+        Some(source @ SourceId::Path { path, .. }) => vec![Scope::Source(source), Scope::Path(path)],
+        Some(source) => vec![Scope::Source(source)],
+    };
+    match resolve_in(&listing, text, &scopes) {
+        Ok(resolved) => {
+            if let (Some(progress), Some(warning)) = (progress, resolved.warning(&listing, text)) {
+                progress.warning(&warning);
+            }
+            Ok(resolved.id.to_owned())
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            Err(source.and_then(|source| none_of_source(&listing, text, source)).unwrap_or(error))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The snapshot that is meant.
+struct Resolved<'a> {
+    id: &'a str,
+    /// The newest snapshot that would be meant if it were not dated in the future.
+    skipped: Option<&'a str>,
+    /// Whether it was chosen as the newest of several.
+    is_newest: bool,
+}
+
+impl<'a> Resolved<'a> {
+    fn by_id(id: &'a str) -> Self {
+        Self { id, skipped: None, is_newest: false }
+    }
+
+    /// Returns what the user should know about a snapshot that is dated in the future.
+    fn warning(&self, listing: &Listing, text: &str) -> Option<String> {
+        let minutes = CLOCK_TOLERANCE.num_minutes();
+        let check = "check the clock of this machine and of the one that took it";
+        if let Some(skipped) = self.skipped {
+            return Some(format!(
+                "{text:?} means {}, because snapshot {skipped} is dated more than {minutes} minutes in the future; {check}",
+                self.id
+            ));
+        }
+        (self.is_newest && listing.is_dated_in_future(self.id)).then(|| {
+            format!(
+                "{text:?} means {}, which is dated more than {minutes} minutes in the future, because it can mean no other; {check}",
+                self.id
+            )
+        })
+    }
+}
+
+/// Returns the error if only other sources have a snapshot of this name. `None` if no source has one.
+fn none_of_source(listing: &Listing, text: &str, source: &SourceId) -> Option<SnapshotError> {
+    let named = listing.snapshots.iter().filter(|snapshot| text == "latest" || snapshot.name == text);
+    let (others, unrecorded): (Vec<_>, Vec<_>) = named.partition(|snapshot| snapshot.source.id().is_some());
+    if others.is_empty() && unrecorded.is_empty() {
+        return None;
+    }
+    let named = if text == "latest" { String::new() } else { format!(" with the name {text:?}") };
+    let message = format!(
+        "the store has no snapshot of this source ({source}){named}, but {} of other sources and {} without a recorded source; take \
+         a full snapshot, or give the id of the base",
+        others.len(),
+        unrecorded.len()
+    );
+    Some(SnapshotError::new(ErrorKind::NotFound, message))
+}
+
+/// Which snapshots a name or `latest` can mean.
+#[derive(Clone, Copy)]
+enum Scope<'a> {
+    Everything,
+    Source(&'a SourceId),
+    /// Snapshots of this path, whatever the host.
+    Path(&'a str),
+}
+
+impl Scope<'_> {
+    /// Returns whether a snapshot of this source can be meant. A source that cannot be read may be the right one.
+    fn includes(self, source: Option<&SourceInfo>) -> bool {
+        source.is_none_or(|source| match self {
+            Self::Everything => true,
+            Self::Source(id) => source.id().as_ref() == Some(id),
+            Self::Path(path) => source.name.is_none() && source.path.as_deref() == Some(path),
+        })
+    }
+}
+
+/// Resolves in a listing. The first scope with a snapshot of this name decides, and one that is not dated in the future
+/// before all others.
+fn resolve_in<'a>(listing: &'a Listing, text: &str, scopes: &[Scope<'_>]) -> Result<Resolved<'a>> {
+    let ids = || {
+        let usable = listing.snapshots.iter().map(|snapshot| snapshot.id.as_str());
+        usable.chain(listing.unusable.iter().map(|unusable| unusable.id.as_str()))
+    };
+    if let Some(id) = ids().find(|id| *id == text) {
+        return Ok(Resolved::by_id(id));
+    }
+    let starting: Vec<&str> = ids().filter(|id| !text.is_empty() && id.starts_with(text)).collect();
+    if let Some((id, skipped)) = newest_in_scopes(listing, text, scopes)? {
+        return match starting.iter().any(|other| *other != id) {
+            false => Ok(Resolved { id, skipped, is_newest: true }),
+            true => {
+                let message = format!("{text:?} is the name of {id} and the start of another id; give the whole id");
+                Err(SnapshotError::new(ErrorKind::InvalidInput, message))
+            }
+        };
+    }
+    match starting.as_slice() {
+        [id] => Ok(Resolved::by_id(id)),
+        [] if text == "latest" => {
+            Err(SnapshotError::new(ErrorKind::NotFound, "the store has no snapshots, so there is no latest one"))
+        }
+        [] => {
+            let shown: String = text.chars().take(64).collect();
+            let more = if shown.len() < text.len() { "…" } else { "" };
+            let message =
+                format!("no snapshot has the id, id prefix or name {shown:?}{more}; `list` shows all snapshots");
+            Err(SnapshotError::new(ErrorKind::NotFound, message))
+        }
+        [first, second, ..] => {
+            let count = starting.len();
+            let message =
+                format!("{count} ids start with {text:?}, for example {first} and {second}; give more characters");
+            Err(SnapshotError::new(ErrorKind::InvalidInput, message))
+        }
+    }
+}
+
+/// Returns the newest snapshot of this name in the first scope that has one, and the newest that was skipped because it
+/// is dated in the future.
+fn newest_in_scopes<'a>(
+    listing: &'a Listing,
+    text: &str,
+    scopes: &[Scope<'_>],
+) -> Result<Option<(&'a str, Option<&'a str>)>> {
+    let mut dated_in_future = None;
+    for scope in scopes {
+        match newest_named(listing, text, *scope)? {
+            Some(id) if listing.is_dated_in_future(id) => drop(dated_in_future.get_or_insert(id)),
+            Some(id) => {
+                let newest =
+                    named(listing, text, *scope).map(|(id, ..)| id).filter(|id| listing.is_dated_in_future(id));
+                return Ok(Some((id, dated_in_future.or(newest.max()))));
+            }
+            None => {}
+        }
+    }
+    Ok(dated_in_future.map(|id| (id, None)))
+}
+
+/// Returns the newest snapshot of this name in the scope, or of any name for `latest`; one that is dated in the future
+/// only if there is no other. An unusable one counts: an older one in its place would not be the one that the user
+/// means.
+fn newest_named<'a>(listing: &'a Listing, text: &str, scope: Scope<'_>) -> Result<Option<&'a str>> {
+    let is_credible = |id: &str| !listing.is_dated_in_future(id);
+    let newest =
+        named(listing, text, scope).max_by_key(|(id, place)| (is_credible(id), id.get(..ID_TIME_CHARS), *place, *id));
+    let Some((id, _)) = newest else { return Ok(None) };
+    // A better one whose name cannot be read may be the one that is meant.
+    let nameless = listing.unusable.iter().filter(|unusable| unusable.name.is_none());
+    let nameless = nameless.map(|unusable| unusable.id.as_str()).max_by_key(|id| (is_credible(id), *id));
+    match nameless.filter(|other| (is_credible(other), *other) > (is_credible(id), id)) {
+        None => Ok(Some(id)),
+        Some(other) => {
+            let message = format!(
+                "{id} is the newest readable snapshot with the name {text:?}, but the name of {other} cannot be read, and it may be \
+                 the one that is meant; give the whole id"
+            );
+            Err(SnapshotError::new(ErrorKind::InvalidInput, message))
+        }
+    }
+}
+
+/// Returns the snapshots of this name in the scope, or of any name for `latest`, each with its place among those of the
+/// same time: ids start with the time. They are ordered as in the listing, with unusable ones after them.
+fn named<'a>(listing: &'a Listing, text: &str, scope: Scope<'_>) -> impl Iterator<Item = (&'a str, usize)> {
+    let usable = listing.snapshots.iter().rev().zip(1..);
+    let usable = usable.filter(move |(snapshot, _)| scope.includes(Some(&snapshot.source)));
+    let usable = usable.map(|(snapshot, place)| (snapshot.id.as_str(), Some(snapshot.name.as_str()), place));
+    let unusable = listing.unusable.iter().filter(move |unusable| scope.includes(unusable.source.as_ref()));
+    let all = usable.chain(unusable.map(|unusable| (unusable.id.as_str(), unusable.name.as_deref(), 0)));
+    let named = all.filter(move |(_, name, _)| text == "latest" || *name == Some(text));
+    named.map(|(id, _, place)| (id, place))
+}

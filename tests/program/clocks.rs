@@ -1,0 +1,135 @@
+//! A clock was wrong once, and a snapshot is dated in the future: no command takes it for the latest, and all say so.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use chrono::{TimeDelta, Utc};
+use ruvector_snapshot::store::{Location, SnapshotStore, StoreConfig, StoreOptions, open};
+use ruvector_snapshot::{CreateOptions, SnapshotConfig, SnapshotManager};
+use serde_json::{Value, json};
+use test_fixtures::{FixedClock, local_store};
+use test_servers::S3Server;
+
+use super::bucket::{Bucket, Server};
+use super::sandbox::{RunResult, Sandbox};
+
+/// Takes a snapshot while the clock is a year ahead. Returns its id.
+#[expect(clippy::disallowed_methods, reason = "the program reads the clock of the system too")]
+fn take_in_a_year(store: Arc<dyn SnapshotStore>, database: &Path, name: &str) -> String {
+    let clock = FixedClock { now: Utc::now() + TimeDelta::days(365), random: 1 };
+    let manager = SnapshotManager::with_store(SnapshotConfig::default(), store).unwrap().with_clock(Arc::new(clock));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let options = CreateOptions::default();
+    runtime.block_on(manager.create_snapshot_of_file(database, name, &options)).unwrap().id
+}
+
+/// Opens the store of a bucket as the program does.
+fn store_of(bucket: &Bucket) -> Arc<dyn SnapshotStore> {
+    let Server::S3(server) = &bucket.server else { panic!("not an S3 server") };
+    let endpoint = server.endpoint();
+    let options: StoreOptions = [
+        ("endpoint", endpoint.as_str()),
+        ("allow_http", "true"),
+        ("region", "us-east-1"),
+        ("access_key_id", S3Server::ACCESS_KEY),
+        ("secret_access_key", S3Server::SECRET_KEY),
+        ("shared_credentials_file", "/dev/null"),
+        ("config_file", "/dev/null"),
+    ]
+    .into_iter()
+    .collect();
+    let location: Location = bucket.store.parse().unwrap();
+    open(&location, &StoreConfig::default().options(options)).unwrap()
+}
+
+/// Asserts that a run succeeded, and printed one warning, also in its document.
+#[track_caller]
+fn assert_warned(run: &dyn Fn(&[&str]) -> RunResult, args: &[&str], texts: &[&str]) -> Value {
+    let result = run(&[args, &["--json"]].concat());
+    let warnings: Vec<String> =
+        result.stderr.lines().filter_map(|line| line.strip_prefix("warning: ")).map(str::to_owned).collect();
+    assert_eq!(warnings.len(), 1, "{result:?}");
+    assert!(texts.iter().all(|text| warnings[0].contains(text)), "{texts:?}: {warnings:?}");
+    let (exit_code, document) = result.into_json();
+    assert_eq!((exit_code, &document["warnings"]), (0, &json!(warnings)), "{document}");
+    document
+}
+
+fn check(run: &dyn Fn(&[&str]) -> RunResult, present: &str, future: &str) {
+    let texts = [present, future, "5 minutes in the future"];
+    for (number, text) in ["latest", "one"].into_iter().enumerate() {
+        let restored = format!("restored-{number}.db");
+        let document = assert_warned(run, &["restore", text, "--to", &restored], &texts);
+        assert_eq!(document["snapshot"]["id"], present);
+        let document = assert_warned(run, &["verify", text], &texts);
+        assert_eq!(document["snapshots"][0]["id"], present);
+        let document = assert_warned(run, &["show", text], &texts);
+        assert_eq!((&document["snapshot"]["id"], &document["dated_in_future"]), (&json!(present), &json!(false)));
+        let document = assert_warned(run, &["pin", text], &texts);
+        assert_eq!(document["pinned"], json!([present]));
+        run(&["unpin", present]);
+        let document = assert_warned(run, &["delete", text, "--dry-run"], &texts);
+        assert_eq!(document["plan"], json!([present]));
+    }
+    let document = assert_warned(run, &["create", "--db", "a.db", "--name", "inc", "--base", "latest"], &texts);
+    assert_eq!(document["base_id"], present);
+    let increment = document["snapshot"]["id"].as_str().unwrap().to_owned();
+    let document = assert_warned(run, &["compact", "latest"], &[&increment, future]);
+    let compacted = document["snapshot"]["id"].as_str().unwrap().to_owned();
+
+    let result = run(&["list"]);
+    let marked: Vec<&str> = result.stdout.lines().filter(|line| line.contains("in the future")).collect();
+    assert_eq!((result.exit_code, marked.len()), (Some(0), 2), "{result:?}");
+    assert!(marked[0].starts_with(future) && marked[0].ends_with("full, in the future"), "{marked:?}");
+    assert!(marked[1].starts_with(&format!("dated in the future: {future} ")), "{marked:?}");
+    let (_, document) = run(&["list", "--json"]).into_json();
+    let flags = document["snapshots"].as_array().unwrap().iter();
+    let flags: Vec<_> = flags.map(|one| (one["id"].clone(), one["dated_in_future"].clone())).collect();
+    let expected = [(future, true), (&compacted, false), (&increment, false), (present, false)];
+    assert_eq!(flags, expected.map(|(id, is_future)| (json!(id), json!(is_future))));
+    assert_eq!(document["dated_in_future"], json!([future]));
+
+    let result = run(&["show", future]);
+    assert!(result.stdout.contains(" UTC, in the future"), "{result:?}");
+    assert_eq!(run(&["show", future, "--json"]).into_json().1["dated_in_future"], true);
+    run(&["create", "--db", "a.db", "--base", future]).assert_fails(1, "take a full snapshot");
+    let result = run(&["prune", "--keep-last", "1", "--dry-run"]);
+    assert!(result.stdout.contains("dated in the future") && result.stdout.contains("last 1"), "{result:?}");
+
+    // Without another snapshot, it is the latest.
+    let result = run(&["delete", present, "--cascade"]);
+    assert_eq!(result.exit_code, Some(0), "{result:?}");
+    assert_eq!(run(&["delete", &compacted]).exit_code, Some(0));
+    let document = assert_warned(run, &["verify", "latest"], &[future, "no other"]);
+    assert_eq!(document["snapshots"][0]["id"], future);
+}
+
+#[test]
+fn no_command_takes_a_snapshot_in_a_directory_that_is_dated_in_the_future_for_the_latest() {
+    let sandbox = Sandbox::with_rows(10);
+    let present = sandbox.create("one");
+    let future = take_in_a_year(local_store(&sandbox.path("snapshots")), &sandbox.path("a.db"), "one");
+    check(&|args| sandbox.run(args), &present, &future);
+}
+
+#[test]
+fn no_command_takes_a_snapshot_in_a_bucket_that_is_dated_in_the_future_for_the_latest() {
+    let bucket = Bucket::s3(S3Server::start());
+    let present = bucket.create("one");
+    let future = take_in_a_year(store_of(&bucket), &bucket.sandbox.path("a.db"), "one");
+    check(&|args| bucket.run(args), &present, &future);
+}
+
+/// `metadata.json` is corrupt too.
+#[test]
+fn a_corrupt_snapshot_from_the_future_is_marked_and_not_the_latest() {
+    let sandbox = Sandbox::with_rows(10);
+    let present = sandbox.create("one");
+    let future = take_in_a_year(local_store(&sandbox.path("snapshots")), &sandbox.path("a.db"), "one");
+    std::fs::write(sandbox.stored(&future, "metadata.json"), "{").unwrap();
+    let run = |args: &[&str]| sandbox.run(args);
+    assert_warned(&run, &["restore", "latest", "--to", "restored.db"], &[&present, &future]);
+    let (exit_code, document) = sandbox.json(&["list"]);
+    assert_eq!((exit_code, &document["unusable"][0]["dated_in_future"]), (3, &json!(true)));
+    assert!(sandbox.run(&["list"]).stdout.contains(&format!("dated in the future: {future} ")));
+}
