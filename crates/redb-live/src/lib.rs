@@ -25,5 +25,5 @@ mod page;
 pub use error::Error;
 pub use leaves::{Leaves, NextLeaf};
 pub use page::{Leaf, PageNumber};
-pub use table::TableInfo;
+pub use table::{TableInfo, TypeOrigin};
 pub use view::{LiveFile, Mode, Table, View, ViewOptions};

@@ -10,8 +10,10 @@ const NORMAL: u8 = 3;
 const MULTIMAP: u8 = 4;
 /// The kind of a multimap value collection that is stored in a tree of its own.
 const SUBTREE: u8 = 3;
-/// The first byte of the name of a type that redb defines. It is 2 for a type that an application defines.
+/// The first byte of the name of a type that redb defines.
 const INTERNAL: u8 = 1;
+/// The first byte of the name of a type that an application defines.
+const USER_DEFINED: u8 = 2;
 const MALFORMED: &str = "a table definition is malformed";
 
 /// The description of a table.
@@ -32,6 +34,7 @@ const MALFORMED: &str = "a table definition is malformed";
 /// assert_eq!((vectors.key_type.as_str(), vectors.value_type.as_str()), ("&str", "&[u8]"));
 /// assert_eq!(vectors.rows, 1);
 /// assert!(!vectors.multimap);
+/// assert_eq!((vectors.key_origin, vectors.key_width), (redb_live::TypeOrigin::Redb, None));
 /// # Ok(())
 /// # }
 /// ```
@@ -48,6 +51,36 @@ pub struct TableInfo {
     pub rows: u64,
     /// Whether a key can have several values. The rows of such a table cannot be streamed.
     pub multimap: bool,
+    /// Who defines the key type.
+    pub key_origin: TypeOrigin,
+    /// Who defines the value type.
+    pub value_origin: TypeOrigin,
+    /// The number of bytes that each key has, or `None` if it varies.
+    pub key_width: Option<u32>,
+    /// The number of bytes that each value has, or `None` if it varies.
+    pub value_width: Option<u32>,
+}
+
+/// Who defines a type of a table. Types of the same name but another origin are different types.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TypeOrigin {
+    /// redb.
+    Redb,
+    /// An application.
+    Application,
+    /// A version of redb that this crate does not know marks the type with this byte.
+    Other(u8),
+}
+
+impl TypeOrigin {
+    fn parse(type_name: &[u8]) -> Option<Self> {
+        Some(match bytes::u8_at(type_name, 0)? {
+            INTERNAL => Self::Redb,
+            USER_DEFINED => Self::Application,
+            other => Self::Other(other),
+        })
+    }
 }
 
 /// The definition of a table: its description, its root page and the layout of its rows.
@@ -58,9 +91,6 @@ pub(crate) struct Definition {
     /// The widths of keys and values, as the application sees them.
     pub widths: Widths,
     is_aligned: bool,
-    /// The type's name alone does not prove this: an application can give its own type the name of one of redb's, and
-    /// define another order for it.
-    is_key_internal: bool,
 }
 
 impl Definition {
@@ -85,7 +115,9 @@ impl Definition {
 
     /// Returns whether keys are sorted by their bytes.
     pub fn is_sorted_by_bytes(&self) -> bool {
-        self.is_key_internal && matches!(self.info.key_type.as_str(), "&str" | "&[u8]")
+        // The type's name alone does not prove this: an application can give its own type the name of one of redb's,
+        // and define another order for it.
+        self.info.key_origin == TypeOrigin::Redb && matches!(self.info.key_type.as_str(), "&str" | "&[u8]")
     }
 
     fn parse_fields(name: &[u8], bytes: &[u8]) -> Option<Self> {
@@ -101,16 +133,19 @@ impl Definition {
         let widths = Widths { key: width(42)?, value: width(47)? };
         let is_aligned = bytes::u32_at(bytes, 52)? != 1 || bytes::u32_at(bytes, 56)? != 1;
         let key_type_end = 64usize.checked_add(usize::try_from(bytes::u32_at(bytes, 60)?).ok()?)?;
-        let key_type = bytes.get(64..key_type_end)?;
+        let (key_type, value_type) = (bytes.get(64..key_type_end)?, bytes.get(key_type_end..)?);
         let info = TableInfo {
             name: String::from_utf8(name.to_vec()).ok()?,
             key_type: type_name(key_type)?,
-            value_type: type_name(bytes.get(key_type_end..)?)?,
+            value_type: type_name(value_type)?,
             rows: bytes::u64_at(bytes, 1)?,
             multimap: kind == MULTIMAP,
+            key_origin: TypeOrigin::parse(key_type)?,
+            value_origin: TypeOrigin::parse(value_type)?,
+            key_width: widths.key,
+            value_width: widths.value,
         };
-        let is_key_internal = bytes::u8_at(key_type, 0) == Some(INTERNAL);
-        Some(Self { info, root, widths, is_aligned, is_key_internal })
+        Some(Self { info, root, widths, is_aligned })
     }
 }
 
