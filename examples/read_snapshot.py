@@ -61,12 +61,28 @@ HAS_METADATA = 2
 IS_TOMBSTONE = 4
 
 
+# (3) The numbers in the member `irregular`.
+IRREGULAR_COUNTS = ("records", "config_rows", "tables", "table_rows")
+# (4) The tables of a database of Ruvector: the names of the types of their keys and values.
+RUVECTOR_TABLES = {"config": ("&str", "&str"), "metadata": ("&str", "&str"), "vectors": ("&str", "&[u8]")}
+END, TABLE, ROW = 0, 1, 2
+
+
 class Corrupt(Exception):
     """The snapshot does not conform to docs/FORMAT.md."""
 
 
 class Unsupported(Exception):
     """The snapshot has a version or a type that this program does not support."""
+
+
+class Table(NamedTuple):
+    """(4) A table of irregular rows. A type is (byte, name, width): 1 for redb's own, 2 for an application's; width or None."""
+
+    name: str
+    key_type: Tuple[int, str, Optional[int]]
+    value_type: Tuple[int, str, Optional[int]]
+    rows: List[Tuple[bytes, bytes]]
 
 
 class Snapshot(NamedTuple):
@@ -77,6 +93,8 @@ class Snapshot(NamedTuple):
     vectors: np.ndarray
     # The canonical metadata of each row, as stored; None if the record has no metadata.
     metadata: List[Optional[bytes]]
+    # (4) What the database holds apart from records, with the bytes that it has there.
+    irregular: List[Table]
 
 
 class Section(NamedTuple):
@@ -130,6 +148,7 @@ def read_and_verify(*paths) -> Snapshot:
     Raises Corrupt, Unsupported, or OSError if a file is missing or cannot be read.
     """
     state: Dict[bytes, Row] = {}
+    irregular: List[Table] = []
     manifest: Optional[Dict[str, Any]] = None
     for path in paths:
         directory = Path(path).resolve()
@@ -137,7 +156,8 @@ def read_and_verify(*paths) -> Snapshot:
         check_base(manifest, base)
         rows = read_rows(directory, manifest)
         state = apply_rows(state, rows, manifest)
-    return state_of(state, manifest)
+        irregular = read_irregular(directory, manifest, base, irregular)
+    return state_of(state, manifest, irregular)
 
 
 def check_base(manifest: Dict[str, Any], base: Optional[Dict[str, Any]]) -> None:
@@ -190,18 +210,20 @@ def apply_rows(state: Dict[bytes, Row], rows: List[Row], manifest: Dict[str, Any
     if base_of(manifest) is not None:
         check(found == manifest["changes"], f"metadata.json: changes are {manifest['changes']}, but the rows are {found}")
     check(len(after) == manifest["vector_count"], f"the state has {len(after)} records, expected {manifest['vector_count']}")
-    checksum = sum(int.from_bytes(hashlib.sha256(row.digest).digest(), "big") for row in after.values()) % (1 << 256)
-    check(f"{checksum:064x}" == manifest["checksum"], "the content checksum does not match the records")
+    checksum = sum(int.from_bytes(hashlib.sha256(row.digest).digest(), "big") for row in after.values())
+    if "irregular" in manifest:
+        checksum += int(manifest["irregular"]["checksum"], 16)
+    check(f"{checksum % (1 << 256):064x}" == manifest["checksum"], "the content checksum does not match the records")
     return after
 
 
-def state_of(state: Dict[bytes, Row], manifest: Dict[str, Any]) -> Snapshot:
+def state_of(state: Dict[bytes, Row], manifest: Dict[str, Any], irregular: List[Table]) -> Snapshot:
     """(2) Sorts the records by the bytes of their ids."""
     rows = [state[row_id] for row_id in sorted(state)]
     vectors = np.empty((len(rows), manifest["dimensions"]), "<f4")
     for at, row in enumerate(rows):
         vectors[at] = row.vector
-    return Snapshot(manifest, [row.id.decode() for row in rows], vectors, [row.metadata for row in rows])
+    return Snapshot(manifest, [row.id.decode() for row in rows], vectors, [row.metadata for row in rows], irregular)
 
 
 # ---------------------------------------------------------------------------------------------- metadata.json, the seal
@@ -213,8 +235,8 @@ def read_manifest(directory: Path) -> Dict[str, Any]:
     manifest = parse_json_object(data, "metadata.json")
     check(manifest.get("format") == "ruvector-snapshot", "metadata.json: not a snapshot of ruvector-snapshot")
     version = manifest.get("format_version")
-    if version != 1:
-        raise Unsupported(f"format_version is {version!r}, but this program supports only version 1")
+    if version not in (1, 2):
+        raise Unsupported(f"format_version is {version!r}, but this program supports only versions 1 and 2")
     check_seal(data)
     check_members(manifest)
     check_id(directory, manifest["id"])
@@ -241,12 +263,25 @@ def check_members(manifest: Dict[str, Any]) -> None:
     check(manifest.get("distance_metric", "") in metrics, "metadata.json: distance_metric is unknown")
     check(manifest["dimensions"] * 4 <= MAX_VECTOR, "metadata.json: a vector would have more than 64 MiB")
     check(re.fullmatch("[0-9a-f]{64}", manifest["checksum"]), "metadata.json: checksum is not 64 hexadecimal digits")
+    check_irregular_member(manifest)
     for name in DATA_FILES:
         check_file_member(name, manifest["files"].get(name))
     raw_vectors = manifest["files"][VECTORS]["raw_bytes"]
     expected = manifest["vector_count"] * manifest["dimensions"] * 4
     valid = is_increment or raw_vectors == expected
     check(valid, f"metadata.json: {VECTORS} expands to {raw_vectors} bytes, expected {expected}")
+
+
+def check_irregular_member(manifest: Dict[str, Any]) -> None:
+    """(3) Version 2 has the member `irregular`, and version 1 does not."""
+    info = manifest.get("irregular")
+    check((manifest["format_version"] == 2) == (info is not None), "metadata.json: irregular does not fit format_version")
+    if info is None:
+        return
+    valid = type(info) is dict and all(is_count(info.get(name)) for name in IRREGULAR_COUNTS)
+    check(valid and any(info[name] for name in IRREGULAR_COUNTS), "metadata.json: irregular has no valid numbers")
+    valid = type(info.get("checksum")) is str and re.fullmatch("[0-9a-f]{64}", info["checksum"])
+    check(valid, "metadata.json: the checksum of irregular is not 64 hexadecimal digits")
 
 
 def base_of(manifest: Dict[str, Any]) -> Optional[str]:
@@ -343,6 +378,111 @@ def read_sections(directory: Path, manifest: Dict[str, Any]) -> Dict[str, bytes]
     for name in ("directory", "database"):
         check(name in known, f"{INDEX}: no section {name}")
     return known
+
+
+def read_irregular(
+    directory: Path, manifest: Dict[str, Any], base: Optional[Dict[str, Any]], of_base: List[Table]
+) -> List[Table]:
+    """(4, 5) Returns the irregular rows of the state: those of this snapshot, or those of its base."""
+    info = manifest.get("irregular")
+    sections = [parse_section(entry) for entry in manifest["sections"]]
+    own = [section for section in sections if section.name.split(".")[0] == "irregular"]
+    names = ["irregular"] + [f"irregular.{number}" for number in range(1, len(own))]
+    check([s.name for s in sections[: len(own)]] == names[: len(own)], "metadata.json: sections irregular are not in order")
+    if info is None:
+        check(not own, "metadata.json: sections irregular, but no member irregular")
+        return []
+    if not own:
+        base_info = base and base.get("irregular")
+        same = base_info and all(info[name] == base_info[name] for name in IRREGULAR_COUNTS + ("checksum",))
+        check(same, "metadata.json: no sections irregular, and the base has other irregular rows")
+        return of_base
+    with (directory / INDEX).open("rb") as file:
+        pieces = ((read_range(file, s.offset, s.bytes), s.raw_bytes, f"{INDEX}, section {s.name}") for s in own)
+        stream = b"".join(expand(*piece) for piece in pieces)
+    tables = parse_irregular(stream)
+    check_irregular(tables, info)
+    return tables
+
+
+def parse_irregular(stream: bytes) -> List[Table]:
+    """(4) Parses the irregular stream."""
+    at, where, tables = 0, f"{INDEX}, irregular rows", []
+
+    def take(count: int) -> bytes:
+        nonlocal at
+        check(at + count <= len(stream), f"{where}: the stream ends within an entry")
+        at += count
+        return stream[at - count : at]
+
+    def number() -> int:
+        return int.from_bytes(take(4), "little")
+
+    def text() -> str:
+        data = take(number())
+        check(is_utf8(data), f"{where}: a name is not UTF-8")
+        return data.decode()
+
+    def type_of_column() -> Tuple[int, str, Optional[int]]:
+        origin, has_width, width = take(1)[0], take(1)[0], number()
+        check(origin in (1, 2) and has_width in (0, 1) and (has_width or width == 0), f"{where}: a type is not valid")
+        return origin, text(), width if has_width else None
+
+    while True:
+        tag = take(1)[0]
+        if tag == END:
+            check(at == len(stream), f"{where}: there are bytes after the end")
+            return tables
+        check(tag == TABLE or tag == ROW and tables, f"{where}: an entry is not valid")
+        if tag == TABLE:
+            tables.append(Table(text(), type_of_column(), type_of_column(), []))
+        else:
+            key_bytes, value_bytes = number(), number()
+            tables[-1].rows.append((take(key_bytes), take(value_bytes)))
+
+
+def check_irregular(tables: List[Table], info: Dict[str, Any]) -> None:
+    """(4) Checks the order of the irregular rows, their digests and their numbers."""
+    where, checksum, rows = f"{INDEX}, irregular rows", 0, dict.fromkeys(RUVECTOR_TABLES, 0)
+    names = [table.name.encode() for table in tables]
+    check(all(one < other for one, other in zip(names, names[1:])), f"{where}: the tables are not in order")
+    for table in tables:
+        checksum += sum(int.from_bytes(hashlib.sha256(digest).digest(), "big") for digest in irregular_digests(table))
+        keys = [key for key, _ in table.rows]
+        is_sorted = table.key_type[:2] in [(1, name) for name in ("&str", "&[u8]", "String")]
+        ordered = all(one < other if is_sorted else one != other for one, other in zip(keys, keys[1:]))
+        check(ordered, f"{where}: the keys of {table.name!r} are not in order")
+        for row in table.rows:
+            fits = all(t[2] in (None, len(data)) for t, data in zip((table.key_type, table.value_type), row))
+            check(fits, f"{where}: a row of {table.name!r} does not have the width of its type")
+        if table.name in rows:
+            rows[table.name] = len(table.rows)
+            types = tuple((1, name, None) for name in RUVECTOR_TABLES[table.name])
+            check(table.rows and (table.key_type, table.value_type) == types, f"{where}: {table.name!r} is not valid")
+    foreign = [table for table in tables if table.name not in rows]
+    in_two = (rows["vectors"], rows["metadata"])
+    check(max(in_two) <= info["records"] <= sum(in_two), f"{where}: the number of records does not match")
+    found = {"config_rows": rows["config"], "tables": len(foreign), "table_rows": sum(len(t.rows) for t in foreign)}
+    check(all(info[name] == found[name] for name in found), f"{where}: the numbers are {found}")
+    check(f"{checksum % (1 << 256):064x}" == info["checksum"], f"{where}: their checksum does not match metadata.json")
+
+
+def irregular_digests(table: Table) -> Iterator[bytes]:
+    """(4) Returns the digest of a table, and those of its rows."""
+
+    def sized(data: bytes) -> bytes:
+        return struct.pack("<I", len(data)) + data
+
+    def encoded(column: Tuple[int, str, Optional[int]]) -> bytes:
+        origin, name, width = column
+        return struct.pack("<BBI", origin, width is not None, width or 0) + sized(name.encode())
+
+    head = sized(table.name.encode()) + encoded(table.key_type) + encoded(table.value_type)
+    yield hashlib.sha256(b"\xff" * 4 + b"\1" + head).digest()[:DIGEST]
+    start = b"\xff" * 4 + b"\2" + hashlib.sha256(head).digest()
+    for number, (key, value) in enumerate(table.rows):
+        row = struct.pack("<QII", number, len(key), len(value)) + key + value
+        yield hashlib.sha256(start + row).digest()[:DIGEST]
 
 
 def parse_section(entry: Any) -> Section:
@@ -704,6 +844,8 @@ def print_summary(snapshot: Snapshot) -> None:
     print(f"vectors     {len(snapshot.ids)}, {with_metadata} with metadata")
     print(f"dimensions  {manifest['dimensions']}")
     print(f"metric      {manifest['distance_metric'] or 'unknown'}")
+    for table in snapshot.irregular:
+        print(f"irregular   {table.name!r}: {len(table.rows)} rows")
     print(f"checksum    {manifest['checksum']}, verified")
 
 

@@ -154,7 +154,7 @@ fn list_and_show_report_a_missing_file() {
 #[test]
 fn a_snapshot_of_a_newer_version_is_unreadable_but_not_corrupt() {
     let (sandbox, ids) = Sandbox::with_snapshots(2);
-    fs::write(sandbox.stored(&ids[0], "metadata.json"), r#"{"format":"ruvector-snapshot","format_version":2}"#)
+    fs::write(sandbox.stored(&ids[0], "metadata.json"), r#"{"format":"ruvector-snapshot","format_version":3}"#)
         .unwrap();
     let result = sandbox.run(&["list"]);
     assert_eq!(result.exit_code, Some(1), "{result:?}");

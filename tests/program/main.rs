@@ -15,6 +15,7 @@ mod companions;
 mod corruption;
 #[cfg(unix)]
 mod interrupts;
+mod irregular;
 mod killed;
 mod mistakes;
 mod modes;

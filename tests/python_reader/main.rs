@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use ruvector_core::{VectorDB, VectorEntry};
-use ruvector_snapshot::{SnapshotConfig, SnapshotManager};
+use ruvector_snapshot::{CreateOptions, SnapshotConfig, SnapshotManager};
 use serde::Deserialize;
-use test_fixtures::options;
+use test_fixtures::{RawRows, encode_vector, options};
 
 type Metadata = HashMap<String, serde_json::Value>;
 
@@ -111,6 +111,58 @@ async fn each_snapshot_of_a_chain_holds_the_whole_database() {
     // An increment without changes.
     chain.push(create_increment(&db, dir.path(), &chain[3]).await);
     assert_same(&db, &read_chain(&chain, dir.path()));
+}
+
+#[tokio::test]
+async fn irregular_rows_of_each_snapshot_of_a_chain_are_verified() {
+    if skipped() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.db");
+    drop(database(&path, DIMENSIONS));
+    let mut before = RawRows::of_file(&path);
+    let mut chain: Vec<PathBuf> = Vec::new();
+    for round in 0..4 {
+        let mut rows = before.clone();
+        rows.vectors.insert(format!("good {round}").into_bytes(), encode_vector(&[1.0; DIMENSIONS]));
+        // The third has the irregular rows of its base, the last has none.
+        match round {
+            0 => {
+                rows.vectors.insert(vec![0xff], encode_vector(&[1.0]));
+                rows.metadata.insert(b"orphan".to_vec(), b"no JSON".to_vec());
+                rows.config.insert(b"x".to_vec(), vec![0xfe]);
+            }
+            1 => drop(rows.metadata.insert(b"orphan".to_vec(), b"{}".to_vec())),
+            2 => {}
+            _ => {
+                rows.vectors.remove([0xff].as_slice());
+                rows.metadata.clear();
+                rows.config.remove(b"x".as_slice());
+            }
+        }
+        rows.write_over(&before, &path);
+        before = rows;
+        let options = chain.last().map_or_else(CreateOptions::default, |base| {
+            let name = base.file_name().unwrap().to_str().unwrap();
+            CreateOptions::default().base_id(name.strip_prefix("snapshot-").unwrap())
+        });
+        let config = SnapshotConfig { snapshot_dir: dir.path().join("snapshots"), ..Default::default() };
+        let manager = SnapshotManager::new(config).unwrap();
+        let made = manager.create_snapshot_of_file(&path, "irregular", &options).await.unwrap();
+        chain.push(dir.path().join("snapshots").join(made.prefix()));
+        let more: Vec<_> = chain[1..].iter().map(|path| path.to_str().unwrap()).collect();
+        let output = run_reader(&chain[0], &more);
+        let printed = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        let tables = printed.lines().filter(|line| line.starts_with("irregular   ")).count();
+        assert_eq!((tables, printed.contains(", verified")), (if round == 3 { 0 } else { 3 }, true), "{printed}");
+    }
+    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/ruvector-snapshot/tests/golden/v2/irregular");
+    let golden: Vec<_> =
+        ["6", "7", "8"].map(|number| format!("{golden}/snapshot-20260131T080000000Z-000000000000000{number}")).into();
+    let output = run_reader(Path::new(&golden[0]), &[golden[1].as_str(), golden[2].as_str()]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[tokio::test]

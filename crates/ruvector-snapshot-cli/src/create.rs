@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::args::Create;
 use crate::failure::{Exit, Failure, kind_name};
 use crate::interrupted::Attempts;
-use crate::output::{changes, counted, pace, quoted, quoted_path, ratio, shape, share, timestamp};
+use crate::output::{changes, counted, pace, print_irregular, quoted, quoted_path, ratio, shape, share, timestamp};
 use crate::progress::ProgressDisplay;
 use crate::session::Session;
 
@@ -170,6 +170,9 @@ fn print(session: &Session, created: &Created<'_>, db: &Path, taken: Duration) -
     }
     output.field("time", pace(taken, snapshot.raw_bytes))?;
     output.field("checksum", &snapshot.checksum)?;
+    if let Some(irregular) = &snapshot.irregular {
+        print_irregular(&output, irregular)?;
+    }
     for what in &snapshot.source.not_captured {
         output.field("not captured", what)?;
     }

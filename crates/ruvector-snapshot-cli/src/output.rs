@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use indicatif::{BinaryBytes, HumanCount};
-use ruvector_snapshot::{Changes, Snapshot};
+use ruvector_snapshot::{Changes, IrregularInfo, Snapshot};
 use serde::Serialize;
 use unicode_width::UnicodeWidthChar;
 
@@ -130,6 +130,12 @@ pub(crate) fn ratio(snapshot: &Snapshot) -> String {
 pub(crate) fn shape(snapshot: &Snapshot) -> String {
     let metric = snapshot.distance_metric.as_deref().unwrap_or("metric not recorded");
     format!("{} of {} dimensions, {metric}", count(snapshot.vector_count as u64), snapshot.dimensions)
+}
+
+/// Prints what a snapshot holds apart from records, and names the first of it.
+pub(crate) fn print_irregular(output: &Output, irregular: &IrregularInfo) -> Result<(), Failure> {
+    output.field("irregular", format_args!("{irregular}, kept as they are"))?;
+    irregular.examples.iter().try_for_each(|example| output.field("", example))
 }
 
 /// Cuts text to a number of terminal columns, with an ellipsis.

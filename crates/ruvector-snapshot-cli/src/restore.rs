@@ -45,6 +45,9 @@ fn print(session: &Session, snapshot: &Snapshot, to: &Path, taken: Duration) -> 
     output.field("name", &snapshot.name)?;
     output.field("taken", timestamp(snapshot.created_at))?;
     output.field("vectors", shape(snapshot))?;
+    if let Some(irregular) = &snapshot.irregular {
+        output.field("irregular", format_args!("{irregular}, restored as they were"))?;
+    }
     if let Some(bytes) = file_bytes {
         output.field("file", size(bytes))?;
     }

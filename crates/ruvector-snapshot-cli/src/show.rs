@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::args::Show;
 use crate::failure::{Exit, Failure};
-use crate::output::{changes, counted, ratio, shape, size, timestamp};
+use crate::output::{changes, counted, print_irregular, ratio, shape, size, timestamp};
 use crate::session::Session;
 
 /// Number of dependents that are printed.
@@ -96,6 +96,9 @@ fn print(session: &Session, snapshot: &Snapshot, is_dated_in_future: bool) -> Re
     }
     output.field("checksum", &snapshot.checksum)?;
     output.field("source", source(&snapshot.source))?;
+    if let Some(irregular) = &snapshot.irregular {
+        print_irregular(&output, irregular)?;
+    }
     for what in &snapshot.source.not_captured {
         output.field("not captured", what)?;
     }

@@ -5,8 +5,8 @@
 //!
 //! - [`reader::Reader`] reads a snapshot from bytes, and [`writer::Writer`] makes one.
 //! - [`model`] has the records and the description of a database, [`source`] says where they came from.
-//! - [`metadata`], [`block`], [`index`], [`leaves`] and [`payloads`] are the parts of the files, [`codec`] is their
-//!   compression.
+//! - [`metadata`], [`block`], [`index`], [`leaves`], [`payloads`] and [`irregular`] are the parts of the files, [`codec`]
+//!   is their compression.
 //! - [`lineage`] answers which snapshots depend on which.
 //! - [`layout`] has the names of the files and the keys of objects in a store.
 //!
@@ -24,6 +24,7 @@ pub mod model;
 pub mod source;
 
 pub mod checksum;
+pub mod irregular;
 pub mod metadata;
 
 pub mod codec;

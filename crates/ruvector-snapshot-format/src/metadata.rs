@@ -10,6 +10,7 @@ use crate::checksum::{ContentSum, checksum_sha256, parse_sha256, sha256_hex};
 use crate::codec::member::{check_expansion, check_overhead};
 use crate::error::{FormatError, Result};
 use crate::id::SnapshotId;
+use crate::irregular::{self, IrregularInfo};
 use crate::layout::DataFile;
 use crate::limits;
 use crate::model::{Changes, SnapshotType};
@@ -18,8 +19,10 @@ pub use crate::source::{SourceId, SourceInfo};
 
 /// The `format` of every metadata.json.
 pub const FORMAT: &str = "ruvector-snapshot";
-/// The only version that this crate reads and writes.
-pub const FORMAT_VERSION: u32 = 1;
+/// The newest version that this crate reads and writes. Only snapshots with irregular rows have it.
+pub const FORMAT_VERSION: u32 = 2;
+/// The version of a snapshot without irregular rows.
+pub const FORMAT_VERSION_WITHOUT_IRREGULAR: u32 = 1;
 
 const SEAL_START: &str = ",\n  \"seal\": \"";
 const SEAL_END: &str = "\"\n}\n";
@@ -30,7 +33,7 @@ const SEAL_BYTES: usize = SEAL_START.len() + 64 + SEAL_END.len();
 pub struct SnapshotMetadata {
     /// Always [`FORMAT`].
     pub format: String,
-    /// Always [`FORMAT_VERSION`].
+    /// [`FORMAT_VERSION`] with irregular rows, [`FORMAT_VERSION_WITHOUT_IRREGULAR`] without.
     pub format_version: u32,
     /// The snapshot's id.
     pub id: SnapshotId,
@@ -54,6 +57,9 @@ pub struct SnapshotMetadata {
     pub distance_metric: Option<String>,
     /// The content checksum.
     pub checksum: ContentSum,
+    /// The irregular rows of the state. `None` if it has none. Set by [`set_irregular`](Self::set_irregular).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub irregular: Option<IrregularInfo>,
     /// The user's labels.
     pub labels: BTreeMap<String, String>,
     /// The user's own JSON.
@@ -152,10 +158,13 @@ impl SnapshotMetadata {
             return Err(FormatError::corrupt("it is not the metadata.json of a snapshot"));
         }
         // A newer version can have another kind of seal. A seal that does not match is corruption in any version.
-        if version.format_version != u64::from(FORMAT_VERSION) && seal != Seal::Mismatch {
+        let known = u64::from(FORMAT_VERSION_WITHOUT_IRREGULAR)..=u64::from(FORMAT_VERSION);
+        if !known.contains(&version.format_version) && seal != Seal::Mismatch {
             return Err(FormatError::unsupported(format!(
-                "it has format version {}, this program reads version {FORMAT_VERSION}; use a newer ruvector-snapshot",
-                version.format_version
+                "it has format version {}, this program reads versions {} to {}; use a newer ruvector-snapshot",
+                version.format_version,
+                known.start(),
+                known.end(),
             )));
         }
         if seal != Seal::Match {
@@ -165,6 +174,24 @@ impl SnapshotMetadata {
             .map_err(|error| FormatError::corrupt(format!("a member is missing or of the wrong type: {error}")))?;
         metadata.validate(id)?;
         Ok(metadata)
+    }
+
+    /// Sets the irregular rows of the state, and the version that they require. Does not change `checksum`, which must
+    /// include [`IrregularInfo::checksum`].
+    pub fn set_irregular(&mut self, irregular: Option<IrregularInfo>) {
+        self.format_version = if irregular.is_some() { FORMAT_VERSION } else { FORMAT_VERSION_WITHOUT_IRREGULAR };
+        self.irregular = irregular;
+    }
+
+    /// Returns the part of the content checksum that the irregular rows add.
+    pub fn irregular_checksum(&self) -> ContentSum {
+        self.irregular.as_ref().map_or_else(ContentSum::default, |irregular| irregular.checksum)
+    }
+
+    /// Returns the sections of the irregular stream, in order. Empty if the snapshot has none, or leaves them to its
+    /// base.
+    pub fn irregular_sections(&self) -> impl Iterator<Item = &SectionInfo> {
+        self.sections.iter().filter(|section| irregular::is_section_name(&section.name))
     }
 
     /// Returns the text of the snapshot's checksum.sha256. `metadata_json` are the bytes of its metadata.json.
@@ -235,7 +262,8 @@ impl SnapshotMetadata {
         }
         self.validate_type()?;
         self.validate_counts()?;
-        self.validate_sections()
+        self.validate_sections()?;
+        self.validate_irregular()
     }
 
     fn validate_files(&self) -> Result<()> {
@@ -300,6 +328,35 @@ impl SnapshotMetadata {
         }
         if end != index.bytes {
             return Err(FormatError::corrupt("its sections do not end with index.bin.gz"));
+        }
+        Ok(())
+    }
+}
+
+impl SnapshotMetadata {
+    fn validate_irregular(&self) -> Result<()> {
+        if (self.format_version == FORMAT_VERSION) != self.irregular.is_some() {
+            return Err(FormatError::corrupt("its format_version does not fit its irregular rows"));
+        }
+        if self.irregular.as_ref().is_some_and(|info| info.is_empty() || info.examples.len() > irregular::EXAMPLES_MAX)
+        {
+            return Err(FormatError::corrupt("its description of irregular rows is not valid"));
+        }
+        let sections = self.irregular_sections().count();
+        let are_expected = self
+            .sections
+            .iter()
+            .take(sections)
+            .enumerate()
+            .all(|(number, section)| section.name == irregular::section_name(number));
+        if !are_expected {
+            return Err(FormatError::corrupt("its sections of irregular rows are not in order"));
+        }
+        // An increment can leave the sections to its base.
+        let can_be_absent = self.irregular.is_none() || self.changes.is_some();
+        let can_be_present = self.irregular.is_some();
+        if sections == 0 && !can_be_absent || sections > 0 && !can_be_present {
+            return Err(FormatError::corrupt("its sections of irregular rows do not fit its description of them"));
         }
         Ok(())
     }

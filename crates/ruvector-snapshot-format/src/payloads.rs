@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -69,6 +69,25 @@ pub fn canonical(text: &str, out: &mut String) -> Result<()> {
         return Err(FormatError::invalid_input("the metadata is not a JSON object"));
     }
     append_value(text, DEPTH_MAX, out)
+}
+
+/// Checks that [`canonical`] accepts `text`. Uses `scratch` in the rare cases in which that takes the canonical form.
+///
+/// # Errors
+///
+/// As [`canonical`].
+pub fn check_canonical(text: &str, scratch: &mut String) -> Result<()> {
+    // Without escapes every name is Unicode text. Each level takes a bracket.
+    let brackets = || text.bytes().filter(|byte| matches!(byte, b'{' | b'[')).take(DEPTH_MAX + 1).count();
+    if text.starts_with('{')
+        && !text.contains('\\')
+        && brackets() <= DEPTH_MAX
+        && serde_json::from_str::<IgnoredAny>(text).is_ok()
+    {
+        return Ok(());
+    }
+    scratch.clear();
+    canonical(text, scratch)
 }
 
 /// Appends the canonical form of the metadata of a record to `out`.

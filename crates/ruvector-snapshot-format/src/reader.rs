@@ -16,6 +16,7 @@ use crate::codec::piece;
 use crate::error::{FormatError, Result};
 use crate::id::SnapshotId;
 use crate::index::{self, BlockEntry};
+use crate::irregular::{Decoder, OwnedIrregularItem};
 use crate::layout::{self, DataFile};
 use crate::leaves;
 use crate::limits;
@@ -245,6 +246,18 @@ impl<S: ReadAt> Reader<S> {
         Ok(ChangedRows { blocks: self.blocks(), block: Block::default(), at: 0 })
     }
 
+    /// Returns the irregular rows of the state, in order.
+    ///
+    /// Empty if the snapshot has none. Also empty if it is an increment that leaves them to its base: then
+    /// `metadata().irregular` is set, but `metadata().irregular_sections()` is empty.
+    ///
+    /// Each table comes before its rows. If they do not match metadata.json, the last item is an error.
+    pub fn irregular(&self) -> IrregularItems<'_, S> {
+        let sections = self.metadata.irregular_sections().collect::<Vec<_>>().into_iter();
+        let decoder = if sections.as_slice().is_empty() { None } else { Some(Decoder::default()) };
+        IrregularItems { reader: self, sections, decoder }
+    }
+
     /// Reads the three data files completely, and compares their SHA-256 with metadata.json.
     ///
     /// # Errors
@@ -326,7 +339,11 @@ impl<S: ReadAt> Blocks<'_, S> {
     fn check_totals(&self) -> Result<()> {
         let metadata = &self.reader.metadata;
         let (what, is_intact) = match metadata.changes {
-            None => ("the records do not match the content checksum", self.checksum == metadata.checksum),
+            None => {
+                let mut checksum = self.checksum;
+                checksum.merge(&metadata.irregular_checksum());
+                ("the records do not match the content checksum", checksum == metadata.checksum)
+            }
             Some(changes) => ("the tombstones are not as many as recorded", self.removed == changes.removed),
         };
         if is_intact { Ok(()) } else { Err(FormatError::corrupt(what).with_file(layout::METADATA_JSON)) }
@@ -349,6 +366,46 @@ impl<S: ReadAt> Iterator for Records<'_, S> {
             Ok(at) => Some(Ok(self.block.row(at).into())),
             Err(error) => Some(Err(error)),
         }
+    }
+}
+
+/// The irregular rows of a state. See [`Reader::irregular`].
+#[derive(Debug)]
+pub struct IrregularItems<'a, S> {
+    reader: &'a Reader<S>,
+    sections: std::vec::IntoIter<&'a SectionInfo>,
+    /// `None` after the end, and after an error.
+    decoder: Option<Decoder>,
+}
+
+impl<S: ReadAt> IrregularItems<'_, S> {
+    fn read(&mut self) -> Result<Option<OwnedIrregularItem>> {
+        let Some(decoder) = &mut self.decoder else { return Ok(None) };
+        loop {
+            if let Some(item) = decoder.next_item().map_err(in_index)? {
+                return Ok(Some(item.into()));
+            }
+            let Some(section) = self.sections.next() else { break };
+            decoder.feed(&read_section(&self.reader.source, section)?);
+        }
+        let counts = self.decoder.take().unwrap_or_default().finish().map_err(in_index)?;
+        if self.reader.metadata.irregular.as_ref().is_some_and(|info| info.fits(&counts)) {
+            return Ok(None);
+        }
+        let what = "the irregular rows do not match their counts and their checksum";
+        Err(FormatError::corrupt(what).with_file(layout::METADATA_JSON))
+    }
+}
+
+impl<S: ReadAt> Iterator for IrregularItems<'_, S> {
+    type Item = Result<OwnedIrregularItem>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let item = self.read();
+        if item.is_err() {
+            self.decoder = None;
+        }
+        item.transpose()
     }
 }
 

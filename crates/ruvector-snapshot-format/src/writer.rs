@@ -14,9 +14,10 @@ use crate::codec::piece;
 use crate::error::Result;
 use crate::id::SnapshotId;
 use crate::index::{self, BlockEntry};
+use crate::irregular;
 use crate::layout::DataFile;
 use crate::limits;
-use crate::metadata::{FORMAT, FORMAT_VERSION, FileInfo, SectionInfo, SnapshotMetadata, SourceInfo};
+use crate::metadata::{FORMAT, FORMAT_VERSION_WITHOUT_IRREGULAR, FileInfo, SectionInfo, SnapshotMetadata, SourceInfo};
 use crate::model::{DatabaseInfo, SnapshotType};
 
 /// Bytes to append to each of the data files, in the order of [`DataFile::ALL`].
@@ -56,6 +57,7 @@ pub struct Writer {
     /// In the order of [`DataFile::ALL`].
     files: [FileState; 3],
     entries: Vec<BlockEntry>,
+    sections: Vec<SectionInfo>,
     checksum: ContentSum,
     rows: u64,
 }
@@ -72,7 +74,7 @@ pub struct DataSummary {
     pub sections: Vec<SectionInfo>,
     /// The number of rows in all blocks.
     pub rows: u64,
-    /// The sum of the digests of all rows. For a full snapshot, this is the content checksum.
+    /// The sum of the digests of all rows. For a full snapshot without irregular rows, this is the content checksum.
     pub checksum: ContentSum,
 }
 
@@ -129,6 +131,29 @@ impl Writer {
         self.checksum
     }
 
+    /// Adds the next section of irregular rows, see [`Encoder`](irregular::Encoder), and returns its bytes. No block
+    /// can be added after it. `level` is the compression level, 0 to 9.
+    ///
+    /// The caller must describe the irregular rows in the metadata, see
+    /// [`SnapshotMetadata::set_irregular`].
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the section cannot be compressed.
+    pub fn append_irregular(&mut self, raw: &[u8], level: u32) -> Result<Pieces> {
+        let name = irregular::section_name(self.sections.len());
+        Ok([Vec::new(), self.append_section(name, raw, level)?, Vec::new()])
+    }
+
+    fn append_section(&mut self, name: String, raw: &[u8], level: u32) -> Result<Vec<u8>> {
+        let stored = piece::pack_section(raw, level)?;
+        let [_, file, _] = &mut self.files;
+        let (offset, bytes, raw_bytes) = (file.bytes, stored.len() as u64, raw.len() as u64);
+        self.sections.push(SectionInfo { name, offset, bytes, raw_bytes });
+        file.append(&stored, raw_bytes);
+        Ok(stored)
+    }
+
     /// Returns the sections, and a summary of all that was written. `leaves` is the content of the section
     /// [`LEAVES`](index::LEAVES), and `level` the compression level of the sections, 0 to 9.
     ///
@@ -147,13 +172,8 @@ impl Writer {
         let database = (index::DATABASE, index::encode_database(database)?);
         let leaves = leaves.filter(|raw| raw.len() as u64 <= limits::SECTION_BYTES).map(|raw| (index::LEAVES, raw));
         let mut pieces = Pieces::default();
-        let mut sections = Vec::new();
         for (name, raw) in [directory, database].into_iter().chain(leaves) {
-            let stored = piece::pack_section(&raw, level)?;
-            let [_, file, _] = &mut self.files;
-            let (offset, bytes, raw_bytes) = (file.bytes, stored.len() as u64, raw.len() as u64);
-            sections.push(SectionInfo { name: name.to_owned(), offset, bytes, raw_bytes });
-            file.append(&stored, raw_bytes);
+            let stored = self.append_section(name.to_owned(), &raw, level)?;
             let [_, index, _] = &mut pieces;
             index.extend_from_slice(&stored);
         }
@@ -165,7 +185,7 @@ impl Writer {
         let summary = DataSummary {
             files: names.into_iter().zip(self.files.map(FileState::finish)).collect(),
             blocks: self.entries.len() as u64,
-            sections,
+            sections: self.sections,
             rows: self.rows,
             checksum: self.checksum,
         };
@@ -188,7 +208,7 @@ impl SnapshotMetadata {
     ) -> Self {
         Self {
             format: FORMAT.to_owned(),
-            format_version: FORMAT_VERSION,
+            format_version: FORMAT_VERSION_WITHOUT_IRREGULAR,
             id,
             name: name.into(),
             created_at,
@@ -199,6 +219,7 @@ impl SnapshotMetadata {
             dimensions: database.dimensions,
             distance_metric: database.distance_metric.clone(),
             checksum: data.checksum,
+            irregular: None,
             labels: BTreeMap::new(),
             metadata: serde_json::Value::Null,
             source: SourceInfo::new("memory", None),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use ruvector_snapshot_format::id::SnapshotId;
+use ruvector_snapshot_format::irregular::IrregularInfo;
 use ruvector_snapshot_format::layout::{self, DataFile};
 use ruvector_snapshot_format::lineage::{BaseRef, Lineage};
 use ruvector_snapshot_format::metadata::{SnapshotMetadata, SourceInfo};
@@ -55,6 +56,9 @@ pub struct Snapshot {
     pub metadata: serde_json::Value,
     /// Where the records came from.
     pub source: SourceInfo,
+    /// What the snapshot holds apart from records: rows of the database file that are kept as they are. `None` if there
+    /// are none.
+    pub irregular: Option<IrregularInfo>,
     /// Size of the three data files when expanded, in bytes.
     pub raw_bytes: u64,
     /// Stored size of each of the five files, in bytes.
@@ -104,6 +108,7 @@ impl Snapshot {
             labels: metadata.labels.clone(),
             metadata: metadata.metadata.clone(),
             source: metadata.source.clone(),
+            irregular: metadata.irregular.clone(),
             raw_bytes,
             files,
             changes: metadata.changes,

@@ -84,7 +84,7 @@ fn golden_snapshots_are_read_and_checked() {
             }
         }
     }
-    assert!(snapshots >= 5);
+    assert!(snapshots >= 8);
 }
 
 /// Merges a snapshot into the state of its base, as FORMAT.md, section 5, says.
@@ -109,6 +109,9 @@ fn apply(state: &mut BTreeMap<String, OwnedRecord>, reader: &Reader<Directory>) 
     }
     let mut sum = ruvector_snapshot_format::checksum::ContentSum::default();
     state.values().for_each(|record| sum.add(&record.as_record().digest()));
+    sum.merge(&reader.metadata().irregular_checksum());
     assert_eq!(sum, reader.metadata().checksum);
+    let irregular = reader.irregular().collect::<Result<Vec<_>>>().unwrap();
+    assert_eq!(irregular.is_empty(), reader.metadata().irregular_sections().count() == 0);
     assert_eq!(state.len() as u64, reader.metadata().vector_count);
 }

@@ -109,13 +109,13 @@ fn metadata_json_survives_a_round_trip_and_any_changed_byte_is_refused() {
 fn a_newer_version_is_unsupported_and_a_changed_version_number_is_corrupt() {
     let stored = Stored::full(2, &three_records(), 3);
     let text = std::str::from_utf8(&stored.metadata_json).unwrap();
-    let newer = text.replace("\"format_version\": 1", "\"format_version\": 2");
-    let unsealed = b"{\"format\": \"ruvector-snapshot\", \"format_version\": 2, \"all\": \"else\"}".to_vec();
+    let newer = text.replace("\"format_version\": 1", "\"format_version\": 3");
+    let unsealed = b"{\"format\": \"ruvector-snapshot\", \"format_version\": 3, \"all\": \"else\"}".to_vec();
     for bytes in [reseal(&newer), unsealed] {
         let error = SnapshotMetadata::decode(&bytes, &stored.id).unwrap_err();
         assert_eq!(error.kind(), FormatErrorKind::Unsupported);
         let text = error.to_string();
-        assert!(text.contains("format version 2") && text.contains("version 1"), "{text}");
+        assert!(text.contains("format version 3") && text.contains("versions 1 to 2"), "{text}");
     }
     // The seal still has the digits of version 1.
     assert_corrupt(SnapshotMetadata::decode(newer.as_bytes(), &stored.id));

@@ -7,6 +7,7 @@ mod codecs;
 mod fixture;
 mod golden;
 mod hostile;
+mod irregular;
 mod lineage;
 mod reader;
 mod reference;

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use futures::stream::{self, StreamExt, TryStreamExt};
+use futures::stream::{self, Stream, StreamExt, TryStreamExt};
 use ruvector_snapshot_format::id::SnapshotId;
 use ruvector_snapshot_format::layout::DataFile;
 use ruvector_snapshot_format::leaves;
@@ -15,6 +15,7 @@ use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::progress::Progress;
 use crate::repo::chain::Chain;
 use crate::repo::context::Context;
+use crate::repo::irregular::IrregularSections;
 use crate::repo::pipeline::{BlockEvent, store_blocks};
 use crate::repo::spec::{Completion, Content, SnapshotSpec, SourceSummary};
 use crate::snapshot::Snapshot;
@@ -44,7 +45,8 @@ pub(crate) async fn compact(
         tables => tables?,
     };
     let blocks = chain.blocks(&context.config).await?.map_ok(|(block, _)| BlockEvent::Block(block));
-    let blocks = blocks.chain(stream::once(async { Ok(BlockEvent::End(())) })).boxed();
+    let irregular = irregular_events(chain.irregular()?);
+    let blocks = blocks.chain(irregular).chain(stream::once(async { Ok(BlockEvent::End(())) })).boxed();
     let spec = SnapshotSpec {
         name: &metadata.name,
         created_at: metadata.created_at,
@@ -56,10 +58,26 @@ pub(crate) async fn compact(
     };
     let complete = |()| Completion {
         not_captured: metadata.source.not_captured.clone(),
+        irregular: metadata.irregular.clone(),
         leaves: tables.map(|tables| leaves::encode(&tables, None)),
         content: Content::Compacted(metadata.checksum),
     };
     store_blocks(context, spec, blocks, complete).await
+}
+
+/// Returns the sections of irregular rows as they are. They are checked before the last one is returned.
+fn irregular_events(sections: Option<IrregularSections>) -> impl Stream<Item = Result<BlockEvent<()>>> + Send {
+    stream::try_unfold(sections, |sections| async {
+        let Some(mut sections) = sections else { return Ok(None) };
+        let Some(section) = sections.next().await? else {
+            sections.finish()?;
+            return Ok(None);
+        };
+        let mut section = sections.checked(section).await?;
+        let raw = std::mem::take(&mut section.raw);
+        sections.decoded(section);
+        Ok(Some((BlockEvent::Irregular(raw), Some(sections))))
+    })
 }
 
 /// Returns bounds on the files of the new snapshot: those of the chain together, and room for members that are cut

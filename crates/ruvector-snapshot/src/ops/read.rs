@@ -6,11 +6,12 @@ use futures::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
 use ruvector_snapshot_format::block::Block;
 use ruvector_snapshot_format::checksum::Digest;
 use ruvector_snapshot_format::id::SnapshotId;
+use ruvector_snapshot_format::irregular::{IrregularItem, IrregularTable};
 use ruvector_snapshot_format::model::{Change, DatabaseInfo, Record};
 
-use crate::error::Result;
+use crate::error::{Result, SnapshotError};
 use crate::repo::chain::Chain;
-use crate::repo::context::Context;
+use crate::repo::context::{Context, run_blocking};
 use crate::repo::inventory::describe;
 use crate::repo::merge::Merge;
 use crate::snapshot::Snapshot;
@@ -73,6 +74,17 @@ pub struct IndexRow {
     pub digest: Digest,
     /// Whether the record has metadata.
     pub has_metadata: bool,
+}
+
+/// One of the irregular rows of a snapshot: a row of a database file that is not part of a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct IrregularRow {
+    /// The table. Several rows share it.
+    pub table: Arc<IrregularTable>,
+    /// The key and the value, with the bytes that the database had. `None` for the table itself, which comes before its
+    /// rows.
+    pub row: Option<(Vec<u8>, Vec<u8>)>,
 }
 
 /// A stream of batches of records.
@@ -237,6 +249,66 @@ impl SnapshotReader {
         })
         .boxed())
     }
+}
+
+impl SnapshotReader {
+    /// Streams the irregular rows: what the snapshot holds apart from records, see
+    /// [`Snapshot::irregular`](crate::Snapshot::irregular).
+    ///
+    /// They are verified when the stream has ended: the last item is an error if they are not what metadata.json
+    /// records.
+    ///
+    /// # Errors
+    ///
+    /// The same as [`records`](Self::records).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(reader: ruvector_snapshot::SnapshotReader) -> Result<(), Box<dyn std::error::Error>> {
+    /// use futures::TryStreamExt as _;
+    ///
+    /// let mut rows = reader.irregular_rows()?;
+    /// while let Some(item) = rows.try_next().await? {
+    ///     if let Some((key, value)) = item.row {
+    ///         println!("{}: {} and {} bytes", item.table.name, key.len(), value.len());
+    ///     }
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn irregular_rows(&self) -> Result<BoxStream<'static, Result<IrregularRow>>> {
+        let state = (self.chain.irregular()?, None);
+        let sections = stream::try_unfold(state, |(sections, table)| async move {
+            let Some(mut sections) = sections else { return Ok::<_, SnapshotError>(None) };
+            let Some(mut section) = sections.next().await? else {
+                sections.finish()?;
+                return Ok(None);
+            };
+            let (rows, table, section) = run_blocking(move || {
+                let (mut rows, mut table) = (Vec::new(), table);
+                section.each(&mut |item| {
+                    rows.extend(owned_row(item, &mut table));
+                    Ok(())
+                })?;
+                Ok((rows, table, section))
+            })
+            .await?;
+            sections.decoded(section);
+            Ok(Some((stream::iter(rows.into_iter().map(Ok)), (Some(sections), table))))
+        });
+        Ok(sections.try_flatten().boxed())
+    }
+}
+
+fn owned_row(item: IrregularItem<'_>, current: &mut Option<Arc<IrregularTable>>) -> Option<IrregularRow> {
+    let row = match item {
+        IrregularItem::Table(table) => {
+            *current = Some(Arc::new(table.clone()));
+            None
+        }
+        IrregularItem::Row { key, value, .. } => Some((key.to_vec(), value.to_vec())),
+    };
+    current.clone().map(|table| IrregularRow { table, row })
 }
 
 /// Returns the next record of the state, skipping tombstones.

@@ -10,6 +10,7 @@ use ruvector_snapshot_format::id::SnapshotId;
 use ruvector_snapshot_format::index::BlockEntry;
 use ruvector_snapshot_format::layout::{self, DataFile};
 use ruvector_snapshot_format::leaves;
+use ruvector_snapshot_format::metadata::SnapshotMetadata;
 use ruvector_snapshot_format::model::LeafTable;
 
 use super::context::{Context, run_blocking};
@@ -227,7 +228,19 @@ async fn open_base(
     if dependent.metadata.base_checksum != Some(base.metadata.checksum) {
         return Err(broken(dependent, base_id, "whose contents have changed since"));
     }
+    let has_own = dependent.metadata.irregular_sections().next().is_some();
+    if !has_own && dependent.metadata.irregular.is_some() && !has_same_irregular(&dependent.metadata, &base.metadata) {
+        return Err(broken(dependent, base_id, "which has other irregular rows"));
+    }
     Ok(base)
+}
+
+fn has_same_irregular(one: &SnapshotMetadata, other: &SnapshotMetadata) -> bool {
+    let numbers = |metadata: &SnapshotMetadata| {
+        let info = metadata.irregular.as_ref()?;
+        Some((info.records, info.config_rows, info.tables, info.table_rows, info.checksum))
+    };
+    numbers(one) == numbers(other)
 }
 
 fn broken(dependent: &StoredSnapshot, base_id: &SnapshotId, why: &str) -> SnapshotError {

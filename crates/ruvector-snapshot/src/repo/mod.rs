@@ -9,6 +9,7 @@ pub(crate) mod context;
 
 pub(crate) mod deletion_batches;
 pub(crate) mod inventory;
+pub(crate) mod irregular;
 pub(crate) mod keys;
 pub(crate) mod location;
 pub(crate) mod markers;

@@ -7,11 +7,13 @@
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use ruvector_snapshot_format::block::{Block, BlockOrder, PackedBlock};
 use ruvector_snapshot_format::id::SnapshotId;
+use ruvector_snapshot_format::irregular::IrregularInfo;
 use ruvector_snapshot_format::model::LeafTable;
 use tokio::sync::mpsc;
 use tracing::Instrument as _;
 
 use super::context::{Context, run_blocking};
+use super::irregular::SourceIrregular;
 use super::spec::{Completion, SnapshotSpec};
 use super::writer::SnapshotWriter;
 use crate::error::{ErrorKind, Result, SnapshotError};
@@ -28,6 +30,8 @@ pub(crate) type BlockStream<'a, T> = BoxStream<'a, Result<BlockEvent<T>>>;
 /// An item of a [`BlockStream`].
 pub(crate) enum BlockEvent<T> {
     Block(Block),
+    /// The content of the next section of irregular rows. No block comes after it.
+    Irregular(Vec<u8>),
     /// The last item. A stream that ends without it was truncated.
     End(T),
 }
@@ -39,6 +43,10 @@ pub(crate) struct SourceTrailer {
     pub(crate) not_captured: Vec<String>,
     /// The leaf tables of the source, if all of it was read from such leaves.
     pub(crate) leaves: Option<[LeafTable; 2]>,
+    /// The irregular rows of the source.
+    pub(crate) irregular: Option<IrregularInfo>,
+    /// The number of rows of the tables `vectors` and `metadata`, read or not.
+    pub(crate) row_counts: Option<[u64; 2]>,
 }
 
 /// Stores a stream of blocks as a new snapshot, under an id that no other attempt has.
@@ -79,6 +87,7 @@ async fn write_blocks<T: Send>(
 ) -> Result<T> {
     enum Packed<T> {
         Block(Box<PackedBlock>),
+        Irregular(Vec<u8>),
         End(T),
     }
     let level = context.config.level();
@@ -90,6 +99,7 @@ async fn write_blocks<T: Send>(
                 let packed = run_blocking(move || Ok(Box::new(block.pack(level)?))).await?;
                 Ok::<_, SnapshotError>(Packed::Block(packed))
             }
+            BlockEvent::Irregular(raw) => Ok(Packed::Irregular(raw)),
             BlockEvent::End(end) => Ok(Packed::End(end)),
         }
     });
@@ -102,6 +112,11 @@ async fn write_blocks<T: Send>(
                 let rows = u64::from(block.entry.rows);
                 writer.append(*block).await?;
                 progress.add(rows, vectors_bytes + payloads_bytes);
+            }
+            Packed::Irregular(raw) => {
+                let bytes = raw.len() as u64;
+                writer.append_irregular(raw).await?;
+                progress.add(0, bytes);
             }
             Packed::End(last) => end = Some(last),
         }
@@ -127,18 +142,26 @@ fn check_newer(id: &SnapshotId, base_id: &SnapshotId) -> Result<()> {
 }
 
 /// Reads a source on a thread of its own, a few blocks ahead. The thread ends soon after the stream is dropped.
-pub(crate) fn read_ahead(reader: Box<dyn SourceReader>) -> BlockStream<'static, SourceTrailer> {
+///
+/// `known_irregular` are irregular rows that need not be stored, because the base has them.
+pub(crate) fn read_ahead(
+    reader: Box<dyn SourceReader>,
+    known_irregular: Option<IrregularInfo>,
+) -> BlockStream<'static, SourceTrailer> {
     let (sender, mut receiver) = mpsc::channel(BLOCKS_AHEAD);
     tokio::task::spawn_blocking(move || {
-        let mut blocks = SourceBlocks::new(reader);
+        let mut blocks = SourceBlocks::new(reader, known_irregular);
         while blocks.next().is_some_and(|event| sender.blocking_send(event).is_ok()) {}
     });
     stream::poll_fn(move |context| receiver.poll_recv(context)).boxed()
 }
 
 /// Reads a borrowed source, which cannot move to another thread, block by block between other work.
-pub(crate) fn read_inline<'a>(reader: impl SourceReader + 'a) -> BlockStream<'a, SourceTrailer> {
-    let blocks = SourceBlocks::new(reader);
+pub(crate) fn read_inline<'a>(
+    reader: impl SourceReader + 'a,
+    known_irregular: Option<IrregularInfo>,
+) -> BlockStream<'a, SourceTrailer> {
+    let blocks = SourceBlocks::new(reader, known_irregular);
     stream::unfold(blocks, |mut blocks| async {
         tokio::task::yield_now().await;
         blocks.next().map(|event| (event, blocks))
@@ -146,22 +169,37 @@ pub(crate) fn read_inline<'a>(reader: impl SourceReader + 'a) -> BlockStream<'a,
     .boxed()
 }
 
-/// Groups the records of a source into blocks.
+/// Groups the records of a source into blocks, and its irregular rows into sections.
 struct SourceBlocks<R> {
     reader: R,
+    irregular: SourceIrregular,
+    known_irregular: Option<IrregularInfo>,
     block: Block,
     order: BlockOrder,
+    are_records_read: bool,
     has_ended: bool,
 }
 
 impl<R: SourceReader> SourceBlocks<R> {
-    fn new(reader: R) -> Self {
+    fn new(reader: R, known_irregular: Option<IrregularInfo>) -> Self {
         let dimensions = usize::try_from(reader.database().dimensions).unwrap_or(usize::MAX);
-        Self { reader, block: Block::new(dimensions), order: BlockOrder::default(), has_ended: false }
+        Self {
+            reader,
+            irregular: SourceIrregular::default(),
+            known_irregular,
+            block: Block::new(dimensions),
+            order: BlockOrder::default(),
+            are_records_read: false,
+            has_ended: false,
+        }
     }
 
     fn read(&mut self) -> Result<BlockEvent<SourceTrailer>> {
-        while let Some(row) = self.reader.next_row()? {
+        while !self.are_records_read {
+            let Some(row) = self.reader.next_row()? else {
+                self.are_records_read = true;
+                break;
+            };
             if self.block.is_full_for(row.as_record()) {
                 let mut next = self.block.new_like();
                 push(&mut next, row)?;
@@ -173,9 +211,16 @@ impl<R: SourceReader> SourceBlocks<R> {
             let next = self.block.new_like();
             return self.complete(next);
         }
+        if let Some(raw) = self.irregular.next_section(&mut self.reader, self.known_irregular.as_ref())? {
+            return Ok(BlockEvent::Irregular(raw));
+        }
         self.has_ended = true;
-        let leaves = self.reader.take_leaves();
-        Ok(BlockEvent::End(SourceTrailer { not_captured: self.reader.not_captured(), leaves }))
+        Ok(BlockEvent::End(SourceTrailer {
+            leaves: self.reader.take_leaves(),
+            not_captured: self.reader.not_captured(),
+            irregular: self.irregular.summary(),
+            row_counts: self.reader.row_counts(),
+        }))
     }
 
     /// Begins the block `next`, and returns the one before it, which is complete.

@@ -175,7 +175,8 @@ impl StoredSnapshot {
         }
     }
 
-    async fn section(&self, name: &str) -> Result<Vec<u8>> {
+    /// Reads and expands a section of index.bin.gz.
+    pub(crate) async fn section(&self, name: &str) -> Result<Vec<u8>> {
         let info = self.metadata.section(name)?.clone();
         let bytes = self.range(DataFile::Index, info.range()).await?;
         match run_blocking(move || Ok(piece::expand_section(&bytes, &info)?)).await {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use ruvector_snapshot_format::checksum::ContentSum;
 use ruvector_snapshot_format::id::SnapshotId;
+use ruvector_snapshot_format::irregular::IrregularInfo;
 use ruvector_snapshot_format::metadata::{SnapshotMetadata, SourceInfo};
 use ruvector_snapshot_format::model::{Changes, DatabaseInfo};
 
@@ -55,6 +56,8 @@ pub(crate) struct Completion<'a> {
     pub(crate) not_captured: Vec<String>,
     /// The encoded section of the leaf tables.
     pub(crate) leaves: Option<Vec<u8>>,
+    /// The irregular rows of the state, stored in this snapshot or in an ancestor.
+    pub(crate) irregular: Option<IrregularInfo>,
     pub(crate) content: Content<'a>,
 }
 
@@ -64,6 +67,6 @@ pub(crate) enum Content<'a> {
     Full,
     /// All records, which must have this content checksum.
     Compacted(ContentSum),
-    /// The changes since `base`, which result in this content checksum.
+    /// The changes since `base`, which result in records with this checksum.
     Increment { base: &'a SnapshotMetadata, changes: Changes, checksum: ContentSum },
 }

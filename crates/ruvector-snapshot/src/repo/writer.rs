@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use ruvector_snapshot_format::block::PackedBlock;
-use ruvector_snapshot_format::checksum::hex;
+use ruvector_snapshot_format::checksum::{ContentSum, hex};
 use ruvector_snapshot_format::id::SnapshotId;
 use ruvector_snapshot_format::index;
 use ruvector_snapshot_format::layout::{self, DataFile};
@@ -59,6 +59,18 @@ impl SnapshotWriter {
         self.pending.write(pieces.map(Bytes::from)).await
     }
 
+    /// Appends the next section of irregular rows. No block can be appended after it.
+    pub(crate) async fn append_irregular(&mut self, raw: Vec<u8>) -> Result<()> {
+        let (mut data, level) = (std::mem::take(&mut self.data), self.context.config.level());
+        let (data, pieces) = run_blocking(move || {
+            let pieces = data.append_irregular(&raw, level)?;
+            Ok((data, pieces))
+        })
+        .await?;
+        self.data = data;
+        self.pending.write(pieces.map(Bytes::from)).await
+    }
+
     /// Completes the files and commits the snapshot.
     pub(crate) async fn commit(mut self, spec: SnapshotSpec<'_>, completion: Completion<'_>) -> Result<Snapshot> {
         match self.finish(spec, completion).await {
@@ -77,15 +89,15 @@ impl SnapshotWriter {
 
     /// Completes the files, and reads them back if the settings say so.
     async fn finish(&mut self, spec: SnapshotSpec<'_>, completion: Completion<'_>) -> Result<SnapshotMetadata> {
-        let Completion { not_captured, leaves, content } = completion;
-        if let Content::Compacted(expected) = &content
-            && *expected != self.data.checksum()
-        {
-            let message = format!(
-                "the records of the chain have the content checksum {} instead of {expected}",
-                self.data.checksum()
-            );
-            return Err(corrupt(message));
+        let Completion { not_captured, leaves, irregular, content } = completion;
+        let irregular_sum = irregular.as_ref().map_or_else(ContentSum::default, |info| info.checksum);
+        if let Content::Compacted(expected) = &content {
+            let mut found = self.data.checksum();
+            found.merge(&irregular_sum);
+            if found != *expected {
+                let message = format!("the contents of the chain have the checksum {found} instead of {expected}");
+                return Err(corrupt(message));
+            }
         }
         let database = spec.source.database;
         let data = self.finish_files(&database, leaves).await?;
@@ -106,6 +118,8 @@ impl SnapshotWriter {
             metadata.changes = Some(changes);
             metadata.checksum = checksum;
         }
+        metadata.checksum.merge(&irregular_sum);
+        metadata.set_irregular(irregular);
         if self.context.config.verify_after_write {
             for file in DataFile::ALL {
                 read_back(self.context.store.as_ref(), &metadata, file, self.context.config.max_concurrent_io).await?;

@@ -6,10 +6,13 @@
 use std::collections::BTreeMap;
 
 use ruvector_core::VectorDB;
+use ruvector_snapshot_format::irregular::{IrregularItem, IrregularTable};
+use ruvector_snapshot_format::limits;
 use ruvector_snapshot_format::model::{DatabaseInfo, Record};
 use sha2::{Digest as _, Sha256};
 
-use super::{SourceReader, database_error, database_info};
+use super::file::{IdRows, append_vector};
+use super::{IrregularRecords, SourceReader, database_error, database_info};
 use crate::error::{ErrorKind, Result, SnapshotError};
 
 /// Config rows that Ruvector itself writes. A database in memory cannot list others.
@@ -29,6 +32,22 @@ pub(crate) struct MemoryReader<'a> {
     at: usize,
     vector: Vec<u8>,
     metadata: Option<String>,
+    /// The records that the format cannot hold, and their indices in `seen`.
+    irregular: IrregularRecords,
+    irregular_at: Vec<usize>,
+    pass: IrregularPass,
+    scratch: String,
+}
+
+/// Where the pass over the irregular records is: first through their metadata, then through their vectors.
+#[derive(Debug, Default)]
+struct IrregularPass {
+    table: Option<IrregularTable>,
+    /// Whether the table was yielded.
+    is_announced: bool,
+    /// The index in `irregular_at` of the next record.
+    next: usize,
+    value: Vec<u8>,
 }
 
 impl<'a> MemoryReader<'a> {
@@ -48,6 +67,10 @@ impl<'a> MemoryReader<'a> {
             at: 0,
             vector: Vec::new(),
             metadata: None,
+            irregular: IrregularRecords::default(),
+            irregular_at: Vec::new(),
+            pass: IrregularPass::default(),
+            scratch: String::new(),
         })
     }
 
@@ -83,6 +106,56 @@ impl<'a> MemoryReader<'a> {
         Ok(())
     }
 
+    /// Returns why the loaded record is irregular.
+    fn irregularity(&mut self, id: &str) -> Option<String> {
+        let metadata = self.metadata.as_ref().map(String::as_bytes);
+        let rows = IdRows { key: id.as_bytes(), vector: None, metadata };
+        if self.vector.len() > limits::VECTOR_BYTES || self.vector.len() as u64 / 4 != self.database.dimensions {
+            return Some("its vector has other dimensions than the database, or more than 64 MiB".to_owned());
+        }
+        rows.texts(&mut self.scratch).err()
+    }
+
+    /// Loads the record with this index in `seen`, which must not have changed.
+    fn load_seen(&mut self, at: usize) -> Result<Option<String>> {
+        let Some((id, digest)) = self.seen.get(at).cloned() else { return Ok(None) };
+        self.load(&id)?;
+        if self.digest() == digest { Ok(Some(id)) } else { Err(changed()) }
+    }
+
+    /// Moves to the next table or row of the irregular records. Returns the key of a row.
+    fn advance_irregular(&mut self) -> Result<Option<Option<String>>> {
+        for name in ["metadata", "vectors"] {
+            let current = self.pass.table.as_ref().map_or("", |table| table.name.as_str());
+            if current > name {
+                continue;
+            }
+            if current < name {
+                let value = std::mem::take(&mut self.pass.value);
+                let table = IrregularTable::of_ruvector(name);
+                self.pass = IrregularPass { table, value, ..IrregularPass::default() };
+            }
+            while let Some(at) = self.irregular_at.get(self.pass.next).copied() {
+                let Some(id) = self.load_seen(at)? else { break };
+                self.pass.value.clear();
+                match (name, &self.metadata) {
+                    ("metadata", None) => {
+                        self.pass.next += 1;
+                        continue;
+                    }
+                    ("metadata", Some(text)) => self.pass.value.extend_from_slice(text.as_bytes()),
+                    _ => append_vector(&self.vector, &mut self.pass.value),
+                }
+                if !std::mem::replace(&mut self.pass.is_announced, true) {
+                    return Ok(Some(None));
+                }
+                self.pass.next += 1;
+                return Ok(Some(Some(id)));
+            }
+        }
+        Ok(None)
+    }
+
     fn digest(&self) -> [u8; 32] {
         let mut hash = Sha256::new();
         hash.update((self.vector.len() as u64).to_le_bytes());
@@ -103,19 +176,41 @@ impl SourceReader for MemoryReader<'_> {
     }
 
     fn next_record(&mut self) -> Result<Option<Record<'_>>> {
-        let Some((id, digest)) = self.seen.get(self.at).cloned() else {
-            let now = sorted_ids(self.db)?;
-            let same = now.len() == self.seen.len() && now.iter().zip(&self.seen).all(|(now, (id, _))| now == id);
-            return if same { Ok(None) } else { Err(changed()) };
-        };
-        self.load(&id)?;
-        if self.digest() != digest {
-            return Err(changed());
+        loop {
+            let Some(id) = self.load_seen(self.at)? else {
+                let now = sorted_ids(self.db)?;
+                let same = now.len() == self.seen.len() && now.iter().zip(&self.seen).all(|(now, (id, _))| now == id);
+                return if same { Ok(None) } else { Err(changed()) };
+            };
+            self.at += 1;
+            let Some(why) = self.irregularity(&id) else { break };
+            self.irregular.add(id.as_bytes(), &why);
+            self.irregular_at.push(self.at - 1);
         }
-        self.at += 1;
         let id = self.seen.get(self.at - 1).map(|(id, _)| id.as_str()).unwrap_or_default();
         let metadata = self.metadata.as_deref();
         Ok(Some(Record { id, vector: &self.vector, metadata }))
+    }
+
+    fn next_irregular(&mut self) -> Result<Option<IrregularItem<'_>>> {
+        let Some(row) = self.advance_irregular()? else { return Ok(None) };
+        let Some(table) = &self.pass.table else { return Ok(None) };
+        Ok(Some(match row {
+            None => IrregularItem::Table(table),
+            Some(id) => {
+                self.scratch = id;
+                IrregularItem::Row { table, key: self.scratch.as_bytes(), value: &self.pass.value }
+            }
+        }))
+    }
+
+    fn rewind_irregular(&mut self) -> bool {
+        self.pass = IrregularPass::default();
+        true
+    }
+
+    fn irregular_records(&self) -> IrregularRecords {
+        self.irregular.clone()
     }
 }
 

@@ -15,12 +15,14 @@ pub(crate) mod file;
 mod foreign;
 pub(crate) mod key_range;
 pub(crate) mod memory;
+mod raw_table;
 pub(crate) mod target;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use ruvector_core::types::DbOptions;
+use ruvector_snapshot_format::irregular::IrregularItem;
 use ruvector_snapshot_format::model::{DatabaseInfo, LeafTable, Record};
 
 use crate::error::{ErrorKind, Result, SnapshotError};
@@ -128,6 +130,38 @@ pub trait SourceReader: Send {
         Ok(self.next_record()?.map(SourceRow::Record))
     }
 
+    /// Returns the next of what the database holds apart from records: tables, each before its rows, with the bytes that
+    /// the database has. `None` after the last one, and of a database that holds nothing else.
+    ///
+    /// Called after [`next_record`](Self::next_record) has returned `None`, and of the same point in time. Tables are
+    /// sorted by their names. The rows of a table are in its order.
+    ///
+    /// # Errors
+    ///
+    /// The same as [`next_record`](Self::next_record).
+    fn next_irregular(&mut self) -> Result<Option<IrregularItem<'_>>> {
+        Ok(None)
+    }
+
+    /// Lets [`next_irregular`](Self::next_irregular) start again. Returns whether that is possible.
+    #[doc(hidden)]
+    fn rewind_irregular(&mut self) -> bool {
+        false
+    }
+
+    /// Returns the number of records whose rows are irregular, and names some. Complete after `next_record` has returned
+    /// `None`.
+    #[doc(hidden)]
+    fn irregular_records(&self) -> IrregularRecords {
+        IrregularRecords::default()
+    }
+
+    /// Returns the number of rows of the tables `vectors` and `metadata`, read or not.
+    #[doc(hidden)]
+    fn row_counts(&self) -> Option<[u64; 2]> {
+        None
+    }
+
     /// Returns the id of the commit that is being read, if the database numbers its commits.
     fn transaction_id(&self) -> Option<u64> {
         None
@@ -184,6 +218,28 @@ impl SourceFile {
     }
 }
 
+/// The records of a source whose rows are irregular.
+#[doc(hidden)]
+#[derive(Debug, Clone, Default)]
+pub struct IrregularRecords {
+    /// Their number.
+    pub count: u64,
+    /// The first of them, each with the reason.
+    pub examples: Vec<String>,
+}
+
+impl IrregularRecords {
+    /// Number of records that are named.
+    const EXAMPLES: usize = 10;
+
+    pub(crate) fn add(&mut self, key: &[u8], why: &str) {
+        self.count += 1;
+        if self.examples.len() < Self::EXAMPLES {
+            self.examples.push(file::irregular_example(key, why));
+        }
+    }
+}
+
 /// A row of a source.
 #[doc(hidden)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -230,6 +286,22 @@ impl SourceReader for Box<dyn SourceReader> {
         (**self).next_row()
     }
 
+    fn next_irregular(&mut self) -> Result<Option<IrregularItem<'_>>> {
+        (**self).next_irregular()
+    }
+
+    fn rewind_irregular(&mut self) -> bool {
+        (**self).rewind_irregular()
+    }
+
+    fn irregular_records(&self) -> IrregularRecords {
+        (**self).irregular_records()
+    }
+
+    fn row_counts(&self) -> Option<[u64; 2]> {
+        (**self).row_counts()
+    }
+
     fn transaction_id(&self) -> Option<u64> {
         (**self).transaction_id()
     }
@@ -249,8 +321,8 @@ impl SourceReader for Box<dyn SourceReader> {
 
 /// A place that records are restored to, sorted by the bytes of their ids.
 ///
-/// The calls come in this order: [`begin`](Self::begin) once, [`put`](Self::put) any number of times,
-/// [`finish`](Self::finish) once. If any call fails, or the restore is cancelled, no further call is made, and the
+/// The calls come in this order: [`begin`](Self::begin) once, [`put_irregular`](Self::put_irregular) and then
+/// [`put`](Self::put) any number of times, [`finish`](Self::finish) once. If any call fails, or the restore is cancelled, no further call is made, and the
 /// target must not leave anything under a name that looks complete.
 pub trait RestoreTarget: Send {
     /// Prepares for records of a database of this description.
@@ -261,6 +333,21 @@ pub trait RestoreTarget: Send {
     fn begin(&mut self, database: &DatabaseInfo) -> Result<()> {
         let _accepts_any_database = database;
         Ok(())
+    }
+
+    /// Stores a table or a row of a table that is not a record, with the bytes that the database had. Each table comes
+    /// before its rows.
+    ///
+    /// Called before the first [`put`](Self::put), and only if the snapshot has irregular rows and
+    /// [`RestoreOptions::skip_irregular`](crate::RestoreOptions::skip_irregular) is not set.
+    ///
+    /// # Errors
+    ///
+    /// Any error ends the restore. The default is [`ErrorKind::Unsupported`].
+    fn put_irregular(&mut self, item: IrregularItem<'_>) -> Result<()> {
+        let _not_stored = item;
+        let message = "this target can store records only";
+        Err(SnapshotError::new(ErrorKind::Unsupported, message))
     }
 
     /// Stores records. Their digests have been verified.

@@ -7,16 +7,20 @@ use std::path::Path;
 use redb::{Database, TableDefinition, WriteTransaction};
 use ruvector_core::VectorDB;
 use ruvector_core::types::VectorEntry;
+use ruvector_snapshot_format::irregular::{IrregularItem, IrregularTable};
 use ruvector_snapshot_format::model::{DatabaseInfo, Record};
 
 use super::destination::Destination;
+use super::raw_table::{RawText, TypedTable};
 use super::{OPTIONS_ROW, RestoreTarget, database_error, database_options, file::append_vector};
-use crate::error::{ErrorKind, Result, SnapshotError};
+use crate::error::{ErrorKind, Result, SnapshotError, corrupt};
 
-const VECTORS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("vectors");
-const METADATA: TableDefinition<'_, &str, &str> = TableDefinition::new("metadata");
-const CONFIG: TableDefinition<'_, &str, &str> = TableDefinition::new("config");
+const VECTORS: TableDefinition<'_, RawText, &[u8]> = TableDefinition::new("vectors");
+const METADATA: TableDefinition<'_, RawText, RawText> = TableDefinition::new("metadata");
+const CONFIG: TableDefinition<'_, RawText, RawText> = TableDefinition::new("config");
 
+/// Size of the irregular rows that are written together.
+const IRREGULAR_BYTES: usize = 1 << 20;
 /// Memory that redb may use as a cache while the file is written.
 const CACHE_BYTES: usize = 128 << 20;
 
@@ -28,6 +32,14 @@ pub(crate) struct FileTarget {
     file: tempfile::TempPath,
     destination: Destination,
     value: Vec<u8>,
+    irregular: Option<PendingRows>,
+}
+
+/// Rows of one table that are not written yet.
+struct PendingRows {
+    table: IrregularTable,
+    rows: Vec<(Vec<u8>, Vec<u8>)>,
+    bytes: usize,
 }
 
 /// A database file that is complete, closed and synced, but still beside its destination.
@@ -51,11 +63,12 @@ impl FileTarget {
         let database =
             redb::Builder::new().set_cache_size(CACHE_BYTES).create(&file).map_err(|error| failed(error.into()))?;
         let transaction = database.begin_write().map_err(|error| failed(error.into()))?;
-        Ok(Self { transaction, database, file, destination, value: Vec::new() })
+        Ok(Self { transaction, database, file, destination, value: Vec::new(), irregular: None })
     }
 
     /// Writes the description of the database, commits, closes and syncs.
-    pub(crate) fn finish(self, description: &DatabaseInfo) -> Result<FinishedFile> {
+    pub(crate) fn finish(mut self, description: &DatabaseInfo) -> Result<FinishedFile> {
+        self.write_irregular()?;
         let mut rows = description.rows.clone();
         if !rows.contains_key(OPTIONS_ROW) && description.distance_metric.is_some() {
             let options = database_options(description, &self.destination.path().display().to_string())?;
@@ -77,7 +90,7 @@ impl FileTarget {
             transaction.open_table(METADATA)?;
             let mut config = transaction.open_table(CONFIG)?;
             for (name, value) in &rows {
-                config.insert(name.as_str(), value.as_str())?;
+                config.insert(name.as_bytes(), value.as_bytes())?;
             }
             Ok(())
         };
@@ -88,28 +101,95 @@ impl FileTarget {
         synced.map_err(|error| SnapshotError::io(destination.path(), "sync the database file", error))?;
         Ok(FinishedFile { file, destination })
     }
+
+    /// Writes the irregular rows that are pending.
+    fn write_irregular(&mut self) -> Result<()> {
+        let Some(PendingRows { table, rows, bytes }) = &mut self.irregular else { return Ok(()) };
+        let unsupported = || {
+            let message = format!("cannot create the table {:?}: this program does not know its types", table.name);
+            SnapshotError::new(ErrorKind::Unsupported, message)
+        };
+        let typed = TypedTable::new(table).ok_or_else(unsupported)?;
+        let pending = rows.iter().map(|(key, value)| (key.as_slice(), value.as_slice()));
+        let are_new = match table.name.as_str() {
+            "vectors" => insert_all(&self.transaction, VECTORS, pending),
+            "metadata" => insert_all(&self.transaction, METADATA, pending),
+            "config" => insert_all(&self.transaction, CONFIG, pending),
+            _ => typed.append(&self.transaction, pending),
+        };
+        let failed = |error| {
+            redb_error("cannot write the database file", error).with_key(self.destination.path().display().to_string())
+        };
+        if !are_new.map_err(failed)? {
+            return Err(twice(&table.name));
+        }
+        rows.clear();
+        *bytes = 0;
+        Ok(())
+    }
+}
+
+/// Inserts rows. Returns whether all keys were new.
+fn insert_all<'r, V>(
+    transaction: &WriteTransaction,
+    definition: TableDefinition<'_, RawText, V>,
+    rows: impl Iterator<Item = (&'r [u8], &'r [u8])>,
+) -> Result<bool, redb::Error>
+where
+    V: for<'v> redb::Value<SelfType<'v> = &'v [u8]> + 'static,
+{
+    let mut table = transaction.open_table(definition)?;
+    for (key, value) in rows {
+        if table.insert(key, value)?.is_some() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn twice(table: &str) -> SnapshotError {
+    corrupt(format!("the snapshot has two rows of the table {table:?} with the same key"))
 }
 
 impl RestoreTarget for FileTarget {
+    fn put_irregular(&mut self, item: IrregularItem<'_>) -> Result<()> {
+        match item {
+            IrregularItem::Table(table) => {
+                self.write_irregular()?;
+                self.irregular = Some(PendingRows { table: table.clone(), rows: Vec::new(), bytes: 0 });
+                // A table without rows exists too.
+                self.write_irregular()
+            }
+            IrregularItem::Row { key, value, .. } => {
+                let Some(pending) = &mut self.irregular else { return Ok(()) };
+                pending.rows.push((key.to_vec(), value.to_vec()));
+                pending.bytes += key.len() + value.len() + size_of::<(Vec<u8>, Vec<u8>)>();
+                if pending.bytes < IRREGULAR_BYTES { Ok(()) } else { self.write_irregular() }
+            }
+        }
+    }
+
     fn put(&mut self, records: &mut dyn Iterator<Item = Record<'_>>) -> Result<()> {
+        self.write_irregular()?;
         let (transaction, value) = (&self.transaction, &mut self.value);
-        let write = || -> Result<(), redb::Error> {
+        let write = || -> Result<bool, redb::Error> {
+            let mut are_new = true;
             let mut vectors = transaction.open_table(VECTORS)?;
             let mut metadata = transaction.open_table(METADATA)?;
             for record in records {
                 value.clear();
                 append_vector(record.vector, value);
-                vectors.insert(record.id, value.as_slice())?;
+                are_new &= vectors.insert(record.id.as_bytes(), value.as_slice())?.is_none();
                 if let Some(text) = record.metadata {
-                    metadata.insert(record.id, text)?;
+                    are_new &= metadata.insert(record.id.as_bytes(), text.as_bytes())?.is_none();
                 }
             }
-            Ok(())
+            Ok(are_new)
         };
         let failed = |error| {
             redb_error("cannot write the database file", error).with_key(self.destination.path().display().to_string())
         };
-        write().map_err(failed)
+        if write().map_err(failed)? { Ok(()) } else { Err(twice("vectors")) }
     }
 }
 

@@ -25,9 +25,9 @@ async fn a_newer_version_is_reported_as_unsupported() {
     let (manager, stored) = tiny(&dir).await;
     let bytes = stored.file(layout::METADATA_JSON);
     let text = std::str::from_utf8(bytes).unwrap();
-    let newer = text.replace("\"format_version\": 1", "\"format_version\": 2");
+    let newer = text.replace("\"format_version\": 1", "\"format_version\": 3");
     let sealed = reseal(&newer);
-    let unsealed = b"{\"format\": \"ruvector-snapshot\", \"format_version\": 2, \"all\": \"else\"}".to_vec();
+    let unsealed = b"{\"format\": \"ruvector-snapshot\", \"format_version\": 3, \"all\": \"else\"}".to_vec();
     for bytes in [sealed, unsealed] {
         stored.put(layout::METADATA_JSON, &bytes);
         let id = stored.id.as_str();
@@ -36,7 +36,7 @@ async fn a_newer_version_is_reported_as_unsupported() {
         let error = manager.get_snapshot(id).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
         let text = error.to_string();
-        assert!(text.contains("format version 2") && text.contains("version 1"), "{text}");
+        assert!(text.contains("format version 3") && text.contains("versions 1 to 2"), "{text}");
         assert_eq!(manager.verify_snapshot(id).await.unwrap_err().kind(), ErrorKind::Unsupported);
         assert_eq!(manager.restore_snapshot(id).await.err().unwrap().kind(), ErrorKind::Unsupported);
     }

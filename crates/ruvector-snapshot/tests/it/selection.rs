@@ -112,19 +112,19 @@ async fn a_database_beyond_the_limits_is_refused_and_leaves_no_objects() {
 
 #[tokio::test]
 async fn a_snapshot_that_one_of_a_newer_format_may_depend_on_is_not_deleted() {
-    for newer in ["an increment of version 2", "version 2", "version 2 with another seal"] {
+    for newer in ["an increment of version 3", "version 3", "version 3 with another seal"] {
         let (dir, manager) = dir_with_database();
         let base = create(&dir, &manager, "base").await.id;
         let old = create(&dir, &manager, "old").await.id;
         let foreign = StoredSnapshot::read(&dir.snapshots(), &create(&dir, &manager, "foreign").await.id);
         let honest = foreign.file(layout::METADATA_JSON);
         let metadata_json = match newer {
-            "an increment of version 2" => edit_metadata(honest, |json| {
-                json["format_version"] = json!(2);
+            "an increment of version 3" => edit_metadata(honest, |json| {
+                json["format_version"] = json!(3);
                 json["snapshot_type"] = json!({ "incremental": { "base_id": base } });
             }),
-            "version 2" => edit_metadata(honest, |json| json["format_version"] = json!(2)),
-            _ => br#"{"format":"ruvector-snapshot","format_version":2,"anything":[]}"#.to_vec(),
+            "version 3" => edit_metadata(honest, |json| json["format_version"] = json!(3)),
+            _ => br#"{"format":"ruvector-snapshot","format_version":3,"anything":[]}"#.to_vec(),
         };
         foreign.put(layout::METADATA_JSON, &metadata_json);
         let before = names(&dir.snapshots());

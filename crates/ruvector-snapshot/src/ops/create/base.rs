@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use ruvector_snapshot_format::id::SnapshotId;
+use ruvector_snapshot_format::irregular::IrregularInfo;
 use ruvector_snapshot_format::layout;
-use ruvector_snapshot_format::metadata::{SnapshotMetadata, SourceInfo};
+use ruvector_snapshot_format::metadata::SnapshotMetadata;
 use ruvector_snapshot_format::model::{DatabaseInfo, LeafTable};
 
 use super::options::CreateOptions;
-use super::{base_source, unusable_base};
+use super::unusable_base;
 use crate::error::{ErrorKind, Result, SnapshotError, corrupt};
 use crate::repo::chain::Chain;
 use crate::repo::context::Context;
@@ -23,30 +24,17 @@ pub(super) struct Base {
 }
 
 impl Base {
-    /// Opens the chain of the base and checks its source, if `own` is known already, its length and the sizes of its files.
-    /// Verifies the whole chain if that is wanted.
-    pub(super) async fn open(
-        context: &Context,
-        id: &SnapshotId,
-        options: &CreateOptions,
-        own: Option<&SourceInfo>,
-    ) -> Result<Self> {
-        Self::open_checked(context, id, options, own).await.map_err(|error| match error.kind() {
+    /// Opens the chain of the base and checks its length and the sizes of its files. Verifies the whole chain if that is
+    /// wanted.
+    pub(super) async fn open(context: &Context, id: &SnapshotId, options: &CreateOptions) -> Result<Self> {
+        Self::open_checked(context, id, options).await.map_err(|error| match error.kind() {
             ErrorKind::Corrupt => unusable_base(id, error),
             _ => error,
         })
     }
 
-    async fn open_checked(
-        context: &Context,
-        id: &SnapshotId,
-        options: &CreateOptions,
-        own: Option<&SourceInfo>,
-    ) -> Result<Self> {
+    async fn open_checked(context: &Context, id: &SnapshotId, options: &CreateOptions) -> Result<Self> {
         let chain = Chain::open(context, id).await?;
-        if let Some(own) = own {
-            base_source::check(&chain.newest()?.metadata, own, options.base_from_elsewhere)?;
-        }
         let (length, length_max) = (chain.snapshots().len() + 1, context.config.max_chain_length);
         if length > length_max {
             let message = format!(
@@ -63,6 +51,7 @@ impl Base {
             check_intact(&verify_chain(context, id, options.progress.as_deref()).await?)?;
         }
         let leaves = chain.leaves(&context.config).await?.map(Arc::new);
+        let leaves = leaves.filter(|_| !has_unknown_metadata(&chain));
         Ok(Self { chain, leaves })
     }
 
@@ -84,6 +73,11 @@ impl Base {
             }
             _ => error,
         }
+    }
+
+    /// Returns the irregular rows of the base.
+    pub(super) fn irregular(&self) -> Result<Option<IrregularInfo>> {
+        Ok(self.metadata()?.irregular.clone())
     }
 
     /// Returns the leaf tables of the base, if it has some.
@@ -128,4 +122,11 @@ fn check_intact(report: &VerifyReport) -> Result<()> {
     let error = corrupt(format!("{block}{detail}{more}"));
     let id: SnapshotId = first.snapshot.parse()?;
     Err(error.with_key(layout::key(&id, &first.file)))
+}
+
+/// Returns whether the leaf tables of the base may count metadata rows that it does not hold: earlier versions of this
+/// program left out metadata of ids without a vector, and said so.
+fn has_unknown_metadata(chain: &Chain) -> bool {
+    let mut not_captured = chain.snapshots().iter().flat_map(|snapshot| &snapshot.metadata.source.not_captured);
+    not_captured.any(|what| what.contains("metadata rows of ids without a vector"))
 }

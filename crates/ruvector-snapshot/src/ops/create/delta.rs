@@ -17,15 +17,18 @@ use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::repo::context::run_blocking;
 use crate::repo::merge::Merge;
 use crate::repo::pipeline::{BlockEvent, BlockStream, SourceTrailer, truncated_source};
-use crate::source::file::VectorLookup;
+use crate::source::file::{VectorLookup, irregular_row_met};
 use crate::source::key_range::DiffRange;
 
 /// What an increment changes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Totals {
     pub(super) changes: Changes,
-    /// The content checksum of the new state.
+    /// The checksum of the records of the new state.
     pub(super) checksum: ContentSum,
+    /// Changed rows whose record had no metadata in the base and now has, and the other way round.
+    metadata_added: u64,
+    metadata_removed: u64,
 }
 
 /// Computes the digests of the records, some blocks at a time.
@@ -51,8 +54,9 @@ pub(super) fn changes<'a>(
         records,
         block: None,
         at: 0,
+        irregular: None,
         trailer: None,
-        totals: Totals { changes: Changes::default(), checksum: base.checksum },
+        totals: Totals::new(base.checksum),
         base,
         out: Block::new(dimensions),
         undigested: Vec::new(),
@@ -62,10 +66,28 @@ pub(super) fn changes<'a>(
     stream::try_unfold(delta, |mut delta| async move { Ok(delta.next().await?.map(|event| (event, delta))) }).boxed()
 }
 
+impl Totals {
+    fn new(checksum: ContentSum) -> Self {
+        Self { changes: Changes::default(), checksum, metadata_added: 0, metadata_removed: 0 }
+    }
+
+    /// Checks that the database has no more rows than the records of the new state. It does if rows became irregular
+    /// where they were not read. `base` are the numbers of rows of the base.
+    fn check_rows(&self, base: [u64; 2], trailer: &SourceTrailer) -> Result<()> {
+        let [vectors, metadata] = base;
+        let vectors = vectors.saturating_add(self.changes.added).checked_sub(self.changes.removed);
+        let metadata = metadata.saturating_add(self.metadata_added).checked_sub(self.metadata_removed);
+        let expected = vectors.zip(metadata).map(|(vectors, metadata)| [vectors, metadata]);
+        if trailer.row_counts.is_none() || trailer.row_counts == expected { Ok(()) } else { Err(irregular_row_met()) }
+    }
+}
+
 struct Delta<'a> {
     records: BlockStream<'a, SourceTrailer>,
     block: Option<Block>,
     at: usize,
+    /// A section of irregular rows, which come after all records.
+    irregular: Option<Vec<u8>>,
     trailer: Option<SourceTrailer>,
     base: BaseRows,
     out: Block,
@@ -104,8 +126,15 @@ impl Delta<'_> {
                 if !self.out.is_empty() {
                     return Ok(Some(BlockEvent::Block(self.take_block().await?)));
                 }
+                if let Some(raw) = self.irregular.take() {
+                    return Ok(Some(BlockEvent::Irregular(raw)));
+                }
                 self.has_ended = true;
-                return Ok(self.trailer.take().map(|trailer| BlockEvent::End((trailer, self.totals))));
+                let Some(trailer) = self.trailer.take() else { return Ok(None) };
+                if let Some(counts) = self.base.row_counts {
+                    self.totals.check_rows(counts, &trailer)?;
+                }
+                return Ok(Some(BlockEvent::End((trailer, self.totals))));
             };
             if !self.add_outcome(side)? {
                 return Ok(Some(BlockEvent::Block(self.take_block().await?)));
@@ -137,7 +166,7 @@ impl Delta<'_> {
             (record, Some(base)) if self.base.is_metadata_only() => metadata_change(record, base)?,
             (Some(record), Some(base)) => record_change(record, base),
             (None, Some(base)) => Outcome::Changed(ChangedRow { change: Change::Removed, ..base }),
-            // Metadata of an id without a vector is not a record.
+            // Metadata of an id without a vector: an irregular row, which shows in the number of rows at the end.
             (Some(ChangedRow { change: Change::Put { vector: None, .. }, .. }), None) => Outcome::Same,
             (Some(record), None) => Outcome::Changed(record),
             (None, None) => Outcome::Same,
@@ -153,7 +182,12 @@ impl Delta<'_> {
         if self.out.is_full_for(Record { id: row.id, vector: &[], metadata: metadata_of(&row) }) {
             return Ok(false);
         }
-        let Totals { changes, checksum } = &mut self.totals;
+        let Totals { changes, checksum, metadata_added, metadata_removed } = &mut self.totals;
+        match (base.as_ref().and_then(metadata_of), metadata_of(&row)) {
+            (None, Some(_)) => *metadata_added += 1,
+            (Some(_), None) => *metadata_removed += 1,
+            _ => {}
+        }
         base.iter().for_each(|base| checksum.subtract(&base.digest));
         match (row.change, base) {
             (Change::Removed, _) => changes.removed += 1,
@@ -197,12 +231,23 @@ impl Delta<'_> {
 
     /// Reads blocks until there is a current record, or the source has ended.
     async fn fill(&mut self) -> Result<()> {
-        while self.trailer.is_none() && self.block.as_ref().is_none_or(|block| self.at >= block.len()) {
+        let is_after_records = self.irregular.is_some() || self.trailer.is_some();
+        if is_after_records {
+            return Ok(());
+        }
+        while self.block.as_ref().is_none_or(|block| self.at >= block.len()) {
             self.block = None;
             self.at = 0;
             match self.records.next().await.transpose()? {
                 Some(BlockEvent::Block(block)) => self.block = Some(block),
-                Some(BlockEvent::End(trailer)) => self.trailer = Some(trailer),
+                Some(BlockEvent::Irregular(raw)) => {
+                    self.irregular = Some(raw);
+                    break;
+                }
+                Some(BlockEvent::End(trailer)) => {
+                    self.trailer = Some(trailer);
+                    break;
+                }
                 // A truncated stream must not pass for a complete database.
                 None => return Err(truncated_source()),
             }
@@ -215,8 +260,10 @@ impl Delta<'_> {
 pub(super) struct BaseRows {
     rows: Merge,
     ranges: Arc<[DiffRange]>,
-    /// The content checksum of the whole base.
+    /// The checksum of the records of the whole base.
     checksum: ContentSum,
+    /// The number of records of the base, and of those with metadata, if only parts of the source are read.
+    row_counts: Option<[u64; 2]>,
     /// The index of the range of the current row.
     range: usize,
     is_placed: bool,
@@ -224,8 +271,13 @@ pub(super) struct BaseRows {
 }
 
 impl BaseRows {
-    pub(super) fn new(rows: Merge, ranges: Arc<[DiffRange]>, checksum: ContentSum) -> Self {
-        Self { rows, ranges, checksum, range: 0, is_placed: false, has_ended: false }
+    pub(super) fn new(
+        rows: Merge,
+        ranges: Arc<[DiffRange]>,
+        checksum: ContentSum,
+        row_counts: Option<[u64; 2]>,
+    ) -> Self {
+        Self { rows, ranges, checksum, row_counts, range: 0, is_placed: false, has_ended: false }
     }
 
     fn row(&self) -> Option<ChangedRow<'_>> {

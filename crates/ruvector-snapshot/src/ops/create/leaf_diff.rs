@@ -17,6 +17,8 @@ pub(super) struct SourceDiff {
     pub(super) ranges: Arc<[DiffRange]>,
     /// The leaf tables of the source, if they are known before its records are read.
     pub(super) leaves: Option<[LeafTable; 2]>,
+    /// The numbers of rows of the tables of the base, if the reader is restricted.
+    pub(super) base_row_counts: Option<[u64; 2]>,
     /// Finds the vectors that a metadata-only range leaves out.
     pub(super) lookup: Option<VectorLookup>,
 }
@@ -55,7 +57,13 @@ impl SourceDiff {
         );
         own.sort_by(|a, b| a.key_range.start.cmp(&b.key_range.start));
         reader.restrict_to(own);
-        Ok(Self { ranges: all.into(), leaves: Some([vectors.leaves, metadata.leaves]), lookup: None })
+        let row_count = |leaves: &LeafTable| leaves.rows.iter().map(|rows| u64::from(*rows)).sum();
+        Ok(Self {
+            ranges: all.into(),
+            leaves: Some([vectors.leaves, metadata.leaves]),
+            base_row_counts: Some([row_count(base_vectors), row_count(base_metadata)]),
+            lookup: None,
+        })
     }
 }
 

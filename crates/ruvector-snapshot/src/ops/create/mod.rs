@@ -18,8 +18,10 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use ruvector_core::VectorDB;
+use ruvector_snapshot_format::irregular::IrregularInfo;
 use ruvector_snapshot_format::leaves;
-use ruvector_snapshot_format::metadata::{SourceId, SourceInfo};
+use ruvector_snapshot_format::metadata::SourceId;
+use ruvector_snapshot_format::model::LeafTable;
 
 use crate::config::SnapshotConfig;
 use crate::error::{ErrorKind, Result, SnapshotError};
@@ -29,7 +31,7 @@ use crate::repo::pipeline::{BlockStream, SourceTrailer, read_ahead, read_inline,
 use crate::repo::spec::{Completion, Content, SnapshotSpec, SourceSummary};
 use crate::snapshot::Snapshot;
 use crate::source::database_path;
-use crate::source::file::{FILE_KIND, FileOptions, FileReader, Mirror};
+use crate::source::file::{FILE_KIND, FileOptions, FileReader, Mirror, is_irregular_row_met};
 use crate::source::key_range::DiffRange;
 use crate::source::memory::MemoryReader;
 use crate::source::{SnapshotSource, SourceReader as _, companions};
@@ -44,9 +46,6 @@ pub use options::{CreateOptions, PauseWrites};
 const DIRECT_ATTEMPTS: usize = 5;
 /// Attempts to read a database in memory, or a custom source, before its writes are paused or the create fails.
 const REREAD_ATTEMPTS: usize = 3;
-
-/// The `source.kind` of a snapshot of a database in memory.
-const MEMORY_KIND: &str = "memory";
 
 /// What a snapshot is taken of.
 #[derive(Clone, Copy)]
@@ -67,10 +66,7 @@ pub(crate) async fn create(
     options.check()?;
     let source_name = source_name(&context.config, options)?;
     let base = match &options.base_id {
-        Some(base_id) => {
-            let own = known_source(&context.config, origin, source_name)?;
-            Some(Base::open(context, &base_id.parse()?, options, own.as_ref()).await?)
-        }
+        Some(base_id) => Some(Base::open(context, &base_id.parse()?, options).await?),
         None if context.config.require_store => {
             location::require_snapshots(context.store.as_ref()).await?;
             None
@@ -117,18 +113,6 @@ pub(crate) fn source_of_file(config: &SnapshotConfig, options: &CreateOptions, p
     })
 }
 
-/// Returns what is known of the source before it is read. Then a base of another source is not verified in vain.
-fn known_source(config: &SnapshotConfig, origin: Origin<'_>, name: Option<&str>) -> Result<Option<SourceInfo>> {
-    let (kind, path) = match origin {
-        Origin::File(path) => (FILE_KIND, Some(database_path::text(&database_path::absolute(path)?))),
-        Origin::Memory(_) => (MEMORY_KIND, None),
-        Origin::Custom(_) => return Ok(None),
-    };
-    let mut source = SourceInfo::new(kind, None);
-    (source.name, source.host, source.path) = (name.map(str::to_owned), config.host.clone(), path);
-    Ok(Some(source))
-}
-
 /// Returns the name that the user gave to the source, checked.
 fn source_name<'a>(config: &'a SnapshotConfig, options: &'a CreateOptions) -> Result<Option<&'a str>> {
     let name = options.source_name.as_deref().or(config.source_name.as_deref());
@@ -160,10 +144,29 @@ impl Create<'_> {
         self.read_file(path, Mirror::AtOnce).await
     }
 
+    /// Reads only what has changed since the base, if that is possible. Irregular rows are found only by reading all.
     async fn read_file(&self, path: &Path, mirror: Mirror) -> Result<Snapshot> {
+        let base_leaves = self.base.and_then(|base| base.leaves().cloned());
+        if base_leaves.is_some() {
+            match self.read_file_from(path, mirror, base_leaves).await {
+                Err(error) if is_irregular_row_met(&error) => tracing::debug!(%error, "reading all of the database"),
+                answer => return answer,
+            }
+        }
+        // All of the file takes longer to read than a writer may take to change it.
+        let mirror = if mirror == Mirror::Never { Mirror::WhenWritten } else { mirror };
+        self.read_file_from(path, mirror, None).await
+    }
+
+    async fn read_file_from(
+        &self,
+        path: &Path,
+        mirror: Mirror,
+        base_leaves: Option<Arc<[LeafTable; 2]>>,
+    ) -> Result<Snapshot> {
         let created_at = self.context.clock.now();
         let options = FileOptions { scratch_dir: self.context.config.scratch_dir.clone(), mirror };
-        let (path, base_leaves) = (path.to_owned(), self.base.and_then(|base| base.leaves().cloned()));
+        let path = path.to_owned();
         let (reader, diff) = run_blocking(move || {
             let mut reader = FileReader::open(&path, &options)?;
             let diff = match base_leaves {
@@ -176,7 +179,7 @@ impl Create<'_> {
         let lookup = reader.vector_lookup();
         let source = SourceSummary::of(&reader, FILE_KIND);
         let diff = SourceDiff { lookup: Some(lookup), ..diff };
-        self.store(source, read_ahead(Box::new(reader)), diff, created_at).await
+        self.store(source, read_ahead(Box::new(reader), self.known_irregular()?), diff, created_at).await
     }
 
     async fn of_memory(&self, db: &VectorDB) -> Result<Snapshot> {
@@ -185,15 +188,21 @@ impl Create<'_> {
         while reader.collect_more()? {
             tokio::task::yield_now().await;
         }
-        let source = SourceSummary::of(&reader, MEMORY_KIND);
-        self.store(source, read_inline(reader), SourceDiff::everything(), created_at).await
+        let source = SourceSummary::of(&reader, "memory");
+        self.store(source, read_inline(reader, self.known_irregular()?), SourceDiff::everything(), created_at).await
     }
 
     async fn of_custom(&self, source: &dyn SnapshotSource) -> Result<Snapshot> {
         let created_at = self.context.clock.now();
         let reader = source.open()?;
         let summary = SourceSummary::of(&reader, source.kind());
-        self.store(summary, read_ahead(reader), SourceDiff::everything(), created_at).await
+        let blocks = read_ahead(reader, self.known_irregular()?);
+        self.store(summary, blocks, SourceDiff::everything(), created_at).await
+    }
+
+    /// Returns the irregular rows of the base, which need not be stored again.
+    fn known_irregular(&self) -> Result<Option<IrregularInfo>> {
+        self.base.map_or(Ok(None), Base::irregular)
     }
 
     async fn attempt(&self, origin: Origin<'_>) -> Result<Snapshot> {
@@ -252,6 +261,7 @@ impl Create<'_> {
         let Some(base) = self.base else {
             let complete = |trailer: SourceTrailer| Completion {
                 not_captured: trailer.not_captured,
+                irregular: trailer.irregular,
                 leaves: trailer.leaves.map(|tables| leaves::encode(&tables, None)),
                 content: Content::Full,
             };
@@ -269,6 +279,7 @@ impl Create<'_> {
             self.warn(base_source::shrinkage(metadata, records));
             Completion {
                 not_captured: trailer.not_captured,
+                irregular: trailer.irregular,
                 leaves: tables.map(|tables| leaves::encode(&tables, base.leaves().map(Arc::as_ref))),
                 content: Content::Increment { base: metadata, changes: totals.changes, checksum: totals.checksum },
             }
@@ -289,13 +300,14 @@ impl Create<'_> {
         blocks: BlockStream<'b, SourceTrailer>,
         base: &Base,
         diff: SourceDiff,
-    ) -> Result<(Option<[ruvector_snapshot_format::model::LeafTable; 2]>, BlockStream<'b, (SourceTrailer, Totals)>)>
-    {
-        let SourceDiff { ranges, leaves, lookup } = diff;
+    ) -> Result<(Option<[LeafTable; 2]>, BlockStream<'b, (SourceTrailer, Totals)>)> {
+        let SourceDiff { ranges, leaves, base_row_counts, lookup } = diff;
         let rows = base.rows_in(&ranges, self.context).await?;
         let records = delta::with_digests(blocks, self.context.config.workers);
         let dimensions = usize::try_from(base.metadata()?.dimensions).unwrap_or(usize::MAX);
-        let base_rows = delta::BaseRows::new(rows, ranges, base.metadata()?.checksum);
+        let mut records_sum = base.metadata()?.checksum;
+        records_sum.unmerge(&base.metadata()?.irregular_checksum());
+        let base_rows = delta::BaseRows::new(rows, ranges, records_sum, base_row_counts);
         Ok((leaves, delta::changes(records, base_rows, lookup, dimensions)))
     }
 }
@@ -303,7 +315,7 @@ impl Create<'_> {
 impl SourceDiff {
     /// Everything may differ.
     fn everything() -> Self {
-        Self { ranges: [DiffRange::all()].into(), leaves: None, lookup: None }
+        Self { ranges: [DiffRange::all()].into(), leaves: None, base_row_counts: None, lookup: None }
     }
 }
 

@@ -16,10 +16,11 @@ use ruvector_snapshot_format::checksum::ContentSum;
 use ruvector_snapshot_format::id::SnapshotId;
 use tracing::Instrument as _;
 
-use crate::error::Result;
+use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::progress::{Phase, Progress, ProgressCounter};
 use crate::repo::chain::Chain;
 use crate::repo::context::Context;
+use crate::repo::irregular::IrregularSection;
 use crate::snapshot::Snapshot;
 use crate::source::RestoreTarget;
 use crate::source::destination::Destination;
@@ -64,13 +65,17 @@ pub(crate) async fn to_file(
             context.run_blocking(move || target.finish(&database)).await?
         };
         let (verify, progress) = (context.config.verify_checksum, options.progress.clone());
-        let metadata = newest.metadata.clone();
+        let (metadata, skips_irregular) = (newest.metadata.clone(), options.skip_irregular);
         let verified = context
             .run_blocking(move || {
                 if verify {
                     let phase = Phase::VerifyRestored;
                     let mut counter = ProgressCounter::start(progress.as_deref(), phase, metadata.vector_count);
-                    verify_file(&finished, &database, metadata.checksum, &mut counter)?;
+                    let mut expected = metadata.checksum;
+                    if skips_irregular {
+                        expected.unmerge(&metadata.irregular_checksum());
+                    }
+                    verify_file(&finished, &database, expected, &mut counter)?;
                 }
                 Ok(finished)
             })
@@ -116,12 +121,23 @@ fn warn(listener: Option<&dyn Progress>, warning: &str) {
 
 /// A target that takes blocks: on a thread of its own if it can move there.
 trait BlockTarget: Sized {
+    async fn put_irregular(self, context: &Context, section: IrregularSection) -> Result<(Self, IrregularSection)>;
     async fn put(self, context: &Context, block: Block) -> Result<Self>;
 }
 
 struct OwnedTarget<T>(T);
 
 impl<T: RestoreTarget + 'static> BlockTarget for OwnedTarget<T> {
+    async fn put_irregular(self, context: &Context, section: IrregularSection) -> Result<(Self, IrregularSection)> {
+        let (Self(mut target), mut section) = (self, section);
+        context
+            .run_blocking(move || {
+                section.each(&mut |item| target.put_irregular(item))?;
+                Ok((Self(target), section))
+            })
+            .await
+    }
+
     async fn put(self, context: &Context, block: Block) -> Result<Self> {
         let Self(mut target) = self;
         context
@@ -136,6 +152,13 @@ impl<T: RestoreTarget + 'static> BlockTarget for OwnedTarget<T> {
 struct BorrowedTarget<'a>(&'a mut dyn RestoreTarget);
 
 impl BlockTarget for BorrowedTarget<'_> {
+    async fn put_irregular(self, _context: &Context, section: IrregularSection) -> Result<(Self, IrregularSection)> {
+        let mut section = section;
+        section.each(&mut |item| self.0.put_irregular(item))?;
+        tokio::task::yield_now().await;
+        Ok((self, section))
+    }
+
     async fn put(self, _context: &Context, block: Block) -> Result<Self> {
         self.0.put(&mut block.rows())?;
         tokio::task::yield_now().await;
@@ -147,13 +170,13 @@ impl BlockTarget for BorrowedTarget<'_> {
 async fn restore_records<T: BlockTarget>(
     context: &Context,
     chain: &Chain,
-    mut target: T,
+    target: T,
     options: &RestoreOptions,
 ) -> Result<T> {
     let newest = chain.newest()?;
     let metadata = &newest.metadata;
     let mut progress = ProgressCounter::start(options.progress.as_deref(), Phase::Restore, metadata.vector_count);
-    let mut sum = ContentSum::default();
+    let (mut target, mut sum) = put_irregular(context, chain, target, options).await?;
     let mut blocks = chain.blocks(&context.config).await?;
     while let Some((block, block_sum)) = blocks.try_next().await? {
         sum.merge(&block_sum);
@@ -161,8 +184,42 @@ async fn restore_records<T: BlockTarget>(
         target = target.put(context, block).await?;
         progress.add(records, bytes);
     }
-    match check_sum(sum, metadata.checksum, "the records of the snapshot") {
+    match check_sum(sum, metadata.checksum, "the contents of the snapshot") {
         Ok(()) => Ok(target),
         Err(error) => Err(newest.judged(error).await),
     }
+}
+
+/// Puts the irregular rows into the target, and returns their part of the content checksum. They come first, so that a
+/// target that cannot store them refuses the snapshot at once.
+async fn put_irregular<T: BlockTarget>(
+    context: &Context,
+    chain: &Chain,
+    mut target: T,
+    options: &RestoreOptions,
+) -> Result<(T, ContentSum)> {
+    let Some(mut sections) = chain.irregular()? else { return Ok((target, ContentSum::default())) };
+    let metadata = &chain.newest()?.metadata;
+    let what = metadata.irregular.as_ref().map(ToString::to_string).unwrap_or_default();
+    if options.skip_irregular {
+        let warning = format!("{what} of the snapshot are not restored: they are not records of the target");
+        warn(options.progress.as_deref(), &warning);
+        return Ok((target, metadata.irregular_checksum()));
+    }
+    while let Some(section) = sections.next().await? {
+        let (returned, section) = target.put_irregular(context, section).await.map_err(|error| match error.kind() {
+            ErrorKind::Unsupported => {
+                let message = format!(
+                    "the snapshot holds {what} that this target cannot store ({}); restore to a file, or skip them \
+                     (RestoreOptions::skip_irregular)",
+                    error.message()
+                );
+                SnapshotError::new(ErrorKind::Unsupported, message).with_source(error)
+            }
+            _ => error,
+        })?;
+        target = returned;
+        sections.decoded(section);
+    }
+    Ok((target, sections.finish()?))
 }

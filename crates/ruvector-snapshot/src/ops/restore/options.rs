@@ -22,6 +22,10 @@ pub struct RestoreOptions {
     /// Whether [`overwrite`](Self::overwrite) also replaces a file that a program has open. The program keeps the old
     /// file, which no longer has a name, and everything that it writes after the restore is lost. Default: false.
     pub overwrite_while_open: bool,
+    /// Whether irregular rows are left out: rows that are not records, see
+    /// [`Snapshot::irregular`](crate::Snapshot::irregular). By default a target that cannot store them, such as a
+    /// database in memory, refuses the snapshot.
+    pub skip_irregular: bool,
     /// A listener for progress.
     pub progress: Option<Arc<dyn Progress>>,
 }
@@ -61,6 +65,19 @@ impl RestoreOptions {
             (true, false) => Overwrite::UnlessOpen,
             (true, true) => Overwrite::EvenIfOpen,
         }
+    }
+
+    /// Leaves out irregular rows.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let options = ruvector_snapshot::RestoreOptions::default().skip_irregular(true);
+    /// assert!(options.skip_irregular);
+    /// ```
+    #[must_use]
+    pub fn skip_irregular(self, skip_irregular: bool) -> Self {
+        Self { skip_irregular, ..self }
     }
 
     /// Reports progress to this listener.

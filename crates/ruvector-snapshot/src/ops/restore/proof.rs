@@ -1,6 +1,7 @@
 //! Verifies a restored database file before it gets its final name: reads it back and compares its content checksum.
 
 use ruvector_snapshot_format::checksum::{ContentSum, digest};
+use ruvector_snapshot_format::irregular::IrregularTally;
 use ruvector_snapshot_format::model::DatabaseInfo;
 use ruvector_snapshot_format::payloads;
 
@@ -13,7 +14,8 @@ use crate::source::target::FinishedFile;
 /// Records between two reports of progress.
 const REPORT_RECORDS: u64 = 1024;
 
-/// Reads the finished file through the same verified walk that takes snapshots, and sums its records.
+/// Reads the finished file through the same verified walk that takes snapshots, and sums its records and its irregular
+/// rows.
 pub(super) fn verify_file(
     finished: &FinishedFile,
     expected: &DatabaseInfo,
@@ -41,6 +43,11 @@ pub(super) fn verify_file(
         }
     }
     progress.add(records, bytes);
+    let mut tally = IrregularTally::default();
+    while let Some(item) = reader.next_irregular()? {
+        tally.add(item)?;
+    }
+    sum.merge(&tally.finish()?.checksum);
     check_sum(sum, expected_sum, "the restored database")
 }
 

@@ -16,6 +16,7 @@ use super::report::{Corruption, VerifyReport, is_corruption};
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::progress::{Phase, Progress, ProgressCounter};
 use crate::repo::context::{Context, run_blocking};
+use crate::repo::irregular::IrregularSections;
 use crate::repo::reader::{RUN_BYTES_MAX, StoredSnapshot, runs};
 
 /// Verifies one snapshot and adds to a report.
@@ -111,6 +112,7 @@ impl<'a> FileCheck<'a> {
             Err(error) => return Err(error),
             Ok(_) => {}
         }
+        self.irregular().await?;
         let mut changed = Vec::new();
         for (file, hash) in DataFile::ALL.into_iter().zip(files) {
             if !self.rest_of_file(file, hash).await? {
@@ -118,6 +120,20 @@ impl<'a> FileCheck<'a> {
             }
         }
         self.blame(&changed);
+        Ok(())
+    }
+
+    /// Verifies the irregular rows that this snapshot stores itself.
+    async fn irregular(&mut self) -> Result<()> {
+        let metadata = &self.snapshot.metadata;
+        let Some(info) = metadata.irregular.clone().filter(|_| metadata.irregular_sections().next().is_some()) else {
+            return Ok(());
+        };
+        match IrregularSections::of(self.snapshot, info).check().await {
+            Err(error) if is_corruption(&error) => self.add(DataFile::Index.name(), None, error.message()),
+            Err(error) => return Err(error),
+            Ok(_) => {}
+        }
         Ok(())
     }
 
@@ -166,8 +182,10 @@ impl<'a> FileCheck<'a> {
 
     /// Compares the totals with `metadata.json`. The rows of an increment are not a state and have no content checksum.
     fn check_totals(&mut self, totals: &BlockTotals) {
-        let Some(sum) = totals.sum else { return };
+        let Some(mut sum) = totals.sum else { return };
         let metadata = &self.snapshot.metadata;
+        // Verified by itself.
+        sum.merge(&metadata.irregular_checksum());
         if metadata.changes.is_none() && sum != metadata.checksum {
             let detail = format!("the content checksum of all records is {sum} instead of {}", metadata.checksum);
             self.add(layout::METADATA_JSON, None, detail);

@@ -2,8 +2,9 @@
 //!
 //! The file is read through `redb-live`, as of one commit and without a lock. This module knows which tables Ruvector
 //! uses and pairs their rows into records; `scan` walks one table, `tables` opens the tables and decodes their values,
-//! `ranges` restricts a reader to key ranges.
+//! `ranges` restricts a reader to key ranges, and `irregular` yields the rows that form no record.
 
+mod irregular;
 mod ranges;
 mod rows;
 mod scan;
@@ -13,14 +14,18 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use redb_live::{LiveFile, Mode, View, ViewOptions};
+use ruvector_snapshot_format::irregular::IrregularItem;
 use ruvector_snapshot_format::model::{DatabaseInfo, LeafTable, Record};
 
-use super::{SnapshotSource, SourceFile, SourceReader, SourceRow, companions, database_path, foreign};
+use super::{
+    IrregularRecords, SnapshotSource, SourceFile, SourceReader, SourceRow, companions, database_path, foreign,
+};
 use crate::error::{ErrorKind, Result, SnapshotError};
+use irregular::{IrregularPass, IrregularSource};
 use ranges::RangeCursor;
 use scan::TableCursor;
 
-pub(crate) use rows::append_vector;
+pub(crate) use rows::{IdRows, append_vector, irregular_example, irregular_row_met, is_irregular_row_met};
 pub(crate) use scan::{DatabaseTable, LeafVisit, VectorLookup};
 
 /// How a database file is read. Start from `default()`.
@@ -142,7 +147,6 @@ pub(crate) const FILE_KIND: &str = "file";
 /// Reads the records of a database file as of one commit.
 #[derive(Debug)]
 pub struct FileReader {
-    path: PathBuf,
     file: SourceFile,
     view: View,
     database: DatabaseInfo,
@@ -154,11 +158,15 @@ pub struct FileReader {
     ranges: Option<RangeCursor>,
     records_expected: u64,
     file_bytes: u64,
-    /// Number of metadata rows without a vector.
-    unpaired_metadata: u64,
-    other_tables: Vec<String>,
     /// What belongs to the database and lies beside it, as sentences.
     companions: Vec<String>,
+    /// The ids whose rows form no record, so far.
+    irregular: IrregularRecords,
+    irregular_sources: Vec<IrregularSource>,
+    pass: IrregularPass,
+    not_captured: Vec<String>,
+    /// Memory for the canonical form of metadata.
+    scratch: String,
 }
 
 impl FileReader {
@@ -194,7 +202,7 @@ impl FileReader {
         };
         let view = live.view(&view_options).map_err(rows::live_error)?;
         let opened = tables::open_all(&view, path)?;
-        if options.mirror != Mirror::AtOnce && !opened.other_tables.is_empty() {
+        if options.mirror != Mirror::AtOnce && !opened.not_captured.is_empty() {
             // A direct view vouches only for tables that are read to their end. A commit must be consistent across all
             // tables.
             return Err(rows::live_error(redb_live::Error::Changed));
@@ -202,7 +210,6 @@ impl FileReader {
         let found = live.metadata().map_err(rows::live_error)?;
         let absolute = database_path::absolute(path)?;
         let mut reader = Self {
-            path: path.to_owned(),
             file: SourceFile {
                 path: database_path::text(&absolute),
                 device: Some(found.dev()),
@@ -215,9 +222,12 @@ impl FileReader {
             is_metadata_paired: false,
             ranges: None,
             file_bytes: found.len(),
-            unpaired_metadata: 0,
-            other_tables: opened.other_tables,
             companions: companions::beside(&absolute),
+            irregular: IrregularRecords::default(),
+            irregular_sources: opened.irregular,
+            pass: IrregularPass::default(),
+            not_captured: opened.not_captured,
+            scratch: String::new(),
             view,
         };
         reader.metadata.step().map_err(rows::live_error)?;
@@ -243,42 +253,57 @@ impl FileReader {
                     self.is_metadata_paired = true;
                     break;
                 }
-                _ => self.unpaired_metadata += 1,
+                _ => self.irregular.add(key, "it has metadata, but no vector"),
             }
             self.metadata.step()?;
         }
         Ok(())
     }
 
-    fn corrupt(&self, what: impl AsRef<str>) -> SnapshotError {
-        rows::corrupt_database(&self.path, what.as_ref())
+    /// Returns the rows under the cursors. `None` after the last ones.
+    fn id_rows(&self) -> Option<IdRows<'_>> {
+        let is_metadata_only = self.is_metadata_only()?;
+        if is_metadata_only {
+            return self.metadata.row().map(|(key, text)| IdRows { key, vector: None, metadata: Some(text) });
+        }
+        let metadata = self.metadata.row().filter(|_| self.is_metadata_paired).map(|(_, text)| text);
+        self.vectors.row().map(|(key, vector)| IdRows { key, vector: Some(vector), metadata })
     }
 
-    /// Returns the row under the cursors, checked.
-    fn current_row(&self) -> Result<Option<SourceRow<'_>>> {
-        let (key, value) = match self.is_metadata_only() {
-            None => return Ok(None),
-            Some(true) => match self.metadata.row() {
-                Some((key, _)) => (key, None),
-                None => return Ok(None),
-            },
-            Some(false) => match self.vectors.row() {
-                Some((key, value)) => (key, Some(value)),
-                None => return Ok(None),
-            },
-        };
-        let id = std::str::from_utf8(key).map_err(|error| self.corrupt("an id is not UTF-8").with_source(error))?;
-        let metadata = match self.metadata.row() {
-            Some((_, text)) if self.is_metadata_paired || value.is_none() => {
-                Some(std::str::from_utf8(text).map_err(|error| {
-                    self.corrupt(format!("the metadata of id {id:?} is not UTF-8")).with_source(error)
-                })?)
+    /// Moves to the next rows that form a record. Counts those that do not. A reader that is restricted to ranges ends
+    /// there: it may have missed others.
+    fn advance_to_record(&mut self) -> Result<()> {
+        loop {
+            self.advance().map_err(rows::live_error)?;
+            if self.ranges.is_some() && self.irregular.count > 0 {
+                return Err(irregular_row_met());
             }
-            _ => None,
-        };
-        let Some(value) = value else { return Ok(Some(SourceRow::MetadataOnly { id, metadata })) };
-        let vector = rows::checked_vector(&self.path, id, value, self.database.dimensions)?;
-        Ok(Some(SourceRow::Record(Record { id, vector, metadata })))
+            let mut scratch = std::mem::take(&mut self.scratch);
+            let checked = self.id_rows().map(|rows| match rows.vector {
+                None => rows.texts(&mut scratch).map(drop).map_err(|why| (rows.key.to_vec(), why)),
+                Some(_) => rows
+                    .record(self.database.dimensions, &mut scratch)
+                    .map(drop)
+                    .map_err(|why| (rows.key.to_vec(), why)),
+            });
+            self.scratch = scratch;
+            match checked {
+                None | Some(Ok(())) => return Ok(()),
+                Some(Err(_)) if self.ranges.is_some() => return Err(irregular_row_met()),
+                Some(Err((key, why))) => self.irregular.add(&key, &why),
+            }
+        }
+    }
+
+    /// Returns the row under the cursors, which form a record.
+    fn current_row(&self) -> Result<Option<SourceRow<'_>>> {
+        let Some(rows) = self.id_rows() else { return Ok(None) };
+        let not_checked = || SnapshotError::new(ErrorKind::Internal, "a row was not checked");
+        if rows.vector.is_some() {
+            return Ok(Some(SourceRow::Record(rows.as_record().ok_or_else(not_checked)?)));
+        }
+        let (id, metadata) = rows.as_texts().ok_or_else(not_checked)?;
+        Ok(Some(SourceRow::MetadataOnly { id, metadata }))
     }
 }
 
@@ -296,7 +321,8 @@ impl SourceReader for FileReader {
         let values_bytes = self.database.dimensions.saturating_mul(4);
         let vectors = self.records_expected.saturating_mul(values_bytes.saturating_add(1));
         // Ids are stored in two files and may be escaped there. Each record has a digest and some punctuation.
-        let rest = self.file_bytes.saturating_sub(vectors).saturating_mul(2);
+        // If rows are irregular, their vectors are stored there too.
+        let rest = self.file_bytes.saturating_mul(2);
         let rest = rest.saturating_add(self.records_expected.saturating_mul(64)).saturating_add(SLACK_BYTES);
         // Stored deflate blocks add five bytes in 65,535. Each gzip member adds its header.
         Some([vectors.saturating_add(vectors / 64).saturating_add(SLACK_BYTES), rest, rest])
@@ -314,8 +340,25 @@ impl SourceReader for FileReader {
     }
 
     fn next_row(&mut self) -> Result<Option<SourceRow<'_>>> {
-        self.advance().map_err(rows::live_error)?;
+        self.advance_to_record()?;
         self.current_row()
+    }
+
+    fn next_irregular(&mut self) -> Result<Option<IrregularItem<'_>>> {
+        self.next_irregular_item()
+    }
+
+    fn rewind_irregular(&mut self) -> bool {
+        self.pass = IrregularPass::default();
+        true
+    }
+
+    fn irregular_records(&self) -> IrregularRecords {
+        self.irregular.clone()
+    }
+
+    fn row_counts(&self) -> Option<[u64; 2]> {
+        Some([self.vectors.rows(), self.metadata.rows()])
     }
 
     fn transaction_id(&self) -> Option<u64> {
@@ -327,17 +370,13 @@ impl SourceReader for FileReader {
     }
 
     fn take_leaves(&mut self) -> Option<[LeafTable; 2]> {
-        Some([self.vectors.take_leaves()?, self.metadata.take_leaves()?])
+        let leaves = self.vectors.take_leaves().zip(self.metadata.take_leaves());
+        // The next increment must read all rows: it cannot find the irregular ones by their leaves.
+        leaves.filter(|_| self.irregular.count == 0).map(|(vectors, metadata)| [vectors, metadata])
     }
 
     fn not_captured(&self) -> Vec<String> {
-        let mut what = self.companions.clone();
-        what.extend(self.other_tables.iter().map(|name| format!("table {name:?}")));
-        // A restricted reader has not seen all metadata rows.
-        if self.unpaired_metadata > 0 && self.ranges.is_none() {
-            what.push(format!("{} metadata rows of ids without a vector", self.unpaired_metadata));
-        }
-        what
+        [self.companions.as_slice(), &self.not_captured].concat()
     }
 }
 

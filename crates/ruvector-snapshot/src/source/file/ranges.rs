@@ -24,7 +24,7 @@ impl FileReader {
 
     /// Returns a lookup for the vectors of single records of the same commit.
     pub(crate) fn vector_lookup(&self) -> VectorLookup {
-        VectorLookup::new(&self.path, self.database.dimensions, &self.vectors)
+        VectorLookup::new(self.database.dimensions, &self.vectors)
     }
 
     /// Moves the cursors to the next row that was asked for.
@@ -53,7 +53,7 @@ impl FileReader {
                     (true, true) => self.metadata.step()?,
                     (true, false) => self.step()?,
                 }
-                // An id that is not UTF-8 is returned wherever it lies, so that the caller reports it.
+                // An id that is not UTF-8 is returned wherever it lies, so that the caller sees it.
                 let is_inside = |id| std::str::from_utf8(id).map_or(true, |id| range.key_range.contains(id));
                 if self.row_in(range).is_some_and(|(id, _)| is_inside(id)) {
                     break;

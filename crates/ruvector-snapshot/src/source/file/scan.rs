@@ -1,12 +1,10 @@
 //! Walks one table of a database file: row by row, leaf by leaf, or to single rows. Knows no record.
 
-use std::path::{Path, PathBuf};
-
 use redb_live::{Leaf, Leaves, NextLeaf, Table};
 use ruvector_snapshot_format::model::LeafTable;
 
 use super::FileReader;
-use super::rows::{checked_vector, corrupt_database, live_error};
+use super::rows::{checked_vector, irregular_row_met, live_error};
 use crate::error::Result;
 
 /// A cursor over the rows of a table. Before the first `step` it is on no row.
@@ -23,6 +21,21 @@ pub(super) struct TableCursor {
 impl TableCursor {
     pub(super) fn new(table: &Table) -> Self {
         Self { table: table.clone(), leaves: table.leaves(), leaf: None, at: 0, seen: Some(LeafTable::default()) }
+    }
+
+    /// Creates a cursor that does not record the leaves that it passes.
+    pub(super) fn unrecorded(table: &Table) -> Self {
+        Self { seen: None, ..Self::new(table) }
+    }
+
+    /// Returns another cursor over the same table, before its first row.
+    pub(super) fn another(&self) -> Self {
+        Self::unrecorded(&self.table)
+    }
+
+    /// Returns the number of rows of the table.
+    pub(super) fn rows(&self) -> u64 {
+        self.table.info().rows
     }
 
     /// Moves to the first row whose key is not below `id`. Ids must ascend from call to call.
@@ -92,7 +105,8 @@ impl FileReader {
     ///
     /// # Errors
     ///
-    /// The same as [`next_record`](crate::source::SourceReader::next_record).
+    /// The same as [`next_record`](crate::source::SourceReader::next_record), and that of
+    /// [`irregular_row_met`] at an id that is not UTF-8.
     pub(crate) fn walk_leaves(
         &self,
         table: DatabaseTable,
@@ -112,10 +126,7 @@ impl FileReader {
                 }
                 NextLeaf::Read(leaf) => leaf,
             };
-            let key = |row| {
-                std::str::from_utf8(leaf.key(row))
-                    .map_err(|error| corrupt_database(&self.path, "an id is not UTF-8").with_source(error))
-            };
+            let key = |row| std::str::from_utf8(leaf.key(row)).map_err(|_| irregular_row_met());
             let (first_key, last_key) = (key(0)?, key(leaf.len().saturating_sub(1))?);
             visit(LeafVisit::New { checksum: leaf.checksum(), rows: leaf.len() as u32, first_key, last_key });
         }
@@ -126,28 +137,28 @@ impl FileReader {
 /// Looks up vectors by ascending ids.
 #[derive(Debug)]
 pub(crate) struct VectorLookup {
-    path: PathBuf,
     dimensions: u64,
     rows: TableCursor,
 }
 
 impl VectorLookup {
-    pub(super) fn new(path: &Path, dimensions: u64, vectors: &TableCursor) -> Self {
-        let rows = TableCursor { seen: None, ..TableCursor::new(&vectors.table) };
-        Self { path: path.to_owned(), dimensions, rows }
+    pub(super) fn new(dimensions: u64, vectors: &TableCursor) -> Self {
+        Self { dimensions, rows: vectors.another() }
     }
 
     /// Returns the vector of a record, f32 little-endian. Ids must ascend from call to call.
     ///
     /// # Errors
     ///
-    /// The same as [`next_record`](crate::source::SourceReader::next_record), and `Corrupt` if the record does not
-    /// exist.
+    /// The same as [`next_record`](crate::source::SourceReader::next_record), and that of
+    /// [`irregular_row_met`] if there is no such vector.
     pub(crate) fn get(&mut self, id: &str) -> Result<&[u8]> {
         self.rows.seek(id).map_err(live_error)?;
         match self.rows.row() {
-            Some((key, value)) if key == id.as_bytes() => checked_vector(&self.path, id, value, self.dimensions),
-            _ => Err(corrupt_database(&self.path, &format!("the record {id:?} has no vector"))),
+            Some((key, value)) if key == id.as_bytes() => {
+                checked_vector(value, self.dimensions).map_err(|_| irregular_row_met())
+            }
+            _ => Err(irregular_row_met()),
         }
     }
 }

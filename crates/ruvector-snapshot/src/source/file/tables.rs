@@ -7,9 +7,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use redb_live::{Table, TableInfo, View};
+use ruvector_snapshot_format::limits;
 use ruvector_snapshot_format::model::DatabaseInfo;
 
-use super::rows::{corrupt_database, live_error, vector_bytes};
+use super::irregular::{IrregularSource, captured_table};
+use super::rows::{live_error, vector_bytes};
 use super::scan::TableCursor;
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::source::description::parse_options;
@@ -20,18 +22,29 @@ pub(super) struct OpenedTables {
     pub(super) vectors: Table,
     pub(super) metadata: Table,
     pub(super) database: DatabaseInfo,
-    /// Names of tables that are not Ruvector's.
-    pub(super) other_tables: Vec<String>,
+    /// The tables whose rows can be irregular, in the order of their names.
+    pub(super) irregular: Vec<IrregularSource>,
+    /// The tables that cannot be stored, in words.
+    pub(super) not_captured: Vec<String>,
 }
 
 pub(super) fn open_all(view: &View, path: &Path) -> Result<OpenedTables> {
     let tables = view.tables().map_err(live_error)?;
     let vectors = open_table(view, path, &tables, "vectors", "&[u8]")?;
     let metadata = open_table(view, path, &tables, "metadata", "&str")?;
-    let is_other = |name: &String| !matches!(name.as_str(), "vectors" | "metadata" | "config");
-    let other_tables = tables.iter().map(|table| table.name.clone()).filter(is_other).collect();
-    let database = describe(path, &vectors, config_rows(view, path, &tables)?)?;
-    Ok(OpenedTables { vectors, metadata, database, other_tables })
+    let (config, config_irregular) = config_rows(view, path, &tables)?;
+    let database = describe(path, &vectors, config)?;
+    let (mut irregular, mut not_captured) = (Vec::new(), Vec::new());
+    for info in tables.iter().filter(|info| info.name != "config" || config_irregular) {
+        match captured_table(info) {
+            Ok(table) => {
+                let rows = view.table(&info.name).map_err(live_error)?;
+                irregular.extend(rows.map(|rows| IrregularSource { table, rows }));
+            }
+            Err(why) => not_captured.push(format!("table {:?} ({why})", info.name)),
+        }
+    }
+    Ok(OpenedTables { vectors, metadata, database, irregular, not_captured })
 }
 
 fn open_table(view: &View, path: &Path, tables: &[TableInfo], name: &str, value_type: &str) -> Result<Table> {
@@ -46,41 +59,43 @@ fn open_table(view: &View, path: &Path, tables: &[TableInfo], name: &str, value_
     table?.ok_or_else(|| not_ruvector(path, name, tables))
 }
 
-/// Reads the config rows. Old versions of Ruvector wrote no `config` table.
-fn config_rows(view: &View, path: &Path, tables: &[TableInfo]) -> Result<BTreeMap<String, String>> {
-    let mut config = BTreeMap::new();
+/// Reads the config rows that are text, and returns whether there are others. Old versions of Ruvector wrote no `config`
+/// table.
+fn config_rows(view: &View, path: &Path, tables: &[TableInfo]) -> Result<(BTreeMap<String, String>, bool)> {
+    let (mut config, mut has_other) = (BTreeMap::new(), false);
     if !tables.iter().any(|table| table.name == "config") {
-        return Ok(config);
+        return Ok((config, has_other));
     }
     let mut rows = TableCursor::new(&open_table(view, path, tables, "config", "&str")?);
-    let text = |bytes: &[u8]| {
-        String::from_utf8(bytes.to_vec())
-            .map_err(|error| corrupt_database(path, "a config row is not UTF-8").with_source(error))
-    };
     rows.step().map_err(live_error)?;
     while let Some((key, value)) = rows.row() {
-        config.insert(text(key)?, text(value)?);
+        match (std::str::from_utf8(key), std::str::from_utf8(value)) {
+            (Ok(key), Ok(value)) => drop(config.insert(key.to_owned(), value.to_owned())),
+            _ => has_other = true,
+        }
         rows.step().map_err(live_error)?;
     }
-    Ok(config)
+    Ok((config, has_other))
 }
 
-/// Describes the database by its options row. A database of an old version has none: its first vector shows the
-/// dimensions, and nothing shows the metric.
+/// Describes the database by its options row. A database of an old version has none: its first well-formed vector shows
+/// the dimensions, and nothing shows the metric.
 fn describe(path: &Path, vectors: &Table, rows: BTreeMap<String, String>) -> Result<DatabaseInfo> {
     if let Some(text) = rows.get(OPTIONS_ROW) {
         let options = parse_options(text).map_err(|error| error.with_key(path.display().to_string()))?;
         return database_info(&options, rows);
     }
-    let mut first = TableCursor::new(vectors);
-    first.step().map_err(live_error)?;
-    let dimensions = match first.row() {
-        Some((_, value)) => {
-            let vector = vector_bytes(value).ok_or_else(|| corrupt_database(path, "the first vector is malformed"))?;
-            vector.len() as u64 / 4
+    let mut cursor = TableCursor::unrecorded(vectors);
+    cursor.step().map_err(live_error)?;
+    let mut dimensions = 0;
+    while let Some((_, value)) = cursor.row() {
+        let vector = vector_bytes(value).unwrap_or_default();
+        if !vector.is_empty() && vector.len() <= limits::VECTOR_BYTES {
+            dimensions = vector.len() as u64 / 4;
+            break;
         }
-        None => 0,
-    };
+        cursor.step().map_err(live_error)?;
+    }
     Ok(DatabaseInfo { rows, ..DatabaseInfo::new(dimensions) })
 }
 

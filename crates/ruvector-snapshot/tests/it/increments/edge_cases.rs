@@ -4,7 +4,7 @@ use ruvector_core::{VectorDB, VectorEntry};
 use ruvector_snapshot::RestoreOptions;
 use test_fixtures::{TestDir, TickingClock, encode_vector, options, rows_of_file};
 
-use super::fixture::{State, create, make_empty_database};
+use super::fixture::{State, assert_restores, create, make_empty_database};
 
 #[tokio::test]
 async fn a_database_without_dimensions_is_restored() {
@@ -36,7 +36,7 @@ async fn a_database_without_dimensions_is_restored() {
     }
 }
 
-/// Metadata without a vector belongs to no record. Full snapshots and increments skip it without checking its size.
+/// Metadata without a vector belongs to no record. Full snapshots and increments keep it, whatever its size.
 #[tokio::test]
 async fn metadata_without_a_vector_may_have_any_size() {
     let (long_id, long_text) = ("z".repeat((1 << 20) + 1), format!("{{\"a\":\"{}\"}}", "x".repeat(64 << 20)));
@@ -54,7 +54,10 @@ async fn metadata_without_a_vector_may_have_any_size() {
         state.metadata.insert(id.to_owned(), text.to_owned());
         state.write_over(&before, &path);
         let increment = create(&manager, &path, Some(&full)).await.unwrap();
-        assert_eq!((increment.vector_count, increment.checksum), (1, full.checksum));
+        assert_eq!((increment.vector_count, increment.irregular.map(|of| of.records)), (1, Some(1)));
+        assert_eq!(increment.checksum, create(&manager, &path, None).await.unwrap().checksum);
+        assert_ne!(increment.checksum, full.checksum);
         assert!(manager.verify_snapshot(&increment.id).await.unwrap());
+        assert_restores(&manager, &dir, &increment.id, &state).await;
     }
 }

@@ -65,10 +65,22 @@ impl State {
         transaction.commit().unwrap();
     }
 
-    /// Returns what a snapshot captures. Metadata without a vector belongs to no record.
-    pub(crate) fn captured(mut self) -> Self {
+    /// Returns the state without metadata of ids without a vector.
+    pub(crate) fn without_orphans(mut self) -> Self {
         self.metadata.retain(|id, _| self.vectors.contains_key(id));
         self
+    }
+
+    /// Returns the number of records, and of ids whose rows do not form one. Metadata is compared with what
+    /// [`RowGenerator`](super::random_changes::RowGenerator) makes.
+    pub(crate) fn records(&self, dimensions: usize) -> (usize, usize) {
+        let is_good = |id: &String, value: &Vec<u8>| {
+            let vector_fits = value.len() == 4 * dimensions + 1 && usize::from(value[0]) == dimensions;
+            vector_fits && self.metadata.get(id).is_none_or(|text| text.starts_with('{') && !text.contains("[["))
+        };
+        let good = self.vectors.iter().filter(|(id, value)| is_good(id, value)).count();
+        let orphans = self.metadata.keys().filter(|id| !self.vectors.contains_key(*id)).count();
+        (good, self.vectors.len() - good + orphans)
     }
 }
 

@@ -54,14 +54,14 @@ async fn make_chain(server: &S3Server) -> Vec<(Snapshot, State)> {
     let mut rows = RowGenerator::new(7, DIMENSIONS, ROWS);
     let mut state = many_rows(&mut rows);
     state.write_over(&State::default(), &path);
-    let mut links = vec![(create(&manager, &path, None).await.unwrap(), state.clone().captured())];
+    let mut links = vec![(create(&manager, &path, None).await.unwrap(), state.clone())];
     for change in changes() {
         let next = rows.changed(&state, change);
         next.write_over(&state, &path);
         state = next;
         let base = links.last().map(|(snapshot, _)| snapshot);
         let made = create(&manager, &path, base).await.unwrap();
-        links.push((made, state.clone().captured()));
+        links.push((made, state.clone()));
     }
     assert_eq!(links.len(), LINKS);
     links

@@ -50,8 +50,20 @@ impl Change {
 pub(crate) struct RowGenerator {
     pub(crate) random: Random,
     pub(crate) dimensions: usize,
+    pub(crate) kinds: Kinds,
     unusual_ids: Vec<String>,
     ids: usize,
+}
+
+/// Which rows a [`RowGenerator`] makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kinds {
+    /// Rows that form records.
+    Records,
+    /// Metadata without vectors too.
+    Orphans,
+    /// Vectors and metadata that no record has too.
+    All,
 }
 
 impl RowGenerator {
@@ -59,7 +71,7 @@ impl RowGenerator {
         let unusual = ["", "\0", "a", "a\0", "a\0b", "\u{10FFFF}", "ünï", "\"q\"\\\n", "日本語", "~", "\u{7f}"];
         let long = "long/".repeat(900);
         let unusual_ids = unusual.into_iter().chain([long.as_str()]).map(str::to_owned).collect();
-        Self { random: Random::new(seed), dimensions, unusual_ids, ids }
+        Self { random: Random::new(seed), dimensions, kinds: Kinds::Orphans, unusual_ids, ids }
     }
 
     /// Returns the state after a change.
@@ -97,7 +109,7 @@ impl RowGenerator {
                 }
             }
         }
-        state
+        if self.kinds == Kinds::Records { state.without_orphans() } else { state }
     }
 
     fn change_one(&mut self, state: &mut State) {
@@ -124,12 +136,25 @@ impl RowGenerator {
         self.unusual_ids.get(number).cloned().unwrap_or_else(|| format!("id/{number:04}"))
     }
 
+    fn is_irregular(&mut self) -> bool {
+        self.kinds == Kinds::All && self.random.below(60) == 0
+    }
+
     fn vector(&mut self) -> Vec<u8> {
+        if self.is_irregular() {
+            let length = self.random.below(2 * self.dimensions);
+            let encoded = encode_vector(&self.random.vector(length));
+            return encoded[..self.random.below(encoded.len() + 1)].to_vec();
+        }
         encode_vector(&self.random.vector(self.dimensions))
     }
 
     /// Returns JSON in the form that the database writes, from a few bytes to several pages.
     fn text(&mut self) -> String {
+        if self.is_irregular() {
+            let deep = format!("{{\"a\":{}{}}}", "[".repeat(140), "]".repeat(140));
+            return [deep.as_str(), "", "no JSON", "[]"][self.random.below(4)].to_owned();
+        }
         let padding = [0, 3, 40, 400, 9_000][self.random.below(5)];
         format!("{{\"t\":\"{}{}\"}}", "x".repeat(padding), self.random.next())
     }

@@ -112,9 +112,9 @@ async fn a_base_without_checksum_sha256_is_refused() {
 async fn a_base_of_a_newer_format_version_is_refused() {
     let fixture = Fixture::new().await;
     let stored = fixture.stored();
-    let newer = edit_metadata(stored.file(layout::METADATA_JSON), |json| json["format_version"] = 2.into());
+    let newer = edit_metadata(stored.file(layout::METADATA_JSON), |json| json["format_version"] = 3.into());
     stored.put(layout::METADATA_JSON, &newer);
-    fixture.assert_refused("newer", ErrorKind::Unsupported, &["format version 2", "use a newer"]).await;
+    fixture.assert_refused("newer", ErrorKind::Unsupported, &["format version 3", "use a newer"]).await;
 }
 
 #[tokio::test]
