@@ -103,7 +103,7 @@ impl SnapshotManager {
     /// # Errors
     ///
     /// Returns [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if a setting is out of range, or if the store
-    /// calls itself by a path inside a snapshot of another store (see [`check_location`](crate::check_location)).
+    /// calls itself by a path inside a snapshot of another store (see [`check_location`]).
     ///
     /// # Examples
     ///
