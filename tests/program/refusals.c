@@ -1,18 +1,25 @@
 /* Preloaded into the program under test: a file system that refuses to sync directories, or to lock one file.
 
    REFUSE_DIRECTORY_SYNC=ERRNO  fsync of a directory fails with this number
+   REFUSE_ONLY=N                only the Nth of these calls fails, counted from 0, and says so
    REFUSE_LOCK_OF=FILE          flock of this file fails with EOPNOTSUPP */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
+
+static atomic_int calls;
 
 int fsync(int fd) {
-    const char *refused = getenv("REFUSE_DIRECTORY_SYNC");
+    const char *refused = getenv("REFUSE_DIRECTORY_SYNC"), *only = getenv("REFUSE_ONLY");
     struct stat found;
-    if (refused && !fstat(fd, &found) && S_ISDIR(found.st_mode)) {
+    if (refused && !fstat(fd, &found) && S_ISDIR(found.st_mode) &&
+        (!only || atomic_fetch_add(&calls, 1) == atoi(only))) {
+        if (only && write(2, "(refused)\n", 10) < 0) abort();
         errno = atoi(refused);
         return -1;
     }

@@ -125,6 +125,76 @@ fn a_pin_or_a_deletion_whose_directory_fails_to_sync_says_what_is_there() {
     assert_eq!(sandbox.json(&["show", "one"]).1["snapshot"]["pinned"], false);
 }
 
+/// What a command does, and what it says if it fails.
+struct Case {
+    args: &'static [&'static str],
+    /// The number of snapshots before it and after it.
+    snapshots: (usize, usize),
+}
+
+/// Fails one sync of a directory after the other, until the command makes no more of them.
+#[test]
+fn whichever_sync_fails_the_exit_code_and_the_message_agree_with_what_is_there() {
+    let template = Sandbox::with_rows(300);
+    // With a name of its own, a copy of the database is the same source.
+    template.ok(&["create", "--db", "a.db", "--source", "a", "--name", "one"]);
+    template.ok(&["create", "--db", "a.db", "--source", "a", "--name", "increment", "--base", "one"]);
+    for case in [
+        Case { args: &["create", "--db", "a.db"], snapshots: (2, 3) },
+        Case { args: &["create", "--db", "a.db", "--source", "a", "--base", "increment"], snapshots: (2, 3) },
+        Case { args: &["compact", "increment"], snapshots: (2, 3) },
+        Case { args: &["delete", "increment"], snapshots: (2, 1) },
+        Case { args: &["delete", "one", "--cascade"], snapshots: (2, 0) },
+    ] {
+        let mut refused = 0;
+        for number in 0.. {
+            let sandbox = copy_of(&template);
+            let mut command = sandbox.command(case.args);
+            command.env("LD_PRELOAD", refusals()).env("REFUSE_DIRECTORY_SYNC", FAILED);
+            let result = RunResult::from(command.env("REFUSE_ONLY", number.to_string()).output().unwrap());
+            assert_agrees(&sandbox, &case, &result);
+            if !result.stderr.contains("(refused)") {
+                assert_eq!(result.exit_code, Some(0), "{result:?}");
+                break;
+            }
+            refused += 1;
+        }
+        assert!(refused > 1, "{:?}: {refused}", case.args);
+    }
+}
+
+fn copy_of(template: &Sandbox) -> Sandbox {
+    let sandbox = Sandbox::empty();
+    for name in template.names(".") {
+        let copied = Command::new("cp").arg("-r").arg(template.path(&name)).arg(sandbox.path(&name)).status();
+        assert!(copied.unwrap().success());
+    }
+    sandbox
+}
+
+/// Asserts that a command did what its exit code and its message say, and damaged nothing.
+#[track_caller]
+fn assert_agrees(sandbox: &Sandbox, case: &Case, result: &RunResult) {
+    let there = sandbox.ids().len();
+    let (before, after) = case.snapshots;
+    let says = |text: &str| result.stderr.contains(text);
+    let is_truth = match result.exit_code {
+        Some(0) => there == after,
+        _ if after > before => there == before || there == after && says("may"),
+        _ if says("nothing was deleted") => there == before,
+        _ if says("all of them were deleted") => there == after,
+        _ => says("deleted: ") && says("kept: ") && there < before && there > after,
+    };
+    assert!(is_truth, "{:?}: {there} snapshots are there after {result:?}", case.args);
+    let verified = sandbox.run(&["verify", "--all"]);
+    assert_eq!(
+        verified.exit_code,
+        Some(if there == 0 { 4 } else { 0 }),
+        "{:?}: {verified:?} after {result:?}",
+        case.args
+    );
+}
+
 #[test]
 fn a_file_system_without_locks_has_no_open_databases() {
     let (sandbox, _) = Sandbox::with_snapshots(1);

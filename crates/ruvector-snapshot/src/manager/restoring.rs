@@ -65,8 +65,12 @@ impl SnapshotManager {
     ///
     /// The same as [`restore_snapshot`](Self::restore_snapshot),
     /// [`ErrorKind::AlreadyExists`](crate::ErrorKind::AlreadyExists) if the file exists and
-    /// [`RestoreOptions::overwrite`] is not set, and [`ErrorKind::StorageFull`](crate::ErrorKind::StorageFull) if there
-    /// is no room.
+    /// [`RestoreOptions::overwrite`] is not set, [`ErrorKind::Busy`](crate::ErrorKind::Busy) if a program has it open and
+    /// [`RestoreOptions::overwrite_while_open`] is not set, and
+    /// [`ErrorKind::StorageFull`](crate::ErrorKind::StorageFull) if there is no room.
+    ///
+    /// After an error the file is as it was, unless the message says that it was created or replaced: if its directory
+    /// could not be synced after the rename.
     ///
     /// # Examples
     ///
