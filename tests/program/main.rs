@@ -13,6 +13,7 @@ mod chains;
 mod clocks;
 mod companions;
 mod corruption;
+mod deleted_meanwhile;
 #[cfg(unix)]
 mod interrupts;
 mod irregular;

@@ -186,5 +186,5 @@ async fn a_base_dated_in_the_future_is_refused() {
     let fixture = Fixture::new().await;
     let earlier = fixture.dir.manager().with_clock(TickingClock::seconds_from_year(2019));
     let error = fixture.create_error(&earlier, &fixture.path, &fixture.full).await;
-    assert_error(&error, "the future", ErrorKind::InvalidInput, &[&fixture.full.id, "future", "check the clocks"]);
+    assert_error(&error, "the future", ErrorKind::InvalidInput, &[&fixture.full.id, "future", "correct the clock"]);
 }
