@@ -57,6 +57,9 @@ A snapshot holds the database file and nothing else. Files beside it that belong
 npm command line, or metadata.json and ../aliases.json of a collection, are listed as `not captured`. `show` and `restore` repeat that. With --strict, the \
 command fails instead.
 
+Rows of the file that do not form a record, for example metadata that is not JSON, and tables of other programs are kept byte for byte, and named as \
+`irregular`. Multimap tables cannot be kept and are listed as `not captured`.
+
 A directory that does not exist is created, for its owner only, if the directory above it exists; a bucket is not. A create prints that the store is \
 new if it has no snapshots yet. With --require-store it fails instead: use it for scheduled backups, where no snapshots mean a mistyped store or a disk \
 that is not mounted. A create that fails or is interrupted leaves no snapshot.

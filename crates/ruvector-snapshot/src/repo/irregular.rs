@@ -14,6 +14,7 @@ use super::chain::Chain;
 use super::context::run_blocking;
 use super::reader::StoredSnapshot;
 use crate::error::{Result, SnapshotError, corrupt};
+use crate::source::raw_table::check_restorable;
 use crate::source::{IrregularRecords, SourceReader};
 
 /// Tables that are named.
@@ -90,19 +91,39 @@ impl IrregularSections {
     }
 
     /// Reads and checks all sections, for their checks alone.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Corrupt` if they are corrupt, and `Unsupported` if a restore to a file cannot create a table.
     pub(crate) async fn check(mut self) -> Result<ContentSum> {
         while let Some(section) = self.next().await? {
-            let section = self.checked(section).await?;
+            let section = self.visited(section, check_item).await?;
             self.decoded(section);
         }
         self.finish()
     }
 
     /// Decodes the entries of a section, for their checks alone.
-    pub(crate) async fn checked(&self, mut section: IrregularSection) -> Result<IrregularSection> {
+    pub(crate) async fn checked(&self, section: IrregularSection) -> Result<IrregularSection> {
+        self.visited(section, |_| Ok(())).await
+    }
+
+    async fn visited(
+        &self,
+        mut section: IrregularSection,
+        mut visit: impl FnMut(IrregularItem<'_>) -> Result<()> + Send + 'static,
+    ) -> Result<IrregularSection> {
         let key = self.snapshot.key(DataFile::Index);
-        let decode = move || section.each(&mut |_| Ok(())).map(|()| section);
+        let decode = move || section.each(&mut visit).map(|()| section);
         run_blocking(decode).await.map_err(|error| error.with_key(key))
+    }
+}
+
+/// Checks that a restore to a file can store an entry.
+fn check_item(item: IrregularItem<'_>) -> Result<()> {
+    match item {
+        IrregularItem::Table(table) => check_restorable(table),
+        IrregularItem::Row { .. } => Ok(()),
     }
 }
 
@@ -187,6 +208,7 @@ impl SourceIrregular {
                 return Ok(Some(section));
             }
             let Some(item) = reader.next_irregular()? else { break };
+            check_item(item)?;
             self.tables.add(item);
             encoder.push(item)?;
         }

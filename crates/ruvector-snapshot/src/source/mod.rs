@@ -15,7 +15,7 @@ pub(crate) mod file;
 mod foreign;
 pub(crate) mod key_range;
 pub(crate) mod memory;
-mod raw_table;
+pub(crate) mod raw_table;
 pub(crate) mod target;
 
 use std::collections::BTreeMap;

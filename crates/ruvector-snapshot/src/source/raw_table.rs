@@ -12,6 +12,8 @@ use std::cmp::Ordering;
 use redb::{Key, TableDefinition, TypeName, Value, WriteTransaction};
 use ruvector_snapshot_format::irregular::{ColumnType, IrregularTable, TypeOrigin};
 
+use crate::error::{ErrorKind, SnapshotError};
+
 /// redb's type `&str`, as bytes. redb itself panics at a key that is not UTF-8.
 #[derive(Debug)]
 pub(crate) struct RawText;
@@ -147,6 +149,24 @@ impl<'a> TypedTable<'a> {
             }
         }
         Ok(true)
+    }
+}
+
+/// Checks that a restore to a file can create a table.
+///
+/// # Errors
+///
+/// Returns [`ErrorKind::Unsupported`] if this program does not know its types.
+pub(crate) fn check_restorable(table: &IrregularTable) -> Result<(), SnapshotError> {
+    match TypedTable::new(table) {
+        Some(_) => Ok(()),
+        None => Err(SnapshotError::new(
+            ErrorKind::Unsupported,
+            format!(
+                "this program does not know the types {:?} and {:?} of the table {:?}",
+                table.key.name, table.value.name, table.name
+            ),
+        )),
     }
 }
 

@@ -11,7 +11,7 @@ use ruvector_snapshot_format::irregular::{IrregularItem, IrregularTable};
 use ruvector_snapshot_format::model::{DatabaseInfo, Record};
 
 use super::destination::Destination;
-use super::raw_table::{RawText, TypedTable};
+use super::raw_table::{RawText, TypedTable, check_restorable};
 use super::{OPTIONS_ROW, RestoreTarget, database_error, database_options, file::append_vector};
 use crate::error::{ErrorKind, Result, SnapshotError, corrupt};
 
@@ -105,17 +105,13 @@ impl FileTarget {
     /// Writes the irregular rows that are pending.
     fn write_irregular(&mut self) -> Result<()> {
         let Some(PendingRows { table, rows, bytes }) = &mut self.irregular else { return Ok(()) };
-        let unsupported = || {
-            let message = format!("cannot create the table {:?}: this program does not know its types", table.name);
-            SnapshotError::new(ErrorKind::Unsupported, message)
-        };
-        let typed = TypedTable::new(table).ok_or_else(unsupported)?;
+        check_restorable(table)?;
         let pending = rows.iter().map(|(key, value)| (key.as_slice(), value.as_slice()));
         let are_new = match table.name.as_str() {
             "vectors" => insert_all(&self.transaction, VECTORS, pending),
             "metadata" => insert_all(&self.transaction, METADATA, pending),
             "config" => insert_all(&self.transaction, CONFIG, pending),
-            _ => typed.append(&self.transaction, pending),
+            _ => TypedTable::new(table).map_or(Ok(true), |typed| typed.append(&self.transaction, pending)),
         };
         let failed = |error| {
             redb_error("cannot write the database file", error).with_key(self.destination.path().display().to_string())

@@ -9,12 +9,16 @@ use futures::TryStreamExt as _;
 use redb::{Key, MultimapTableDefinition, ReadableTable as _, TableDefinition, TypeName, Value};
 use redb_live::{LiveFile, Mode, ViewOptions};
 use ruvector_core::{VectorDB, VectorEntry};
-use ruvector_snapshot::source::RestoreTarget;
+use ruvector_snapshot::source::{RestoreTarget, SnapshotSource, SourceReader};
 use ruvector_snapshot::store::SnapshotStore;
 use ruvector_snapshot::{
-    CreateOptions, ErrorKind, IrregularItem, Progress, ProgressUpdate, Record, RestoreOptions, Result, Snapshot,
-    SnapshotManager, SnapshotType,
+    ColumnType, CreateOptions, DatabaseInfo, ErrorKind, IrregularInfo, IrregularItem, IrregularTable, Progress,
+    ProgressUpdate, Record, RestoreOptions, Result, Snapshot, SnapshotId, SnapshotManager, SnapshotType, TypeOrigin,
 };
+use ruvector_snapshot_format::irregular::Encoder;
+use ruvector_snapshot_format::metadata::SnapshotMetadata;
+use ruvector_snapshot_format::reader::MemoryFiles;
+use ruvector_snapshot_format::writer::Writer;
 use test_fixtures::{
     RawRows, RawText, StoredSnapshot, TestDir, TickingClock, encode_vector, json_object, options, rows_of_file,
 };
@@ -532,6 +536,87 @@ async fn a_target_that_cannot_store_irregular_rows_refuses_them_unless_they_are_
     assert!(collected.has_ended);
     manager.restore_snapshot_to(&snapshot.id, dir.restored(), &skip).await.unwrap();
     assert_eq!(rows_of_file(&dir.restored()).vectors.len(), 1);
+}
+
+/// A source with a table of a type that no version of redb has.
+#[derive(Debug)]
+struct OfTheFuture;
+
+struct OfTheFutureReader {
+    database: DatabaseInfo,
+    table: Option<IrregularTable>,
+    yielded: Option<IrregularTable>,
+}
+
+impl SnapshotSource for OfTheFuture {
+    fn open(&self) -> Result<Box<dyn SourceReader>> {
+        let table = Some(table_of_the_future());
+        Ok(Box::new(OfTheFutureReader { database: DatabaseInfo::new(2), table, yielded: None }))
+    }
+}
+
+impl SourceReader for OfTheFutureReader {
+    fn database(&self) -> &DatabaseInfo {
+        &self.database
+    }
+
+    fn next_record(&mut self) -> Result<Option<Record<'_>>> {
+        Ok(None)
+    }
+
+    fn next_irregular(&mut self) -> Result<Option<IrregularItem<'_>>> {
+        self.yielded = self.table.take();
+        Ok(self.yielded.as_ref().map(IrregularItem::Table))
+    }
+}
+
+fn table_of_the_future() -> IrregularTable {
+    let column = |name: &str| ColumnType { origin: TypeOrigin::Redb, name: name.to_owned(), width: None };
+    IrregularTable { name: "future".to_owned(), key: column("f16"), value: column("&str") }
+}
+
+#[tokio::test]
+async fn a_table_of_unknown_types_is_refused_by_create_verify_and_restore_alike() {
+    let dir = TestDir::new();
+    let manager = dir.manager();
+    let error = manager.create_from(&OfTheFuture, "future", &CreateOptions::default()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.to_string().contains("\"f16\"") && error.to_string().contains("\"future\""), "{error}");
+    manager.wait_for_cleanup().await;
+    dir.assert_no_snapshots();
+
+    // A snapshot of a newer program.
+    let (mut encoder, mut files, mut writer) = (Encoder::default(), MemoryFiles::default(), Writer::new());
+    encoder.push(IrregularItem::Table(&table_of_the_future())).unwrap();
+    let (section, counts) = encoder.finish().unwrap();
+    files.append(writer.append_irregular(&section, 6).unwrap());
+    let database = DatabaseInfo::new(2);
+    let (pieces, data) = writer.finish(&database, None, 6).unwrap();
+    files.append(pieces);
+    let id: SnapshotId = "20260131T080000000Z-0123456789abcdef".parse().unwrap();
+    let created_at = "2026-01-31T08:00:00Z".parse().unwrap();
+    let mut metadata = SnapshotMetadata::new(id.clone(), "newer", created_at, &database, data);
+    metadata.checksum.merge(&counts.checksum);
+    metadata.set_irregular(Some(IrregularInfo::new(0, &counts, Vec::new())));
+    let metadata_json = metadata.encode().unwrap();
+    let prefix = dir.snapshots().join(format!("snapshot-{id}"));
+    std::fs::create_dir(&prefix).unwrap();
+    let sums = metadata.checksum_sha256(&metadata_json).unwrap();
+    for (name, bytes) in [
+        ("metadata.json", metadata_json.as_slice()),
+        ("checksum.sha256", sums.as_bytes()),
+        ("vectors.bin.gz", &files.vectors),
+        ("index.bin.gz", &files.index),
+        ("metadata.bin.gz", &files.payloads),
+    ] {
+        std::fs::write(prefix.join(name), bytes).unwrap();
+    }
+    let id = id.as_str();
+    let verified = manager.verify_snapshot_with(id, &Default::default()).await.unwrap_err();
+    let restored = manager.restore_snapshot_to(id, dir.restored(), &RestoreOptions::default()).await.unwrap_err();
+    assert_eq!([verified.kind(), restored.kind()], [ErrorKind::Unsupported; 2]);
+    assert!(restored.to_string().contains("\"f16\""), "{restored}");
+    dir.assert_nothing_restored();
 }
 
 #[tokio::test]

@@ -210,8 +210,8 @@ async fn put_irregular<T: BlockTarget>(
         let (returned, section) = target.put_irregular(context, section).await.map_err(|error| match error.kind() {
             ErrorKind::Unsupported => {
                 let message = format!(
-                    "the snapshot holds {what} that this target cannot store ({}); restore to a file, or skip them \
-                     (RestoreOptions::skip_irregular)",
+                    "the snapshot holds {what} that this target cannot store ({}); restore to a file with the newest \
+                     version of this program, or skip them (RestoreOptions::skip_irregular)",
                     error.message()
                 );
                 SnapshotError::new(ErrorKind::Unsupported, message).with_source(error)

@@ -321,8 +321,9 @@ impl SourceReader for FileReader {
         let values_bytes = self.database.dimensions.saturating_mul(4);
         let vectors = self.records_expected.saturating_mul(values_bytes.saturating_add(1));
         // Ids are stored in two files and may be escaped there. Each record has a digest and some punctuation.
-        // If rows are irregular, their vectors are stored there too.
-        let rest = self.file_bytes.saturating_mul(2);
+        let rest = self.file_bytes.saturating_sub(vectors).saturating_mul(2);
+        // If rows are irregular, other bytes of the file are vectors, and all of it may be stored there.
+        let rest = rest.max(self.file_bytes.saturating_add(self.file_bytes / 64));
         let rest = rest.saturating_add(self.records_expected.saturating_mul(64)).saturating_add(SLACK_BYTES);
         // Stored deflate blocks add five bytes in 65,535. Each gzip member adds its header.
         Some([vectors.saturating_add(vectors / 64).saturating_add(SLACK_BYTES), rest, rest])
