@@ -122,8 +122,7 @@ impl Scope<'_> {
     }
 }
 
-/// Resolves in a listing. The first scope with a snapshot of this name decides, and one that is not dated in the future
-/// before all others.
+/// Resolves in a listing. The first scope with a snapshot of this name decides.
 fn resolve_in<'a>(listing: &'a Listing, text: &str, scopes: &[Scope<'_>]) -> Result<Resolved<'a>> {
     let ids = || {
         let usable = listing.snapshots.iter().map(|snapshot| snapshot.id.as_str());
@@ -170,19 +169,14 @@ fn newest_in_scopes<'a>(
     text: &str,
     scopes: &[Scope<'_>],
 ) -> Result<Option<(&'a str, Option<&'a str>)>> {
-    let mut dated_in_future = None;
     for scope in scopes {
-        match newest_named(listing, text, *scope)? {
-            Some(id) if listing.is_dated_in_future(id) => drop(dated_in_future.get_or_insert(id)),
-            Some(id) => {
-                let newest =
-                    named(listing, text, *scope).map(|(id, ..)| id).filter(|id| listing.is_dated_in_future(id));
-                return Ok(Some((id, dated_in_future.or(newest.max()))));
-            }
-            None => {}
+        if let Some(id) = newest_named(listing, text, *scope)? {
+            let skipped = named(listing, text, *scope).map(|(other, ..)| other);
+            let skipped = skipped.filter(|other| listing.is_dated_in_future(other)).max();
+            return Ok(Some((id, skipped.filter(|_| !listing.is_dated_in_future(id)))));
         }
     }
-    Ok(dated_in_future.map(|id| (id, None)))
+    Ok(None)
 }
 
 /// Returns the newest snapshot of this name in the scope, or of any name for `latest`; one that is dated in the future

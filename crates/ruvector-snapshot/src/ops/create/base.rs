@@ -50,8 +50,9 @@ impl Base {
         if options.verify_base || context.config.verify_after_write {
             check_intact(&verify_chain(context, id, options.progress.as_deref()).await?)?;
         }
+        let base = &chain.newest()?.metadata;
         let leaves = chain.leaves(&context.config).await?.map(Arc::new);
-        let leaves = leaves.filter(|_| !has_unknown_metadata(&chain));
+        let leaves = leaves.filter(|_| !may_lack_irregular_rows(base));
         Ok(Self { chain, leaves })
     }
 
@@ -124,9 +125,8 @@ fn check_intact(report: &VerifyReport) -> Result<()> {
     Err(error.with_key(layout::key(&id, &first.file)))
 }
 
-/// Returns whether the leaf tables of the base may count metadata rows that it does not hold: earlier versions of this
-/// program left out metadata of ids without a vector, and said so.
-fn has_unknown_metadata(chain: &Chain) -> bool {
-    let mut not_captured = chain.snapshots().iter().flat_map(|snapshot| &snapshot.metadata.source.not_captured);
-    not_captured.any(|what| what.contains("metadata rows of ids without a vector"))
+/// Returns whether the leaf tables of the base may count metadata rows that its state does not have: earlier versions of
+/// this program left out metadata of ids without a vector. They recorded no host, and this one does.
+fn may_lack_irregular_rows(base: &SnapshotMetadata) -> bool {
+    base.source.host.is_none()
 }
