@@ -91,7 +91,7 @@ fn corrupt(report: &VerifyReport) -> BTreeSet<&str> {
 }
 
 /// Changes members of metadata.json, seals it, and lists it in checksum.sha256.
-fn put_metadata(stored: &StoredSnapshot, change: impl FnOnce(&mut serde_json::Value)) {
+pub(super) fn put_metadata(stored: &StoredSnapshot, change: impl FnOnce(&mut serde_json::Value)) {
     let json = edit_metadata(stored.file(layout::METADATA_JSON), change);
     let sums = DataFile::ALL.map(|file| sha256_hex(stored.file(file.name())));
     stored.put(layout::CHECKSUM_SHA256, checksum_sha256(&json, sums.each_ref().map(String::as_str)).as_bytes());

@@ -1,9 +1,13 @@
 //! Extreme databases: vectors without values, and metadata without a vector that exceeds the limits of a record.
 
+use redb_live::{LiveFile, ViewOptions};
 use ruvector_core::{VectorDB, VectorEntry};
 use ruvector_snapshot::RestoreOptions;
-use test_fixtures::{TestDir, TickingClock, encode_vector, options, rows_of_file};
+use ruvector_snapshot_format::leaves;
+use ruvector_snapshot_format::model::LeafTable;
+use test_fixtures::{StoredSnapshot, TestDir, TickingClock, encode_vector, options, rows_of_file};
 
+use super::corrupt_chains::{put_leaves, put_metadata};
 use super::fixture::{State, assert_restores, create, make_empty_database};
 
 #[tokio::test]
@@ -60,4 +64,43 @@ async fn metadata_without_a_vector_may_have_any_size() {
         assert!(manager.verify_snapshot(&increment.id).await.unwrap());
         assert_restores(&manager, &dir, &increment.id, &state).await;
     }
+}
+
+/// Earlier versions left out metadata without a vector, but counted it in the leaf tables, and recorded no host. Their
+/// leaf tables must not hide such rows from the next increment.
+#[tokio::test]
+async fn an_increment_on_a_snapshot_of_an_earlier_version_captures_metadata_without_a_vector() {
+    let dir = TestDir::new();
+    let manager = dir.manager().with_clock(TickingClock::seconds_from_year(2020));
+    let path = dir.path("a.db");
+    make_empty_database(&path, 2);
+    let mut state = State::default();
+    state.vectors.insert("a".to_owned(), encode_vector(&[1.0, 2.0]));
+    state.metadata.insert("a".to_owned(), "{}".to_owned());
+    state.write_over(&State::default(), &path);
+    let base = create(&manager, &path, None).await.unwrap();
+    let before = state.clone();
+    state.metadata.insert("lost".to_owned(), "{}".to_owned());
+    state.write_over(&before, &path);
+
+    let view = LiveFile::open(&path).unwrap().view(&ViewOptions::default()).unwrap();
+    let tables = ["vectors", "metadata"].map(|name| {
+        let (mut leaves, mut table) = (view.table(name).unwrap().unwrap().leaves(), LeafTable::default());
+        while let Some(leaf) = leaves.next_leaf().unwrap() {
+            table.push(leaf.checksum(), leaf.len() as u32, std::str::from_utf8(leaf.key(0)).unwrap());
+        }
+        table
+    });
+    let stored = StoredSnapshot::read(&dir.snapshots(), &base.id);
+    put_leaves(&stored, &leaves::encode(&tables, None));
+    put_metadata(&StoredSnapshot::read(&dir.snapshots(), &base.id), |json| {
+        for recorded in ["host", "path", "device", "inode"] {
+            json["source"].as_object_mut().unwrap().remove(recorded);
+        }
+    });
+
+    let increment = create(&manager, &path, Some(&base)).await.unwrap();
+    assert_eq!(increment.irregular.as_ref().map(|rows| rows.records), Some(1));
+    assert_eq!(increment.checksum, create(&manager, &path, None).await.unwrap().checksum);
+    assert_restores(&manager, &dir, &increment.id, &state).await;
 }
