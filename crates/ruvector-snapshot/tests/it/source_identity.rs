@@ -169,7 +169,11 @@ async fn a_base_of_another_file_is_refused_unless_it_is_accepted() {
         let on_base = fixture.options().base_id(&base.id);
         let paths = ["a.db", "b.db"].map(|name| format!("db1:{}", text(&fixture.dir.path(name))));
         fixture.assert_refused("b.db", &on_base, &[&base.id, &paths[0], &paths[1]]).await;
-        // A copy is another file, whatever it holds.
+        // The base is not read in vain, and a copy is another file, whatever it holds.
+        fixture.store.delete(&layout::key(&base.id.parse().unwrap(), "vectors.bin.gz")).await.unwrap();
+        fixture.assert_refused("b.db", &on_base.clone().verify_base(true), &[&base.id]).await;
+        let base = fixture.create(&manager, "a.db", &fixture.options()).await;
+        let on_base = fixture.options().base_id(&base.id);
         std::fs::copy(fixture.dir.path("a.db"), fixture.dir.path("copy.db")).unwrap();
         fixture.assert_refused("copy.db", &on_base, &["copy.db"]).await;
         assert_eq!(fixture.warnings.take(), Vec::<String>::new());

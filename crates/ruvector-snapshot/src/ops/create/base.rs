@@ -6,11 +6,11 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use ruvector_snapshot_format::id::SnapshotId;
 use ruvector_snapshot_format::irregular::IrregularInfo;
 use ruvector_snapshot_format::layout;
-use ruvector_snapshot_format::metadata::SnapshotMetadata;
+use ruvector_snapshot_format::metadata::{SnapshotMetadata, SourceInfo};
 use ruvector_snapshot_format::model::{DatabaseInfo, LeafTable};
 
 use super::options::CreateOptions;
-use super::unusable_base;
+use super::{base_source, unusable_base};
 use crate::error::{ErrorKind, Result, SnapshotError, corrupt};
 use crate::repo::chain::Chain;
 use crate::repo::context::Context;
@@ -24,17 +24,30 @@ pub(super) struct Base {
 }
 
 impl Base {
-    /// Opens the chain of the base and checks its length and the sizes of its files. Verifies the whole chain if that is
-    /// wanted.
-    pub(super) async fn open(context: &Context, id: &SnapshotId, options: &CreateOptions) -> Result<Self> {
-        Self::open_checked(context, id, options).await.map_err(|error| match error.kind() {
+    /// Opens the chain of the base and checks its source, if `own` is known already, its length and the sizes of its files.
+    /// Verifies the whole chain if that is wanted.
+    pub(super) async fn open(
+        context: &Context,
+        id: &SnapshotId,
+        options: &CreateOptions,
+        own: Option<&SourceInfo>,
+    ) -> Result<Self> {
+        Self::open_checked(context, id, options, own).await.map_err(|error| match error.kind() {
             ErrorKind::Corrupt => unusable_base(id, error),
             _ => error,
         })
     }
 
-    async fn open_checked(context: &Context, id: &SnapshotId, options: &CreateOptions) -> Result<Self> {
+    async fn open_checked(
+        context: &Context,
+        id: &SnapshotId,
+        options: &CreateOptions,
+        own: Option<&SourceInfo>,
+    ) -> Result<Self> {
         let chain = Chain::open(context, id).await?;
+        if let Some(own) = own {
+            base_source::check(&chain.newest()?.metadata, own, options.base_from_elsewhere)?;
+        }
         let (length, length_max) = (chain.snapshots().len() + 1, context.config.max_chain_length);
         if length > length_max {
             let message = format!(

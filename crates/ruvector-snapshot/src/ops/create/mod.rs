@@ -20,7 +20,7 @@ use chrono::{DateTime, Utc};
 use ruvector_core::VectorDB;
 use ruvector_snapshot_format::irregular::IrregularInfo;
 use ruvector_snapshot_format::leaves;
-use ruvector_snapshot_format::metadata::SourceId;
+use ruvector_snapshot_format::metadata::{SourceId, SourceInfo};
 use ruvector_snapshot_format::model::LeafTable;
 
 use crate::config::SnapshotConfig;
@@ -47,6 +47,9 @@ const DIRECT_ATTEMPTS: usize = 5;
 /// Attempts to read a database in memory, or a custom source, before its writes are paused or the create fails.
 const REREAD_ATTEMPTS: usize = 3;
 
+/// The `source.kind` of a snapshot of a database in memory.
+const MEMORY_KIND: &str = "memory";
+
 /// What a snapshot is taken of.
 #[derive(Clone, Copy)]
 pub(crate) enum Origin<'a> {
@@ -66,7 +69,10 @@ pub(crate) async fn create(
     options.check()?;
     let source_name = source_name(&context.config, options)?;
     let base = match &options.base_id {
-        Some(base_id) => Some(Base::open(context, &base_id.parse()?, options).await?),
+        Some(base_id) => {
+            let own = known_source(&context.config, origin, source_name)?;
+            Some(Base::open(context, &base_id.parse()?, options, own.as_ref()).await?)
+        }
         None if context.config.require_store => {
             location::require_snapshots(context.store.as_ref()).await?;
             None
@@ -111,6 +117,18 @@ pub(crate) fn source_of_file(config: &SnapshotConfig, options: &CreateOptions, p
             SourceId::Path { host: config.host.clone(), path: database_path::text(&database_path::absolute(path)?) }
         }
     })
+}
+
+/// Returns what is known of the source before it is read. Then a base of another source is not verified in vain.
+fn known_source(config: &SnapshotConfig, origin: Origin<'_>, name: Option<&str>) -> Result<Option<SourceInfo>> {
+    let (kind, path) = match origin {
+        Origin::File(path) => (FILE_KIND, Some(database_path::text(&database_path::absolute(path)?))),
+        Origin::Memory(_) => (MEMORY_KIND, None),
+        Origin::Custom(_) => return Ok(None),
+    };
+    let mut source = SourceInfo::new(kind, None);
+    (source.name, source.host, source.path) = (name.map(str::to_owned), config.host.clone(), path);
+    Ok(Some(source))
 }
 
 /// Returns the name that the user gave to the source, checked.
@@ -188,7 +206,7 @@ impl Create<'_> {
         while reader.collect_more()? {
             tokio::task::yield_now().await;
         }
-        let source = SourceSummary::of(&reader, "memory");
+        let source = SourceSummary::of(&reader, MEMORY_KIND);
         self.store(source, read_inline(reader, self.known_irregular()?), SourceDiff::everything(), created_at).await
     }
 
