@@ -51,7 +51,8 @@ fn create_directory(path: &Path) -> Result<()> {
         full_path.ancestors().skip(1).take_while(|ancestor| matches!(ancestor.try_exists(), Ok(false))).last();
     if let Some(missing) = missing {
         let message = format!(
-            "cannot create the store: the directory {} does not exist; the path may be mistyped, or the disk not mounted. Mount              it, or create that directory first",
+            "cannot create the store: the directory {} does not exist; the path may be mistyped, or the disk not mounted. \
+             Mount it, or create that directory first",
             missing.display()
         );
         return Err(problem(ErrorKind::NotFound, path, &message));
@@ -61,7 +62,8 @@ fn create_directory(path: &Path) -> Result<()> {
         // Another process was first.
         Err(error) if error.kind() == IoErrorKind::AlreadyExists && full_path.is_dir() => return Ok(()),
         Err(error) if error.kind() == IoErrorKind::AlreadyExists && full_path.is_symlink() => {
-            let message = "cannot create the store: this is a symbolic link to a directory that does not exist; the disk may not be                            mounted";
+            let message = "cannot create the store: this is a symbolic link to a directory that does not exist; the disk may \
+                           not be mounted";
             return Err(problem(ErrorKind::NotFound, path, message).with_source(error));
         }
         Err(error) => return Err(failed(error)),
