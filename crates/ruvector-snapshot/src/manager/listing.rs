@@ -157,8 +157,7 @@ impl SnapshotManager {
     }
 
     /// Returns the id of the snapshot that a user means as the base of an increment: as [`resolve`](Self::resolve), but
-    /// a name and `latest` mean only snapshots of this source. Without one on this host, they mean those of the same
-    /// path on another host.
+    /// a name and `latest` mean only snapshots of this source. The same path on another host is another source.
     ///
     /// An id is returned as it is. A create refuses it if it is of another source.
     ///

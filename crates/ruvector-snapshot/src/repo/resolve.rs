@@ -11,15 +11,15 @@ use super::inventory::Inventory;
 use super::presence::exists;
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::progress::Progress;
-use crate::snapshot::{CLOCK_TOLERANCE, Listing};
+use crate::snapshot::{CLOCK_TOLERANCE, Listing, Snapshot};
 
 /// The first characters of an id are its time.
 const ID_TIME_CHARS: usize = 19;
 
 /// Returns the id of the snapshot that a user means.
 ///
-/// With a source, a name and `latest` mean only snapshots of this source, or else those of its path on another host.
-/// `progress` receives a warning if a snapshot is dated in the future and was skipped or used for that reason.
+/// With a source, a name and `latest` mean only snapshots of this source. The same path on another host is another source:
+/// many machines have their databases at the same place. `progress` receives a warning if a snapshot is dated in the future and was skipped or used for that reason.
 pub(crate) async fn resolve(
     context: &Context,
     text: &str,
@@ -33,12 +33,8 @@ pub(crate) async fn resolve(
         return Ok(id.to_string());
     }
     let listing = Inventory::read(context).await?.listing;
-    let scopes = match source {
-        None => vec![Scope::Everything],
-        Some(source @ SourceId::Path { path, .. }) => vec![Scope::Source(source), Scope::Path(path)],
-        Some(source) => vec![Scope::Source(source)],
-    };
-    match resolve_in(&listing, text, &scopes) {
+    let scope = source.map_or(Scope::Everything, Scope::Source);
+    match resolve_in(&listing, text, scope) {
         Ok(resolved) => {
             if let (Some(progress), Some(warning)) = (progress, resolved.warning(&listing, text)) {
                 progress.warning(&warning);
@@ -87,19 +83,27 @@ impl<'a> Resolved<'a> {
 
 /// Returns the error if only other sources have a snapshot of this name. `None` if no source has one.
 fn none_of_source(listing: &Listing, text: &str, source: &SourceId) -> Option<SnapshotError> {
-    let named = listing.snapshots.iter().filter(|snapshot| text == "latest" || snapshot.name == text);
-    let (others, unrecorded): (Vec<_>, Vec<_>) = named.partition(|snapshot| snapshot.source.id().is_some());
-    if others.is_empty() && unrecorded.is_empty() {
-        return None;
-    }
+    let is_named = |snapshot: &&Snapshot| text == "latest" || snapshot.name == text;
+    let others: Vec<&Snapshot> = listing.snapshots.iter().filter(is_named).collect();
+    let nearest = others.iter().find(|other| may_be_same_database(&other.source, source)).or_else(|| others.first())?;
+    let of = nearest.source.id().map_or("that does not record its source".to_owned(), |id| format!("of {id}"));
     let named = if text == "latest" { String::new() } else { format!(" with the name {text:?}") };
     let message = format!(
-        "the store has no snapshot of this source ({source}){named}, but {} of other sources and {} without a recorded source; take \
-         a full snapshot, or give the id of the base",
+        "the store has no snapshot of this source ({source}){named}, only {} of others, for example {} {of}; take a full \
+         snapshot, or give the id of a snapshot of the same database",
         others.len(),
-        unrecorded.len()
+        nearest.id
     );
     Some(SnapshotError::new(ErrorKind::NotFound, message))
+}
+
+/// Returns whether another source may be the same database: the path is the same on another host, or nothing is recorded.
+fn may_be_same_database(other: &SourceInfo, source: &SourceId) -> bool {
+    match (other.id(), source) {
+        (None, _) => true,
+        (Some(SourceId::Path { path: other, .. }), SourceId::Path { path, .. }) => other == *path,
+        _ => false,
+    }
 }
 
 /// Which snapshots a name or `latest` can mean.
@@ -107,8 +111,6 @@ fn none_of_source(listing: &Listing, text: &str, source: &SourceId) -> Option<Sn
 enum Scope<'a> {
     Everything,
     Source(&'a SourceId),
-    /// Snapshots of this path, whatever the host.
-    Path(&'a str),
 }
 
 impl Scope<'_> {
@@ -117,13 +119,11 @@ impl Scope<'_> {
         source.is_none_or(|source| match self {
             Self::Everything => true,
             Self::Source(id) => source.id().as_ref() == Some(id),
-            Self::Path(path) => source.name.is_none() && source.path.as_deref() == Some(path),
         })
     }
 }
 
-/// Resolves in a listing. The first scope with a snapshot of this name decides.
-fn resolve_in<'a>(listing: &'a Listing, text: &str, scopes: &[Scope<'_>]) -> Result<Resolved<'a>> {
+fn resolve_in<'a>(listing: &'a Listing, text: &str, scope: Scope<'_>) -> Result<Resolved<'a>> {
     let ids = || {
         let usable = listing.snapshots.iter().map(|snapshot| snapshot.id.as_str());
         usable.chain(listing.unusable.iter().map(|unusable| unusable.id.as_str()))
@@ -132,7 +132,10 @@ fn resolve_in<'a>(listing: &'a Listing, text: &str, scopes: &[Scope<'_>]) -> Res
         return Ok(Resolved::by_id(id));
     }
     let starting: Vec<&str> = ids().filter(|id| !text.is_empty() && id.starts_with(text)).collect();
-    if let Some((id, skipped)) = newest_in_scopes(listing, text, scopes)? {
+    if let Some(id) = newest_named(listing, text, scope)? {
+        let skipped = named(listing, text, scope).map(|(other, ..)| other);
+        let skipped = skipped.filter(|other| listing.is_dated_in_future(other)).max();
+        let skipped = skipped.filter(|_| !listing.is_dated_in_future(id));
         return match starting.iter().any(|other| *other != id) {
             false => Ok(Resolved { id, skipped, is_newest: true }),
             true => {
@@ -160,23 +163,6 @@ fn resolve_in<'a>(listing: &'a Listing, text: &str, scopes: &[Scope<'_>]) -> Res
             Err(SnapshotError::new(ErrorKind::InvalidInput, message))
         }
     }
-}
-
-/// Returns the newest snapshot of this name in the first scope that has one, and the newest that was skipped because it
-/// is dated in the future.
-fn newest_in_scopes<'a>(
-    listing: &'a Listing,
-    text: &str,
-    scopes: &[Scope<'_>],
-) -> Result<Option<(&'a str, Option<&'a str>)>> {
-    for scope in scopes {
-        if let Some(id) = newest_named(listing, text, *scope)? {
-            let skipped = named(listing, text, *scope).map(|(other, ..)| other);
-            let skipped = skipped.filter(|other| listing.is_dated_in_future(other)).max();
-            return Ok(Some((id, skipped.filter(|_| !listing.is_dated_in_future(id)))));
-        }
-    }
-    Ok(None)
 }
 
 /// Returns the newest snapshot of this name in the scope, or of any name for `latest`; one that is dated in the future

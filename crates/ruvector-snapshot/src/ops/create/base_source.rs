@@ -13,11 +13,13 @@ enum Relation {
     Same,
     /// The path is the same, but the host is another one: a container was started again, or the machine was renamed.
     OtherHost,
+    /// The base does not record its source. An older program took it.
+    Unrecorded,
     Other,
 }
 
-/// Checks that the database is the one of the base. Returns a warning if only the host differs, or if a base of another
-/// source was accepted.
+/// Checks that the database is the one of the base. Returns a warning if only the host differs, if the base records no
+/// source, or if a base of another source was accepted.
 pub(super) fn check(base: &SnapshotMetadata, own: &SourceInfo, accepts_elsewhere: bool) -> Result<Option<String>> {
     let (base_id, theirs, ours) = (&base.id, described(&base.source), described(own));
     match relation(&base.source, own) {
@@ -28,6 +30,9 @@ pub(super) fn check(base: &SnapshotMetadata, own: &SourceInfo, accepts_elsewhere
                 "the base {base_id} was taken on the host {there}, and this one is {here}; a name for the source makes it \
                  independent of the host"
             )))
+        }
+        Relation::Unrecorded => {
+            Ok(Some(format!("the base {base_id} does not record which database it is of; check that it is of {ours}")))
         }
         Relation::Other if accepts_elsewhere => {
             Ok(Some(format!("the base {base_id} is of another source: of {theirs}, and not of {ours}")))
@@ -56,10 +61,12 @@ pub(super) fn shrinkage(base: &SnapshotMetadata, records: u64) -> Option<String>
 
 fn relation(base: &SourceInfo, own: &SourceInfo) -> Relation {
     if base.id().is_none() {
-        // Older programs recorded no source. Since then a host is recorded even of a database without a path.
-        let is_old = base.host.is_none();
-        let is_alike = own.id().is_none() && own.kind == base.kind;
-        return if is_old || is_alike { Relation::Same } else { Relation::Other };
+        // Older programs recorded no source but its kind. Since then a host is recorded even of a database without a path.
+        return match (own.kind == base.kind, own.id().is_none(), base.host.is_none()) {
+            (true, true, _) => Relation::Same,
+            (true, false, true) => Relation::Unrecorded,
+            _ => Relation::Other,
+        };
     }
     if base.name.is_some() || own.name.is_some() {
         return if base.name == own.name { Relation::Same } else { Relation::Other };
@@ -102,8 +109,8 @@ mod tests {
     fn a_given_name_decides_and_else_the_path() {
         let cases = [
             // Older snapshots record nothing.
-            ("@:", "@h:/a", Relation::Same),
-            ("@:", "n@h:/a", Relation::Same),
+            ("@:", "@h:/a", Relation::Unrecorded),
+            ("@:", "n@h:/a", Relation::Unrecorded),
             ("@:", "@h:", Relation::Same),
             ("@h:/a", "@h:/a", Relation::Same),
             ("@h:/a", "@i:/a", Relation::OtherHost),
