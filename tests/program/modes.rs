@@ -70,12 +70,12 @@ fn the_directory_of_an_existing_store_decides() {
             (0o755, 0o755, 0o644),
             (0o750, 0o750, 0o640),
             (0o770, 0o770, 0o660),
-            (0o777, 0o777, 0o666),
+            (0o777, 0o775, 0o664),
             (0o711, 0o711, 0o600),
             // A shared directory that passes its group on.
             (0o2770, 0o2770, 0o660),
             // The sticky bit concerns the directory alone.
-            (0o1777, 0o777, 0o666),
+            (0o1777, 0o775, 0o664),
         ] {
             let sandbox = Sandbox::with_rows(10);
             fs::create_dir(sandbox.path("store")).unwrap();

@@ -27,7 +27,7 @@ fn latest_as_a_base_means_the_latest_of_this_database() {
     let result = sandbox.run(&["create", "--db", "small.db", "--base", "latest"]);
     result.assert_fails(1, "the store has no snapshot of this source");
     result.assert_fails(1, "small.db");
-    result.assert_fails(1, "1 of other sources and 0 without a recorded source");
+    result.assert_fails(1, "only 1 of others, for example");
     result.assert_fails(1, "take a full snapshot first: ruvector-snapshot create --db small.db");
     assert_eq!(sandbox.ids(), [&*id]);
     sandbox.ok(&["create", "--db", "small.db"]);

@@ -9,7 +9,7 @@ use futures::TryStreamExt as _;
 use redb::{Key, MultimapTableDefinition, ReadableTable as _, TableDefinition, TypeName, Value};
 use redb_live::{LiveFile, Mode, ViewOptions};
 use ruvector_core::{VectorDB, VectorEntry};
-use ruvector_snapshot::source::{RestoreTarget, SnapshotSource, SourceReader};
+use ruvector_snapshot::source::{FileSource, RestoreTarget, SnapshotSource, SourceReader};
 use ruvector_snapshot::store::SnapshotStore;
 use ruvector_snapshot::{
     ColumnType, CreateOptions, DatabaseInfo, ErrorKind, IrregularInfo, IrregularItem, IrregularTable, Progress,
@@ -222,6 +222,10 @@ async fn every_kind_of_irregular_row_is_kept_and_restored_byte_for_byte() {
         }
         assert_eq!(snapshot.source.not_captured, ["table \"groups\" (a multimap table)"]);
         assert_restores(&manager, &dir, &snapshot, &expected).await;
+        // As a source of its own the file is read in the same way, through a mirror.
+        let of_source =
+            manager.create_from(&FileSource::new(&path), "source", &CreateOptions::default()).await.unwrap();
+        assert_eq!(of_source.checksum, snapshot.checksum);
 
         // With redb and the types of the application.
         manager.restore_snapshot_to(&snapshot.id, dir.restored(), &RestoreOptions::default()).await.unwrap();

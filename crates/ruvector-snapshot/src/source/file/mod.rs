@@ -70,9 +70,10 @@ impl FileOptions {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Mirror {
-    /// Never. If a page that is needed has been overwritten, reading fails with [`ErrorKind::Busy`].
+    /// Never. If a page that is needed has been overwritten, or if the file has a table that is not captured, reading
+    /// fails with [`ErrorKind::Busy`].
     Never,
-    /// As soon as another process commits while the file is being read.
+    /// As soon as another process commits while the file is being read, or if the file has a table that is not captured.
     #[default]
     WhenWritten,
     /// Before anything is read.
@@ -202,10 +203,14 @@ impl FileReader {
         };
         let view = live.view(&view_options).map_err(rows::live_error)?;
         let opened = tables::open_all(&view, path)?;
-        if options.mirror != Mirror::AtOnce && !opened.not_captured.is_empty() {
+        if !opened.not_captured.is_empty() {
             // A direct view vouches only for tables that are read to their end. A commit must be consistent across all
             // tables.
-            return Err(rows::live_error(redb_live::Error::Changed));
+            match options.mirror {
+                Mirror::AtOnce => {}
+                Mirror::WhenWritten => return Self::open(path, &options.clone().mirror(Mirror::AtOnce)),
+                Mirror::Never => return Err(rows::live_error(redb_live::Error::Changed)),
+            }
         }
         let found = live.metadata().map_err(rows::live_error)?;
         let absolute = database_path::absolute(path)?;

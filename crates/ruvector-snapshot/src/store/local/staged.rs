@@ -148,10 +148,11 @@ struct Modes {
 }
 
 impl Modes {
-    /// Derives the modes from that of the store's directory. The owner can always read and write.
+    /// Derives the modes from that of the store's directory. The owner can always read and write. Everybody else, who is
+    /// neither the owner nor of the group, can never write: in a directory such as /tmp, anyone could change a snapshot.
     fn below(root: &FsPath) -> io::Result<Self> {
         let root = fs::metadata(root)?.permissions().mode();
-        Ok(Self { file: 0o600 | root & 0o066, directory: 0o700 | root & 0o077 })
+        Ok(Self { file: 0o600 | root & 0o064, directory: 0o700 | root & 0o075 })
     }
 }
 
