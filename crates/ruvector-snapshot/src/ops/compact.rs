@@ -6,7 +6,9 @@
 
 use std::sync::Arc;
 
-use futures::stream::{self, Stream, StreamExt, TryStreamExt};
+use futures::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
+use ruvector_snapshot_format::block::Block;
+use ruvector_snapshot_format::checksum::ContentSum;
 use ruvector_snapshot_format::id::SnapshotId;
 use ruvector_snapshot_format::layout::DataFile;
 use ruvector_snapshot_format::leaves;
@@ -14,11 +16,12 @@ use ruvector_snapshot_format::leaves;
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::progress::Progress;
 use crate::repo::chain::Chain;
-use crate::repo::context::Context;
+use crate::repo::context::{Context, run_blocking};
 use crate::repo::irregular::IrregularSections;
 use crate::repo::pipeline::{BlockEvent, store_blocks};
 use crate::repo::spec::{Completion, Content, SnapshotSpec, SourceSummary};
 use crate::snapshot::Snapshot;
+use crate::source::irregular_rows::{IrregularIds, StateCheck};
 
 pub(crate) async fn compact(
     context: &Context,
@@ -32,8 +35,13 @@ pub(crate) async fn compact(
         let message = format!("cannot compact snapshot {id}: it is already a full snapshot");
         return Err(SnapshotError::new(ErrorKind::InvalidInput, message));
     }
+    let database = newest.restorable_database().await?;
+    let irregular = match chain.restorable_irregular(&database)? {
+        Some(sections) => sections.check().await?,
+        None => IrregularIds::default(),
+    };
     let source = SourceSummary {
-        database: newest.restorable_database().await?,
+        database,
         info: metadata.source.clone(),
         records_expected: metadata.vector_count,
         size_bounds_bytes: size_bounds_bytes(&chain),
@@ -44,7 +52,7 @@ pub(crate) async fn compact(
         Err(error) if error.kind() == ErrorKind::Corrupt => None,
         tables => tables?,
     };
-    let blocks = chain.blocks(&context.config).await?.map_ok(|(block, _)| BlockEvent::Block(block));
+    let blocks = checked_blocks(chain.blocks(&context.config).await?, Arc::new(irregular).state());
     let irregular = irregular_events(chain.irregular()?);
     let blocks = blocks.chain(irregular).chain(stream::once(async { Ok(BlockEvent::End(())) })).boxed();
     let spec = SnapshotSpec {
@@ -63,6 +71,25 @@ pub(crate) async fn compact(
         content: Content::Compacted(metadata.checksum),
     };
     store_blocks(context, spec, blocks, complete).await
+}
+
+/// Returns the blocks, and an error in the place of the first that does not fit the irregular rows.
+fn checked_blocks(
+    blocks: BoxStream<'static, Result<(Block, ContentSum)>>,
+    state: StateCheck,
+) -> impl Stream<Item = Result<BlockEvent<()>>> + Send {
+    stream::try_unfold((blocks, state), |(mut blocks, mut state)| async move {
+        let Some((block, _)) = blocks.try_next().await? else {
+            state.finish()?;
+            return Ok(None);
+        };
+        let checked = move || {
+            block.rows().try_for_each(|record| state.add(record.id))?;
+            Ok((block, state))
+        };
+        let (block, state) = run_blocking(checked).await?;
+        Ok(Some((BlockEvent::Block(block), (blocks, state))))
+    })
 }
 
 /// Returns the sections of irregular rows as they are. They are checked before the last one is returned.

@@ -170,6 +170,21 @@ impl Chain {
         Ok(steps)
     }
 
+    /// Shows `visit` each id with the number of each snapshot, the newest first, whose state has a record of this id, in
+    /// order of the ids. Reads no vectors, and verifies no digests.
+    pub(crate) async fn each_record(
+        &self,
+        config: &SnapshotConfig,
+        mut visit: impl FnMut(usize, &str) -> Result<()>,
+    ) -> Result<()> {
+        let mut merge = self.rows_in(&Arc::from([DiffRange::all()]), config).await?;
+        while merge.advance().await? {
+            let Some(row) = merge.newest() else { continue };
+            merge.members_with_record().try_for_each(|number| visit(number, row.id))?;
+        }
+        Ok(())
+    }
+
     /// Merges the rows of the blocks that `choose` selects from the directory of each snapshot.
     async fn merge(&self, config: &SnapshotConfig, choose: impl Fn(&[BlockEntry]) -> Vec<BlockEntry>) -> Result<Merge> {
         let mut members = Vec::new();

@@ -4,17 +4,19 @@
 use std::collections::VecDeque;
 
 use ruvector_snapshot_format::checksum::ContentSum;
+use ruvector_snapshot_format::id::SnapshotId;
 use ruvector_snapshot_format::irregular::{
     Decoder, Encoder, IrregularCounts, IrregularInfo, IrregularItem, IrregularTally,
 };
 use ruvector_snapshot_format::layout::DataFile;
 use ruvector_snapshot_format::metadata::SectionInfo;
+use ruvector_snapshot_format::model::DatabaseInfo;
 
 use super::chain::Chain;
 use super::context::run_blocking;
 use super::reader::StoredSnapshot;
-use crate::error::{Result, SnapshotError, corrupt};
-use crate::source::raw_table::check_restorable;
+use crate::error::{ErrorKind, Result, SnapshotError, corrupt};
+use crate::source::irregular_rows::{IrregularCheck, IrregularIds, SourceIds};
 use crate::source::{IrregularRecords, SourceReader};
 
 /// Tables that are named.
@@ -27,7 +29,15 @@ pub(crate) struct IrregularSections {
     snapshot: StoredSnapshot,
     info: IrregularInfo,
     left: VecDeque<SectionInfo>,
+    state: DecodeState,
+}
+
+/// What is carried from section to section.
+#[derive(Default)]
+struct DecodeState {
     decoder: Decoder,
+    /// `None` if the rows are only read, and not restored.
+    check: Option<IrregularCheck>,
 }
 
 /// The entries of one section, to be decoded where that may block.
@@ -35,11 +45,11 @@ pub(crate) struct IrregularSection {
     /// The content of the section.
     pub(crate) raw: Vec<u8>,
     name: String,
-    decoder: Decoder,
+    state: DecodeState,
 }
 
 impl Chain {
-    /// Opens the irregular rows of the state. `None` if it has none.
+    /// Opens the irregular rows of the state, to be read. `None` if it has none.
     pub(crate) fn irregular(&self) -> Result<Option<IrregularSections>> {
         let stores_them = |snapshot: &&StoredSnapshot| snapshot.metadata.irregular_sections().next().is_some();
         let Some(info) = self.newest()?.metadata.irregular.clone() else { return Ok(None) };
@@ -48,13 +58,38 @@ impl Chain {
         let snapshot = snapshot.ok_or_else(|| corrupt("no snapshot of the chain stores its irregular rows"))?;
         Ok(Some(IrregularSections::of(snapshot, info)))
     }
+
+    /// Opens the irregular rows of the state of one of the snapshots, by its number, the newest first. They are to be
+    /// restored to a database of this description. `None` if the state has none.
+    pub(crate) fn irregular_of(&self, number: usize, database: &DatabaseInfo) -> Option<IrregularSections> {
+        let newer_first = self.snapshots().get(number..)?;
+        let info = newer_first.first()?.metadata.irregular.clone()?;
+        let stored = newer_first.iter().find(|snapshot| snapshot.metadata.irregular_sections().next().is_some())?;
+        Some(IrregularSections::of(stored, info).restorable(database))
+    }
+
+    /// Opens the irregular rows of the state, to be restored to a database of this description.
+    pub(crate) fn restorable_irregular(&self, database: &DatabaseInfo) -> Result<Option<IrregularSections>> {
+        Ok(self.irregular()?.map(|sections| sections.restorable(database)))
+    }
 }
 
 impl IrregularSections {
     /// Opens those that a snapshot stores itself. They must fit this description.
     pub(crate) fn of(snapshot: &StoredSnapshot, info: IrregularInfo) -> Self {
         let left = snapshot.metadata.irregular_sections().cloned().collect();
-        Self { snapshot: snapshot.clone(), info, left, decoder: Decoder::default() }
+        Self { snapshot: snapshot.clone(), info, left, state: DecodeState::default() }
+    }
+
+    /// Returns the id of the snapshot that stores them.
+    pub(crate) fn stored_in(&self) -> &SnapshotId {
+        self.snapshot.id()
+    }
+
+    /// Checks from now on that a database of this description can be restored with the rows.
+    pub(crate) fn restorable(mut self, database: &DatabaseInfo) -> Self {
+        self.state.check = Some(IrregularCheck::new(database));
+        self
     }
 
     /// Reads the next section. `None` after the last one. Pass its decoder back with [`decoded`](Self::decoded) before
@@ -66,28 +101,30 @@ impl IrregularSections {
     pub(crate) async fn next(&mut self) -> Result<Option<IrregularSection>> {
         let Some(section) = self.left.pop_front() else { return Ok(None) };
         let raw = self.snapshot.section(&section.name).await?;
-        Ok(Some(IrregularSection { raw, name: section.name, decoder: std::mem::take(&mut self.decoder) }))
+        Ok(Some(IrregularSection { raw, name: section.name, state: std::mem::take(&mut self.state) }))
     }
 
     /// Takes a section back whose entries have been decoded.
     pub(crate) fn decoded(&mut self, section: IrregularSection) {
-        self.decoder = section.decoder;
+        self.state = section.state;
     }
 
-    /// Compares all that was decoded with its description. Returns the part of the content checksum.
+    /// Compares all that was decoded with its description. Returns the part of the content checksum, and what the
+    /// records of the state must be compared with.
     ///
     /// # Errors
     ///
     /// Returns `Corrupt` if it does not fit.
-    pub(crate) fn finish(self) -> Result<ContentSum> {
-        let Self { snapshot, info, decoder, .. } = self;
+    pub(crate) fn finish(self) -> Result<(ContentSum, IrregularIds)> {
+        let Self { snapshot, info, state: DecodeState { decoder, check }, .. } = self;
         let key = snapshot.key(DataFile::Index);
         let counts = decoder.finish().map_err(|error| SnapshotError::from(error).with_key(key.clone()))?;
-        if info.fits(&counts) {
-            return Ok(counts.checksum);
+        if !info.fits(&counts) {
+            let message = "the irregular rows do not match the counts and the checksum in metadata.json";
+            return Err(corrupt(message).with_key(key));
         }
-        let message = "the irregular rows do not match the counts and the checksum in metadata.json";
-        Err(corrupt(message).with_key(key))
+        let ids = check.map_or_else(|| Ok(IrregularIds::default()), IrregularCheck::finish);
+        Ok((counts.checksum, ids.map_err(|error| error.with_key(key))?))
     }
 
     /// Reads and checks all sections, for their checks alone.
@@ -95,46 +132,33 @@ impl IrregularSections {
     /// # Errors
     ///
     /// Returns `Corrupt` if they are corrupt, and `Unsupported` if a restore to a file cannot create a table.
-    pub(crate) async fn check(mut self) -> Result<ContentSum> {
+    pub(crate) async fn check(mut self) -> Result<IrregularIds> {
         while let Some(section) = self.next().await? {
-            let section = self.visited(section, check_item).await?;
+            let section = self.checked(section).await?;
             self.decoded(section);
         }
-        self.finish()
+        // Sorts the ids of all rows.
+        run_blocking(move || Ok(self.finish()?.1)).await
     }
 
     /// Decodes the entries of a section, for their checks alone.
-    pub(crate) async fn checked(&self, section: IrregularSection) -> Result<IrregularSection> {
-        self.visited(section, |_| Ok(())).await
-    }
-
-    async fn visited(
-        &self,
-        mut section: IrregularSection,
-        mut visit: impl FnMut(IrregularItem<'_>) -> Result<()> + Send + 'static,
-    ) -> Result<IrregularSection> {
+    pub(crate) async fn checked(&self, mut section: IrregularSection) -> Result<IrregularSection> {
         let key = self.snapshot.key(DataFile::Index);
-        let decode = move || section.each(&mut visit).map(|()| section);
+        let decode = move || section.each(&mut |_| Ok(())).map(|()| section);
         run_blocking(decode).await.map_err(|error| error.with_key(key))
-    }
-}
-
-/// Checks that a restore to a file can store an entry.
-fn check_item(item: IrregularItem<'_>) -> Result<()> {
-    match item {
-        IrregularItem::Table(table) => check_restorable(table),
-        IrregularItem::Row { .. } => Ok(()),
     }
 }
 
 impl IrregularSection {
     /// Decodes the entries that end in this section.
     pub(crate) fn each(&mut self, visit: &mut dyn FnMut(IrregularItem<'_>) -> Result<()>) -> Result<()> {
-        self.decoder.feed(&self.raw);
+        let DecodeState { decoder, check } = &mut self.state;
+        decoder.feed(&self.raw);
         let in_section = |error: ruvector_snapshot_format::FormatError| {
             SnapshotError::from(error.with_context(format!("section {:?}", self.name)))
         };
-        while let Some(item) = self.decoder.next_item().map_err(in_section)? {
+        while let Some(item) = decoder.next_item().map_err(in_section)? {
+            check.iter_mut().try_for_each(|check| check.add(item))?;
             visit(item)?;
         }
         Ok(())
@@ -142,12 +166,31 @@ impl IrregularSection {
 }
 
 /// The irregular rows of a source, for a new snapshot.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct SourceIrregular {
-    encoder: Option<Encoder>,
+    started: Option<Started>,
+    database: DatabaseInfo,
+    rows: RowsFrom,
     tables: TableNames,
     /// What all of them are, once that is known.
     summary: Option<Option<IrregularInfo>>,
+}
+
+/// Where the rows of a source are from.
+#[derive(Debug)]
+pub(crate) enum RowsFrom {
+    /// A database: its reader finds the irregular rows, so they fit its records. If they cannot be restored, the
+    /// database is corrupt.
+    Database,
+    /// A source of the application's own, which can yield anything. The ids of its records so far.
+    Application(SourceIds),
+}
+
+/// The rows so far.
+#[derive(Debug)]
+struct Started {
+    encoder: Encoder,
+    check: IrregularCheck,
 }
 
 /// The names of the first tables, and their numbers of rows.
@@ -180,6 +223,18 @@ impl TableNames {
 }
 
 impl SourceIrregular {
+    /// Starts before the first record of a source with this description.
+    pub(crate) fn new(database: &DatabaseInfo, rows: RowsFrom) -> Self {
+        Self { started: None, database: database.clone(), rows, tables: TableNames::default(), summary: None }
+    }
+
+    /// Remembers the id of a record, if the irregular rows must be compared with it.
+    pub(crate) fn add_record(&mut self, id: &str) {
+        if let RowsFrom::Application(ids) = &mut self.rows {
+            ids.add(id);
+        }
+    }
+
     /// Returns the content of the next section to store. `None` after the last one. `known` are the irregular rows of
     /// the base: if those of the source are the same, none is stored.
     pub(crate) fn next_section(
@@ -190,8 +245,8 @@ impl SourceIrregular {
         if self.summary.is_some() {
             return Ok(None);
         }
-        let mut encoder = match self.encoder.take() {
-            Some(encoder) => encoder,
+        let mut started = match self.started.take() {
+            Some(started) => started,
             None => {
                 if let Some(known) = known
                     && reader.rewind_irregular()
@@ -199,20 +254,22 @@ impl SourceIrregular {
                 {
                     return Ok(None);
                 }
-                Encoder::default()
+                Started { encoder: Encoder::default(), check: IrregularCheck::new(&self.database) }
             }
         };
         loop {
-            if let Some(section) = encoder.take_section() {
-                self.encoder = Some(encoder);
+            if let Some(section) = started.encoder.take_section() {
+                self.started = Some(started);
                 return Ok(Some(section));
             }
             let Some(item) = reader.next_irregular()? else { break };
-            check_item(item)?;
             self.tables.add(item);
-            encoder.push(item)?;
+            let Started { encoder, check } = &mut started;
+            let pushed = encoder.push(item).map_err(SnapshotError::from).and_then(|()| check.add(item));
+            pushed.map_err(|error| self.rows.refused(error))?;
         }
-        let (section, counts) = encoder.finish()?;
+        let (section, counts) = started.encoder.finish().map_err(|error| self.rows.refused(error.into()))?;
+        self.rows.check(started.check)?;
         self.summarize(&counts, reader.irregular_records());
         Ok((!counts.is_empty()).then_some(section))
     }
@@ -224,12 +281,15 @@ impl SourceIrregular {
 
     /// Sums all rows, and returns whether they are known. If not, the reader starts again.
     fn is_known(&mut self, reader: &mut impl SourceReader, known: &IrregularInfo) -> Result<bool> {
-        let mut tally = IrregularTally::default();
+        let (mut tally, mut check) = (IrregularTally::default(), IrregularCheck::new(&self.database));
         while let Some(item) = reader.next_irregular()? {
-            tally.add(item)?;
+            let added = tally.add(item).map_err(SnapshotError::from).and_then(|()| check.add(item));
+            added.map_err(|error| self.rows.refused(error))?;
         }
-        let is_known = known.fits(&tally.finish()?);
+        let counts = tally.finish().map_err(|error| self.rows.refused(error.into()))?;
+        let is_known = known.fits(&counts);
         if is_known {
+            self.rows.check(check)?;
             self.summary = Some(Some(known.clone()));
         } else {
             reader.rewind_irregular();
@@ -243,5 +303,27 @@ impl SourceIrregular {
         let tables = std::mem::take(&mut self.tables);
         let examples = records.examples.into_iter().chain(tables.examples()).collect();
         self.summary = Some((!counts.is_empty()).then(|| IrregularInfo::new(count, counts, examples)));
+    }
+}
+
+impl RowsFrom {
+    /// Checks what can be checked after the last row.
+    fn check(&self, check: IrregularCheck) -> Result<()> {
+        let checked = check.finish().and_then(|irregular| match self {
+            Self::Database => Ok(()),
+            Self::Application(ids) => ids.check(irregular),
+        });
+        checked.map_err(|error| self.refused(error))
+    }
+
+    /// Returns the error with which a create refuses rows that no snapshot can be restored with.
+    fn refused(&self, error: SnapshotError) -> SnapshotError {
+        match self {
+            Self::Database => error,
+            Self::Application(_) => {
+                let message = format!("no snapshot of this database could be restored: {}", error.message());
+                SnapshotError::new(ErrorKind::InvalidInput, message).with_source(error)
+            }
+        }
     }
 }

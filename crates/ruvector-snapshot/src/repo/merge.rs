@@ -124,6 +124,18 @@ impl Merge {
         self.current.iter().filter_map(|at| self.members.get(*at)?.row())
     }
 
+    /// Returns the numbers of the members whose state has a record of the current id, the oldest first.
+    pub(crate) fn members_with_record(&self) -> impl Iterator<Item = usize> {
+        let mut has_record = false;
+        (0..self.members.len()).rev().filter(move |number| {
+            let row = self.current.contains(number).then(|| self.members.get(*number)?.row()).flatten();
+            if let Some(row) = row {
+                has_record = row.change != Change::Removed;
+            }
+            has_record
+        })
+    }
+
     /// Returns the record of the current id and its sum, or `None` if the record was removed.
     ///
     /// # Errors

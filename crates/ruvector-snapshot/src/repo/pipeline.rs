@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tracing::Instrument as _;
 
 use super::context::{Context, run_blocking};
-use super::irregular::SourceIrregular;
+use super::irregular::{RowsFrom, SourceIrregular};
 use super::spec::{Completion, SnapshotSpec};
 use super::writer::SnapshotWriter;
 use crate::error::{ErrorKind, Result, SnapshotError};
@@ -146,11 +146,12 @@ fn check_newer(id: &SnapshotId, base_id: &SnapshotId) -> Result<()> {
 /// `known_irregular` are irregular rows that need not be stored, because the base has them.
 pub(crate) fn read_ahead(
     reader: Box<dyn SourceReader>,
+    rows: RowsFrom,
     known_irregular: Option<IrregularInfo>,
 ) -> BlockStream<'static, SourceTrailer> {
     let (sender, mut receiver) = mpsc::channel(BLOCKS_AHEAD);
     tokio::task::spawn_blocking(move || {
-        let mut blocks = SourceBlocks::new(reader, known_irregular);
+        let mut blocks = SourceBlocks::new(reader, rows, known_irregular);
         while blocks.next().is_some_and(|event| sender.blocking_send(event).is_ok()) {}
     });
     stream::poll_fn(move |context| receiver.poll_recv(context)).boxed()
@@ -159,9 +160,10 @@ pub(crate) fn read_ahead(
 /// Reads a borrowed source, which cannot move to another thread, block by block between other work.
 pub(crate) fn read_inline<'a>(
     reader: impl SourceReader + 'a,
+    rows: RowsFrom,
     known_irregular: Option<IrregularInfo>,
 ) -> BlockStream<'a, SourceTrailer> {
-    let blocks = SourceBlocks::new(reader, known_irregular);
+    let blocks = SourceBlocks::new(reader, rows, known_irregular);
     stream::unfold(blocks, |mut blocks| async {
         tokio::task::yield_now().await;
         blocks.next().map(|event| (event, blocks))
@@ -181,11 +183,11 @@ struct SourceBlocks<R> {
 }
 
 impl<R: SourceReader> SourceBlocks<R> {
-    fn new(reader: R, known_irregular: Option<IrregularInfo>) -> Self {
+    fn new(reader: R, rows: RowsFrom, known_irregular: Option<IrregularInfo>) -> Self {
         let dimensions = usize::try_from(reader.database().dimensions).unwrap_or(usize::MAX);
         Self {
+            irregular: SourceIrregular::new(reader.database(), rows),
             reader,
-            irregular: SourceIrregular::default(),
             known_irregular,
             block: Block::new(dimensions),
             order: BlockOrder::default(),
@@ -200,6 +202,7 @@ impl<R: SourceReader> SourceBlocks<R> {
                 self.are_records_read = true;
                 break;
             };
+            self.irregular.add_record(row.as_record().id);
             if self.block.is_full_for(row.as_record()) {
                 let mut next = self.block.new_like();
                 push(&mut next, row)?;

@@ -12,7 +12,8 @@ use std::cmp::Ordering;
 use redb::{Key, TableDefinition, TypeName, Value, WriteTransaction};
 use ruvector_snapshot_format::irregular::{ColumnType, IrregularTable, TypeOrigin};
 
-use crate::error::{ErrorKind, SnapshotError};
+use super::redb_types::RedbType;
+use crate::error::{ErrorKind, SnapshotError, corrupt};
 
 /// redb's type `&str`, as bytes. redb itself panics at a key that is not UTF-8.
 #[derive(Debug)]
@@ -156,10 +157,18 @@ impl<'a> TypedTable<'a> {
 ///
 /// # Errors
 ///
-/// Returns [`ErrorKind::Unsupported`] if this program does not know its types.
+/// Returns [`ErrorKind::Unsupported`] if this program does not know its types, and [`ErrorKind::Corrupt`] if a type of
+/// redb has another width.
 pub(crate) fn check_restorable(table: &IrregularTable) -> Result<(), SnapshotError> {
+    let has_width = |column: &ColumnType| {
+        RedbType::of(column).is_none_or(|of| of.width() == column.width.map(|width| width as usize))
+    };
     match TypedTable::new(table) {
-        Some(_) => Ok(()),
+        Some(_) if has_width(&table.key) && has_width(&table.value) => Ok(()),
+        Some(_) => Err(corrupt(format!(
+            "the table {:?} has types of redb, {:?} and {:?}, with other widths than they have",
+            table.name, table.key.name, table.value.name
+        ))),
         None => Err(SnapshotError::new(
             ErrorKind::Unsupported,
             format!(

@@ -584,7 +584,7 @@ async fn a_table_of_unknown_types_is_refused_by_create_verify_and_restore_alike(
     let dir = TestDir::new();
     let manager = dir.manager();
     let error = manager.create_from(&OfTheFuture, "future", &CreateOptions::default()).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
     assert!(error.to_string().contains("\"f16\"") && error.to_string().contains("\"future\""), "{error}");
     manager.wait_for_cleanup().await;
     dir.assert_no_snapshots();

@@ -15,6 +15,7 @@ mod golden;
 mod golden_irregular;
 mod increments;
 mod irregular;
+mod irregular_verdicts;
 mod malicious_snapshots;
 mod memory_source;
 mod model;

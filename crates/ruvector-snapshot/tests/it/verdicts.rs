@@ -2,6 +2,7 @@
 //! The snapshots are forged: every checksum fits, but the content is what no create stores.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use ruvector_snapshot::source::{SnapshotSource, SourceReader};
@@ -15,26 +16,28 @@ use ruvector_snapshot_format::checksum::{ContentSum, digest, sha256_hex};
 use ruvector_snapshot_format::codec::crc32;
 use ruvector_snapshot_format::codec::member::{Coding, pack};
 use ruvector_snapshot_format::id::SnapshotId;
+use ruvector_snapshot_format::irregular::{Encoder, IrregularInfo, IrregularItem, OwnedIrregularItem};
 use ruvector_snapshot_format::layout::{self, DataFile};
 use ruvector_snapshot_format::metadata::SnapshotMetadata;
 use ruvector_snapshot_format::model::{Change, ChangedRow, Changes, SnapshotType};
 use ruvector_snapshot_format::writer::Writer;
 use serde_json::{Value, json};
-use test_fixtures::{TestDir, encode_vector, local_store, memory_store, objects, rows_of_file};
+use test_fixtures::{TestDir, encode_vector, local_store, memory_store, objects};
 use test_servers::S3Server;
 
 use crate::common::bucket_stores::s3_store;
 use crate::increments::fixture::Random;
+use crate::irregular::tables;
 
-const OPTIONS_ROW: &str = "__ruvector_db_config__";
-const DIMENSIONS: usize = 2;
+pub(crate) const OPTIONS_ROW: &str = "__ruvector_db_config__";
+pub(crate) const DIMENSIONS: usize = 2;
 
 /// The records of a state: the vector, and the text of the metadata as it is stored.
-type State = BTreeMap<String, ([f32; DIMENSIONS], Option<String>)>;
+pub(crate) type State = BTreeMap<String, ([f32; DIMENSIONS], Option<String>)>;
 
 /// A row of a forged snapshot.
 #[derive(Clone)]
-enum Row {
+pub(crate) enum Row {
     /// A record with its vector.
     Record([f32; DIMENSIONS], Option<String>),
     /// A record with the vector of its base.
@@ -44,12 +47,14 @@ enum Row {
 
 /// A forged snapshot, and the state that it results in.
 #[derive(Clone)]
-struct Forged {
-    metadata: SnapshotMetadata,
-    state: State,
+pub(crate) struct Forged {
+    pub(crate) metadata: SnapshotMetadata,
+    pub(crate) state: State,
+    /// The irregular rows of the state.
+    pub(crate) irregular: Vec<OwnedIrregularItem>,
 }
 
-fn bytes(vector: &[f32; DIMENSIONS]) -> Vec<u8> {
+pub(crate) fn bytes(vector: &[f32; DIMENSIONS]) -> Vec<u8> {
     vector.iter().flat_map(|value| value.to_le_bytes()).collect()
 }
 
@@ -103,6 +108,18 @@ async fn forge(
     base: Option<&Forged>,
     rows: &BTreeMap<String, Row>,
 ) -> Forged {
+    forge_with(store, at, database, base, rows, Some(&[])).await
+}
+
+/// As [`forge`], with these irregular rows. `None`: those of the base, which are not stored again.
+pub(crate) async fn forge_with(
+    store: &dyn SnapshotStore,
+    at: usize,
+    database: &DatabaseInfo,
+    base: Option<&Forged>,
+    rows: &BTreeMap<String, Row>,
+    irregular: Option<&[OwnedIrregularItem]>,
+) -> Forged {
     let old = base.map(|base| base.state.clone()).unwrap_or_default();
     let (mut state, mut changes) = (old.clone(), Changes::default());
     for (id, row) in rows {
@@ -126,13 +143,22 @@ async fn forge(
     if !rows.is_empty() {
         add(writer.append(pack_rows(rows, &old)));
     }
+    let info = match irregular {
+        Some(items) => encoded(items).map(|(section, info)| {
+            add(writer.append_irregular(&section, 1).unwrap());
+            info
+        }),
+        None => base.and_then(|base| base.metadata.irregular.clone()),
+    };
     let (pieces, data) = writer.finish(database, None, 1).unwrap();
     add(pieces);
     let created_at = "2020-01-01T00:00:00Z".parse().unwrap();
     let mut metadata = SnapshotMetadata::new(id(at), "forged", created_at, database, data);
     let mut sum = ContentSum::default();
     state.iter().for_each(|(id, record)| sum.add(&digest_of(id, record)));
+    info.iter().for_each(|info| sum.merge(&info.checksum));
     metadata.checksum = sum;
+    metadata.set_irregular(info);
     metadata.vector_count = state.len() as u64;
     if let Some(base) = base {
         metadata.snapshot_type = SnapshotType::Incremental { base_id: base.metadata.id.to_string() };
@@ -147,19 +173,44 @@ async fn forge(
     }
     store.create(&layout::key(&metadata.id, layout::CHECKSUM_SHA256), checksums.into()).await.unwrap();
     store.create(&layout::key(&metadata.id, layout::METADATA_JSON), json.into()).await.unwrap();
-    Forged { metadata, state }
+    let inherited = || base.map(|base| base.irregular.clone()).unwrap_or_default();
+    let irregular = irregular.map_or_else(inherited, <[_]>::to_vec);
+    Forged { metadata, state, irregular }
+}
+
+/// Encodes irregular rows, and describes them. `None` if there are none.
+fn encoded(items: &[OwnedIrregularItem]) -> Option<(Vec<u8>, IrregularInfo)> {
+    let mut encoder = Encoder::default();
+    each_item(items, |item| encoder.push(item).unwrap());
+    let (section, counts) = encoder.finish().unwrap();
+    let records = counts.vector_rows.max(counts.metadata_rows);
+    (!items.is_empty()).then(|| (section, IrregularInfo::new(records, &counts, Vec::new())))
+}
+
+pub(crate) fn each_item(items: &[OwnedIrregularItem], mut visit: impl FnMut(IrregularItem<'_>)) {
+    let mut current = None;
+    for item in items {
+        match (item, current) {
+            (OwnedIrregularItem::Table(table), _) => {
+                current = Some(table);
+                visit(IrregularItem::Table(table));
+            }
+            (OwnedIrregularItem::Row { key, value }, Some(table)) => visit(IrregularItem::Row { table, key, value }),
+            _ => panic!("a row without a table"),
+        }
+    }
 }
 
 /// What a verification or a restore says of a snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Verdict {
+pub(crate) enum Verdict {
     Intact,
     Corrupt,
     Unsupported,
 }
 
 #[track_caller]
-fn refused(error: &SnapshotError) -> Verdict {
+pub(crate) fn refused(error: &SnapshotError) -> Verdict {
     match error.kind() {
         ErrorKind::Corrupt => Verdict::Corrupt,
         ErrorKind::Unsupported => Verdict::Unsupported,
@@ -167,16 +218,16 @@ fn refused(error: &SnapshotError) -> Verdict {
     }
 }
 
-struct Court {
-    dir: TestDir,
-    store: Arc<dyn SnapshotStore>,
-    manager: SnapshotManager,
+pub(crate) struct Court {
+    pub(crate) dir: TestDir,
+    pub(crate) store: Arc<dyn SnapshotStore>,
+    pub(crate) manager: SnapshotManager,
     /// Restores without reading the file back.
     trusting: SnapshotManager,
 }
 
 impl Court {
-    fn new(store: impl FnOnce(&TestDir) -> Arc<dyn SnapshotStore>) -> Self {
+    pub(crate) fn new(store: impl FnOnce(&TestDir) -> Arc<dyn SnapshotStore>) -> Self {
         let dir = TestDir::new();
         let store = store(&dir);
         let manager = dir.manager_with_store(store.clone());
@@ -185,7 +236,7 @@ impl Court {
         Self { dir, store, manager, trusting }
     }
 
-    fn in_memory() -> Self {
+    pub(crate) fn in_memory() -> Self {
         Self::new(|_| memory_store())
     }
 
@@ -211,10 +262,7 @@ impl Court {
             verdicts.push(
                 match manager.restore_snapshot_to(id, self.dir.restored(), &RestoreOptions::default()).await {
                     Ok(_) => {
-                        let rows = rows_of_file(&self.dir.restored());
-                        let vectors: Vec<_> =
-                            forged.state.iter().map(|(id, (vector, _))| (id, encode_vector(vector))).collect();
-                        assert!(rows.vectors.iter().map(|(id, vector)| (id, vector.clone())).eq(vectors), "{id}");
+                        assert_restored(&self.dir.restored(), forged);
                         std::fs::remove_file(self.dir.restored()).unwrap();
                         Verdict::Intact
                     }
@@ -240,7 +288,7 @@ impl Court {
 
     /// Asserts that verify and restore agree on every snapshot of a chain, the oldest first. Returns what verify says
     /// of the newest.
-    async fn assert_agreement(&self, what: &str, chain: &[Forged]) -> Verdict {
+    pub(crate) async fn assert_agreement(&self, what: &str, chain: &[Forged]) -> Verdict {
         let mut restored = Vec::new();
         let mut verified = Verdict::Intact;
         for forged in chain {
@@ -265,12 +313,34 @@ impl Court {
     }
 }
 
-fn options(dimensions: usize, metric: &str) -> Value {
+/// Asserts that a restored file has the rows of a snapshot, and no others.
+fn assert_restored(path: &Path, forged: &Forged) {
+    let text = |id: &str| id.as_bytes().to_vec();
+    let vectors = forged.state.iter().map(|(id, (vector, _))| (text(id), encode_vector(vector)));
+    let metadata = forged.state.iter().filter_map(|(id, (_, metadata))| Some((text(id), text(metadata.as_ref()?))));
+    let mut expected: BTreeMap<String, Vec<_>> = BTreeMap::new();
+    expected.insert("vectors".to_owned(), vectors.collect());
+    expected.insert("metadata".to_owned(), metadata.collect());
+    each_item(&forged.irregular, |item| match item {
+        IrregularItem::Table(table) => drop(expected.entry(table.name.clone()).or_default()),
+        IrregularItem::Row { table, key, value } => {
+            expected.get_mut(&table.name).unwrap().push((key.to_vec(), value.to_vec()));
+        }
+    });
+    ["vectors", "metadata"].iter().for_each(|name| expected.get_mut(*name).unwrap().sort());
+    let mut found: BTreeMap<_, _> = tables(path).into_iter().map(|(name, (_, rows))| (name, rows)).collect();
+    let config = found.remove("config").unwrap();
+    let irregular = expected.remove("config").unwrap_or_default();
+    assert!(irregular.iter().all(|row| config.contains(row)), "{}", forged.metadata.id);
+    assert!(found == expected, "{}: {found:?}, {expected:?}", forged.metadata.id);
+}
+
+pub(crate) fn options(dimensions: usize, metric: &str) -> Value {
     json!({ "dimensions": dimensions, "distance_metric": metric, "storage_path": "x.db", "hnsw_config": null,
         "quantization": null })
 }
 
-fn with_options(row: impl Into<String>) -> DatabaseInfo {
+pub(crate) fn with_options(row: impl Into<String>) -> DatabaseInfo {
     let mut database = DatabaseInfo::new(DIMENSIONS as u64);
     database.distance_metric = Some("Cosine".to_owned());
     database.rows.insert(OPTIONS_ROW.to_owned(), row.into());
@@ -365,11 +435,11 @@ fn texts() -> Vec<(String, Verdict)> {
     canonical.chain(others).collect()
 }
 
-fn record(text: Option<&str>) -> Row {
+pub(crate) fn record(text: Option<&str>) -> Row {
     Row::Record([1.0, 2.0], text.map(str::to_owned))
 }
 
-fn rows<const N: usize>(rows: [(&str, Row); N]) -> BTreeMap<String, Row> {
+pub(crate) fn rows<const N: usize>(rows: [(&str, Row); N]) -> BTreeMap<String, Row> {
     rows.into_iter().map(|(id, row)| (id.to_owned(), row)).collect()
 }
 

@@ -26,12 +26,14 @@ use ruvector_snapshot_format::model::LeafTable;
 use crate::config::SnapshotConfig;
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::repo::context::{Context, run_blocking};
+use crate::repo::irregular::RowsFrom;
 use crate::repo::location;
 use crate::repo::pipeline::{BlockStream, SourceTrailer, read_ahead, read_inline, store_blocks};
 use crate::repo::spec::{Completion, Content, SnapshotSpec, SourceSummary};
 use crate::snapshot::Snapshot;
 use crate::source::database_path;
 use crate::source::file::{FILE_KIND, FileOptions, FileReader, Mirror, is_irregular_row_met};
+use crate::source::irregular_rows::SourceIds;
 use crate::source::key_range::DiffRange;
 use crate::source::memory::MemoryReader;
 use crate::source::{SnapshotSource, SourceReader as _, companions};
@@ -197,7 +199,8 @@ impl Create<'_> {
         let lookup = reader.vector_lookup();
         let source = SourceSummary::of(&reader, FILE_KIND);
         let diff = SourceDiff { lookup: Some(lookup), ..diff };
-        self.store(source, read_ahead(Box::new(reader), self.known_irregular()?), diff, created_at).await
+        self.store(source, read_ahead(Box::new(reader), RowsFrom::Database, self.known_irregular()?), diff, created_at)
+            .await
     }
 
     async fn of_memory(&self, db: &VectorDB) -> Result<Snapshot> {
@@ -207,14 +210,15 @@ impl Create<'_> {
             tokio::task::yield_now().await;
         }
         let source = SourceSummary::of(&reader, MEMORY_KIND);
-        self.store(source, read_inline(reader, self.known_irregular()?), SourceDiff::everything(), created_at).await
+        let blocks = read_inline(reader, RowsFrom::Database, self.known_irregular()?);
+        self.store(source, blocks, SourceDiff::everything(), created_at).await
     }
 
     async fn of_custom(&self, source: &dyn SnapshotSource) -> Result<Snapshot> {
         let created_at = self.context.clock.now();
         let reader = source.open()?;
         let summary = SourceSummary::of(&reader, source.kind());
-        let blocks = read_ahead(reader, self.known_irregular()?);
+        let blocks = read_ahead(reader, RowsFrom::Application(SourceIds::default()), self.known_irregular()?);
         self.store(summary, blocks, SourceDiff::everything(), created_at).await
     }
 

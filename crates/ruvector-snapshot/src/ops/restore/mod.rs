@@ -14,16 +14,19 @@ use ruvector_core::VectorDB;
 use ruvector_snapshot_format::block::Block;
 use ruvector_snapshot_format::checksum::ContentSum;
 use ruvector_snapshot_format::id::SnapshotId;
+use ruvector_snapshot_format::layout::DataFile;
+use ruvector_snapshot_format::model::DatabaseInfo;
 use tracing::Instrument as _;
 
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::progress::{Phase, Progress, ProgressCounter};
 use crate::repo::chain::Chain;
-use crate::repo::context::Context;
+use crate::repo::context::{Context, run_blocking};
 use crate::repo::irregular::IrregularSection;
 use crate::snapshot::Snapshot;
 use crate::source::RestoreTarget;
 use crate::source::destination::Destination;
+use crate::source::irregular_rows::{IrregularIds, StateCheck};
 use crate::source::target::{FileTarget, MemoryTarget};
 use proof::{check_sum, verify_file};
 
@@ -34,9 +37,12 @@ pub(crate) async fn to_memory(context: &Context, id: &SnapshotId, options: &Rest
     let span = tracing::info_span!("restore", snapshot = %id);
     async {
         let chain = Chain::open(context, id).await?;
-        let database = chain.newest()?.restorable_database().await?;
-        let target = context.run_blocking(move || MemoryTarget::create(&database)).await?;
-        let target = restore_records(context, &chain, OwnedTarget(target), options).await?;
+        let database = Arc::new(chain.newest()?.restorable_database().await?);
+        let target = {
+            let database = database.clone();
+            context.run_blocking(move || MemoryTarget::create(&database)).await?
+        };
+        let target = restore_records(context, &chain, &database, OwnedTarget(target), options).await?;
         Ok(target.0.finish())
     }
     .instrument(span)
@@ -59,7 +65,7 @@ pub(crate) async fn to_file(
         let snapshot = Snapshot::new(&newest.metadata, newest.metadata_json.len() as u64)?;
         let database = Arc::new(newest.restorable_database().await?);
         let target = context.run_blocking(move || FileTarget::create(destination)).await?;
-        let OwnedTarget(target) = restore_records(context, &chain, OwnedTarget(target), options).await?;
+        let OwnedTarget(target) = restore_records(context, &chain, &database, OwnedTarget(target), options).await?;
         let finished = {
             let database = database.clone();
             context.run_blocking(move || target.finish(&database)).await?
@@ -102,8 +108,10 @@ pub(crate) async fn into_target(
         let chain = Chain::open(context, id).await?;
         let newest = chain.newest()?;
         let snapshot = Snapshot::new(&newest.metadata, newest.metadata_json.len() as u64)?;
-        target.begin(&newest.database().await?)?;
-        let BorrowedTarget(target) = restore_records(context, &chain, BorrowedTarget(target), options).await?;
+        let database = newest.database().await?;
+        target.begin(&database)?;
+        let target = BorrowedTarget(target);
+        let BorrowedTarget(target) = restore_records(context, &chain, &database, target, options).await?;
         target.finish()?;
         Ok(snapshot)
     }
@@ -170,41 +178,59 @@ impl BlockTarget for BorrowedTarget<'_> {
 async fn restore_records<T: BlockTarget>(
     context: &Context,
     chain: &Chain,
+    database: &DatabaseInfo,
     target: T,
     options: &RestoreOptions,
 ) -> Result<T> {
     let newest = chain.newest()?;
     let metadata = &newest.metadata;
     let mut progress = ProgressCounter::start(options.progress.as_deref(), Phase::Restore, metadata.vector_count);
-    let (mut target, mut sum) = put_irregular(context, chain, target, options).await?;
+    let (mut target, mut sum, irregular) = put_irregular(context, chain, database, target, options).await?;
+    let mut state = Arc::new(irregular).state();
     let mut blocks = chain.blocks(&context.config).await?;
     while let Some((block, block_sum)) = blocks.try_next().await? {
+        let (block, checked) =
+            check_block(block, state).await.map_err(|error| error.with_key(newest.key(DataFile::Index)))?;
+        state = checked;
         sum.merge(&block_sum);
         let (records, bytes) = (block.len() as u64, block.content_bytes() as u64);
         target = target.put(context, block).await?;
         progress.add(records, bytes);
     }
-    match check_sum(sum, metadata.checksum, "the contents of the snapshot") {
+    let fits = check_sum(sum, metadata.checksum, "the contents of the snapshot").and_then(|()| state.finish());
+    match fits {
         Ok(()) => Ok(target),
         Err(error) => Err(newest.judged(error).await),
     }
 }
 
-/// Puts the irregular rows into the target, and returns their part of the content checksum. They come first, so that a
-/// target that cannot store them refuses the snapshot at once.
+/// Compares the ids of a block with the irregular rows.
+async fn check_block(block: Block, mut state: StateCheck) -> Result<(Block, StateCheck)> {
+    run_blocking(move || {
+        block.rows().try_for_each(|record| state.add(record.id))?;
+        Ok((block, state))
+    })
+    .await
+}
+
+/// Puts the irregular rows into the target, and returns their part of the content checksum, and what the records must be
+/// compared with. They come first, so that a target that cannot store them refuses the snapshot at once.
 async fn put_irregular<T: BlockTarget>(
     context: &Context,
     chain: &Chain,
+    database: &DatabaseInfo,
     mut target: T,
     options: &RestoreOptions,
-) -> Result<(T, ContentSum)> {
-    let Some(mut sections) = chain.irregular()? else { return Ok((target, ContentSum::default())) };
+) -> Result<(T, ContentSum, IrregularIds)> {
+    let Some(mut sections) = chain.restorable_irregular(database)? else {
+        return Ok((target, ContentSum::default(), IrregularIds::default()));
+    };
     let metadata = &chain.newest()?.metadata;
     let what = metadata.irregular.as_ref().map(ToString::to_string).unwrap_or_default();
     if options.skip_irregular {
         let warning = format!("{what} of the snapshot are not restored: they are not records of the target");
         warn(options.progress.as_deref(), &warning);
-        return Ok((target, metadata.irregular_checksum()));
+        return Ok((target, metadata.irregular_checksum(), IrregularIds::default()));
     }
     while let Some(section) = sections.next().await? {
         let (returned, section) = target.put_irregular(context, section).await.map_err(|error| match error.kind() {
@@ -221,5 +247,6 @@ async fn put_irregular<T: BlockTarget>(
         target = returned;
         sections.decoded(section);
     }
-    Ok((target, sections.finish()?))
+    let (sum, irregular) = run_blocking(move || sections.finish()).await?;
+    Ok((target, sum, irregular))
 }

@@ -1,13 +1,15 @@
 //! Verifies a chain: the files of each snapshot, then what the snapshots say of each other, then the state at each of
 //! them.
 
+use std::sync::Arc;
+
 use ruvector_snapshot_format::checksum::ContentSum;
 use ruvector_snapshot_format::id::SnapshotId;
 use ruvector_snapshot_format::index;
 use ruvector_snapshot_format::layout::{self, DataFile};
 use ruvector_snapshot_format::model::Changes;
 
-use super::files::FileCheck;
+use super::files::{FileCheck, Found};
 use super::report::{Corruption, VerifyReport};
 use crate::error::{ErrorKind, Result, SnapshotError, corrupt};
 use crate::progress::Progress;
@@ -15,13 +17,20 @@ use crate::repo::chain::Chain;
 use crate::repo::context::Context;
 use crate::repo::presence::deleted_meanwhile;
 use crate::repo::reader::StoredSnapshot;
+use crate::source::irregular_rows::{IrregularIds, StateCheck};
 
 pub(super) async fn verify_once(
     context: &Context,
     id: &SnapshotId,
     progress: Option<&dyn Progress>,
 ) -> Result<VerifyReport> {
-    let mut check = ChainCheck { context, progress, report: VerifyReport::new(id.to_string()), unsupported: None };
+    let mut check = ChainCheck {
+        context,
+        progress,
+        report: VerifyReport::new(id.to_string()),
+        unsupported: None,
+        found: Vec::new(),
+    };
     match Chain::open(context, id).await {
         Ok(chain) => check.chain(&chain).await?,
         Err(error) if error.kind() == ErrorKind::Corrupt => check.broken_chain(id, error).await?,
@@ -40,6 +49,8 @@ struct ChainCheck<'a> {
     report: VerifyReport,
     /// Why this version cannot restore a snapshot of the chain.
     unsupported: Option<SnapshotError>,
+    /// What the files of each snapshot have shown, the newest first.
+    found: Vec<Found>,
 }
 
 impl ChainCheck<'_> {
@@ -55,6 +66,7 @@ impl ChainCheck<'_> {
             return Ok(());
         }
         self.leaves(chain).await?;
+        self.irregular(chain).await?;
         // The blocks of a single full snapshot have shown its state already.
         if chain.snapshots().len() > 1 { self.states(chain).await } else { Ok(()) }
     }
@@ -84,8 +96,9 @@ impl ChainCheck<'_> {
     }
 
     async fn files(&mut self, snapshot: &StoredSnapshot) -> Result<()> {
-        let unsupported = FileCheck::new(self.context, snapshot, self.progress, &mut self.report).run().await?;
-        self.unsupported = self.unsupported.take().or(unsupported);
+        let mut found = FileCheck::new(self.context, snapshot, self.progress, &mut self.report).run().await?;
+        self.unsupported = self.unsupported.take().or(found.unsupported.take());
+        self.found.push(found);
         // During a deletion files are missing too.
         if !self.report.is_intact() {
             snapshot.check_exists().await?;
@@ -123,6 +136,63 @@ impl ChainCheck<'_> {
             Err(corrupt(message).with_key(snapshot.key(DataFile::Index)))
         });
         read.await.map(drop).or_else(|error| self.add_error(error))
+    }
+
+    /// Compares the records of the state at each snapshot with its irregular rows.
+    async fn irregular(&mut self, chain: &Chain) -> Result<()> {
+        let mut states: Vec<Option<StateCheck>> = Vec::new();
+        for number in 0..chain.snapshots().len() {
+            states.push(match self.irregular_ids(chain, number).await {
+                Ok(ids) => ids.filter(|ids| ids.concerns_records()).map(|ids| ids.state()),
+                Err(error) => return self.add_irregular(chain, number, error),
+            });
+        }
+        if states.iter().all(Option::is_none) {
+            return Ok(());
+        }
+        let mut failed = 0;
+        let read = chain.each_record(&self.context.config, |number, id| {
+            let Some(Some(state)) = states.get_mut(number) else { return Ok(()) };
+            failed = number;
+            state.add(id)
+        });
+        if let Err(error) = read.await {
+            return self.add_irregular(chain, failed, error);
+        }
+        for (number, state) in states.into_iter().enumerate() {
+            if let Some(Err(error)) = state.map(StateCheck::finish) {
+                self.add_irregular(chain, number, error)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the ids of the irregular rows of a state. Rows that an ancestor stores are read again only if the
+    /// description of the database is another one.
+    async fn irregular_ids(&self, chain: &Chain, number: usize) -> Result<Option<Arc<IrregularIds>>> {
+        let newer_first = self.found.get(number..).unwrap_or_default();
+        let Some(database) = newer_first.first().and_then(|found| found.database.as_ref()) else { return Ok(None) };
+        let Some(sections) = chain.irregular_of(number, database) else { return Ok(None) };
+        let stores_them = |snapshot: &StoredSnapshot| snapshot.id() == sections.stored_in();
+        let stored = self.found.iter().zip(chain.snapshots()).find(|(_, snapshot)| stores_them(snapshot));
+        if let Some((Found { irregular: Some(ids), database: Some(known), .. }, _)) = stored
+            && known == database
+        {
+            return Ok(Some(ids.clone()));
+        }
+        sections.check().await.map(|ids| Some(Arc::new(ids)))
+    }
+
+    /// Adds a corruption of a snapshot whose irregular rows do not fit. Of two, the first decides.
+    fn add_irregular(&mut self, chain: &Chain, number: usize, error: SnapshotError) -> Result<()> {
+        match (error.kind(), chain.snapshots().get(number)) {
+            (ErrorKind::Corrupt, Some(snapshot)) => {
+                self.add(snapshot.id().to_string(), DataFile::Index.name(), error.message());
+            }
+            (ErrorKind::Unsupported, _) => self.unsupported = self.unsupported.take().or(Some(error)),
+            _ => return Err(error),
+        }
+        Ok(())
     }
 
     /// Verifies the records of the state at each snapshot of the chain, by their digests and the content checksum.

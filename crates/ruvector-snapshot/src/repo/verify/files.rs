@@ -9,6 +9,7 @@ use ruvector_snapshot_format::checksum::{ContentSum, hex};
 use ruvector_snapshot_format::index::BlockEntry;
 use ruvector_snapshot_format::layout::{self, DataFile};
 use ruvector_snapshot_format::limits;
+use ruvector_snapshot_format::model::DatabaseInfo;
 use sha2::Digest as _;
 
 use super::blocks::{BlockCheck, FileHash, VerifiedBlock, fetch_run, hash_pieces, verify_block};
@@ -18,6 +19,7 @@ use crate::progress::{Phase, Progress, ProgressCounter};
 use crate::repo::context::{Context, run_blocking};
 use crate::repo::irregular::IrregularSections;
 use crate::repo::reader::{RUN_BYTES_MAX, StoredSnapshot, runs};
+use crate::source::irregular_rows::IrregularIds;
 
 /// Verifies one snapshot and adds to a report.
 pub(super) struct FileCheck<'a> {
@@ -25,8 +27,18 @@ pub(super) struct FileCheck<'a> {
     snapshot: &'a StoredSnapshot,
     progress: Option<&'a dyn Progress>,
     report: &'a mut VerifyReport,
+    found: Found,
+}
+
+/// What the verification of one snapshot has found, apart from corruption.
+#[derive(Debug, Default)]
+pub(super) struct Found {
     /// Why this version cannot restore the snapshot, although it may be intact.
-    unsupported: Option<SnapshotError>,
+    pub(super) unsupported: Option<SnapshotError>,
+    /// The description of the database. `None` if it cannot be restored.
+    pub(super) database: Option<DatabaseInfo>,
+    /// The ids of the irregular rows that the snapshot stores itself.
+    pub(super) irregular: Option<Arc<IrregularIds>>,
 }
 
 /// What the blocks of a snapshot add up to.
@@ -44,11 +56,10 @@ impl<'a> FileCheck<'a> {
         progress: Option<&'a dyn Progress>,
         report: &'a mut VerifyReport,
     ) -> Self {
-        Self { context, snapshot, progress, report, unsupported: None }
+        Self { context, snapshot, progress, report, found: Found::default() }
     }
 
-    /// Returns an error if the snapshot can be read, but not restored by this version.
-    pub(super) async fn run(mut self) -> Result<Option<SnapshotError>> {
+    pub(super) async fn run(mut self) -> Result<Found> {
         self.report.bytes += self.snapshot.metadata_json.len() as u64;
         self.checksum_file().await?;
         let sizes = self.sizes().await?;
@@ -65,7 +76,7 @@ impl<'a> FileCheck<'a> {
             }
             Err(error) => return Err(error),
         }
-        Ok(self.unsupported)
+        Ok(self.found)
     }
 
     async fn checksum_file(&mut self) -> Result<()> {
@@ -107,10 +118,8 @@ impl<'a> FileCheck<'a> {
         let (files, totals) = self.blocks(entries, sizes).await?;
         self.check_totals(&totals);
         match self.snapshot.restorable_database().await {
-            Err(error) if error.kind() == ErrorKind::Unsupported => self.unsupported = Some(error),
-            Err(error) if is_corruption(&error) => self.add(DataFile::Index.name(), None, error.message()),
-            Err(error) => return Err(error),
-            Ok(_) => {}
+            Ok(database) => self.found.database = Some(database),
+            Err(error) => self.add_index_error(error)?,
         }
         self.irregular().await?;
         let mut changed = Vec::new();
@@ -129,10 +138,23 @@ impl<'a> FileCheck<'a> {
         let Some(info) = metadata.irregular.clone().filter(|_| metadata.irregular_sections().next().is_some()) else {
             return Ok(());
         };
-        match IrregularSections::of(self.snapshot, info).check().await {
-            Err(error) if is_corruption(&error) => self.add(DataFile::Index.name(), None, error.message()),
-            Err(error) => return Err(error),
-            Ok(_) => {}
+        let mut sections = IrregularSections::of(self.snapshot, info);
+        if let Some(database) = &self.found.database {
+            sections = sections.restorable(database);
+        }
+        match sections.check().await {
+            Ok(ids) => self.found.irregular = Some(Arc::new(ids)),
+            Err(error) => self.add_index_error(error)?,
+        }
+        Ok(())
+    }
+
+    /// Adds an error of a section. One that a newer version may not have is kept apart.
+    fn add_index_error(&mut self, error: SnapshotError) -> Result<()> {
+        match error.kind() {
+            ErrorKind::Unsupported => self.found.unsupported = self.found.unsupported.take().or(Some(error)),
+            _ if is_corruption(&error) => self.add(DataFile::Index.name(), None, error.message()),
+            _ => return Err(error),
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use super::FileReader;
 use super::rows::{IdRows, live_error};
 use super::scan::TableCursor;
 use crate::error::Result;
-use crate::source::raw_table::TypedTable;
+use crate::source::raw_table::check_restorable;
 
 /// A table with rows to yield.
 #[derive(Debug, Clone)]
@@ -224,5 +224,5 @@ pub(super) fn captured_table(info: &TableInfo) -> Result<IrregularTable, &'stati
     let value = column(info.value_origin, &info.value_type, info.value_width);
     let table = key.zip(value).map(|(key, value)| IrregularTable { name: info.name.clone(), key, value });
     // What could not be restored must not be stored as if it could.
-    table.filter(|table| TypedTable::new(table).is_some()).ok_or("its types cannot be restored")
+    table.filter(|table| check_restorable(table).is_ok()).ok_or("its types cannot be restored")
 }

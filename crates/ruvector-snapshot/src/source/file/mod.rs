@@ -25,7 +25,9 @@ use irregular::{IrregularPass, IrregularSource};
 use ranges::RangeCursor;
 use scan::TableCursor;
 
-pub(crate) use rows::{IdRows, append_vector, irregular_example, irregular_row_met, is_irregular_row_met};
+pub(crate) use rows::{
+    IdRows, append_vector, irregular_example, irregular_row_met, is_irregular_row_met, vector_bytes,
+};
 pub(crate) use scan::{DatabaseTable, LeafVisit, VectorLookup};
 
 /// How a database file is read. Start from `default()`.

@@ -101,7 +101,7 @@ pub(crate) fn append_vector(values: &[u8], out: &mut Vec<u8>) {
 }
 
 /// Returns the f32 values, little-endian, of a bincode `Vec<f32>`: a varint length, then the values.
-pub(super) fn vector_bytes(value: &[u8]) -> Option<&[u8]> {
+pub(crate) fn vector_bytes(value: &[u8]) -> Option<&[u8]> {
     let (tag, rest) = value.split_first()?;
     let (length, values) = match tag {
         0..=250 => (u64::from(*tag), rest),

@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use redb_live::{Table, TableInfo, View};
-use ruvector_snapshot_format::limits;
 use ruvector_snapshot_format::model::DatabaseInfo;
 
 use super::irregular::{IrregularSource, captured_table};
@@ -15,6 +14,7 @@ use super::rows::{live_error, vector_bytes};
 use super::scan::TableCursor;
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::source::description::parse_options;
+use crate::source::irregular_rows::shows_dimensions;
 use crate::source::{OPTIONS_ROW, database_info, foreign};
 
 /// The tables of a database file.
@@ -90,7 +90,7 @@ fn describe(path: &Path, vectors: &Table, rows: BTreeMap<String, String>) -> Res
     let mut dimensions = 0;
     while let Some((_, value)) = cursor.row() {
         let vector = vector_bytes(value).unwrap_or_default();
-        if !vector.is_empty() && vector.len() <= limits::VECTOR_BYTES {
+        if shows_dimensions(vector) {
             dimensions = vector.len() as u64 / 4;
             break;
         }
