@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::{Value, json};
 
 use super::bucket::Bucket;
-use super::sandbox::{Sandbox, files_below};
+use super::sandbox::{RunResult, Sandbox, files_below};
 
 const CREATE: [&str; 3] = ["create", "--db", "a.db"];
 
@@ -19,6 +19,13 @@ fn create_makes_the_last_level_of_a_store_only() {
             result.assert_fails(1, "mount");
         }
     }
+    // The command in the message is all that is needed.
+    let result = sandbox.run(&[&CREATE[..], &["--store", "my disk/a/b/store"]].concat());
+    let parent = sandbox.path("").canonicalize().unwrap().join("my disk/a/b");
+    result.assert_fails(1, &format!("mkdir -p '{}'\n", parent.display()));
+    sandbox.run(&["list"]).assert_fails(1, "`create` makes the last level of the path");
+    let empty = sandbox.command(&["list"]).env("RUVECTOR_SNAPSHOT_STORE", "").output().unwrap();
+    RunResult::from(empty).assert_fails(2, "RUVECTOR_SNAPSHOT_STORE is set, but empty");
     let url = format!("file://{}", sandbox.path("mnt/backup").display());
     let result = sandbox.run(&[&CREATE[..], &["--store", &url]].concat());
     result.assert_fails(1, &format!("the directory {} does not exist", sandbox.path("mnt").display()));

@@ -89,7 +89,9 @@ fn strict_fails_before_a_store_is_made() {
     let sandbox = Sandbox::with_rows(20);
     fs::write(sandbox.path("a.db.agentic"), "x").unwrap();
     let result = sandbox.run(&["create", "--db", "a.db", "--strict"]);
-    result.assert_fails(1, "it would not hold everything and strict was asked for");
+    result.assert_fails(1, "it would not hold everything");
+    result.assert_fails(1, "hint: --strict refuses that; ");
+    assert!(!result.stderr.contains("without strict"), "{result:?}");
     result.assert_fails(1, &absolute(&sandbox, "a.db.agentic"));
     let (exit_code, document) = sandbox.json(&["create", "--db", "a.db", "--strict"]);
     assert_eq!((exit_code, &document["error"]["kind"]), (1, &json!("invalid_input")));

@@ -163,7 +163,7 @@ fn the_rules_apply_to_each_source_and_the_plan_has_a_heading_for_each() {
         drop(0),
         heading("source db1:/srv/b.db: keep 1, delete 0"),
         keep(1),
-        heading("no recorded source: keep 1, delete 1"),
+        heading("sources of the kind \"file\" without a name or path: keep 1, delete 1"),
         keep(5),
         drop(4),
     ];
@@ -180,7 +180,7 @@ fn the_rules_apply_to_each_source_and_the_plan_has_a_heading_for_each() {
     let expected = json!([
         { "group": source("/srv/a.db"), "keep": [ids[3]], "drop": [] },
         { "group": source("/srv/b.db"), "keep": [ids[1]], "drop": [] },
-        { "group": { "source": null }, "keep": [ids[5]], "drop": [] },
+        { "group": { "source": { "kind": "file" } }, "keep": [ids[5]], "drop": [] },
     ]);
     assert_eq!((&document["group_by"], &document["groups"]), (&json!("source"), &expected));
 }
@@ -224,13 +224,40 @@ fn rules_that_would_keep_nothing_of_one_group_delete_nothing() {
     let ids: Vec<String> = ["a", "b"].map(|name| sandbox.create(name)).into();
     for more in [&["--dry-run"][..], &[]] {
         let result = sandbox.run(&[&["prune", "--keep-label", "keep", "--group-by", "name"], more].concat());
-        let message = "in the group \"name b\" the rules keep none of the 1 snapshots that can be restored";
+        let message = "in the group [name \"b\"] the rules keep none of the 1 snapshots that can be restored";
         result.assert_fails(1, message);
+        result.assert_fails(1, "hint: add a rule such as --keep-last 1");
     }
     assert_eq!(sandbox.ids().len(), 3);
     sandbox.ok(&["delete", &ids[1]]);
     sandbox.ok(&["prune", "--keep-label", "keep", "--group-by", "name"]);
     assert_eq!(sandbox.ids().len(), 1);
+}
+
+#[test]
+fn a_mistyped_label_or_a_snapshot_from_the_future_deletes_nothing() {
+    let sandbox = Sandbox::with_rows(10);
+    for database in ["a", "b"] {
+        sandbox.ok(&["create", "--db", "a.db", "--name", database, "--label", &format!("host={database}")]);
+    }
+    for more in [&["--dry-run"][..], &[]] {
+        let result = sandbox.run(&[&["prune", "--keep-last", "1", "--group-by", "label:hots"], more].concat());
+        result.assert_fails(1, "no snapshot has the label \"hots\"; nothing was deleted");
+    }
+    sandbox.ok(&["prune", "--keep-last", "1", "--group-by", "label:host"]);
+    assert_eq!(sandbox.ids().len(), 2);
+
+    let future = sandbox.create("future");
+    let file = sandbox.stored(&future, "metadata.json");
+    let edited = edit_metadata(&fs::read(&file).unwrap(), |document| {
+        document["created_at"] = json!("2999-01-01T00:00:00Z");
+    });
+    fs::write(file, edited).unwrap();
+    for group_by in ["source", "none"] {
+        let result = sandbox.run(&["prune", "--keep-label", "nope", "--group-by", group_by]);
+        result.assert_fails(1, "the rules keep none of the 2 snapshots");
+    }
+    assert_eq!(sandbox.ids().len(), 3);
 }
 
 /// The directory of a store may hold other files too.

@@ -28,7 +28,7 @@ fn latest_as_a_base_means_the_latest_of_this_database() {
     result.assert_fails(1, "the store has no snapshot of this source");
     result.assert_fails(1, "small.db");
     result.assert_fails(1, "only 1 of others, for example");
-    result.assert_fails(1, "take a full snapshot first: ruvector-snapshot create --db small.db");
+    result.assert_fails(1, "take a full snapshot first: repeat this command without --base");
     assert_eq!(sandbox.ids(), [&*id]);
     sandbox.ok(&["create", "--db", "small.db"]);
     let (exit_code, document) = sandbox.json(&["create", "--db", "a.db", "--base", "latest"]);
@@ -44,6 +44,7 @@ fn a_base_of_another_database_is_refused_unless_it_is_accepted() {
     for part in [&*absolute(&sandbox, "a.db"), &absolute(&sandbox, "small.db"), "--base-from-elsewhere"] {
         result.assert_fails(1, part);
     }
+    assert!(!result.stderr.contains("CreateOptions"), "{result:?}");
     assert_eq!(sandbox.names("snapshots"), [format!("snapshot-{id}")]);
     assert_eq!(on_id(&["--json"]).into_json().1["error"]["kind"], "invalid_input");
 
@@ -85,9 +86,19 @@ fn a_source_has_the_name_of_the_option_or_of_the_environment() {
     for wrong in ["", " ", "a\nb"] {
         sandbox.run(&["create", "--db", "moved.db", "--source", wrong, "--store", "new"]).assert_fails(2, "source");
         let args = ["create", "--db", "moved.db", "--store", "new"];
-        in_environment(wrong, &args).assert_fails(2, "source");
+        if !wrong.is_empty() {
+            in_environment(wrong, &args).assert_fails(2, "source");
+        }
     }
     assert!(!sandbox.path("new").exists());
+    // Set but empty, it is as if it were not set.
+    for more in [&[][..], &["--base", "latest"]] {
+        let args = [&["create", "--db", "moved.db", "--store", "new", "--json"], more].concat();
+        let (exit_code, document) = in_environment("", &args).into_json();
+        assert_eq!((exit_code, &document["snapshot"]["source"]["name"]), (0, &json!(null)), "{document}");
+    }
+    in_environment("", &["create", "--db", "moved.db", "--store", "new", "--source", ""]).assert_fails(2, "source");
+    assert_eq!(in_environment("", &["list", "--store", "new"]).exit_code, Some(0));
 }
 
 #[test]

@@ -16,7 +16,7 @@ pub(crate) const STORE_DEFAULT: &str = "./snapshots";
 pub(crate) const STORE_VARIABLE: &str = "RUVECTOR_SNAPSHOT_STORE";
 
 /// The environment variable that gives the name of the source.
-const SOURCE_VARIABLE: &str = "RUVECTOR_SNAPSHOT_SOURCE";
+pub(crate) const SOURCE_VARIABLE: &str = "RUVECTOR_SNAPSHOT_SOURCE";
 
 const COMMON: &str = "Common options";
 

@@ -3,11 +3,11 @@
 
 use std::time::{Duration, Instant};
 
-use ruvector_snapshot::Snapshot;
+use ruvector_snapshot::{ErrorKind, Snapshot};
 use serde_json::json;
 
 use crate::args::Compact;
-use crate::failure::{Exit, Failure};
+use crate::failure::{Exit, Failure, kind_name};
 use crate::interrupted::Attempts;
 use crate::output::{counted, pace, shape, size, timestamp};
 use crate::progress::ProgressDisplay;
@@ -16,7 +16,14 @@ use crate::session::Session;
 pub(crate) async fn compact(session: &Session, args: &Compact) -> Result<Exit, Failure> {
     let manager = session.open()?;
     let id = session.resolve(&manager, &args.id).await?;
-    let chain = session.read(&manager, manager.chain(&id)).await?;
+    let chain = session.read(&manager, manager.chain(&id)).await;
+    // What is wrong with stored data is reported by the compaction, which says what that was fatal to.
+    let is_of_data =
+        |failure: &Failure| [ErrorKind::Corrupt, ErrorKind::Unsupported].map(kind_name).contains(&failure.kind());
+    let chain = match chain {
+        Err(failure) if !is_of_data(&failure) => return Err(failure),
+        chain => chain,
+    };
     let started = Instant::now();
     let attempts = Attempts::default();
     let snapshot = {
@@ -24,6 +31,7 @@ pub(crate) async fn compact(session: &Session, args: &Compact) -> Result<Exit, F
         let after_interrupt = attempts.report(&manager, session.location()?);
         session.run(&manager, manager.compact_snapshot(&id, Some(progress.listener())), after_interrupt).await?
     };
+    let chain = chain?;
     print(session, &snapshot, &chain, started.elapsed())?;
     Ok(Exit::Success)
 }

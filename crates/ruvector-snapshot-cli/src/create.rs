@@ -6,8 +6,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use ruvector_snapshot::{
-    CreateOptions, ErrorKind, Snapshot, SnapshotConfig, SnapshotError, SnapshotManager, check_name, check_source_name,
-    default_name,
+    CreateOptions, ErrorKind, Remedy, Snapshot, SnapshotConfig, SnapshotError, SnapshotManager, check_name,
+    check_source_name, default_name,
 };
 use serde_json::json;
 
@@ -47,7 +47,7 @@ pub(crate) async fn create(session: &Session, args: Create) -> Result<Exit, Fail
         None => (open_for_full(session, config)?, Vec::new()),
         Some(base) => {
             let opened = open_with_base(session, config, base, &args.db, &options).await;
-            opened.map_err(|failure| without_base(session, failure, &args.db))?
+            opened.map_err(without_base)?
         }
     };
     // The base of an increment is there, and --require-store is checked by the create.
@@ -64,10 +64,14 @@ pub(crate) async fn create(session: &Session, args: Create) -> Result<Exit, Fail
         let after_interrupt = attempts.report(&manager, location);
         session.run(&manager, manager.create_snapshot_of_file(&args.db, &name, &options), after_interrupt).await
     };
-    let snapshot = created.map_err(|failure| match chain.len() >= manager.config().max_chain_length {
-        true => failure.with_hint("--max-chain allows a longer chain, which makes restores slower"),
-        false if args.require_store && chain.is_empty() => without_store(session, failure),
-        false => busy_explained(failure),
+    let snapshot = created.map_err(|failure| match (failure.remedy(), chain.first()) {
+        (Some(Remedy::FullSnapshot), Some(base)) => {
+            let verify = session.command(&format!("verify {}", base.id));
+            failure.with_hint(format!("{WITHOUT_BASE}; `{verify}` shows all that is corrupt"))
+        }
+        (Some(_), _) => failure,
+        (None, None) if args.require_store => without_store(session, failure),
+        (None, _) => busy_explained(failure),
     })?;
     let created = Created { snapshot: &snapshot, chain: &chain, store_is_new };
     print(session, &created, &args.db, started.elapsed())?;
@@ -97,14 +101,15 @@ async fn open_with_base(
     Ok((manager, chain))
 }
 
-fn without_base(session: &Session, failure: Failure, db: &Path) -> Failure {
-    let full = session.command(&format!("create --db {}", quoted_path(db)));
+const WITHOUT_BASE: &str = "take a full snapshot first: repeat this command without --base";
+
+fn without_base(failure: Failure) -> Failure {
     match failure.kind() {
         kind if kind == kind_name(ErrorKind::NotFound) => {
-            failure.with_hint(format!("check --base and --store, or take a full snapshot first: {full}"))
+            failure.with_hint(format!("check --base and --store, or {WITHOUT_BASE}"))
         }
         kind if kind == kind_name(ErrorKind::Corrupt) => {
-            failure.with_hint(format!("a corrupt snapshot cannot be a base; take a full snapshot: {full}"))
+            failure.with_hint(format!("a corrupt snapshot cannot be a base; {WITHOUT_BASE}"))
         }
         _ => failure,
     }

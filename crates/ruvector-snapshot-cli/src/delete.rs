@@ -19,9 +19,7 @@ pub(crate) async fn delete(session: &Session, args: &Delete) -> Result<Exit, Fai
     })?;
     let given: Vec<&str> = ids.iter().map(String::as_str).collect();
     let listing = session.read(&manager, manager.list()).await?;
-    let plan = session.read(&manager, manager.plan_delete(&given, args.cascade)).await;
-    let hint = "nothing was deleted; delete the dependents first, or use --cascade, which deletes them too (--dry-run shows them)";
-    let plan = plan.map_err(|failure| failure.with_advice("with cascade", hint))?;
+    let plan = session.read(&manager, manager.plan_delete(&given, args.cascade)).await?;
     let names: BTreeMap<&str, &str> =
         listing.snapshots.iter().map(|snapshot| (snapshot.id.as_str(), snapshot.name.as_str())).collect();
     if !args.dry_run {

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
-use ruvector_snapshot::{ErrorKind, SnapshotError};
+use ruvector_snapshot::{ErrorKind, Remedy, SnapshotError};
 use serde_json::{Value, json};
 
 /// The exit code of a run.
@@ -35,6 +35,7 @@ pub(crate) struct Failure {
     message: String,
     causes: Vec<String>,
     hint: Option<String>,
+    remedy: Option<Remedy>,
     interrupt_report: Option<InterruptReport>,
 }
 
@@ -52,6 +53,7 @@ impl Failure {
             message: message.into(),
             causes: Vec::new(),
             hint: Some(BUG.to_owned()),
+            remedy: None,
             interrupt_report: None,
         }
     }
@@ -64,6 +66,7 @@ impl Failure {
             message: message.into(),
             causes: Vec::new(),
             hint: None,
+            remedy: None,
             interrupt_report: None,
         }
     }
@@ -76,6 +79,7 @@ impl Failure {
             message: "interrupted".to_owned(),
             causes: Vec::new(),
             hint: None,
+            remedy: None,
             interrupt_report: Some(Box::new(report)),
         }
     }
@@ -114,6 +118,11 @@ impl Failure {
         self.kind
     }
 
+    /// Returns what can be done about it, as the library says it.
+    pub(crate) fn remedy(&self) -> Option<Remedy> {
+        self.remedy
+    }
+
     /// Adds what the interrupted command has left to the message. Call it after everything has ended.
     pub(crate) fn with_interrupt_report(mut self) -> Self {
         if let Some(report) = self.interrupt_report.take() {
@@ -141,14 +150,21 @@ impl Failure {
 
 impl From<SnapshotError> for Failure {
     fn from(error: SnapshotError) -> Self {
-        let message = error.to_string();
+        let remedy_hint = error.remedy().and_then(remedy_hint);
+        // The library says it in the words of its options.
+        let message = match (remedy_hint, error.key()) {
+            (None, _) => error.to_string(),
+            (Some(_), None) => error.problem().to_owned(),
+            (Some(_), Some(key)) => format!("{key}: {}", error.problem()),
+        };
         let exit = if error.kind() == ErrorKind::Corrupt { Exit::Corruption } else { Exit::Failure };
         Self {
             exit,
             kind: kind_name(error.kind()),
             causes: distinct_causes(&error, &message),
             message,
-            hint: hint(&error).map(str::to_owned),
+            hint: remedy_hint.or_else(|| hint(&error)).map(str::to_owned),
+            remedy: error.remedy(),
             interrupt_report: None,
         }
     }
@@ -156,7 +172,9 @@ impl From<SnapshotError> for Failure {
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
-        SnapshotError::new(ErrorKind::from(error.kind()), "cannot write to standard output").with_source(error).into()
+        let kind = ErrorKind::from(error.kind());
+        let failure = Self::from(SnapshotError::new(kind, "standard output could not be written").with_source(error));
+        failure.with_hint("what the command did until then stands; check it with `list`")
     }
 }
 
@@ -184,6 +202,32 @@ pub(crate) fn kind_name(kind: ErrorKind) -> &'static str {
 }
 
 const BUG: &str = "this is a bug in this program; please report it";
+
+/// Returns what can be done about an error, in the words of the command line.
+fn remedy_hint(remedy: Remedy) -> Option<&'static str> {
+    Some(match remedy {
+        Remedy::Cascade => {
+            "nothing was deleted; delete the dependents first, or use --cascade, which deletes them too (--dry-run shows them)"
+        }
+        Remedy::DeleteUnreadable => {
+            "nothing was deleted; repair the corrupt snapshot, or give its ID as well, with --cascade, which deletes all that \
+             depends on it too (--dry-run shows it)"
+        }
+        Remedy::BaseFromElsewhere => {
+            "take a full snapshot: repeat this command without --base; or, if it is the same database, add --base-from-elsewhere"
+        }
+        Remedy::FullSnapshot => "take a full snapshot: repeat this command without --base",
+        Remedy::LongerChain => {
+            "take a full snapshot: repeat this command without --base; or `compact` the base and use the result as the base; \
+             --max-chain allows a longer chain, which makes restores slower"
+        }
+        Remedy::NotStrict => {
+            "--strict refuses that; keep these in another way, and repeat this command without --strict"
+        }
+        Remedy::AddRule => "add a rule such as --keep-last 1, or delete these snapshots by their IDs first",
+        _ => return None,
+    })
+}
 
 /// Returns what can be done about a kind of error. `None` if the messages of that kind say it.
 fn hint(error: &SnapshotError) -> Option<&'static str> {

@@ -174,7 +174,7 @@ ambiguous; 3 the chain is corrupt.";
 
 pub(crate) const PIN: &str = "\
 Protects snapshots from `delete` and `prune` until they are unpinned. Snapshots that they depend on are protected with them. Checks all IDs before the \
-first snapshot is pinned.
+first snapshot is pinned. Says which of them were pinned already.
 
 Examples:
   ruvector-snapshot pin before-upgrade
@@ -195,8 +195,9 @@ Deletes every snapshot that no --keep rule matches. Prints each snapshot with th
 
 The rules apply to the snapshots of each source on their own: `--keep-last 1` keeps one snapshot of every database in the store. The source is the name \
 that was given with `create --source`, or else the host and the path of the database file. --group-by name or --group-by label:KEY groups the snapshots \
-by something else, and --group-by none applies the rules to all of them together. Snapshots that record no source, or do not have the label, are one \
-group. If the rules would keep nothing of a group that can be restored, nothing is deleted; only --keep-label can cause that.
+by something else, and --group-by none applies the rules to all of them together. Snapshots whose source has neither a name nor a path are grouped by the \
+kind of their source, and those that do not have the label are one group. If no snapshot has the label, or if the rules would keep nothing of a group that \
+can be restored, nothing is deleted; only --keep-label can cause the latter.
 
 --keep-daily 7 keeps the newest snapshot of each of the last 7 days that have one, even if they are spread over a year. The rules for hours, weeks (from \
 Monday), months, quarters and years work alike. --time-zone decides where they start.

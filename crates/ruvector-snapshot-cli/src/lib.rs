@@ -26,9 +26,10 @@ mod verify;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::builder::Resettable;
+use clap::{CommandFactory, FromArgMatches};
 
-use args::{Cli, Verb};
+use args::{Cli, SOURCE_VARIABLE, Verb};
 use failure::{Exit, Failure};
 use output::Output;
 use session::Session;
@@ -37,7 +38,7 @@ use session::Session;
 ///
 /// This is a library so that another package can build the same program under another name: the end-to-end tests do.
 pub fn main() -> ExitCode {
-    match Cli::try_parse() {
+    match parse() {
         Ok(cli) => run(cli).into(),
         Err(answer) => {
             // Help and version are returned like this too. If they cannot be printed, there is no way to report it.
@@ -45,6 +46,18 @@ pub fn main() -> ExitCode {
             if answer.use_stderr() { Exit::Usage.into() } else { Exit::Success.into() }
         }
     }
+}
+
+/// Parses the arguments. A name of the source that is set but empty in the environment, as scripts and services leave it
+/// if they have none, is no name. An empty `--source` is a mistake.
+fn parse() -> Result<Cli, clap::Error> {
+    let mut command = Cli::command();
+    if std::env::var_os(SOURCE_VARIABLE).is_some_and(|name| name.is_empty()) {
+        command =
+            command.mut_subcommand("create", |create| create.mut_arg("source", |source| source.env(Resettable::Reset)));
+    }
+    let mut matches = command.try_get_matches_from_mut(std::env::args_os())?;
+    Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
 }
 
 fn run(cli: Cli) -> Exit {

@@ -10,14 +10,21 @@ use crate::output::fitted;
 use crate::session::Session;
 
 pub(crate) async fn pin(session: &Session, texts: &[String]) -> Result<Exit, Failure> {
-    let Chosen { manager, ids, listing } = resolve(session, texts).await?;
+    let Chosen { manager, ids, listing: before } = resolve(session, texts).await?;
     for (done, id) in ids.iter().enumerate() {
         let after_interrupt = || "some of them may be pinned; `list` shows which".to_owned();
         let pinned = session.run(&manager, manager.pin_snapshot(id), after_interrupt).await;
         pinned.map_err(|failure| after_others(failure, "pinned", ids.iter().take(done)))?;
     }
-    print_ids(session, "pinned", &ids.iter().collect::<Vec<_>>(), &names(&listing))?;
-    session.output.document(&json!({ "store": session.store, "pinned": ids, "warnings": session.warnings.list() }))?;
+    let was_pinned = |id: &&String| before.snapshots.iter().any(|snapshot| snapshot.id == **id && snapshot.pinned);
+    let (others, pinned): (Vec<_>, Vec<_>) = ids.iter().partition(was_pinned);
+    let names = names(&before);
+    for (did, ids) in [("pinned", &pinned), ("was already pinned:", &others)] {
+        print_ids(session, did, ids, &names)?;
+    }
+    session.output.document(&json!({
+        "store": session.store, "pinned": pinned, "already_pinned": others, "warnings": session.warnings.list(),
+    }))?;
     Ok(Exit::Success)
 }
 

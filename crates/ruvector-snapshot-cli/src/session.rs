@@ -61,7 +61,9 @@ impl Session {
                 ErrorKind::NotFound,
                 format!("cannot open the store {}: the directory does not exist", self.store),
             )
-            .with_hint("check --store, and that the disk is mounted; `create` creates the directory")
+            .with_hint(
+                "check --store, and that the disk is mounted; `create` makes the last level of the path, and no more",
+            )
         })
     }
 
@@ -108,6 +110,12 @@ impl Session {
 
     /// Returns the location that was typed.
     pub(crate) fn location(&self) -> Result<Location, Failure> {
+        if self.store.is_empty() && std::env::var_os(STORE_VARIABLE).is_some_and(|store| store.is_empty()) {
+            let message = format!(
+                "{STORE_VARIABLE} is set, but empty; set it to a directory or a bucket, or unset it and use --store"
+            );
+            return Err(Failure::usage(SnapshotError::new(ErrorKind::InvalidInput, message)));
+        }
         let location = self.store.parse().map_err(Failure::usage)?;
         if location == Location::Memory {
             let message = "a memory:// store would be lost when this program ends; use a directory or a bucket";

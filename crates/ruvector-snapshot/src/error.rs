@@ -57,6 +57,29 @@ impl fmt::Display for ErrorKind {
     }
 }
 
+/// What a caller can do about an error, where it is a choice that the caller makes with an option of its own. A program
+/// can say it in the words of its options.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Remedy {
+    /// Delete the dependents of the snapshots first, or delete them too, with `cascade`.
+    Cascade,
+    /// Repair the corrupt snapshot whose base nobody knows, or delete it together with the others, with `cascade`.
+    DeleteUnreadable,
+    /// Take a full snapshot, compact the base, or allow a longer chain with
+    /// [`SnapshotConfig::max_chain_length`](crate::SnapshotConfig::max_chain_length).
+    LongerChain,
+    /// Take a full snapshot, or accept the base with
+    /// [`CreateOptions::base_from_elsewhere`](crate::CreateOptions::base_from_elsewhere).
+    BaseFromElsewhere,
+    /// Take a full snapshot instead of an increment, and verify the base.
+    FullSnapshot,
+    /// Create the snapshot without [`CreateOptions::strict`](crate::CreateOptions::strict).
+    NotStrict,
+    /// Add a rule to the policy that keeps something of every group.
+    AddRule,
+}
+
 /// An error of this crate.
 ///
 /// # Examples
@@ -75,6 +98,8 @@ impl fmt::Display for ErrorKind {
 pub struct SnapshotError {
     kind: ErrorKind,
     message: String,
+    /// What can be done, and how much of the message is before the words that say it.
+    remedy: Option<(Remedy, usize)>,
     key: Option<String>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
@@ -90,7 +115,7 @@ impl SnapshotError {
     /// let error = SnapshotError::new(ErrorKind::Unavailable, "the other database does not respond");
     /// ```
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), key: None, source: None }
+        Self { kind, message: message.into(), remedy: None, key: None, source: None }
     }
 
     /// Creates the error for an I/O error at a path. `doing` completes the sentence "cannot …".
@@ -125,6 +150,26 @@ impl SnapshotError {
     pub fn with_key(mut self, key: impl Into<String>) -> Self {
         self.key.get_or_insert_with(|| key.into());
         self
+    }
+
+    /// Adds what can be done to the end of the message: as data, and in the words of this library.
+    #[must_use]
+    pub(crate) fn with_remedy(mut self, remedy: Remedy, advice: &str) -> Self {
+        self.remedy = Some((remedy, self.message.len()));
+        self.message.push_str("; ");
+        self.message.push_str(advice);
+        self
+    }
+
+    /// Says what could not be done because stored data is corrupt or of a newer version, and what that means. Other errors
+    /// stay as they are.
+    pub(crate) fn while_doing(self, doing: &str, outcome: &str) -> Self {
+        if !matches!(self.kind, ErrorKind::Corrupt | ErrorKind::Unsupported) {
+            return self;
+        }
+        let mut error = Self::new(self.kind, format!("cannot {doing}: {}; {outcome}", self.message));
+        error.key.clone_from(&self.key);
+        error.with_source(self)
     }
 
     /// Keeps the cause.
@@ -186,6 +231,36 @@ impl SnapshotError {
         self.key.as_deref()
     }
 
+    /// Returns what can be done about the error, if a program may want to say it in its own words.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ruvector_snapshot::{ErrorKind, SnapshotError};
+    ///
+    /// let error = SnapshotError::new(ErrorKind::NotFound, "there is no such object");
+    /// assert_eq!(error.remedy(), None);
+    /// ```
+    pub fn remedy(&self) -> Option<Remedy> {
+        self.remedy.map(|(remedy, _)| remedy)
+    }
+
+    /// Returns the [`message`](Self::message) without the words that say what can be done, if there is a
+    /// [`remedy`](Self::remedy).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ruvector_snapshot::{ErrorKind, SnapshotError};
+    ///
+    /// let error = SnapshotError::new(ErrorKind::NotFound, "there is no such object");
+    /// assert_eq!(error.problem(), error.message());
+    /// ```
+    pub fn problem(&self) -> &str {
+        let end = self.remedy.map_or(self.message.len(), |(_, end)| end);
+        self.message.get(..end).unwrap_or(&self.message)
+    }
+
     /// Returns whether the same call may succeed if it is repeated later: the database was [busy](ErrorKind::Busy), or
     /// the store was [unavailable](ErrorKind::Unavailable).
     ///
@@ -226,7 +301,7 @@ impl From<FormatError> for SnapshotError {
         };
         let file = error.file();
         let (message, source) = error.into_parts();
-        Self { kind, message, key: file.map(str::to_owned), source }
+        Self { kind, message, remedy: None, key: file.map(str::to_owned), source }
     }
 }
 

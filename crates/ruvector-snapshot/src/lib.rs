@@ -112,7 +112,7 @@ mod repo;
 mod manager;
 
 pub use config::SnapshotConfig;
-pub use error::{ErrorKind, Result, SnapshotError};
+pub use error::{ErrorKind, Remedy, Result, SnapshotError};
 pub use manager::SnapshotManager;
 pub use ops::create::{CreateOptions, PauseWrites, check_name, check_source_name, default_name};
 pub use ops::delete::DeletePlan;

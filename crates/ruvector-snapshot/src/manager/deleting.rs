@@ -186,8 +186,8 @@ impl SnapshotManager {
     /// Deletes all but the newest `keep` snapshots of each source and their ancestors, and returns how many were
     /// deleted.
     ///
-    /// The snapshots that record no source, for example those of databases in memory, are kept as those of one source:
-    /// see [`GroupBy::Source`](crate::GroupBy::Source).
+    /// The snapshots of all databases in memory that have no name are kept as those of one source, and so are those of
+    /// all custom sources of one kind: see [`GroupBy::Source`](crate::GroupBy::Source).
     ///
     /// # Errors
     ///

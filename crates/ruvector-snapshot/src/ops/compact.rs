@@ -28,6 +28,11 @@ pub(crate) async fn compact(
     id: &SnapshotId,
     progress: Option<Arc<dyn Progress>>,
 ) -> Result<Snapshot> {
+    let compacted = store_compacted(context, id, progress).await;
+    compacted.map_err(|error| error.while_doing(&format!("compact snapshot {id}"), "nothing was stored"))
+}
+
+async fn store_compacted(context: &Context, id: &SnapshotId, progress: Option<Arc<dyn Progress>>) -> Result<Snapshot> {
     let chain = Chain::open(context, id).await?;
     let newest = chain.newest()?;
     let metadata = newest.metadata.clone();

@@ -6,7 +6,7 @@ use ruvector_snapshot_format::id::SnapshotId;
 use ruvector_snapshot_format::layout;
 use serde::Serialize;
 
-use crate::error::{ErrorKind, Result, SnapshotError};
+use crate::error::{ErrorKind, Remedy, Result, SnapshotError};
 use crate::repo::context::Context;
 use crate::repo::deletion_batches::{DeleteReport, delete_in_batches};
 use crate::repo::inventory::{Inventory, is_being_deleted};
@@ -84,12 +84,9 @@ fn has_dependents(inventory: &Inventory, given: &BTreeSet<SnapshotId>, dependent
     let is_base = |id: &&SnapshotId| dependents.iter().any(|other| inventory.lineage.base_of(other) == Some(*id));
     let bases: Vec<&str> = given.iter().filter(is_base).map(SnapshotId::as_str).collect();
     let (depend, them) = if dependents.len() == 1 { ("depends", "it") } else { ("depend", "them") };
-    let message = format!(
-        "cannot delete {}: {}{more} {depend} on it; delete {them} first, or all of them with cascade",
-        bases.join(", "),
-        shown.join(", ")
-    );
-    SnapshotError::new(ErrorKind::InvalidInput, message)
+    let message = format!("cannot delete {}: {}{more} {depend} on it", bases.join(", "), shown.join(", "));
+    let advice = format!("delete {them} first, or all of them with cascade");
+    SnapshotError::new(ErrorKind::InvalidInput, message).with_remedy(Remedy::Cascade, &advice)
 }
 
 /// Refuses to delete a snapshot that may be the base of a kept one whose base is unreadable.
@@ -100,9 +97,10 @@ fn check_unreadable_bases(inventory: &Inventory, doomed: &BTreeSet<SnapshotId>) 
     let unreadable = unreadable.join("");
     let message = format!(
         "cannot delete snapshot {id}: other snapshots depend on {unreadable}, which is corrupt, and nobody can tell whether \
-         {unreadable} depends on {id}; repair {unreadable}, or delete it as well, with cascade"
+         {unreadable} depends on {id}"
     );
-    Err(SnapshotError::new(ErrorKind::InvalidInput, message))
+    let advice = format!("repair {unreadable}, or delete it together with {id}, with cascade");
+    Err(SnapshotError::new(ErrorKind::InvalidInput, message).with_remedy(Remedy::DeleteUnreadable, &advice))
 }
 
 /// Refuses to delete a snapshot that an upload in progress depends on.

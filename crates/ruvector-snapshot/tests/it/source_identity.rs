@@ -9,7 +9,7 @@ use ruvector_core::VectorDB;
 use ruvector_snapshot::source::FileSource;
 use ruvector_snapshot::store::SnapshotStore;
 use ruvector_snapshot::{
-    CreateOptions, ErrorKind, Progress, ProgressUpdate, Snapshot, SnapshotConfig, SnapshotManager, SourceId,
+    CreateOptions, ErrorKind, Progress, ProgressUpdate, Remedy, Snapshot, SnapshotConfig, SnapshotManager, SourceId,
 };
 use ruvector_snapshot_format::layout;
 use test_fixtures::{TestDir, TickingClock, edit_metadata, entry, make_database, options};
@@ -84,7 +84,9 @@ impl Fixture {
         let before = self.keys().await;
         let error = self.manager().create_snapshot_of_file(self.dir.path(db), "nightly", options).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
-        let what_to_do = ["take a full snapshot", "--base-from-elsewhere"];
+        assert_eq!(error.remedy(), Some(Remedy::BaseFromElsewhere));
+        assert!(!error.problem().contains("take a full snapshot"), "{error}");
+        let what_to_do = ["take a full snapshot", "CreateOptions::base_from_elsewhere"];
         parts.iter().chain(&what_to_do).for_each(|part| assert!(error.to_string().contains(part), "{part}: {error}"));
         assert_eq!(self.keys().await, before, "{error}");
     }

@@ -57,11 +57,11 @@ fn keep_last_keeps_a_snapshot_of_every_source() {
         of_path("new", 7, Some("db1"), "/srv/a.db"),
     ];
     let expected = [
-        "source orders: named | ",
+        "source \"orders\": named | ",
         "source db1:/srv/a.db: new | old",
         "source db2:/srv/a.db: other host | ",
         "source db1:/srv/b.db: other path | ",
-        "no recorded source: nameless 2 | nameless 1",
+        "sources of the kind \"file\" without a name or path: nameless 2 | nameless 1",
     ];
     let mut found = groups(&last(1), snapshots.clone());
     assert_eq!(found.pop().as_deref(), expected.last().copied(), "the rest is not the last group");
@@ -90,7 +90,7 @@ fn a_given_name_identifies_a_source_wherever_the_file_is() {
     moved.source.name = Some("orders".to_owned());
     let mut first = of_path("first", 1, Some("db1"), "/srv/a.db");
     first.source.name = Some("orders".to_owned());
-    assert_eq!(groups(&last(1), vec![first, moved]), ["source orders: moved | first"]);
+    assert_eq!(groups(&last(1), vec![first, moved]), ["source \"orders\": moved | first"]);
 }
 
 #[test]
@@ -98,7 +98,10 @@ fn snapshots_are_grouped_by_name_or_by_label() {
     let mut hourly = snapshot("1", at(1));
     hourly.name = "hourly".to_owned();
     let snapshots = vec![hourly, snapshot("2", at(2)), snapshot("3", at(3))];
-    assert_eq!(groups(&last(1).group_by(GroupBy::Name), snapshots), ["name hourly: 1 | ", "name nightly: 3 | 2"]);
+    assert_eq!(
+        groups(&last(1).group_by(GroupBy::Name), snapshots),
+        ["name \"hourly\": 1 | ", "name \"nightly\": 3 | 2"]
+    );
 
     let snapshots = vec![
         with_label("1", 1, "host", "db1"),
@@ -107,7 +110,7 @@ fn snapshots_are_grouped_by_name_or_by_label() {
         with_label("4", 4, "reason", "db2"),
         snapshot("5", at(5)),
     ];
-    let expected = ["label host=db1: 2 | 1", "label host=db2: 3 | ", "no label host: 5 | 4"];
+    let expected = ["label host=\"db1\": 2 | 1", "label host=\"db2\": 3 | ", "no label host: 5 | 4"];
     assert_eq!(groups(&last(1).group_by("label:host".parse().unwrap()), snapshots), expected);
 }
 
@@ -123,7 +126,7 @@ fn every_rule_counts_in_each_group() {
         of_name("b 2", -21, "b"),
         of_name("b 3", -20, "b"),
     ];
-    assert_eq!(groups(&policy, snapshots), ["source a: a 3 a 2 | a 1", "source b: b 3 b 2 | b 1"]);
+    assert_eq!(groups(&policy, snapshots), ["source \"a\": a 3 a 2 | a 1", "source \"b\": b 3 b 2 | b 1"]);
 }
 
 #[test]
@@ -186,7 +189,7 @@ fn a_policy_that_keeps_nothing_of_a_group_is_refused() {
     let policy = PrunePolicy::default().keep_label("keep".parse().unwrap());
     let error = planned(snapshots.clone(), &policy).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
-    let message = "in the group \"source b\" the rules keep none of the 2 snapshots that can be restored";
+    let message = "in the group [source \"b\"] the rules keep none of the 2 snapshots that can be restored";
     assert!(error.message().starts_with(message), "{error}");
     // All together they keep one, and with another rule each group keeps one.
     let plan = planned(snapshots.clone(), &policy.clone().group_by(GroupBy::None)).unwrap();
@@ -207,7 +210,89 @@ fn a_group_that_cannot_be_restored_anyway_refuses_nothing() {
     kept.labels.insert("keep".to_owned(), String::new());
     let broken = increment("lost", of_name("broken", 2, "b"));
     let policy = PrunePolicy::default().keep_label("keep".parse().unwrap());
-    assert_eq!(groups(&policy, vec![kept, broken]), ["source a: kept | ", "source b: broken | "]);
+    assert_eq!(groups(&policy, vec![kept, broken]), ["source \"a\": kept | ", "source \"b\": broken | "]);
+}
+
+#[test]
+fn sources_without_a_name_or_a_path_are_told_apart_by_their_kind() {
+    let of_kind = |id: &str, hour: i64, kind: &str| {
+        let mut made = snapshot(id, at(hour));
+        (made.source.kind, made.source.host) = (kind.to_owned(), Some("db1".to_owned()));
+        made
+    };
+    let snapshots = vec![
+        of_kind("postgres", 1, "postgres"),
+        of_kind("redis 1", 2, "redis"),
+        of_kind("redis 2", 3, "redis"),
+        of_kind("memory", 4, "memory"),
+        of_name("named", 5, "z"),
+    ];
+    let expected = [
+        "source \"z\": named | ",
+        "sources of the kind \"memory\" without a name or path: memory | ",
+        "sources of the kind \"postgres\" without a name or path: postgres | ",
+        "sources of the kind \"redis\" without a name or path: redis 2 | redis 1",
+    ];
+    assert_eq!(groups(&last(1), snapshots), expected);
+}
+
+#[test]
+fn headings_tell_a_name_from_a_path_and_escape_what_could_deceive() {
+    let snapshots = vec![
+        of_name("1", 1, "db1:/srv/a.db"),
+        of_path("2", 1, Some("db1"), "/srv/a.db"),
+        of_name("3", 1, "a\": keep 9\u{1b}[2J\n"),
+        of_path("4", 1, Some("db\u{7}"), "/srv/\"b\"\n.db"),
+    ];
+    let headings: Vec<String> =
+        planned(snapshots, &last(1)).unwrap().groups.iter().map(|planned| planned.group.to_string()).collect();
+    for expected in [
+        r#"source "db1:/srv/a.db""#,
+        "source db1:/srv/a.db",
+        r#"source "a\": keep 9\u{1b}[2J\n""#,
+        r#"source db\u{7}:/srv/\"b\"\n.db"#,
+    ] {
+        assert!(headings.iter().any(|heading| heading == expected), "{expected} is not in {headings:?}");
+    }
+    let key = "ho\"st\n";
+    let labelled = vec![with_label("1", 1, key, "a\"b"), snapshot("2", at(2))];
+    let group_by = GroupBy::Label(key.to_owned());
+    let expected = [r#"label ho\"st\n="a\"b": 1 | "#, r#"no label ho\"st\n: 2 | "#];
+    assert_eq!(groups(&last(1).group_by(group_by), labelled), expected);
+}
+
+/// With a mistyped key all snapshots would be one group, and the only snapshots of other databases would be deleted.
+#[test]
+fn grouping_by_a_label_that_no_snapshot_has_is_refused() {
+    let snapshots = vec![with_label("a", 1, "host", "db1"), with_label("b", 2, "host", "db2"), of_name("c", 3, "c")];
+    let mistyped = last(1).group_by("label:hots".parse().unwrap());
+    let error = planned(snapshots.clone(), &mistyped).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    assert!(error.message().starts_with("no snapshot has the label \"hots\""), "{error}");
+    assert!(error.message().contains("nothing was deleted"), "{error}");
+    assert_eq!(planned(snapshots, &last(1).group_by("label:host".parse().unwrap())).unwrap().drop.len(), 0);
+    assert_eq!(planned(Vec::new(), &mistyped).unwrap().drop.len(), 0);
+}
+
+/// A snapshot from the future is kept by no rule, and does not make up for the current ones.
+#[test]
+fn a_snapshot_from_the_future_does_not_stand_in_for_the_current_ones() {
+    let future = of_name("future", 1_000_000, "a");
+    let current = vec![of_name("1", 1, "a"), of_name("2", 2, "a")];
+    let both = || [current.clone(), vec![future.clone()]].concat();
+    let policy = PrunePolicy::default().keep_label("nope".parse().unwrap());
+    for policy in [policy.clone(), policy.clone().group_by(GroupBy::None)] {
+        for pins in [pinned([]), pinned(["future"])] {
+            let error = ruvector_snapshot::retention::plan(both(), &pins, &policy, crate::later()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput);
+            assert!(error.message().contains("the rules keep none of the 2 snapshots"), "{error}");
+            assert!(error.message().contains("dated in the future do not count"), "{error}");
+        }
+    }
+    let pins = pinned(["1"]);
+    assert_eq!(ruvector_snapshot::retention::plan(both(), &pins, &policy, crate::later()).unwrap().drop.len(), 1);
+    // Alone it is kept, and nothing is deleted.
+    assert_eq!(planned(vec![future], &policy).unwrap().drop.len(), 0);
 }
 
 #[test]
@@ -231,7 +316,7 @@ fn groups_are_parsed_printed_and_written_as_json() {
     assert_eq!(group("source", path.clone()), json!({ "source": { "host": "db1", "path": "/a.db" } }));
     assert_eq!(group("source", of_path("1", 1, None, "/a.db")), json!({ "source": { "host": null, "path": "/a.db" } }));
     assert_eq!(group("source", of_name("1", 1, "orders")), json!({ "source": { "name": "orders" } }));
-    assert_eq!(group("source", snapshot("1", at(1))), json!({ "source": null }));
+    assert_eq!(group("source", snapshot("1", at(1))), json!({ "source": { "kind": "file" } }));
     assert_eq!(group("name", path.clone()), json!({ "name": "nightly" }));
     assert_eq!(group("label:host", path.clone()), json!({ "label": { "key": "host", "value": null } }));
     let labelled = with_label("1", 1, "host", "db1");

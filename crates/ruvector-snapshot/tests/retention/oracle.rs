@@ -45,16 +45,25 @@ pub(crate) fn kept(
     kept
 }
 
-/// Returns whether every snapshot that can be restored is kept, or another one of its group that can be restored.
+/// Returns whether every snapshot that rules count is kept, or another one of its group that they count.
 pub(crate) fn keeps_what_can_be_restored(
     snapshots: &[Snapshot],
     group_by: &GroupBy,
+    now: DateTime<Utc>,
     kept: &BTreeMap<String, BTreeSet<String>>,
 ) -> bool {
-    let restorable = || snapshots.iter().filter(|snapshot| is_restorable(snapshots, snapshot));
+    let restorable = || snapshots.iter().filter(|snapshot| counts(snapshots, snapshot, now));
     restorable().all(|one| {
         restorable().any(|other| kept.contains_key(&other.id) && group(other, group_by) == group(one, group_by))
     })
+}
+
+/// Returns whether the snapshots are grouped by a label that none of them has.
+pub(crate) fn lacks_label(snapshots: &[Snapshot], group_by: &GroupBy) -> bool {
+    match group_by.to_string().strip_prefix("label:") {
+        Some(key) => !snapshots.is_empty() && !snapshots.iter().any(|snapshot| snapshot.labels.contains_key(key)),
+        None => false,
+    }
 }
 
 /// Returns text that is the same for all snapshots of a group.
@@ -62,7 +71,10 @@ pub(crate) fn group(snapshot: &Snapshot, group_by: &GroupBy) -> String {
     match group_by.to_string().as_str() {
         "source" => match &snapshot.source.name {
             Some(name) => format!("{name:?}"),
-            None => format!("{:?}", snapshot.source.path.as_ref().map(|path| (path, &snapshot.source.host))),
+            None => match &snapshot.source.path {
+                Some(path) => format!("{:?}", (path, &snapshot.source.host)),
+                None => format!("kind {}", snapshot.source.kind),
+            },
         },
         "name" => snapshot.name.clone(),
         "none" => String::new(),

@@ -141,16 +141,19 @@ fn external(ids: Vec<String>) -> impl Strategy<Value = ExternalRefs> {
 /// Sources of which some differ only in one part, and some look alike as text. Often there is none.
 fn source() -> impl Strategy<Value = SourceInfo> {
     let parts = [
-        (None, None, None),
-        (None, Some("db1"), None),
-        (None, Some("db1"), Some("/a.db")),
-        (None, Some("db2"), Some("/a.db")),
-        (None, None, Some("/a.db")),
-        (Some("db1:/a.db"), Some("db1"), Some("/a.db")),
-        (Some("db1:/a.db"), Some("db2"), Some("/b.db")),
+        ("file", None, None, None),
+        ("file", None, Some("db1"), None),
+        ("memory", None, Some("db1"), None),
+        ("memory", None, Some("db2"), None),
+        ("file", None, Some("db1"), Some("/a.db")),
+        ("custom", None, Some("db1"), Some("/a.db")),
+        ("file", None, Some("db2"), Some("/a.db")),
+        ("file", None, None, Some("/a.db")),
+        ("file", Some("db1:/a.db"), Some("db1"), Some("/a.db")),
+        ("memory", Some("db1:/a.db"), Some("db2"), Some("/b.db")),
     ];
-    select(parts.to_vec()).prop_map(|(name, host, path)| {
-        let mut source = SourceInfo::new("file", None);
+    select(parts.to_vec()).prop_map(|(kind, name, host, path)| {
+        let mut source = SourceInfo::new(kind, None);
         (source.name, source.host, source.path) =
             (name.map(str::to_owned), host.map(str::to_owned), path.map(str::to_owned));
         source
@@ -270,12 +273,14 @@ proptest! {
         let Some(plan) = case.plan() else {
             let no_rule = PrunePolicy::default().group_by(case.policy.group_by.clone());
             let is_empty = case.policy == no_rule.time_zone(case.policy.time_zone.clone());
+            let lacks_label = oracle::lacks_label(&case.snapshots, &case.policy.group_by);
             let keeps_restorable =
-                oracle::keeps_what_can_be_restored(&case.snapshots, &case.policy.group_by, &expected);
-            prop_assert!(is_empty || !keeps_restorable, "refused, but it keeps {:?}", expected);
+                oracle::keeps_what_can_be_restored(&case.snapshots, &case.policy.group_by, case.now, &expected);
+            prop_assert!(is_empty || lacks_label || !keeps_restorable, "refused, but it keeps {:?}", expected);
             return Ok(());
         };
-        prop_assert!(oracle::keeps_what_can_be_restored(&case.snapshots, &case.policy.group_by, &expected));
+        prop_assert!(!oracle::lacks_label(&case.snapshots, &case.policy.group_by));
+        prop_assert!(oracle::keeps_what_can_be_restored(&case.snapshots, &case.policy.group_by, case.now, &expected));
         let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for kept in &plan.keep {
             // In a cycle any id can be named as the one where the chain is broken.
@@ -336,7 +341,12 @@ proptest! {
         for planned in &plan.groups {
             let members = planned.keep.iter().chain(&planned.drop);
             let members = members.map(|id| case.snapshots.iter().find(|snapshot| snapshot.id == *id).unwrap().clone());
-            let alone = Case { snapshots: members.collect(), ..case.clone() }.plan().unwrap();
+            let members: Vec<Snapshot> = members.collect();
+            // In a store of their own, snapshots without the label are refused.
+            if oracle::lacks_label(&members, &case.policy.group_by) {
+                continue;
+            }
+            let alone = Case { snapshots: members, ..case.clone() }.plan().unwrap();
             prop_assert_eq!(&alone.groups, std::slice::from_ref(planned));
         }
     }

@@ -11,7 +11,7 @@ use ruvector_snapshot_format::model::{DatabaseInfo, LeafTable};
 
 use super::options::CreateOptions;
 use super::{base_source, unusable_base};
-use crate::error::{ErrorKind, Result, SnapshotError, corrupt};
+use crate::error::{ErrorKind, Remedy, Result, SnapshotError, corrupt};
 use crate::repo::chain::Chain;
 use crate::repo::context::Context;
 use crate::repo::merge::Merge;
@@ -50,11 +50,10 @@ impl Base {
         }
         let (length, length_max) = (chain.snapshots().len() + 1, context.config.max_chain_length);
         if length > length_max {
-            let message = format!(
-                "the chain would have {length} snapshots, more than the maximum of {length_max}; take a full snapshot, or \
-                 compact {id} and use the result as the base"
-            );
-            return Err(SnapshotError::new(ErrorKind::InvalidInput, message));
+            let message = format!("the chain would have {length} snapshots, more than the maximum of {length_max}");
+            let advice = format!("take a full snapshot, or compact {id} and use the result as the base");
+            let refused = SnapshotError::new(ErrorKind::InvalidInput, message);
+            return Err(refused.with_remedy(Remedy::LongerChain, &advice));
         }
         // Data that the base has lost is lost in all its dependents, and would be missed only when it is needed.
         let checks = chain.snapshots().iter().map(|snapshot| snapshot.check_sizes());

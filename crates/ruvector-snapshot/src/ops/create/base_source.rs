@@ -5,7 +5,7 @@
 
 use ruvector_snapshot_format::metadata::{SnapshotMetadata, SourceInfo};
 
-use crate::error::{ErrorKind, Result, SnapshotError};
+use crate::error::{ErrorKind, Remedy, Result, SnapshotError};
 
 /// How two sources relate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,11 +38,9 @@ pub(super) fn check(base: &SnapshotMetadata, own: &SourceInfo, accepts_elsewhere
             Ok(Some(format!("the base {base_id} is of another source: of {theirs}, and not of {ours}")))
         }
         Relation::Other => {
-            let message = format!(
-                "cannot use snapshot {base_id} as a base: it is of {theirs}, and not of {ours}; take a full snapshot, or accept \
-                 the base if it is the same database (--base-from-elsewhere, CreateOptions::base_from_elsewhere)"
-            );
-            Err(SnapshotError::new(ErrorKind::InvalidInput, message))
+            let message = format!("cannot use snapshot {base_id} as a base: it is of {theirs}, and not of {ours}");
+            let advice = "take a full snapshot, or accept the base if it is the same database (CreateOptions::base_from_elsewhere)";
+            Err(SnapshotError::new(ErrorKind::InvalidInput, message).with_remedy(Remedy::BaseFromElsewhere, advice))
         }
     }
 }

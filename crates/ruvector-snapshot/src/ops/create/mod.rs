@@ -24,7 +24,7 @@ use ruvector_snapshot_format::metadata::{SourceId, SourceInfo};
 use ruvector_snapshot_format::model::LeafTable;
 
 use crate::config::SnapshotConfig;
-use crate::error::{ErrorKind, Result, SnapshotError};
+use crate::error::{ErrorKind, Remedy, Result, SnapshotError};
 use crate::repo::context::{Context, run_blocking};
 use crate::repo::irregular::RowsFrom;
 use crate::repo::location;
@@ -359,9 +359,9 @@ impl Drop for PausedWrites {
 
 /// Refuses what cannot be used as a base, with a message that says what to do instead.
 fn unusable_base(id: &impl std::fmt::Display, error: SnapshotError) -> SnapshotError {
-    let message =
-        format!("cannot use snapshot {id} as a base: {}; take a full snapshot, and verify this one", error.message());
-    let refused = SnapshotError::new(ErrorKind::Corrupt, message);
+    let message = format!("cannot use snapshot {id} as a base: {}", error.message());
+    let advice = format!("take a full snapshot, and verify {id}");
+    let refused = SnapshotError::new(ErrorKind::Corrupt, message).with_remedy(Remedy::FullSnapshot, &advice);
     let refused = match error.key() {
         Some(key) => refused.with_key(key.to_owned()),
         None => refused,

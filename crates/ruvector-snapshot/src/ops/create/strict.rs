@@ -2,7 +2,7 @@
 
 use futures::stream::StreamExt;
 
-use crate::error::{ErrorKind, Result, SnapshotError};
+use crate::error::{ErrorKind, Remedy, Result, SnapshotError};
 use crate::repo::pipeline::{BlockEvent, BlockStream, SourceTrailer};
 
 /// Number of things that the error names.
@@ -19,11 +19,11 @@ pub(super) fn check(not_captured: &[String]) -> Result<()> {
         more => format!("; and {more} more"),
     };
     let message = format!(
-        "no snapshot was created, because it would not hold everything and strict was asked for. It would not hold: {}{more}. Keep \
-         these in another way, and create the snapshot without strict",
+        "no snapshot was created, because it would not hold everything that belongs to the database. It would not hold: {}{more}",
         named.join("; ")
     );
-    Err(SnapshotError::new(ErrorKind::InvalidInput, message))
+    let advice = "keep these in another way, and create the snapshot without strict";
+    Err(SnapshotError::new(ErrorKind::InvalidInput, message).with_remedy(Remedy::NotStrict, advice))
 }
 
 /// Ends a stream with an error if the source has held something that the snapshot does not hold. The upload is then

@@ -28,12 +28,13 @@ use crate::error::SnapshotError;
 #[non_exhaustive]
 pub enum GroupBy {
     /// The [source](crate::SourceInfo::id): the name that was given to it, or the path of the database and its host.
-    /// Snapshots that record no source are one group.
+    /// Snapshots with neither are grouped by the kind of their source.
     #[default]
     Source,
     /// The name of the snapshot.
     Name,
-    /// The value of the label with this key. Snapshots without the label are one group.
+    /// The value of the label with this key. Snapshots without the label are one group. If no snapshot has the label, a
+    /// plan is refused: the key may be mistyped.
     Label(String),
     /// Nothing: all snapshots of the store are one group.
     None,
@@ -53,7 +54,10 @@ impl GroupBy {
     /// ```
     pub fn group_of(&self, snapshot: &Snapshot) -> SnapshotGroup {
         match self {
-            Self::Source => SnapshotGroup::Source(snapshot.source.id()),
+            Self::Source => match snapshot.source.id() {
+                Some(source) => SnapshotGroup::Source(source),
+                None => SnapshotGroup::SourceKind(snapshot.source.kind.clone()),
+            },
             Self::Name => SnapshotGroup::Name(snapshot.name.clone()),
             Self::Label(key) => SnapshotGroup::Label { key: key.clone(), value: snapshot.labels.get(key).cloned() },
             Self::None => SnapshotGroup::All,
@@ -95,13 +99,15 @@ impl Serialize for GroupBy {
 
 /// A group of snapshots: what all of them have in common.
 ///
-/// As JSON: `{"source": {"name": …}}` or `{"source": {"host": …, "path": …}}`, `{"name": …}`,
+/// As JSON: `{"source": {"name": …}}`, `{"source": {"host": …, "path": …}}` or `{"source": {"kind": …}}`, `{"name": …}`,
 /// `{"label": {"key": …, "value": …}}`, or `{}` for all snapshots. What is not recorded is `null`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum SnapshotGroup {
-    /// The snapshots of one source, or those that record no source.
-    Source(Option<SourceId>),
+    /// The snapshots of one source.
+    Source(SourceId),
+    /// The snapshots of all sources of one kind that have neither a name nor a path.
+    SourceKind(String),
     /// The snapshots with one name.
     Name(String),
     /// The snapshots with one value of a label, or those without the label.
@@ -118,19 +124,21 @@ pub enum SnapshotGroup {
 impl SnapshotGroup {
     /// Returns whether these are the snapshots that lack what the others are grouped by.
     pub(super) fn is_rest(&self) -> bool {
-        matches!(self, Self::Source(None) | Self::Label { value: None, .. })
+        matches!(self, Self::SourceKind(_) | Self::Label { value: None, .. })
     }
 }
 
-/// For example `source db1:/srv/vectors.db` or `no recorded source`.
+/// For example `source "articles"` for a given name, or `source db1:/srv/vectors.db`. What a user has chosen is quoted,
+/// except for paths; quotes and control characters in it are escaped.
 impl fmt::Display for SnapshotGroup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Source(Some(source)) => write!(f, "source {source}"),
-            Self::Source(None) => f.write_str("no recorded source"),
-            Self::Name(name) => write!(f, "name {name}"),
-            Self::Label { key, value: Some(value) } => write!(f, "label {key}={value}"),
-            Self::Label { key, value: None } => write!(f, "no label {key}"),
+            Self::Source(SourceId::Name(name)) => write!(f, "source {name:?}"),
+            Self::Source(path) => write!(f, "source {}", escaped(&path.to_string())),
+            Self::SourceKind(kind) => write!(f, "sources of the kind {kind:?} without a name or path"),
+            Self::Name(name) => write!(f, "name {name:?}"),
+            Self::Label { key, value: Some(value) } => write!(f, "label {}={value:?}", escaped(key)),
+            Self::Label { key, value: None } => write!(f, "no label {}", escaped(key)),
             Self::All => f.write_str("all snapshots"),
         }
     }
@@ -141,12 +149,13 @@ impl Serialize for SnapshotGroup {
         let mut members = serializer.serialize_map(None)?;
         match self {
             Self::Source(source) => {
-                let source = source.as_ref().map(|source| match source {
+                let source = match source {
                     SourceId::Name(name) => serde_json::json!({ "name": name }),
                     SourceId::Path { host, path } => serde_json::json!({ "host": host, "path": path }),
-                });
+                };
                 members.serialize_entry("source", &source)?;
             }
+            Self::SourceKind(kind) => members.serialize_entry("source", &serde_json::json!({ "kind": kind }))?,
             Self::Name(name) => members.serialize_entry("name", name)?,
             Self::Label { key, value } => {
                 members.serialize_entry("label", &serde_json::json!({ "key": key, "value": value }))?;
@@ -155,4 +164,10 @@ impl Serialize for SnapshotGroup {
         }
         members.end()
     }
+}
+
+/// Escapes quotes, backslashes and control characters.
+fn escaped(text: &str) -> String {
+    let quoted = format!("{text:?}");
+    quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(&quoted).to_owned()
 }

@@ -29,7 +29,7 @@ use serde::Serialize;
 pub use ruvector_snapshot_format::lineage::BaseRef;
 use ruvector_snapshot_format::lineage::Lineage;
 
-use crate::error::{ErrorKind, Result, SnapshotError};
+use crate::error::{ErrorKind, Remedy, Result, SnapshotError};
 use crate::snapshot::{Orphan, Snapshot, is_in_future, newest_first};
 pub use calendar::Period;
 pub use calendar_span::Span;
@@ -118,8 +118,9 @@ pub struct DroppedSnapshot {
 ///
 /// # Errors
 ///
-/// Returns [`ErrorKind::InvalidInput`] if the policy has no rule, if it would delete every snapshot of a group that can
-/// be restored, or if two snapshots have the same id. Only rules for labels can keep nothing of a group.
+/// Returns [`ErrorKind::InvalidInput`] if the policy has no rule, if it groups by a label that no snapshot has, if it
+/// would delete every snapshot of a group that can be restored, or if two snapshots have the same id. Only rules for
+/// labels can keep nothing of a group. Snapshots that are dated in the future do not count for that either.
 pub fn plan(
     mut snapshots: Vec<Snapshot>,
     external: &ExternalRefs,
@@ -134,6 +135,7 @@ pub fn plan(
     }
     snapshots.sort_by(newest_first);
     check_ids_are_distinct(&snapshots)?;
+    check_label_exists(&snapshots, &policy.group_by)?;
     // Of the usable snapshots alone: a chain through an unusable snapshot is broken.
     let usable = Lineage::new(snapshots.iter().map(|snapshot| (&*snapshot.id, external_refs::base_ref(snapshot))));
     let mut keep: Vec<Vec<KeepReason>> =
@@ -142,9 +144,11 @@ pub fn plan(
     let drop = apply_rules(&rules, &snapshots, &groups, &policy.time_zone, &mut keep);
     let lineage = external.lineage(&snapshots);
     external_refs::keep_required(&snapshots, external, &lineage, &mut keep);
-    groups
-        .iter()
-        .try_for_each(|(group, members)| check_keeps_restorable(group, members, &snapshots, &usable, &keep))?;
+    let is_counted = |at: &usize| {
+        let snapshot = &snapshots[*at];
+        usable.broken_at(&&*snapshot.id).is_none() && !is_in_future(snapshot.created_at, now)
+    };
+    groups.iter().try_for_each(|(group, members)| check_keeps_counted(group, members, is_counted, &keep))?;
     let dropped: Vec<&str> =
         snapshots.iter().zip(&keep).filter(|(_, keep)| keep.is_empty()).map(|(snapshot, _)| &*snapshot.id).collect();
     let order: Vec<String> = lineage.deletion_order(&dropped).into_iter().map(str::to_owned).collect();
@@ -188,6 +192,18 @@ fn check_ids_are_distinct(snapshots: &[Snapshot]) -> Result<()> {
     }
 }
 
+/// If no snapshot has the label, the key is mistyped. The snapshots of all sources would be one group.
+fn check_label_exists(snapshots: &[Snapshot], group_by: &GroupBy) -> Result<()> {
+    match group_by {
+        GroupBy::Label(key) if !snapshots.is_empty() && snapshots.iter().all(|one| !one.labels.contains_key(key)) => {
+            Err(invalid(format!(
+                "no snapshot has the label {key:?}; nothing was deleted; check the key that snapshots are grouped by"
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Returns the reasons to keep a snapshot that come neither from a rule nor from a dependent.
 fn unconditional_reasons(
     snapshot: &Snapshot,
@@ -228,25 +244,28 @@ fn apply_rules(
     drop
 }
 
-/// Fails if there are snapshots of a group that can be restored and none of them is kept.
-fn check_keeps_restorable(
+/// Fails if there are snapshots of a group that rules count, and none of them is kept. The others do not make up for
+/// them: they are kept whatever the policy says, and may be of no use.
+fn check_keeps_counted(
     group: &SnapshotGroup,
     members: &[usize],
-    snapshots: &[Snapshot],
-    usable: &Lineage<&str>,
+    is_counted: impl Fn(&usize) -> bool,
     keep: &[Vec<KeepReason>],
 ) -> Result<()> {
-    let is_restorable = |at: &usize| usable.broken_at(&&*snapshots[*at].id).is_none();
-    let restorable: Vec<usize> = members.iter().copied().filter(is_restorable).collect();
-    if restorable.is_empty() || restorable.iter().any(|at| !keep[*at].is_empty()) {
+    let counted: Vec<usize> = members.iter().copied().filter(is_counted).collect();
+    if counted.is_empty() || counted.iter().any(|at| !keep[*at].is_empty()) {
         return Ok(());
     }
-    let group = if *group == SnapshotGroup::All { String::new() } else { format!("in the group \"{group}\" ") };
-    Err(invalid(format!(
-        "{group}the rules keep none of the {} snapshots that can be restored, so nothing was deleted; add a rule, for example \
-         one that keeps the last snapshot, or delete these snapshots by their ids first",
-        restorable.len()
-    )))
+    let group = if *group == SnapshotGroup::All { String::new() } else { format!("in the group [{group}] ") };
+    let has_future = members.iter().any(|at| keep[*at].contains(&KeepReason::Future));
+    let future = if has_future { " (those that are dated in the future do not count)" } else { "" };
+    let problem = format!(
+        "{group}the rules keep none of the {} snapshots that can be restored{future}, so nothing was deleted",
+        counted.len()
+    );
+    let advice =
+        "add a rule, for example one that keeps the last snapshot, or delete these snapshots by their ids first";
+    Err(invalid(problem).with_remedy(Remedy::AddRule, advice))
 }
 
 /// Builds the plan. `order` lists the ids of the snapshots without a reason to be kept.

@@ -102,7 +102,7 @@ pub(crate) async fn await_unmarked(store: &dyn SnapshotStore, id: &SnapshotId) -
 /// Protects a snapshot from deletion (steps P1 and P2).
 pub(crate) async fn pin(context: &Context, id: &SnapshotId) -> Result<()> {
     let store = context.store.as_ref();
-    inventory::read_metadata(store, id).await?;
+    check_readable(store, id, "pin").await?;
     let pinned = serde_json::json!({ "pinned_at": context.clock.now() }).to_string();
     let key = layout::key(id, layout::PINNED_JSON);
     match store.create(&key, pinned.into()).await {
@@ -133,8 +133,14 @@ pub(crate) async fn pin(context: &Context, id: &SnapshotId) -> Result<()> {
 
 /// Allows a snapshot to be deleted again.
 pub(crate) async fn unpin(context: &Context, id: &SnapshotId) -> Result<()> {
-    inventory::read_metadata(context.store.as_ref(), id).await?;
+    check_readable(context.store.as_ref(), id, "unpin").await?;
     context.store.delete(&layout::key(id, layout::PINNED_JSON)).await
+}
+
+/// Checks that the snapshot exists and that this version can read it.
+async fn check_readable(store: &dyn SnapshotStore, id: &SnapshotId, verb: &str) -> Result<()> {
+    let read = inventory::read_metadata(store, id).await.map(drop);
+    read.map_err(|error| error.while_doing(&format!("{verb} snapshot {id}"), "its pin was not changed"))
 }
 
 /// Returns the start of the grace period of markers at the time `now`: never less than [`MARKER_AGE_MIN`] ago.

@@ -52,8 +52,9 @@ fn create_directory(path: &Path) -> Result<()> {
     if let Some(missing) = missing {
         let message = format!(
             "cannot create the store: the directory {} does not exist; the path may be mistyped, or the disk not mounted. \
-             Mount it, or create that directory first",
-            missing.display()
+             Mount it, or create the directory above the store first: mkdir -p {}",
+            missing.display(),
+            quoted(full_path.parent().unwrap_or(missing))
         );
         return Err(problem(ErrorKind::NotFound, path, &message));
     }
@@ -78,6 +79,15 @@ fn create_directory(path: &Path) -> Result<()> {
             let _ = std_fs::remove_dir(&full_path);
             Err(failed(error))
         }
+    }
+}
+
+/// Quotes a path for a shell.
+fn quoted(path: &Path) -> String {
+    let path = path.display().to_string();
+    match path.chars().all(|c| c.is_alphanumeric() || "-_./".contains(c)) {
+        true => path,
+        false => format!("'{}'", path.replace('\'', r"'\''")),
     }
 }
 
