@@ -89,6 +89,40 @@ fn an_interrupted_restore_leaves_no_trace() {
     assert_holds(&sandbox.path("c.db"), ROWS, DIMENSIONS);
 }
 
+/// The file that appears at the destination meanwhile is not what was restored.
+#[test]
+fn an_interrupted_restore_does_not_claim_the_file_of_another_program() {
+    let bucket = bucket_with_a_chain();
+    let reads_vectors: fn(&Request) -> bool = |request| request.is_get() && request.key().ends_with("vectors.bin.gz");
+    for exists in [false, true] {
+        let path = bucket.sandbox.path("b.db");
+        if exists {
+            fs::write(&path, "old").unwrap();
+        }
+        let (told, words) = match exists {
+            false => (&[][..], "nothing was restored; b.db was created by another program, and was kept"),
+            true => (&["--force"][..], "nothing was restored; b.db was replaced by another program, and was kept"),
+        };
+        let wire = bucket.server.wire();
+        wire.reset_log();
+        wire.set(move |request, _| reads_vectors(request).then_some(Fault::Hang));
+        let args = [&["restore", "full", "--to", "b.db", "-o", "stall_timeout=60s"][..], told].concat();
+        let child = bucket.command(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        while !wire.requests().iter().any(reads_vectors) {
+            thread::yield_now();
+        }
+        fs::write(bucket.sandbox.path("other"), "of another program").unwrap();
+        fs::rename(bucket.sandbox.path("other"), &path).unwrap();
+        assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+        let result = RunResult::from(child.wait_with_output().unwrap()).without_secrets();
+        wire.clear();
+        result.assert_fails_after_notice(words);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "of another program");
+        assert_eq!(bucket.sandbox.names("."), ["a.db", "b.db"]);
+        fs::remove_file(&path).unwrap();
+    }
+}
+
 #[test]
 fn an_interrupted_create_respects_quiet_and_json() {
     let sandbox = sandbox_with_one_snapshot();

@@ -1,8 +1,9 @@
-/* Preloaded into the program under test: a file system that refuses to sync directories, or to lock one file.
+/* Preloaded into the program under test: a file system that refuses to sync directories, to lock one file, or to change owners.
 
    REFUSE_DIRECTORY_SYNC=ERRNO  fsync of a directory fails with this number
    REFUSE_ONLY=N                only the Nth of these calls fails, counted from 0, and says so
-   REFUSE_LOCK_OF=FILE          flock of this file fails with EOPNOTSUPP */
+   REFUSE_LOCK_OF=FILE          flock of this file fails with EOPNOTSUPP
+   REFUSE_CHOWN=ERRNO           chown fails with this number */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -25,6 +26,16 @@ int fsync(int fd) {
     }
     int (*next)(int) = (int (*)(int))dlsym(RTLD_NEXT, "fsync");
     return next(fd);
+}
+
+int chown(const char *path, uid_t owner, gid_t group) {
+    const char *refused = getenv("REFUSE_CHOWN");
+    if (refused) {
+        errno = atoi(refused);
+        return -1;
+    }
+    int (*next)(const char *, uid_t, gid_t) = (int (*)(const char *, uid_t, gid_t))dlsym(RTLD_NEXT, "chown");
+    return next(path, owner, group);
 }
 
 int flock(int fd, int operation) {

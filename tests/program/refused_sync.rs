@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
 
+use super::bucket::Bucket;
 use super::sandbox::{RunResult, Sandbox, assert_holds, create_database};
 
 /// EINVAL, ENOSYS and EOPNOTSUPP of Linux: a directory cannot be synced.
@@ -204,4 +205,41 @@ fn a_file_system_without_locks_has_no_open_databases() {
     let result = RunResult::from(command.output().unwrap());
     assert_eq!(result.exit_code, Some(0), "{result:?}");
     assert_holds(&sandbox.path("b.db"), 300, 8);
+}
+
+/// EPERM of Linux.
+const NOT_PERMITTED: &str = "1";
+
+#[test]
+fn an_owner_that_may_not_be_set_is_found_out_before_anything_is_downloaded() {
+    // Only root can give a file to another user.
+    if fs::metadata("/proc/self").unwrap().uid() != 0 {
+        return;
+    }
+    let [bucket, _] = Bucket::both();
+    bucket.create("one");
+    let path = bucket.sandbox.path("b.db");
+    create_database(&path, 7, 8);
+    std::os::unix::fs::chown(&path, Some(12_345), Some(12_345)).unwrap();
+    let before = fs::read(&path).unwrap();
+    bucket.server.wire().reset_log();
+    let mut command = bucket.command(&["restore", "one", "--to", "b.db", "--force"]);
+    command.env("LD_PRELOAD", refusals()).env("REFUSE_CHOWN", NOT_PERMITTED);
+    let result = RunResult::from(command.output().unwrap());
+    result.assert_fails(
+        1,
+        "cannot give the restored database the owner and the permissions of the file that it replaces",
+    );
+    result.assert_fails(1, "b.db");
+    result.assert_fails(1, "the file was not changed. Run the command as its owner or as root");
+    assert!(fs::read(&path).unwrap() == before);
+    assert_eq!(bucket.sandbox.names("."), ["a.db", "b.db"]);
+    let requests = bucket.server.wire().requests();
+    assert!(
+        !requests.iter().any(|request| request.is_get() && request.key().ends_with("vectors.bin.gz")),
+        "{requests:?}"
+    );
+    // Where it is allowed, the owner stays.
+    bucket.ok(&["restore", "one", "--to", "b.db", "--force"]);
+    assert_eq!(fs::metadata(&path).unwrap().uid(), 12_345);
 }

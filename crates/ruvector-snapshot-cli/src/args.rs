@@ -175,10 +175,10 @@ pub(crate) struct Restore {
     /// Database file to write
     #[arg(long, value_name = "FILE")]
     pub(crate) to: PathBuf,
-    /// Replace FILE if it exists and no program has it open
+    /// Replace FILE if it exists and no program holds its lock, as Ruvector does
     #[arg(long)]
     pub(crate) force: bool,
-    /// Replace FILE even if a program has it open. What that program writes afterwards is lost
+    /// Replace FILE even while a program holds its lock. What that program writes afterwards is lost
     #[arg(long, requires = "force")]
     pub(crate) force_while_open: bool,
 }

@@ -2,6 +2,8 @@
 //! with --quiet. Also remembers the ids that the library reports, and passes its warnings on.
 #![expect(clippy::disallowed_methods, reason = "limits how often progress is printed, and estimates the time left")]
 
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -24,6 +26,7 @@ const BAR: &str = "{prefix:<9} [{bar:30}] {percent:>3} %  {msg}  {eta} left";
 pub(crate) struct ProgressDisplay {
     listener: Arc<dyn Progress>,
     bar: Option<ProgressBar>,
+    is_restored: Arc<AtomicBool>,
 }
 
 impl ProgressDisplay {
@@ -44,14 +47,21 @@ impl ProgressDisplay {
             let state = Mutex::new(BarState { phase: None, started: now });
             (Some(Box::new(Bar { bar: bar.clone(), state })), Some(bar))
         };
+        let (attempts, warnings, is_restored) = (attempts.clone(), session.warnings.clone(), Arc::default());
         let listener =
-            Listener { display, bar: bar.clone(), attempts: attempts.clone(), warnings: session.warnings.clone() };
-        Self { listener: Arc::new(listener), bar }
+            Listener { display, bar: bar.clone(), attempts, warnings, is_restored: Arc::clone(&is_restored) };
+        Self { listener: Arc::new(listener), bar, is_restored }
     }
 
     /// Returns the listener for the library.
     pub(crate) fn listener(&self) -> Arc<dyn Progress> {
         self.listener.clone()
+    }
+
+    /// Returns whether the library has put a restored file in its place. Ask at the end: it may still be at work.
+    pub(crate) fn is_restored(&self) -> impl FnOnce() -> bool + Send + 'static {
+        let is_restored = self.is_restored.clone();
+        move || is_restored.load(Ordering::SeqCst)
     }
 
     /// Clears the bar, so that a line can be printed. The next update shows it again.
@@ -82,6 +92,7 @@ struct Listener {
     bar: Option<ProgressBar>,
     attempts: Attempts,
     warnings: Warnings,
+    is_restored: Arc<AtomicBool>,
 }
 
 impl Progress for Listener {
@@ -93,6 +104,10 @@ impl Progress for Listener {
 
     fn started(&self, id: &str) {
         self.attempts.add(id);
+    }
+
+    fn restored(&self, _path: &Path) {
+        self.is_restored.store(true, Ordering::SeqCst);
     }
 
     fn warning(&self, message: &str) {

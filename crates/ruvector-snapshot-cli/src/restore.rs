@@ -25,7 +25,7 @@ pub(crate) async fn restore(session: &Session, args: Restore) -> Result<Exit, Fa
             .overwrite(args.force)
             .overwrite_while_open(args.force_while_open)
             .progress(progress.listener());
-        let after_interrupt = report(args.to.clone());
+        let after_interrupt = report(args.to.clone(), progress.is_restored());
         session.run(&manager, manager.restore_snapshot_to(&id, &args.to, &options), after_interrupt).await
     };
     let snapshot = snapshot.map_err(|failure| explained(failure, &args.to))?;
@@ -83,18 +83,28 @@ fn explained(failure: Failure, to: &Path) -> Failure {
     }
 }
 
-/// Reports after an interrupt whether the destination has changed.
-fn report(destination: PathBuf) -> impl FnOnce() -> String + Send + 'static {
+/// Reports after an interrupt whether this restore has changed the destination, and whether another program has.
+fn report(
+    destination: PathBuf,
+    is_restored: impl FnOnce() -> bool + Send + 'static,
+) -> impl FnOnce() -> String + Send + 'static {
     let before = fs::metadata(&destination).ok();
-    move || match (before, fs::metadata(&destination).ok()) {
-        (None, None) => "nothing was restored, and nothing was left behind".to_owned(),
-        (Some(before), Some(after)) if is_same_file(&before, &after) => {
-            format!("{} was not changed, and nothing was left behind", destination.display())
+    move || {
+        let shown = destination.display();
+        if is_restored() {
+            return format!("{shown} was already restored and verified, and was kept");
         }
-        (Some(_), None) => {
-            format!("{} was removed by another program, and nothing was restored", destination.display())
+        match (before, fs::metadata(&destination).ok()) {
+            (None, None) => "nothing was restored, and nothing was left behind".to_owned(),
+            (Some(before), Some(after)) if is_same_file(&before, &after) => {
+                format!("{shown} was not changed, and nothing was left behind")
+            }
+            (Some(_), None) => format!("{shown} was removed by another program, and nothing was restored"),
+            (None, Some(_)) => format!("nothing was restored; {shown} was created by another program, and was kept"),
+            (Some(_), Some(_)) => {
+                format!("nothing was restored; {shown} was replaced by another program, and was kept")
+            }
         }
-        _ => format!("{} was already restored and verified, and was kept", destination.display()),
     }
 }
 

@@ -59,6 +59,14 @@ pub trait Progress: Debug + Send + Sync {
         let _not_needed = id;
     }
 
+    /// Receives the path of a restored database file, right after the file was renamed to it. A symbolic link was followed.
+    ///
+    /// Until this call a restore has not changed its destination, and after it the restored file is there, even if the
+    /// restore is cancelled or fails after that. What happens to the file before or after is the work of others.
+    fn restored(&self, path: &std::path::Path) {
+        let _not_needed = path;
+    }
+
     /// Receives a sentence about something that the user should know, although the work goes on.
     ///
     /// The same warning can come again if the work is attempted again.

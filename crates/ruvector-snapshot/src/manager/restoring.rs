@@ -65,7 +65,7 @@ impl SnapshotManager {
     ///
     /// The same as [`restore_snapshot`](Self::restore_snapshot),
     /// [`ErrorKind::AlreadyExists`](crate::ErrorKind::AlreadyExists) if the file exists and
-    /// [`RestoreOptions::overwrite`] is not set, [`ErrorKind::Busy`](crate::ErrorKind::Busy) if a program has it open and
+    /// [`RestoreOptions::overwrite`] is not set, [`ErrorKind::Busy`](crate::ErrorKind::Busy) if a program holds its lock and
     /// [`RestoreOptions::overwrite_while_open`] is not set, and
     /// [`ErrorKind::StorageFull`](crate::ErrorKind::StorageFull) if there is no room.
     ///

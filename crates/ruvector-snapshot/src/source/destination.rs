@@ -1,4 +1,4 @@
-//! The destination of a restored file: which file is replaced, whether a program has it open, and the rename.
+//! The destination of a restored file: which file is replaced, whether a program holds its lock, and the rename.
 //!
 //! Everything that can be refused is refused before the rename. After it, the restored file is at its destination, and
 //! every message says so.
@@ -21,7 +21,7 @@ const NEW_FILE_MODE: u32 = 0o600;
 pub(crate) enum Overwrite {
     /// It is kept, and the restore fails.
     Never,
-    /// It is replaced, unless a program has it open.
+    /// It is replaced, unless a program holds its lock, as Ruvector does while it has a database open.
     UnlessOpen,
     /// It is replaced. A program that has it open keeps the old file.
     EvenIfOpen,
@@ -41,7 +41,7 @@ impl Destination {
     /// # Errors
     ///
     /// Returns [`ErrorKind::AlreadyExists`] if a file exists there and must be kept, [`ErrorKind::Busy`] if a program
-    /// has it open, and [`ErrorKind::InvalidInput`] if it is not a file.
+    /// holds its lock, and [`ErrorKind::InvalidInput`] if it is not a file.
     pub(crate) fn check(path: &Path, overwrite: Overwrite) -> Result<Self> {
         let path = resolve(path, overwrite)?;
         if path.file_name().is_none() {
@@ -49,7 +49,8 @@ impl Destination {
                 .with_key(path.display().to_string()));
         }
         let destination = Self { path, overwrite };
-        destination.check_not_open()?;
+        // Released at once: the owner can open its file while the restore works.
+        drop(destination.lock()?);
         Ok(destination)
     }
 
@@ -58,7 +59,20 @@ impl Destination {
     }
 
     /// Creates an empty file beside the destination that only its owner can read.
+    ///
+    /// # Errors
+    ///
+    /// Also fails if a file there may not be given the owner and the permissions of the one that is replaced: the work of
+    /// the restore would be lost.
     pub(crate) fn temporary_file(&self) -> Result<TempPath> {
+        if self.overwrite != Overwrite::Never && self.path.exists() {
+            // A file of its own: after this, it may not be possible to write to it.
+            self.set_owner_and_mode(&self.new_file()?)?;
+        }
+        self.new_file()
+    }
+
+    fn new_file(&self) -> Result<TempPath> {
         let mut prefix = std::ffi::OsString::from(".");
         prefix.push(self.path.file_name().unwrap_or_default());
         prefix.push(".restoring-");
@@ -71,23 +85,26 @@ impl Destination {
     }
 
     /// Renames a file to the destination, in one step, and makes that durable. Returns a warning if that is not
-    /// possible on this file system.
+    /// possible on this file system. Calls `on_rename` right after the rename.
     ///
     /// # Errors
     ///
     /// Returns [`ErrorKind::AlreadyExists`] or [`ErrorKind::Busy`] as [`check`](Self::check) does, for what has happened
     /// at the destination since then. If the rename succeeded and the sync failed, the error says so.
-    pub(crate) fn publish(self, file: TempPath) -> Result<Option<String>> {
+    pub(crate) fn publish(self, file: TempPath, on_rename: impl FnOnce(&Path)) -> Result<Option<String>> {
         let path = &self.path;
-        set_owner_and_mode(&file, path).map_err(|error| {
-            SnapshotError::io(path, "set the owner and the permissions of the restored database", error)
-        })?;
-        self.check_not_open()?;
+        self.set_owner_and_mode(&file)?;
+        // Held until after the rename: a program that opens the file meanwhile would keep the old one.
+        let lock = self.lock()?;
         let was_there = path.symlink_metadata().is_ok();
         let renamed = match self.overwrite {
             Overwrite::Never => file.persist_noclobber(path),
             Overwrite::UnlessOpen | Overwrite::EvenIfOpen => file.persist(path),
         };
+        if renamed.is_ok() {
+            on_rename(path);
+        }
+        drop(lock);
         renamed.map_err(|error| match error.error.kind() {
             io::ErrorKind::AlreadyExists => already_exists(path),
             _ => SnapshotError::io(path, "rename the restored database to its destination", error.error),
@@ -114,14 +131,25 @@ impl Destination {
         }
     }
 
-    /// Refuses to replace a file that a program has open.
-    fn check_not_open(&self) -> Result<()> {
+    /// Gives a file beside the destination the owner and the permissions of the one that it replaces.
+    fn set_owner_and_mode(&self, file: &Path) -> Result<()> {
+        set_owner_and_mode(file, &self.path).map_err(|error| {
+            let message = "cannot give the restored database the owner and the permissions of the file that it replaces; the file \
+                           was not changed. Run the command as its owner or as root, or restore to another path";
+            let refused = SnapshotError::new(ErrorKind::from(error.kind()), message);
+            refused.with_key(self.path.display().to_string()).with_source(error)
+        })
+    }
+
+    /// Locks the file at the destination, so that no program opens it, and refuses if one holds its lock. Returns no lock
+    /// if there is nothing to lock.
+    fn lock(&self) -> Result<Option<Lock>> {
         if self.overwrite != Overwrite::UnlessOpen {
-            return Ok(());
+            return Ok(None);
         }
-        let (kind, message, cause) = match is_locked(&self.path) {
-            Ok(false) => return Ok(()),
-            Ok(true) => {
+        let (kind, message, cause) = match lock(&self.path) {
+            Ok(Found::Free(lock)) => return Ok(lock),
+            Ok(Found::Locked) => {
                 let message = "a program has this file open, and would go on writing to the replaced file, where everything that it \
                                writes is lost; the file was not changed. Stop the program first, or restore to another path";
                 (ErrorKind::Busy, message, None)
@@ -140,32 +168,68 @@ impl Destination {
     }
 }
 
-/// Returns whether a program holds a lock on a file. redb locks every database that it has open.
-///
-/// The only way to ask is to take the lock. It is released at once: a program that opens the file at this moment finds
-/// it locked.
-fn is_locked(path: &Path) -> io::Result<bool> {
-    // Not a fifo, whose opening would block.
-    if !path.symlink_metadata().is_ok_and(|found| found.is_file()) {
-        return Ok(false);
+/// What was found at the destination.
+#[derive(Debug)]
+enum Found {
+    /// No program holds the lock of the file. It is held now, if there is a file and its file system has locks.
+    Free(Option<Lock>),
+    /// A program holds the lock of the file.
+    Locked,
+}
+
+/// The lock of a file, which is released when this is dropped.
+#[derive(Debug)]
+struct Lock(File);
+
+impl Drop for Lock {
+    /// Not left to the closing of the file: a process that is being started inherits the file until it has begun.
+    fn drop(&mut self) {
+        if let Err(error) = self.0.unlock() {
+            tracing::debug!(%error, "the lock of a file could not be released before it was closed");
+        }
     }
-    let opened = File::open(path).or_else(|_| OpenOptions::new().write(true).open(path));
-    let file = match opened {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        opened => opened?,
-    };
+}
+
+/// Locks a file, unless a program holds its lock. redb locks every database that it has open.
+///
+/// A program that opens the file while the lock is held finds it locked.
+fn lock(path: &Path) -> io::Result<Found> {
+    loop {
+        // Not a fifo, whose opening would block.
+        if !path.symlink_metadata().is_ok_and(|found| found.is_file()) {
+            return Ok(Found::Free(None));
+        }
+        let opened = File::open(path).or_else(|_| OpenOptions::new().write(true).open(path));
+        let file = match opened {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Free(None)),
+            opened => opened?,
+        };
+        match try_lock(file) {
+            // Another file may have got the name meanwhile.
+            Found::Free(Some(lock)) if !is_at(&lock.0, path)? => {}
+            found => return Ok(found),
+        }
+    }
+}
+
+fn try_lock(file: File) -> Found {
     // NFS grants an exclusive lock only for a file that is open for writing.
     let attempts = [File::try_lock, File::try_lock_shared];
     for attempt in attempts {
         match attempt(&file) {
-            // Not left to the end of the scope: a process that is being started inherits the file until it has begun.
-            Ok(()) => return file.unlock().map(|()| false),
-            Err(TryLockError::WouldBlock) => return Ok(true),
+            Ok(()) => return Found::Free(Some(Lock(file))),
+            Err(TryLockError::WouldBlock) => return Found::Locked,
             // A file system without locks. redb opens no database on it.
             Err(TryLockError::Error(_)) => {}
         }
     }
-    Ok(false)
+    Found::Free(None)
+}
+
+/// Returns whether a path is that of an open file.
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let own = file.metadata()?;
+    Ok(path.symlink_metadata().is_ok_and(|found| (found.dev(), found.ino()) == (own.dev(), own.ino())))
 }
 
 /// Gives `file` the owner and the permissions of the file at `destination`, if there is one.

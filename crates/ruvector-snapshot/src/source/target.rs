@@ -202,8 +202,8 @@ impl FinishedFile {
     }
 
     /// Renames the file to its destination, as [`Destination::publish`] does.
-    pub(crate) fn publish(self) -> Result<Option<String>> {
-        self.destination.publish(self.file)
+    pub(crate) fn publish(self, on_rename: impl FnOnce(&Path)) -> Result<Option<String>> {
+        self.destination.publish(self.file, on_rename)
     }
 }
 

@@ -202,3 +202,57 @@ async fn a_database_that_is_opened_or_created_meanwhile_is_not_replaced() {
         fs::remove_file(&restored).unwrap();
     }
 }
+
+/// Looks at the lock of the file that is replaced, right after the rename.
+#[derive(Debug)]
+struct LooksAtLock {
+    old: File,
+    seen: Mutex<Vec<(PathBuf, bool)>>,
+}
+
+impl LooksAtLock {
+    fn is_locked(&self) -> bool {
+        let is_locked = self.old.try_lock().is_err();
+        self.old.unlock().unwrap();
+        is_locked
+    }
+}
+
+impl Progress for LooksAtLock {
+    fn update(&self, update: ProgressUpdate) {
+        assert!(!self.is_locked(), "{update:?}");
+    }
+
+    fn restored(&self, path: &Path) {
+        self.seen.lock().unwrap().push((path.to_owned(), self.is_locked()));
+    }
+}
+
+/// A program that opens the old file just before the rename would go on with it.
+#[tokio::test]
+async fn the_old_file_is_locked_until_after_the_rename() {
+    let fixture = Fixture::new().await;
+    let restored = fixture.dir.restored();
+    drop(open_another(&restored));
+    let observer = Arc::new(LooksAtLock { old: File::open(&restored).unwrap(), seen: Mutex::default() });
+    let inode = fs::metadata(&restored).unwrap().ino();
+    fixture.restore(&restored, &overwrite().progress(observer.clone())).await.unwrap();
+    assert_ne!(fs::metadata(&restored).unwrap().ino(), inode);
+    assert_eq!(*observer.seen.lock().unwrap(), [(restored.canonicalize().unwrap(), true)]);
+    assert!(!observer.is_locked());
+    drop(Database::open(&restored).unwrap());
+}
+
+/// Only the rename of this restore counts as restored.
+#[tokio::test]
+async fn a_restore_that_fails_is_not_reported_as_restored() {
+    let fixture = Fixture::new().await;
+    let restored = fixture.dir.restored();
+    fs::write(fixture.dir.path("unlocked"), "").unwrap();
+    let old = File::open(fixture.dir.path("unlocked")).unwrap();
+    let observer = Arc::new(LooksAtLock { old, seen: Mutex::default() });
+    fs::write(&restored, "of another program").unwrap();
+    let options = RestoreOptions::default().progress(observer.clone());
+    assert_eq!(fixture.restore(&restored, &options).await.unwrap_err().kind(), ErrorKind::AlreadyExists);
+    assert!(observer.seen.lock().unwrap().is_empty());
+}

@@ -87,7 +87,13 @@ pub(crate) async fn to_file(
             })
             .await?;
         // A step of its own: a caller who has cancelled meanwhile gets no file.
-        if let Some(warning) = context.run_blocking(move || verified.publish()).await? {
+        let listener = options.progress.clone();
+        let on_rename = move |path: &Path| {
+            if let Some(listener) = listener {
+                listener.restored(path);
+            }
+        };
+        if let Some(warning) = context.run_blocking(move || verified.publish(on_rename)).await? {
             warn(options.progress.as_deref(), &warning);
         }
         Ok(snapshot)

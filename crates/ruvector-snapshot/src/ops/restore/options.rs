@@ -16,10 +16,10 @@ use crate::source::destination::Overwrite;
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct RestoreOptions {
-    /// Whether an existing file at the destination is replaced. A file that a program has open is not replaced: the
-    /// restore fails with [`ErrorKind::Busy`](crate::ErrorKind::Busy).
+    /// Whether an existing file at the destination is replaced. A file is not replaced while a program
+    /// holds its lock, as Ruvector does while it has a database open: the restore fails with [`ErrorKind::Busy`](crate::ErrorKind::Busy).
     pub overwrite: bool,
-    /// Whether [`overwrite`](Self::overwrite) also replaces a file that a program has open. The program keeps the old
+    /// Whether [`overwrite`](Self::overwrite) also replaces a file whose lock a program holds. The program keeps the old
     /// file, which no longer has a name, and everything that it writes after the restore is lost. Default: false.
     pub overwrite_while_open: bool,
     /// Whether irregular rows are left out: rows that are not records, see
@@ -44,7 +44,7 @@ impl RestoreOptions {
         Self { overwrite, ..self }
     }
 
-    /// Replaces an existing file at the destination even if a program has it open. Without
+    /// Replaces an existing file at the destination even if a program holds its lock. Without
     /// [`overwrite`](Self::overwrite) it has no effect.
     ///
     /// # Examples
