@@ -436,7 +436,11 @@ impl Run<'_> {
         let days_passed = self.verbs.contains(&Verb::CollectGarbageAfterDays);
         let kind = error.kind();
         let is_right = match verb {
-            Verb::List | Verb::VerifyAll => false,
+            Verb::List => false,
+            // Where everything was deleted, it cannot tell that from a disk that was unmounted.
+            Verb::VerifyAll => {
+                may_be_deleted(0) && kind == ErrorKind::Unavailable && error.message().contains("listed is left")
+            }
             Verb::Chain(number) | Verb::Verify(number) | Verb::Restore(number) => {
                 may_be_deleted(number) && kind == ErrorKind::NotFound
             }

@@ -50,6 +50,7 @@ struct Totals {
     intact: u64,
     corrupt: u64,
     failed: u64,
+    deleted: u64,
 }
 
 async fn verify_all(session: &Session, manager: &SnapshotManager) -> Result<Exit, Failure> {
@@ -63,6 +64,7 @@ async fn verify_all(session: &Session, manager: &SnapshotManager) -> Result<Exit
             Some(true) => totals.intact += 1,
             Some(false) => totals.corrupt += 1,
             None if matches!(verification, Verification::Failed { .. }) => totals.failed += 1,
+            None if matches!(verification, Verification::Deleted { .. }) => totals.deleted += 1,
             None => {}
         }
         documents.extend(print_verification(session, &verification)?);
@@ -104,7 +106,10 @@ fn print_verification(session: &Session, verification: &Verification) -> Result<
             ))?;
             Ok(None)
         }
-        // Deleted since it was listed.
+        Verification::Deleted { id } => {
+            output.line(format_args!("{id}  not verified: it was deleted meanwhile"))?;
+            Ok(Some(json!({ "id": id, "intact": null, "deleted": true })))
+        }
         _ => Ok(None),
     }
 }
@@ -137,13 +142,17 @@ fn summary(totals: &Totals) -> String {
     if totals.failed > 0 {
         summary += &format!(", {} not verified", count(totals.failed));
     }
+    if totals.deleted > 0 {
+        summary += &format!(", {} deleted meanwhile", count(totals.deleted));
+    }
     summary
 }
 
 fn finish(session: &Session, snapshots: Vec<Value>, totals: &Totals) -> Result<Exit, Failure> {
     let is_intact = totals.corrupt == 0 && totals.failed == 0;
     session.output.document(&json!({
-        "store": session.store, "intact": is_intact, "snapshots": snapshots, "warnings": session.warnings.list(),
+        "store": session.store, "intact": is_intact, "snapshots": snapshots, "deleted": totals.deleted,
+        "warnings": session.warnings.list(),
     }))?;
     Ok(match (totals.corrupt, totals.failed) {
         (0, 0) => Exit::Success,

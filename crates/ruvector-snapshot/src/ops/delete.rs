@@ -9,9 +9,9 @@ use serde::Serialize;
 use crate::error::{ErrorKind, Remedy, Result, SnapshotError};
 use crate::repo::context::Context;
 use crate::repo::deletion_batches::{DeleteReport, delete_in_batches};
-use crate::repo::inventory::{Inventory, is_being_deleted};
+use crate::repo::inventory::Inventory;
 use crate::repo::orphans::upload_roots;
-use crate::repo::presence::no_snapshot;
+use crate::repo::presence::{is_being_deleted, no_snapshot};
 
 /// Number of dependents that an error message names.
 const DEPENDENTS_SHOWN: usize = 5;

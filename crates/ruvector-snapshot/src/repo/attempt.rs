@@ -5,9 +5,8 @@ use ruvector_snapshot_format::id::SnapshotId;
 use ruvector_snapshot_format::layout;
 
 use super::context::Context;
-use super::inventory::objects_of;
 use super::keys::is_repository_key;
-use super::presence::exists;
+use super::presence::{exists, objects_of};
 use crate::error::Result;
 
 /// The outcome of an attempt to create a snapshot.

@@ -7,9 +7,9 @@ use ruvector_snapshot_format::id::SnapshotId;
 use ruvector_snapshot_format::layout;
 
 use super::context::Context;
-use super::inventory::{has_all_files, is_being_deleted, objects_of};
+use super::inventory::has_all_files;
 use super::markers::{UploadMarker, await_unmarked, deletion};
-use super::presence::exists;
+use super::presence::{exists, is_being_deleted, objects_of};
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::store::SnapshotStore;
 

@@ -7,9 +7,9 @@ use ruvector_snapshot_format::id::SnapshotId;
 use serde::Serialize;
 
 use super::context::Context;
-use super::inventory::{is_lost, objects_of};
 use super::markers::collection::{OrphanCause, collect};
 use super::markers::deletion::delete;
+use super::presence::{is_lost, objects_of};
 use crate::error::Result;
 
 /// Snapshots that are marked together. At a second for each, all are deleted long before their markers are too old.

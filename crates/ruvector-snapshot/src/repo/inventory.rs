@@ -20,13 +20,12 @@ use ruvector_snapshot_format::{layout, limits};
 
 use super::context::Context;
 use super::keys::is_of_snapshot;
-use super::presence::{exists, judge, no_snapshot};
+use super::presence::{
+    ObjectsByName, exists, gone, is_being_deleted, is_lost, judge, list_again, lost_metadata_json, no_snapshot,
+};
 use crate::error::{ErrorKind, Result, SnapshotError, corrupt};
 use crate::snapshot::{Listing, Snapshot, UnusableSnapshot, newest_first};
 use crate::store::{ObjectInfo, SnapshotStore};
-
-/// The objects under the prefix of one snapshot, by name: its files and markers.
-pub(crate) type ObjectsByName = BTreeMap<String, ObjectInfo>;
 
 /// The contents of a repository, with what a deletion needs to know.
 pub(crate) struct Inventory {
@@ -112,20 +111,6 @@ impl Inventory {
     }
 }
 
-/// Lists the objects under the prefix of one snapshot.
-pub(crate) async fn objects_of(store: &dyn SnapshotStore, id: &SnapshotId) -> Result<ObjectsByName> {
-    let objects = store.list(&layout::prefix(id)).try_filter_map(|object| async {
-        let file = layout::parse_key(&object.key).map(|(_, file)| file.to_owned());
-        Ok(file.filter(|file| is_of_snapshot(file)).map(|file| (file, object)))
-    });
-    objects.try_collect().await
-}
-
-/// Returns whether the objects include a deletion marker.
-pub(crate) fn is_being_deleted(objects: &ObjectsByName) -> bool {
-    objects.keys().any(|file| layout::is_deletion_marker(file))
-}
-
 /// Returns whether the objects include all five files.
 pub(crate) fn has_all_files(objects: &ObjectsByName) -> bool {
     layout::FILES.into_iter().all(|file| objects.contains_key(file))
@@ -202,7 +187,11 @@ async fn inspect(store: &dyn SnapshotStore, id: &SnapshotId, objects: &ObjectsBy
         UnusableSnapshot { id: id.to_string(), name, source, error }
     };
     let read = async {
-        let (metadata, bytes) = read_metadata(store, id).await?;
+        let (metadata, bytes) = match read_metadata(store, id).await {
+            // It was listed.
+            Err(error) if error.kind() == ErrorKind::NotFound => return Err(gone(store, id).await),
+            read => read?,
+        };
         base = metadata.base_id()?.map_or(BaseRef::Full, BaseRef::Base);
         Snapshot::new(&metadata, bytes.len() as u64)
     };
@@ -262,7 +251,16 @@ async fn forget_deleted(
     loop {
         let looks = suspects(listing, bases).into_iter().map(|id| {
             let store = context.store.clone();
-            async move { (id.to_string(), exists(store.as_ref(), &id).await) }
+            async move {
+                let exists = match exists(store.as_ref(), &id).await {
+                    Ok(false) => match gone(store.as_ref(), &id).await {
+                        deleted if deleted.kind() == ErrorKind::NotFound => Ok(false),
+                        error => Err(error),
+                    },
+                    answer => answer,
+                };
+                (id.to_string(), exists)
+            }
         });
         let looks = stream::iter(looks.collect::<Vec<_>>()).buffered(context.config.max_concurrent_io);
         let mut gone = BTreeSet::new();
@@ -270,8 +268,12 @@ async fn forget_deleted(
             match (exists, listing.unusable.iter_mut().find(|unusable| unusable.id == id)) {
                 (Ok(true), _) => {}
                 (Ok(false), _) => drop(gone.insert(id)),
-                // Nobody knows whether it is damage.
+                // It has lost its `metadata.json`, or nobody knows whether it is damage.
                 (Err(error), Some(unusable)) => unusable.error = error,
+                (Err(error), None) if error.kind() == ErrorKind::Corrupt => {
+                    listing.snapshots.retain(|snapshot| snapshot.id != id);
+                    listing.unusable.push(UnusableSnapshot { id, name: None, source: None, error });
+                }
                 (Err(error), None) => return Err(error),
             }
         }
@@ -348,21 +350,6 @@ fn needed_bases(bases: &BTreeMap<SnapshotId, BaseRef<SnapshotId>>) -> BTreeSet<&
     base_ids.collect()
 }
 
-/// Returns whether objects of a snapshot that has lost its `metadata.json` are left. Markers are deleted last, so of one
-/// that is being deleted there is a marker.
-pub(crate) fn is_lost(objects: &ObjectsByName) -> bool {
-    !objects.is_empty() && !objects.contains_key(layout::METADATA_JSON) && !is_being_deleted(objects)
-}
-
-/// Lists the objects of a snapshot that seems to have lost its `metadata.json` (reading rule R4).
-///
-/// A listing is not atomic: it can contain data that is deleted while it runs and miss the marker that is deleted after
-/// the data. The next listing contains neither (invariant I3).
-pub(crate) async fn list_again(store: &dyn SnapshotStore, id: &SnapshotId) -> Result<ObjectsByName> {
-    let objects = objects_of(store, id).await?;
-    if is_lost(&objects) { objects_of(store, id).await } else { Ok(objects) }
-}
-
 /// Sorts everything that is not a usable snapshot into its list.
 fn classify(listing: &mut Listing, objects: &BTreeMap<SnapshotId, ObjectsByName>, lost: &BTreeSet<SnapshotId>) {
     let usable: BTreeSet<String> = listing.snapshots.iter().map(|snapshot| snapshot.id.clone()).collect();
@@ -374,20 +361,12 @@ fn classify(listing: &mut Listing, objects: &BTreeMap<SnapshotId, ObjectsByName>
         } else if is_being_deleted(objects) {
             listing.deleting.push(id.to_string());
         } else if lost.contains(id) {
-            listing.unusable.push(lost_metadata_json(id));
+            let error = lost_metadata_json(id);
+            listing.unusable.push(UnusableSnapshot { id: id.to_string(), name: None, source: None, error });
         } else {
             listing.pending_uploads.push(id.to_string());
         }
     }
     listing.unusable.sort_by(|a, b| b.id.cmp(&a.id));
     listing.snapshots.sort_by(newest_first);
-}
-
-fn lost_metadata_json(id: &SnapshotId) -> UnusableSnapshot {
-    let error = corrupt(
-        "the file is missing, so the snapshot cannot be read; restore the object from a copy of the store or from an older \
-         version of it, or delete the snapshot",
-    );
-    let error = error.with_key(layout::key(id, layout::METADATA_JSON));
-    UnusableSnapshot { id: id.to_string(), name: None, source: None, error }
 }

@@ -8,10 +8,11 @@ use ruvector_snapshot_format::id::SnapshotId;
 use ruvector_snapshot_format::layout;
 
 use super::context::Context;
-use super::inventory::{Inventory, ObjectsByName, is_being_deleted};
+use super::inventory::Inventory;
 use super::keys::is_repository_key;
 use super::markers::collection::{OrphanCause, collect, collect_marker};
 use super::markers::{is_orphan, marker_grace_start, marker_mtime, store_time, upload_bases};
+use super::presence::{ObjectsByName, is_being_deleted};
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::snapshot::{Orphan, OrphanKind};
 use crate::store::ObjectInfo;

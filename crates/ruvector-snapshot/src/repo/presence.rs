@@ -1,14 +1,21 @@
-//! Whether a snapshot exists, and the second look at one that seems to be missing or corrupt (reading rules R1 to R3 of
+//! Whether a snapshot exists, and the second look at one that seems to be missing or corrupt (reading rules R1 to R4 of
 //! `docs/CONCURRENCY.md`).
 //!
 //! Readers take no steps, so a snapshot can be deleted while it is read. What a reader misses then is not damage. All
 //! readers find out the difference here.
 
+use std::collections::BTreeMap;
+
+use futures::TryStreamExt as _;
 use ruvector_snapshot_format::id::SnapshotId;
 use ruvector_snapshot_format::layout;
 
-use crate::error::{ErrorKind, Result, SnapshotError};
-use crate::store::SnapshotStore;
+use super::keys::is_of_snapshot;
+use crate::error::{ErrorKind, Result, SnapshotError, corrupt};
+use crate::store::{ObjectInfo, SnapshotStore};
+
+/// The objects under the prefix of one snapshot, by name: its files and markers.
+pub(crate) type ObjectsByName = BTreeMap<String, ObjectInfo>;
 
 /// Returns whether the snapshot is committed.
 pub(crate) async fn exists(store: &dyn SnapshotStore, id: &SnapshotId) -> Result<bool> {
@@ -18,19 +25,83 @@ pub(crate) async fn exists(store: &dyn SnapshotStore, id: &SnapshotId) -> Result
     }
 }
 
+/// Lists the objects under the prefix of one snapshot.
+pub(crate) async fn objects_of(store: &dyn SnapshotStore, id: &SnapshotId) -> Result<ObjectsByName> {
+    let objects = store.list(&layout::prefix(id)).try_filter_map(|object| async {
+        let file = layout::parse_key(&object.key).map(|(_, file)| file.to_owned());
+        Ok(file.filter(|file| is_of_snapshot(file)).map(|file| (file, object)))
+    });
+    objects.try_collect().await
+}
+
+/// Returns whether the objects include a deletion marker.
+pub(crate) fn is_being_deleted(objects: &ObjectsByName) -> bool {
+    objects.keys().any(|file| layout::is_deletion_marker(file))
+}
+
+/// Returns whether objects of a snapshot that has lost its `metadata.json` are left. Markers are deleted last, so of one
+/// that is being deleted there is a marker.
+pub(crate) fn is_lost(objects: &ObjectsByName) -> bool {
+    !objects.is_empty() && !objects.contains_key(layout::METADATA_JSON) && !is_being_deleted(objects)
+}
+
+/// Lists the objects of a snapshot that seems to have lost its `metadata.json` (reading rule R4).
+///
+/// A listing is not atomic: it can contain data that is deleted while it runs and miss the marker that is deleted after
+/// the data. The next listing contains neither (invariant I3).
+pub(crate) async fn list_again(store: &dyn SnapshotStore, id: &SnapshotId) -> Result<ObjectsByName> {
+    let objects = objects_of(store, id).await?;
+    if is_lost(&objects) { objects_of(store, id).await } else { Ok(objects) }
+}
+
 /// Returns the error to report for one that was found while the snapshot `id` was read, in it or in an ancestor.
 ///
-/// If the snapshot is gone by now, it was deleted meanwhile (R1). That also holds for a missing ancestor: a deletion
-/// deletes dependents first (D4), so an ancestor that is missing while the snapshot exists is lost (R2). A deletion
-/// marker proves nothing: it can be left beside an intact snapshot for days (R3).
+/// If the snapshot is gone by now, it was deleted meanwhile or is lost (R1). That also holds for a missing ancestor: a
+/// deletion deletes dependents first (D4), so an ancestor that is missing while the snapshot exists is lost (R2). A
+/// deletion marker beside a snapshot that exists proves nothing: it can be left for days (R3).
 pub(crate) async fn judge(store: &dyn SnapshotStore, id: &SnapshotId, found: SnapshotError) -> SnapshotError {
     if found.kind() != ErrorKind::Corrupt {
         return found;
     }
     match exists(store, id).await {
         Ok(true) => found,
-        Ok(false) => deleted_meanwhile(id),
+        Ok(false) => gone(store, id).await,
         // Nobody knows whether it is damage.
+        Err(error) => error,
+    }
+}
+
+/// Returns the error for a snapshot whose `metadata.json` existed and is gone: `NotFound` if it was deleted meanwhile,
+/// and `Corrupt` if the file is lost. A deletion leaves data only together with its marker.
+pub(crate) async fn gone(store: &dyn SnapshotStore, id: &SnapshotId) -> SnapshotError {
+    match list_again(store, id).await {
+        Ok(objects) if is_lost(&objects) => lost_metadata_json(id),
+        Ok(objects) if objects.contains_key(layout::METADATA_JSON) => {
+            let message = "the store said that the object does not exist, and then that it does; try again";
+            SnapshotError::new(ErrorKind::Unavailable, message).with_key(layout::key(id, layout::METADATA_JSON))
+        }
+        Ok(_) => {
+            let message = format!("snapshot {id} was deleted meanwhile; `list` shows all snapshots");
+            SnapshotError::new(ErrorKind::NotFound, message)
+        }
+        Err(error) => error,
+    }
+}
+
+/// Returns the error for a snapshot without `metadata.json` of which nobody knows whether it ever existed.
+///
+/// `checksum.sha256` is written just before the commit. Without it, what is there is an upload.
+pub(crate) async fn absent(store: &dyn SnapshotStore, id: &SnapshotId) -> SnapshotError {
+    match list_again(store, id).await {
+        Ok(objects) if is_lost(&objects) && objects.contains_key(layout::CHECKSUM_SHA256) => lost_metadata_json(id),
+        Ok(objects) if is_lost(&objects) => {
+            let message = format!(
+                "snapshot {id} does not exist: files of it are there, but no metadata.json; `list` shows it as an upload \
+                 unless another snapshot depends on it"
+            );
+            SnapshotError::new(ErrorKind::NotFound, message)
+        }
+        Ok(_) => no_snapshot(id),
         Err(error) => error,
     }
 }
@@ -40,8 +111,10 @@ pub(crate) fn no_snapshot(id: &SnapshotId) -> SnapshotError {
     SnapshotError::new(ErrorKind::NotFound, message)
 }
 
-/// Returns the error for a snapshot that existed when the work began.
-pub(crate) fn deleted_meanwhile(id: &SnapshotId) -> SnapshotError {
-    let message = format!("snapshot {id} was deleted meanwhile; `list` shows all snapshots");
-    SnapshotError::new(ErrorKind::NotFound, message)
+pub(crate) fn lost_metadata_json(id: &SnapshotId) -> SnapshotError {
+    let error = corrupt(
+        "the file is missing, so the snapshot cannot be read; restore the object from a copy of the store or from an older \
+         version of it, or delete the snapshot",
+    );
+    error.with_key(layout::key(id, layout::METADATA_JSON))
 }

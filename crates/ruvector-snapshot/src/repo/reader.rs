@@ -19,7 +19,7 @@ use ruvector_snapshot_format::model::DatabaseInfo;
 
 use super::context::{Context, run_blocking};
 use super::inventory::{self, check_size};
-use super::presence::{deleted_meanwhile, exists, judge, no_snapshot};
+use super::presence::{absent, exists, gone, judge, no_snapshot};
 use crate::config::SnapshotConfig;
 use crate::error::{ErrorKind, Result, SnapshotError, corrupt};
 use crate::source::description::check_restorable;
@@ -96,7 +96,12 @@ impl StoredSnapshot {
 
     /// As [`open`](Self::open), as an ancestor of the snapshot `read_id`.
     pub(crate) async fn open_for(context: &Context, id: &SnapshotId, read_id: &SnapshotId) -> Result<Self> {
-        let (metadata, metadata_json) = inventory::read_metadata(context.store.as_ref(), id).await?;
+        let (metadata, metadata_json) = match inventory::read_metadata(context.store.as_ref(), id).await {
+            Err(error) if error.kind() == ErrorKind::NotFound && id == read_id => {
+                return Err(absent(context.store.as_ref(), id).await);
+            }
+            read => read?,
+        };
         let (store, read_id) = (context.store.clone(), read_id.clone());
         Ok(Self { store, read_id, metadata: Arc::new(metadata), metadata_json })
     }
@@ -130,7 +135,7 @@ impl StoredSnapshot {
     /// Fails with `NotFound` if the snapshot that is read was deleted meanwhile, or if this one, its ancestor, is lost.
     pub(crate) async fn check_exists(&self) -> Result<()> {
         if !exists(self.store.as_ref(), &self.read_id).await? {
-            return Err(deleted_meanwhile(&self.read_id));
+            return Err(gone(self.store.as_ref(), &self.read_id).await);
         }
         match self.read_id == *self.id() || exists(self.store.as_ref(), self.id()).await? {
             true => Ok(()),

@@ -5,6 +5,7 @@ use std::io;
 
 use crate::error::{ErrorKind, SnapshotError};
 use crate::store::http::rejection::ProviderRejection;
+use crate::store::local::io::RootIsGone;
 
 /// Returns the error for an operation that failed because of `cause`, as in `cannot {action} in {location}`. An empty
 /// key means the whole store.
@@ -13,6 +14,9 @@ pub(super) fn operation_failed(action: &str, location: &str, key: &str, cause: o
     let kind = rejection.as_ref().map_or_else(|| kind_of(&cause), |rejection| rejection.kind);
     let reason = match kind {
         _ if let Some(rejection) = &rejection => rejection.reason.as_str(),
+        _ if RootIsGone::is_cause_of(&cause) => {
+            "the directory of the store is not there any more; check that it was not moved, and that its disk is mounted"
+        }
         ErrorKind::NotFound => "no such object",
         ErrorKind::AlreadyExists => "an object with this key exists and was not changed",
         ErrorKind::InvalidInput => "the store does not support this key or this operation",

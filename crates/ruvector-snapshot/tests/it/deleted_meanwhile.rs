@@ -418,3 +418,102 @@ async fn a_lost_snapshot_that_is_deleted_meanwhile_is_not_reported_by_verify_all
         }
     }
 }
+
+// ---- what looks like a deletion and is none
+
+/// `metadata.json` of the newest snapshot is removed at any step, and its data stays: it is lost, and was not deleted.
+#[tokio::test]
+async fn a_metadata_json_that_is_lost_during_the_work_is_corrupt_and_not_deleted() {
+    let fixture = Fixture::new().await;
+    let key = format!("snapshot-{}/metadata.json", fixture.newest());
+    for place in [Place::Disk, Place::Bucket] {
+        for reader in [Reader::Verify, Reader::VerifyAll, Reader::List, Reader::RestoreToFile, Reader::Records] {
+            let mut lost = 0;
+            for at in 0.. {
+                let inner = fixture.store(place).await;
+                let (other, key) = (inner.clone(), key.clone());
+                let lose = move || {
+                    let (other, key) = (other.clone(), key.clone());
+                    async move { other.delete(&key).await.unwrap() }
+                };
+                let (store, steps) = FaultStore::over(inner, [(at, Fault::Do(Action::new(lose)))]);
+                let manager = fixture.dir.manager_with_store(store);
+                let outcome = outcome_of_newest(&fixture, &manager, reader).await;
+                let Some(step) = steps.at(at) else { break };
+                let what = format!("{place:?}, {reader:?}, step {at}: {step}: {outcome:?}");
+                match outcome {
+                    Ok(()) => {}
+                    Err(error) => {
+                        assert_eq!(error.kind(), ErrorKind::Corrupt, "{what}");
+                        lost += 1;
+                    }
+                }
+            }
+            assert!(lost > 0, "{place:?}, {reader:?}");
+        }
+    }
+}
+
+/// What a reader finds out about the newest snapshot.
+async fn outcome_of_newest(fixture: &Fixture, manager: &SnapshotManager, reader: Reader) -> Result<()> {
+    match reader {
+        Reader::VerifyAll => {
+            let all: Vec<_> = manager.verify_all(VerifyOptions::default()).try_collect().await?;
+            let newest = all.into_iter().find(|one| one.id() == fixture.newest()).expect("it is reported");
+            match newest {
+                Verification::Failed { error, .. } => Err(error),
+                // Lost before it was listed.
+                Verification::PendingUpload { .. } => Ok(()),
+                other => {
+                    assert_eq!(other.is_intact(), Some(true), "{other:?}");
+                    Ok(())
+                }
+            }
+        }
+        Reader::List => {
+            let listing = manager.list().await?;
+            let is_usable = listing.snapshots.iter().any(|snapshot| snapshot.id == fixture.newest());
+            if is_usable || listing.pending_uploads.iter().any(|id| id == fixture.newest()) {
+                return Ok(());
+            }
+            Err(listing.unusable.into_iter().find(|other| other.id == fixture.newest()).expect("it is listed").error)
+        }
+        _ => fixture.read(manager, reader).await,
+    }
+}
+
+/// The directory of the store is moved away, or becomes empty, at any step of a verification.
+#[tokio::test]
+async fn a_store_that_vanishes_is_no_success_of_verify_all() {
+    let fixture = Fixture::new().await;
+    for is_empty_then in [false, true] {
+        let mut failed = 0;
+        for at in 0.. {
+            let inner = fixture.store(Place::Disk).await;
+            let directory = fixture.dir.path(&format!("stores-{}", fixture.stores.get()));
+            let vanish = move || {
+                let directory = directory.clone();
+                async move {
+                    fs::rename(&directory, directory.with_extension("gone")).unwrap();
+                    if is_empty_then {
+                        fs::create_dir(&directory).unwrap();
+                    }
+                }
+            };
+            let (store, steps) = FaultStore::over(inner, [(at, Fault::Do(Action::new(vanish)))]);
+            let manager = fixture.dir.manager_with_store(store);
+            let all: Vec<_> = manager.verify_all(VerifyOptions::default()).collect().await;
+            let Some(step) = steps.at(at) else { break };
+            let what = format!("empty: {is_empty_then}, step {at}: {step}: {all:?}");
+            let is_failure = |one: &Result<Verification>| matches!(one, Err(_) | Ok(Verification::Failed { .. }));
+            let is_intact = |one: &Result<Verification>| one.as_ref().is_ok_and(|one| one.is_intact() == Some(true));
+            // An empty store has nothing to verify, and after the last step nothing is left to do.
+            let is_right = all.iter().any(is_failure) || all.iter().all(is_intact);
+            assert!(is_right, "{what}");
+            let is_deleted = |one: &Result<Verification>| matches!(one, Ok(Verification::Deleted { .. }));
+            assert!(is_empty_then || !all.iter().any(is_deleted), "{what}");
+            failed += usize::from(all.iter().any(is_failure));
+        }
+        assert!(failed > 5, "{failed}");
+    }
+}

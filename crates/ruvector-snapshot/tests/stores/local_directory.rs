@@ -167,8 +167,10 @@ async fn a_directory_that_is_gone_is_not_created_again_by_a_write() {
     let path = directory.path().join("store");
     let store = open(&Location::Local(path.clone()), &StoreConfig::default().create(true)).unwrap();
     fs::remove_dir(&path).unwrap();
-    assert_eq!(store.create("a/b/c", "x".into()).await.unwrap_err().kind(), ErrorKind::NotFound);
-    assert_eq!(store.create("d", "x".into()).await.unwrap_err().kind(), ErrorKind::NotFound);
+    for key in ["a/b/c", "d"] {
+        let error = store.create(key, "x".into()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+    }
     assert!(!path.exists());
 }
 
@@ -192,8 +194,17 @@ async fn a_removed_directory_is_an_error_and_not_an_empty_store() {
     let store = open_at(&directory);
     assert_eq!(keys(store.as_ref(), "").await, [""; 0]);
     drop(directory);
-    let error = store.list("").try_collect::<Vec<_>>().await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::NotFound, "{error:?}");
+    for error in [
+        store.list("").try_collect::<Vec<_>>().await.unwrap_err(),
+        store.list("a").try_collect::<Vec<_>>().await.unwrap_err(),
+        store.head("a/b").await.unwrap_err(),
+        store.get("a/b", 10).await.unwrap_err(),
+        store.get_range("a/b", 0..1).await.unwrap_err(),
+        store.delete("a/b").await.unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+        assert!(error.message().contains("the directory of the store is not there any more"), "{error}");
+    }
 }
 
 #[cfg(unix)]

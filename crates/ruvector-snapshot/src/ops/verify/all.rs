@@ -10,11 +10,12 @@ use super::report::{Verification, VerifyOptions};
 use super::verify;
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::repo::context::Context;
-use crate::repo::inventory::{Inventory, is_lost, list_again};
+use crate::repo::inventory::Inventory;
+use crate::repo::presence::gone;
 use crate::repo::verify::{Corruption, VerifyReport};
 
 /// Streams what is found out about each snapshot, newest first. Goes on after corruption and after errors that concern
-/// one snapshot.
+/// one snapshot. Ends with an error if nothing is left of what was listed.
 pub(crate) fn verify_all(context: Context, options: VerifyOptions) -> impl Stream<Item = Result<Verification>> + Send {
     let listed = stream::once(async move {
         let listing = Inventory::read(&context).await?.listing;
@@ -28,10 +29,11 @@ pub(crate) fn verify_all(context: Context, options: VerifyOptions) -> impl Strea
         }
         ids.sort_by(|a, b| b.cmp(a));
         let pending = listing.pending_uploads.into();
-        let run = Run { context, options, ids: ids.into(), pending, lost, known: HashMap::new() };
+        let (known, counts) = (HashMap::new(), Some(Counts::default()));
+        let run = Run { context, options, listed: ids.clone(), ids: ids.into(), pending, lost, known, counts };
         Ok::<_, SnapshotError>(stream::unfold(run, |mut run| async move {
             let next = run.next().await?;
-            Some((Ok(next), run))
+            Some((next, run))
         }))
     });
     listed.flat_map(|run| match run {
@@ -44,6 +46,8 @@ pub(crate) fn verify_all(context: Context, options: VerifyOptions) -> impl Strea
 struct Run {
     context: Context,
     options: VerifyOptions,
+    /// All snapshots, newest first.
+    listed: Vec<String>,
     /// Snapshots that are left, newest first: a dependent comes before its base.
     ids: VecDeque<String>,
     pending: VecDeque<String>,
@@ -51,6 +55,16 @@ struct Run {
     lost: HashMap<String, SnapshotError>,
     /// What is known of an ancestor from a dependent.
     known: HashMap<String, Known>,
+    /// `None` after the end.
+    counts: Option<Counts>,
+}
+
+/// How many snapshots there are of each outcome.
+#[derive(Default)]
+struct Counts {
+    verified: usize,
+    failed: usize,
+    deleted: usize,
 }
 
 struct Known {
@@ -59,14 +73,48 @@ struct Known {
 }
 
 impl Run {
-    async fn next(&mut self) -> Option<Verification> {
+    async fn next(&mut self) -> Option<Result<Verification>> {
         let Some(id) = self.ids.pop_front() else {
-            return self.pending.pop_front().map(|id| Verification::PendingUpload { id });
+            return match self.pending.pop_front() {
+                Some(id) => Some(Ok(Verification::PendingUpload { id })),
+                None => self.check_end().await.err().map(Err),
+            };
         };
-        if let Some(Known { dependent_id, corruption }) = self.known.remove(&id) {
-            return Some(Verification::VerifiedWith { id, dependent_id, corruption });
+        let verification = match self.known.remove(&id) {
+            Some(Known { dependent_id, corruption }) => Verification::VerifiedWith { id, dependent_id, corruption },
+            None => self.verify(id).await,
+        };
+        if let Some(counts) = &mut self.counts {
+            match &verification {
+                Verification::Failed { .. } => counts.failed += 1,
+                Verification::Deleted { .. } => counts.deleted += 1,
+                _ => counts.verified += 1,
+            }
         }
-        Some(self.verify(id).await)
+        Some(Ok(verification))
+    }
+
+    /// Fails if snapshots were deleted and none that was listed is left: where a disk was unmounted, an empty directory
+    /// may be all that there is.
+    async fn check_end(&mut self) -> Result<()> {
+        let Some(counts) = self.counts.take() else { return Ok(()) };
+        if counts.deleted == 0 || counts.failed > 0 {
+            return Ok(());
+        }
+        if counts.verified > 0 {
+            let listing = Inventory::read(&self.context).await?.listing;
+            let usable = listing.snapshots.iter().map(|snapshot| &snapshot.id);
+            let mut there = usable.chain(listing.unusable.iter().map(|unusable| &unusable.id));
+            if there.any(|id| self.listed.contains(id)) {
+                return Ok(());
+            }
+        }
+        let message = format!(
+            "none of the {} snapshots that were listed is left: they were deleted during the verification, or the disk of the \
+             store was unmounted; check the store, and verify again",
+            self.listed.len()
+        );
+        Err(SnapshotError::new(ErrorKind::Unavailable, message))
     }
 
     async fn verify(&mut self, id: String) -> Verification {
@@ -89,11 +137,13 @@ impl Run {
     /// Says what has become of a snapshot without `metadata.json`: it was deleted after it was listed, or it is lost. What
     /// the listing called lost may have been deleted since (reading rule R4).
     async fn without_metadata_json(&mut self, id: String, parsed: &SnapshotId) -> Verification {
-        let Some(lost) = self.lost.remove(&id) else { return Verification::Deleted { id } };
-        match list_again(self.context.store.as_ref(), parsed).await {
-            Ok(objects) if is_lost(&objects) => Verification::Failed { id, error: lost },
-            Ok(_) => Verification::Deleted { id },
-            Err(error) => Verification::Failed { id, error },
+        match gone(self.context.store.as_ref(), parsed).await {
+            error if error.kind() == ErrorKind::NotFound => Verification::Deleted { id },
+            error if error.kind() == ErrorKind::Corrupt => {
+                let error = self.lost.remove(&id).unwrap_or(error);
+                Verification::Failed { id, error }
+            }
+            error => Verification::Failed { id, error },
         }
     }
 }

@@ -64,7 +64,8 @@ pub enum Verification {
         /// Why.
         error: SnapshotError,
     },
-    /// The snapshot was deleted after it was listed.
+    /// The snapshot was deleted after it was listed: nothing of it is left, or a deletion marker. If files are left
+    /// without one, it is [`Failed`](Self::Failed).
     Deleted {
         /// The id of the snapshot.
         id: String,

@@ -14,7 +14,7 @@ use ruvector_snapshot_format::layout;
 use super::{DeletionMarker, is_orphan, marker_mtime, upload_bases};
 use crate::error::{ErrorKind, Result};
 use crate::repo::context::Context;
-use crate::repo::inventory::{is_being_deleted, objects_of};
+use crate::repo::presence::{is_being_deleted, objects_of};
 
 /// Why objects that belong to no snapshot are to be removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

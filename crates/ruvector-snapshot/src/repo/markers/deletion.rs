@@ -20,8 +20,8 @@ use ruvector_snapshot_format::layout;
 use super::{DeletionMarker, upload_bases};
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::repo::context::Context;
-use crate::repo::inventory::{Inventory, ObjectsByName};
-use crate::repo::presence::exists;
+use crate::repo::inventory::Inventory;
+use crate::repo::presence::{ObjectsByName, exists};
 use crate::store::SnapshotStore;
 
 /// The outcome of a deletion.

@@ -25,8 +25,8 @@ use ruvector_snapshot_format::{layout, limits};
 use serde::{Deserialize, Serialize};
 
 use super::context::Context;
-use super::inventory::{self, ObjectsByName, is_being_deleted, objects_of};
-use super::presence::exists;
+use super::inventory;
+use super::presence::{ObjectsByName, exists, is_being_deleted, objects_of};
 use crate::clock::{Stopwatch, sleep};
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::store::{ObjectInfo, SnapshotStore};

@@ -15,7 +15,7 @@ use crate::error::{ErrorKind, Result, SnapshotError, corrupt};
 use crate::progress::Progress;
 use crate::repo::chain::Chain;
 use crate::repo::context::Context;
-use crate::repo::presence::deleted_meanwhile;
+use crate::repo::presence::gone;
 use crate::repo::reader::StoredSnapshot;
 use crate::source::irregular_rows::{IrregularIds, StateCheck};
 
@@ -83,7 +83,9 @@ impl ChainCheck<'_> {
                     return Ok(());
                 }
                 Err(error) if error.kind() == ErrorKind::NotFound && id != *first => break,
-                Err(error) if error.kind() == ErrorKind::NotFound => return Err(deleted_meanwhile(first)),
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    return Err(gone(self.context.store.as_ref(), first).await);
+                }
                 Err(error) => return Err(error),
             };
             if id != *first {

@@ -12,7 +12,7 @@ mod report;
 use ruvector_snapshot_format::id::SnapshotId;
 
 use super::context::Context;
-use super::presence::{deleted_meanwhile, exists};
+use super::presence::{exists, gone};
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::progress::Progress;
 
@@ -40,7 +40,7 @@ pub(crate) async fn verify_chain(
         match (exists(context.store.as_ref(), id).await?, verified) {
             (true, Err(_missing)) => {}
             (true, report) | (false, report @ Err(_)) => return report,
-            (false, Ok(_)) => return Err(deleted_meanwhile(id)),
+            (false, Ok(_)) => return Err(gone(context.store.as_ref(), id).await),
         }
     }
     let message = format!("the ancestors of snapshot {id} changed while they were being read; try again");

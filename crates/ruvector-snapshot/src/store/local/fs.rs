@@ -22,7 +22,7 @@ use object_store::{
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 
-use super::io::{at, not_durable, run_blocking, trace_unsupported};
+use super::io::{at, check_root, not_durable, run_blocking, trace_unsupported};
 use super::staged::{Publish, StagedFile, StagedUpload};
 use crate::store::error::io_kind;
 use crate::store::{KeyFilter, segment_problem};
@@ -57,6 +57,40 @@ impl LocalFs {
 
     pub(super) fn root(&self) -> &FsPath {
         &self.root
+    }
+
+    fn remove(&self, path: &Path) -> Result<()> {
+        let file = self.files.path_to_filesystem(path)?;
+        match fs::remove_file(&file) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                check_root(&self.root)?;
+                // An aborted upload leaves the directory that it created, if it was the first in it.
+                if path.as_ref().contains('/') {
+                    let _ = file.parent().map(fs::remove_dir);
+                }
+                return Err(not_found(path, error));
+            }
+            // The path is not a file, and therefore not an object.
+            Err(error) if file.is_dir() || error.kind() == io::ErrorKind::NotADirectory => {
+                return Err(not_found(path, error));
+            }
+            Err(error) => return Err(at(&file, error)),
+        }
+        let Some(directory) = file.parent() else { return Ok(()) };
+        // The directory is removed with its last object, except for the root.
+        let is_removed = path.as_ref().contains('/') && remove_empty(directory).is_ok();
+        let changed = if is_removed { directory.parent().unwrap_or(directory) } else { directory };
+        match sync_directory(changed) {
+            Ok(DirectorySync::Durable) => Ok(()),
+            Ok(DirectorySync::Unsupported(error)) => {
+                trace_unsupported(&file, &error);
+                Ok(())
+            }
+            // The directory was removed meanwhile, with everything in it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(not_durable(&file, error)),
+        }
     }
 }
 
@@ -99,18 +133,22 @@ impl ObjectStore for LocalFs {
         if run_blocking(move || Ok(fs::metadata(file).is_ok_and(|found| !found.is_file()))).await? {
             return Err(not_found(path, "it is not a regular file"));
         }
-        match self.files.get_opts(path, options).await {
-            Err(error) if is_below_a_file(&error) => Err(not_found(path, error)),
-            answer => answer,
-        }
+        let error = match self.files.get_opts(path, options).await {
+            Err(error @ object_store::Error::NotFound { .. }) => error,
+            Err(error) if is_below_a_file(&error) => not_found(path, error),
+            answer => return answer,
+        };
+        let root = self.root.clone();
+        run_blocking(move || check_root(&root)).await?;
+        Err(error)
     }
 
     fn delete_stream(&self, paths: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
-        let files = self.files.clone();
+        let directory = self.clone();
         paths
             .and_then(move |path| {
-                let files = files.clone();
-                run_blocking(move || remove(&files, &path).map(|()| path))
+                let directory = directory.clone();
+                run_blocking(move || directory.remove(&path).map(|()| path))
             })
             .boxed()
     }
@@ -227,8 +265,7 @@ pub(super) fn read_directory(root: &FsPath, path: &FsPath) -> Result<Option<Read
         Err(error) => error,
     };
     match error.kind() {
-        // A disk that is no longer mounted must not look like an empty store.
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory if root.is_dir() => Ok(None),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => check_root(root).map(|()| None),
         io::ErrorKind::PermissionDenied if is_system_directory(path) => Ok(None),
         _ => Err(at(path, error)),
     }
@@ -242,39 +279,6 @@ fn is_system_directory(path: &FsPath) -> bool {
 /// Returns whether a link leads into the tree that is walked, or above it. Following it would repeat objects.
 fn leads_back(link: &FsPath, root: &FsPath) -> bool {
     fs::canonicalize(link).map_or(true, |target| target.starts_with(root) || root.starts_with(target))
-}
-
-fn remove(files: &LocalFileSystem, path: &Path) -> Result<()> {
-    let file = files.path_to_filesystem(path)?;
-    match fs::remove_file(&file) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            // An aborted upload leaves the directory that it created, if it was the first in it.
-            if path.as_ref().contains('/') {
-                let _ = file.parent().map(fs::remove_dir);
-            }
-            return Err(not_found(path, error));
-        }
-        // The path is not a file, and therefore not an object.
-        Err(error) if file.is_dir() || error.kind() == io::ErrorKind::NotADirectory => {
-            return Err(not_found(path, error));
-        }
-        Err(error) => return Err(at(&file, error)),
-    }
-    let Some(directory) = file.parent() else { return Ok(()) };
-    // The directory is removed with its last object, except for the root.
-    let is_removed = path.as_ref().contains('/') && remove_empty(directory).is_ok();
-    let changed = if is_removed { directory.parent().unwrap_or(directory) } else { directory };
-    match sync_directory(changed) {
-        Ok(DirectorySync::Durable) => Ok(()),
-        Ok(DirectorySync::Unsupported(error)) => {
-            trace_unsupported(&file, &error);
-            Ok(())
-        }
-        // The directory was removed meanwhile, with everything in it.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(not_durable(&file, error)),
-    }
 }
 
 /// Removes an empty directory. If it is a link to an empty directory, the link is removed and the directory stays.

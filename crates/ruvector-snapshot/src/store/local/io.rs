@@ -20,6 +20,17 @@ pub(super) fn not_durable(path: &Path, source: io::Error) -> object_store::Error
     generic(NotDurable { path: path.to_owned(), source })
 }
 
+/// Fails if the directory of the store is not there. A store without it must not look like an empty one.
+pub(super) fn check_root(root: &Path) -> Result<()> {
+    match std::fs::metadata(root) {
+        Ok(found) if found.is_dir() => Ok(()),
+        Err(error) if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Err(at(root, error))
+        }
+        _ => Err(generic(RootIsGone { root: root.to_owned() })),
+    }
+}
+
 /// Traces that a change of a directory may be lost in a power failure.
 pub(super) fn trace_unsupported(path: &Path, error: &io::Error) {
     tracing::debug!(path = %path.display(), %error, "the file system does not sync directories");
@@ -27,6 +38,19 @@ pub(super) fn trace_unsupported(path: &Path, error: &io::Error) {
 
 fn generic(source: impl std::error::Error + Send + Sync + 'static) -> object_store::Error {
     object_store::Error::Generic { store: "LocalFs", source: Box::new(source) }
+}
+
+/// Nothing is known of the objects of such a store: its disk may be unmounted.
+#[derive(Debug, thiserror::Error)]
+#[error("the directory {} does not exist any more", root.display())]
+pub(in crate::store) struct RootIsGone {
+    root: PathBuf,
+}
+
+impl RootIsGone {
+    pub(in crate::store) fn is_cause_of(error: &object_store::Error) -> bool {
+        matches!(error, object_store::Error::Generic { source, .. } if source.is::<Self>())
+    }
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -2,7 +2,7 @@
 //! they write in `staged.rs`; the removal of what killed processes left is in `maintenance.rs`.
 
 pub(in crate::store) mod fs;
-mod io;
+pub(in crate::store) mod io;
 pub(in crate::store) mod maintenance;
 mod staged;
 

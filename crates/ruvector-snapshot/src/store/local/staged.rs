@@ -16,7 +16,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use object_store::{MultipartUpload, PutPayload, PutResult, Result, UploadPart};
 
-use super::io::{at, run_blocking, trace_unsupported};
+use super::io::{at, check_root, run_blocking, trace_unsupported};
 use crate::sync::{DirectorySync, sync_directory};
 
 /// The mode of the directory of a new store.
@@ -45,7 +45,7 @@ pub(super) struct StagedFile {
 impl StagedFile {
     /// Creates an empty file that is to be published at `path`, and the missing directories below `root`.
     pub(super) fn create(root: &FsPath, path: PathBuf) -> Result<Self> {
-        let modes = Modes::below(root).map_err(|error| at(root, error))?;
+        let modes = Modes::below(root).map_err(|error| check_root(root).err().unwrap_or_else(|| at(root, error)))?;
         let mut number = 1;
         loop {
             let mut staged = path.as_os_str().to_owned();
