@@ -29,6 +29,11 @@ fn latest_as_a_base_means_the_latest_of_this_database() {
     result.assert_fails(1, "small.db");
     result.assert_fails(1, "only 1 of others, for example");
     result.assert_fails(1, "take a full snapshot first: repeat this command without --base");
+    let on = |base: &str| sandbox.run(&["create", "--db", "small.db", "--base", base, "--base-from-elsewhere"]);
+    for base in ["latest", "a"] {
+        on(base).assert_fails(1, &id);
+        on(base).assert_fails(1, "--base-from-elsewhere needs the ID of the base");
+    }
     assert_eq!(sandbox.ids(), [&*id]);
     sandbox.ok(&["create", "--db", "small.db"]);
     let (exit_code, document) = sandbox.json(&["create", "--db", "a.db", "--base", "latest"]);

@@ -47,7 +47,7 @@ pub(crate) async fn create(session: &Session, args: Create) -> Result<Exit, Fail
         None => (open_for_full(session, config)?, Vec::new()),
         Some(base) => {
             let opened = open_with_base(session, config, base, &args.db, &options).await;
-            opened.map_err(without_base)?
+            opened.map_err(|failure| without_base(failure, args.base_from_elsewhere))?
         }
     };
     // The base of an increment is there, and --require-store is checked by the create.
@@ -103,8 +103,11 @@ async fn open_with_base(
 
 const WITHOUT_BASE: &str = "take a full snapshot first: repeat this command without --base";
 
-fn without_base(failure: Failure) -> Failure {
+fn without_base(failure: Failure, accepts_elsewhere: bool) -> Failure {
     match failure.kind() {
+        kind if kind == kind_name(ErrorKind::NotFound) && accepts_elsewhere => failure.with_hint(format!(
+            "check --base and --store: --base-from-elsewhere needs the ID of the base, because latest and names mean only snapshots of this source; or {WITHOUT_BASE}"
+        )),
         kind if kind == kind_name(ErrorKind::NotFound) => {
             failure.with_hint(format!("check --base and --store, or {WITHOUT_BASE}"))
         }
