@@ -136,8 +136,9 @@ mod tests {
         let (mut base, own) = (source("@h:"), source("@h:"));
         base.kind = "memory".to_owned();
         assert_eq!(relation(&base, &own), Relation::Other);
+        // Older programs recorded the kind, too.
         base.host = None;
-        assert_eq!(relation(&base, &own), Relation::Same);
+        assert_eq!(relation(&base, &own), Relation::Other);
     }
 
     #[test]
