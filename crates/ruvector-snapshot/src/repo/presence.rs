@@ -88,16 +88,14 @@ pub(crate) async fn gone(store: &dyn SnapshotStore, id: &SnapshotId) -> Snapshot
     }
 }
 
-/// Returns the error for a snapshot without `metadata.json` of which nobody knows whether it ever existed.
-///
-/// `checksum.sha256` is written just before the commit. Without it, what is there is an upload.
+/// Returns the error for a snapshot without `metadata.json` of which nobody knows whether it ever existed. It says so if
+/// files are left that no deletion has left.
 pub(crate) async fn absent(store: &dyn SnapshotStore, id: &SnapshotId) -> SnapshotError {
     match list_again(store, id).await {
-        Ok(objects) if is_lost(&objects) && objects.contains_key(layout::CHECKSUM_SHA256) => lost_metadata_json(id),
         Ok(objects) if is_lost(&objects) => {
             let message = format!(
-                "snapshot {id} does not exist: files of it are there, but no metadata.json; `list` shows it as an upload \
-                 unless another snapshot depends on it"
+                "snapshot {id} does not exist: files of it are there, but no metadata.json; it is an upload that has not \
+                 ended, or its metadata.json is lost"
             );
             SnapshotError::new(ErrorKind::NotFound, message)
         }
