@@ -35,7 +35,7 @@ struct Arguments {
     #[arg(long, value_name = "FILE")]
     jsonl: Option<PathBuf>,
 
-    /// The database file to make; nothing may stand there
+    /// The database file to make; it must not exist
     #[arg(long, value_name = "FILE")]
     db: PathBuf,
 
@@ -93,7 +93,7 @@ fn load(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// Makes the empty file that becomes the database, which fails where something stands already.
+/// Creates the empty file that becomes the database. Fails if the path exists.
 fn claim(path: &Path) -> Result<()> {
     match OpenOptions::new().write(true).create_new(true).open(path) {
         Ok(_) => Ok(()),
@@ -285,7 +285,7 @@ impl Matrix {
     }
 }
 
-/// The text of the header, a Python dictionary; the file stands at the values then.
+/// Returns the text of the header, a Python dictionary. Afterwards the file is positioned at the values.
 fn read_header(file: &mut impl Read) -> Result<String> {
     let too_short = |_| "this is no numpy file: it ends within its header";
     let mut start = [0; 8];

@@ -36,7 +36,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         println!("listed {}: {:?}, {} vectors, {}", s.id, s.name, s.vector_count, s.created_at);
     }
 
-    // Reads every stored byte; verify_snapshot_with tells where damage lies.
+    // Reads every stored byte; verify_snapshot_with reports where it is corrupt.
     println!("verified: {}", manager.verify_snapshot(&snapshot.id).await?);
 
     // Into memory, with a search index, ready to use.

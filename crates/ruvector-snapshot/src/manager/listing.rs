@@ -63,7 +63,7 @@ impl SnapshotManager {
 
     /// Returns whether the store has a snapshot, intact or not. Reads one listing, up to the first snapshot.
     ///
-    /// Asked before a create, it tells whether the store is new: a mistyped location, or a disk that is not mounted, looks
+    /// Before a create, it shows whether the store is new: a mistyped location, or a disk that is not mounted, looks
     /// like a new store too. [`SnapshotConfig::require_store`](crate::SnapshotConfig::require_store) makes that an error.
     ///
     /// # Errors

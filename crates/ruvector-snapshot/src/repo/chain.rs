@@ -263,7 +263,7 @@ fn broken(dependent: &StoredSnapshot, base_id: &SnapshotId, why: &str) -> Snapsh
     corrupt(message).with_key(layout::key(base_id, layout::METADATA_JSON))
 }
 
-/// Looks once more at the snapshot that is read before an error of the stream says that it is corrupt.
+/// Checks the snapshot that is read once more before an error of the stream says that it is corrupt.
 fn judged<T: Send + 'static>(
     snapshot: &StoredSnapshot,
     items: impl Stream<Item = Result<T>> + Send + 'static,

@@ -25,7 +25,7 @@ pub(crate) struct CommitGuard<'a> {
 pub(crate) enum CommitOutcome {
     /// The snapshot does not exist.
     NotCommitted(SnapshotError),
-    /// Nobody knows whether the snapshot exists, or it could not be rolled back. Nothing of it may be removed.
+    /// It is unknown whether the snapshot exists, or it could not be rolled back. Nothing of it may be removed.
     Indeterminate(SnapshotError),
 }
 
@@ -67,7 +67,7 @@ impl CommitGuard<'_> {
     /// Steps C1 and C2: writes `upload.json`, which names all ancestors, and then checks that each of them exists and
     /// has no deletion marker.
     ///
-    /// A deletion writes its marker before it looks for uploads, so at least one of the two sees the other (invariant
+    /// A deletion writes its marker before it lists uploads, so at least one of the two sees the other (invariant
     /// I1).
     pub(crate) async fn announce_bases(&self) -> Result<()> {
         if self.base_ids.is_empty() {

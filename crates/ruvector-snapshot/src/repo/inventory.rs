@@ -6,7 +6,7 @@
 //! snapshot is being deleted. If another snapshot depends on it, its `metadata.json` was lost and may come back, so it
 //! is never collected. Otherwise it is an upload.
 //!
-//! A snapshot can be deleted while it is listed. What seems missing or corrupt is looked at once more (reading rules R1
+//! A snapshot can be deleted while it is listed. What seems missing or corrupt is checked once more (reading rules R1
 //! to R4 of `docs/CONCURRENCY.md`).
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -241,15 +241,15 @@ pub(crate) async fn check_size(store: &dyn SnapshotStore, key: &str, expected: u
 /// Removes what was deleted since it was listed or read: an increment can be read, and then be deleted together with its
 /// base, which is read after it.
 ///
-/// Looks once more at every snapshot that is corrupt or has a broken chain (reading rules R1 and R2). If one is gone,
-/// others may only now have a broken chain, so they are looked at again.
+/// Checks every snapshot that is corrupt or has a broken chain once more (reading rules R1 and R2). If one is gone,
+/// others may only now have a broken chain, so the check is repeated.
 async fn forget_deleted(
     context: &Context,
     listing: &mut Listing,
     bases: &mut BTreeMap<SnapshotId, BaseRef<SnapshotId>>,
 ) -> Result<()> {
     loop {
-        let looks = suspects(listing, bases).into_iter().map(|id| {
+        let checks = suspects(listing, bases).into_iter().map(|id| {
             let store = context.store.clone();
             async move {
                 let exists = match exists(store.as_ref(), &id).await {
@@ -262,13 +262,13 @@ async fn forget_deleted(
                 (id.to_string(), exists)
             }
         });
-        let looks = stream::iter(looks.collect::<Vec<_>>()).buffered(context.config.max_concurrent_io);
+        let checks = stream::iter(checks.collect::<Vec<_>>()).buffered(context.config.max_concurrent_io);
         let mut gone = BTreeSet::new();
-        for (id, exists) in looks.collect::<Vec<_>>().await {
+        for (id, exists) in checks.collect::<Vec<_>>().await {
             match (exists, listing.unusable.iter_mut().find(|unusable| unusable.id == id)) {
                 (Ok(true), _) => {}
                 (Ok(false), _) => drop(gone.insert(id)),
-                // It has lost its `metadata.json`, or nobody knows whether it is damage.
+                // It has lost its `metadata.json`, or the check itself failed.
                 (Err(error), Some(unusable)) => unusable.error = error,
                 (Err(error), None) if error.kind() == ErrorKind::Corrupt => {
                     listing.snapshots.retain(|snapshot| snapshot.id != id);

@@ -1,4 +1,4 @@
-//! Whether a snapshot exists, and the second look at one that seems to be missing or corrupt (reading rules R1 to R4 of
+//! Whether a snapshot exists, and the second check of one that seems to be missing or corrupt (reading rules R1 to R4 of
 //! `docs/CONCURRENCY.md`).
 //!
 //! Readers take no steps, so a snapshot can be deleted while it is read. What a reader misses then is not damage. All
@@ -66,7 +66,7 @@ pub(crate) async fn judge(store: &dyn SnapshotStore, id: &SnapshotId, found: Sna
     match exists(store, id).await {
         Ok(true) => found,
         Ok(false) => gone(store, id).await,
-        // Nobody knows whether it is damage.
+        // It stays unknown whether it is damage.
         Err(error) => error,
     }
 }
@@ -88,8 +88,8 @@ pub(crate) async fn gone(store: &dyn SnapshotStore, id: &SnapshotId) -> Snapshot
     }
 }
 
-/// Returns the error for a snapshot without `metadata.json` of which nobody knows whether it ever existed. It says so if
-/// files are left that no deletion has left.
+/// Returns the error for a snapshot without `metadata.json` that may never have existed. It says so if files
+/// are left that no deletion has left.
 pub(crate) async fn absent(store: &dyn SnapshotStore, id: &SnapshotId) -> SnapshotError {
     match list_again(store, id).await {
         Ok(objects) if is_lost(&objects) => {

@@ -1,7 +1,7 @@
 //! Whether an increment and its base are of the same source.
 //!
 //! An increment on the snapshot of another database is exact, but it stores that every record was removed and another
-//! one added. Nobody wants that, and the next person reads it as a loss. So it is refused, unless the user insists.
+//! one added. A reader of the listing would take that for lost data. It is refused, unless the user asks for it.
 
 use ruvector_snapshot_format::metadata::{SnapshotMetadata, SourceInfo};
 

@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 use super::invalid;
 use crate::error::SnapshotError;
 
-/// A label to look for: `key` with any value, or `key=value`.
+/// A pattern for labels: `key` with any value, or `key=value`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LabelPattern {
     /// The key of the label.

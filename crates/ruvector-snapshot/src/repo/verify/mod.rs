@@ -21,7 +21,7 @@ pub use report::{Corruption, VerifyReport};
 /// Verifies a snapshot and all its ancestors: the files of each, then their chain.
 ///
 /// If something was not found, the chain is verified once more: a missing ancestor is corruption, and is reported as
-/// such when the chain is read again. Before anything is reported as corrupt, the snapshot is looked at once more
+/// such when the chain is read again. Before anything is reported as corrupt, the snapshot is checked once more
 /// (reading rule R1).
 pub(crate) async fn verify_chain(
     context: &Context,

@@ -37,7 +37,7 @@ pub(in crate::store) fn open(bucket: &Bucket<'_>, mut settings: Settings) -> Res
     Ok(Arc::new(client))
 }
 
-/// Checks that an access key and its secret are both set. The client would look for other credentials.
+/// Checks that an access key and its secret are both set. The client would use other credentials.
 fn check_keys(settings: &Settings) -> Result<()> {
     let problem = match (settings.get("access_key_id"), settings.get("secret_access_key")) {
         (Some(_), None) => "AWS_ACCESS_KEY_ID is set, but AWS_SECRET_ACCESS_KEY is not",
