@@ -47,41 +47,23 @@ impl Failure {
 
     /// Creates the failure of a check of the demo.
     pub(crate) fn check(message: impl Into<String>) -> Self {
-        Self {
-            exit: Exit::Failure,
-            kind: "check_failed",
-            message: message.into(),
-            causes: Vec::new(),
-            hint: Some(BUG.to_owned()),
-            remedy: None,
-            interrupt_report: None,
-        }
+        Self::of_run(Exit::Failure, "check_failed", message).with_hint(BUG)
     }
 
     /// Creates the failure of a run that found nothing where something should be.
     pub(crate) fn nothing_there(message: impl Into<String>) -> Self {
-        Self {
-            exit: Exit::NothingThere,
-            kind: "nothing_there",
-            message: message.into(),
-            causes: Vec::new(),
-            hint: None,
-            remedy: None,
-            interrupt_report: None,
-        }
+        Self::of_run(Exit::NothingThere, "nothing_there", message)
     }
 
     /// Creates the failure of a run that was interrupted.
     pub(crate) fn interrupted(report: impl FnOnce() -> String + Send + 'static) -> Self {
-        Self {
-            exit: Exit::Failure,
-            kind: "interrupted",
-            message: "interrupted".to_owned(),
-            causes: Vec::new(),
-            hint: None,
-            remedy: None,
-            interrupt_report: Some(Box::new(report)),
-        }
+        Self { interrupt_report: Some(Box::new(report)), ..Self::of_run(Exit::Failure, "interrupted", "interrupted") }
+    }
+
+    /// Creates a failure that no error of the library has caused.
+    fn of_run(exit: Exit, kind: &'static str, message: impl Into<String>) -> Self {
+        let (causes, hint, remedy) = (Vec::new(), None, None);
+        Self { exit, kind, message: message.into(), causes, hint, remedy, interrupt_report: None }
     }
 
     /// Creates the failure of wrong usage, with exit code 2, if the error is `InvalidInput`. Other errors stay as they
@@ -95,18 +77,6 @@ impl Failure {
     /// Replaces the hint that the kind of error suggests.
     pub(crate) fn with_hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into()), ..self }
-    }
-
-    /// Replaces the advice of the library by a hint in the words of the command line. The advice is the last clause of
-    /// the message. If it does not have these words, nothing is replaced.
-    pub(crate) fn with_advice(mut self, words: &str, hint: impl Into<String>) -> Self {
-        match self.message.rsplit_once("; ") {
-            Some((message, advice)) if advice.contains(words) => {
-                self.message = message.to_owned();
-                self.with_hint(hint)
-            }
-            _ => self,
-        }
     }
 
     pub(crate) fn exit(&self) -> Exit {
@@ -224,6 +194,7 @@ fn remedy_hint(remedy: Remedy) -> Option<&'static str> {
         Remedy::NotStrict => {
             "--strict refuses that; keep these in another way, and repeat this command without --strict"
         }
+        Remedy::Overwrite => "choose another path, or use --force to replace the file",
         Remedy::AddRule => "add a rule such as --keep-last 1, or delete these snapshots by their IDs first",
         _ => return None,
     })

@@ -66,9 +66,8 @@ fn explained(failure: Failure, to: &Path) -> Failure {
     let directory = to.parent().filter(|parent| !parent.as_os_str().is_empty());
     let is_kind = |kind| failure.kind() == kind_name(kind);
     match directory {
-        _ if is_kind(ErrorKind::AlreadyExists) => {
-            failure.with_advice("allow overwriting", "choose another path, or use --force to replace the file")
-        }
+        // It is at the destination, so its directory exists.
+        _ if is_kind(ErrorKind::AlreadyExists) => failure,
         _ if is_kind(ErrorKind::Busy) => failure.with_hint(
             "--force-while-open replaces the file all the same; everything that the program writes after that is lost",
         ),

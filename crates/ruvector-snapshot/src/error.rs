@@ -64,7 +64,7 @@ impl fmt::Display for ErrorKind {
 pub enum Remedy {
     /// Delete the dependents of the snapshots first, or delete them too, with `cascade`.
     Cascade,
-    /// Repair the corrupt snapshot whose base nobody knows, or delete it together with the others, with `cascade`.
+    /// Repair the corrupt snapshot whose base cannot be read, or delete it together with the others, with `cascade`.
     DeleteUnreadable,
     /// Take a full snapshot, compact the base, or allow a longer chain with
     /// [`SnapshotConfig::max_chain_length`](crate::SnapshotConfig::max_chain_length).
@@ -78,6 +78,8 @@ pub enum Remedy {
     NotStrict,
     /// Add a rule to the policy that keeps something of every group.
     AddRule,
+    /// Choose another path, or replace the file with [`RestoreOptions::overwrite`](crate::RestoreOptions::overwrite).
+    Overwrite,
 }
 
 /// An error of this crate.

@@ -53,7 +53,7 @@ pub trait Progress: Debug + Send + Sync {
     /// Receives the id under which an attempt to create a snapshot stores its objects.
     ///
     /// Called before the first object is written, and again with another id for each further attempt. If the create is
-    /// interrupted, [`SnapshotManager::attempt_outcome`](crate::SnapshotManager::attempt_outcome) tells what is left of
+    /// interrupted, [`SnapshotManager::attempt_outcome`](crate::SnapshotManager::attempt_outcome) returns what is left of
     /// it.
     fn started(&self, id: &str) {
         let _not_needed = id;
@@ -72,6 +72,14 @@ pub trait Progress: Debug + Send + Sync {
     /// The same warning can come again if the work is attempted again.
     fn warning(&self, message: &str) {
         let _not_needed = message;
+    }
+}
+
+/// Reports a warning to the listener, and traces it for those without one.
+pub(crate) fn warn(listener: Option<&dyn Progress>, warning: &str) {
+    tracing::warn!("{warning}");
+    if let Some(listener) = listener {
+        listener.warning(warning);
     }
 }
 

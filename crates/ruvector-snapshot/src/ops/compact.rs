@@ -16,8 +16,8 @@ use ruvector_snapshot_format::leaves;
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::progress::Progress;
 use crate::repo::chain::Chain;
-use crate::repo::context::{Context, run_blocking};
-use crate::repo::irregular::IrregularSections;
+use crate::repo::context::Context;
+use crate::repo::irregular::{IrregularSections, check_block};
 use crate::repo::pipeline::{BlockEvent, store_blocks};
 use crate::repo::spec::{Completion, Content, SnapshotSpec, SourceSummary};
 use crate::snapshot::Snapshot;
@@ -83,16 +83,12 @@ fn checked_blocks(
     blocks: BoxStream<'static, Result<(Block, ContentSum)>>,
     state: StateCheck,
 ) -> impl Stream<Item = Result<BlockEvent<()>>> + Send {
-    stream::try_unfold((blocks, state), |(mut blocks, mut state)| async move {
+    stream::try_unfold((blocks, state), |(mut blocks, state)| async move {
         let Some((block, _)) = blocks.try_next().await? else {
             state.finish()?;
             return Ok(None);
         };
-        let checked = move || {
-            block.rows().try_for_each(|record| state.add(record.id))?;
-            Ok((block, state))
-        };
-        let (block, state) = run_blocking(checked).await?;
+        let (block, state) = check_block(block, state).await?;
         Ok(Some((BlockEvent::Block(block), (blocks, state))))
     })
 }

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+use ruvector_snapshot_format::block::Block;
 use ruvector_snapshot_format::checksum::ContentSum;
 use ruvector_snapshot_format::id::SnapshotId;
 use ruvector_snapshot_format::irregular::{
@@ -16,7 +17,7 @@ use super::chain::Chain;
 use super::context::run_blocking;
 use super::reader::StoredSnapshot;
 use crate::error::{ErrorKind, Result, SnapshotError, corrupt};
-use crate::source::irregular_rows::{IrregularCheck, IrregularIds, SourceIds};
+use crate::source::irregular_rows::{IrregularCheck, IrregularIds, SourceIds, StateCheck};
 use crate::source::{IrregularRecords, SourceReader};
 
 /// Tables that are named.
@@ -51,21 +52,21 @@ pub(crate) struct IrregularSection {
 impl Chain {
     /// Opens the irregular rows of the state, to be read. `None` if it has none.
     pub(crate) fn irregular(&self) -> Result<Option<IrregularSections>> {
-        let stores_them = |snapshot: &&StoredSnapshot| snapshot.metadata.irregular_sections().next().is_some();
-        let Some(info) = self.newest()?.metadata.irregular.clone() else { return Ok(None) };
-        // Opening the chain has checked that the snapshots that store none have the rows of their base.
-        let snapshot = self.snapshots().iter().find(stores_them);
-        let snapshot = snapshot.ok_or_else(|| corrupt("no snapshot of the chain stores its irregular rows"))?;
-        Ok(Some(IrregularSections::of(snapshot, info)))
+        self.irregular_of(0)
     }
 
-    /// Opens the irregular rows of the state of one of the snapshots, by its number, the newest first. They are to be
-    /// restored to a database of this description. `None` if the state has none.
-    pub(crate) fn irregular_of(&self, number: usize, database: &DatabaseInfo) -> Option<IrregularSections> {
-        let newer_first = self.snapshots().get(number..)?;
-        let info = newer_first.first()?.metadata.irregular.clone()?;
-        let stored = newer_first.iter().find(|snapshot| snapshot.metadata.irregular_sections().next().is_some())?;
-        Some(IrregularSections::of(stored, info).restorable(database))
+    /// Opens the irregular rows of the state of one of the snapshots, by its number, the newest first. `None` if the
+    /// state has none.
+    pub(crate) fn irregular_of(&self, number: usize) -> Result<Option<IrregularSections>> {
+        let stores_them = |snapshot: &&StoredSnapshot| snapshot.metadata.irregular_sections().next().is_some();
+        let newer_first = self.snapshots().get(number..).unwrap_or_default();
+        let Some(info) = newer_first.first().and_then(|snapshot| snapshot.metadata.irregular.clone()) else {
+            return Ok(None);
+        };
+        // Opening the chain has checked that the snapshots that store none have the rows of their base.
+        let snapshot = newer_first.iter().find(stores_them);
+        let snapshot = snapshot.ok_or_else(|| corrupt("no snapshot of the chain stores its irregular rows"))?;
+        Ok(Some(IrregularSections::of(snapshot, info)))
     }
 
     /// Opens the irregular rows of the state, to be restored to a database of this description.
@@ -163,6 +164,22 @@ impl IrregularSection {
         }
         Ok(())
     }
+}
+
+/// Compares the ids of a block of the state with its irregular rows.
+///
+/// # Errors
+///
+/// As [`StateCheck::add`].
+pub(crate) async fn check_block(block: Block, mut state: StateCheck) -> Result<(Block, StateCheck)> {
+    if !state.needs_records() {
+        return Ok((block, state));
+    }
+    run_blocking(move || {
+        block.rows().try_for_each(|record| state.add(record.id))?;
+        Ok((block, state))
+    })
+    .await
 }
 
 /// The irregular rows of a source, for a new snapshot.

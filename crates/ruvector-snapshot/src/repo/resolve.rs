@@ -10,7 +10,7 @@ use super::context::Context;
 use super::inventory::Inventory;
 use super::presence::exists;
 use crate::error::{ErrorKind, Result, SnapshotError};
-use crate::progress::Progress;
+use crate::progress::{Progress, warn};
 use crate::snapshot::{CLOCK_TOLERANCE, Listing, Snapshot};
 
 /// The first characters of an id are its time.
@@ -36,8 +36,8 @@ pub(crate) async fn resolve(
     let scope = source.map_or(Scope::Everything, Scope::Source);
     match resolve_in(&listing, text, scope) {
         Ok(resolved) => {
-            if let (Some(progress), Some(warning)) = (progress, resolved.warning(&listing, text)) {
-                progress.warning(&warning);
+            if let Some(warning) = resolved.warning(&listing, text) {
+                warn(progress, &warning);
             }
             Ok(resolved.id.to_owned())
         }

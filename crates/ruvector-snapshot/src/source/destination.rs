@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempPath;
 
-use crate::error::{ErrorKind, Result, SnapshotError};
+use crate::error::{ErrorKind, Remedy, Result, SnapshotError};
 use crate::sync::{DirectorySync, sync_directory};
 
 /// The mode of a file that replaces none. A database is not more open than its owner makes it.
@@ -267,8 +267,9 @@ fn resolve(destination: &Path, overwrite: Overwrite) -> Result<PathBuf> {
 }
 
 fn already_exists(destination: &Path) -> SnapshotError {
-    let message = "the file already exists and was not changed; choose another path, or allow overwriting it";
-    SnapshotError::new(ErrorKind::AlreadyExists, message).with_key(destination.display().to_string())
+    SnapshotError::new(ErrorKind::AlreadyExists, "the file already exists and was not changed")
+        .with_remedy(Remedy::Overwrite, "choose another path, or allow overwriting it")
+        .with_key(destination.display().to_string())
 }
 
 fn directory(path: &Path) -> &Path {

@@ -265,6 +265,11 @@ impl IrregularIds {
 }
 
 impl StateCheck {
+    /// Returns whether the ids of the records matter. Most states have no irregular rows.
+    pub(crate) fn needs_records(&self) -> bool {
+        self.irregular.concerns_records() || self.irregular.first_vector != FirstVector::Irrelevant
+    }
+
     /// Checks the next record.
     ///
     /// # Errors

@@ -25,6 +25,7 @@ use ruvector_snapshot_format::model::LeafTable;
 
 use crate::config::SnapshotConfig;
 use crate::error::{ErrorKind, Remedy, Result, SnapshotError};
+use crate::progress::warn;
 use crate::repo::context::{Context, run_blocking};
 use crate::repo::irregular::RowsFrom;
 use crate::repo::location;
@@ -310,8 +311,8 @@ impl Create<'_> {
     }
 
     fn warn(&self, warning: Option<String>) {
-        if let (Some(progress), Some(warning)) = (&self.options.progress, warning) {
-            progress.warning(&warning);
+        if let Some(warning) = warning {
+            warn(self.options.progress.as_deref(), &warning);
         }
     }
 

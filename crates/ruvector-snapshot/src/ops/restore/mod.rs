@@ -19,14 +19,14 @@ use ruvector_snapshot_format::model::DatabaseInfo;
 use tracing::Instrument as _;
 
 use crate::error::{ErrorKind, Result, SnapshotError};
-use crate::progress::{Phase, Progress, ProgressCounter};
+use crate::progress::{Phase, ProgressCounter, warn};
 use crate::repo::chain::Chain;
 use crate::repo::context::{Context, run_blocking};
-use crate::repo::irregular::IrregularSection;
+use crate::repo::irregular::{IrregularSection, check_block};
 use crate::snapshot::Snapshot;
 use crate::source::RestoreTarget;
 use crate::source::destination::Destination;
-use crate::source::irregular_rows::{IrregularIds, StateCheck};
+use crate::source::irregular_rows::IrregularIds;
 use crate::source::target::{FileTarget, MemoryTarget};
 use proof::{check_sum, verify_file};
 
@@ -125,14 +125,6 @@ pub(crate) async fn into_target(
     .await
 }
 
-/// Reports a warning to the listener, and traces it for those without one.
-fn warn(listener: Option<&dyn Progress>, warning: &str) {
-    tracing::warn!("{warning}");
-    if let Some(listener) = listener {
-        listener.warning(warning);
-    }
-}
-
 /// A target that takes blocks: on a thread of its own if it can move there.
 trait BlockTarget: Sized {
     async fn put_irregular(self, context: &Context, section: IrregularSection) -> Result<(Self, IrregularSection)>;
@@ -208,15 +200,6 @@ async fn restore_records<T: BlockTarget>(
         Ok(()) => Ok(target),
         Err(error) => Err(newest.judged(error).await),
     }
-}
-
-/// Compares the ids of a block with the irregular rows.
-async fn check_block(block: Block, mut state: StateCheck) -> Result<(Block, StateCheck)> {
-    run_blocking(move || {
-        block.rows().try_for_each(|record| state.add(record.id))?;
-        Ok((block, state))
-    })
-    .await
 }
 
 /// Puts the irregular rows into the target, and returns their part of the content checksum, and what the records must be

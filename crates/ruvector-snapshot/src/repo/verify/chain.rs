@@ -174,7 +174,7 @@ impl ChainCheck<'_> {
     async fn irregular_ids(&self, chain: &Chain, number: usize) -> Result<Option<Arc<IrregularIds>>> {
         let newer_first = self.found.get(number..).unwrap_or_default();
         let Some(database) = newer_first.first().and_then(|found| found.database.as_ref()) else { return Ok(None) };
-        let Some(sections) = chain.irregular_of(number, database) else { return Ok(None) };
+        let Some(sections) = chain.irregular_of(number)? else { return Ok(None) };
         let stores_them = |snapshot: &StoredSnapshot| snapshot.id() == sections.stored_in();
         let stored = self.found.iter().zip(chain.snapshots()).find(|(_, snapshot)| stores_them(snapshot));
         if let Some((Found { irregular: Some(ids), database: Some(known), .. }, _)) = stored
@@ -182,7 +182,7 @@ impl ChainCheck<'_> {
         {
             return Ok(Some(ids.clone()));
         }
-        sections.check().await.map(|ids| Some(Arc::new(ids)))
+        sections.restorable(database).check().await.map(|ids| Some(Arc::new(ids)))
     }
 
     /// Adds a corruption of a snapshot whose irregular rows do not fit. Of two, the first decides.

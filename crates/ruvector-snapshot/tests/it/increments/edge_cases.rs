@@ -1,5 +1,7 @@
 //! Extreme databases: vectors without values, and metadata without a vector that exceeds the limits of a record.
 
+use std::path::Path;
+
 use redb_live::{LiveFile, ViewOptions};
 use ruvector_core::{VectorDB, VectorEntry};
 use ruvector_snapshot::RestoreOptions;
@@ -40,6 +42,16 @@ async fn a_database_without_dimensions_is_restored() {
     }
 }
 
+/// Makes a database with one record.
+fn one_record(path: &Path) -> State {
+    make_empty_database(path, 2);
+    let mut state = State::default();
+    state.vectors.insert("a".to_owned(), encode_vector(&[1.0, 2.0]));
+    state.metadata.insert("a".to_owned(), "{}".to_owned());
+    state.write_over(&State::default(), path);
+    state
+}
+
 /// Metadata without a vector belongs to no record. Full snapshots and increments keep it, whatever its size.
 #[tokio::test]
 async fn metadata_without_a_vector_may_have_any_size() {
@@ -48,11 +60,7 @@ async fn metadata_without_a_vector_may_have_any_size() {
         let dir = TestDir::new();
         let manager = dir.manager().with_clock(TickingClock::seconds_from_year(2020));
         let path = dir.path("a.db");
-        make_empty_database(&path, 2);
-        let mut state = State::default();
-        state.vectors.insert("a".to_owned(), encode_vector(&[1.0, 2.0]));
-        state.metadata.insert("a".to_owned(), "{}".to_owned());
-        state.write_over(&State::default(), &path);
+        let mut state = one_record(&path);
         let full = create(&manager, &path, None).await.unwrap();
         let before = state.clone();
         state.metadata.insert(id.to_owned(), text.to_owned());
@@ -73,11 +81,7 @@ async fn an_increment_on_a_snapshot_of_an_earlier_version_captures_metadata_with
     let dir = TestDir::new();
     let manager = dir.manager().with_clock(TickingClock::seconds_from_year(2020));
     let path = dir.path("a.db");
-    make_empty_database(&path, 2);
-    let mut state = State::default();
-    state.vectors.insert("a".to_owned(), encode_vector(&[1.0, 2.0]));
-    state.metadata.insert("a".to_owned(), "{}".to_owned());
-    state.write_over(&State::default(), &path);
+    let mut state = one_record(&path);
     let base = create(&manager, &path, None).await.unwrap();
     let before = state.clone();
     state.metadata.insert("lost".to_owned(), "{}".to_owned());
