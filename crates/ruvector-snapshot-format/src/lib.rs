@@ -29,6 +29,8 @@ pub mod metadata;
 
 pub mod codec;
 
+mod canonical;
+
 pub mod index;
 pub mod leaves;
 pub mod payloads;

@@ -3,17 +3,13 @@
 //! Scalars stay text throughout. A number that is parsed and printed again could change.
 
 use std::borrow::Cow;
-use std::fmt;
 
-use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::canonical;
 use crate::error::{FormatError, Result};
 use crate::limits;
-
-/// How deep objects and arrays can nest. The database itself cannot read more.
-const DEPTH_MAX: usize = 127;
 
 /// One line of metadata.bin.gz.
 #[derive(Debug, Serialize, Deserialize)]
@@ -25,31 +21,6 @@ pub struct Line<'a> {
     /// Its canonical metadata, unchanged.
     #[serde(borrow)]
     pub metadata: &'a RawValue,
-}
-
-/// The members of a JSON object, in their order, each value as it is written.
-struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
-        struct Object;
-        impl<'de> Visitor<'de> for Object {
-            type Value = Members<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
-                while let Some((Name(name), value)) = map.next_entry()? {
-                    members.push((name, value));
-                }
-                Ok(Members(members))
-            }
-        }
-        deserializer.deserialize_map(Object)
-    }
 }
 
 /// Appends the canonical form of a JSON object to `out`.
@@ -65,29 +36,16 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
 ///
 /// Returns `InvalidInput` if `text` is not a JSON object, or if it nests deeper than 127 levels.
 pub fn canonical(text: &str, out: &mut String) -> Result<()> {
-    if !text.trim_start_matches([' ', '\t', '\n', '\r']).starts_with('{') {
-        return Err(FormatError::invalid_input("the metadata is not a JSON object"));
-    }
-    append_value(text, DEPTH_MAX, out)
+    canonical::append(text, out)
 }
 
-/// Checks that [`canonical`] accepts `text`. Uses `scratch` in the rare cases in which that takes the canonical form.
+/// Checks that [`canonical`] accepts `text`.
 ///
 /// # Errors
 ///
 /// As [`canonical`].
-pub fn check_canonical(text: &str, scratch: &mut String) -> Result<()> {
-    // Without escapes every name is Unicode text. Each level takes a bracket.
-    let brackets = || text.bytes().filter(|byte| matches!(byte, b'{' | b'[')).take(DEPTH_MAX + 1).count();
-    if text.starts_with('{')
-        && !text.contains('\\')
-        && brackets() <= DEPTH_MAX
-        && serde_json::from_str::<IgnoredAny>(text).is_ok()
-    {
-        return Ok(());
-    }
-    scratch.clear();
-    canonical(text, scratch)
+pub fn check_canonical(text: &str) -> Result<()> {
+    canonical::check(text)
 }
 
 /// Appends the canonical form of the metadata of a record to `out`.
@@ -99,15 +57,13 @@ pub fn append_canonical(id: &str, text: &str, out: &mut String) -> Result<()> {
     canonical(text, out).map_err(|error| error.with_context(format!("cannot store record {id:?}")))
 }
 
-/// Returns the canonical form of the metadata of a record.
+/// Returns the canonical form of the metadata of a record: the text itself if it is canonical.
 ///
 /// # Errors
 ///
 /// As [`append_canonical`].
-pub fn canonical_of(id: &str, text: &str) -> Result<String> {
-    let mut out = String::with_capacity(text.len());
-    append_canonical(id, text, &mut out)?;
-    Ok(out)
+pub fn canonical_of<'a>(id: &str, text: &'a str) -> Result<Cow<'a, str>> {
+    canonical::of(text).map_err(|error| error.with_context(format!("cannot store record {id:?}")))
 }
 
 /// Returns whether `text` is the JSON object `canonical` with its members in any order. If it returns `false`, the
@@ -166,7 +122,7 @@ fn pieces(text: &str) -> Option<Vec<&[u8]>> {
 /// Returns `Internal` if the id cannot be written as JSON, which does not happen.
 pub fn append_line(id: &str, metadata: &str, out: &mut String) -> Result<()> {
     out.push_str("{\"id\":");
-    append_string(id, out)?;
+    canonical::append_string(id, out)?;
     out.push_str(",\"metadata\":");
     out.push_str(metadata);
     out.push_str("}\n");
@@ -206,10 +162,9 @@ pub fn canonical_metadata_of<'a>(id: &str, line: Option<&'a str>) -> Result<&'a 
     if metadata.len() > limits::RECORD_METADATA_BYTES {
         return Err(FormatError::corrupt(format!("the metadata of id {id:?} is larger than the limit of the format")));
     }
-    let mut canonical_text = String::with_capacity(metadata.len());
-    match canonical(metadata, &mut canonical_text) {
-        Ok(()) if canonical_text == metadata => Ok(metadata),
-        Ok(()) => Err(FormatError::corrupt(format!("the metadata of id {id:?} is not canonical JSON"))),
+    match canonical::of(metadata) {
+        Ok(text) if text == metadata => Ok(metadata),
+        Ok(_) => Err(FormatError::corrupt(format!("the metadata of id {id:?} is not canonical JSON"))),
         Err(error) => {
             let what = format!("the metadata of id {id:?} is not canonical JSON: {}", error.message());
             Err(FormatError::corrupt(what).with_source(error))
@@ -229,77 +184,12 @@ pub fn metadata_unchecked<'a>(id: &str, line: Option<&'a str>) -> Result<&'a str
     line.and_then(|line| as_written(id, line)).map_or_else(|| metadata_of(id, line), Ok)
 }
 
-fn append_value(text: &str, depth: usize, out: &mut String) -> Result<()> {
-    let text = text.trim_matches([' ', '\t', '\n', '\r']);
-    let invalid = |error: serde_json::Error| {
-        FormatError::invalid_input(format!("the metadata is not valid JSON: {error}")).with_source(error)
-    };
-    let deeper = || {
-        depth
-            .checked_sub(1)
-            .ok_or_else(|| FormatError::invalid_input(format!("the metadata nests deeper than {DEPTH_MAX} levels")))
-    };
-    if text.starts_with('{') {
-        let Members(mut members) = serde_json::from_str(text).map_err(invalid)?;
-        let inner = deeper()?;
-        // The sort is stable. Of several members with one name the last is kept, as the database does.
-        members.sort_by(|(one, _), (other, _)| one.cmp(other));
-        out.push('{');
-        let mut following = members.iter().peekable();
-        let is_first = out.len();
-        while let Some((name, value)) = following.next() {
-            if following.peek().is_some_and(|(next, _)| next == name) {
-                continue;
-            }
-            if out.len() > is_first {
-                out.push(',');
-            }
-            append_string(name, out)?;
-            out.push(':');
-            append_value(value.get(), inner, out)?;
-        }
-        out.push('}');
-    } else if text.starts_with('[') {
-        let items: Vec<&RawValue> = serde_json::from_str(text).map_err(invalid)?;
-        let inner = deeper()?;
-        out.push('[');
-        for (at, value) in items.iter().enumerate() {
-            if at > 0 {
-                out.push(',');
-            }
-            append_value(value.get(), inner, out)?;
-        }
-        out.push(']');
-    } else {
-        out.push_str(text);
-    }
-    Ok(())
-}
-
 /// Returns the metadata in a line that begins with this id and ends as a writer writes it.
 fn as_written<'a>(id: &str, line: &'a str) -> Option<&'a str> {
-    let rest = if is_escaped(id) {
+    let rest = if canonical::is_escaped(id) {
         line.strip_prefix("{\"id\":")?.strip_prefix(serde_json::to_string(id).ok()?.as_str())?.strip_prefix(',')?
     } else {
         line.strip_prefix("{\"id\":\"")?.strip_prefix(id)?.strip_prefix("\",")?
     };
     rest.strip_prefix("\"metadata\":")?.strip_suffix("}\n")
-}
-
-/// Returns whether a string differs from its text in JSON.
-fn is_escaped(text: &str) -> bool {
-    text.bytes().any(|byte| byte < b' ' || byte == b'"' || byte == b'\\')
-}
-
-fn append_string(text: &str, out: &mut String) -> Result<()> {
-    if !is_escaped(text) {
-        out.push('"');
-        out.push_str(text);
-        out.push('"');
-        return Ok(());
-    }
-    let quoted = serde_json::to_string(text)
-        .map_err(|error| FormatError::internal("a string cannot be written as JSON").with_source(error))?;
-    out.push_str(&quoted);
-    Ok(())
 }

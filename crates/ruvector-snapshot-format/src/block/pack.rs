@@ -78,16 +78,14 @@ impl Block {
             metadata_rows: 0,
             sum: ContentSum::default(),
         };
-        let mut canonical = String::new();
         for (at, row) in self.rows().enumerate() {
-            canonical.clear();
-            if let Some(text) = row.metadata {
-                payloads::append_canonical(row.id, text, &mut canonical)?;
-                payloads::append_line(row.id, &canonical, &mut rows.lines)?;
+            let canonical = row.metadata.map(|text| payloads::canonical_of(row.id, text)).transpose()?;
+            if let Some(text) = &canonical {
+                payloads::append_line(row.id, text, &mut rows.lines)?;
                 rows.metadata_rows += 1;
             }
             let known = self.digests.get(at).copied();
-            let digest = known.unwrap_or_else(|| digest(row.id, row.vector, row.metadata.map(|_| canonical.as_str())));
+            let digest = known.unwrap_or_else(|| digest(row.id, row.vector, canonical.as_deref()));
             rows.sum.add(&digest);
             rows.digests.extend_from_slice(&digest);
         }

@@ -40,7 +40,6 @@ pub(crate) struct IrregularCheck {
     /// The number of `ids` that have metadata.
     metadata_ids: usize,
     keys: TableKeys,
-    scratch: String,
 }
 
 /// What the check of a state needs to know of its irregular rows.
@@ -94,7 +93,6 @@ impl IrregularCheck {
             bad_metadata: Vec::new(),
             metadata_ids: 0,
             keys: TableKeys::default(),
-            scratch: String::new(),
         }
     }
 
@@ -160,7 +158,7 @@ impl IrregularCheck {
         let id = digest_of(key);
         self.ids.ids.push(id);
         let rows = IdRows { key, vector: None, metadata: Some(text) };
-        if rows.texts(&mut self.scratch).is_err() {
+        if rows.texts().is_err() {
             self.bad_metadata.push(id);
         }
     }
@@ -174,7 +172,7 @@ impl IrregularCheck {
     fn add_vector(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
         let id = digest_of(key);
         let rows = IdRows { key, vector: Some(value), metadata: None };
-        let is_regular = rows.record(self.dimensions, &mut self.scratch).is_ok();
+        let is_regular = rows.record(self.dimensions).is_ok();
         if is_regular && self.bad_metadata.binary_search(&id).is_err() {
             return Err(corrupt(format!("the irregular rows of id {} form a record", shown(key))));
         }

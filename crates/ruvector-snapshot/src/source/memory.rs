@@ -113,7 +113,7 @@ impl<'a> MemoryReader<'a> {
         if self.vector.len() > limits::VECTOR_BYTES || self.vector.len() as u64 / 4 != self.database.dimensions {
             return Some("its vector has other dimensions than the database, or more than 64 MiB".to_owned());
         }
-        rows.texts(&mut self.scratch).err()
+        rows.texts().err()
     }
 
     /// Loads the record with this index in `seen`, which must not have changed.

@@ -4,6 +4,7 @@
 //! records are compared by their digests. In a metadata-only range they are compared by their metadata, and only the
 //! vectors of changed records are read.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::sync::Arc;
 
@@ -333,5 +334,5 @@ fn metadata_change<'a>(record: Option<ChangedRow<'a>>, base: ChangedRow<'a>) -> 
         (Some(new), Some(old)) if payloads::same_members(new, old) => return Ok(Outcome::Same),
         (new, _) => new.map(|new| payloads::canonical_of(base.id, new)).transpose()?,
     };
-    Ok(if new.as_deref() == old { Outcome::Same } else { Outcome::MetadataOnly(base.id, new) })
+    Ok(if new.as_deref() == old { Outcome::Same } else { Outcome::MetadataOnly(base.id, new.map(Cow::into_owned)) })
 }

@@ -28,14 +28,10 @@ pub(super) fn verify_file(
         return Err(not_restored(format!("the config row {name:?} is not in the restored database")));
     }
     let mut sum = ContentSum::default();
-    let mut canonical = String::new();
     let (mut records, mut bytes) = (0, 0);
     while let Some(record) = reader.next_record()? {
-        canonical.clear();
-        if let Some(text) = record.metadata {
-            payloads::canonical(text, &mut canonical)?;
-        }
-        sum.add(&digest(record.id, record.vector, record.metadata.map(|_| canonical.as_str())));
+        let canonical = record.metadata.map(|text| payloads::canonical_of(record.id, text)).transpose()?;
+        sum.add(&digest(record.id, record.vector, canonical.as_deref()));
         records += 1;
         bytes += (record.vector.len() + record.metadata.map_or(0, str::len)) as u64;
         if records == REPORT_RECORDS {

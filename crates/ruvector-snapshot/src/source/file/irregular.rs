@@ -60,7 +60,6 @@ struct IdWalk {
     of_current: [bool; 2],
     wants_vectors: bool,
     dimensions: u64,
-    scratch: String,
 }
 
 /// What a walk is on.
@@ -109,7 +108,6 @@ impl FileReader {
                 of_current: [true, true],
                 wants_vectors: name == "vectors",
                 dimensions: self.database.dimensions,
-                scratch: String::new(),
             })),
             _ => Rows::All(TableCursor::unrecorded(&source.rows)),
         };
@@ -193,7 +191,7 @@ impl IdWalk {
                 metadata: metadata.filter(|_| of_current[1]).map(|(_, value)| value),
             };
             let is_wanted = of_current[usize::from(!self.wants_vectors)];
-            let stops = is_wanted && rows.record(self.dimensions, &mut self.scratch).is_err();
+            let stops = is_wanted && rows.record(self.dimensions).is_err();
             self.of_current = of_current;
             if stops {
                 return Ok(());

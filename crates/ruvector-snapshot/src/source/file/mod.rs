@@ -168,8 +168,6 @@ pub struct FileReader {
     irregular_sources: Vec<IrregularSource>,
     pass: IrregularPass,
     not_captured: Vec<String>,
-    /// Memory for the canonical form of metadata.
-    scratch: String,
 }
 
 impl FileReader {
@@ -234,7 +232,6 @@ impl FileReader {
             irregular_sources: opened.irregular,
             pass: IrregularPass::default(),
             not_captured: opened.not_captured,
-            scratch: String::new(),
             view,
         };
         reader.metadata.step().map_err(rows::live_error)?;
@@ -285,15 +282,10 @@ impl FileReader {
             if self.ranges.is_some() && self.irregular.count > 0 {
                 return Err(irregular_row_met());
             }
-            let mut scratch = std::mem::take(&mut self.scratch);
             let checked = self.id_rows().map(|rows| match rows.vector {
-                None => rows.texts(&mut scratch).map(drop).map_err(|why| (rows.key.to_vec(), why)),
-                Some(_) => rows
-                    .record(self.database.dimensions, &mut scratch)
-                    .map(drop)
-                    .map_err(|why| (rows.key.to_vec(), why)),
+                None => rows.texts().map(drop).map_err(|why| (rows.key.to_vec(), why)),
+                Some(_) => rows.record(self.database.dimensions).map(drop).map_err(|why| (rows.key.to_vec(), why)),
             });
-            self.scratch = scratch;
             match checked {
                 None | Some(Ok(())) => return Ok(()),
                 Some(Err(_)) if self.ranges.is_some() => return Err(irregular_row_met()),

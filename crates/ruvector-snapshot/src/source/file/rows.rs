@@ -22,14 +22,14 @@ pub(crate) struct IdRows<'a> {
 impl<'a> IdRows<'a> {
     /// Returns the record that the rows form, or why they form none: then they are irregular. Depends on nothing but the
     /// rows and the dimensions of the database, so a restored file has the same records.
-    pub(crate) fn record(&self, dimensions: u64, scratch: &mut String) -> std::result::Result<Record<'a>, String> {
+    pub(crate) fn record(&self, dimensions: u64) -> std::result::Result<Record<'a>, String> {
         let vector = checked_vector(self.vector.ok_or("it has metadata, but no vector")?, dimensions)?;
-        let (id, metadata) = self.texts(scratch)?;
+        let (id, metadata) = self.texts()?;
         Ok(Record { id, vector, metadata })
     }
 
     /// Returns the id and the metadata. The metadata has a canonical form.
-    pub(crate) fn texts(&self, scratch: &mut String) -> std::result::Result<(&'a str, Option<&'a str>), String> {
+    pub(crate) fn texts(&self) -> std::result::Result<(&'a str, Option<&'a str>), String> {
         if self.key.len() > limits::ID_BYTES {
             return Err(format!("its id has {} bytes, more than 1 MiB", self.key.len()));
         }
@@ -39,7 +39,7 @@ impl<'a> IdRows<'a> {
             return Err(format!("its metadata has {} bytes, more than 64 MiB", bytes.len()));
         }
         let text = std::str::from_utf8(bytes).map_err(|_| "its metadata is not UTF-8")?;
-        payloads::check_canonical(text, scratch).map_err(|error| error.message().to_owned())?;
+        payloads::check_canonical(text).map_err(|error| error.message().to_owned())?;
         Ok((id, Some(text)))
     }
 
