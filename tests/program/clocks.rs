@@ -1,4 +1,5 @@
-//! A clock was wrong once, and a snapshot is dated in the future: no command takes it for the latest, and all say so.
+//! A clock was wrong once, and a snapshot is dated in the future: no command takes it for the latest, and all say so. A
+//! clock that is wrong now, by any amount, makes no command panic.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use test_fixtures::{FixedClock, local_store};
 use test_servers::S3Server;
 
 use super::bucket::{Bucket, Server};
+use super::refused_sync::refusals;
 use super::sandbox::{RunResult, Sandbox};
 
 /// Takes a snapshot while the clock is a year ahead. Returns its id.
@@ -132,4 +134,63 @@ fn a_corrupt_snapshot_from_the_future_is_marked_and_not_the_latest() {
     let (exit_code, document) = sandbox.json(&["list"]);
     assert_eq!((exit_code, &document["unusable"][0]["dated_in_future"]), (3, &json!(true)));
     assert!(sandbox.run(&["list"]).stdout.contains(&format!("dated in the future: {future} ")));
+}
+
+/// Seconds after 1970: a second before, and the seconds at the ends of the years 0 to 9999 and of every calendar.
+const WRONG: [i64; 8] =
+    [-1, -62_167_219_200, -62_167_219_201, 253_402_300_799, 253_402_300_800, 1 << 45, i64::MAX, i64::MIN];
+
+/// Runs the program on a machine whose clock says this.
+fn run_at(seconds: i64, mut command: std::process::Command) -> RunResult {
+    let command = command.env("LD_PRELOAD", refusals()).env("CLOCK_SAYS", seconds.to_string());
+    let result = RunResult::from(command.output().unwrap());
+    assert!(!result.stderr.contains("panicked"), "{seconds}: {result:?}");
+    result
+}
+
+#[test]
+fn no_time_of_the_clock_makes_a_command_panic() {
+    let (sandbox, ids) = Sandbox::with_snapshots(2);
+    for seconds in WRONG {
+        let run = |args: &[&str]| run_at(seconds, sandbox.command(args));
+        let reads: [&[&str]; 6] = [
+            &["list"],
+            &["show", "latest"],
+            &["verify", "--all"],
+            &["prune", "--keep", "1", "--keep-within", "4294967295y", "--dry-run"],
+            &["store", "check"],
+            &["restore", "latest", "--to", "restored.db", "--force"],
+        ];
+        for args in reads {
+            let result = run(args);
+            assert_eq!(result.exit_code, Some(0), "{seconds}, {args:?}: {result:?}");
+        }
+        let result = run(&["create", "--db", "a.db", "--json"]);
+        if (-62_167_219_200..253_402_300_800).contains(&seconds) {
+            let (exit_code, document) = result.into_json();
+            assert_eq!(exit_code, 0, "{seconds}: {document}");
+            sandbox.ok(&["delete", document["snapshot"]["id"].as_str().unwrap()]);
+        } else {
+            result.assert_fails(1, "the years 0 to 9999; correct the clock");
+        }
+        run(&["pin", "one"]);
+        run(&["unpin", "one"]);
+    }
+    let mut kept = sandbox.ids();
+    kept.sort();
+    assert_eq!(kept, ids);
+}
+
+#[test]
+fn a_clock_that_cannot_date_requests_is_named_before_a_bucket_is_asked() {
+    let bucket = Bucket::s3(S3Server::start());
+    bucket.create("one");
+    bucket.server.wire().reset_log();
+    for seconds in WRONG.into_iter().filter(|seconds| !(0..253_402_300_800).contains(seconds)) {
+        for args in [&["list"][..], &["create", "--db", "a.db"], &["verify", "latest"]] {
+            let result = run_at(seconds, bucket.command(args));
+            result.assert_fails(1, "requests cannot be dated before 1970 or after 9999; correct the clock");
+        }
+    }
+    assert!(bucket.server.wire().requests().is_empty());
 }

@@ -3,7 +3,8 @@
    REFUSE_DIRECTORY_SYNC=ERRNO  fsync of a directory fails with this number
    REFUSE_ONLY=N                only the Nth of these calls fails, counted from 0, and says so
    REFUSE_LOCK_OF=FILE          flock of this file fails with EOPNOTSUPP
-   REFUSE_CHOWN=ERRNO           chown fails with this number */
+   REFUSE_CHOWN=ERRNO           chown fails with this number
+   CLOCK_SAYS=SECONDS           the time of the system is always this many seconds after 1970 */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -11,6 +12,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 static atomic_int calls;
@@ -26,6 +28,18 @@ int fsync(int fd) {
     }
     int (*next)(int) = (int (*)(int))dlsym(RTLD_NEXT, "fsync");
     return next(fd);
+}
+
+int clock_gettime(clockid_t clock, struct timespec *time) {
+    const char *says = getenv("CLOCK_SAYS");
+    if (says && clock == CLOCK_REALTIME) {
+        time->tv_sec = atoll(says);
+        time->tv_nsec = 999999999;
+        return 0;
+    }
+    int (*next)(clockid_t, struct timespec *) =
+        (int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, "clock_gettime");
+    return next(clock, time);
 }
 
 int chown(const char *path, uid_t owner, gid_t group) {

@@ -18,7 +18,7 @@ const UNSUPPORTED: [&str; 3] = ["22", "38", "95"];
 const FAILED: &str = "5";
 
 /// Returns the library to preload.
-fn refusals() -> PathBuf {
+pub(crate) fn refusals() -> PathBuf {
     static LIBRARY: OnceLock<tempfile::TempDir> = OnceLock::new();
     let directory = LIBRARY.get_or_init(|| {
         let directory = tempfile::tempdir().unwrap();

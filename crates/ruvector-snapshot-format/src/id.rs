@@ -19,7 +19,7 @@ const LENGTH: usize = 36;
 /// use ruvector_snapshot_format::SnapshotId;
 ///
 /// let id: SnapshotId = "20260131T080000000Z-0123456789abcdef".parse()?;
-/// assert_eq!(id, SnapshotId::new("2026-01-31T08:00:00Z".parse()?, 0x0123_4567_89ab_cdef));
+/// assert_eq!(id, SnapshotId::new("2026-01-31T08:00:00Z".parse()?, 0x0123_4567_89ab_cdef)?);
 /// assert!("../20260131T080000000Z".parse::<SnapshotId>().is_err());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -28,11 +28,20 @@ pub struct SnapshotId(String);
 
 impl SnapshotId {
     /// Creates the id of a snapshot made at `now`. `random` distinguishes it from others of the same millisecond.
-    pub fn new(now: DateTime<Utc>, random: u64) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// Returns `InvalidInput` if the year of `now` does not have four digits.
+    pub fn new(now: DateTime<Utc>, random: u64) -> Result<Self> {
+        if !has_writable_year(now) {
+            return Err(FormatError::invalid_input(format!(
+                "the clock says {now}, and a snapshot can only be dated in the years 0 to 9999; correct the clock"
+            )));
+        }
         let millis = now.timestamp_subsec_millis().min(999);
-        Self(format!(
+        Ok(Self(format!(
             "{:04}{:02}{:02}T{:02}{:02}{:02}{:03}Z-{:016x}",
-            now.year().clamp(0, 9999),
+            now.year(),
             now.month(),
             now.day(),
             now.hour(),
@@ -40,13 +49,18 @@ impl SnapshotId {
             now.second(),
             millis,
             random
-        ))
+        )))
     }
 
     /// Returns the id as text: 36 characters of ASCII.
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Returns whether a time can be written with a year of four digits, in ids and in metadata.json.
+pub(crate) fn has_writable_year(time: DateTime<Utc>) -> bool {
+    (0..=9999).contains(&time.year())
 }
 
 impl FromStr for SnapshotId {

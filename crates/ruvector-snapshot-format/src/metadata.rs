@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::checksum::{ContentSum, checksum_sha256, parse_sha256, sha256_hex};
 use crate::codec::member::{check_expansion, check_overhead};
 use crate::error::{FormatError, Result};
-use crate::id::SnapshotId;
+use crate::id::{SnapshotId, has_writable_year};
 use crate::irregular::{self, IrregularInfo};
 use crate::layout::DataFile;
 use crate::limits;
@@ -255,6 +255,9 @@ impl SnapshotMetadata {
             return Err(FormatError::corrupt(format!("it is the metadata.json of snapshot {}", self.id)));
         }
         check_name(&self.name).map_err(|error| FormatError::corrupt("its name is not allowed").with_source(error))?;
+        if !has_writable_year(self.created_at) {
+            return Err(FormatError::corrupt("its created_at is not in the years 0 to 9999"));
+        }
         self.validate_files()?;
         let metrics = ["Euclidean", "Cosine", "DotProduct", "Manhattan"];
         if self.distance_metric.as_deref().is_some_and(|metric| !metrics.contains(&metric)) {

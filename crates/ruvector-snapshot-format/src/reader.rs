@@ -120,7 +120,7 @@ impl ReadAt for MemoryFiles {
 /// # let (pieces, data) = writer.finish(&database, None, 6)?;
 /// # files.append(pieces);
 /// # let created_at: chrono::DateTime<chrono::Utc> = "2026-01-31T08:00:00Z".parse()?;
-/// # let id = SnapshotId::new(created_at, 1);
+/// # let id = SnapshotId::new(created_at, 1)?;
 /// # let metadata_json = SnapshotMetadata::new(id.clone(), "example", created_at, &database, data).encode()?;
 /// use ruvector_snapshot_format::reader::Reader;
 ///

@@ -45,7 +45,7 @@ pub type Pieces = [Vec<u8>; 3];
 /// files.append(pieces);
 ///
 /// let created_at: chrono::DateTime<chrono::Utc> = "2026-01-31T08:00:00Z".parse()?;
-/// let id = SnapshotId::new(created_at, 1);
+/// let id = SnapshotId::new(created_at, 1)?;
 /// let metadata = SnapshotMetadata::new(id.clone(), "example", created_at, &database, data);
 /// let metadata_json = metadata.encode()?;
 ///

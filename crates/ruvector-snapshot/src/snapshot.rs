@@ -144,9 +144,13 @@ pub(crate) fn is_in_future(moment: DateTime<Utc>, now: DateTime<Utc>) -> bool {
 
 /// As [`is_in_future`], for the moment in an id.
 fn is_id_in_future(id: &str, now: DateTime<Utc>) -> bool {
-    // Ids sort by time, also those whose time is not in any calendar.
-    let latest = now.checked_add_signed(CLOCK_TOLERANCE).map(|latest| SnapshotId::new(latest, u64::MAX));
-    latest.is_some_and(|latest| id > latest.as_str())
+    let Some(latest) = now.checked_add_signed(CLOCK_TOLERANCE) else { return false };
+    match SnapshotId::new(latest, u64::MAX) {
+        // Ids sort by time, also those whose time is not in any calendar.
+        Ok(latest) => id > latest.as_str(),
+        // Before the first id that can be written, or after the last.
+        Err(_) => latest < DateTime::UNIX_EPOCH,
+    }
 }
 
 /// Compares snapshots in the order in which they are listed: newest first. A full snapshot and the incremental one that

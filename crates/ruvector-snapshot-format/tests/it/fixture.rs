@@ -104,7 +104,7 @@ pub(crate) struct Contents {
 }
 
 pub(crate) fn id(random: u64) -> SnapshotId {
-    SnapshotId::new(created_at(), random)
+    SnapshotId::new(created_at(), random).unwrap()
 }
 
 pub(crate) fn created_at() -> DateTime<Utc> {

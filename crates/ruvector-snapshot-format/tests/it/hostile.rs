@@ -23,8 +23,27 @@ fn time() -> impl Strategy<Value = DateTime<Utc>> {
 
 proptest! {
     #[test]
+    fn a_year_without_four_digits_is_in_no_id(seconds in prop_oneof![
+        DateTime::<Utc>::MIN_UTC.timestamp()..=DateTime::<Utc>::MAX_UTC.timestamp(),
+        Just(-62_167_219_201),
+        Just(-62_167_219_200),
+        Just(253_402_300_799),
+        Just(253_402_300_800),
+    ]) {
+        let time = Utc.timestamp_opt(seconds, 0).unwrap();
+        let is_writable = (-62_167_219_200..253_402_300_800).contains(&seconds);
+        match SnapshotId::new(time, 1) {
+            Ok(id) => prop_assert!(is_writable && id.to_string().parse::<SnapshotId>().is_ok()),
+            Err(error) => {
+                prop_assert!(!is_writable && error.kind() == FormatErrorKind::InvalidInput);
+                prop_assert!(error.message().contains("correct the clock"), "{}", error);
+            }
+        }
+    }
+
+    #[test]
     fn ids_survive_a_round_trip_and_sort_by_time(a in time(), b in time(), x in any::<u64>(), y in any::<u64>()) {
-        let (first, second) = (SnapshotId::new(a, x), SnapshotId::new(b, y));
+        let (first, second) = (SnapshotId::new(a, x).unwrap(), SnapshotId::new(b, y).unwrap());
         prop_assert_eq!(first.to_string().parse::<SnapshotId>().unwrap(), first.clone());
         prop_assert_eq!(first.as_str(), format!("{}-{x:016x}", a.format("%Y%m%dT%H%M%S%3fZ")));
         prop_assert_eq!((a, x).cmp(&(b, y)), first.cmp(&second));
@@ -101,8 +120,27 @@ fn metadata_json_survives_a_round_trip_and_any_changed_byte_is_refused() {
         without.remove(at);
         assert!(SnapshotMetadata::decode(&without, id).is_err(), "without byte {at}");
     }
-    let other = SnapshotId::new(Utc.timestamp_opt(0, 0).unwrap(), 1);
+    let other = SnapshotId::new(Utc.timestamp_opt(0, 0).unwrap(), 1).unwrap();
     assert_corrupt(SnapshotMetadata::decode(bytes, &other));
+}
+
+#[test]
+fn a_created_at_beyond_the_years_0_to_9999_is_corrupt() {
+    let stored = Stored::full(2, &three_records(), 3);
+    let with = |time: &str| {
+        let text = std::str::from_utf8(&stored.metadata_json).unwrap();
+        let (start, rest) = text.split_once("\"created_at\": \"").unwrap();
+        let (_, end) = rest.split_once('"').unwrap();
+        SnapshotMetadata::decode(&reseal(&format!("{start}\"created_at\": \"{time}\"{end}")), &stored.id)
+    };
+    for time in ["0000-01-01T00:00:00Z", "1969-12-31T23:59:59Z", "9999-12-31T23:59:59.999999999Z"] {
+        assert!(with(time).is_ok(), "{time}");
+    }
+    for time in
+        ["-0001-12-31T23:59:59Z", "+10000-01-01T00:00:00Z", "+262142-12-31T23:59:59Z", "9999-12-31T23:59:59-01:00"]
+    {
+        assert_corrupt(with(time));
+    }
 }
 
 #[test]
@@ -124,7 +162,7 @@ fn a_newer_version_is_unsupported_and_a_changed_version_number_is_corrupt() {
 proptest! {
     #[test]
     fn arbitrary_bytes_are_not_metadata_json(bytes in prop::collection::vec(any::<u8>(), 0..400), text in "[\\{\\}\\[\\]\":,a-z0-9 ]{0,60}") {
-        let id = SnapshotId::new(Utc.timestamp_opt(0, 0).unwrap(), 1);
+        let id = SnapshotId::new(Utc.timestamp_opt(0, 0).unwrap(), 1).unwrap();
         assert_corrupt(SnapshotMetadata::decode(&bytes, &id));
         assert_corrupt(SnapshotMetadata::decode(text.as_bytes(), &id));
         let sealed = reseal(&format!("{{\"format\": \"ruvector-snapshot\", \"format_version\": 1, {text}}}"));

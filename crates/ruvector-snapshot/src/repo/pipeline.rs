@@ -56,7 +56,7 @@ pub(crate) async fn store_blocks<'a, T: Send>(
     blocks: BlockStream<'_, T>,
     complete: impl FnOnce(T) -> Completion<'a>,
 ) -> Result<Snapshot> {
-    let id = SnapshotId::new(spec.created_at, context.clock.random()?);
+    let id = SnapshotId::new(spec.created_at, context.clock.random()?)?;
     if let Some(newest_base) = spec.base_ids.first() {
         check_newer(&id, newest_base)?;
     }

@@ -10,6 +10,7 @@ use super::location::{Location, Provider};
 use super::object::ObjectSnapshotStore;
 use super::options::{Settings, StoreOptions};
 use super::{KeyFilter, LocalMaintenance, SnapshotStore, local};
+use crate::clock::check_dates_requests;
 use crate::error::{ErrorKind, Result, SnapshotError};
 
 /// Settings for opening a store. Start from `default()`.
@@ -117,6 +118,9 @@ impl StoreConfig {
 /// ```
 pub fn open(location: &Location, config: &StoreConfig) -> Result<Arc<dyn SnapshotStore>> {
     let budget = |retry_timeout| Budget::new(&config.transfers, retry_timeout);
+    if !matches!(location, Location::Local(_)) {
+        check_dates_requests(&location.to_string())?;
+    }
     let store = match location {
         Location::Bucket { provider, bucket, prefix } => {
             let settings = config.options.read(*provider)?;

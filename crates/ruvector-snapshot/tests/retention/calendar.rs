@@ -1,8 +1,9 @@
 //! Where hours, days, weeks and years begin and end, in time zones with clock changes, with offsets of a quarter of an
 //! hour, and with a day that does not exist.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, TimeZone as _, Utc};
 use ruvector_snapshot::PrunePolicy;
+use ruvector_snapshot::retention::{ExternalRefs, plan};
 
 use crate::{assert_table, lines, moment, planned, snapshot};
 
@@ -231,4 +232,32 @@ fn a_repeated_or_skipped_local_time_reaches_back_further() {
             ("2011-12-29T11:59:59-10:00", "drop not within 1d"),
         ],
     );
+}
+
+/// A snapshot of an application can have any date.
+#[test]
+fn snapshots_dated_at_the_ends_of_all_calendars_are_planned() {
+    let far = [DateTime::<Utc>::MIN_UTC, DateTime::<Utc>::MAX_UTC];
+    let years =
+        [-9999, -9998, -1, 0, 1, 9998, 9999, 10_000].map(|year| Utc.with_ymd_and_hms(year, 1, 1, 0, 0, 0).unwrap());
+    let moments: Vec<_> = far
+        .into_iter()
+        .chain(years)
+        .flat_map(|at| [Some(at), at.checked_sub_signed(TimeDelta::nanoseconds(1))])
+        .flatten()
+        .collect();
+    for name in ["UTC", "Pacific/Kiritimati", "Pacific/Pago_Pago", "Europe/Berlin"] {
+        let every =
+            PrunePolicy::default().keep_hourly(1).keep_daily(1).keep_weekly(1).keep_monthly(1).keep_quarterly(1);
+        let policy = every.keep_yearly(1).keep_within("1y".parse().unwrap()).time_zone(name.parse().unwrap());
+        let snapshots: Vec<_> =
+            moments.iter().enumerate().map(|(number, moment)| snapshot(&number.to_string(), *moment)).collect();
+        for now in &moments {
+            let plan = plan(snapshots.clone(), &ExternalRefs::default(), &policy, *now).unwrap();
+            assert_eq!(plan.keep.len() + plan.drop.len(), moments.len());
+        }
+        for moment in &moments {
+            assert!(!policy.time_zone.local_time(*moment).is_empty());
+        }
+    }
 }

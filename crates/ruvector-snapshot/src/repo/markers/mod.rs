@@ -167,7 +167,7 @@ pub(crate) fn marker_mtime(file: &str, marker: &ObjectInfo, commit: &ObjectInfo)
 /// an id that no snapshot has.
 pub(crate) async fn store_time(context: &Context) -> Result<DateTime<Utc>> {
     let marker = DeletionMarker::new(context)?;
-    let id = SnapshotId::new(context.clock.now(), context.clock.random()?);
+    let id = SnapshotId::new(context.clock.now(), context.clock.random()?)?;
     let store = context.store.as_ref();
     let written = async {
         store.create(&marker.key(&id), Bytes::new()).await?;

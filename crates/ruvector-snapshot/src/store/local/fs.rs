@@ -24,6 +24,7 @@ use object_store::{
 
 use super::io::{at, check_root, not_durable, run_blocking, trace_unsupported};
 use super::staged::{Publish, StagedFile, StagedUpload};
+use crate::clock::{is_representable, moment};
 use crate::store::error::io_kind;
 use crate::store::{KeyFilter, segment_problem};
 use crate::sync::{DirectorySync, sync_directory};
@@ -130,8 +131,11 @@ impl ObjectStore for LocalFs {
     async fn get_opts(&self, path: &Path, options: GetOptions) -> Result<GetResult> {
         // Opening a fifo would block until another process writes to it.
         let file = self.files.path_to_filesystem(path)?;
-        if run_blocking(move || Ok(fs::metadata(file).is_ok_and(|found| !found.is_file()))).await? {
-            return Err(not_found(path, "it is not a regular file"));
+        match run_blocking(move || Ok(fs::metadata(file))).await? {
+            Ok(found) if !found.is_file() => return Err(not_found(path, "it is not a regular file")),
+            // `LocalFileSystem` panics at a time that chrono cannot represent.
+            Ok(found) if found.modified().is_ok_and(|time| !is_representable(time)) => return Err(no_moment(path)),
+            _ => {}
         }
         let error = match self.files.get_opts(path, options).await {
             Err(error @ object_store::Error::NotFound { .. }) => error,
@@ -244,7 +248,7 @@ impl Walk {
         if metadata.is_dir() {
             self.pending.push((path.to_owned(), key));
         } else if metadata.is_file() {
-            let last_modified = metadata.modified().map_err(|error| at(path, error))?.into();
+            let last_modified = moment(metadata.modified().map_err(|error| at(path, error))?);
             let location = Path::parse(key)?;
             self.found.push_back(ObjectMeta {
                 location,
@@ -294,6 +298,11 @@ fn remove_empty(directory: &FsPath) -> io::Result<()> {
 
 fn is_below_a_file(error: &object_store::Error) -> bool {
     io_kind(error) == Some(io::ErrorKind::NotADirectory)
+}
+
+fn no_moment(path: &Path) -> object_store::Error {
+    let source = format!("the time of modification of {path} is in no calendar; set it with `touch`").into();
+    object_store::Error::Generic { store: "LocalFileSystem", source }
 }
 
 fn not_found(path: &Path, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> object_store::Error {

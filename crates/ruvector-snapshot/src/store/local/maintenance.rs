@@ -12,6 +12,7 @@ use object_store::Result as ObjectResult;
 
 use super::fs::{LocalFs, read_directory};
 use super::io::{at, run_blocking};
+use crate::clock::moment;
 use crate::error::Result;
 use crate::store::error::operation_failed;
 use crate::store::{KeyFilter, ObjectInfo, segment_problem};
@@ -129,7 +130,7 @@ fn find_orphans(root: &FsPath, key_filter: KeyFilter, before: DateTime<Utc>) -> 
 
 fn info_if_old(before: DateTime<Utc>, key: String, size_bytes: u64, found: &fs::Metadata) -> Option<ObjectInfo> {
     // On a file system without modification times nothing is known to be old.
-    let modified_at: DateTime<Utc> = found.modified().ok()?.into();
+    let modified_at = moment(found.modified().ok()?);
     (modified_at < before).then_some(ObjectInfo { key, size_bytes, modified_at })
 }
 
