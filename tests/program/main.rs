@@ -14,6 +14,7 @@ mod clocks;
 mod companions;
 mod corruption;
 mod deleted_meanwhile;
+mod hostile_settings;
 #[cfg(unix)]
 mod interrupts;
 mod irregular;

@@ -11,7 +11,7 @@ use ruvector_snapshot::{
 };
 use serde_json::json;
 
-use crate::args::Create;
+use crate::args::{Create, SOURCE_VARIABLE};
 use crate::failure::{Exit, Failure, kind_name};
 use crate::interrupted::Attempts;
 use crate::output::{changes, counted, pace, print_irregular, quoted, quoted_path, ratio, shape, share, timestamp};
@@ -24,7 +24,7 @@ pub(crate) async fn create(session: &Session, args: Create) -> Result<Exit, Fail
         None => default_name(&args.db),
     };
     check_name(&name).map_err(Failure::usage)?;
-    args.source.as_deref().map_or(Ok(()), check_source_name).map_err(Failure::usage)?;
+    let source_name = source_name(args.source)?;
     let location = session.location()?;
     let labels = labels(args.labels)?;
     check_scratch_dir(args.scratch_dir.as_deref())?;
@@ -39,7 +39,7 @@ pub(crate) async fn create(session: &Session, args: Create) -> Result<Exit, Fail
     };
     let mut options =
         CreateOptions::default().labels(labels).base_from_elsewhere(args.base_from_elsewhere).strict(args.strict);
-    options.source_name = args.source;
+    options.source_name = source_name;
     // Before anything is created in the store: a mistyped path leaves nothing behind.
     let checked = SnapshotManager::check_source_with(&args.db, &config, &options).await;
     checked.map_err(|error| explained(&args.db, error))?;
@@ -76,6 +76,20 @@ pub(crate) async fn create(session: &Session, args: Create) -> Result<Exit, Fail
     let created = Created { snapshot: &snapshot, chain: &chain, store_is_new };
     print(session, &created, &args.db, started.elapsed())?;
     Ok(Exit::Success)
+}
+
+/// Returns the name of the source. White space around a name of the environment, such as a line end, is no part of it.
+fn source_name(source: Option<String>) -> Result<Option<String>, Failure> {
+    let Some(name) = source else { return Ok(None) };
+    if std::env::var_os(SOURCE_VARIABLE).is_none_or(|variable| variable != name.as_str()) {
+        check_source_name(&name).map_err(Failure::usage)?;
+        return Ok(Some(name));
+    }
+    let name = name.trim();
+    check_source_name(name).map_err(|error| {
+        Failure::usage(SnapshotError::new(error.kind(), format!("{SOURCE_VARIABLE}: {}", error.message())))
+    })?;
+    Ok(Some(name.to_owned()))
 }
 
 /// Opens the store for a full snapshot, and creates its directory unless it must exist already.

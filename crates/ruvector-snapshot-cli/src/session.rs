@@ -116,12 +116,20 @@ impl Session {
             );
             return Err(Failure::usage(SnapshotError::new(ErrorKind::InvalidInput, message)));
         }
-        let location = self.store.parse().map_err(Failure::usage)?;
+        let location = self.store.parse().map_err(|error| self.named_by_variable(error))?;
         if location == Location::Memory {
             let message = "a memory:// store would be lost when this program ends; use a directory or a bucket";
             return Err(Failure::usage(SnapshotError::new(ErrorKind::InvalidInput, message)));
         }
         Ok(location)
+    }
+
+    /// Names the variable in an error about the location of the store, if that comes from it.
+    fn named_by_variable(&self, error: SnapshotError) -> Failure {
+        if std::env::var_os(STORE_VARIABLE).is_none_or(|store| store != self.store.as_str()) {
+            return Failure::usage(error);
+        }
+        Failure::usage(SnapshotError::new(error.kind(), format!("{STORE_VARIABLE}: {}", error.message())))
     }
 
     /// Runs work until it ends or a signal arrives. After a signal the work is dropped and cleaned up, and

@@ -87,6 +87,17 @@ impl FromStr for Location {
         if text.is_empty() {
             return Err(invalid("the store location is empty"));
         }
+        if let Some(control) = text.chars().find(|c| c.is_control()) {
+            return Err(invalid(format!(
+                "the store location contains a control character ({}); remove it, or percent-encode it in a file:// URL",
+                control.escape_default()
+            )));
+        }
+        if text.trim() != text {
+            return Err(invalid(
+                "the store location begins or ends with white space; remove it, or percent-encode it in a file:// URL",
+            ));
+        }
         let Some((scheme, rest)) = split_scheme(text) else { return Ok(Self::Local(PathBuf::from(text))) };
         let scheme = scheme.to_ascii_lowercase();
         let provider = Provider::ALL.into_iter().find(|provider| provider.scheme() == scheme);
@@ -140,6 +151,15 @@ fn bucket(provider: Provider, rest: &str) -> Result<Location> {
              as store_options"
         )));
     }
+    check_bucket(provider, bucket)?;
+    let prefix = prefix.trim_end_matches('/');
+    check_prefix(prefix).map_err(|error| invalid(format!("invalid prefix in {scheme}://: {}", error.message())))?;
+    Ok(Location::Bucket { provider, bucket: bucket.to_owned(), prefix: prefix.to_owned() })
+}
+
+/// Checks the name of a bucket, which becomes part of the path or the host of a URL.
+pub(super) fn check_bucket(provider: Provider, bucket: &str) -> Result<()> {
+    let scheme = provider.scheme();
     if bucket.is_empty() {
         return Err(invalid(format!("the bucket is missing; write {scheme}://bucket or {scheme}://bucket/prefix")));
     }
@@ -148,10 +168,17 @@ fn bucket(provider: Provider, rest: &str) -> Result<Location> {
             "invalid bucket name in {scheme}://: it may contain only letters, digits, -, . and _"
         )));
     }
-    let prefix = prefix.trim_end_matches('/');
-    check_prefix(prefix).map_err(|error| invalid(format!("invalid prefix in {scheme}://: {}", error.message())))?;
-    Ok(Location::Bucket { provider, bucket: bucket.to_owned(), prefix: prefix.to_owned() })
+    // A path of dots would be another path.
+    if bucket.len() > BUCKET_BYTES_MAX || bucket.chars().all(|c| c == '.') {
+        return Err(invalid(format!(
+            "invalid bucket name in {scheme}://: it has 1 to {BUCKET_BYTES_MAX} characters, not only dots"
+        )));
+    }
+    Ok(())
 }
+
+/// No provider allows a longer name of a bucket.
+const BUCKET_BYTES_MAX: usize = 255;
 
 /// Schemes that are recognized without slashes, so that `s3:bucket` is an error and not a directory.
 const SCHEMES: [&str; 6] = ["file", "memory", "s3", "gs", "gcs", "az"];

@@ -48,6 +48,7 @@ mod providers;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod upload;
+mod value;
 
 pub use budget::TransferConfig;
 pub use local::maintenance::LocalMaintenance;

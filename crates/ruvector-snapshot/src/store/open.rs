@@ -6,7 +6,7 @@ use object_store::ObjectStore;
 use object_store::memory::InMemory;
 
 use super::budget::{Budget, BudgetedStore, RETRY_TIMEOUT, TransferConfig};
-use super::location::{Location, Provider};
+use super::location::{Location, Provider, check_bucket};
 use super::object::ObjectSnapshotStore;
 use super::options::{Settings, StoreOptions};
 use super::{KeyFilter, LocalMaintenance, SnapshotStore, local};
@@ -123,6 +123,7 @@ pub fn open(location: &Location, config: &StoreConfig) -> Result<Arc<dyn Snapsho
     }
     let store = match location {
         Location::Bucket { provider, bucket, prefix } => {
+            check_bucket(*provider, bucket)?;
             let settings = config.options.read(*provider)?;
             let budget = budget(settings.duration("retry_timeout")?.unwrap_or(RETRY_TIMEOUT))?;
             let text = location.to_string();

@@ -23,6 +23,7 @@ use object_store::client::{
 use reqwest::header::{CONTENT_LENGTH, IF_NONE_MATCH};
 use reqwest::{Method, StatusCode};
 
+use super::proxy::Proxies;
 use super::redact::{RedactedError, Secrets, chain, root_cause, shortened};
 use super::rejection::{ProviderRejection, is_write_conflict};
 use super::stall::{Progress, ResponseBody, honor_retry_after, request_body, stalled, unless_stalled};
@@ -51,7 +52,7 @@ pub(in crate::store) struct Connector {
 struct ClientSettings {
     allow_http: bool,
     ca_certificates: Vec<reqwest::Certificate>,
-    proxy: Option<reqwest::Proxy>,
+    proxies: Vec<reqwest::Proxy>,
     connect_timeout: Duration,
     stall_timeout: Duration,
     secrets: Arc<Secrets>,
@@ -61,13 +62,14 @@ struct ClientSettings {
 impl Connector {
     /// Reads the options that all providers have. `credentials_hint` says how to set credentials for this provider.
     pub(in crate::store) fn new(settings: &Settings, credentials_hint: &'static str) -> Result<Self> {
+        let proxies = Proxies::of(settings)?;
         let settings = ClientSettings {
             allow_http: settings.flag("allow_http")?,
             ca_certificates: certificates(settings)?,
-            proxy: proxy(settings)?,
             connect_timeout: settings.duration("connect_timeout")?.unwrap_or(CONNECT_TIMEOUT),
             stall_timeout: settings.duration("stall_timeout")?.unwrap_or(STALL_TIMEOUT),
-            secrets: Arc::new(Secrets::of(settings)),
+            secrets: Arc::new(Secrets::of(settings, &proxies.urls)),
+            proxies: proxies.rules,
             credentials_hint,
         };
         Ok(Self { settings: Arc::new(settings) })
@@ -94,13 +96,12 @@ impl HttpConnector for Connector {
             .https_only(!(settings.allow_http || is_http))
             .connect_timeout(connect_timeout)
             .http1_only()
-            .tls_certs_merge(settings.ca_certificates.iter().cloned());
-        builder = match &settings.proxy {
-            // A proxy would ask the metadata service of another machine.
-            _ if is_metadata => builder.no_proxy(),
-            Some(proxy) => builder.proxy(proxy.clone()),
-            None => builder,
-        };
+            .tls_certs_merge(settings.ca_certificates.iter().cloned())
+            .no_proxy();
+        // A proxy would ask the metadata service of another machine.
+        if !is_metadata {
+            builder = settings.proxies.iter().cloned().fold(builder, reqwest::ClientBuilder::proxy);
+        }
         let client = builder.build().map_err(|error| object_store::Error::Generic {
             store: "http",
             source: Box::new(RedactedError(settings.secrets.scrub(&chain(&error)))),
@@ -256,17 +257,6 @@ fn certificates(settings: &Settings) -> Result<Vec<reqwest::Certificate>> {
     })?;
     match reqwest::Certificate::from_pem_bundle(&pem) {
         Ok(certificates) if !certificates.is_empty() => Ok(certificates),
-        _ => {
-            let message = "the option ca_certificate must name a PEM file that contains certificates";
-            Err(SnapshotError::new(ErrorKind::InvalidInput, message).with_key(path))
-        }
+        _ => Err(settings.refused("ca_certificate", "must name a PEM file that contains certificates").with_key(path)),
     }
-}
-
-fn proxy(settings: &Settings) -> Result<Option<reqwest::Proxy>> {
-    let Some(url) = settings.get("proxy_url") else { return Ok(None) };
-    let proxy = reqwest::Proxy::all(url).map_err(|_may_contain_the_password| {
-        SnapshotError::new(ErrorKind::InvalidInput, "the option proxy_url is not the URL of a proxy")
-    })?;
-    Ok(Some(proxy.no_proxy(settings.get("proxy_excludes").and_then(reqwest::NoProxy::from_string))))
 }

@@ -17,10 +17,10 @@ const SECRET_BYTES_MIN: usize = 4;
 pub(super) struct Secrets(Vec<String>);
 
 impl Secrets {
-    /// Returns the secrets in the options of a store.
-    pub(super) fn of(settings: &Settings) -> Self {
+    /// Returns the secrets in the options of a store and in the URLs of its proxies.
+    pub(super) fn of(settings: &Settings, proxies: &[String]) -> Self {
         let mut secrets = Self(settings.secrets());
-        secrets.add_password_of(settings.get("proxy_url"));
+        proxies.iter().for_each(|url| secrets.add_password_of(Some(url)));
         secrets.add_signature_of(settings.get("sas_token"));
         secrets
     }

@@ -40,21 +40,21 @@ pub(in crate::store) fn fill_in(settings: &mut Settings) -> Result<()> {
         let message = format!("there is no profile {profile:?} in the files of the AWS tools; check AWS_PROFILE");
         return Err(SnapshotError::new(ErrorKind::InvalidInput, message));
     }
-    let found: BTreeMap<String, String> = config.into_iter().chain(credentials).flatten().collect();
-    let fill = |settings: &mut Settings, name: &'static str, key: &str| {
-        if let Some(value) = found.get(key) {
-            settings.set_default(name, value.clone());
-        }
+    let found = [config, credentials].into_iter().flatten().flat_map(Section::into_values);
+    let found: BTreeMap<String, (String, PathBuf)> = found.collect();
+    let fill = |settings: &mut Settings, name: &'static str, key: &str| match found.get(key) {
+        Some((value, file)) if !value.is_empty() => settings.set_default(name, value, file),
+        _ => Ok(()),
     };
-    fill(settings, "region", "region");
-    fill(settings, "endpoint", "endpoint_url");
+    fill(settings, "region", "region")?;
+    fill(settings, "endpoint", "endpoint_url")?;
     if has_credentials {
         return Ok(());
     }
     if found.contains_key("aws_access_key_id") {
-        fill(settings, "access_key_id", "aws_access_key_id");
-        fill(settings, "secret_access_key", "aws_secret_access_key");
-        fill(settings, "session_token", "aws_session_token");
+        fill(settings, "access_key_id", "aws_access_key_id")?;
+        fill(settings, "secret_access_key", "aws_secret_access_key")?;
+        fill(settings, "session_token", "aws_session_token")?;
     } else if SIGN_IN_SETTINGS.iter().any(|name| found.contains_key(*name)) {
         let message = format!(
             "the keys of the profile {profile:?} come from a sign-in, a role or a program, which is not supported; first run \
@@ -65,13 +65,27 @@ pub(in crate::store) fn fill_in(settings: &mut Settings) -> Result<()> {
     Ok(())
 }
 
+/// The values of a profile in one file.
+struct Section {
+    file: PathBuf,
+    values: BTreeMap<String, String>,
+}
+
+impl Section {
+    /// Returns the names, each with its value and the file.
+    fn into_values(self) -> impl Iterator<Item = (String, (String, PathBuf))> {
+        let Self { file, values } = self;
+        values.into_iter().map(move |(name, value)| (name, (value, file.clone())))
+    }
+}
+
 /// Returns a section of one of the files. A file that an option names must exist; the default file need not.
-fn section(settings: &Settings, option: &str, file: &str, name: &str) -> Result<Option<BTreeMap<String, String>>> {
+fn section(settings: &Settings, option: &str, file: &str, name: &str) -> Result<Option<Section>> {
     let named = settings.get(option).map(PathBuf::from);
     let default = || Some(std::env::home_dir()?.join(".aws").join(file));
     let Some(path) = named.clone().or_else(default) else { return Ok(None) };
     match fs::read_to_string(&path) {
-        Ok(text) => Ok(find_section(&text, name)),
+        Ok(text) => Ok(find_section(&text, name).map(|values| Section { file: path, values })),
         Err(error) if named.is_none() && is_absent(&error) => Ok(None),
         Err(error) => Err(unreadable(&path, option, error)),
     }

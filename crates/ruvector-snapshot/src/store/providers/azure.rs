@@ -3,19 +3,24 @@
 use std::sync::Arc;
 
 use object_store::ObjectStore;
-use object_store::azure::MicrosoftAzureBuilder;
+use object_store::azure::{AzureCredential, MicrosoftAzureBuilder};
 
+use super::credentials::{CheckedCredentials, TokenFile};
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::store::http::connector::Connector;
 use crate::store::options::Settings;
-use crate::store::providers::{Bucket, cannot_set_up, retries};
+use crate::store::providers::{Bucket, cannot_set_up, check_variable, retries};
+use crate::store::value::ValueKind;
 
 const CREDENTIALS_HINT: &str =
     "set AZURE_STORAGE_ACCOUNT_KEY, AZURE_STORAGE_SAS_TOKEN, or AZURE_CLIENT_ID with a tenant and a secret";
 
 pub(in crate::store) fn open(bucket: &Bucket<'_>, settings: Settings) -> Result<Arc<dyn ObjectStore>> {
-    settings.check_url("endpoint")?;
+    settings.check_encrypted("endpoint")?;
     let is_emulator = settings.flag("use_emulator")?;
+    // The client reads these itself, and makes a URL and a header of them.
+    check_variable("AZURITE_BLOB_STORAGE_URL", ValueKind::Server)?;
+    check_variable("IDENTITY_HEADER", ValueKind::Header)?;
     let account = settings.get("account_name");
     if account.is_none() && !is_emulator {
         let message = "az:// needs the name of the storage account; set AZURE_STORAGE_ACCOUNT_NAME or account_name";
@@ -34,6 +39,22 @@ pub(in crate::store) fn open(bucket: &Bucket<'_>, settings: Settings) -> Result<
         let name = name.parse().map_err(|cause| cannot_set_up(bucket, &connector, &cause))?;
         builder = builder.with_config(name, value);
     }
-    let client = builder.build().map_err(|cause| cannot_set_up(bucket, &connector, &cause))?;
-    Ok(Arc::new(client))
+    let mut token_file = None;
+    if let Some((file, path)) = TokenFile::new(&settings, "federated_token_file") {
+        builder = builder.with_federated_token_file(path);
+        token_file = Some(file);
+    }
+    let build =
+        |builder: MicrosoftAzureBuilder| builder.build().map_err(|cause| cannot_set_up(bucket, &connector, &cause));
+    let credentials = build(builder.clone())?.credentials().clone();
+    let checked = CheckedCredentials::new(credentials, token_file, sent_values);
+    Ok(Arc::new(build(builder.with_credentials(Arc::new(checked)))?))
+}
+
+fn sent_values(credential: &AzureCredential) -> Vec<&str> {
+    match credential {
+        AzureCredential::BearerToken(token) => vec![token],
+        // They are sent as base64, and encoded.
+        AzureCredential::AccessKey(_) | AzureCredential::SASToken(_) => Vec::new(),
+    }
 }

@@ -5,16 +5,23 @@ use std::sync::Arc;
 use object_store::ObjectStore;
 use object_store::gcp::GoogleCloudStorageBuilder;
 
-use crate::error::Result;
+use super::credentials::{CheckedCredentials, read};
+use crate::error::{Result, SnapshotError};
 use crate::store::http::connector::Connector;
 use crate::store::options::Settings;
-use crate::store::providers::{Bucket, cannot_set_up, retries};
+use crate::store::providers::{Bucket, cannot_set_up, check_variable, retries};
+use crate::store::value::{ValueKind, server_problem};
 
 const CREDENTIALS_HINT: &str =
     "set GOOGLE_APPLICATION_CREDENTIALS to a key file, or run gcloud auth application-default login";
 
 pub(in crate::store) fn open(bucket: &Bucket<'_>, settings: Settings) -> Result<Arc<dyn ObjectStore>> {
-    settings.check_url("base_url")?;
+    settings.check_encrypted("base_url")?;
+    check_keys(&settings)?;
+    // The client reads these itself, and makes URLs of them.
+    ["GCE_METADATA_HOST", "GCE_METADATA_ROOT", "GCE_METADATA_IP"]
+        .into_iter()
+        .try_for_each(|name| check_variable(name, ValueKind::Authority))?;
     let connector = Connector::new(&settings, CREDENTIALS_HINT)?;
     let mut builder = GoogleCloudStorageBuilder::new()
         .with_bucket_name(bucket.name)
@@ -24,6 +31,49 @@ pub(in crate::store) fn open(bucket: &Bucket<'_>, settings: Settings) -> Result<
         let name = format!("google_{name}").parse().map_err(|cause| cannot_set_up(bucket, &connector, &cause))?;
         builder = builder.with_config(name, value);
     }
-    let client = builder.build().map_err(|cause| cannot_set_up(bucket, &connector, &cause))?;
-    Ok(Arc::new(client))
+    let build = |builder: GoogleCloudStorageBuilder| {
+        builder.build().map_err(|cause| {
+            let error = cannot_set_up(bucket, &connector, &cause);
+            let keys = KEYS.into_iter().filter(|name| settings.get(name).is_some());
+            let named: Vec<String> = keys.map(|name| settings.describe(name)).collect();
+            match named.is_empty() {
+                true => error,
+                false => {
+                    SnapshotError::new(error.kind(), format!("{}; check {}", error.message(), named.join(" and ")))
+                }
+            }
+        })
+    };
+    let credentials = build(builder.clone())?.credentials().clone();
+    let checked = CheckedCredentials::new(credentials, None, |credential| vec![credential.bearer.as_str()]);
+    Ok(Arc::new(build(builder.with_credentials(Arc::new(checked)))?))
+}
+
+/// Options with the key of an account, in a file or as text.
+const KEYS: [&str; 3] = ["service_account", "service_account_key", "application_credentials"];
+
+/// Checks what the keys of accounts contain: JSON whose members are read, and the URL of a server that one may name.
+fn check_keys(settings: &Settings) -> Result<()> {
+    for option in KEYS {
+        let Some(value) = settings.get(option) else { continue };
+        let (text, file) = match option {
+            "service_account_key" => (value.to_owned(), None),
+            _ => (read(value.as_ref(), option)?, Some(value)),
+        };
+        if let Some(problem) = key_problem(&text) {
+            let what = if file.is_some() { "names a file that " } else { "" };
+            let error = settings.refused(option, &format!("{what}{problem}"));
+            return Err(file.into_iter().fold(error, SnapshotError::with_key));
+        }
+    }
+    Ok(())
+}
+
+fn key_problem(text: &str) -> Option<String> {
+    if let Some(problem) = ValueKind::Json.problem(text) {
+        return Some(problem);
+    }
+    let key: serde_json::Value = serde_json::from_str(text).ok()?;
+    let server = key.get("gcs_base_url").and_then(|url| url.as_str())?;
+    server_problem(server, false).map(|problem| format!("has a gcs_base_url that {problem}"))
 }

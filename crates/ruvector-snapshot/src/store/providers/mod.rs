@@ -4,6 +4,7 @@
 mod aws_profile;
 #[cfg(feature = "azure")]
 pub(in crate::store) mod azure;
+mod credentials;
 #[cfg(feature = "gcp")]
 pub(in crate::store) mod gcs;
 #[cfg(feature = "aws")]
@@ -16,6 +17,8 @@ use crate::store::budget::RETRY_TIMEOUT;
 use crate::store::http::connector::Connector;
 use crate::store::http::rejection::ProviderRejection;
 use crate::store::options::Settings;
+#[cfg(any(feature = "gcp", feature = "azure"))]
+use crate::store::value::ValueKind;
 
 /// The bucket to open.
 pub(in crate::store) struct Bucket<'a> {
@@ -42,4 +45,16 @@ pub(in crate::store) fn cannot_set_up(
         None => (ErrorKind::InvalidInput, connector.scrub(&cause.to_string())),
     };
     SnapshotError::new(kind, format!("cannot open {}: {reason}", bucket.location))
+}
+
+/// Checks an environment variable that the client of a provider reads itself.
+#[cfg(any(feature = "gcp", feature = "azure"))]
+pub(in crate::store) fn check_variable(name: &str, kind: ValueKind) -> Result<()> {
+    let value = std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
+    match value.and_then(|value| kind.problem(&value)) {
+        Some(problem) => {
+            Err(SnapshotError::new(ErrorKind::InvalidInput, format!("the environment variable {name} {problem}")))
+        }
+        None => Ok(()),
+    }
 }

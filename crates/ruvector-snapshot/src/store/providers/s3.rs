@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use object_store::ObjectStore;
-use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, Checksum};
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, AwsCredential, Checksum};
 
 use super::aws_profile;
+use super::credentials::{CheckedCredentials, TokenFile};
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::store::http::connector::Connector;
 use crate::store::options::Settings;
@@ -15,9 +16,12 @@ const CREDENTIALS_HINT: &str = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY,
 
 pub(in crate::store) fn open(bucket: &Bucket<'_>, mut settings: Settings) -> Result<Arc<dyn ObjectStore>> {
     aws_profile::fill_in(&mut settings)?;
-    settings.check_url("endpoint")?;
+    settings.check_encrypted("endpoint")?;
     check_keys(&settings)?;
     check_encryption(&settings)?;
+    if settings.flag("s3_express")? && !bucket.name.ends_with("--x-s3") && !bucket.name.ends_with("--xa-s3") {
+        return Err(settings.refused("s3_express", "is for directory buckets, whose names end with --ZONE--x-s3"));
+    }
     let connector = Connector::new(&settings, CREDENTIALS_HINT)?;
     let mut builder = AmazonS3Builder::new()
         .with_bucket_name(bucket.name)
@@ -33,8 +37,28 @@ pub(in crate::store) fn open(bucket: &Bucket<'_>, mut settings: Settings) -> Res
         let name = format!("aws_{name}").parse().map_err(|cause| cannot_set_up(bucket, &connector, &cause))?;
         builder = builder.with_config(name, value);
     }
-    let client = builder.build().map_err(|cause| cannot_set_up(bucket, &connector, &cause))?;
-    Ok(Arc::new(client))
+    let mut token_file = None;
+    for (option, key) in TOKEN_FILES {
+        if let Some((file, path)) = TokenFile::new(&settings, option) {
+            builder = builder.with_config(key, path);
+            // Of two, the client reads the first.
+            token_file.get_or_insert(file);
+        }
+    }
+    let build = |builder: AmazonS3Builder| builder.build().map_err(|cause| cannot_set_up(bucket, &connector, &cause));
+    let credentials = build(builder.clone())?.credentials().clone();
+    let checked = CheckedCredentials::new(credentials, token_file, sent_values);
+    Ok(Arc::new(build(builder.with_credentials(Arc::new(checked)))?))
+}
+
+/// Options with token files, the one that has precedence first.
+const TOKEN_FILES: [(&str, AmazonS3ConfigKey); 2] = [
+    ("web_identity_token_file", AmazonS3ConfigKey::WebIdentityTokenFile),
+    ("container_authorization_token_file", AmazonS3ConfigKey::ContainerAuthorizationTokenFile),
+];
+
+fn sent_values(credential: &AwsCredential) -> Vec<&str> {
+    std::iter::once(credential.key_id.as_str()).chain(credential.token.as_deref()).collect()
 }
 
 /// Checks that an access key and its secret are both set. The client would use other credentials.
@@ -55,7 +79,7 @@ fn check_encryption(settings: &Settings) -> Result<()> {
         (None | Some("AES256" | "aws:kms" | "aws:kms:dsse"), None) | (Some("sse-c"), Some(_)) => return Ok(()),
         (Some("sse-c"), None) => "server_side_encryption=sse-c needs a key; set sse_customer_key_base64",
         (_, Some(_)) => "sse_customer_key_base64 is only for server_side_encryption=sse-c",
-        _ => "the option server_side_encryption must be AES256, aws:kms, aws:kms:dsse or sse-c",
+        _ => return Err(settings.refused("server_side_encryption", "must be AES256, aws:kms, aws:kms:dsse or sse-c")),
     };
     Err(SnapshotError::new(ErrorKind::InvalidInput, problem))
 }
@@ -66,9 +90,6 @@ fn checksum(settings: &Settings) -> Result<Option<Checksum>> {
         None | Some("sha256") => Ok(Some(Checksum::SHA256)),
         Some("crc64nvme") => Ok(Some(Checksum::CRC64NVME)),
         Some("none") => Ok(None),
-        Some(_) => {
-            let message = "the option checksum_algorithm must be sha256, crc64nvme or none";
-            Err(SnapshotError::new(ErrorKind::InvalidInput, message))
-        }
+        Some(_) => Err(settings.refused("checksum_algorithm", "must be sha256, crc64nvme or none")),
     }
 }

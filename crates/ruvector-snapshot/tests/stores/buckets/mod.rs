@@ -9,6 +9,7 @@ mod encryption;
 mod error_messages;
 mod every_store;
 mod fixture;
+mod hostile_settings;
 mod idempotency;
 mod outages;
 mod preconditions;

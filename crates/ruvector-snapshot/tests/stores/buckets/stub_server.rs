@@ -2,8 +2,8 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
 use ruvector_snapshot::store::{SnapshotStore, StoreConfig, StoreOptions, open};
@@ -11,6 +11,8 @@ use ruvector_snapshot::store::{SnapshotStore, StoreConfig, StoreOptions, open};
 /// The server. It stops when this is dropped.
 pub(crate) struct StubServer {
     address: SocketAddr,
+    /// The lines and headers of the requests.
+    requests: Arc<Mutex<Vec<String>>>,
     stopped: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -25,20 +27,27 @@ impl StubServer {
             format!("HTTP/1.1 {status}\r\n{headers}content-length: {length}\r\nconnection: close\r\n\r\n{body}");
         let stopped = Arc::new(AtomicBool::new(false));
         let is_stopped = stopped.clone();
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let seen = requests.clone();
         let thread = thread::spawn(move || {
             for connection in listener.incoming() {
                 if is_stopped.load(Ordering::SeqCst) {
                     return;
                 }
                 // A client may close the connection early.
-                let _result = connection.and_then(|connection| serve(connection, &response));
+                let _result = connection.and_then(|connection| serve(connection, &response, &seen));
             }
         });
-        Self { address, stopped, thread: Some(thread) }
+        Self { address, requests, stopped, thread: Some(thread) }
     }
 
     pub(crate) fn address(&self) -> String {
         self.address.to_string()
+    }
+
+    /// Returns the lines and headers of the requests so far, in lower case.
+    pub(crate) fn requests(&self) -> Vec<String> {
+        self.requests.lock().unwrap().clone()
     }
 
     /// Opens a bucket of this server.
@@ -70,16 +79,19 @@ impl Drop for StubServer {
 }
 
 /// Reads one request completely, so that closing the connection is not a reset, and responds.
-fn serve(mut connection: TcpStream, response: &str) -> std::io::Result<()> {
+fn serve(mut connection: TcpStream, response: &str, seen: &Mutex<Vec<String>>) -> std::io::Result<()> {
     let mut reader = BufReader::new(connection.try_clone()?);
     let mut body_bytes = 0;
     let mut line = String::new();
+    let mut head = String::new();
     while reader.read_line(&mut line)? > 2 {
         if let Some(length) = line.to_ascii_lowercase().strip_prefix("content-length:") {
             body_bytes = length.trim().parse().unwrap();
         }
+        head.push_str(&line.to_ascii_lowercase());
         line.clear();
     }
+    seen.lock().unwrap().push(head);
     reader.read_exact(&mut vec![0; body_bytes])?;
     connection.write_all(response.as_bytes())
 }
