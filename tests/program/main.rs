@@ -14,6 +14,7 @@ mod clocks;
 mod companions;
 mod corruption;
 mod deleted_meanwhile;
+mod echoed_secrets;
 mod hostile_settings;
 #[cfg(unix)]
 mod interrupts;

@@ -110,7 +110,7 @@ impl StoreOptions {
 
     /// Returns the options under the names of the provider's table, with values that can be sent.
     pub(super) fn read(&self, provider: Provider) -> Result<Settings> {
-        let mut settings = Settings { provider, values: BTreeMap::new() };
+        let mut settings = Settings { provider, values: BTreeMap::new(), hidden: Vec::new() };
         for options in [&self.defaults, &self.set] {
             let mut named = BTreeMap::new();
             for (name, given) in options {
@@ -188,6 +188,8 @@ pub fn known_options(scheme: &str) -> Vec<KnownOption> {
 pub(super) struct Settings {
     provider: Provider,
     values: BTreeMap<&'static str, Given>,
+    /// Secrets in files that options name.
+    hidden: Vec<String>,
 }
 
 impl Settings {
@@ -235,7 +237,14 @@ impl Settings {
     /// Returns the values that no text may show.
     pub(super) fn secrets(&self) -> Vec<String> {
         let is_secret = |name: &str| options_of(self.provider).any(|option| option.name == name && option.is_secret);
-        self.values.iter().filter(|(name, _)| is_secret(name)).map(|(_, given)| given.value.clone()).collect()
+        let secret = self.values.iter().filter(|(name, _)| is_secret(name)).map(|(_, given)| &given.value);
+        secret.chain(&self.hidden).cloned().collect()
+    }
+
+    /// Adds secrets that no text may show.
+    #[cfg(feature = "gcp")]
+    pub(super) fn hide(&mut self, secrets: Vec<String>) {
+        self.hidden.extend(secrets);
     }
 
     pub(super) fn flag(&self, name: &str) -> Result<bool> {

@@ -4,7 +4,7 @@
 //! - A server that asks to wait (`Retry-After`) is given that time, up to a limit.
 //! - A rejection that no retry can fix becomes a [`ProviderRejection`] with advice. A conflict between two conditional
 //!   writes, which S3 asks to repeat, becomes a status that the client repeats.
-//! - Errors contain no secret; see `redact.rs`.
+//! - Errors contain no secret; see `secrets.rs`.
 //!
 //! Nothing here knows a provider or a key, and no request is repeated here.
 
@@ -15,21 +15,24 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use object_store::ClientConfigKey;
 use object_store::client::{
     ClientOptions, HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpResponseBody,
     HttpService,
 };
+use object_store::{ClientConfigKey, ObjectStore};
 use reqwest::header::{CONTENT_LENGTH, IF_NONE_MATCH};
 use reqwest::{Method, StatusCode};
 
 use super::proxy::Proxies;
-use super::redact::{RedactedError, Secrets, chain, root_cause, shortened};
+use super::redact::{RedactedError, chain, root_cause, shortened};
+use super::redacted_store::{RedactedStore, Redactor};
 use super::rejection::{ProviderRejection, is_write_conflict};
+use super::secrets::Secrets;
 use super::stall::{Progress, ResponseBody, honor_retry_after, request_body, stalled, unless_stalled};
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::store::budget::AttemptCount;
 use crate::store::options::Settings;
+use crate::store::value::ValueKind;
 
 /// How much of an error body is read.
 const ERROR_BYTES_MAX: usize = 64 * 1024;
@@ -78,6 +81,11 @@ impl Connector {
     /// Returns a text without secrets.
     pub(in crate::store) fn scrub(&self, text: &str) -> String {
         self.settings.secrets.scrub(text)
+    }
+
+    /// Returns a client whose errors contain no secret.
+    pub(in crate::store) fn redacted(&self, client: impl ObjectStore) -> Arc<dyn ObjectStore> {
+        Arc::new(RedactedStore { inner: client, redactor: Redactor(self.settings.secrets.clone()) })
     }
 }
 
@@ -138,17 +146,19 @@ impl HttpService for Client {
         if let Some(attempts) = request.extensions().get::<AttemptCount>() {
             attempts.increment();
         }
+        let secrets = self.settings.secrets.remember(&request);
         let (mut parts, body) = self.send(request).await?;
         if parts.status.is_success() || parts.status == StatusCode::NOT_MODIFIED {
             return Ok(HttpResponse::from_parts(parts, HttpResponseBody::new(body)));
         }
+        let scrub = |text: &str| self.settings.secrets.scrub_response(text, &secrets);
         let region = parts.headers.get("x-amz-bucket-region").and_then(|region| region.to_str().ok());
-        if let Some(region) = region
+        if let Some(region) = region.filter(|region| ValueKind::Name.problem(region).is_none())
             && (parts.status.is_redirection() || parts.status == StatusCode::BAD_REQUEST)
         {
-            return Err(rejected(ProviderRejection::other_region(region)));
+            return Err(rejected(ProviderRejection::other_region(&scrub(region))));
         }
-        let text = self.settings.secrets.scrub(&body.read_text(ERROR_BYTES_MAX).await);
+        let text = scrub(&body.read_text(ERROR_BYTES_MAX).await);
         if let Some(rejection) = ProviderRejection::of_body(&text) {
             return Err(rejected(rejection));
         }

@@ -6,6 +6,10 @@ pub(in crate::store) mod connector;
 mod proxy;
 #[cfg(feature = "http")]
 mod redact;
+#[cfg(feature = "http")]
+mod redacted_store;
 pub(in crate::store) mod rejection;
+#[cfg(feature = "http")]
+mod secrets;
 #[cfg(feature = "http")]
 mod stall;

@@ -20,7 +20,8 @@ use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
-use super::redact::{RedactedError, Secrets, chain};
+use super::redact::{RedactedError, chain};
+use super::secrets::Secrets;
 
 /// A longer `Retry-After` is cut to this value. The client's own deadline continues meanwhile.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);

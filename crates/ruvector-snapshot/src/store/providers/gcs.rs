@@ -15,9 +15,9 @@ use crate::store::value::{ValueKind, server_problem};
 const CREDENTIALS_HINT: &str =
     "set GOOGLE_APPLICATION_CREDENTIALS to a key file, or run gcloud auth application-default login";
 
-pub(in crate::store) fn open(bucket: &Bucket<'_>, settings: Settings) -> Result<Arc<dyn ObjectStore>> {
+pub(in crate::store) fn open(bucket: &Bucket<'_>, mut settings: Settings) -> Result<Arc<dyn ObjectStore>> {
     settings.check_encrypted("base_url")?;
-    check_keys(&settings)?;
+    check_keys(&mut settings)?;
     // The client reads these itself, and makes URLs of them.
     ["GCE_METADATA_HOST", "GCE_METADATA_ROOT", "GCE_METADATA_IP"]
         .into_iter()
@@ -46,34 +46,42 @@ pub(in crate::store) fn open(bucket: &Bucket<'_>, settings: Settings) -> Result<
     };
     let credentials = build(builder.clone())?.credentials().clone();
     let checked = CheckedCredentials::new(credentials, None, |credential| vec![credential.bearer.as_str()]);
-    Ok(Arc::new(build(builder.with_credentials(Arc::new(checked)))?))
+    Ok(connector.redacted(build(builder.with_credentials(Arc::new(checked)))?))
 }
 
 /// Options with the key of an account, in a file or as text.
 const KEYS: [&str; 3] = ["service_account", "service_account_key", "application_credentials"];
 
 /// Checks what the keys of accounts contain: JSON whose members are read, and the URL of a server that one may name.
-fn check_keys(settings: &Settings) -> Result<()> {
+fn check_keys(settings: &mut Settings) -> Result<()> {
     for option in KEYS {
-        let Some(value) = settings.get(option) else { continue };
+        let Some(value) = settings.get(option).map(str::to_owned) else { continue };
         let (text, file) = match option {
-            "service_account_key" => (value.to_owned(), None),
+            "service_account_key" => (value, None),
             _ => (read(value.as_ref(), option)?, Some(value)),
         };
-        if let Some(problem) = key_problem(&text) {
-            let what = if file.is_some() { "names a file that " } else { "" };
-            let error = settings.refused(option, &format!("{what}{problem}"));
-            return Err(file.into_iter().fold(error, SnapshotError::with_key));
+        match read_key(&text) {
+            Ok(secrets) => settings.hide(secrets),
+            Err(problem) => {
+                let what = if file.is_some() { "names a file that " } else { "" };
+                let error = settings.refused(option, &format!("{what}{problem}"));
+                return Err(file.into_iter().fold(error, SnapshotError::with_key));
+            }
         }
     }
     Ok(())
 }
 
-fn key_problem(text: &str) -> Option<String> {
+/// Returns the secrets in a key, or what is wrong with it.
+fn read_key(text: &str) -> Result<Vec<String>, String> {
     if let Some(problem) = ValueKind::Json.problem(text) {
-        return Some(problem);
+        return Err(problem);
     }
-    let key: serde_json::Value = serde_json::from_str(text).ok()?;
-    let server = key.get("gcs_base_url").and_then(|url| url.as_str())?;
-    server_problem(server, false).map(|problem| format!("has a gcs_base_url that {problem}"))
+    let key: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
+    let member = |name: &str| key.get(name).and_then(|value| value.as_str());
+    if let Some(problem) = member("gcs_base_url").and_then(|server| server_problem(server, false)) {
+        return Err(format!("has a gcs_base_url that {problem}"));
+    }
+    let secrets = ["private_key", "client_secret", "refresh_token"];
+    Ok(secrets.into_iter().filter_map(member).map(str::to_owned).collect())
 }

@@ -48,7 +48,7 @@ pub(in crate::store) fn open(bucket: &Bucket<'_>, mut settings: Settings) -> Res
     let build = |builder: AmazonS3Builder| builder.build().map_err(|cause| cannot_set_up(bucket, &connector, &cause));
     let credentials = build(builder.clone())?.credentials().clone();
     let checked = CheckedCredentials::new(credentials, token_file, sent_values);
-    Ok(Arc::new(build(builder.with_credentials(Arc::new(checked)))?))
+    Ok(connector.redacted(build(builder.with_credentials(Arc::new(checked)))?))
 }
 
 /// Options with token files, the one that has precedence first.

@@ -5,6 +5,7 @@
 mod concurrency_limit;
 mod copies;
 mod dropped_operations;
+mod echoed_secrets;
 mod encryption;
 mod error_messages;
 mod every_store;

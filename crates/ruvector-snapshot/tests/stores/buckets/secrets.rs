@@ -17,7 +17,7 @@ use super::fixture::{SERVERS, full_text, make_small};
 use super::stub_server::StubServer;
 
 /// The secrets, or their secret parts. No text may contain one.
-const SECRETS: [&str; 10] = [
+pub(super) const SECRETS: [&str; 10] = [
     "test-servers-secret",
     "test-servers-token",
     "SESSION-tOkEn-1",
@@ -32,7 +32,7 @@ const SECRETS: [&str; 10] = [
 
 /// Texts that must not contain a secret.
 #[derive(Default)]
-struct Texts(Vec<String>);
+pub(super) struct Texts(pub(super) Vec<String>);
 
 impl Texts {
     fn debug(&mut self, value: &impl Debug) {
@@ -146,6 +146,13 @@ fn azure_options(endpoint: &str) -> [StoreOptions; 3] {
 
 /// Opens a store and tries every kind of request, all of which fail. Returns every text that a caller can see.
 async fn fail_every_request(location: &str, options: StoreOptions) -> Texts {
+    let (seen, failed) = try_every_request(location, options).await;
+    assert_eq!(failed, 5);
+    seen
+}
+
+/// Opens a store and tries every kind of request. Returns every text that a caller can see, and how many failed.
+pub(super) async fn try_every_request(location: &str, options: StoreOptions) -> (Texts, usize) {
     let mut seen = Texts::default();
     seen.debug(&options);
     let location: Location = location.parse().unwrap();
@@ -158,17 +165,20 @@ async fn fail_every_request(location: &str, options: StoreOptions) -> Texts {
     seen.debug(&config);
     let manager = SnapshotManager::with_store(config, store.clone()).unwrap();
     seen.debug(&manager);
-    seen.error(&store.get("key", 9).await.unwrap_err());
-    seen.error(&store.head("key").await.unwrap_err());
-    seen.error(&store.create("key", "bytes".into()).await.unwrap_err());
-    seen.error(&manager.list().await.unwrap_err());
-    seen.error(&create_full(&manager, &make_small(&dir, "a.db", 3), "name").await.unwrap_err());
+    let errors = [
+        store.get("key", 9).await.err(),
+        store.head("key").await.err(),
+        store.create("key", "bytes".into()).await.err(),
+        manager.list().await.err(),
+        create_full(&manager, &make_small(&dir, "a.db", 3), "name").await.err(),
+    ];
+    errors.iter().flatten().for_each(|error| seen.error(error));
     manager.wait_for_cleanup().await;
-    seen
+    (seen, errors.iter().flatten().count())
 }
 
 /// Returns a location and options for S3, for GCS, and for each way to sign in to Azure.
-fn every_provider(endpoint: &str) -> Vec<(&'static str, StoreOptions)> {
+pub(super) fn every_provider(endpoint: &str) -> Vec<(&'static str, StoreOptions)> {
     let mut all = vec![
         ("s3://bucket/backups", options_with_secrets("s3", endpoint)),
         ("gs://bucket/backups", options_with_secrets("gs", endpoint)),

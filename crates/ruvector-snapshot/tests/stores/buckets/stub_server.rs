@@ -11,20 +11,24 @@ use ruvector_snapshot::store::{SnapshotStore, StoreConfig, StoreOptions, open};
 /// The server. It stops when this is dropped.
 pub(crate) struct StubServer {
     address: SocketAddr,
-    /// The lines and headers of the requests.
+    /// The requests as text.
     requests: Arc<Mutex<Vec<String>>>,
     stopped: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl StubServer {
-    /// Starts a server. `headers` are complete lines with their line ends.
+    /// Starts a server that returns the same response to every request. `headers` are complete lines with their line
+    /// ends.
     pub(crate) fn responding(status: &str, headers: &str, body: &str) -> Self {
+        let response = response(status, headers, body);
+        Self::answering(move |_| response.clone())
+    }
+
+    /// Starts a server that makes the response to a request of the request: of its line and headers, and of its body.
+    pub(crate) fn answering(respond: impl Fn(&str) -> String + Send + 'static) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
-        let length = body.len();
-        let response =
-            format!("HTTP/1.1 {status}\r\n{headers}content-length: {length}\r\nconnection: close\r\n\r\n{body}");
         let stopped = Arc::new(AtomicBool::new(false));
         let is_stopped = stopped.clone();
         let requests = Arc::new(Mutex::new(Vec::new()));
@@ -35,7 +39,7 @@ impl StubServer {
                     return;
                 }
                 // A client may close the connection early.
-                let _result = connection.and_then(|connection| serve(connection, &response, &seen));
+                let _result = connection.and_then(|connection| serve(connection, &respond, &seen));
             }
         });
         Self { address, requests, stopped, thread: Some(thread) }
@@ -45,7 +49,7 @@ impl StubServer {
         self.address.to_string()
     }
 
-    /// Returns the lines and headers of the requests so far, in lower case.
+    /// Returns the requests so far, as text.
     pub(crate) fn requests(&self) -> Vec<String> {
         self.requests.lock().unwrap().clone()
     }
@@ -78,20 +82,32 @@ impl Drop for StubServer {
     }
 }
 
+/// Returns a response as it is sent.
+pub(crate) fn response(status: &str, headers: &str, body: &str) -> String {
+    let length = body.len();
+    format!("HTTP/1.1 {status}\r\n{headers}content-length: {length}\r\nconnection: close\r\n\r\n{body}")
+}
+
 /// Reads one request completely, so that closing the connection is not a reset, and responds.
-fn serve(mut connection: TcpStream, response: &str, seen: &Mutex<Vec<String>>) -> std::io::Result<()> {
+fn serve(
+    mut connection: TcpStream,
+    respond: impl Fn(&str) -> String,
+    seen: &Mutex<Vec<String>>,
+) -> std::io::Result<()> {
     let mut reader = BufReader::new(connection.try_clone()?);
     let mut body_bytes = 0;
     let mut line = String::new();
-    let mut head = String::new();
+    let mut request = String::new();
     while reader.read_line(&mut line)? > 2 {
         if let Some(length) = line.to_ascii_lowercase().strip_prefix("content-length:") {
             body_bytes = length.trim().parse().unwrap();
         }
-        head.push_str(&line.to_ascii_lowercase());
+        request.push_str(&line);
         line.clear();
     }
-    seen.lock().unwrap().push(head);
-    reader.read_exact(&mut vec![0; body_bytes])?;
-    connection.write_all(response.as_bytes())
+    let mut body = vec![0; body_bytes];
+    reader.read_exact(&mut body)?;
+    request.push_str(&format!("\r\n{}", String::from_utf8_lossy(&body)));
+    seen.lock().unwrap().push(request.clone());
+    connection.write_all(respond(&request).as_bytes())
 }
