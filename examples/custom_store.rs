@@ -22,7 +22,8 @@ use ruvector_core::types::DbOptions;
 use ruvector_core::{VectorDB, VectorEntry};
 use ruvector_snapshot::clock::{Clock as _, SystemClock};
 use ruvector_snapshot::store::{
-    Location, ObjectInfo, SnapshotStore, StoreConfig, Upload, check_key, maintenance_of, open, testing::conformance,
+    ListEntry, Location, ObjectInfo, SnapshotStore, StoreConfig, Upload, check_key, maintenance_of, open,
+    testing::conformance,
 };
 use ruvector_snapshot::{Result, SnapshotConfig, SnapshotError, SnapshotManager};
 
@@ -84,6 +85,10 @@ impl SnapshotStore for Audited {
 
     fn list<'a>(&'a self, prefix: &str) -> BoxStream<'a, Result<ObjectInfo>> {
         self.inner.list(prefix)
+    }
+
+    fn list_entries<'a>(&'a self, prefix: &str) -> BoxStream<'a, Result<ListEntry>> {
+        self.inner.list_entries(prefix)
     }
 }
 

@@ -15,6 +15,7 @@ mod companions;
 mod corruption;
 mod deleted_meanwhile;
 mod echoed_secrets;
+mod foreign_objects;
 mod hostile_settings;
 #[cfg(unix)]
 mod interrupts;
@@ -27,4 +28,5 @@ mod prune;
 #[cfg(target_os = "linux")]
 mod refused_sync;
 mod sources;
+mod unreadable;
 mod verbs;

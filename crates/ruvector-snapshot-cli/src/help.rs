@@ -96,7 +96,7 @@ pub(crate) const LIST: &str = "\
 Reads the names of all objects in the store and every metadata.json, but no data.
 
 Also lists snapshots that cannot be used because metadata.json is corrupt, or because a file is missing or has another size, and incremental snapshots \
-whose base is missing. Only `verify --all` reads every byte.
+whose base is missing, and snapshots that this user cannot read. Only `verify --all` reads every byte. Objects that belong to no snapshot are counted.
 
 Snapshots that are dated more than 5 minutes in the future, because a clock is or was wrong, are marked.
 
@@ -108,7 +108,8 @@ Examples:
   ruvector-snapshot list --json | jq -r '.snapshots[].id'
   ruvector-snapshot list --json | jq -r '.snapshots[] | select(.pinned) | .id'
 
-Exit codes: 0 success, even if there are no snapshots; 1 the store does not exist, or has a snapshot of a newer version; 3 a snapshot is corrupt.";
+Exit codes: 0 success, even if there are no snapshots; 1 the store does not exist, or has a snapshot of a newer version or one that \
+cannot be read; 3 a snapshot is corrupt.";
 
 pub(crate) const SHOW: &str = "\
 Prints labels, file sizes, the content checksum, the source, the chain, the dependents, and whether the snapshot is pinned. Reads no data.
@@ -203,7 +204,8 @@ can be restored, nothing is deleted; only --keep-label can cause the latter.
 Monday), months, quarters and years work alike. --time-zone decides where they start.
 
 Also kept: snapshots that a kept snapshot depends on, pinned snapshots, snapshots dated more than 5 minutes in the future, and snapshots with a broken chain. The last two do \
-not count for any rule. Snapshots that cannot be used are neither counted nor deleted; delete them by ID.
+not count for any rule. Snapshots that cannot be used are neither counted nor deleted; delete them by ID. If one cannot be read, it may depend on any \
+older snapshot, and these are kept.
 
 Orphans, objects that interrupted commands have left, are removed first if they are older than --grace. Files that do not belong to snapshots are never \
 touched.
@@ -218,8 +220,8 @@ Examples:
       --keep-label reason=release
   ruvector-snapshot prune --keep-daily 7 --group-by label:host
 
-Exit codes: 0 success, even if there was nothing to delete; 1 failure, complete or partial, or the policy would delete every snapshot of a group \
-that can be restored; 2 wrong usage, for example no rule.";
+Exit codes: 0 success, even if there was nothing to delete; 1 failure, complete or partial, a snapshot cannot be read, or the policy would \
+delete every snapshot of a group that can be restored; 2 wrong usage, for example no rule.";
 
 pub(crate) const STORE: &str = "\
 Examples:

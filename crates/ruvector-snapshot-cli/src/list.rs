@@ -61,6 +61,7 @@ fn print_document(session: &Session, listing: &Listing) -> Result<(), Failure> {
         "store": session.store, "snapshots": snapshots.collect::<Vec<_>>(), "unusable": unusable.collect::<Vec<_>>(),
         "pending_uploads": listing.pending_uploads, "deleting": listing.deleting,
         "marked_for_deletion": listing.marked_for_deletion, "dated_in_future": listing.dated_in_future,
+        "foreign": listing.foreign,
     }))
 }
 
@@ -121,6 +122,10 @@ fn print_text(session: &Session, listing: &Listing, broken: &[BrokenChains]) -> 
              name or latest means it only if it can mean no other",
             CLOCK_TOLERANCE.num_minutes()
         ))?;
+    }
+    if listing.foreign > 0 {
+        let (foreign, verb) = (counted(listing.foreign, "object"), if listing.foreign == 1 { "is" } else { "are" });
+        output.line(format_args!("ignored: {foreign} at {} {verb} not part of any snapshot", session.store))?;
     }
     print_summary(session, listing, broken)
 }

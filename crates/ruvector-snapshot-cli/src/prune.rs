@@ -27,14 +27,20 @@ pub(crate) async fn prune(session: &Session, args: &Prune) -> Result<Exit, Failu
     let outcome = if args.dry_run { Outcome::default() } else { apply(session, &manager, &plan).await? };
     print_outcome(session, args, &plan, &outcome)?;
     let Outcome { report, .. } = outcome;
-    if report.kept.is_empty() {
-        return Ok(Exit::Success);
+    if !report.kept.is_empty() {
+        session.output.notice(format_args!(
+            "error: not everything was deleted: {} was kept because it was pinned, or a snapshot or an upload depends on it by now",
+            report.kept.join(", ")
+        ));
     }
-    session.output.notice(format_args!(
-        "error: not everything was deleted: {} was kept because it was pinned, or a snapshot or an upload depends on it by now",
-        report.kept.join(", ")
-    ));
-    Ok(Exit::Failure)
+    if let Some(newest) = plan.unread.first() {
+        session.output.notice(format_args!(
+            "error: {} could not be read, so everything older than {newest} was kept: it may depend on any of that; `list` \
+             prints why it cannot be read",
+            counted(plan.unread.len() as u64, "snapshot")
+        ));
+    }
+    Ok(if report.kept.is_empty() && plan.unread.is_empty() { Exit::Success } else { Exit::Failure })
 }
 
 /// What became of a plan.
@@ -145,6 +151,7 @@ fn print_outcome(session: &Session, args: &Prune, plan: &PrunePlan, outcome: &Ou
     output.document(&json!({
         "store": session.store, "dry_run": args.dry_run, "group_by": plan.group_by, "groups": plan.groups,
         "keep": plan.keep, "drop": plan.drop, "orphans": plan.orphans, "unusable": plan.unusable,
+        "unread": plan.unread,
         "deleted": outcome.report.deleted, "kept": outcome.report.kept, "collected": outcome.collected, "freed_bytes": freed_bytes,
     }))?;
     if !plan.unusable.is_empty() {

@@ -12,7 +12,7 @@ use ruvector_snapshot_format::metadata::{SnapshotMetadata, SourceInfo};
 use ruvector_snapshot_format::model::{Changes, SnapshotType};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Result, SnapshotError};
+use crate::error::{ErrorKind, Result, SnapshotError};
 
 /// How far ahead of the clock a snapshot may be dated: clocks of several machines do not agree exactly. One that is dated
 /// further ahead is taken to come from a wrong clock. It is [`Listing::dated_in_future`], names and `latest` do not mean
@@ -166,8 +166,8 @@ pub(crate) fn newest_first(a: &Snapshot, b: &Snapshot) -> Ordering {
 pub struct Listing {
     /// The snapshots, newest first.
     pub snapshots: Vec<Snapshot>,
-    /// Snapshots that cannot be used, newest first: `metadata.json` is corrupt, missing or of a newer version, or a
-    /// file is missing or has another size.
+    /// Snapshots that cannot be used, newest first: `metadata.json` is corrupt, missing or of a newer version, a file is
+    /// missing or has another size, or the snapshot cannot be read.
     pub unusable: Vec<UnusableSnapshot>,
     /// Ids of uploads in progress and of abandoned uploads, newest first. They are not snapshots.
     pub pending_uploads: Vec<String>,
@@ -180,6 +180,9 @@ pub struct Listing {
     /// Ids of those of `snapshots` and `unusable` that are dated in the future, by more than [`CLOCK_TOLERANCE`], newest
     /// first. A name and `latest` mean one of them only if they can mean no other.
     pub dated_in_future: Vec<String>,
+    /// Number of objects in the store that belong neither to a snapshot nor to a store check. They are never read and
+    /// never deleted. A foreign file or directory in a local directory counts as one, whatever is in it.
+    pub foreign: u64,
 }
 
 /// A snapshot that cannot be used.
@@ -194,6 +197,24 @@ pub struct UnusableSnapshot {
     pub source: Option<SourceInfo>,
     /// The reason.
     pub error: SnapshotError,
+}
+
+impl UnusableSnapshot {
+    /// Returns whether nothing is known of the snapshot because it could not be read, for example for lack of a permission.
+    /// It may be intact. So it may depend on any older snapshot, and none of these is deleted.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn example(listing: ruvector_snapshot::Listing) {
+    /// for unusable in listing.unusable.iter().filter(|unusable| unusable.is_unread()) {
+    ///     println!("{} could not be read: {}", unusable.id, unusable.error);
+    /// }
+    /// # }
+    /// ```
+    pub fn is_unread(&self) -> bool {
+        !matches!(self.error.kind(), ErrorKind::Corrupt | ErrorKind::Unsupported | ErrorKind::NotFound)
+    }
 }
 
 /// The bases of a snapshot, as far as a [`Listing`] shows them.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::{BoxStream, StreamExt as _, TryStreamExt as _};
-use ruvector_snapshot::store::{ObjectInfo, SnapshotStore, Upload};
+use ruvector_snapshot::store::{ListEntry, ObjectInfo, SnapshotStore, Upload};
 use ruvector_snapshot::{Result, SnapshotError};
 
 /// A call that hooks see. Starting an upload and writing to it change nothing that others can see, so hooks do not see
@@ -129,6 +129,11 @@ impl<H: StoreHooks> SnapshotStore for ForwardingStore<H> {
 
     fn list<'a>(&'a self, prefix: &str) -> BoxStream<'a, Result<ObjectInfo>> {
         self.hooks.list(self.inner.as_ref(), prefix).map_ok(|info| self.hooks.object_info(info)).boxed()
+    }
+
+    /// Reports objects only, so that the hooks decide about every listing.
+    fn list_entries<'a>(&'a self, prefix: &str) -> BoxStream<'a, Result<ListEntry>> {
+        self.list(prefix).map_ok(ListEntry::Object).boxed()
     }
 
     async fn delete(&self, key: &str) -> Result<()> {

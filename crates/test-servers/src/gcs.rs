@@ -62,6 +62,11 @@ impl GcsServer {
         self.bucket.open_uploads()
     }
 
+    /// Stores an object, as another program may do: the key can be any text.
+    pub fn put_object(&self, key: &str, bytes: &[u8]) {
+        self.bucket.put_any(key, bytes);
+    }
+
     /// Returns the bytes of all objects, by key.
     pub fn objects(&self) -> BTreeMap<String, Vec<u8>> {
         self.bucket.objects()

@@ -18,9 +18,9 @@ impl SnapshotManager {
     /// # Errors
     ///
     /// Returns [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if the snapshot does not exist, and
-    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if it has dependents or is pinned. If another
-    /// snapshot in the store cannot be read, for example because a newer version wrote it, its error is returned: it
-    /// may depend on this one.
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if it has dependents or is pinned. If a newer
+    /// version wrote another snapshot in the store, or a newer snapshot cannot be read, an error of that kind is returned:
+    /// it may depend on this one.
     ///
     /// # Examples
     ///
@@ -116,8 +116,9 @@ impl SnapshotManager {
     /// # Errors
     ///
     /// Returns [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for a policy without a rule, and for one
-    /// that would delete every snapshot of a group that can be restored. If a snapshot in the store cannot be read, for
-    /// example because a newer version wrote it, its error is returned: it may depend on others.
+    /// that would delete every snapshot of a group that can be restored. If a newer version wrote a snapshot in the
+    /// store, the error is [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported): it may depend on others. A snapshot
+    /// that cannot be read at all is no error: see [`PrunePlan::unread`].
     ///
     /// # Examples
     ///
@@ -192,7 +193,8 @@ impl SnapshotManager {
     /// # Errors
     ///
     /// The same as [`plan_prune`](Self::plan_prune). A `keep` of 0, which would delete everything, is
-    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput).
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput). If a snapshot could not be read, all older ones are
+    /// kept, and after everything else its error is returned.
     ///
     /// # Examples
     ///
@@ -203,8 +205,7 @@ impl SnapshotManager {
     /// # Ok(()) }
     /// ```
     pub async fn cleanup_old_snapshots(&self, keep: usize) -> Result<usize> {
-        let plan = self.plan_cleanup(keep).await?;
-        Ok(self.apply_prune(&plan).await?.deleted.len())
+        prune::clean_up(&self.context, &PrunePolicy::default().keep_last(keep)).await
     }
 
     /// Finds what interrupted processes have left that is older than

@@ -34,7 +34,7 @@ pub(crate) async fn plan(context: &Context, ids: &[SnapshotId], cascade: bool) -
     let inventory = Inventory::read(context).await?;
     let given: BTreeSet<SnapshotId> = ids.iter().cloned().collect();
     given.iter().try_for_each(|id| check_known(&inventory, id))?;
-    inventory.check_all_readable_except(&given)?;
+    inventory.check_all_known_except(&given)?;
     let dependents = inventory.lineage.dependents(&given);
     if !cascade && !dependents.is_empty() {
         return Err(has_dependents(&inventory, &given, &dependents));
@@ -63,6 +63,12 @@ pub(crate) async fn apply(context: &Context, plan: &DeletePlan) -> Result<usize>
 }
 
 fn check_known(inventory: &Inventory, id: &SnapshotId) -> Result<()> {
+    if let Some(unread) = inventory.unread().iter().find(|unread| *unread == id)
+        && let Some(error) = inventory.error_of(unread)
+    {
+        let message = format!("cannot delete snapshot {id}: it cannot be read: {}", error.message());
+        return Err(SnapshotError::new(error.kind(), message));
+    }
     match inventory.objects.get(id) {
         Some(objects) if objects.contains_key(layout::METADATA_JSON) || inventory.lost.contains(id) => Ok(()),
         Some(objects) if is_being_deleted(objects) => {
@@ -89,10 +95,21 @@ fn has_dependents(inventory: &Inventory, given: &BTreeSet<SnapshotId>, dependent
     SnapshotError::new(ErrorKind::InvalidInput, message).with_remedy(Remedy::Cascade, &advice)
 }
 
-/// Refuses to delete a snapshot that may be the base of a kept one whose base is unreadable.
+/// Refuses to delete a snapshot that may be the base of a kept one whose base is unreadable, or which could not be read at
+/// all.
 fn check_unreadable_bases(inventory: &Inventory, doomed: &BTreeSet<SnapshotId>) -> Result<()> {
-    let required = inventory.lineage.required_by(|id| !doomed.contains(id), []);
+    let unread = inventory.unread();
+    let required = inventory.lineage.required_by(|id| !doomed.contains(id), &unread);
     let Some(id) = doomed.iter().find(|id| required.contains(id)) else { return Ok(()) };
+    let reason = |unread| Some((unread, inventory.error_of(unread)?));
+    if let Some((other, error)) = unread.iter().find(|other| *other > id).and_then(reason) {
+        let message = format!(
+            "cannot delete snapshot {id}: the newer snapshot {other} cannot be read, and may depend on it; make {other} \
+             readable: {}",
+            error.message()
+        );
+        return Err(SnapshotError::new(error.kind(), message));
+    }
     let unreadable: Vec<&str> = required.unreadable_bases().iter().rev().map(SnapshotId::as_str).take(1).collect();
     let unreadable = unreadable.join("");
     let message = format!(

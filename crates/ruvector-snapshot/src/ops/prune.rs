@@ -4,7 +4,7 @@
 use ruvector_snapshot_format::layout;
 use ruvector_snapshot_format::lineage::BaseRef;
 
-use crate::error::Result;
+use crate::error::{Result, SnapshotError};
 use crate::policy::retention::{self, ExternalRefs, PrunePlan, PrunePolicy};
 use crate::repo::context::Context;
 use crate::repo::deletion_batches::{DeleteReport, delete_in_batches};
@@ -14,8 +14,34 @@ use crate::snapshot::Orphan;
 
 /// Plans what a policy keeps and deletes, and with `with_orphans` also what is collected before. Deletes nothing.
 pub(crate) async fn plan(context: &Context, policy: &PrunePolicy, with_orphans: bool) -> Result<PrunePlan> {
+    plan_or_warn(context, policy, with_orphans).await.map(|(plan, _)| plan)
+}
+
+/// Applies a policy to the snapshots alone, and returns how many were deleted. If a snapshot could not be read, its error
+/// is returned after that: less was deleted than the policy drops.
+pub(crate) async fn clean_up(context: &Context, policy: &PrunePolicy) -> Result<usize> {
+    let (plan, unread) = plan_or_warn(context, policy, false).await?;
+    let deleted = apply(context, &plan).await?.deleted.len();
+    match unread {
+        None => Ok(deleted),
+        Some((id, error)) => {
+            let message = format!(
+                "snapshot {id} could not be read and may depend on any older one, so all of these were kept, and {deleted} others \
+                 deleted"
+            );
+            Err(SnapshotError::new(error.kind(), message).with_source(error))
+        }
+    }
+}
+
+/// Plans, and returns the newest snapshot that could not be read, with the reason.
+async fn plan_or_warn(
+    context: &Context,
+    policy: &PrunePolicy,
+    with_orphans: bool,
+) -> Result<(PrunePlan, Option<(String, SnapshotError)>)> {
     let inventory = Inventory::read(context).await?;
-    inventory.check_all_readable()?;
+    inventory.check_all_known()?;
     let roots = upload_roots(context, &inventory).await;
     let orphans = if with_orphans { find_orphans_with(context, &inventory, &roots).await? } else { Vec::new() };
     let mut refs = ExternalRefs::default();
@@ -35,12 +61,17 @@ pub(crate) async fn plan(context: &Context, policy: &PrunePolicy, with_orphans: 
         let base = unusable.id.parse().ok().and_then(|id| inventory.base_ref(&id)).unwrap_or(BaseRef::Unreadable);
         refs.unusable.insert(unusable.id.clone(), base);
     }
+    refs.unread = inventory.unread().iter().map(ToString::to_string).collect();
     let snapshots = inventory.listing.snapshots;
     refs.pinned = snapshots.iter().filter(|snapshot| snapshot.pinned).map(|snapshot| snapshot.id.clone()).collect();
     let plan = retention::plan(snapshots, &refs, policy, context.clock.now())?;
     match unreadable_marker {
         Some(error) if !plan.drop.is_empty() => Err(error),
-        _ => Ok(PrunePlan { orphans, ..plan }),
+        _ => {
+            let mut unusable = inventory.listing.unusable.into_iter();
+            let unread = unusable.find(|unusable| unusable.is_unread()).map(|unusable| (unusable.id, unusable.error));
+            Ok((PrunePlan { orphans, ..plan }, unread))
+        }
     }
 }
 

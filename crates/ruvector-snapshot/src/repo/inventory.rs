@@ -6,6 +6,9 @@
 //! snapshot is being deleted. If another snapshot depends on it, its `metadata.json` was lost and may come back, so it
 //! is never collected. Otherwise it is an upload.
 //!
+//! What does not belong to snapshots is counted, and a snapshot that cannot be read is listed as one: neither hides the
+//! others.
+//!
 //! A snapshot can be deleted while it is listed. What seems missing or corrupt is checked once more (reading rules R1
 //! to R4 of `docs/CONCURRENCY.md`).
 
@@ -19,13 +22,13 @@ use ruvector_snapshot_format::metadata::SnapshotMetadata;
 use ruvector_snapshot_format::{layout, limits};
 
 use super::context::Context;
-use super::keys::is_of_snapshot;
+use super::keys::{is_of_snapshot, snapshot_of};
 use super::presence::{
     ObjectsByName, exists, gone, is_being_deleted, is_lost, judge, list_again, lost_metadata_json, no_snapshot,
 };
 use crate::error::{ErrorKind, Result, SnapshotError, corrupt};
 use crate::snapshot::{Listing, Snapshot, UnusableSnapshot, newest_first};
-use crate::store::{ObjectInfo, SnapshotStore};
+use crate::store::{ListEntry, ObjectInfo, SnapshotStore};
 
 /// The contents of a repository, with what a deletion needs to know.
 pub(crate) struct Inventory {
@@ -42,9 +45,13 @@ pub(crate) struct Inventory {
 impl Inventory {
     /// Lists all keys once and reads every `metadata.json`.
     pub(crate) async fn read(context: &Context) -> Result<Self> {
-        let (mut objects, checks) = list_objects(context).await?;
-        let mut listing = Listing::default();
+        let Listed { mut objects, checks, unreadable, foreign } = Listed::read(context).await?;
+        let mut listing = Listing { foreign, ..Listing::default() };
         let mut bases = BTreeMap::new();
+        for (id, error) in unreadable {
+            listing.unusable.push(UnusableSnapshot { id: id.to_string(), name: None, source: None, error });
+            bases.insert(id, BaseRef::Unreadable);
+        }
         for (id, inspected) in inspect_all(context, &objects).await {
             bases.insert(id, inspected.base);
             match inspected.outcome {
@@ -86,21 +93,19 @@ impl Inventory {
         self.objects.iter().filter(move |(_, objects)| is_upload(objects)).map(|(id, _)| id)
     }
 
-    /// Refuses if a snapshot cannot be read, for example because a newer version wrote it: it may depend on others.
-    /// Corrupt snapshots are no obstacle: the lineage treats them as having an unknown base.
-    pub(crate) fn check_all_readable(&self) -> Result<()> {
-        self.check_all_readable_except(&BTreeSet::new())
+    /// Refuses if a newer version wrote a snapshot: it may depend on others in a way that this version does not know.
+    ///
+    /// Other snapshots that cannot be used are no obstacle. If one is corrupt, the lineage treats it as having an unknown
+    /// base; for one that cannot be read see [`unread`](Self::unread).
+    pub(crate) fn check_all_known(&self) -> Result<()> {
+        self.check_all_known_except(&BTreeSet::new())
     }
 
-    /// As [`check_all_readable`](Self::check_all_readable), but ignores snapshots of a newer version that are to be
-    /// deleted themselves.
-    pub(crate) fn check_all_readable_except(&self, doomed: &BTreeSet<SnapshotId>) -> Result<()> {
+    /// As [`check_all_known`](Self::check_all_known), but ignores snapshots that are to be deleted themselves.
+    pub(crate) fn check_all_known_except(&self, doomed: &BTreeSet<SnapshotId>) -> Result<()> {
         let is_doomed = |id: &str| doomed.iter().any(|doomed| doomed.as_str() == id);
-        let is_obstacle = |other: &&UnusableSnapshot| match other.error.kind() {
-            ErrorKind::Corrupt => false,
-            ErrorKind::Unsupported => !is_doomed(&other.id),
-            _ => true,
-        };
+        let is_obstacle =
+            |other: &&UnusableSnapshot| other.error.kind() == ErrorKind::Unsupported && !is_doomed(&other.id);
         let Some(other) = self.listing.unusable.iter().find(is_obstacle) else { return Ok(()) };
         let message = format!(
             "nothing was deleted: snapshot {} cannot be read and may depend on other snapshots: {}",
@@ -108,6 +113,21 @@ impl Inventory {
             other.error.message()
         );
         Err(SnapshotError::new(other.error.kind(), message))
+    }
+
+    /// Returns the snapshots that could not be read, for example for lack of a permission.
+    ///
+    /// They may be intact, and depend on any older snapshot. Pass them to [`Lineage::required_by`] as roots, as if
+    /// something depended on them: then its rule for unreadable bases keeps everything older.
+    pub(crate) fn unread(&self) -> Vec<SnapshotId> {
+        let unread = self.listing.unusable.iter().filter(|unusable| unusable.is_unread());
+        unread.filter_map(|unusable| unusable.id.parse().ok()).collect()
+    }
+
+    /// Returns the error of a snapshot that cannot be used.
+    pub(crate) fn error_of(&self, id: &SnapshotId) -> Option<&SnapshotError> {
+        let unusable = self.listing.unusable.iter().find(|unusable| unusable.id == id.as_str());
+        unusable.map(|unusable| &unusable.error)
     }
 }
 
@@ -142,22 +162,48 @@ pub(crate) async fn describe(
     Ok(Snapshot { pinned, ..Snapshot::new(metadata, metadata_json.len() as u64)? })
 }
 
-/// Lists all keys once: the objects of snapshots, and those of store checks.
-async fn list_objects(context: &Context) -> Result<(BTreeMap<SnapshotId, ObjectsByName>, Vec<ObjectInfo>)> {
-    let mut by_id: BTreeMap<SnapshotId, ObjectsByName> = BTreeMap::new();
-    let mut checks = Vec::new();
-    let mut objects = context.store.list("");
-    while let Some(object) = objects.try_next().await? {
+/// What the keys of a store show.
+#[derive(Default)]
+struct Listed {
+    objects: BTreeMap<SnapshotId, ObjectsByName>,
+    /// Objects of store checks.
+    checks: Vec<ObjectInfo>,
+    /// Snapshots whose objects cannot be listed. Of such a snapshot nothing is known.
+    unreadable: BTreeMap<SnapshotId, SnapshotError>,
+    /// The number of things that are not ours.
+    foreign: u64,
+}
+
+impl Listed {
+    /// Lists all keys once.
+    async fn read(context: &Context) -> Result<Self> {
+        let mut listed = Self::default();
+        let mut entries = context.store.list_entries("");
+        while let Some(entry) = entries.try_next().await? {
+            match entry {
+                ListEntry::Object(object) => listed.add(object),
+                ListEntry::Foreign => listed.foreign += 1,
+                ListEntry::Unreadable { key, error } => match snapshot_of(&key) {
+                    Some(id) => drop(listed.unreadable.entry(id).or_insert(error)),
+                    None => listed.foreign += 1,
+                },
+            }
+        }
+        // What was listed of it before the error is not all of it.
+        listed.objects.retain(|id, _| !listed.unreadable.contains_key(id));
+        Ok(listed)
+    }
+
+    fn add(&mut self, object: ObjectInfo) {
         match layout::parse_key(&object.key) {
             Some((id, file)) if is_of_snapshot(file) => {
                 let file = file.to_owned();
-                by_id.entry(id).or_default().insert(file, object);
+                self.objects.entry(id).or_default().insert(file, object);
             }
-            _ if layout::is_check(&object.key) => checks.push(object),
-            _ => {}
+            _ if layout::is_check(&object.key) => self.checks.push(object),
+            _ => self.foreign += 1,
         }
     }
-    Ok((by_id, checks))
 }
 
 /// What was found out about one snapshot.

@@ -1,5 +1,6 @@
 //! Which keys belong to a repository. A store may hold objects of others, which are never listed, read or deleted.
 
+use ruvector_snapshot_format::id::SnapshotId;
 use ruvector_snapshot_format::layout;
 
 /// Returns whether a key, or a prefix of keys that ends with a slash, belongs to a snapshot or to a store check.
@@ -8,6 +9,11 @@ pub(crate) fn is_repository_key(key: &str) -> bool {
         Some((_, file)) => file.is_empty() || is_of_snapshot(file),
         None => layout::is_check(key),
     }
+}
+
+/// Returns the snapshot that a key, or the key of a directory, belongs to.
+pub(super) fn snapshot_of(key: &str) -> Option<SnapshotId> {
+    layout::parse_prefix(key.split('/').next()?)
 }
 
 pub(super) fn is_of_snapshot(file: &str) -> bool {

@@ -7,7 +7,9 @@ use futures::TryStreamExt;
 use ruvector_snapshot_format::layout;
 
 use crate::error::{ErrorKind, Result, SnapshotError};
-use crate::store::{Location, SnapshotStore};
+use crate::store::{ListEntry, Location, SnapshotStore};
+
+use super::keys::snapshot_of;
 
 /// Refuses a location inside a snapshot of another store: a directory or a prefix `snapshot-ID`, or anything below one.
 ///
@@ -49,11 +51,16 @@ pub(super) fn check_store(store: &dyn SnapshotStore) -> Result<()> {
     check_components(location.split('/'), &location)
 }
 
-/// Returns whether the store has a snapshot, intact or not. Reads the listing up to the first one.
+/// Returns whether the store has a snapshot, intact or not, readable or not. Reads the listing up to the first one.
 pub(crate) async fn has_snapshots(store: &dyn SnapshotStore) -> Result<bool> {
-    let mut objects = store.list("");
-    while let Some(object) = objects.try_next().await? {
-        if matches!(layout::parse_key(&object.key), Some((_, layout::METADATA_JSON))) {
+    let mut entries = store.list_entries("");
+    while let Some(entry) = entries.try_next().await? {
+        let is_snapshot = match entry {
+            ListEntry::Object(object) => matches!(layout::parse_key(&object.key), Some((_, layout::METADATA_JSON))),
+            ListEntry::Unreadable { key, .. } => snapshot_of(&key).is_some(),
+            ListEntry::Foreign => false,
+        };
+        if is_snapshot {
             return Ok(true);
         }
     }

@@ -22,8 +22,9 @@ use crate::store::ObjectInfo;
 /// `upload_roots` are the bases that uploads in progress name.
 pub(crate) async fn find(context: &Context, inventory: &Inventory, upload_roots: &[SnapshotId]) -> Result<Vec<Orphan>> {
     let now = context.clock.now();
-    // Whatever became of them, snapshots depend on these.
-    let required = inventory.lineage.required_by(|_| true, upload_roots);
+    // Whatever became of them, snapshots depend on these, or may.
+    let unread = inventory.unread();
+    let required = inventory.lineage.required_by(|_| true, upload_roots.iter().chain(&unread));
     let mut orphans = Vec::new();
     for (id, objects) in &inventory.objects {
         if inventory.lost.contains(id) {

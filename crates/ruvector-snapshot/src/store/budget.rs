@@ -25,7 +25,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::{ObjectInfo, SnapshotStore, Upload};
+use super::{ListEntry, ObjectInfo, SnapshotStore, Upload};
 use crate::error::{ErrorKind, Result, SnapshotError};
 
 /// Bytes of buffer that a permit stands for.
@@ -359,6 +359,10 @@ impl SnapshotStore for BudgetedStore {
 
     fn list<'a>(&'a self, prefix: &str) -> BoxStream<'a, Result<ObjectInfo>> {
         self.inner.list(prefix)
+    }
+
+    fn list_entries<'a>(&'a self, prefix: &str) -> BoxStream<'a, Result<ListEntry>> {
+        self.inner.list_entries(prefix)
     }
 
     async fn delete(&self, key: &str) -> Result<()> {

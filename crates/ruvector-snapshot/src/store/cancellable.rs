@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt};
 use tokio_util::sync::CancellationToken;
 
-use super::{ObjectInfo, SnapshotStore, Upload};
+use super::{ListEntry, ObjectInfo, SnapshotStore, Upload};
 use crate::error::{ErrorKind, Result, SnapshotError};
 
 /// Passes calls to `inner` until `cancelled`. Every later call returns an error.
@@ -55,6 +55,13 @@ impl SnapshotStore for CancellableStore {
     fn list<'a>(&'a self, prefix: &str) -> BoxStream<'a, Result<ObjectInfo>> {
         match check(&self.cancelled) {
             Ok(()) => self.inner.list(prefix),
+            Err(error) => stream::once(async { Err(error) }).boxed(),
+        }
+    }
+
+    fn list_entries<'a>(&'a self, prefix: &str) -> BoxStream<'a, Result<ListEntry>> {
+        match check(&self.cancelled) {
+            Ok(()) => self.inner.list_entries(prefix),
             Err(error) => stream::once(async { Err(error) }).boxed(),
         }
     }

@@ -29,7 +29,7 @@ use std::ops::Range;
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use futures::stream::BoxStream;
+use futures::stream::{BoxStream, StreamExt as _, TryStreamExt as _};
 
 use crate::error::{ErrorKind, Result, SnapshotError};
 
@@ -248,6 +248,33 @@ pub trait SnapshotStore: Any + fmt::Debug + fmt::Display + Send + Sync {
     /// ```
     fn list<'a>(&'a self, prefix: &str) -> BoxStream<'a, Result<ObjectInfo>>;
 
+    /// Lists as [`list`](Self::list) does, and also reports what it leaves out: what does not belong to the caller, and
+    /// what cannot be read. An error ends the listing; an unreadable part of the store does not.
+    ///
+    /// The default reports objects only.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use ruvector_snapshot::store::{Location, StoreConfig, open};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> ruvector_snapshot::Result<()> {
+    /// use futures::TryStreamExt as _;
+    /// use ruvector_snapshot::store::ListEntry;
+    ///
+    /// let config = StoreConfig::default().key_filter(|key| key.starts_with("own"));
+    /// let store = open(&Location::Memory, &config)?;
+    /// store.create("own", "x".into()).await?;
+    /// store.create("other", "x".into()).await?;
+    /// let entries: Vec<_> = store.list_entries("").try_collect().await?;
+    /// assert!(entries.iter().any(|entry| matches!(entry, ListEntry::Foreign)));
+    /// # Ok(())
+    /// # }
+    /// ```
+    fn list_entries<'a>(&'a self, prefix: &str) -> BoxStream<'a, Result<ListEntry>> {
+        self.list(prefix).map_ok(ListEntry::Object).boxed()
+    }
+
     /// Deletes an object, durably when this returns. Succeeds if there is no object, so that a delete can be repeated.
     ///
     /// # Examples
@@ -299,6 +326,24 @@ pub struct ObjectInfo {
     pub size_bytes: u64,
     /// Time of the last modification, by the clock of the store.
     pub modified_at: DateTime<Utc>,
+}
+
+/// What a listing finds. See [`SnapshotStore::list_entries`].
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ListEntry {
+    /// An object of the caller.
+    Object(ObjectInfo),
+    /// An object, a file or a directory that does not belong to the caller: the name is not a key, or the key filter
+    /// rejects it. What is in such a directory is not reported.
+    Foreign,
+    /// A directory that cannot be read, or a file of which nothing is known.
+    Unreadable {
+        /// The key of the directory, without a slash at the end, or of the file.
+        key: String,
+        /// Why it cannot be read.
+        error: SnapshotError,
+    },
 }
 
 /// Checks that a text is a key.

@@ -18,9 +18,9 @@ use object_store::{
 
 use super::budget::{AttemptCount, Budget, PERMIT_BYTES, RETRY_TIMEOUT, RetryDeadline, TransferConfig, run_detached};
 use super::error::{is_transient, kind_of, operation_failed};
-use super::local::fs::LocalFs;
+use super::local::fs::{Found, LocalFs};
 use super::upload::{Destination, ObjectUpload};
-use super::{KeyFilter, ObjectInfo, SnapshotStore, Upload, check_key, check_prefix};
+use super::{KeyFilter, ListEntry, ObjectInfo, SnapshotStore, Upload, check_key, check_prefix};
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::store::http::rejection::ProviderRejection;
 
@@ -142,7 +142,19 @@ impl ObjectSnapshotStore {
         operation_failed(action, &self.location, key, cause)
     }
 
-    /// Returns what a listing reports for a listed object; `None` if its name is not a key or the filter rejects it.
+    /// Returns what a listing reports for what it has found.
+    fn entry_of(&self, found: Found) -> ListEntry {
+        match found {
+            Found::Object(meta) => self.listed_info(meta).map_or(ListEntry::Foreign, ListEntry::Object),
+            Found::Foreign => ListEntry::Foreign,
+            Found::Unreadable { key, error } => {
+                let error = self.failed("list the objects", &key, error);
+                ListEntry::Unreadable { key, error }
+            }
+        }
+    }
+
+    /// Returns the object that a listing has found; `None` if its name is not a key or the filter rejects it.
     fn listed_info(&self, meta: ObjectMeta) -> Option<ObjectInfo> {
         let text = meta.location.as_ref();
         let key = match self.prefix.as_ref() {
@@ -226,15 +238,27 @@ impl SnapshotStore for ObjectSnapshotStore {
     }
 
     fn list<'a>(&'a self, prefix: &str) -> BoxStream<'a, Result<ObjectInfo>> {
+        let objects = self.list_entries(prefix).try_filter_map(|entry| async {
+            match entry {
+                ListEntry::Object(info) => Ok(Some(info)),
+                ListEntry::Foreign => Ok(None),
+                ListEntry::Unreadable { error, .. } => Err(error),
+            }
+        });
+        objects.boxed()
+    }
+
+    fn list_entries<'a>(&'a self, prefix: &str) -> BoxStream<'a, Result<ListEntry>> {
         let path = match check_prefix(prefix).and_then(|()| to_path(&self.full_key(prefix))) {
             Ok(path) => path,
             Err(error) => return stream::once(async { Err(error) }).boxed(),
         };
+        let found = match &self.local {
+            Some(directory) => directory.walk(path.as_ref()),
+            None => self.list_objects(path).map_ok(Found::Object).boxed(),
+        };
         let prefix = prefix.to_owned();
-        self.list_objects(path)
-            .map_err(move |cause| self.list_error(&prefix, cause))
-            .try_filter_map(|meta| async { Ok(self.listed_info(meta)) })
-            .boxed()
+        found.map_err(move |cause| self.list_error(&prefix, cause)).map_ok(|found| self.entry_of(found)).boxed()
     }
 
     async fn delete(&self, key: &str) -> Result<()> {

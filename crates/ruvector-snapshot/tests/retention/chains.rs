@@ -173,7 +173,7 @@ fn everything_older_than_an_unreadable_base_is_kept() {
             snapshot("9 new", at(9)),
         ]
     };
-    let [broken, needed] = ["chain broken at 3 inc", "may be needed by 3 inc, which is corrupt"];
+    let [broken, needed] = ["chain broken at 3 inc", "may be needed by 3 inc, which cannot be read"];
     let expected = [
         "keep 9 new: last 1".to_owned(),
         format!("keep 4 inc: {broken}"),
@@ -184,7 +184,7 @@ fn everything_older_than_an_unreadable_base_is_kept() {
     assert_eq!(with_unusable(&[("3 inc", BaseRef::Unreadable)], snapshots()), expected);
 
     // The chain may lead through other unusable snapshots whose bases are known.
-    let needed = "may be needed by 0 inc, which is corrupt";
+    let needed = "may be needed by 0 inc, which cannot be read";
     let unusable = [("3 inc", BaseRef::Base("2 inc".to_owned())), ("2 inc", BaseRef::Base("0 inc".to_owned()))];
     let further = [&unusable[..], &[("0 inc", BaseRef::Unreadable)]].concat();
     let older = [snapshots(), vec![snapshot("/ oldest", at(0))]].concat();
@@ -226,7 +226,7 @@ fn everything_older_than_the_unreadable_base_of_an_unusable_snapshot_is_kept() {
     let snapshots = vec![snapshot("1 full", at(1)), snapshot("4 other", at(4)), snapshot("9 new", at(9))];
     let expected = [
         "keep 9 new: last 1",
-        "keep 1 full: may be needed by 3 inc, which is corrupt",
+        "keep 1 full: may be needed by 3 inc, which cannot be read",
         "drop 4 other: not in the last 1",
     ];
     assert_eq!(with_unusable(&unusable, snapshots), expected);
@@ -242,7 +242,7 @@ fn everything_older_than_the_unreadable_base_of_an_upload_is_kept() {
     let snapshots = vec![snapshot("1 full", at(1)), snapshot("4 other", at(4)), snapshot("9 new", at(9))];
     let expected = [
         "keep 9 new: last 1",
-        "keep 1 full: may be needed by 3 inc, which is corrupt",
+        "keep 1 full: may be needed by 3 inc, which cannot be read",
         "drop 4 other: not in the last 1",
     ];
     let policy = PrunePolicy::default().keep_last(1);

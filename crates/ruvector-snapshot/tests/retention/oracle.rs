@@ -182,7 +182,8 @@ fn add_required(snapshots: &[Snapshot], external: &ExternalRefs, kept: &mut BTre
                 kept.entry(base_id.clone()).or_default().insert(format!("base of {}", snapshot.id));
             }
         }
-        let mut needed: BTreeSet<String> = external.uploads.values().flatten().cloned().collect();
+        let mut needed: BTreeSet<String> =
+            external.uploads.values().flatten().chain(&external.unread).cloned().collect();
         needed.extend(before.keys().chain(external.unusable.keys()).filter_map(|id| base_of(snapshots, external, id)));
         for _ in 0..snapshots.len() + external.unusable.len() {
             let more: Vec<_> = needed.iter().filter_map(|id| base_of(snapshots, external, id)).collect();
@@ -190,7 +191,7 @@ fn add_required(snapshots: &[Snapshot], external: &ExternalRefs, kept: &mut BTre
         }
         for unreadable in needed.iter().filter(|id| external.unusable.get(*id) == Some(&BaseRef::Unreadable)) {
             for older in snapshots.iter().filter(|snapshot| snapshot.id < *unreadable) {
-                let reason = format!("may be needed by {unreadable}, which is corrupt");
+                let reason = format!("may be needed by {unreadable}, which cannot be read");
                 kept.entry(older.id.clone()).or_default().insert(reason);
             }
         }

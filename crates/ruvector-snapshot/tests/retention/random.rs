@@ -116,7 +116,7 @@ fn external(ids: Vec<String>) -> impl Strategy<Value = ExternalRefs> {
         1 => btree_map(select(UNUSABLE_IDS.to_vec()), unusable_base, 0..4),
     ];
     let uploads = prop_oneof![3 => Just(vec![]), 1 => vec(vec(base(), 0..3), 1..3)];
-    (pinned, unusable, uploads).prop_map(move |(pinned, unusable, uploads)| {
+    (pinned, unusable, uploads, any::<bool>()).prop_map(move |(pinned, unusable, uploads, is_unread)| {
         let id_of = |base: &Base| base.id(|at| ids.get(at).cloned().unwrap_or_default(), ids.len());
         let unusable = unusable.iter().map(|(id, base)| {
             let base = match base {
@@ -126,9 +126,12 @@ fn external(ids: Vec<String>) -> impl Strategy<Value = ExternalRefs> {
             };
             ((*id).to_owned(), base)
         });
+        let unusable: BTreeMap<String, BaseRef<String>> = unusable.collect();
+        let unreadable = unusable.iter().filter(|(_, base)| is_unread && **base == BaseRef::Unreadable);
         ExternalRefs {
+            unread: unreadable.map(|(id, _)| id.clone()).collect(),
             pinned: pinned.iter().filter_map(|pin| ids.get(pin.index(ids.len().max(1))).cloned()).collect(),
-            unusable: unusable.collect(),
+            unusable,
             uploads: uploads
                 .iter()
                 .zip(0..)

@@ -16,6 +16,8 @@ pub struct ExternalRefs {
     pub pinned: BTreeSet<String>,
     /// The snapshots that cannot be used now, and their bases. They may be repaired later.
     pub unusable: BTreeMap<String, BaseRef<String>>,
+    /// The ids of those of `unusable` that could not be read. They may be intact, and depend on any older snapshot.
+    pub unread: BTreeSet<String>,
     /// The uploads in progress, and all bases of each, direct or not.
     pub uploads: BTreeMap<String, Vec<String>>,
 }
@@ -53,9 +55,10 @@ pub(super) fn keep_required(
         .filter(|(_, reasons)| !reasons.is_empty())
         .map(|(snapshot, _)| &*snapshot.id)
         .collect();
-    let upload_bases: Vec<&str> = external.uploads.values().flatten().map(String::as_str).collect();
+    let upload_bases = external.uploads.values().flatten();
+    let roots: Vec<&str> = upload_bases.chain(&external.unread).map(String::as_str).collect();
     let is_survivor = |id: &&str| kept.contains(id) || external.unusable.contains_key(*id);
-    let required = lineage.required_by(is_survivor, &upload_bases);
+    let required = lineage.required_by(is_survivor, &roots);
     for (id, base) in &external.unusable {
         if let BaseRef::Base(base_id) = base
             && let Some(at) = index.get(base_id.as_str())

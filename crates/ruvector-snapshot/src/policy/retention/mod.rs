@@ -59,6 +59,9 @@ pub struct PrunePlan {
     pub orphans: Vec<Orphan>,
     /// The ids of the unusable snapshots, newest first. They are not deleted, and rules do not count them.
     pub unusable: Vec<String>,
+    /// The ids of those of `unusable` that could not be read, newest first. They may be intact, so everything that is older
+    /// than the newest of them is kept.
+    pub unread: Vec<String>,
 }
 
 /// A group of snapshots, and which of them to keep and to delete.
@@ -153,9 +156,10 @@ pub fn plan(
         snapshots.iter().zip(&keep).filter(|(_, keep)| keep.is_empty()).map(|(snapshot, _)| &*snapshot.id).collect();
     let order: Vec<String> = lineage.deletion_order(&dropped).into_iter().map(str::to_owned).collect();
     let unusable = external.unusable.keys().rev().cloned().collect();
+    let unread = external.unread.iter().rev().cloned().collect();
     let groups = planned_groups(groups, &snapshots, &keep);
     let group_by = policy.group_by.clone();
-    Ok(PrunePlan { group_by, groups, unusable, ..divide(snapshots, keep, drop, &order) })
+    Ok(PrunePlan { group_by, groups, unusable, unread, ..divide(snapshots, keep, drop, &order) })
 }
 
 /// A group, and the indices of its snapshots, newest first.

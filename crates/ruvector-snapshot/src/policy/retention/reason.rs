@@ -59,8 +59,8 @@ pub enum KeepReason {
         /// The id that the new snapshot will have.
         id: String,
     },
-    /// It is older than a snapshot that has dependents and whose own base is unreadable. Any older snapshot may be that
-    /// base.
+    /// It is older than a snapshot that has dependents and whose own base is unreadable, or that could not be read at all.
+    /// Any older snapshot may be that base.
     MayBeNeededBy {
         /// The id of that snapshot.
         id: String,
@@ -121,7 +121,7 @@ impl fmt::Display for KeepReason {
             Self::BaseOf { id } => write!(f, "base of {id}"),
             Self::BaseOfUnusable { id } => write!(f, "base of {id}, which is corrupt"),
             Self::BaseOfUpload { id } => write!(f, "base of upload {id}"),
-            Self::MayBeNeededBy { id } => write!(f, "may be needed by {id}, which is corrupt"),
+            Self::MayBeNeededBy { id } => write!(f, "may be needed by {id}, which cannot be read"),
         }
     }
 }

@@ -22,6 +22,7 @@ use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::repo::context::Context;
 use crate::repo::inventory::Inventory;
 use crate::repo::presence::{ObjectsByName, exists};
+use crate::snapshot::UnusableSnapshot;
 use crate::store::SnapshotStore;
 
 /// The outcome of a deletion.
@@ -67,23 +68,45 @@ pub(crate) async fn delete(context: &Context, ids: &[SnapshotId]) -> Result<Dele
 /// neither.
 async fn decide(context: &Context, marked: &BTreeSet<SnapshotId>) -> Result<(Deleted, Inventory)> {
     let inventory = Inventory::read(context).await?;
-    inventory.check_all_readable_except(marked)?;
+    inventory.check_all_known_except(marked)?;
     let is_doomed = |id: &SnapshotId| marked.contains(id) && !inventory.has(id, layout::PINNED_JSON);
     let mut roots = Vec::new();
     for id in inventory.uploads_with_marker() {
         roots.extend(upload_bases(context.store.as_ref(), id).await?);
     }
     let required = inventory.lineage.required_by(|id| !is_doomed(id), &roots);
+    let unread = inventory.unread();
+    let required_then = inventory.lineage.required_by(|id| !is_doomed(id), roots.iter().chain(&unread));
+    // The plan knew nothing of it: that snapshot could be read then.
+    if let Some(id) = marked.iter().find(|id| required_then.contains(id) && !required.contains(id)) {
+        return Err(may_be_needed(id, inventory.listing.unusable));
+    }
     // A marked snapshot of a newer version that is kept depends on others, and it is unknown on which.
     let is_kept = |id: &str| marked.iter().any(|marked| marked.as_str() == id && required.contains(marked));
     let is_unknown_and_kept =
-        |other: &crate::snapshot::UnusableSnapshot| other.error.kind() == ErrorKind::Unsupported && is_kept(&other.id);
+        |other: &UnusableSnapshot| other.error.kind() == ErrorKind::Unsupported && is_kept(&other.id);
     if inventory.listing.unusable.iter().any(is_unknown_and_kept) {
-        inventory.check_all_readable()?;
+        inventory.check_all_known()?;
     }
     let existing = marked.iter().filter(|id| inventory.has(id, layout::METADATA_JSON)).cloned();
     let (kept, deleted) = existing.partition(|id| required.contains(id));
     Ok((Deleted { deleted, kept }, inventory))
+}
+
+/// Returns the error for a snapshot that cannot be read, or that one of those that cannot may depend on.
+fn may_be_needed(id: &SnapshotId, unusable: Vec<UnusableSnapshot>) -> SnapshotError {
+    let mut unread = unusable.into_iter().filter(UnusableSnapshot::is_unread);
+    let unread = unread.find(|unread| unread.id.as_str() >= id.as_str());
+    let (other, kind) = unread.as_ref().map_or(("", ErrorKind::Internal), |unread| (&*unread.id, unread.error.kind()));
+    let message = match other == id.as_str() {
+        true => format!("nothing was deleted: snapshot {id} cannot be read"),
+        false => format!("nothing was deleted: snapshot {other} cannot be read, and may depend on {id}"),
+    };
+    let error = SnapshotError::new(kind, message);
+    match unread {
+        Some(unread) => error.with_source(unread.error),
+        None => error,
+    }
 }
 
 /// Steps D4 and D5. Deletes what can be deleted, and returns the first error.

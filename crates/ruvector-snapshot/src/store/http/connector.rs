@@ -5,6 +5,7 @@
 //! - A rejection that no retry can fix becomes a [`ProviderRejection`] with advice. A conflict between two conditional
 //!   writes, which S3 asks to repeat, becomes a status that the client repeats.
 //! - Errors contain no secret; see `secrets.rs`.
+//! - One object with a key that the clients cannot read does not hide the others of a listing; see `listing.rs`.
 //!
 //! Nothing here knows a provider or a key, and no request is repeated here.
 
@@ -23,6 +24,7 @@ use object_store::{ClientConfigKey, ObjectStore};
 use reqwest::header::{CONTENT_LENGTH, IF_NONE_MATCH};
 use reqwest::{Method, StatusCode};
 
+use super::listing::{ListingBody, is_listing};
 use super::proxy::Proxies;
 use super::redact::{RedactedError, chain, root_cause, shortened};
 use super::redacted_store::{RedactedStore, Redactor};
@@ -147,7 +149,12 @@ impl HttpService for Client {
             attempts.increment();
         }
         let secrets = self.settings.secrets.remember(&request);
+        let is_listing = is_listing(request.method(), request.uri());
         let (mut parts, body) = self.send(request).await?;
+        if parts.status.is_success() && is_listing {
+            parts.headers.remove(CONTENT_LENGTH);
+            return Ok(HttpResponse::from_parts(parts, HttpResponseBody::new(ListingBody::new(body))));
+        }
         if parts.status.is_success() || parts.status == StatusCode::NOT_MODIFIED {
             return Ok(HttpResponse::from_parts(parts, HttpResponseBody::new(body)));
         }

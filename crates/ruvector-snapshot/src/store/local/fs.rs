@@ -3,8 +3,8 @@
 //! `LocalFileSystem` of `object_store` reads, and `staged` writes. This adds what a directory needs that others use too
 //! and that outlives the process:
 //!
-//! - A listing continues after a name that is not a key. `LocalFileSystem` fails at the first name that is not UTF-8 or
-//!   contains a control character, and at a `lost+found` that it cannot read. One such file would hide every snapshot.
+//! - A listing continues after a name that is not a key, and after a directory that cannot be read, and reports both.
+//!   `LocalFileSystem` fails at the first of them. One such file would hide every snapshot.
 //! - A listing enters only directories that the key filter accepts. Others may be unreadable.
 //! - A delete is durable when it returns, if the file system can do that: the directory is synced, as after a write.
 
@@ -22,8 +22,8 @@ use object_store::{
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 
-use super::io::{at, check_root, not_durable, run_blocking, trace_unsupported};
-use super::staged::{Publish, StagedFile, StagedUpload};
+use super::io::{RootIsGone, at, check_root, not_durable, run_blocking, trace_unsupported};
+use super::staged::{Publish, StagedFile, StagedUpload, key_of_staged_file};
 use crate::clock::{is_representable, moment};
 use crate::store::error::io_kind;
 use crate::store::{KeyFilter, segment_problem};
@@ -54,6 +54,11 @@ impl LocalFs {
     /// Limits listings to directories that the filter accepts.
     pub(in crate::store) fn with_key_filter(self, key_filter: KeyFilter) -> Self {
         Self { key_filter, ..self }
+    }
+
+    /// Lists what is below a key.
+    pub(in crate::store) fn walk(&self, prefix: &str) -> BoxStream<'static, Result<Found>> {
+        Walk::new(&self.root, prefix, self.key_filter).entries()
     }
 
     pub(super) fn root(&self) -> &FsPath {
@@ -158,7 +163,15 @@ impl ObjectStore for LocalFs {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        Walk::new(&self.root, prefix.map_or("", |prefix| prefix.as_ref()), self.key_filter).objects()
+        let found = self.walk(prefix.map_or("", |prefix| prefix.as_ref()));
+        let objects = found.try_filter_map(|found| async {
+            match found {
+                Found::Object(object) => Ok(Some(object)),
+                Found::Foreign => Ok(None),
+                Found::Unreadable { error, .. } => Err(error),
+            }
+        });
+        objects.boxed()
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
@@ -170,13 +183,26 @@ impl ObjectStore for LocalFs {
     }
 }
 
+/// What a walk finds.
+#[derive(Debug)]
+pub(in crate::store) enum Found {
+    Object(ObjectMeta),
+    /// Something that is no object, or that the key filter rejects.
+    Foreign,
+    /// A directory or a file of which nothing can be read.
+    Unreadable {
+        key: String,
+        error: object_store::Error,
+    },
+}
+
 /// Walks the files below a directory, in batches. The key of a file is its path below the root.
 struct Walk {
     root: PathBuf,
     /// Directories to read, each with its key.
     pending: Vec<(PathBuf, String)>,
     reading: Option<(ReadDir, String)>,
-    found: VecDeque<ObjectMeta>,
+    found: VecDeque<Found>,
     key_filter: KeyFilter,
 }
 
@@ -186,7 +212,7 @@ impl Walk {
         Self { root: root.to_owned(), pending, reading: None, found: VecDeque::new(), key_filter }
     }
 
-    fn objects(self) -> BoxStream<'static, Result<ObjectMeta>> {
+    fn entries(self) -> BoxStream<'static, Result<Found>> {
         stream::try_unfold(self, |mut walk| async move {
             if walk.found.is_empty() {
                 walk = run_blocking(move || walk.fill().map(|()| walk)).await?;
@@ -196,14 +222,15 @@ impl Walk {
         .boxed()
     }
 
-    /// Finds the next objects. Finds none after the last one.
+    /// Finds the next entries. Finds none after the last one.
     fn fill(&mut self) -> Result<()> {
         while self.found.len() < LIST_BATCH_MAX {
             let Some((directory, key)) = &mut self.reading else {
                 match self.pending.pop() {
-                    Some((path, key)) => {
-                        self.reading = read_directory(&self.root, &path)?.map(|directory| (directory, key));
-                    }
+                    Some((path, key)) => match read_directory(&self.root, &path) {
+                        Ok(directory) => self.reading = directory.map(|directory| (directory, key)),
+                        Err(error) => self.cannot_read(key, error)?,
+                    },
                     None => break,
                 }
                 continue;
@@ -213,34 +240,52 @@ impl Walk {
                     let key = key.clone();
                     self.visit(&entry.path(), key)?;
                 }
-                Some(Err(error)) => return Err(at(FsPath::new(key), error)),
+                Some(Err(error)) => {
+                    let (error, key) = (at(FsPath::new(key), error), std::mem::take(key));
+                    self.reading = None;
+                    self.cannot_read(key, error)?;
+                }
                 None => self.reading = None,
             }
         }
         Ok(())
     }
 
-    fn visit(&mut self, path: &FsPath, parent_key: String) -> Result<()> {
-        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return Ok(()) };
-        if segment_problem(name).is_some() {
-            return Ok(());
+    /// Notes a part of the store that cannot be read. Without the root itself nothing is known of the store.
+    fn cannot_read(&mut self, key: String, error: object_store::Error) -> Result<()> {
+        if key.is_empty() || RootIsGone::is_cause_of(&error) {
+            return Err(error);
         }
+        self.found.push_back(Found::Unreadable { key, error });
+        Ok(())
+    }
+
+    fn visit(&mut self, path: &FsPath, parent_key: String) -> Result<()> {
         let is_top = parent_key.is_empty();
+        let name = path.file_name().and_then(|name| name.to_str());
+        let Some(name) = name.filter(|name| segment_problem(name).is_none()) else {
+            self.pass_by(path, &parent_key);
+            return Ok(());
+        };
         let key = if is_top { name.to_owned() } else { format!("{parent_key}/{name}") };
         if !(self.key_filter)(&key) && !(self.key_filter)(&format!("{key}/")) {
+            self.pass_by(path, &parent_key);
             return Ok(());
         }
         let own = match fs::symlink_metadata(path) {
             Ok(own) => own,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(at(path, error)),
+            Err(error) => return self.cannot_read(key, at(path, error)),
         };
         let metadata = if own.is_symlink() {
             match fs::metadata(path) {
                 // Links to directories are followed only at the top. Below, they could form cycles.
                 Ok(target) if !target.is_dir() || (is_top && !leads_back(path, &self.root)) => target,
                 // A dangling link, or a link to a directory that is walked anyway.
-                _ => return Ok(()),
+                _ => {
+                    self.found.push_back(Found::Foreign);
+                    return Ok(());
+                }
             }
         } else {
             own
@@ -250,15 +295,29 @@ impl Walk {
         } else if metadata.is_file() {
             let last_modified = moment(metadata.modified().map_err(|error| at(path, error))?);
             let location = Path::parse(key)?;
-            self.found.push_back(ObjectMeta {
+            let size = metadata.len();
+            self.found.push_back(Found::Object(ObjectMeta {
                 location,
                 last_modified,
-                size: metadata.len(),
+                size,
                 e_tag: None,
                 version: None,
-            });
+            }));
+        } else {
+            self.found.push_back(Found::Foreign);
         }
         Ok(())
+    }
+
+    /// Notes something whose name is not a key of the caller's, unless an upload has staged it, or the system keeps it in
+    /// the root of every file system.
+    fn pass_by(&mut self, path: &FsPath, parent_key: &str) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let key = if parent_key.is_empty() { name.to_string() } else { format!("{parent_key}/{name}") };
+        let is_staged = key_of_staged_file(&key).is_some_and(self.key_filter);
+        if !is_staged && name != LOST_AND_FOUND {
+            self.found.push_back(Found::Foreign);
+        }
     }
 }
 

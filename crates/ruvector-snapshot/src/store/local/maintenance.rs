@@ -11,7 +11,8 @@ use chrono::{DateTime, Utc};
 use object_store::Result as ObjectResult;
 
 use super::fs::{LocalFs, read_directory};
-use super::io::{at, run_blocking};
+use super::io::{RootIsGone, at, run_blocking};
+use super::staged::key_of_staged_file;
 use crate::clock::moment;
 use crate::error::Result;
 use crate::store::error::operation_failed;
@@ -96,7 +97,12 @@ fn find_orphans(root: &FsPath, key_filter: KeyFilter, before: DateTime<Utc>) -> 
     let mut pending = vec![(root.to_owned(), String::new())];
     let mut orphans = Vec::new();
     while let Some((directory, key)) = pending.pop() {
-        let Some(mut entries) = read_directory(root, &directory)?.map(Iterator::peekable) else { continue };
+        let entries = match read_directory(root, &directory) {
+            // What is in it belongs to a snapshot that cannot be read, and a listing reports that.
+            Err(error) if directory != root && !RootIsGone::is_cause_of(&error) => continue,
+            entries => entries?,
+        };
+        let Some(mut entries) = entries.map(Iterator::peekable) else { continue };
         // An upload that was killed early has created only its directory.
         if entries.peek().is_none() && directory != root {
             let found = fs::symlink_metadata(&directory).map_err(|error| at(&directory, error))?;
@@ -113,10 +119,8 @@ fn find_orphans(root: &FsPath, key_filter: KeyFilter, before: DateTime<Utc>) -> 
             if !is_staged && !is_own_directory {
                 continue;
             }
-            let found = match fs::symlink_metadata(&path) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                found => found.map_err(|error| at(&path, error))?,
-            };
+            // It is gone, or nothing is known of it.
+            let Ok(found) = fs::symlink_metadata(&path) else { continue };
             if found.is_dir() && is_own_directory {
                 pending.push((path, key));
             } else if found.is_file() && is_staged {
@@ -134,15 +138,6 @@ fn info_if_old(before: DateTime<Utc>, key: String, size_bytes: u64, found: &fs::
     (modified_at < before).then_some(ObjectInfo { key, size_bytes, modified_at })
 }
 
-/// Returns the key that a staged file was written for; `None` if the name is not that of a staged file.
-/// `LocalFileSystem` calls it like the object, with `#` and a number.
-fn key_of_staged_file(name: &str) -> Option<&str> {
-    let (key, number) = name.rsplit_once('#')?;
-    let is_number = !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit());
-    let is_key = key.rsplit('/').next().is_some_and(|name| segment_problem(name).is_none());
-    Some(key).filter(|_| is_number && is_key)
-}
-
 /// Removes a staged file or an empty directory, and directories above that become empty. Returns false if it is in use.
 fn remove_orphan(root: &FsPath, orphan: &FsPath) -> ObjectResult<bool> {
     let removed = if orphan.is_dir() { fs::remove_dir(orphan) } else { fs::remove_file(orphan) };
@@ -158,17 +153,4 @@ fn remove_orphan(root: &FsPath, orphan: &FsPath) -> ObjectResult<bool> {
     let parents = orphan.ancestors().skip(1).take_while(|directory| *directory != root);
     let _removed = parents.map(fs::remove_dir).take_while(io::Result::is_ok).count();
     Ok(true)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_staged_file_is_named_like_its_key_with_a_number() {
-        assert_eq!(key_of_staged_file("snapshot/data#12"), Some("snapshot/data"));
-        for other in ["data", "data#", "data#1x", "#1", "a#b#1", "a/#1"] {
-            assert_eq!(key_of_staged_file(other), None, "{other}");
-        }
-    }
 }

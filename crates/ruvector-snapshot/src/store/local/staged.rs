@@ -17,6 +17,7 @@ use async_trait::async_trait;
 use object_store::{MultipartUpload, PutPayload, PutResult, Result, UploadPart};
 
 use super::io::{at, check_root, run_blocking, trace_unsupported};
+use crate::store::segment_problem;
 use crate::sync::{DirectorySync, sync_directory};
 
 /// The mode of the directory of a new store.
@@ -115,6 +116,15 @@ impl Drop for StagedFile {
     }
 }
 
+/// Returns the key that a staged file was written for; `None` if the name is not that of a staged file.
+/// `LocalFileSystem` calls it like the object, with `#` and a number.
+pub(super) fn key_of_staged_file(name: &str) -> Option<&str> {
+    let (key, number) = name.rsplit_once('#')?;
+    let is_number = !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit());
+    let is_key = key.rsplit('/').next().is_some_and(|name| segment_problem(name).is_none());
+    Some(key).filter(|_| is_number && is_key)
+}
+
 /// An upload in parts into a staged file, which is removed when this is aborted or dropped. Empty after it has ended.
 #[derive(Debug)]
 pub(super) struct StagedUpload(pub(super) Option<StagedFile>);
@@ -204,4 +214,17 @@ fn write_at(file: &File, payload: &PutPayload, mut start: u64) -> io::Result<()>
 
 fn ended() -> object_store::Error {
     object_store::Error::Generic { store: "LocalFs", source: "the upload has ended".into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_staged_file_is_named_like_its_key_with_a_number() {
+        assert_eq!(key_of_staged_file("snapshot/data#12"), Some("snapshot/data"));
+        for other in ["data", "data#", "data#1x", "#1", "a#b#1", "a/#1"] {
+            assert_eq!(key_of_staged_file(other), None, "{other}");
+        }
+    }
 }

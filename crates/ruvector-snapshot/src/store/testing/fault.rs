@@ -35,11 +35,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
-use futures::stream::{self, BoxStream, StreamExt};
+use futures::stream::{self, BoxStream, StreamExt, TryStreamExt as _};
 use tokio::sync::Semaphore;
 
 use crate::error::{ErrorKind, Result, SnapshotError};
-use crate::store::{ObjectInfo, SnapshotStore, Upload};
+use crate::store::{ListEntry, ObjectInfo, SnapshotStore, Upload};
 
 /// What happens at a step. A fault at a step that it does not [fit](Self::fits) has no effect.
 #[derive(Debug, Clone)]
@@ -388,6 +388,10 @@ impl SnapshotStore for FaultStore {
             objects.chain(stream::once(end).filter_map(async |end| end.err().map(Err))).boxed()
         };
         stream::once(begun).flatten().boxed()
+    }
+
+    fn list_entries<'a>(&'a self, prefix: &str) -> BoxStream<'a, Result<ListEntry>> {
+        self.list(prefix).map_ok(ListEntry::Object).boxed()
     }
 
     async fn delete(&self, key: &str) -> Result<()> {
