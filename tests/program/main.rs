@@ -16,6 +16,8 @@ mod corruption;
 mod deleted_meanwhile;
 mod echoed_secrets;
 mod foreign_objects;
+#[cfg(target_os = "linux")]
+mod full_store;
 mod hostile_settings;
 #[cfg(unix)]
 mod interrupts;

@@ -4,11 +4,14 @@
    REFUSE_ONLY=N                only the Nth of these calls fails, counted from 0, and says so
    REFUSE_LOCK_OF=FILE          flock of this file fails with EOPNOTSUPP
    REFUSE_CHOWN=ERRNO           chown fails with this number
+   REFUSE_NEW_FILES=ERRNO       no file and no directory can be created
    CLOCK_SAYS=SECONDS           the time of the system is always this many seconds after 1970 */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -40,6 +43,34 @@ int clock_gettime(clockid_t clock, struct timespec *time) {
     int (*next)(clockid_t, struct timespec *) =
         (int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, "clock_gettime");
     return next(clock, time);
+}
+
+int open64(const char *path, int flags, ...) {
+    const char *refused = getenv("REFUSE_NEW_FILES");
+    struct stat found;
+    mode_t mode = 0;
+    if (flags & O_CREAT) {
+        va_list rest;
+        va_start(rest, flags);
+        mode = va_arg(rest, mode_t);
+        va_end(rest);
+        if (refused && stat(path, &found)) {
+            errno = atoi(refused);
+            return -1;
+        }
+    }
+    int (*next)(const char *, int, ...) = (int (*)(const char *, int, ...))dlsym(RTLD_NEXT, "open64");
+    return next(path, flags, mode);
+}
+
+int mkdir(const char *path, mode_t mode) {
+    const char *refused = getenv("REFUSE_NEW_FILES");
+    if (refused) {
+        errno = atoi(refused);
+        return -1;
+    }
+    int (*next)(const char *, mode_t) = (int (*)(const char *, mode_t))dlsym(RTLD_NEXT, "mkdir");
+    return next(path, mode);
 }
 
 int chown(const char *path, uid_t owner, gid_t group) {

@@ -191,6 +191,10 @@ pub(crate) struct Delete {
     /// Also delete all snapshots that depend on them
     #[arg(long)]
     pub(crate) cascade: bool,
+    /// Delete without writing anything to the store. Only if no other command is at work at this store: a snapshot that is
+    /// being created could lose its base
+    #[arg(long)]
+    pub(crate) exclusive: bool,
     /// Print what would be deleted, and delete nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -224,6 +228,10 @@ pub(crate) struct Prune {
     /// at least one hour
     #[arg(long, value_name = "TIME", value_parser = grace, default_value = "24h")]
     pub(crate) grace: TimeDelta,
+    /// Delete without writing anything to the store. Only if no other command is at work at this store: a snapshot that is
+    /// being created could lose its base
+    #[arg(long)]
+    pub(crate) exclusive: bool,
     /// Print what would be kept, deleted and collected, and change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,

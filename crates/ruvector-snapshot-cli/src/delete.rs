@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ruvector_snapshot::{DeletePlan, Listing, SnapshotManager};
+use ruvector_snapshot::{DeleteOptions, DeletePlan, Listing, SnapshotManager};
 use serde_json::json;
 
 use crate::args::Delete;
@@ -23,7 +23,7 @@ pub(crate) async fn delete(session: &Session, args: &Delete) -> Result<Exit, Fai
     let names: BTreeMap<&str, &str> =
         listing.snapshots.iter().map(|snapshot| (snapshot.id.as_str(), snapshot.name.as_str())).collect();
     if !args.dry_run {
-        apply(session, &manager, &plan).await?;
+        apply(session, &manager, &plan, args.exclusive).await?;
     }
     let did = if args.dry_run { "would delete" } else { "deleted" };
     for id in &plan.ids {
@@ -42,14 +42,20 @@ pub(crate) async fn delete(session: &Session, args: &Delete) -> Result<Exit, Fai
 }
 
 /// Applies the plan. A deletion that has started is completed: an interrupt takes effect before it or after it.
-async fn apply(session: &Session, manager: &SnapshotManager, plan: &DeletePlan) -> Result<(), Failure> {
+async fn apply(
+    session: &Session,
+    manager: &SnapshotManager,
+    plan: &DeletePlan,
+    exclusive: bool,
+) -> Result<(), Failure> {
+    let options = DeleteOptions::default().exclusive(exclusive);
     let after_interrupt = {
         let (manager, ids) = (manager.clone(), plan.ids.clone());
         move || report(&manager, &ids)
     };
-    let work = async { Ok(manager.apply_delete(plan).await) };
+    let work = async { Ok(manager.apply_delete_with(plan, &options).await) };
     let Err(error) = session.run(manager, work, after_interrupt).await? else { return Ok(()) };
-    Err(Failure::from(error).with_hint(what_was_deleted(manager.list().await.ok(), &plan.ids)))
+    Err(Failure::from(error).with_outcome(&what_was_deleted(manager.list().await.ok(), &plan.ids)))
 }
 
 /// Reports what an interrupted deletion has deleted. Called when no runtime is at work.

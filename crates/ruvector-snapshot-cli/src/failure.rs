@@ -79,6 +79,15 @@ impl Failure {
         Self { hint: Some(hint.into()), ..self }
     }
 
+    /// Replaces the hint by what was done until the failure, and keeps a hint that says what can be done about it.
+    pub(crate) fn with_outcome(self, done: &str) -> Self {
+        let hint = match self.remedy.and_then(remedy_hint) {
+            Some(remedy) => format!("{done}; {remedy}"),
+            None => done.to_owned(),
+        };
+        self.with_hint(hint)
+    }
+
     pub(crate) fn exit(&self) -> Exit {
         self.exit
     }
@@ -193,6 +202,10 @@ fn remedy_hint(remedy: Remedy) -> Option<&'static str> {
         }
         Remedy::NotStrict => {
             "--strict refuses that; keep these in another way, and repeat this command without --strict"
+        }
+        Remedy::Exclusive => {
+            "make room in the store; or, if no other command is at work at this store, repeat this command with --exclusive, \
+             which writes nothing to it"
         }
         Remedy::Overwrite => "choose another path, or use --force to replace the file",
         Remedy::AddRule => "add a rule such as --keep-last 1, or delete these snapshots by their IDs first",

@@ -151,7 +151,8 @@ Checks all IDs before the first snapshot is deleted. If one of them does not exi
 deleted. With --cascade, all dependents are deleted as well. A deletion cannot be undone.
 
 A deletion that has started is completed even after an interrupt. If an incremental snapshot is created on a snapshot at the same moment, that \
-snapshot is kept.
+snapshot is kept. For that, a deletion writes a marker first. In a store where nothing can be written, --exclusive deletes without markers: use it only if \
+no other command is at work at the store.
 
 Examples:
   ruvector-snapshot delete 20260131T080000000Z-0123456789abcdef

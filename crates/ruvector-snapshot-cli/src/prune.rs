@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use ruvector_snapshot::{
-    DeleteReport, ErrorKind, GroupBy, Orphan, OrphanKind, PlannedGroup, PrunePlan, PrunePolicy, Snapshot,
-    SnapshotConfig, SnapshotError, SnapshotManager,
+    DeleteOptions, DeleteReport, ErrorKind, GroupBy, Orphan, OrphanKind, PlannedGroup, PrunePlan, PrunePolicy,
+    Snapshot, SnapshotConfig, SnapshotError, SnapshotManager,
 };
 use serde_json::json;
 
@@ -24,7 +24,7 @@ pub(crate) async fn prune(session: &Session, args: &Prune) -> Result<Exit, Failu
     let manager = session.open_with(config)?;
     let plan = session.read(&manager, manager.plan_prune(&policy)).await?;
     print_plan(session, args, &plan)?;
-    let outcome = if args.dry_run { Outcome::default() } else { apply(session, &manager, &plan).await? };
+    let outcome = if args.dry_run { Outcome::default() } else { apply(session, args, &manager, &plan).await? };
     print_outcome(session, args, &plan, &outcome)?;
     let Outcome { report, .. } = outcome;
     if !report.kept.is_empty() {
@@ -61,15 +61,21 @@ impl Outcome {
 
 /// Collects the orphans, and then deletes: an abandoned upload keeps its bases. If orphans cannot be removed, the
 /// snapshots are deleted all the same, and the error is reported after that.
-async fn apply(session: &Session, manager: &SnapshotManager, plan: &PrunePlan) -> Result<Outcome, Failure> {
+async fn apply(
+    session: &Session,
+    args: &Prune,
+    manager: &SnapshotManager,
+    plan: &PrunePlan,
+) -> Result<Outcome, Failure> {
+    let options = DeleteOptions::default().exclusive(args.exclusive);
     let ids: Vec<String> = plan.drop.iter().map(|dropped| dropped.snapshot.id.clone()).collect();
     let after_interrupt = || {
         let (manager, ids) = (manager.clone(), ids.clone());
         move || delete::report(&manager, &ids)
     };
-    let collection = async { Ok(manager.collect_garbage(&plan.orphans).await) };
+    let collection = async { Ok(manager.collect_garbage_with(&plan.orphans, &options).await) };
     let collected = session.run(manager, collection, after_interrupt()).await?;
-    let deletion = async { Ok(manager.apply_prune(plan).await) };
+    let deletion = async { Ok(manager.apply_prune_with(plan, &options).await) };
     let deleted = session.run(manager, deletion, after_interrupt()).await?;
     let (also, error) = match (collected, deleted) {
         (Ok(collected), Ok(report)) => return Ok(Outcome { collected, report }),
@@ -80,7 +86,7 @@ async fn apply(session: &Session, manager: &SnapshotManager, plan: &PrunePlan) -
         [] => "no snapshot was to be deleted".to_owned(),
         ids => delete::what_was_deleted(manager.list().await.ok(), ids),
     };
-    Err(Failure::from(error).with_hint(format!("{deleted}{also}")))
+    Err(Failure::from(error).with_outcome(&format!("{deleted}{also}")))
 }
 
 fn has_rule(policy: &PrunePolicy) -> bool {

@@ -76,6 +76,9 @@ pub enum Remedy {
     FullSnapshot,
     /// Create the snapshot without [`CreateOptions::strict`](crate::CreateOptions::strict).
     NotStrict,
+    /// Make room in the store in another way, or delete without markers, with
+    /// [`DeleteOptions::exclusive`](crate::DeleteOptions::exclusive), if nothing else is at work at the store.
+    Exclusive,
     /// Add a rule to the policy that keeps something of every group.
     AddRule,
     /// Choose another path, or replace the file with [`RestoreOptions::overwrite`](crate::RestoreOptions::overwrite).
@@ -261,6 +264,12 @@ impl SnapshotError {
     pub fn problem(&self) -> &str {
         let end = self.remedy.map_or(self.message.len(), |(_, end)| end);
         self.message.get(..end).unwrap_or(&self.message)
+    }
+
+    /// Returns the words of this library that say what can be done, if there is a [`remedy`](Self::remedy).
+    pub(crate) fn advice(&self) -> Option<&str> {
+        let (_, end) = self.remedy?;
+        self.message.get(end..)?.strip_prefix("; ")
     }
 
     /// Returns whether the same call may succeed if it is repeated later: the database was [busy](ErrorKind::Busy), or

@@ -126,7 +126,7 @@ pub use policy::retention::{
 };
 pub use progress::{Phase, Progress, ProgressUpdate};
 pub use repo::attempt::AttemptOutcome;
-pub use repo::deletion_batches::DeleteReport;
+pub use repo::deletion_batches::{DeleteOptions, DeleteReport};
 pub use repo::location::check_location;
 pub use repo::verify::{Corruption, VerifyReport};
 pub use ruvector_snapshot_format::id::SnapshotId;

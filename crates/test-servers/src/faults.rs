@@ -120,6 +120,15 @@ pub enum Fault {
     Status(u16),
     /// The service executes the request. The response is an error with this status.
     StatusAfter(u16),
+    /// Like [`Fault::Status`], with this error code and this message. An empty code leaves the body empty.
+    Error {
+        /// The status of the response.
+        status: u16,
+        /// The content of `Code`.
+        code: &'static str,
+        /// The content of `Message`.
+        message: &'static str,
+    },
     /// Like [`Fault::Status`], with a `Retry-After` header.
     RetryAfter {
         /// The status of the response.

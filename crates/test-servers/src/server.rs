@@ -149,6 +149,7 @@ async fn handle(
     let request = FullRequest::from_parts(parts, body);
     let response = match &fault {
         Some(Fault::Status(status)) => xml::injected_error(*status),
+        Some(Fault::Error { status, code, message }) => xml::chosen_error(*status, code, message),
         Some(Fault::RetryAfter { status, seconds }) => {
             let mut response = xml::injected_error(*status);
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(*seconds));

@@ -12,6 +12,16 @@ pub(crate) fn error(status: StatusCode, code: &str, message: &str) -> FullRespon
     document(status, &format!("<Error><Code>{code}</Code><Message>{}</Message></Error>", escape(message)))
 }
 
+/// Returns an injected error response. Its body is empty if the code is.
+pub(crate) fn chosen_error(status: u16, code: &str, message: &str) -> FullResponse {
+    let status = StatusCode::from_u16(status).expect("a fault has a valid status");
+    let mut response = error(status, code, message);
+    if code.is_empty() {
+        *response.body_mut() = Bytes::new();
+    }
+    response
+}
+
 /// Returns an injected error response with the error code that fits the status.
 pub(crate) fn injected_error(status: u16) -> FullResponse {
     let status = StatusCode::from_u16(status).expect("a fault has a valid status");

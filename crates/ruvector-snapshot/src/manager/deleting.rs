@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::ops::delete::DeletePlan;
 use crate::ops::{delete, pin, prune};
 use crate::policy::retention::{PrunePlan, PrunePolicy};
-use crate::repo::deletion_batches::DeleteReport;
+use crate::repo::deletion_batches::{DeleteOptions, DeleteReport};
 use crate::snapshot::Orphan;
 
 /// Deleting snapshots.
@@ -71,7 +71,29 @@ impl SnapshotManager {
     /// # Ok(()) }
     /// ```
     pub async fn apply_delete(&self, plan: &DeletePlan) -> Result<usize> {
-        delete::apply(&self.context, plan).await
+        self.apply_delete_with(plan, &DeleteOptions::default()).await
+    }
+
+    /// Deletes as [`apply_delete`](Self::apply_delete) does, with options.
+    ///
+    /// # Errors
+    ///
+    /// The same as [`apply_delete`](Self::apply_delete). If the store is full, so that nothing can be written, the error
+    /// is [`ErrorKind::StorageFull`](crate::ErrorKind::StorageFull) with [`Remedy::Exclusive`](crate::Remedy::Exclusive).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(manager: ruvector_snapshot::SnapshotManager, id: &str) -> Result<(), Box<dyn std::error::Error>> {
+    /// use ruvector_snapshot::DeleteOptions;
+    ///
+    /// let plan = manager.plan_delete(&[id], false).await?;
+    /// // Nothing else is at work at this store.
+    /// manager.apply_delete_with(&plan, &DeleteOptions::default().exclusive(true)).await?;
+    /// # Ok(()) }
+    /// ```
+    pub async fn apply_delete_with(&self, plan: &DeletePlan, options: &DeleteOptions) -> Result<usize> {
+        delete::apply(&self.context, plan, *options).await
     }
 
     /// Protects a snapshot from deletion, by any policy or by hand, until it is unpinned.
@@ -162,7 +184,31 @@ impl SnapshotManager {
     /// # Ok(()) }
     /// ```
     pub async fn apply_prune(&self, plan: &PrunePlan) -> Result<DeleteReport> {
-        prune::apply(&self.context, plan).await
+        self.apply_prune_with(plan, &DeleteOptions::default()).await
+    }
+
+    /// Deletes as [`apply_prune`](Self::apply_prune) does, with options.
+    ///
+    /// # Errors
+    ///
+    /// The same as [`apply_prune`](Self::apply_prune). If the store is full, so that nothing can be written, the error is
+    /// [`ErrorKind::StorageFull`](crate::ErrorKind::StorageFull) with [`Remedy::Exclusive`](crate::Remedy::Exclusive).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(manager: ruvector_snapshot::SnapshotManager) -> Result<(), Box<dyn std::error::Error>> {
+    /// use ruvector_snapshot::{DeleteOptions, PrunePolicy};
+    ///
+    /// let plan = manager.plan_prune(&PrunePolicy::default().keep_daily(7)).await?;
+    /// // Nothing else is at work at this store.
+    /// let options = DeleteOptions::default().exclusive(true);
+    /// manager.collect_garbage_with(&plan.orphans, &options).await?;
+    /// manager.apply_prune_with(&plan, &options).await?;
+    /// # Ok(()) }
+    /// ```
+    pub async fn apply_prune_with(&self, plan: &PrunePlan, options: &DeleteOptions) -> Result<DeleteReport> {
+        prune::apply(&self.context, plan, *options).await
     }
 
     /// Plans what [`cleanup_old_snapshots`](Self::cleanup_old_snapshots) would keep and delete: the policy
@@ -244,6 +290,29 @@ impl SnapshotManager {
     /// # Ok(()) }
     /// ```
     pub async fn collect_garbage(&self, orphans: &[Orphan]) -> Result<Vec<Orphan>> {
-        prune::collect_garbage(&self.context, orphans).await
+        self.collect_garbage_with(orphans, &DeleteOptions::default()).await
+    }
+
+    /// Collects as [`collect_garbage`](Self::collect_garbage) does, with options. An exclusive collection compares ages
+    /// with the clock of this machine, and not with that of the store.
+    ///
+    /// # Errors
+    ///
+    /// The same as [`collect_garbage`](Self::collect_garbage). If the store is full, so that nothing can be written, the
+    /// error has [`Remedy::Exclusive`](crate::Remedy::Exclusive).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(manager: ruvector_snapshot::SnapshotManager) -> Result<(), Box<dyn std::error::Error>> {
+    /// use ruvector_snapshot::DeleteOptions;
+    ///
+    /// let orphans = manager.orphans().await?;
+    /// // Nothing else is at work at this store.
+    /// manager.collect_garbage_with(&orphans, &DeleteOptions::default().exclusive(true)).await?;
+    /// # Ok(()) }
+    /// ```
+    pub async fn collect_garbage_with(&self, orphans: &[Orphan], options: &DeleteOptions) -> Result<Vec<Orphan>> {
+        prune::collect_garbage(&self.context, orphans, *options).await
     }
 }

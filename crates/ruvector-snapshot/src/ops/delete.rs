@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::error::{ErrorKind, Remedy, Result, SnapshotError};
 use crate::repo::context::Context;
-use crate::repo::deletion_batches::{DeleteReport, delete_in_batches};
+use crate::repo::deletion_batches::{DeleteOptions, DeleteReport, delete_in_batches};
 use crate::repo::inventory::Inventory;
 use crate::repo::orphans::upload_roots;
 use crate::repo::presence::{is_being_deleted, no_snapshot};
@@ -52,8 +52,9 @@ pub(crate) async fn plan(context: &Context, ids: &[SnapshotId], cascade: bool) -
 }
 
 /// Deletes what the plan says, and returns the number of snapshots that were deleted.
-pub(crate) async fn apply(context: &Context, plan: &DeletePlan) -> Result<usize> {
-    let DeleteReport { deleted, kept } = delete_in_batches(context, plan.ids.iter().map(String::as_str)).await?;
+pub(crate) async fn apply(context: &Context, plan: &DeletePlan, options: DeleteOptions) -> Result<usize> {
+    let ids = plan.ids.iter().map(String::as_str);
+    let DeleteReport { deleted, kept } = delete_in_batches(context, ids, options).await?;
     let Some(id) = kept.first() else { return Ok(deleted.len()) };
     let message = format!(
         "snapshot {id} was kept: it was pinned, or a snapshot or an upload depends on it by now; check again, and if an upload was \

@@ -7,7 +7,7 @@ use ruvector_snapshot_format::lineage::BaseRef;
 use crate::error::{Result, SnapshotError};
 use crate::policy::retention::{self, ExternalRefs, PrunePlan, PrunePolicy};
 use crate::repo::context::Context;
-use crate::repo::deletion_batches::{DeleteReport, delete_in_batches};
+use crate::repo::deletion_batches::{DeleteOptions, DeleteReport, delete_in_batches};
 use crate::repo::inventory::Inventory;
 use crate::repo::orphans::{self, upload_roots};
 use crate::snapshot::Orphan;
@@ -21,7 +21,7 @@ pub(crate) async fn plan(context: &Context, policy: &PrunePolicy, with_orphans: 
 /// is returned after that: less was deleted than the policy drops.
 pub(crate) async fn clean_up(context: &Context, policy: &PrunePolicy) -> Result<usize> {
     let (plan, unread) = plan_or_warn(context, policy, false).await?;
-    let deleted = apply(context, &plan).await?.deleted.len();
+    let deleted = apply(context, &plan, DeleteOptions::default()).await?.deleted.len();
     match unread {
         None => Ok(deleted),
         Some((id, error)) => {
@@ -77,8 +77,8 @@ async fn plan_or_warn(
 
 /// Deletes the snapshots that the plan drops. The plan is taken as it is; each snapshot is checked again as part of the
 /// deletion.
-pub(crate) async fn apply(context: &Context, plan: &PrunePlan) -> Result<DeleteReport> {
-    delete_in_batches(context, plan.drop.iter().map(|dropped| dropped.snapshot.id.as_str())).await
+pub(crate) async fn apply(context: &Context, plan: &PrunePlan, options: DeleteOptions) -> Result<DeleteReport> {
+    delete_in_batches(context, plan.drop.iter().map(|dropped| dropped.snapshot.id.as_str()), options).await
 }
 
 /// Finds all orphans.
@@ -89,8 +89,12 @@ pub(crate) async fn find_orphans(context: &Context) -> Result<Vec<Orphan>> {
 }
 
 /// Collects orphans.
-pub(crate) async fn collect_garbage(context: &Context, orphans: &[Orphan]) -> Result<Vec<Orphan>> {
-    orphans::collect_all(context, orphans).await
+pub(crate) async fn collect_garbage(
+    context: &Context,
+    orphans: &[Orphan],
+    options: DeleteOptions,
+) -> Result<Vec<Orphan>> {
+    orphans::collect_all(context, orphans, options).await
 }
 
 async fn find_orphans_with(

@@ -8,6 +8,7 @@ use ruvector_snapshot_format::id::SnapshotId;
 use ruvector_snapshot_format::layout;
 
 use super::context::Context;
+use super::deletion_batches::DeleteOptions;
 use super::inventory::Inventory;
 use super::keys::is_repository_key;
 use super::markers::collection::{OrphanCause, collect, collect_marker};
@@ -66,20 +67,22 @@ pub(crate) async fn upload_roots(context: &Context, inventory: &Inventory) -> Up
 
 /// Collects orphans, and returns those that were removed. What is in use after all is kept. If some cannot be removed,
 /// all others are removed before the error is returned.
-pub(crate) async fn collect_all(context: &Context, orphans: &[Orphan]) -> Result<Vec<Orphan>> {
+pub(crate) async fn collect_all(context: &Context, orphans: &[Orphan], options: DeleteOptions) -> Result<Vec<Orphan>> {
     let (context, orphans) = (context.clone(), orphans.to_vec());
     let work = {
         let context = context.clone();
-        async move { collect_each(&context, &orphans).await }
+        async move { collect_each(&context, &orphans, options.exclusive).await }
     };
     context.run_to_completion(work).await
 }
 
-async fn collect_each(context: &Context, orphans: &[Orphan]) -> Result<Vec<Orphan>> {
+async fn collect_each(context: &Context, orphans: &[Orphan], is_exclusive: bool) -> Result<Vec<Orphan>> {
     let (mut collected, mut failed) = (Vec::new(), Vec::new());
-    // Ages are compared with the clock of the store. That of this machine may be wrong by days.
+    // Ages are compared with the clock of the store. That of this machine may be wrong by days, which matters only if
+    // something else is at work.
     let now = match needs_store_time(orphans) {
         false => DateTime::<Utc>::MIN_UTC,
+        true if is_exclusive => context.clock.now(),
         true => match store_time(context).await {
             Ok(now) => now,
             // Then only orphans that get a marker of their own are old.
@@ -90,7 +93,7 @@ async fn collect_each(context: &Context, orphans: &[Orphan]) -> Result<Vec<Orpha
         },
     };
     for orphan in orphans {
-        match collect_one(context, orphan, now).await {
+        match collect_one(context, orphan, now, is_exclusive).await {
             Ok(true) => collected.push(orphan.clone()),
             Ok(false) => {}
             Err(error) => failed.push((orphan.key.as_str(), error)),
@@ -113,14 +116,20 @@ fn needs_store_time(orphans: &[Orphan]) -> bool {
 
 /// Joins all failures in one error.
 fn not_collected(failed: Vec<(&str, SnapshotError)>) -> Option<SnapshotError> {
-    let messages: Vec<String> = failed.iter().map(|(key, error)| format!("{key}: {}", error.message())).collect();
-    let (_, first) = failed.into_iter().next()?;
+    let messages: Vec<String> = failed.iter().map(|(key, error)| format!("{key}: {}", error.problem())).collect();
     let message = format!("some orphans could not be removed: {}", messages.join("; "));
-    Some(SnapshotError::new(first.kind(), message).with_source(first))
+    // What can be done about one of them is said once.
+    let remedy = failed.iter().find_map(|(_, error)| Some((error.remedy()?, error.advice()?.to_owned())));
+    let (_, first) = failed.into_iter().next()?;
+    let error = SnapshotError::new(first.kind(), message).with_source(first);
+    Some(match remedy {
+        Some((remedy, advice)) => error.with_remedy(remedy, &advice),
+        None => error,
+    })
 }
 
 /// Checks an orphan again, at the time `now` of the store's clock, and removes it.
-async fn collect_one(context: &Context, orphan: &Orphan, now: DateTime<Utc>) -> Result<bool> {
+async fn collect_one(context: &Context, orphan: &Orphan, now: DateTime<Utc>, is_exclusive: bool) -> Result<bool> {
     match orphan.kind {
         OrphanKind::Marker => collect_marker(context, &orphan.key, marker_grace_start(context, now)).await,
         OrphanKind::Check => match context.store.head(&orphan.key).await {
@@ -132,7 +141,7 @@ async fn collect_one(context: &Context, orphan: &Orphan, now: DateTime<Utc>) -> 
         },
         OrphanKind::Staged | OrphanKind::Directory => Ok(false),
         OrphanKind::Upload | OrphanKind::Deletion => match layout::parse_prefix(&orphan.key) {
-            Some(id) => collect(context, &id, OrphanCause::Interrupted).await,
+            Some(id) => collect(context, &id, OrphanCause::Interrupted, is_exclusive).await,
             None => Ok(false),
         },
     }

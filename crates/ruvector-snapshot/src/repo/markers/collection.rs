@@ -6,15 +6,15 @@
 
 use std::collections::BTreeSet;
 
-use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use ruvector_snapshot_format::id::SnapshotId;
 use ruvector_snapshot_format::layout;
 
-use super::{DeletionMarker, is_orphan, marker_mtime, upload_bases};
+use super::{DeletionMarker, data_keys, is_orphan, marker_mtime, upload_bases};
 use crate::error::{ErrorKind, Result};
 use crate::repo::context::Context;
 use crate::repo::presence::{is_being_deleted, objects_of};
+use crate::store::ObjectInfo;
 
 /// Why objects that belong to no snapshot are to be removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,12 +27,22 @@ pub(crate) enum OrphanCause {
 }
 
 /// Removes the objects of something that is not a snapshot. Returns `false` if it is in use after all.
-pub(crate) async fn collect(context: &Context, id: &SnapshotId, cause: OrphanCause) -> Result<bool> {
+///
+/// `is_exclusive` says that the caller vouches that nothing else is at work at the store. Then there is no marker.
+pub(crate) async fn collect(
+    context: &Context,
+    id: &SnapshotId,
+    cause: OrphanCause,
+    is_exclusive: bool,
+) -> Result<bool> {
     let store = context.store.as_ref();
+    if is_exclusive {
+        return collect_exclusively(context, id, cause).await;
+    }
     let marker = DeletionMarker::new(context)?;
     // G1, G2
     let listed = async {
-        store.create(&marker.key(id), Bytes::new()).await?;
+        marker.write(store, id).await?;
         objects_of(store, id).await
     };
     let objects = match listed.await {
@@ -45,10 +55,7 @@ pub(crate) async fn collect(context: &Context, id: &SnapshotId, cause: OrphanCau
     // The age of each object is compared with the time that the store gave the marker.
     let is_abandoned = objects.get(&marker.file).is_some_and(|own| {
         let mut others = objects.iter().filter(|(file, _)| **file != marker.file);
-        others.all(|(file, object)| {
-            let is_old = cause == OrphanCause::LostMetadata || is_orphan(context, file, object, own.modified_at);
-            file != layout::METADATA_JSON && is_old
-        })
+        others.all(|(file, object)| is_abandoned(context, file, object, cause, own.modified_at))
     });
     if !is_abandoned {
         store.delete(&marker.key(id)).await?;
@@ -62,6 +69,24 @@ pub(crate) async fn collect(context: &Context, id: &SnapshotId, cause: OrphanCau
     }
     // G4
     store.delete(&marker.key(id)).await.map(|()| true)
+}
+
+/// Returns whether an object is no `metadata.json`, and old enough at the time `now`.
+fn is_abandoned(context: &Context, file: &str, object: &ObjectInfo, cause: OrphanCause, now: DateTime<Utc>) -> bool {
+    file != layout::METADATA_JSON && (cause == OrphanCause::LostMetadata || is_orphan(context, file, object, now))
+}
+
+/// Removes the objects without a marker. Nothing else is at work, so that the clock of this machine is good enough.
+async fn collect_exclusively(context: &Context, id: &SnapshotId, cause: OrphanCause) -> Result<bool> {
+    let store = context.store.as_ref();
+    let (objects, now) = (objects_of(store, id).await?, context.clock.now());
+    if !objects.iter().all(|(file, object)| is_abandoned(context, file, object, cause, now)) {
+        return Ok(false);
+    }
+    for key in data_keys(id, &objects) {
+        store.delete(&key).await?;
+    }
+    Ok(true)
 }
 
 /// Removes a marker beside a committed snapshot, if it was last needed before `grace_start` by the clock of the store.

@@ -8,16 +8,17 @@
 //! | D4   | delete each `metadata.json`, newest first, each after a check of its marker and of the time          |
 //! | D5   | delete the data, and the markers last                                                               |
 //!
+//! A caller who vouches that nothing else is at work can do without the markers: see [`delete_exclusively`].
+//!
 //! Until D4 everything can be read as before. After D4 anybody can finish the rest, any number of times. A deletion
 //! removes only its own markers, so several can run at once.
 
 use std::collections::BTreeSet;
 
-use bytes::Bytes;
 use ruvector_snapshot_format::id::SnapshotId;
 use ruvector_snapshot_format::layout;
 
-use super::{DeletionMarker, upload_bases};
+use super::{DeletionMarker, data_keys, upload_bases};
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::repo::context::Context;
 use crate::repo::inventory::Inventory;
@@ -44,7 +45,7 @@ pub(crate) async fn delete(context: &Context, ids: &[SnapshotId]) -> Result<Dele
             if exists(store, id).await? {
                 // Recorded before the answer, which may be lost.
                 marked.insert(id.clone());
-                store.create(&marker.key(id), Bytes::new()).await?;
+                marker.write(store, id).await?;
             }
         }
         let (deleted, inventory) = decide(context, &marked).await?;
@@ -62,6 +63,31 @@ pub(crate) async fn delete(context: &Context, ids: &[SnapshotId]) -> Result<Dele
             Err(error)
         }
     }
+}
+
+/// Deletes a set of snapshots without markers. The caller vouches that nothing else is at work at the store.
+///
+/// The decision is that of step D2. Each snapshot is then deleted with everything beside it, `metadata.json` first, and the
+/// newest snapshot first. So what is left after an interruption is orphans of one snapshot, and no snapshot has lost its
+/// base.
+pub(crate) async fn delete_exclusively(context: &Context, ids: &[SnapshotId]) -> Result<Deleted> {
+    let store = context.store.as_ref();
+    let mut existing = BTreeSet::new();
+    for id in ids {
+        if exists(store, id).await? {
+            existing.insert(id.clone());
+        }
+    }
+    let (deleted, inventory) = decide(context, &existing).await?;
+    let none = ObjectsByName::new();
+    for id in deleted.deleted.iter().rev() {
+        let metadata_json = layout::key(id, layout::METADATA_JSON);
+        store.delete(&metadata_json).await?;
+        for key in data_keys(id, inventory.objects.get(id).unwrap_or(&none)) {
+            store.delete(&key).await.map_err(|error| not_removed(key, error))?;
+        }
+    }
+    Ok(deleted)
 }
 
 /// Step D2: decides which of the marked snapshots are deleted and which are kept. Those that do not exist any more are
@@ -174,11 +200,12 @@ async fn remove_data(
     objects: &ObjectsByName,
 ) -> Result<()> {
     for key in marker.data_keys(id, objects).into_iter().chain([marker.key(id)]) {
-        store.delete(&key).await.map_err(|error| {
-            let message =
-                "the snapshot was deleted, but this object of it could not be; garbage collection deletes it later";
-            SnapshotError::new(error.kind(), message).with_key(key).with_source(error)
-        })?;
+        store.delete(&key).await.map_err(|error| not_removed(key, error))?;
     }
     Ok(())
+}
+
+fn not_removed(key: String, error: SnapshotError) -> SnapshotError {
+    let message = "the snapshot was deleted, but this object of it could not be; garbage collection deletes it later";
+    SnapshotError::new(error.kind(), message).with_key(key).with_source(error)
 }

@@ -28,7 +28,7 @@ use super::context::Context;
 use super::inventory;
 use super::presence::{ObjectsByName, exists, is_being_deleted, objects_of};
 use crate::clock::{Stopwatch, sleep};
-use crate::error::{ErrorKind, Result, SnapshotError};
+use crate::error::{ErrorKind, Remedy, Result, SnapshotError};
 use crate::store::{ObjectInfo, SnapshotStore};
 
 /// Age below which a marker is never collected, however short the grace period is (invariant I5).
@@ -170,7 +170,7 @@ pub(crate) async fn store_time(context: &Context) -> Result<DateTime<Utc>> {
     let id = SnapshotId::new(context.clock.now(), context.clock.random()?)?;
     let store = context.store.as_ref();
     let written = async {
-        store.create(&marker.key(&id), Bytes::new()).await?;
+        marker.write(store, &id).await?;
         store.head(&marker.key(&id)).await
     };
     let answer = written.await;
@@ -193,6 +193,20 @@ impl DeletionMarker {
 
     fn key(&self, id: &SnapshotId) -> String {
         layout::key(id, &self.file)
+    }
+
+    /// Writes the marker beside a snapshot. Where nothing can be written, the error says how to do without it.
+    async fn write(&self, store: &dyn SnapshotStore, id: &SnapshotId) -> Result<()> {
+        let key = self.key(id);
+        let Err(error) = store.create(&key, Bytes::new()).await else { return Ok(()) };
+        if error.kind() != ErrorKind::StorageFull {
+            return Err(error);
+        }
+        let message = "the store is full, so the marker that announces a deletion cannot be written";
+        let advice = "make room in another way, or, if nothing else is at work at this store, delete without markers \
+                      (DeleteOptions::exclusive)";
+        let error = SnapshotError::new(ErrorKind::StorageFull, message).with_source(error);
+        Err(error.with_remedy(Remedy::Exclusive, advice).with_key(key))
     }
 
     /// Makes the last check before a `metadata.json` is deleted: the marker exists, and the time is not over. The time
@@ -240,10 +254,15 @@ impl DeletionMarker {
     /// Returns the keys of everything beside the snapshot except `metadata.json` and this marker, other deletion
     /// markers last.
     fn data_keys(&self, id: &SnapshotId, objects: &ObjectsByName) -> Vec<String> {
-        let data = layout::FILES.into_iter().filter(|file| *file != layout::METADATA_JSON);
-        let markers = layout::MARKERS.into_iter().filter(|file| objects.contains_key(*file));
-        let is_other = |file: &&str| **file != self.file && layout::is_deletion_marker(file);
-        let others = objects.keys().map(String::as_str).filter(is_other);
-        data.chain(markers).chain(others).map(|file| layout::key(id, file)).collect()
+        let own = self.key(id);
+        data_keys(id, objects).into_iter().filter(|key| *key != own).collect()
     }
+}
+
+/// Returns the keys of everything beside a snapshot except `metadata.json`, deletion markers last.
+fn data_keys(id: &SnapshotId, objects: &ObjectsByName) -> Vec<String> {
+    let data = layout::FILES.into_iter().filter(|file| *file != layout::METADATA_JSON);
+    let markers = layout::MARKERS.into_iter().filter(|file| objects.contains_key(*file));
+    let deletion_markers = objects.keys().map(String::as_str).filter(|file| layout::is_deletion_marker(file));
+    data.chain(markers).chain(deletion_markers).map(|file| layout::key(id, file)).collect()
 }

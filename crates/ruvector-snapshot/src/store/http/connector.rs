@@ -169,6 +169,9 @@ impl HttpService for Client {
         if let Some(rejection) = ProviderRejection::of_body(&text) {
             return Err(rejected(rejection));
         }
+        if parts.status == StatusCode::INSUFFICIENT_STORAGE {
+            return Err(rejected(ProviderRejection::storage_full()));
+        }
         honor_retry_after(parts.status, &parts.headers).await;
         // Another create of the same key is in progress. S3 asks to try again, but its client would report that the
         // object exists. Azure uses the same status for an object that exists.

@@ -9,6 +9,8 @@ use std::fmt;
 
 use crate::error::ErrorKind;
 
+const FULL: &str = "the server or its quota is full; make room and try again";
+
 /// A request that the provider rejected for a known reason. Repeating it changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::store) struct ProviderRejection {
@@ -46,6 +48,11 @@ impl ProviderRejection {
         Self::of_code(json.get("error")?.as_str()?, message)
     }
 
+    /// Returns the rejection that the status 507 means, whatever its body is.
+    pub(in crate::store) fn storage_full() -> Self {
+        Self { kind: ErrorKind::StorageFull, reason: format!("{FULL} (507 Insufficient Storage)") }
+    }
+
     /// Returns the rejection for a bucket that is in another region.
     pub(in crate::store) fn other_region(region: &str) -> Self {
         let reason = format!("the bucket is in the region {region}; set region={region} or AWS_REGION");
@@ -76,6 +83,8 @@ impl ProviderRejection {
                 ErrorKind::PermissionDenied,
                 "the session token is not valid; check AWS_SESSION_TOKEN, or get new credentials",
             ),
+            // Garage and Backblaze have no code of their own for it.
+            "AccessDenied" | "Forbidden" if is_about_a_quota(message) => (ErrorKind::StorageFull, FULL),
             "AccessDenied"
             | "AuthorizationFailure"
             | "AuthorizationPermissionMismatch"
@@ -97,9 +106,11 @@ impl ProviderRejection {
             "InvalidObjectState" | "BlobArchived" => {
                 (ErrorKind::PermissionDenied, "the object is archived; restore it from the archive first")
             }
-            "XMinioStorageFull" | "QuotaExceeded" | "InsufficientCapacity" | "XMinioAdminBucketQuotaExceeded" => {
-                (ErrorKind::StorageFull, "the server or its quota is full; make room and try again")
-            }
+            "XMinioStorageFull"
+            | "XMinioAdminBucketQuotaExceeded"
+            | "QuotaExceeded"
+            | "InsufficientCapacity"
+            | "InsufficientStorage" => (ErrorKind::StorageFull, FULL),
             "KMS.DisabledException"
             | "KMS.NotFoundException"
             | "KMS.InvalidStateException"
@@ -120,6 +131,11 @@ impl ProviderRejection {
         };
         Some(Self { kind, reason })
     }
+}
+
+fn is_about_a_quota(message: &str) -> bool {
+    let message = message.to_ascii_lowercase();
+    ["quota", "storage cap", "cap exceeded"].iter().any(|words| message.contains(words))
 }
 
 /// Returns whether the body of an error response says that two conditional writes conflicted and should be repeated.

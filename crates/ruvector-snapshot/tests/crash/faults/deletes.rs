@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use ruvector_snapshot::store::testing::fault::{Call, Fault};
-use ruvector_snapshot::{ErrorKind, Listing, Result, SnapshotError, SnapshotManager};
+use ruvector_snapshot::{DeleteOptions, ErrorKind, Listing, Result, SnapshotError, SnapshotManager};
 use test_fixtures::objects;
 
 use super::fixture::{Case, Run, faults};
@@ -31,6 +31,27 @@ async fn a_delete_with_any_fault_leaves_other_snapshots_intact() {
         )
         .await;
     assert!(runs > 90, "only {runs} runs");
+}
+
+/// Interrupted at any step, it leaves at most orphans of the snapshot.
+#[tokio::test]
+async fn an_exclusive_delete_with_any_fault_leaves_other_snapshots_intact() {
+    let fixture = ThreeSnapshots::new().await;
+    let runs = fixture
+        .inject_at_every_step(
+            faults(),
+            async |manager| {
+                let plan = manager.plan_delete(&[fixture.ids[1].as_str()], false).await?;
+                manager.apply_delete_with(&plan, &DeleteOptions::default().exclusive(true)).await
+            },
+            async |run, case, result| {
+                let listing = run.check(case, &[0, 2]).await;
+                check_deleted(run, case, &listing, &[1], result.as_ref().err());
+                assert_ne!(case.step.call, Call::Create, "it writes nothing");
+            },
+        )
+        .await;
+    assert!(runs > 60, "only {runs} runs");
 }
 
 #[tokio::test]
