@@ -16,7 +16,7 @@ use source::{Crate, Target};
 /// The modules at the root of the library, lowest floor first. A module may use the floors below its own.
 const FLOORS: [&[&str]; 7] = [
     &["error"],
-    &["clock", "sync"],
+    &["clock", "sync", "text"],
     &["store", "source"],
     &["config", "progress", "snapshot"],
     &["repo", "policy"],

@@ -25,6 +25,7 @@ mod irregular;
 mod killed;
 mod mistakes;
 mod modes;
+mod name_forms;
 mod open_database;
 mod prune;
 #[cfg(target_os = "linux")]

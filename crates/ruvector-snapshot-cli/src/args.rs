@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use chrono::TimeDelta;
+use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use jiff::SpanRelativeTo;
@@ -173,7 +174,7 @@ pub(crate) struct Restore {
     /// An id, a prefix of an id, a name, or latest
     pub(crate) id: String,
     /// Database file to write
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = new_path())]
     pub(crate) to: PathBuf,
     /// Replace FILE if it exists and no program holds its lock, as Ruvector does
     #[arg(long)]
@@ -295,6 +296,7 @@ pub(crate) enum StoreWhat {
 #[derive(Debug, Args)]
 pub(crate) struct Demo {
     /// New or empty directory to work in [default: a temporary one that is removed at the end]
+    #[arg(value_parser = new_path())]
     pub(crate) dir: Option<PathBuf>,
 }
 
@@ -302,6 +304,18 @@ pub(crate) struct Demo {
 pub(crate) struct Completions {
     /// The shell
     pub(crate) shell: Shell,
+}
+
+/// Parses a path that may be made. A control character in it, such as the end of a line of a script from Windows, is a
+/// mistake, unless there is such a file.
+fn new_path() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().try_map(|path| {
+        let control = path.to_string_lossy().chars().find(|c| c.is_control());
+        match control.filter(|_| !path.exists()) {
+            None => Ok(path),
+            Some(control) => Err(format!("the path contains a control character ({})", control.escape_default())),
+        }
+    })
 }
 
 fn label(text: &str) -> Result<(String, String), String> {

@@ -96,6 +96,7 @@ compile_error!(
 mod error;
 mod snapshot;
 mod sync;
+mod text;
 
 pub mod clock;
 

@@ -22,6 +22,7 @@ use crate::repo::pipeline::{BlockEvent, store_blocks};
 use crate::repo::spec::{Completion, Content, SnapshotSpec, SourceSummary};
 use crate::snapshot::Snapshot;
 use crate::source::irregular_rows::{IrregularIds, StateCheck};
+use crate::text::composed;
 
 pub(crate) async fn compact(
     context: &Context,
@@ -60,8 +61,9 @@ async fn store_compacted(context: &Context, id: &SnapshotId, progress: Option<Ar
     let blocks = checked_blocks(chain.blocks(&context.config).await?, Arc::new(irregular).state());
     let irregular = irregular_events(chain.irregular()?);
     let blocks = blocks.chain(irregular).chain(stream::once(async { Ok(BlockEvent::End(())) })).boxed();
+    let name = composed(&metadata.name);
     let spec = SnapshotSpec {
-        name: &metadata.name,
+        name: &name,
         created_at: metadata.created_at,
         labels: &metadata.labels,
         metadata: &metadata.metadata,

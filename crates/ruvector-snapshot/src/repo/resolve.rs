@@ -12,6 +12,7 @@ use super::presence::exists;
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::progress::{Progress, warn};
 use crate::snapshot::{CLOCK_TOLERANCE, Listing, Snapshot};
+use crate::text::{composed_source, is_same};
 
 /// The first characters of an id are its time.
 const ID_TIME_CHARS: usize = 19;
@@ -83,7 +84,7 @@ impl<'a> Resolved<'a> {
 
 /// Returns the error if only other sources have a snapshot of this name. `None` if no source has one.
 fn none_of_source(listing: &Listing, text: &str, source: &SourceId) -> Option<SnapshotError> {
-    let is_named = |snapshot: &&Snapshot| text == "latest" || snapshot.name == text;
+    let is_named = |snapshot: &&Snapshot| text == "latest" || is_same(&snapshot.name, text);
     let others: Vec<&Snapshot> = listing.snapshots.iter().filter(is_named).collect();
     let nearest = others.iter().find(|other| may_be_same_database(&other.source, source)).or_else(|| others.first())?;
     let of = nearest.source.id().map_or("that does not record its source".to_owned(), |id| format!("of {id}"));
@@ -118,7 +119,9 @@ impl Scope<'_> {
     fn includes(self, source: Option<&SourceInfo>) -> bool {
         source.is_none_or(|source| match self {
             Self::Everything => true,
-            Self::Source(id) => source.id().as_ref() == Some(id),
+            Self::Source(id) => {
+                source.id().is_some_and(|source| composed_source(source) == composed_source(id.clone()))
+            }
         })
     }
 }
@@ -196,6 +199,6 @@ fn named<'a>(listing: &'a Listing, text: &str, scope: Scope<'_>) -> impl Iterato
     let usable = usable.map(|(snapshot, place)| (snapshot.id.as_str(), Some(snapshot.name.as_str()), place));
     let unusable = listing.unusable.iter().filter(move |unusable| scope.includes(unusable.source.as_ref()));
     let all = usable.chain(unusable.map(|unusable| (unusable.id.as_str(), unusable.name.as_deref(), 0)));
-    let named = all.filter(move |(_, name, _)| text == "latest" || *name == Some(text));
+    let named = all.filter(move |(_, name, _)| text == "latest" || name.is_some_and(|name| is_same(name, text)));
     named.map(|(id, _, place)| (id, place))
 }

@@ -6,6 +6,7 @@
 use ruvector_snapshot_format::metadata::{SnapshotMetadata, SourceInfo};
 
 use crate::error::{ErrorKind, Remedy, Result, SnapshotError};
+use crate::text;
 
 /// How two sources relate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +68,8 @@ fn relation(base: &SourceInfo, own: &SourceInfo) -> Relation {
         };
     }
     if base.name.is_some() || own.name.is_some() {
-        return if base.name == own.name { Relation::Same } else { Relation::Other };
+        let is_same = base.name.as_deref().zip(own.name.as_deref()).is_some_and(|(base, own)| text::is_same(base, own));
+        return if is_same { Relation::Same } else { Relation::Other };
     }
     match (base.path == own.path, base.host == own.host) {
         (false, _) => Relation::Other,
@@ -118,6 +120,9 @@ mod tests {
             ("n@h:/a", "n@i:/b", Relation::Same),
             ("n@h:/a", "n@h:", Relation::Same),
             ("n@h:/a", "m@h:/a", Relation::Other),
+            // Two forms of one name; paths have no forms.
+            ("\u{e9}@h:/a", "e\u{301}@h:/a", Relation::Same),
+            ("@h:/\u{e9}", "@h:/e\u{301}", Relation::Other),
             ("n@h:/a", "@h:/a", Relation::Other),
             ("@h:/a", "n@h:/a", Relation::Other),
             // A database in memory has no path.

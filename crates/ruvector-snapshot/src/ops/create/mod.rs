@@ -13,6 +13,8 @@ mod names;
 mod options;
 mod strict;
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -38,6 +40,7 @@ use crate::source::irregular_rows::SourceIds;
 use crate::source::key_range::DiffRange;
 use crate::source::memory::MemoryReader;
 use crate::source::{SnapshotSource, SourceReader as _, companions};
+use crate::text::composed;
 use base::Base;
 use delta::Totals;
 use leaf_diff::SourceDiff;
@@ -68,9 +71,11 @@ pub(crate) async fn create(
     name: &str,
     options: &CreateOptions,
 ) -> Result<Snapshot> {
-    check_name(name)?;
+    let (name, labels) = (composed(name), options.composed_labels()?);
+    check_name(&name)?;
     options.check()?;
     let source_name = source_name(&context.config, options)?;
+    let source_name = source_name.as_deref();
     let base = match &options.base_id {
         Some(base_id) => {
             let own = known_source(&context.config, origin, source_name)?;
@@ -82,7 +87,7 @@ pub(crate) async fn create(
         }
         None => None,
     };
-    let create = Create { context, name, options, source_name, base: base.as_ref() };
+    let create = Create { context, name: &name, labels: &labels, options, source_name, base: base.as_ref() };
     match origin {
         Origin::File(path) => create.of_file(path).await,
         Origin::Memory(_) | Origin::Custom(_) => create.attempt_and_pause(origin).await,
@@ -115,7 +120,7 @@ pub(crate) async fn check_source(path: &Path, config: &SnapshotConfig, options: 
 /// cannot be resolved.
 pub(crate) fn source_of_file(config: &SnapshotConfig, options: &CreateOptions, path: &Path) -> Result<SourceId> {
     Ok(match source_name(config, options)? {
-        Some(name) => SourceId::Name(name.to_owned()),
+        Some(name) => SourceId::Name(name.into_owned()),
         None => {
             SourceId::Path { host: config.host.clone(), path: database_path::text(&database_path::absolute(path)?) }
         }
@@ -134,10 +139,10 @@ fn known_source(config: &SnapshotConfig, origin: Origin<'_>, name: Option<&str>)
     Ok(Some(source))
 }
 
-/// Returns the name that the user gave to the source, checked.
-fn source_name<'a>(config: &'a SnapshotConfig, options: &'a CreateOptions) -> Result<Option<&'a str>> {
-    let name = options.source_name.as_deref().or(config.source_name.as_deref());
-    name.map_or(Ok(()), check_source_name)?;
+/// Returns the name that the user gave to the source, checked and composed.
+fn source_name<'a>(config: &'a SnapshotConfig, options: &'a CreateOptions) -> Result<Option<Cow<'a, str>>> {
+    let name = options.source_name.as_deref().or(config.source_name.as_deref()).map(composed);
+    name.as_deref().map_or(Ok(()), check_source_name)?;
     Ok(name)
 }
 
@@ -145,6 +150,7 @@ fn source_name<'a>(config: &'a SnapshotConfig, options: &'a CreateOptions) -> Re
 struct Create<'a> {
     context: &'a Context,
     name: &'a str,
+    labels: &'a BTreeMap<String, String>,
     options: &'a CreateOptions,
     source_name: Option<&'a str>,
     base: Option<&'a Base>,
@@ -275,7 +281,7 @@ impl Create<'_> {
         let mut spec = SnapshotSpec {
             name: self.name,
             created_at,
-            labels: &self.options.labels,
+            labels: self.labels,
             metadata: &self.options.metadata,
             source,
             base_ids: Vec::new(),

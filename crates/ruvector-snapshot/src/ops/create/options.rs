@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::progress::Progress;
+use crate::text::composed;
 
 /// Limit on labels and metadata, in bytes. `metadata.json` has at most 1 MiB and is written with indentation.
 const USER_JSON_BYTES_MAX: u64 = 512 << 10;
@@ -216,6 +217,18 @@ impl CreateOptions {
     #[must_use]
     pub fn pause_writes(self, pause_writes: Arc<dyn PauseWrites>) -> Self {
         Self { pause_writes: Some(pause_writes), ..self }
+    }
+
+    /// Returns the labels with composed keys and values. Refuses two keys that are the same then.
+    pub(super) fn composed_labels(&self) -> Result<BTreeMap<String, String>> {
+        let mut labels = BTreeMap::new();
+        for (key, value) in &self.labels {
+            if labels.insert(composed(key).into_owned(), composed(value).into_owned()).is_some() {
+                let message = format!("the label {key:?} is given twice, in two spellings, but a label has one value");
+                return Err(SnapshotError::new(ErrorKind::InvalidInput, message));
+            }
+        }
+        Ok(labels)
     }
 
     /// Refuses what `metadata.json` cannot hold.

@@ -10,6 +10,7 @@ use serde::{Serialize, Serializer};
 
 use super::{Snapshot, invalid};
 use crate::error::SnapshotError;
+use crate::text::{composed, composed_source, label};
 
 /// What divides the snapshots of a store into groups. The rules of a policy apply to each group on its own.
 ///
@@ -55,11 +56,14 @@ impl GroupBy {
     pub fn group_of(&self, snapshot: &Snapshot) -> SnapshotGroup {
         match self {
             Self::Source => match snapshot.source.id() {
-                Some(source) => SnapshotGroup::Source(source),
+                Some(source) => SnapshotGroup::Source(composed_source(source)),
                 None => SnapshotGroup::SourceKind(snapshot.source.kind.clone()),
             },
-            Self::Name => SnapshotGroup::Name(snapshot.name.clone()),
-            Self::Label(key) => SnapshotGroup::Label { key: key.clone(), value: snapshot.labels.get(key).cloned() },
+            Self::Name => SnapshotGroup::Name(composed(&snapshot.name).into_owned()),
+            Self::Label(key) => {
+                let value = label(&snapshot.labels, key).map(|value| composed(value).into_owned());
+                SnapshotGroup::Label { key: key.clone(), value }
+            }
             Self::None => SnapshotGroup::All,
         }
     }

@@ -8,6 +8,7 @@ use serde::{Serialize, Serializer};
 
 use super::invalid;
 use crate::error::SnapshotError;
+use crate::text::{is_same, label};
 
 /// A pattern for labels: `key` with any value, or `key=value`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,7 +22,7 @@ pub struct LabelPattern {
 impl LabelPattern {
     /// Returns whether one of these labels matches.
     pub(super) fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
-        labels.get(&self.key).is_some_and(|found| self.value.as_ref().is_none_or(|value| value == found))
+        label(labels, &self.key).is_some_and(|found| self.value.as_ref().is_none_or(|value| is_same(value, found)))
     }
 }
 

@@ -31,6 +31,7 @@ use ruvector_snapshot_format::lineage::Lineage;
 
 use crate::error::{ErrorKind, Remedy, Result, SnapshotError};
 use crate::snapshot::{Orphan, Snapshot, is_in_future, newest_first};
+use crate::text::label;
 pub use calendar::Period;
 pub use calendar_span::Span;
 pub use external_refs::ExternalRefs;
@@ -199,7 +200,9 @@ fn check_ids_are_distinct(snapshots: &[Snapshot]) -> Result<()> {
 /// If no snapshot has the label, the key is mistyped. The snapshots of all sources would be one group.
 fn check_label_exists(snapshots: &[Snapshot], group_by: &GroupBy) -> Result<()> {
     match group_by {
-        GroupBy::Label(key) if !snapshots.is_empty() && snapshots.iter().all(|one| !one.labels.contains_key(key)) => {
+        GroupBy::Label(key)
+            if !snapshots.is_empty() && snapshots.iter().all(|one| label(&one.labels, key).is_none()) =>
+        {
             Err(invalid(format!(
                 "no snapshot has the label {key:?}; nothing was deleted; check the key that snapshots are grouped by"
             )))
