@@ -59,6 +59,25 @@ fn a_missing_bucket_is_reported() {
 }
 
 #[test]
+fn a_bucket_in_the_address_too_is_reported() {
+    for (bucket, variable, name) in
+        [(s3(), "AWS_ENDPOINT_URL", S3Server::BUCKET), (gcs(), "GOOGLE_BASE_URL", GcsServer::BUCKET)]
+    {
+        let address = bucket.environment.iter().find(|(other, _)| *other == variable).unwrap().1.clone();
+        let bucket = set(bucket, variable, Some(format!("{address}/{name}")));
+        let text = format!("({variable}) contains the bucket, which is added to it once more");
+        for verb in VERBS.iter().filter(|verb| **verb != ["store", "check"]) {
+            bucket.run(verb).assert_fails(1, &text);
+        }
+        assert_eq!(bucket.server.keys(), [""; 0]);
+        // It is what a check of the store reports of a listing.
+        let (exit_code, document) = bucket.json(&["store", "check"]);
+        assert_eq!(exit_code, 1, "{document}");
+        assert!(document.to_string().contains(&text), "{document}");
+    }
+}
+
+#[test]
 fn wrong_keys_are_reported_without_printing_them() {
     let wrong = || Some("wrong-all-the-same".to_owned());
     let secret = set(s3(), "AWS_SECRET_ACCESS_KEY", wrong());

@@ -24,6 +24,7 @@ use object_store::{ClientConfigKey, ObjectStore};
 use reqwest::header::{CONTENT_LENGTH, IF_NONE_MATCH};
 use reqwest::{Method, StatusCode};
 
+use super::hints::{Asked, connect_advice, is_not_http, not_http_advice};
 use super::listing::{ListingBody, is_listing};
 use super::proxy::Proxies;
 use super::redact::{RedactedError, chain, root_cause, shortened};
@@ -62,11 +63,18 @@ struct ClientSettings {
     stall_timeout: Duration,
     secrets: Arc<Secrets>,
     credentials_hint: &'static str,
+    /// The advice for a bucket that is in the address of the server too.
+    bucket_twice: Option<String>,
 }
 
 impl Connector {
-    /// Reads the options that all providers have. `credentials_hint` says how to set credentials for this provider.
-    pub(in crate::store) fn new(settings: &Settings, credentials_hint: &'static str) -> Result<Self> {
+    /// Reads the options that all providers have. `credentials_hint` says how to set credentials for this provider, and
+    /// `bucket_twice` what to do about a bucket that is in the address of the server too.
+    pub(in crate::store) fn new(
+        settings: &Settings,
+        credentials_hint: &'static str,
+        bucket_twice: Option<String>,
+    ) -> Result<Self> {
         let proxies = Proxies::of(settings)?;
         let settings = ClientSettings {
             allow_http: settings.flag("allow_http")?,
@@ -76,6 +84,7 @@ impl Connector {
             secrets: Arc::new(Secrets::of(settings, &proxies.urls)),
             proxies: proxies.rules,
             credentials_hint,
+            bucket_twice,
         };
         Ok(Self { settings: Arc::new(settings) })
     }
@@ -149,6 +158,7 @@ impl HttpService for Client {
             attempts.increment();
         }
         let secrets = self.settings.secrets.remember(&request);
+        let asked = Asked::of(&request);
         let is_listing = is_listing(request.method(), request.uri());
         let (mut parts, body) = self.send(request).await?;
         if parts.status.is_success() && is_listing {
@@ -166,6 +176,10 @@ impl HttpService for Client {
             return Err(rejected(ProviderRejection::other_region(&scrub(region))));
         }
         let text = scrub(&body.read_text(ERROR_BYTES_MAX).await);
+        let bucket_twice = self.settings.bucket_twice.as_deref();
+        if let Some(rejection) = asked.rejection(parts.status, &parts.headers, &text, bucket_twice) {
+            return Err(rejected(rejection));
+        }
         if let Some(rejection) = ProviderRejection::of_body(&text) {
             return Err(rejected(rejection));
         }
@@ -190,7 +204,7 @@ impl Client {
         let url: reqwest::Url = parts.uri.to_string().parse().map_err(|error| {
             HttpError::new(HttpErrorKind::Unknown, RedactedError(format!("invalid URL of a server: {error}")))
         })?;
-        let server = host_and_port(&url);
+        let (server, is_http) = (host_and_port(&url), url.scheme() == "http");
         let progress = Progress::start();
         let mut request = reqwest::Request::new(parts.method, url);
         *request.headers_mut() = parts.headers;
@@ -198,7 +212,7 @@ impl Client {
         let responding = self.client.execute(request);
         let response = match unless_stalled(responding, &progress, self.stall_timeout).await {
             Some(Ok(response)) => response,
-            Some(Err(error)) => return Err(self.request_failed(error, &server)),
+            Some(Err(error)) => return Err(self.request_failed(error, &server, is_http)),
             None if self.is_without_metadata(true) => {
                 return Err(self.no_credentials(&format!("{server} did not respond")));
             }
@@ -215,12 +229,18 @@ impl Client {
     }
 
     /// Returns the error for a request without a response.
-    fn request_failed(&self, error: reqwest::Error, server: &str) -> HttpError {
+    fn request_failed(&self, error: reqwest::Error, server: &str, is_http: bool) -> HttpError {
         // A URL may contain a signature.
         let error = error.without_url();
         let text = self.settings.secrets.scrub(&format!("{server}: {}", chain(&error)));
         if self.is_without_metadata(error.is_connect()) {
             return self.no_credentials(&format!("{server} cannot be reached"));
+        }
+        let why = self.settings.secrets.scrub(&root_cause(&error));
+        if is_not_http(&why) && !self.reached.load(Ordering::Relaxed) {
+            let advice = not_http_advice(is_http);
+            let reason = format!("the server at {server} does not answer in HTTP ({why}); {advice}");
+            return rejected(ProviderRejection { kind: ErrorKind::InvalidInput, reason });
         }
         if !error.is_connect() {
             let kind = if error.is_builder() { HttpErrorKind::Unknown } else { HttpErrorKind::Interrupted };
@@ -230,8 +250,7 @@ impl Client {
         if self.reached.load(Ordering::Relaxed) || failures < FIRST_CONNECTS_MAX {
             return HttpError::new(HttpErrorKind::Connect, RedactedError(text));
         }
-        let why = self.settings.secrets.scrub(&root_cause(&error));
-        let reason = format!("the server at {server} cannot be reached ({why}); check the address and the network");
+        let reason = format!("the server at {server} cannot be reached ({why}); {}", connect_advice(&why));
         rejected(ProviderRejection { kind: ErrorKind::Unavailable, reason })
     }
 

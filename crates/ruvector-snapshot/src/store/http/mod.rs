@@ -3,6 +3,8 @@
 #[cfg(feature = "http")]
 pub(in crate::store) mod connector;
 #[cfg(feature = "http")]
+mod hints;
+#[cfg(feature = "http")]
 mod listing;
 #[cfg(feature = "http")]
 mod proxy;

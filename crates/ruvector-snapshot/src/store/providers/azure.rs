@@ -26,7 +26,7 @@ pub(in crate::store) fn open(bucket: &Bucket<'_>, settings: Settings) -> Result<
         let message = "az:// needs the name of the storage account; set AZURE_STORAGE_ACCOUNT_NAME or account_name";
         return Err(SnapshotError::new(ErrorKind::InvalidInput, message));
     }
-    let connector = Connector::new(&settings, CREDENTIALS_HINT)?;
+    let connector = Connector::new(&settings, CREDENTIALS_HINT, bucket.twice(&settings, "endpoint"))?;
     let mut builder = MicrosoftAzureBuilder::new()
         .with_container_name(bucket.name)
         .with_allow_http(is_emulator || settings.flag("allow_http")?)

@@ -22,7 +22,7 @@ pub(in crate::store) fn open(bucket: &Bucket<'_>, mut settings: Settings) -> Res
     ["GCE_METADATA_HOST", "GCE_METADATA_ROOT", "GCE_METADATA_IP"]
         .into_iter()
         .try_for_each(|name| check_variable(name, ValueKind::Authority))?;
-    let connector = Connector::new(&settings, CREDENTIALS_HINT)?;
+    let connector = Connector::new(&settings, CREDENTIALS_HINT, bucket.twice(&settings, "base_url"))?;
     let mut builder = GoogleCloudStorageBuilder::new()
         .with_bucket_name(bucket.name)
         .with_retry(retries(&settings)?)

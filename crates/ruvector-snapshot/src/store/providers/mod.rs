@@ -27,6 +27,20 @@ pub(in crate::store) struct Bucket<'a> {
     pub(in crate::store) location: &'a str,
 }
 
+impl Bucket<'_> {
+    /// Returns what to do if requests fail because the address that an option gives contains the bucket, to which the
+    /// client adds it; `None` if the address does not contain it.
+    pub(in crate::store) fn twice(&self, settings: &Settings, option: &str) -> Option<String> {
+        let url = settings.get(option)?.parse::<url::Url>().ok()?;
+        let in_path = url.path().trim_end_matches('/').rsplit('/').next() == Some(self.name);
+        let in_host = url.host_str()?.strip_prefix(self.name).is_some_and(|rest| rest.starts_with('.'));
+        (in_path || in_host).then(|| {
+            let (what, name) = (settings.describe(option), self.name);
+            format!("{what} contains the bucket, which is added to it once more; write the address without {name}")
+        })
+    }
+}
+
 /// Returns how a client retries a request: limited by time, not by count. The module documentation of `store` has all
 /// retries in one table.
 pub(in crate::store) fn retries(settings: &Settings) -> Result<RetryConfig> {

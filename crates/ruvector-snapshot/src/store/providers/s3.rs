@@ -22,7 +22,10 @@ pub(in crate::store) fn open(bucket: &Bucket<'_>, mut settings: Settings) -> Res
     if settings.flag("s3_express")? && !bucket.name.ends_with("--x-s3") && !bucket.name.ends_with("--xa-s3") {
         return Err(settings.refused("s3_express", "is for directory buckets, whose names end with --ZONE--x-s3"));
     }
-    let connector = Connector::new(&settings, CREDENTIALS_HINT)?;
+    // There the address contains the bucket, and the client does not add it.
+    let is_in_host = settings.flag("virtual_hosted_style_request")?;
+    let bucket_twice = if is_in_host { None } else { bucket.twice(&settings, "endpoint") };
+    let connector = Connector::new(&settings, CREDENTIALS_HINT, bucket_twice)?;
     let mut builder = AmazonS3Builder::new()
         .with_bucket_name(bucket.name)
         .with_allow_http(settings.flag("allow_http")?)

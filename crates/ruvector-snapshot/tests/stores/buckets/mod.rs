@@ -10,6 +10,7 @@ mod encryption;
 mod error_messages;
 mod every_store;
 mod fixture;
+mod hints;
 mod hostile_settings;
 mod idempotency;
 mod outages;
