@@ -23,6 +23,7 @@ mod hostile_settings;
 mod interrupts;
 mod irregular;
 mod killed;
+mod links;
 mod mistakes;
 mod modes;
 mod name_forms;

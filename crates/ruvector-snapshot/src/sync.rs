@@ -19,7 +19,12 @@ pub(crate) enum DirectorySync {
 /// Not every file system can: SMB and some FUSE file systems refuse it. That is no reason to fail. The change of the
 /// directory has taken effect, and no other request would make it more durable.
 pub(crate) fn sync_directory(path: &Path) -> io::Result<DirectorySync> {
-    let synced = match File::open(path) {
+    sync_opened(File::open(path))
+}
+
+/// As [`sync_directory`], for a directory that was opened for reading, or could not be opened.
+pub(crate) fn sync_opened(opened: io::Result<File>) -> io::Result<DirectorySync> {
+    let synced = match opened {
         Ok(directory) => directory.sync_all(),
         // Its entries can be changed, but it cannot be opened for reading, which a sync needs.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(DirectorySync::Unsupported(error)),

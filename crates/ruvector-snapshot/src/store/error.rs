@@ -5,15 +5,19 @@ use std::io;
 
 use crate::error::{ErrorKind, SnapshotError};
 use crate::store::http::rejection::ProviderRejection;
-use crate::store::local::io::RootIsGone;
+use crate::store::local::io::{LinkInStore, RootIsGone};
 
 /// Returns the error for an operation that failed because of `cause`, as in `cannot {action} in {location}`. An empty
 /// key means the whole store.
 pub(super) fn operation_failed(action: &str, location: &str, key: &str, cause: object_store::Error) -> SnapshotError {
     let rejection = ProviderRejection::within(&cause).cloned();
     let kind = rejection.as_ref().map_or_else(|| kind_of(&cause), |rejection| rejection.kind);
+    let link = LinkInStore::within(&cause).map(|link| {
+        format!("{link}, and links inside a store are not followed; put what it points to in its place, or remove it")
+    });
     let reason = match kind {
         _ if let Some(rejection) = &rejection => rejection.reason.as_str(),
+        _ if let Some(link) = &link => link,
         _ if RootIsGone::is_cause_of(&cause) => {
             "the directory of the store is not there any more; check that it was not moved, and that its disk is mounted"
         }

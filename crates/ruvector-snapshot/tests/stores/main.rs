@@ -8,5 +8,6 @@ mod broken_stores;
 mod buckets;
 mod contract;
 mod custom_store;
+mod links;
 mod local_directory;
 mod locations;

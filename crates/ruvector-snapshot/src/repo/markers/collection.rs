@@ -43,20 +43,26 @@ pub(crate) async fn collect(
     // G1, G2
     let listed = async {
         marker.write(store, id).await?;
-        objects_of(store, id).await
+        let objects = objects_of(store, id).await?;
+        // A listing leaves out what is not readable as an object, such as a symbolic link. The snapshot may exist.
+        match store.head(&layout::key(id, layout::METADATA_JSON)).await {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+            answer => Ok((objects, answer.is_ok())),
+        }
     };
-    let objects = match listed.await {
-        Ok(objects) => objects,
+    let (objects, is_committed) = match listed.await {
+        Ok(found) => found,
         Err(error) => {
             marker.remove_all(store, &BTreeSet::from([id.clone()])).await;
             return Err(error);
         }
     };
     // The age of each object is compared with the time that the store gave the marker.
-    let is_abandoned = objects.get(&marker.file).is_some_and(|own| {
-        let mut others = objects.iter().filter(|(file, _)| **file != marker.file);
-        others.all(|(file, object)| is_abandoned(context, file, object, cause, own.modified_at))
-    });
+    let is_abandoned = !is_committed
+        && objects.get(&marker.file).is_some_and(|own| {
+            let mut others = objects.iter().filter(|(file, _)| **file != marker.file);
+            others.all(|(file, object)| is_abandoned(context, file, object, cause, own.modified_at))
+        });
     if !is_abandoned {
         store.delete(&marker.key(id)).await?;
         return Ok(false);

@@ -1,33 +1,33 @@
 //! A local directory as an `ObjectStore`.
 //!
-//! `LocalFileSystem` of `object_store` reads, and `staged` writes. This adds what a directory needs that others use too
-//! and that outlives the process:
+//! `staged` writes, and `directory` resolves names: a symbolic link below the root is never followed. A link is not
+//! listed, and reading, creating or deleting an object through one is an error that names it. Besides:
 //!
-//! - A listing continues after a name that is not a key, and after a directory that cannot be read, and reports both.
-//!   `LocalFileSystem` fails at the first of them. One such file would hide every snapshot.
+//! - A listing continues after a name that is not a key, and after a directory that cannot be read, and reports both. One
+//!   such file would hide every snapshot.
 //! - A listing enters only directories that the key filter accepts. Others may be unreadable.
 //! - A delete is durable when it returns, if the file system can do that: the directory is synced, as after a write.
 
 use std::collections::VecDeque;
-use std::fs::{self, ReadDir};
+use std::ffi::CStr;
 use std::io;
 use std::path::{Path as FsPath, PathBuf};
 
 use async_trait::async_trait;
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
-use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    CopyOptions, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
+use rustix::fs::{Dir, FileType, Stat};
 
-use super::io::{RootIsGone, at, check_root, not_durable, run_blocking, trace_unsupported};
+use super::directory::{Directory, is_not_there, join, kind_of, modified_at, split_key};
+use super::io::{LinkInStore, RootIsGone, at, check_root, generic, not_durable, run_blocking, trace_unsupported};
 use super::staged::{Publish, StagedFile, StagedUpload, key_of_staged_file};
-use crate::clock::{is_representable, moment};
-use crate::store::error::io_kind;
+use crate::clock::is_representable;
 use crate::store::{KeyFilter, segment_problem};
-use crate::sync::{DirectorySync, sync_directory};
+use crate::sync::{DirectorySync, sync_opened};
 
 /// How many objects a listing buffers.
 const LIST_BATCH_MAX: usize = 1024;
@@ -38,17 +38,14 @@ const LOST_AND_FOUND: &str = "lost+found";
 /// A local directory.
 #[derive(Debug, Clone)]
 pub(in crate::store) struct LocalFs {
-    files: LocalFileSystem,
     root: PathBuf,
     key_filter: KeyFilter,
 }
 
 impl LocalFs {
     /// `root` is the canonical path of an existing directory, in UTF-8.
-    pub(in crate::store) fn new(root: PathBuf) -> Result<Self> {
-        // Automatic cleanup would also remove directories above that of the object.
-        let files = LocalFileSystem::new_with_prefix(&root)?.with_fsync(true).with_automatic_cleanup(false);
-        Ok(Self { files, root, key_filter: |_| true })
+    pub(in crate::store) fn new(root: PathBuf) -> Self {
+        Self { root, key_filter: |_| true }
     }
 
     /// Limits listings to directories that the filter accepts.
@@ -65,29 +62,45 @@ impl LocalFs {
         &self.root
     }
 
-    fn remove(&self, path: &Path) -> Result<()> {
-        let file = self.files.path_to_filesystem(path)?;
-        match fs::remove_file(&file) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                check_root(&self.root)?;
-                // An aborted upload leaves the directory that it created, if it was the first in it.
-                if path.as_ref().contains('/') {
-                    let _ = file.parent().map(fs::remove_dir);
-                }
-                return Err(not_found(path, error));
-            }
-            // The path is not a file, and therefore not an object.
-            Err(error) if file.is_dir() || error.kind() == io::ErrorKind::NotADirectory => {
-                return Err(not_found(path, error));
-            }
-            Err(error) => return Err(at(&file, error)),
+    fn open(&self, path: &Path, options: &GetOptions) -> Result<GetResult> {
+        let (parent, name) = split(path);
+        let Some(directory) = Directory::below(&self.root, parent)? else { return Err(not_found(path, MISSING)) };
+        let failed = |error| at(&directory.path_of(name), error);
+        let Some(file) = directory.open_file(name).map_err(failed)? else { return Err(not_found(path, MISSING)) };
+        let found = file.metadata().map_err(failed)?;
+        if found.modified().is_ok_and(|time| !is_representable(time)) {
+            return Err(generic(NoMoment { path: path.to_string() }));
         }
-        let Some(directory) = file.parent() else { return Ok(()) };
+        let meta = object_meta(path.clone(), &rustix::fs::fstat(&file).map_err(|error| failed(error.into()))?);
+        options.check_preconditions(&meta)?;
+        let range = match &options.range {
+            Some(range) => range.as_range(meta.size).map_err(generic)?,
+            None => 0..meta.size,
+        };
+        let payload = GetResultPayload::File(file, directory.path_of(name));
+        Ok(GetResult { payload, meta, range, attributes: Default::default(), extensions: Default::default() })
+    }
+
+    fn remove(&self, path: &Path) -> Result<()> {
+        let (parent, name) = split(path);
+        let Some(directory) = Directory::below(&self.root, parent)? else { return Err(not_found(path, MISSING)) };
+        let file = directory.path_of(name);
+        match directory.stat(name).map_err(|error| at(&file, error))? {
+            None => {
+                // An aborted upload leaves the directory that it created, if it was the first in it.
+                let _in_use = self.remove_empty(parent);
+                return Err(not_found(path, MISSING));
+            }
+            Some(found) if kind_of(&found) == FileType::RegularFile => {}
+            Some(_) => return Err(not_found(path, "it is not a regular file, and therefore not an object")),
+        }
+        match directory.remove_file(name) {
+            Err(error) if is_not_there(&error) => return Err(not_found(path, error)),
+            removed => removed.map_err(|error| at(&file, error))?,
+        }
         // The directory is removed with its last object, except for the root.
-        let is_removed = path.as_ref().contains('/') && remove_empty(directory).is_ok();
-        let changed = if is_removed { directory.parent().unwrap_or(directory) } else { directory };
-        match sync_directory(changed) {
+        let changed = self.remove_empty(parent).unwrap_or(directory);
+        match sync_opened(changed.as_file()) {
             Ok(DirectorySync::Durable) => Ok(()),
             Ok(DirectorySync::Unsupported(error)) => {
                 trace_unsupported(&file, &error);
@@ -97,6 +110,17 @@ impl LocalFs {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(not_durable(&file, error)),
         }
+    }
+
+    /// Removes the directory of a key, if it is empty and not the root. Returns the directory above it if it was removed.
+    fn remove_empty(&self, key: &str) -> Option<Directory> {
+        let (parent, name) = split_key(key);
+        let above = Directory::below(&self.root, parent).ok().flatten().filter(|_| !name.is_empty())?;
+        above.remove_directory(name).ok().map(|()| above)
+    }
+
+    fn not_implemented(&self, operation: &str) -> object_store::Error {
+        object_store::Error::NotImplemented { operation: operation.to_owned(), implementer: self.to_string() }
     }
 }
 
@@ -112,14 +136,11 @@ impl ObjectStore for LocalFs {
         let publish = match options.mode {
             PutMode::Overwrite => Publish::Replace,
             PutMode::Create => Publish::Keep,
-            PutMode::Update(_) => {
-                let operation = "an update under a condition".to_owned();
-                return Err(object_store::Error::NotImplemented { operation, implementer: self.to_string() });
-            }
+            PutMode::Update(_) => return Err(self.not_implemented("an update under a condition")),
         };
-        let (root, file) = (self.root.clone(), self.files.path_to_filesystem(path)?);
+        let (root, path) = (self.root.clone(), path.clone());
         run_blocking(move || {
-            let mut staged = StagedFile::create(&root, file)?;
+            let mut staged = StagedFile::create(&root, path.as_ref())?;
             staged.append(&payload)?;
             staged.publish(publish)
         })
@@ -127,29 +148,15 @@ impl ObjectStore for LocalFs {
     }
 
     async fn put_multipart_opts(&self, path: &Path, _options: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
-        let (root, file) = (self.root.clone(), self.files.path_to_filesystem(path)?);
+        let (root, path) = (self.root.clone(), path.clone());
         // The upload leaves the blocking thread complete, so that its file is removed even if this future is dropped.
-        let staged = run_blocking(move || Ok(StagedUpload(Some(StagedFile::create(&root, file)?))));
+        let staged = run_blocking(move || Ok(StagedUpload(Some(StagedFile::create(&root, path.as_ref())?))));
         Ok(Box::new(staged.await?))
     }
 
     async fn get_opts(&self, path: &Path, options: GetOptions) -> Result<GetResult> {
-        // Opening a fifo would block until another process writes to it.
-        let file = self.files.path_to_filesystem(path)?;
-        match run_blocking(move || Ok(fs::metadata(file))).await? {
-            Ok(found) if !found.is_file() => return Err(not_found(path, "it is not a regular file")),
-            // `LocalFileSystem` panics at a time that chrono cannot represent.
-            Ok(found) if found.modified().is_ok_and(|time| !is_representable(time)) => return Err(no_moment(path)),
-            _ => {}
-        }
-        let error = match self.files.get_opts(path, options).await {
-            Err(error @ object_store::Error::NotFound { .. }) => error,
-            Err(error) if is_below_a_file(&error) => not_found(path, error),
-            answer => return answer,
-        };
-        let root = self.root.clone();
-        run_blocking(move || check_root(&root)).await?;
-        Err(error)
+        let (directory, path) = (self.clone(), path.clone());
+        run_blocking(move || directory.open(&path, &options)).await
     }
 
     fn delete_stream(&self, paths: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
@@ -174,12 +181,12 @@ impl ObjectStore for LocalFs {
         objects.boxed()
     }
 
-    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        self.files.list_with_delimiter(prefix).await
+    async fn list_with_delimiter(&self, _prefix: Option<&Path>) -> Result<ListResult> {
+        Err(self.not_implemented("a listing of one level"))
     }
 
-    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        self.files.copy_opts(from, to, options).await
+    async fn copy_opts(&self, _from: &Path, _to: &Path, _options: CopyOptions) -> Result<()> {
+        Err(self.not_implemented("a copy"))
     }
 }
 
@@ -199,16 +206,23 @@ pub(in crate::store) enum Found {
 /// Walks the files below a directory, in batches. The key of a file is its path below the root.
 struct Walk {
     root: PathBuf,
-    /// Directories to read, each with its key.
-    pending: Vec<(PathBuf, String)>,
-    reading: Option<(ReadDir, String)>,
+    /// The keys of directories to read.
+    pending: Vec<String>,
+    reading: Option<Reading>,
     found: VecDeque<Found>,
     key_filter: KeyFilter,
 }
 
+/// A directory that is being read.
+pub(super) struct Reading {
+    pub(super) directory: Directory,
+    pub(super) entries: Dir,
+    key: String,
+}
+
 impl Walk {
     fn new(root: &FsPath, prefix: &str, key_filter: KeyFilter) -> Self {
-        let pending = vec![(root.join(prefix), prefix.to_owned())];
+        let pending = vec![prefix.to_owned()];
         Self { root: root.to_owned(), pending, reading: None, found: VecDeque::new(), key_filter }
     }
 
@@ -225,27 +239,26 @@ impl Walk {
     /// Finds the next entries. Finds none after the last one.
     fn fill(&mut self) -> Result<()> {
         while self.found.len() < LIST_BATCH_MAX {
-            let Some((directory, key)) = &mut self.reading else {
+            let Some(mut reading) = self.reading.take() else {
                 match self.pending.pop() {
-                    Some((path, key)) => match read_directory(&self.root, &path) {
-                        Ok(directory) => self.reading = directory.map(|directory| (directory, key)),
+                    Some(key) => match read_directory(&self.root, &key) {
+                        Ok(reading) => self.reading = reading,
                         Err(error) => self.cannot_read(key, error)?,
                     },
                     None => break,
                 }
                 continue;
             };
-            match directory.next() {
+            match reading.entries.next() {
                 Some(Ok(entry)) => {
-                    let key = key.clone();
-                    self.visit(&entry.path(), key)?;
+                    self.visit(&reading, entry.file_name())?;
+                    self.reading = Some(reading);
                 }
                 Some(Err(error)) => {
-                    let (error, key) = (at(FsPath::new(key), error), std::mem::take(key));
-                    self.reading = None;
-                    self.cannot_read(key, error)?;
+                    let error = at(reading.directory.path(), error.into());
+                    self.cannot_read(reading.key, error)?;
                 }
-                None => self.reading = None,
+                None => {}
             }
         }
         Ok(())
@@ -260,109 +273,92 @@ impl Walk {
         Ok(())
     }
 
-    fn visit(&mut self, path: &FsPath, parent_key: String) -> Result<()> {
-        let is_top = parent_key.is_empty();
-        let name = path.file_name().and_then(|name| name.to_str());
-        let Some(name) = name.filter(|name| segment_problem(name).is_none()) else {
-            self.pass_by(path, &parent_key);
-            return Ok(());
-        };
-        let key = if is_top { name.to_owned() } else { format!("{parent_key}/{name}") };
-        if !(self.key_filter)(&key) && !(self.key_filter)(&format!("{key}/")) {
-            self.pass_by(path, &parent_key);
+    fn visit(&mut self, reading: &Reading, name: &CStr) -> Result<()> {
+        if matches!(name.to_bytes(), b"." | b"..") {
             return Ok(());
         }
-        let own = match fs::symlink_metadata(path) {
-            Ok(own) => own,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return self.cannot_read(key, at(path, error)),
+        let Some(name) = name.to_str().ok().filter(|name| segment_problem(name).is_none()) else {
+            self.pass_by(reading, &name.to_string_lossy());
+            return Ok(());
         };
-        let metadata = if own.is_symlink() {
-            match fs::metadata(path) {
-                // Links to directories are followed only at the top. Below, they could form cycles.
-                Ok(target) if !target.is_dir() || (is_top && !leads_back(path, &self.root)) => target,
-                // A dangling link, or a link to a directory that is walked anyway.
-                _ => {
-                    self.found.push_back(Found::Foreign);
-                    return Ok(());
-                }
+        let key = join(&reading.key, name);
+        if !(self.key_filter)(&key) && !(self.key_filter)(&format!("{key}/")) {
+            self.pass_by(reading, name);
+            return Ok(());
+        }
+        match reading.directory.stat_or_link(name) {
+            Ok(None) => {}
+            Ok(Some(found)) => self.add(key, &found)?,
+            Err(error) => self.cannot_read(key, at(&reading.directory.path_of(name), error))?,
+        }
+        Ok(())
+    }
+
+    /// Notes what has a key of the caller's.
+    fn add(&mut self, key: String, found: &Stat) -> Result<()> {
+        match kind_of(found) {
+            FileType::Directory => self.pending.push(key),
+            FileType::RegularFile => {
+                let object = object_meta(Path::parse(key)?, found);
+                self.found.push_back(Found::Object(object));
             }
-        } else {
-            own
-        };
-        if metadata.is_dir() {
-            self.pending.push((path.to_owned(), key));
-        } else if metadata.is_file() {
-            let last_modified = moment(metadata.modified().map_err(|error| at(path, error))?);
-            let location = Path::parse(key)?;
-            let size = metadata.len();
-            self.found.push_back(Found::Object(ObjectMeta {
-                location,
-                last_modified,
-                size,
-                e_tag: None,
-                version: None,
-            }));
-        } else {
-            self.found.push_back(Found::Foreign);
+            // A link is not followed: what is behind it belongs to somebody else.
+            _ => self.found.push_back(Found::Foreign),
         }
         Ok(())
     }
 
     /// Notes something whose name is not a key of the caller's, unless an upload has staged it, or the system keeps it in
     /// the root of every file system.
-    fn pass_by(&mut self, path: &FsPath, parent_key: &str) {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let key = if parent_key.is_empty() { name.to_string() } else { format!("{parent_key}/{name}") };
-        let is_staged = key_of_staged_file(&key).is_some_and(self.key_filter);
+    fn pass_by(&mut self, reading: &Reading, name: &str) {
+        let is_staged = key_of_staged_file(&join(&reading.key, name)).is_some_and(self.key_filter);
         if !is_staged && name != LOST_AND_FOUND {
             self.found.push_back(Found::Foreign);
         }
     }
 }
 
-/// Opens a directory below `root`; `None` if it does not exist, or if it belongs to the system and cannot be read.
-pub(super) fn read_directory(root: &FsPath, path: &FsPath) -> Result<Option<ReadDir>> {
-    let error = match fs::read_dir(path) {
-        Ok(directory) => return Ok(Some(directory)),
-        Err(error) => error,
+/// Opens the directory of a key below `root` for reading. `None` if it does not exist, if it is behind a link, or if it
+/// belongs to the system and cannot be read.
+pub(super) fn read_directory(root: &FsPath, key: &str) -> Result<Option<Reading>> {
+    let directory = match Directory::below(root, key) {
+        Ok(Some(directory)) => directory,
+        Ok(None) => return Ok(None),
+        Err(error) if LinkInStore::within(&error).is_some() => return Ok(None),
+        Err(error) => return Err(error),
     };
-    match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => check_root(root).map(|()| None),
-        io::ErrorKind::PermissionDenied if is_system_directory(path) => Ok(None),
-        _ => Err(at(path, error)),
+    match directory.entries() {
+        Ok(entries) => Ok(Some(Reading { directory, entries, key: key.to_owned() })),
+        // It was removed meanwhile.
+        Err(error) if is_not_there(&error) => check_root(root).map(|()| None),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied && is_of_system(key) => Ok(None),
+        Err(error) => Err(at(directory.path(), error)),
     }
 }
 
 /// Returns whether a directory is one that the system keeps for itself, such as `lost+found` or `.Trash-1000`.
-fn is_system_directory(path: &FsPath) -> bool {
-    path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name == LOST_AND_FOUND || name.starts_with('.'))
+fn is_of_system(key: &str) -> bool {
+    let (_, name) = split_key(key);
+    name == LOST_AND_FOUND || name.starts_with('.')
 }
 
-/// Returns whether a link leads into the tree that is walked, or above it. Following it would repeat objects.
-fn leads_back(link: &FsPath, root: &FsPath) -> bool {
-    fs::canonicalize(link).map_or(true, |target| target.starts_with(root) || root.starts_with(target))
+fn object_meta(location: Path, found: &Stat) -> ObjectMeta {
+    let (size, last_modified) = (found.st_size.try_into().unwrap_or(0), modified_at(found));
+    ObjectMeta { location, last_modified, size, e_tag: None, version: None }
 }
 
-/// Removes an empty directory. If it is a link to an empty directory, the link is removed and the directory stays.
-fn remove_empty(directory: &FsPath) -> io::Result<()> {
-    if !directory.is_symlink() {
-        return fs::remove_dir(directory);
-    }
-    match fs::read_dir(directory)?.next() {
-        None => fs::remove_file(directory),
-        Some(_) => Err(io::ErrorKind::DirectoryNotEmpty.into()),
-    }
+/// Splits a path into the key of its directory and the name in it.
+fn split(path: &Path) -> (&str, &str) {
+    split_key(path.as_ref())
 }
 
-fn is_below_a_file(error: &object_store::Error) -> bool {
-    io_kind(error) == Some(io::ErrorKind::NotADirectory)
+#[derive(Debug, thiserror::Error)]
+#[error("the time of modification of {path} is in no calendar; set it with `touch`")]
+struct NoMoment {
+    path: String,
 }
 
-fn no_moment(path: &Path) -> object_store::Error {
-    let source = format!("the time of modification of {path} is in no calendar; set it with `touch`").into();
-    object_store::Error::Generic { store: "LocalFileSystem", source }
-}
+const MISSING: &str = "there is no such file";
 
 fn not_found(path: &Path, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> object_store::Error {
     object_store::Error::NotFound { path: path.to_string(), source: source.into() }

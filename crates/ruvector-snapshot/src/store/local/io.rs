@@ -1,6 +1,7 @@
 //! What everything in a local directory needs: work on a thread where it may block, and errors with the path where they
 //! occurred.
 
+use std::error::Error as _;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -36,7 +37,7 @@ pub(super) fn trace_unsupported(path: &Path, error: &io::Error) {
     tracing::debug!(path = %path.display(), %error, "the file system does not sync directories");
 }
 
-fn generic(source: impl std::error::Error + Send + Sync + 'static) -> object_store::Error {
+pub(super) fn generic(source: impl std::error::Error + Send + Sync + 'static) -> object_store::Error {
     object_store::Error::Generic { store: "LocalFs", source: Box::new(source) }
 }
 
@@ -50,6 +51,25 @@ pub(in crate::store) struct RootIsGone {
 impl RootIsGone {
     pub(in crate::store) fn is_cause_of(error: &object_store::Error) -> bool {
         matches!(error, object_store::Error::Generic { source, .. } if source.is::<Self>())
+    }
+}
+
+/// What is behind a link in a store belongs to somebody else.
+#[derive(Debug, thiserror::Error)]
+#[error("{} is a symbolic link", path.display())]
+pub(in crate::store) struct LinkInStore {
+    path: PathBuf,
+}
+
+impl LinkInStore {
+    pub(super) fn error(path: PathBuf) -> io::Error {
+        io::Error::new(io::ErrorKind::InvalidInput, Self { path })
+    }
+
+    /// Returns the link that is the cause of an error.
+    pub(in crate::store) fn within(error: &object_store::Error) -> Option<&Self> {
+        let causes = std::iter::successors(error.source(), |&cause| cause.source());
+        causes.filter_map(|cause| cause.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref()).next()
     }
 }
 

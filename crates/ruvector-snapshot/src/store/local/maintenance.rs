@@ -1,19 +1,19 @@
 //! Maintenance of a local directory: finds and removes what killed processes left, which is not visible under any key.
 //! Other stores need none: an abandoned multipart upload in a bucket is removed by a lifecycle rule.
 //!
-//! Knows what `LocalFileSystem` calls a staged file. Does not know what a snapshot is; the caller passes a filter.
+//! Knows what a staged file is called. Does not know what a snapshot is; the caller passes a filter.
 
-use std::fs;
 use std::io;
 use std::path::Path as FsPath;
 
 use chrono::{DateTime, Utc};
 use object_store::Result as ObjectResult;
+use rustix::fs::{FileType, Stat};
 
-use super::fs::{LocalFs, read_directory};
+use super::directory::{Directory, join, kind_of, modified_at, split_key};
+use super::fs::{LocalFs, Reading, read_directory};
 use super::io::{RootIsGone, at, run_blocking};
 use super::staged::key_of_staged_file;
-use crate::clock::moment;
 use crate::error::Result;
 use crate::store::error::operation_failed;
 use crate::store::{KeyFilter, ObjectInfo, segment_problem};
@@ -79,7 +79,7 @@ impl LocalMaintenance {
         let removed = run_blocking(move || {
             let (mut removed, mut outcome) = (Vec::new(), Ok(()));
             for orphan in find_orphans(&root, key_filter, before)? {
-                match remove_orphan(&root, &root.join(&orphan.key)) {
+                match remove_orphan(&root, &orphan.key) {
                     Ok(true) => removed.push(orphan),
                     Ok(false) => {}
                     Err(error) => outcome = outcome.and(Err(error)),
@@ -92,65 +92,79 @@ impl LocalMaintenance {
 }
 
 /// Returns staged files and empty directories last modified before a moment. Links are not followed: what is behind one
-/// was staged in another store. Directories that the filter rejects are not entered.
+/// belongs to somebody else. Directories that the filter rejects are not entered.
 fn find_orphans(root: &FsPath, key_filter: KeyFilter, before: DateTime<Utc>) -> ObjectResult<Vec<ObjectInfo>> {
-    let mut pending = vec![(root.to_owned(), String::new())];
-    let mut orphans = Vec::new();
-    while let Some((directory, key)) = pending.pop() {
-        let entries = match read_directory(root, &directory) {
+    let (mut pending, mut orphans) = (vec![String::new()], Vec::new());
+    while let Some(parent_key) = pending.pop() {
+        let reading = match read_directory(root, &parent_key) {
             // What is in it belongs to a snapshot that cannot be read, and a listing reports that.
-            Err(error) if directory != root && !RootIsGone::is_cause_of(&error) => continue,
-            entries => entries?,
+            Err(error) if !parent_key.is_empty() && !RootIsGone::is_cause_of(&error) => continue,
+            reading => reading?,
         };
-        let Some(mut entries) = entries.map(Iterator::peekable) else { continue };
-        // An upload that was killed early has created only its directory.
-        if entries.peek().is_none() && directory != root {
-            let found = fs::symlink_metadata(&directory).map_err(|error| at(&directory, error))?;
-            orphans.extend(info_if_old(before, format!("{key}/"), 0, &found));
-            continue;
-        }
+        let Some(Reading { directory, entries, .. }) = reading else { continue };
+        let mut is_empty = true;
         for entry in entries {
-            let entry = entry.map_err(|error| at(&directory, error))?;
-            let (path, name) = (entry.path(), entry.file_name());
-            let Some(name) = name.to_str() else { continue };
-            let key = if key.is_empty() { name.to_owned() } else { format!("{key}/{name}") };
+            let entry = entry.map_err(|error| at(directory.path(), error.into()))?;
+            let name = entry.file_name();
+            if matches!(name.to_bytes(), b"." | b"..") {
+                continue;
+            }
+            is_empty = false;
+            let Ok(name) = name.to_str() else { continue };
+            let key = join(&parent_key, name);
             let is_staged = key_of_staged_file(&key).is_some_and(key_filter);
             let is_own_directory = segment_problem(name).is_none() && key_filter(&format!("{key}/"));
             if !is_staged && !is_own_directory {
                 continue;
             }
-            // It is gone, or nothing is known of it.
-            let Ok(found) = fs::symlink_metadata(&path) else { continue };
-            if found.is_dir() && is_own_directory {
-                pending.push((path, key));
-            } else if found.is_file() && is_staged {
-                orphans.extend(info_if_old(before, key, found.len(), &found));
+            // Without an answer nothing is known of it.
+            let found = directory.stat_or_link(name).ok().flatten();
+            match found.as_ref().map(kind_of) {
+                Some(FileType::Directory) if is_own_directory => pending.push(key),
+                Some(FileType::RegularFile) if is_staged => orphans.extend(found.map(|found| info(key, &found))),
+                _ => {}
             }
         }
+        // An upload that was killed early has created only its directory.
+        if is_empty && !parent_key.is_empty() {
+            let found = directory.own_stat().map_err(|error| at(directory.path(), error))?;
+            orphans.push(ObjectInfo { size_bytes: 0, ..info(format!("{parent_key}/"), &found) });
+        }
     }
+    orphans.retain(|orphan| orphan.modified_at < before);
     orphans.sort_by(|a, b| a.key.cmp(&b.key));
     Ok(orphans)
 }
 
-fn info_if_old(before: DateTime<Utc>, key: String, size_bytes: u64, found: &fs::Metadata) -> Option<ObjectInfo> {
-    // On a file system without modification times nothing is known to be old.
-    let modified_at = moment(found.modified().ok()?);
-    (modified_at < before).then_some(ObjectInfo { key, size_bytes, modified_at })
+fn info(key: String, found: &Stat) -> ObjectInfo {
+    ObjectInfo { key, size_bytes: found.st_size.try_into().unwrap_or(0), modified_at: modified_at(found) }
 }
 
 /// Removes a staged file or an empty directory, and directories above that become empty. Returns false if it is in use.
-fn remove_orphan(root: &FsPath, orphan: &FsPath) -> ObjectResult<bool> {
-    let removed = if orphan.is_dir() { fs::remove_dir(orphan) } else { fs::remove_file(orphan) };
-    match removed {
-        // Another process has begun to write into the directory, or something is mounted there.
-        Err(error) if matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::ResourceBusy) => {
-            return Ok(false);
+fn remove_orphan(root: &FsPath, key: &str) -> ObjectResult<bool> {
+    let (is_directory, key) = match key.strip_suffix('/') {
+        Some(key) => (true, key),
+        None => (false, key),
+    };
+    let (mut parent, name) = split_key(key);
+    if let Some(directory) = Directory::below(root, parent)? {
+        let removed = if is_directory { directory.remove_directory(name) } else { directory.remove_file(name) };
+        match removed {
+            // Another process has begun to write into the directory, or something is mounted there.
+            Err(error) if matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::ResourceBusy) => {
+                return Ok(false);
+            }
+            // Another process removed it first.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            removed => removed.map_err(|error| at(&directory.path_of(name), error))?,
         }
-        // Another process removed it first.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        removed => removed.map_err(|error| at(orphan, error))?,
     }
-    let parents = orphan.ancestors().skip(1).take_while(|directory| *directory != root);
-    let _removed = parents.map(fs::remove_dir).take_while(io::Result::is_ok).count();
+    while !parent.is_empty() {
+        let (above, name) = split_key(parent);
+        match Directory::below(root, above)? {
+            Some(directory) if directory.remove_directory(name).is_ok() => parent = above,
+            _ => break,
+        }
+    }
     Ok(true)
 }

@@ -1,6 +1,7 @@
-//! A local directory as a store: how it is opened and what is checked then. The operations are in `fs.rs`, and what
-//! they write in `staged.rs`; the removal of what killed processes left is in `maintenance.rs`.
+//! A local directory as a store: how it is opened and what is checked then. The operations are in `fs.rs`, what they
+//! write in `staged.rs`, and how they reach it in `directory.rs`; the removal of what killed processes left is in `maintenance.rs`.
 
+mod directory;
 pub(in crate::store) mod fs;
 pub(in crate::store) mod io;
 pub(in crate::store) mod maintenance;
@@ -14,6 +15,9 @@ use std::path::{Path, PathBuf};
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::store::local::fs::LocalFs;
 use crate::sync::{DirectorySync, sync_directory};
+
+/// The mode of the directory of a new store.
+const NEW_STORE_MODE: u32 = 0o700;
 
 /// Opens a directory, and returns it with its full path. With `create`, a missing directory is created durably, if the
 /// directory above it exists.
@@ -32,12 +36,10 @@ pub(in crate::store) fn open(path: &Path, create: bool) -> Result<(LocalFs, Path
     }
     let root = std_fs::canonicalize(path).map_err(|error| SnapshotError::io(path, "open the store", error))?;
     if root.to_str().is_none() {
-        // object_store panics on such a path when it reports that an object exists.
+        // Errors could not name such a path.
         return Err(problem(ErrorKind::InvalidInput, &root, "the path of a store must be valid UTF-8"));
     }
-    let directory = LocalFs::new(root.clone())
-        .map_err(|error| problem(ErrorKind::InvalidInput, &root, "cannot open the store").with_source(error))?;
-    Ok((directory, root))
+    Ok((LocalFs::new(root.clone()), root))
 }
 
 /// Creates the directory of a new store, which only its owner can read.
@@ -58,7 +60,7 @@ fn create_directory(path: &Path) -> Result<()> {
         );
         return Err(problem(ErrorKind::NotFound, path, &message));
     }
-    match std_fs::DirBuilder::new().mode(staged::NEW_STORE_MODE).create(&full_path) {
+    match std_fs::DirBuilder::new().mode(NEW_STORE_MODE).create(&full_path) {
         Ok(()) => {}
         // Another process was first.
         Err(error) if error.kind() == IoErrorKind::AlreadyExists && full_path.is_dir() => return Ok(()),

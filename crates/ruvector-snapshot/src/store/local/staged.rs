@@ -1,27 +1,26 @@
 //! Files of a local directory while they are being written: under a staged name, until they are complete and synced.
 //!
-//! `LocalFileSystem` could do this, with two differences: it fails, after the file got its name, on file systems that do
-//! not sync directories, and it gives every file the mode that the umask leaves.
-//!
 //! The mode of the store's directory decides for what is created in it: a file can be read and written by those who can
 //! read and write the directory. So a new store, which is created with the mode 0700, is private, and an existing
-//! directory that a group shares stays shared.
+//! directory that a group shares stays shared. Until it gets its name, a file is for its owner only.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{File, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::path::{Path as FsPath, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use object_store::{MultipartUpload, PutPayload, PutResult, Result, UploadPart};
 
+use super::directory::{Directory, split_key};
 use super::io::{at, check_root, run_blocking, trace_unsupported};
+use crate::store::error::io_kind;
 use crate::store::segment_problem;
-use crate::sync::{DirectorySync, sync_directory};
+use crate::sync::{DirectorySync, sync_opened};
 
-/// The mode of the directory of a new store.
-pub(super) const NEW_STORE_MODE: u32 = 0o700;
+/// How often a directory is created again that deletions remove meanwhile.
+const ATTEMPTS_MAX: usize = 1000;
 
 /// What becomes of an object that exists under the name of a new one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,36 +34,41 @@ pub(super) enum Publish {
 #[derive(Debug)]
 pub(super) struct StagedFile {
     file: Arc<File>,
-    staged: PathBuf,
+    directory: Arc<Directory>,
+    staged: String,
     /// False after a rename: the staged name may then be that of another upload.
     has_staged_name: bool,
-    path: PathBuf,
+    name: String,
+    modes: Modes,
     /// Where the next part begins.
     end: u64,
 }
 
 impl StagedFile {
-    /// Creates an empty file that is to be published at `path`, and the missing directories below `root`.
-    pub(super) fn create(root: &FsPath, path: PathBuf) -> Result<Self> {
-        let modes = Modes::below(root).map_err(|error| check_root(root).err().unwrap_or_else(|| at(root, error)))?;
-        let mut number = 1;
+    /// Creates an empty file that is to be published under a key, and the missing directories below `root`.
+    pub(super) fn create(root: &FsPath, key: &str) -> Result<Self> {
+        let (parent, name) = split_key(key);
+        let mut attempts = 0;
         loop {
-            let mut staged = path.as_os_str().to_owned();
-            staged.push(format!("#{number}"));
-            let staged = PathBuf::from(staged);
-            let mut options = OpenOptions::new();
-            match options.write(true).create_new(true).mode(modes.file).open(&staged) {
-                Ok(file) => {
-                    widen(&staged, modes.file);
-                    return Ok(Self { file: Arc::new(file), staged, has_staged_name: true, path, end: 0 });
+            attempts += 1;
+            let top = Directory::root(root)?;
+            let modes = Modes::of(&top).map_err(|error| at(root, error))?;
+            let created = open_or_create(top, parent, &modes).and_then(|directory| {
+                let failed = |error| at(&directory.path_of(name), error);
+                directory.stat(name).map_err(failed)?;
+                let (staged, file) = create_staged(&directory, name).map_err(failed)?;
+                Ok((Arc::new(directory), staged, Arc::new(file)))
+            });
+            match created {
+                Ok((directory, staged, file)) => {
+                    let name = name.to_owned();
+                    return Ok(Self { file, directory, staged, has_staged_name: true, name, modes, end: 0 });
                 }
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => match path.parent() {
-                    Some(parent) if parent != root => create_directories(root, parent, &modes)?,
-                    // The disk of the store is no longer mounted.
-                    _ => return Err(at(root, error)),
-                },
-                Err(error) => return Err(at(&staged, error)),
+                // A deletion has removed the directory, which was empty, or the disk of the store is no longer mounted.
+                Err(error) if io_kind(&error) == Some(io::ErrorKind::NotFound) && attempts < ATTEMPTS_MAX => {
+                    check_root(root)?;
+                }
+                Err(error) => return Err(error),
             }
         }
     }
@@ -73,7 +77,11 @@ impl StagedFile {
     pub(super) fn append(&mut self, payload: &PutPayload) -> Result<()> {
         let start = self.end;
         self.end += payload.content_length() as u64;
-        write_at(&self.file, payload, start).map_err(|error| at(&self.staged, error))
+        write_at(&self.file, payload, start).map_err(|error| at(&self.staged_path(), error))
+    }
+
+    fn staged_path(&self) -> PathBuf {
+        self.directory.path_of(&self.staged)
     }
 
     /// Gives the file its name, in one step, after its contents are on the disk, and makes the name durable.
@@ -81,26 +89,31 @@ impl StagedFile {
     /// If the name cannot be made durable, it is removed again: an object that may vanish must not count as created. A
     /// file system that does not sync directories is accepted as it is.
     pub(super) fn publish(mut self, publish: Publish) -> Result<PutResult> {
-        self.file.sync_all().map_err(|error| at(&self.staged, error))?;
+        let path = self.directory.path_of(&self.name);
+        widen(&self.file, self.modes.file);
+        self.file.sync_all().map_err(|error| at(&self.staged_path(), error))?;
         let named = match publish {
-            Publish::Replace => fs::rename(&self.staged, &self.path),
-            Publish::Keep => fs::hard_link(&self.staged, &self.path),
+            // A rename would replace a link.
+            Publish::Replace => {
+                self.directory.stat(&self.name).and_then(|_| self.directory.rename(&self.staged, &self.name))
+            }
+            Publish::Keep => self.directory.link_file(&self.staged, &self.name),
         };
         named.map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => {
-                object_store::Error::AlreadyExists { path: self.path.display().to_string(), source: error.into() }
+                object_store::Error::AlreadyExists { path: path.display().to_string(), source: error.into() }
             }
-            _ => at(&self.path, error),
+            _ => at(&path, error),
         })?;
         self.has_staged_name = publish == Publish::Keep;
-        match sync_directory(self.path.parent().unwrap_or(&self.path)) {
+        match sync_opened(self.directory.as_file()) {
             Ok(DirectorySync::Durable) => {}
-            Ok(DirectorySync::Unsupported(error)) => trace_unsupported(&self.path, &error),
+            Ok(DirectorySync::Unsupported(error)) => trace_unsupported(&path, &error),
             Err(error) => {
                 if publish == Publish::Keep {
-                    let _ = fs::remove_file(&self.path);
+                    let _ = self.directory.remove_file(&self.name);
                 }
-                return Err(at(&self.path, error));
+                return Err(at(&path, error));
             }
         }
         Ok(PutResult { e_tag: None, version: None, extensions: Default::default() })
@@ -111,13 +124,13 @@ impl Drop for StagedFile {
     /// Removes the staged name at once: a runtime that shuts down would not run a task for it.
     fn drop(&mut self) {
         if self.has_staged_name {
-            let _ = fs::remove_file(&self.staged);
+            let _ = self.directory.remove_file(&self.staged);
         }
     }
 }
 
-/// Returns the key that a staged file was written for; `None` if the name is not that of a staged file.
-/// `LocalFileSystem` calls it like the object, with `#` and a number.
+/// Returns the key that a staged file was written for; `None` if the name is not that of a staged file. It is called
+/// like the object, with `#` and a number.
 pub(super) fn key_of_staged_file(name: &str) -> Option<&str> {
     let (key, number) = name.rsplit_once('#')?;
     let is_number = !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit());
@@ -133,9 +146,9 @@ pub(super) struct StagedUpload(pub(super) Option<StagedFile>);
 impl MultipartUpload for StagedUpload {
     fn put_part(&mut self, part: PutPayload) -> UploadPart {
         let Some(staged) = &mut self.0 else { return Box::pin(async { Err(ended()) }) };
-        let (file, name, start) = (staged.file.clone(), staged.staged.clone(), staged.end);
+        let (file, path, start) = (staged.file.clone(), staged.staged_path(), staged.end);
         staged.end += part.content_length() as u64;
-        Box::pin(run_blocking(move || write_at(&file, &part, start).map_err(|error| at(&name, error))))
+        Box::pin(run_blocking(move || write_at(&file, &part, start).map_err(|error| at(&path, error))))
     }
 
     async fn complete(&mut self) -> Result<PutResult> {
@@ -152,6 +165,7 @@ impl MultipartUpload for StagedUpload {
 }
 
 /// The modes of what is created in a store.
+#[derive(Debug, Clone, Copy)]
 struct Modes {
     file: u32,
     directory: u32,
@@ -160,48 +174,62 @@ struct Modes {
 impl Modes {
     /// Derives the modes from that of the store's directory. The owner can always read and write. Everybody else, who is
     /// neither the owner nor of the group, can never write: in a directory such as /tmp, anyone could change a snapshot.
-    fn below(root: &FsPath) -> io::Result<Self> {
-        let root = fs::metadata(root)?.permissions().mode();
+    fn of(root: &Directory) -> io::Result<Self> {
+        let root = root.own_stat()?.st_mode;
         Ok(Self { file: 0o600 | root & 0o064, directory: 0o700 | root & 0o075 })
     }
 }
 
-/// Gives a new file or directory the bits that the umask has removed. A file system without modes is accepted.
-fn widen(path: &FsPath, mode: u32) {
-    let Ok(found) = fs::metadata(path) else { return };
+/// Gives a file or directory, which only its owner could read until now, the bits of a mode. A file system without
+/// modes is accepted.
+fn widen(file: &File, mode: u32) {
+    let Ok(found) = file.metadata() else { return };
     // A directory may have inherited the bit that passes its group on, which stays.
     let bits = found.permissions().mode() & 0o7777;
     if bits | mode != bits {
-        let _ = fs::set_permissions(path, Permissions::from_mode(bits | mode));
+        let _ = file.set_permissions(Permissions::from_mode(bits | mode));
     }
 }
 
-/// Creates a directory and the missing ones above it, up to the root, durably.
-fn create_directories(root: &FsPath, directory: &FsPath, modes: &Modes) -> Result<()> {
-    let created = match DirBuilder::new().mode(modes.directory).create(directory) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => match directory.parent() {
-            Some(parent) if parent != root && directory != root => {
-                create_directories(root, parent, modes)?;
-                DirBuilder::new().mode(modes.directory).create(directory)
-            }
-            _ => Err(error),
-        },
-        created => created,
-    };
-    match created {
-        // Another upload was first.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && directory.is_dir() => return Ok(()),
-        created => created.map_err(|error| at(directory, error))?,
-    }
-    widen(directory, modes.directory);
-    match sync_directory(directory.parent().unwrap_or(directory)) {
-        Ok(DirectorySync::Durable) => Ok(()),
-        Ok(DirectorySync::Unsupported(error)) => {
-            trace_unsupported(directory, &error);
-            Ok(())
+/// Creates an empty file with the first staged name of an object that is free.
+fn create_staged(directory: &Directory, name: &str) -> io::Result<(String, File)> {
+    let mut number = 1;
+    loop {
+        let staged = format!("{name}#{number}");
+        match directory.create_file(&staged) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
+            created => return created.map(|file| (staged, file)),
         }
-        Err(error) => Err(at(directory, error)),
     }
+}
+
+/// Opens the directory of a key, and creates durably what is missing of it.
+fn open_or_create(top: Directory, key: &str, modes: &Modes) -> Result<Directory> {
+    let mut directory = top;
+    for name in key.split('/').filter(|name| !name.is_empty()) {
+        let opened = match directory.open(name) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => create_directory(&directory, name, modes),
+            opened => opened,
+        };
+        directory = opened.map_err(|error| at(&directory.path_of(name), error))?;
+    }
+    Ok(directory)
+}
+
+fn create_directory(parent: &Directory, name: &str, modes: &Modes) -> io::Result<Directory> {
+    match parent.create_directory(name) {
+        // Another upload was first.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return parent.open(name),
+        created => created?,
+    }
+    let created = parent.open(name)?;
+    if let Ok(file) = created.as_file() {
+        widen(&file, modes.directory);
+    }
+    if let DirectorySync::Unsupported(error) = sync_opened(parent.as_file())? {
+        trace_unsupported(created.path(), &error);
+    }
+    Ok(created)
 }
 
 fn write_at(file: &File, payload: &PutPayload, mut start: u64) -> io::Result<()> {
