@@ -32,5 +32,6 @@ mod prune;
 #[cfg(target_os = "linux")]
 mod refused_sync;
 mod sources;
+mod unfinished;
 mod unreadable;
 mod verbs;

@@ -96,7 +96,8 @@ pub(crate) const LIST: &str = "\
 Reads the names of all objects in the store and every metadata.json, but no data.
 
 Also lists snapshots that cannot be used because metadata.json is corrupt, or because a file is missing or has another size, and incremental snapshots \
-whose base is missing, and snapshots that this user cannot read. Only `verify --all` reads every byte. Objects that belong to no snapshot are counted.
+whose base is missing, and snapshots that this user cannot read. Only `verify --all` reads every byte. Objects of others are counted. \
+What running commands have written and killed ones have left is listed with its size.
 
 Snapshots that are dated more than 5 minutes in the future, because a clock is or was wrong, are marked.
 

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use comfy_table::{CellAlignment, Table, presets};
-use ruvector_snapshot::{CLOCK_TOLERANCE, ChainEnd, ErrorKind, Listing, Snapshot, UnusableSnapshot};
+use ruvector_snapshot::{CLOCK_TOLERANCE, ChainEnd, ErrorKind, Listing, OrphanKind, Snapshot, UnusableSnapshot};
 use serde_json::{Value, json};
 
 use crate::failure::{Exit, Failure, kind_name};
-use crate::output::{count, counted, fitted, size};
+use crate::output::{count, counted, fitted, orphan_kind, size};
 use crate::session::Session;
 
 /// Columns of the terminal for a name.
@@ -61,7 +61,7 @@ fn print_document(session: &Session, listing: &Listing) -> Result<(), Failure> {
         "store": session.store, "snapshots": snapshots.collect::<Vec<_>>(), "unusable": unusable.collect::<Vec<_>>(),
         "pending_uploads": listing.pending_uploads, "deleting": listing.deleting,
         "marked_for_deletion": listing.marked_for_deletion, "dated_in_future": listing.dated_in_future,
-        "foreign": listing.foreign,
+        "unfinished": listing.unfinished, "foreign": listing.foreign,
     }))
 }
 
@@ -102,7 +102,16 @@ fn print_text(session: &Session, listing: &Listing, broken: &[BrokenChains]) -> 
     }
     for id in &listing.pending_uploads {
         output.line(format_args!(
-            "upload: snapshot-{id} has no metadata.json: a create is running or was interrupted, or the file was lost"
+            "upload: snapshot-{id} has no metadata.json: a create is running or was interrupted, or the file was lost{}",
+            size_of(listing, id)
+        ))?;
+    }
+    for file in listing.unfinished.iter().filter(|one| matches!(one.kind, OrphanKind::Staged | OrphanKind::Check)) {
+        output.line(format_args!(
+            "{}: {}: a command is running or was interrupted ({})",
+            orphan_kind(file.kind),
+            file.key,
+            size(file.bytes)
         ))?;
     }
     for id in &listing.marked_for_deletion {
@@ -113,7 +122,8 @@ fn print_text(session: &Session, listing: &Listing, broken: &[BrokenChains]) -> 
     }
     for id in &listing.deleting {
         output.line(format_args!(
-            "deleting: snapshot-{id} is being deleted, or its deletion was interrupted; prune completes it later"
+            "deleting: snapshot-{id} is being deleted, or its deletion was interrupted; prune completes it later{}",
+            size_of(listing, id)
         ))?;
     }
     for id in &listing.dated_in_future {
@@ -123,11 +133,27 @@ fn print_text(session: &Session, listing: &Listing, broken: &[BrokenChains]) -> 
             CLOCK_TOLERANCE.num_minutes()
         ))?;
     }
+    if !listing.unfinished.is_empty() {
+        let bytes = listing.unfinished.iter().map(|one| one.bytes).sum();
+        let (items, verb) = match listing.unfinished.len() as u64 {
+            1 => ("1 item".to_owned(), "belongs"),
+            items => (counted(items, "item"), "belong"),
+        };
+        output.line(format_args!(
+            "unfinished: {items}, {}, {verb} to no snapshot; prune removes what is older than its --grace",
+            size(bytes)
+        ))?;
+    }
     if listing.foreign > 0 {
         let (foreign, verb) = (counted(listing.foreign, "object"), if listing.foreign == 1 { "is" } else { "are" });
         output.line(format_args!("ignored: {foreign} at {} {verb} not part of any snapshot", session.store))?;
     }
     print_summary(session, listing, broken)
+}
+
+/// Returns the size of the objects of an upload or a deletion, in brackets.
+fn size_of(listing: &Listing, id: &str) -> String {
+    listing.unfinished_of(id).map(|one| format!(" ({})", size(one.bytes))).unwrap_or_default()
 }
 
 fn print_summary(session: &Session, listing: &Listing, broken: &[BrokenChains]) -> Result<(), Failure> {

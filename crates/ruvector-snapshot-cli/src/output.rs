@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use indicatif::{BinaryBytes, HumanCount};
-use ruvector_snapshot::{Changes, IrregularInfo, Snapshot};
+use ruvector_snapshot::{Changes, IrregularInfo, OrphanKind, Snapshot};
 use serde::Serialize;
 use unicode_width::UnicodeWidthChar;
 
@@ -91,6 +91,18 @@ pub(crate) fn count(number: u64) -> String {
 /// Formats a number and a noun, in the plural if necessary.
 pub(crate) fn counted(number: u64, thing: &str) -> String {
     format!("{} {thing}{}", count(number), if number == 1 { "" } else { "s" })
+}
+
+/// Returns a kind of orphan in words.
+pub(crate) fn orphan_kind(kind: OrphanKind) -> &'static str {
+    match kind {
+        OrphanKind::Upload => "abandoned upload",
+        OrphanKind::Deletion => "interrupted deletion",
+        OrphanKind::Marker => "marker that is no longer needed",
+        OrphanKind::Check => "object of a store check",
+        OrphanKind::Directory => "empty directory",
+        _ => "temporary file",
+    }
 }
 
 /// Formats a duration and the rate of so many bytes.

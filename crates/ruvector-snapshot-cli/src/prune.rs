@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::args::Prune;
 use crate::delete;
 use crate::failure::{Exit, Failure};
-use crate::output::{counted, fitted, size};
+use crate::output::{counted, fitted, orphan_kind, size};
 use crate::session::Session;
 
 pub(crate) async fn prune(session: &Session, args: &Prune) -> Result<Exit, Failure> {
@@ -139,15 +139,19 @@ fn print_plan(session: &Session, args: &Prune, plan: &PrunePlan) -> Result<(), F
         dropped.try_for_each(|dropped| line("drop", &dropped.snapshot, joined(&dropped.reasons)))?;
     }
     plan.orphans.iter().try_for_each(|orphan| {
-        let kind = match orphan.kind {
-            OrphanKind::Upload => "abandoned upload",
-            OrphanKind::Deletion => "interrupted deletion",
-            OrphanKind::Marker => "marker that is no longer needed",
-            OrphanKind::Check => "object of a store check",
-            OrphanKind::Directory => "empty directory",
-            _ => "temporary file",
-        };
+        let kind = orphan_kind(orphan.kind);
         session.output.line(format_args!("orphan  {}  {}  {kind}", orphan.key, size(orphan.bytes)))
+    })?;
+    plan.unfinished.iter().try_for_each(|one| {
+        let kind = match one.kind {
+            OrphanKind::Upload => "upload",
+            kind => orphan_kind(kind),
+        };
+        session.output.line(format_args!(
+            "later  {}  {}  {kind}, younger than --grace, or a snapshot may depend on it",
+            one.key,
+            size(one.bytes)
+        ))
     })
 }
 
@@ -156,7 +160,7 @@ fn print_outcome(session: &Session, args: &Prune, plan: &PrunePlan, outcome: &Ou
     let freed_bytes = outcome.freed_bytes(plan);
     output.document(&json!({
         "store": session.store, "dry_run": args.dry_run, "group_by": plan.group_by, "groups": plan.groups,
-        "keep": plan.keep, "drop": plan.drop, "orphans": plan.orphans, "unusable": plan.unusable,
+        "keep": plan.keep, "drop": plan.drop, "orphans": plan.orphans, "unfinished": plan.unfinished, "unusable": plan.unusable,
         "unread": plan.unread,
         "deleted": outcome.report.deleted, "kept": outcome.report.kept, "collected": outcome.collected, "freed_bytes": freed_bytes,
     }))?;

@@ -180,6 +180,10 @@ pub struct Listing {
     /// Ids of those of `snapshots` and `unusable` that are dated in the future, by more than [`CLOCK_TOLERANCE`], newest
     /// first. A name and `latest` mean one of them only if they can mean no other.
     pub dated_in_future: Vec<String>,
+    /// Everything else that commands have written, with its size: uploads and interrupted deletions, temporary files,
+    /// objects of store checks. Whatever its age: a command that is running owns some of it, and the rest is
+    /// [collected](crate::SnapshotManager::collect_garbage) after the grace period.
+    pub unfinished: Vec<Orphan>,
     /// Number of objects in the store that belong neither to a snapshot nor to a store check. They are never read and
     /// never deleted. A foreign file or directory in a local directory counts as one, whatever is in it.
     pub foreign: u64,
@@ -296,6 +300,22 @@ impl Listing {
         self.dated_in_future.iter().any(|other| other == id)
     }
 
+    /// Returns what is [unfinished](Self::unfinished) of an upload or a deletion: its finished objects.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn example(listing: ruvector_snapshot::Listing) {
+    /// for id in &listing.pending_uploads {
+    ///     println!("{id}: {} bytes so far", listing.unfinished_of(id).map_or(0, |objects| objects.bytes));
+    /// }
+    /// # }
+    /// ```
+    pub fn unfinished_of(&self, id: &str) -> Option<&Orphan> {
+        let key = layout::prefix(id);
+        self.unfinished.iter().find(|one| one.key == key)
+    }
+
     /// Fills [`dated_in_future`](Self::dated_in_future). The moment of an unusable snapshot is that of its id.
     pub(crate) fn find_dated_in_future(&mut self, now: DateTime<Utc>) {
         let usable = self.snapshots.iter().filter(|snapshot| is_in_future(snapshot.created_at, now));
@@ -342,7 +362,8 @@ impl Listing {
     }
 }
 
-/// Something that an interrupted process has left in the store.
+/// Something in the store that belongs to no snapshot: an interrupted process has left it, or, if it is listed as
+/// unfinished, a running one may need it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[non_exhaustive]
 pub struct Orphan {

@@ -10,6 +10,7 @@ use crate::progress::Progress;
 use crate::repo::chain::Chain;
 use crate::repo::inventory::{self, Inventory};
 use crate::repo::location;
+use crate::repo::orphans;
 use crate::repo::resolve;
 use crate::snapshot::{Listing, Snapshot};
 
@@ -58,7 +59,9 @@ impl SnapshotManager {
     /// # Ok(()) }
     /// ```
     pub async fn list(&self) -> Result<Listing> {
-        Ok(Inventory::read(&self.context).await?.listing)
+        let inventory = Inventory::read(&self.context).await?;
+        let unfinished = orphans::unfinished(&self.context, &inventory).await?;
+        Ok(Listing { unfinished, ..inventory.listing })
     }
 
     /// Returns whether the store has a snapshot, intact or not. Reads one listing, up to the first snapshot.

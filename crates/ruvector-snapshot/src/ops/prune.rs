@@ -44,6 +44,8 @@ async fn plan_or_warn(
     inventory.check_all_known()?;
     let roots = upload_roots(context, &inventory).await;
     let orphans = if with_orphans { find_orphans_with(context, &inventory, &roots).await? } else { Vec::new() };
+    let mut unfinished = if with_orphans { orphans::unfinished(context, &inventory).await? } else { Vec::new() };
+    unfinished.retain(|one| !orphans.contains(one));
     let mut refs = ExternalRefs::default();
     let mut unreadable_marker = None;
     for (id, base_ids) in roots {
@@ -70,7 +72,7 @@ async fn plan_or_warn(
         _ => {
             let mut unusable = inventory.listing.unusable.into_iter();
             let unread = unusable.find(|unusable| unusable.is_unread()).map(|unusable| (unusable.id, unusable.error));
-            Ok((PrunePlan { orphans, ..plan }, unread))
+            Ok((PrunePlan { orphans, unfinished, ..plan }, unread))
         }
     }
 }

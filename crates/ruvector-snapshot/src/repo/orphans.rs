@@ -37,9 +37,7 @@ pub(crate) async fn find(context: &Context, inventory: &Inventory, upload_roots:
             // A deletion marker shows that nothing depends on it.
             && if is_being_deleted(objects) { !required.ids().contains(id) } else { !required.contains(id) }
         {
-            let kind = if is_being_deleted(objects) { OrphanKind::Deletion } else { OrphanKind::Upload };
-            let bytes = objects.values().map(|object| object.size_bytes).sum();
-            orphans.push(Orphan { key: layout::prefix(id), kind, bytes });
+            orphans.push(of_objects(id, objects));
         }
     }
     let grace_start = context.grace_start(now);
@@ -51,6 +49,22 @@ pub(crate) async fn find(context: &Context, inventory: &Inventory, upload_roots:
     }
     orphans.sort();
     Ok(orphans)
+}
+
+/// Finds everything that belongs to no snapshot, whatever its age. Commands that are running own some of it.
+pub(crate) async fn unfinished(context: &Context, inventory: &Inventory) -> Result<Vec<Orphan>> {
+    let without_snapshot = inventory
+        .objects
+        .iter()
+        .filter(|(id, objects)| !objects.contains_key(layout::METADATA_JSON) && !inventory.lost.contains(*id));
+    let mut found: Vec<Orphan> = without_snapshot.map(|(id, objects)| of_objects(id, objects)).collect();
+    found.extend(inventory.checks.iter().map(|object| of_object(object, OrphanKind::Check)));
+    if let Some(maintenance) = &context.maintenance {
+        let files = maintenance.orphans(is_repository_key, DateTime::<Utc>::MAX_UTC).await?;
+        found.extend(files.iter().map(of_local_store));
+    }
+    found.sort();
+    Ok(found)
 }
 
 /// The bases that each upload in progress names.
@@ -145,6 +159,13 @@ async fn collect_one(context: &Context, orphan: &Orphan, now: DateTime<Utc>, is_
             None => Ok(false),
         },
     }
+}
+
+/// Converts the objects of something that is no snapshot.
+fn of_objects(id: &SnapshotId, objects: &ObjectsByName) -> Orphan {
+    let kind = if is_being_deleted(objects) { OrphanKind::Deletion } else { OrphanKind::Upload };
+    let bytes = objects.values().map(|object| object.size_bytes).sum();
+    Orphan { key: layout::prefix(id), kind, bytes }
 }
 
 fn of_object(object: &ObjectInfo, kind: OrphanKind) -> Orphan {
