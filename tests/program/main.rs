@@ -30,6 +30,8 @@ mod name_forms;
 mod open_database;
 mod prune;
 #[cfg(target_os = "linux")]
+mod refused_names;
+#[cfg(target_os = "linux")]
 mod refused_sync;
 mod sources;
 mod unfinished;

@@ -52,7 +52,10 @@ fn everything_works_where_directories_cannot_be_synced() {
         ok(&["create", "--db", "a.db", "--name", "increment", "--base", "full"]);
         ok(&["compact", "increment"]);
         ok(&["pin", "full"]);
-        ok(&["store", "check"]);
+        let checked = ok(&["store", "check"]).stdout;
+        let warning = checked.lines().find(|line| line.trim_start().starts_with("sync directories"));
+        assert!(warning.is_some_and(|line| line.contains("WARN")), "{checked}");
+        assert!(checked.contains("snapshots are safe at"), "{checked}");
         assert!(ok(&["verify", "--all"]).stdout.ends_with("3 snapshots intact\n"));
 
         let created = ok(&["restore", "full", "--to", "b.db"]);

@@ -12,13 +12,17 @@ use crate::store::probe::{self, StoreReport};
 
 pub(crate) async fn check_store(context: &Context) -> Result<StoreReport> {
     let prefix = layout::check_prefix(context.clock.random()?);
+    let maintenance = context.maintenance.clone();
     let (store, connections) = (context.store.clone(), context.config.max_concurrent_io);
     let cancelled = CancellationToken::new();
     // Dropped with this future: the task then starts nothing new, and still cleans up.
     let _cancel = cancelled.clone().drop_guard();
     let check = async move {
         let cancellable = Arc::new(CancellableStore { inner: store.clone(), cancelled });
-        let report = probe::probe(cancellable, &prefix, connections).await;
+        let mut report = probe::probe(cancellable, &prefix, connections).await;
+        if let (Ok(report), Some(maintenance)) = (&mut report, maintenance) {
+            report.add_file_system(maintenance.file_system_limits(&format!("{prefix}/file-system")).await);
+        }
         let cleared = probe::clear(store.as_ref(), &prefix).await;
         let mut report = report?;
         if let Err(error) = cleared {

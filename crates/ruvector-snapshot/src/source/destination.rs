@@ -5,13 +5,13 @@
 
 use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::io;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use tempfile::TempPath;
 
 use crate::error::{ErrorKind, Remedy, Result, SnapshotError};
-use crate::sync::{DirectorySync, sync_directory};
+use crate::sync::{DirectorySync, rename_if_free, sync_directory};
 
 /// The mode of a file that replaces none. A database is not more open than its owner makes it.
 const NEW_FILE_MODE: u32 = 0o600;
@@ -98,16 +98,16 @@ impl Destination {
         let lock = self.lock()?;
         let was_there = path.symlink_metadata().is_ok();
         let renamed = match self.overwrite {
-            Overwrite::Never => file.persist_noclobber(path),
-            Overwrite::UnlessOpen | Overwrite::EvenIfOpen => file.persist(path),
+            Overwrite::Never => rename_to_free(file, path),
+            Overwrite::UnlessOpen | Overwrite::EvenIfOpen => file.persist(path).map_err(|refused| refused.error),
         };
         if renamed.is_ok() {
             on_rename(path);
         }
         drop(lock);
-        renamed.map_err(|error| match error.error.kind() {
+        renamed.map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => already_exists(path),
-            _ => SnapshotError::io(path, "rename the restored database to its destination", error.error),
+            _ => SnapshotError::io(path, "rename the restored database to its destination", error),
         })?;
         let shown = path.display();
         let (done, risk) = match was_there {
@@ -166,6 +166,21 @@ impl Destination {
             None => refused,
         })
     }
+}
+
+/// Renames a file to a path where there must be none.
+fn rename_to_free(file: TempPath, path: &Path) -> io::Result<()> {
+    if rename_if_free(rustix::fs::CWD, file.as_ref(), path)? {
+        // The name is gone, and nothing is to be removed.
+        let _kept = file.keep();
+        return Ok(());
+    }
+    // The file system cannot do that. An empty file takes the name, if it is free, and is replaced.
+    OpenOptions::new().write(true).create_new(true).mode(NEW_FILE_MODE).open(path)?;
+    file.persist(path).map_err(|refused| {
+        let _removed = std::fs::remove_file(path);
+        refused.error
+    })
 }
 
 /// What was found at the destination.

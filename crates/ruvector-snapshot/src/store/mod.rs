@@ -106,7 +106,7 @@ pub trait SnapshotStore: Any + fmt::Debug + fmt::Display + Send + Sync {
     /// Creates an object under a key that is free.
     ///
     /// The object appears whole and is durable when this returns. If several callers create the same key at the same
-    /// time, one of them succeeds.
+    /// time, one of them succeeds; in stores that cannot make sure of that, the last one may replace the others.
     ///
     /// # Errors
     ///

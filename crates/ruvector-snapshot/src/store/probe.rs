@@ -14,6 +14,7 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use super::SnapshotStore;
+use super::local::maintenance::FileSystemLimits;
 use crate::error::{ErrorKind, Result, SnapshotError};
 
 /// How many callers create one key at the same time.
@@ -95,6 +96,28 @@ impl StoreReport {
     /// ```
     pub fn is_safe(&self) -> bool {
         self.findings.iter().all(|finding| finding.status != CheckStatus::Fail)
+    }
+
+    /// Adds what the file system of a local directory cannot do.
+    pub(crate) fn add_file_system(&mut self, limits: Result<FileSystemLimits>) {
+        let outcome = match limits {
+            Ok(limits) => {
+                if !limits.has_exclusive_names {
+                    self.warn("concurrent create if absent", format!("{NO_EXCLUSIVE_NAMES}; {SAFE}"));
+                }
+                limits.unsynced.map_or(Ok(()), |error| Err(format!("{UNSYNCED} ({error}); {UNSYNCED_RISK}")))
+            }
+            Err(error) => Err(message(error)),
+        };
+        self.findings.push(finding("sync directories", CheckStatus::Warn, outcome));
+    }
+
+    /// Makes a check that passed by chance a warning.
+    fn warn(&mut self, name: &str, detail: String) {
+        let passed = self.findings.iter_mut().find(|found| found.name == name && found.status == CheckStatus::Pass);
+        if let Some(found) = passed {
+            (found.status, found.detail) = (CheckStatus::Warn, detail);
+        }
     }
 
     /// Adds the finding that the objects of the check could not be removed.
@@ -295,6 +318,11 @@ impl Probe<'_> {
     }
 }
 
+const NO_EXCLUSIVE_NAMES: &str = "the file system can neither rename a file without replacing another one nor give it a \
+                                  second name: if several create one object at the same time, the last one stays";
+const UNSYNCED: &str = "the file system does not sync directories";
+const UNSYNCED_RISK: &str = "after a power failure, a snapshot of the last minute may be missing, and one that was deleted \
+                             may be back";
 const SAFE: &str = "snapshots are safe, because no two have the same id";
 
 fn require(holds: bool, otherwise: &str) -> Outcome {

@@ -7,7 +7,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path as FsPath, PathBuf};
 
 use chrono::{DateTime, Utc};
@@ -16,6 +16,7 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::io::{LinkInStore, at, check_root};
+use crate::sync::rename_if_free;
 
 /// Flags to open a directory that is only passed through. It need not be readable.
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -109,7 +110,7 @@ impl Directory {
     /// Returns what has a name in this directory, and `None` if nothing has. A link is an error, which names it.
     pub(super) fn stat(&self, name: &str) -> io::Result<Option<Stat>> {
         match self.stat_or_link(name)? {
-            Some(found) if kind_of(&found) == FileType::Symlink => Err(self.link(name)),
+            Some(found) if kind_of(&found) == FileType::Symlink => Err(LinkInStore::error(self.path_of(name))),
             found => Ok(found),
         }
     }
@@ -144,9 +145,20 @@ impl Directory {
         Ok(rustix::fs::renameat(&self.fd, from, &self.fd, to)?)
     }
 
-    /// Gives a file in this directory a second name, which must be free.
-    pub(super) fn link_file(&self, from: &str, to: &str) -> io::Result<()> {
-        rustix::fs::linkat(&self.fd, from, &self.fd, to, AtFlags::empty()).map_err(|error| self.explained(to, error))
+    /// Renames within this directory to a name that must be free. Returns whether the file system itself has made sure
+    /// that it was.
+    ///
+    /// If the file system cannot, the name is looked up before the rename. Of several files that get one name at the same
+    /// time, the last one stays then.
+    pub(super) fn rename_to_free(&self, from: &str, to: &str) -> io::Result<bool> {
+        let renamed = rename_if_free(self.fd.as_fd(), from, to);
+        if renamed.map_err(|error| self.named_link(to).unwrap_or(error))? {
+            return Ok(true);
+        }
+        match self.stat(to)? {
+            Some(_) => Err(io::ErrorKind::AlreadyExists.into()),
+            None => self.rename(from, to).map(|()| false),
+        }
     }
 
     /// Removes a file from this directory. A link is removed itself.
@@ -161,14 +173,13 @@ impl Directory {
 
     /// Returns the error for a name, which names the link if it is one: what the system reports depends on the flags.
     fn explained(&self, name: &str, error: Errno) -> io::Error {
-        match self.stat_or_link(name) {
-            Ok(Some(found)) if kind_of(&found) == FileType::Symlink => self.link(name),
-            _ => error.into(),
-        }
+        self.named_link(name).unwrap_or_else(|| error.into())
     }
 
-    fn link(&self, name: &str) -> io::Error {
-        LinkInStore::error(self.path_of(name))
+    /// Returns the error for a link with this name, if there is one.
+    fn named_link(&self, name: &str) -> Option<io::Error> {
+        let found = self.stat_or_link(name).ok().flatten()?;
+        (kind_of(&found) == FileType::Symlink).then(|| LinkInStore::error(self.path_of(name)))
     }
 }
 

@@ -142,7 +142,7 @@ impl ObjectStore for LocalFs {
         run_blocking(move || {
             let mut staged = StagedFile::create(&root, path.as_ref())?;
             staged.append(&payload)?;
-            staged.publish(publish)
+            staged.publish(publish).map(PutResult::from)
         })
         .await
     }

@@ -13,7 +13,7 @@ use rustix::fs::{FileType, Stat};
 use super::directory::{Directory, join, kind_of, modified_at, split_key};
 use super::fs::{LocalFs, Reading, read_directory};
 use super::io::{RootIsGone, at, run_blocking};
-use super::staged::key_of_staged_file;
+use super::staged::{Publish, Published, StagedFile, key_of_staged_file};
 use crate::error::Result;
 use crate::store::error::operation_failed;
 use crate::store::{KeyFilter, ObjectInfo, segment_problem};
@@ -88,6 +88,32 @@ impl LocalMaintenance {
             outcome.map(|()| removed)
         });
         removed.await.map_err(|cause| operation_failed("remove abandoned files", &self.location, "", cause))
+    }
+}
+
+/// What a file system cannot do. Snapshots are safe without it.
+#[derive(Debug)]
+pub(crate) struct FileSystemLimits {
+    /// Why directories are not synced; `None` if they are.
+    pub(crate) unsynced: Option<io::Error>,
+    /// Whether a file can get a name only if the name is free.
+    pub(crate) has_exclusive_names: bool,
+}
+
+impl LocalMaintenance {
+    /// Finds out what the file system cannot do, by creating an object under a key that is free.
+    pub(crate) async fn file_system_limits(&self, key: &str) -> Result<FileSystemLimits> {
+        let (root, key) = (self.directory.root().to_owned(), key.to_owned());
+        let published = {
+            let key = key.clone();
+            run_blocking(move || StagedFile::create(&root, &key)?.publish(Publish::Keep)).await
+        };
+        match published {
+            Ok(Published { is_exclusive, unsynced }) => {
+                Ok(FileSystemLimits { unsynced, has_exclusive_names: is_exclusive })
+            }
+            Err(cause) => Err(operation_failed("create the object", &self.location, &key, cause)),
+        }
     }
 }
 

@@ -30,13 +30,28 @@ pub(super) enum Publish {
     Keep,
 }
 
+/// What was found out about the file system when a file got its name.
+#[derive(Debug)]
+pub(super) struct Published {
+    /// Whether the file system has made sure that the name was free.
+    pub(super) is_exclusive: bool,
+    /// Why the directory could not be synced.
+    pub(super) unsynced: Option<io::Error>,
+}
+
+impl From<Published> for PutResult {
+    fn from(_: Published) -> Self {
+        Self { e_tag: None, version: None, extensions: Default::default() }
+    }
+}
+
 /// A file with a staged name. The name is removed when this is dropped, and the file with it unless it was published.
 #[derive(Debug)]
 pub(super) struct StagedFile {
     file: Arc<File>,
     directory: Arc<Directory>,
     staged: String,
-    /// False after a rename: the staged name may then be that of another upload.
+    /// False when the file has its name: the staged name may then be that of another upload.
     has_staged_name: bool,
     name: String,
     modes: Modes,
@@ -88,35 +103,42 @@ impl StagedFile {
     ///
     /// If the name cannot be made durable, it is removed again: an object that may vanish must not count as created. A
     /// file system that does not sync directories is accepted as it is.
-    pub(super) fn publish(mut self, publish: Publish) -> Result<PutResult> {
+    pub(super) fn publish(mut self, publish: Publish) -> Result<Published> {
         let path = self.directory.path_of(&self.name);
         widen(&self.file, self.modes.file);
         self.file.sync_all().map_err(|error| at(&self.staged_path(), error))?;
-        let named = match publish {
-            // A rename would replace a link.
-            Publish::Replace => {
-                self.directory.stat(&self.name).and_then(|_| self.directory.rename(&self.staged, &self.name))
-            }
-            Publish::Keep => self.directory.link_file(&self.staged, &self.name),
-        };
-        named.map_err(|error| match error.kind() {
+        let is_exclusive = self.give_name(publish).map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => {
                 object_store::Error::AlreadyExists { path: path.display().to_string(), source: error.into() }
             }
             _ => at(&path, error),
         })?;
-        self.has_staged_name = publish == Publish::Keep;
+        self.has_staged_name = false;
         match sync_opened(self.directory.as_file()) {
-            Ok(DirectorySync::Durable) => {}
-            Ok(DirectorySync::Unsupported(error)) => trace_unsupported(&path, &error),
+            Ok(DirectorySync::Durable) => Ok(Published { is_exclusive, unsynced: None }),
+            Ok(DirectorySync::Unsupported(error)) => {
+                trace_unsupported(&path, &error);
+                Ok(Published { is_exclusive, unsynced: Some(error) })
+            }
             Err(error) => {
                 if publish == Publish::Keep {
                     let _ = self.directory.remove_file(&self.name);
                 }
-                return Err(at(&path, error));
+                Err(at(&path, error))
             }
         }
-        Ok(PutResult { e_tag: None, version: None, extensions: Default::default() })
+    }
+
+    /// Returns whether the file system has made sure that the name was free.
+    fn give_name(&self, publish: Publish) -> io::Result<bool> {
+        match publish {
+            Publish::Keep => self.directory.rename_to_free(&self.staged, &self.name),
+            Publish::Replace => {
+                // A rename would replace a link.
+                self.directory.stat(&self.name)?;
+                self.directory.rename(&self.staged, &self.name).map(|()| false)
+            }
+        }
     }
 }
 
@@ -153,7 +175,7 @@ impl MultipartUpload for StagedUpload {
 
     async fn complete(&mut self) -> Result<PutResult> {
         match self.0.take() {
-            Some(staged) => run_blocking(move || staged.publish(Publish::Replace)).await,
+            Some(staged) => run_blocking(move || staged.publish(Publish::Replace).map(PutResult::from)).await,
             None => Err(ended()),
         }
     }
