@@ -39,11 +39,11 @@ pub fn canonical(text: &str, out: &mut String) -> Result<()> {
     canonical::append(text, out)
 }
 
-/// Checks that [`canonical`] accepts `text`.
+/// Checks that [`canonical()`] accepts `text`.
 ///
 /// # Errors
 ///
-/// As [`canonical`].
+/// As [`canonical()`].
 pub fn check_canonical(text: &str) -> Result<()> {
     canonical::check(text)
 }
@@ -52,7 +52,7 @@ pub fn check_canonical(text: &str) -> Result<()> {
 ///
 /// # Errors
 ///
-/// As [`canonical`]. The error names the record.
+/// As [`canonical()`]. The error names the record.
 pub fn append_canonical(id: &str, text: &str, out: &mut String) -> Result<()> {
     canonical(text, out).map_err(|error| error.with_context(format!("cannot store record {id:?}")))
 }
