@@ -7,6 +7,7 @@ use std::fs;
 use std::process::Command;
 
 use serde_json::{Value, json};
+use test_fixtures::make_old;
 use test_servers::Fault;
 
 use super::bucket::Bucket;
@@ -127,8 +128,7 @@ fn an_exclusive_prune_removes_what_interrupted_commands_have_left() {
         let path = sandbox.stored(id, file);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, "half").unwrap();
-        let old = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_767_254_400);
-        fs::File::open(&path).unwrap().set_modified(old).unwrap();
+        make_old(&path);
     }
     let run = |args: &[&str]| RunResult::from(full(&sandbox, "28", args).output().unwrap());
     let prune = ["prune", "--keep-last", "1", "--group-by", "none", "--grace", "1h"];

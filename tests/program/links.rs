@@ -4,6 +4,8 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
+use test_fixtures::make_old;
+
 use super::sandbox::{Sandbox, files_below};
 
 /// Moves a file or directory of the default store out of it, and puts a link in its place. Returns the new path.
@@ -57,6 +59,8 @@ fn a_link_in_place_of_a_file_of_a_snapshot_is_not_followed_by_any_command() {
         replace_by_link(&sandbox, &format!("snapshot-{}/{file}", ids[0]));
         let before = files_below(&sandbox.path("elsewhere"));
         let own = sandbox.names(&format!("snapshots/snapshot-{}", ids[0]));
+        // A collection leaves alone what is young.
+        make_old(&sandbox.path("snapshots"));
 
         let verified = sandbox.run(&["verify", &ids[0]]);
         assert!(matches!(verified.exit_code, Some(1 | 3)), "{file}: {verified:?}");
@@ -67,7 +71,12 @@ fn a_link_in_place_of_a_file_of_a_snapshot_is_not_followed_by_any_command() {
         // Without metadata.json there is no snapshot.
         let is_named = restored.stderr.contains(&format!("{file} is a symbolic link"));
         assert_eq!(is_named, is_needed && file != "metadata.json", "{restored:?}");
-        for args in [&["prune", "--keep-last", "2", "--grace", "0s"][..], &["list"], &["verify", "--all"]] {
+        for args in [
+            &["prune", "--keep-last", "2", "--grace", "0s"][..],
+            &["prune", "--keep-last", "2", "--grace", "0s", "--exclusive"],
+            &["list"],
+            &["verify", "--all"],
+        ] {
             sandbox.run(args);
             assert_eq!(sandbox.names(&format!("snapshots/snapshot-{}", ids[0])), own, "{file}: {args:?}");
         }

@@ -13,8 +13,8 @@ use ruvector_snapshot_format::layout;
 use super::{DeletionMarker, data_keys, is_orphan, marker_mtime, upload_bases};
 use crate::error::{ErrorKind, Result};
 use crate::repo::context::Context;
-use crate::repo::presence::{is_being_deleted, objects_of};
-use crate::store::ObjectInfo;
+use crate::repo::presence::{ObjectsByName, is_being_deleted, objects_of};
+use crate::store::{ObjectInfo, SnapshotStore};
 
 /// Why objects that belong to no snapshot are to be removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,30 +43,26 @@ pub(crate) async fn collect(
     // G1, G2
     let listed = async {
         marker.write(store, id).await?;
-        let objects = objects_of(store, id).await?;
-        // A listing leaves out what is not readable as an object, such as a symbolic link. The snapshot may exist.
-        match store.head(&layout::key(id, layout::METADATA_JSON)).await {
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-            answer => Ok((objects, answer.is_ok())),
-        }
+        uncommitted(store, id).await
     };
-    let (objects, is_committed) = match listed.await {
-        Ok(found) => found,
+    let objects = match listed.await {
+        Ok(objects) => objects,
         Err(error) => {
             marker.remove_all(store, &BTreeSet::from([id.clone()])).await;
             return Err(error);
         }
     };
     // The age of each object is compared with the time that the store gave the marker.
-    let is_abandoned = !is_committed
-        && objects.get(&marker.file).is_some_and(|own| {
+    let abandoned = objects.filter(|objects| {
+        objects.get(&marker.file).is_some_and(|own| {
             let mut others = objects.iter().filter(|(file, _)| **file != marker.file);
             others.all(|(file, object)| is_abandoned(context, file, object, cause, own.modified_at))
-        });
-    if !is_abandoned {
+        })
+    });
+    let Some(objects) = abandoned else {
         store.delete(&marker.key(id)).await?;
         return Ok(false);
-    }
+    };
     // G3: a create that commits from now on sees the marker, or that files are missing, and rolls back. Its
     // metadata.json is deleted, too.
     for key in marker.data_keys(id, &objects).into_iter().chain([layout::key(id, layout::METADATA_JSON)]) {
@@ -77,6 +73,19 @@ pub(crate) async fn collect(
     store.delete(&marker.key(id)).await.map(|()| true)
 }
 
+/// Lists the objects of something that has no `metadata.json`; `None` if it has one and so is a snapshot.
+///
+/// A listing leaves out what is not readable as an object, such as a symbolic link. So `metadata.json` is also read by its
+/// key, and it is an error if it is not known whether there is one.
+async fn uncommitted(store: &dyn SnapshotStore, id: &SnapshotId) -> Result<Option<ObjectsByName>> {
+    let objects = objects_of(store, id).await?;
+    match store.head(&layout::key(id, layout::METADATA_JSON)).await {
+        Ok(_) => Ok(None),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Some(objects)),
+        Err(error) => Err(error),
+    }
+}
+
 /// Returns whether an object is no `metadata.json`, and old enough at the time `now`.
 fn is_abandoned(context: &Context, file: &str, object: &ObjectInfo, cause: OrphanCause, now: DateTime<Utc>) -> bool {
     file != layout::METADATA_JSON && (cause == OrphanCause::LostMetadata || is_orphan(context, file, object, now))
@@ -85,7 +94,8 @@ fn is_abandoned(context: &Context, file: &str, object: &ObjectInfo, cause: Orpha
 /// Removes the objects without a marker. Nothing else is at work, so that the clock of this machine is good enough.
 async fn collect_exclusively(context: &Context, id: &SnapshotId, cause: OrphanCause) -> Result<bool> {
     let store = context.store.as_ref();
-    let (objects, now) = (objects_of(store, id).await?, context.clock.now());
+    let Some(objects) = uncommitted(store, id).await? else { return Ok(false) };
+    let now = context.clock.now();
     if !objects.iter().all(|(file, object)| is_abandoned(context, file, object, cause, now)) {
         return Ok(false);
     }
