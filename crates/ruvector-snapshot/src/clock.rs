@@ -61,14 +61,9 @@ impl Clock for SystemClock {
 }
 
 /// Converts a time of the system. One that chrono cannot represent becomes the first or the last that it can.
-pub(crate) fn moment(time: SystemTime) -> DateTime<Utc> {
+fn moment(time: SystemTime) -> DateTime<Utc> {
     let is_early = time < SystemTime::UNIX_EPOCH;
     converted(time).unwrap_or(if is_early { DateTime::<Utc>::MIN_UTC } else { DateTime::<Utc>::MAX_UTC })
-}
-
-/// Returns whether chrono can represent a time of the system.
-pub(crate) fn is_representable(time: SystemTime) -> bool {
-    converted(time).is_some()
 }
 
 fn converted(time: SystemTime) -> Option<DateTime<Utc>> {

@@ -1,7 +1,7 @@
 //! Text that a person has typed: names and labels, and when two of them are the same.
 //!
-//! Unicode has several spellings of one text: `é` is one character, or `e` and an accent (NFC and NFD). Which one a
-//! keyboard, a file system or a script produces is chance, and nobody can see the difference. A create stores the composed
+//! Unicode has several spellings of one text: `é` is one character, or `e` and an accent (NFC and NFD). The two
+//! look alike, and the keyboard, the file system or the script decides which one is typed. A create stores the composed
 //! form, NFC. Snapshots of earlier programs can have any form, so all comparisons are of composed forms.
 
 use std::borrow::Cow;
@@ -28,7 +28,8 @@ pub(crate) fn label<'a>(labels: &'a BTreeMap<String, String>, key: &str) -> Opti
     labels.get(key).or_else(|| labels.iter().find(|(other, _)| is_same(other, key)).map(|(_, value)| value))
 }
 
-/// Returns a source whose name is composed. A path is not a text: a file system can tell its forms apart.
+/// Returns a source whose name is composed. A path stays as it is, because a file system may keep two files
+/// whose names differ only in their form.
 pub(crate) fn composed_source(source: SourceId) -> SourceId {
     match source {
         SourceId::Name(name) => SourceId::Name(composed(&name).into_owned()),

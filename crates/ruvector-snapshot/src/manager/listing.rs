@@ -33,7 +33,7 @@ impl SnapshotManager {
     /// # Ok(()) }
     /// ```
     pub async fn list_snapshots(&self) -> Result<Vec<Snapshot>> {
-        let listing = self.list().await?;
+        let listing = Inventory::read(&self.context).await?.listing;
         match listing.unusable.into_iter().next() {
             None => Ok(listing.snapshots),
             Some(unusable) => Err(unusable.error),
@@ -60,7 +60,7 @@ impl SnapshotManager {
     /// ```
     pub async fn list(&self) -> Result<Listing> {
         let inventory = Inventory::read(&self.context).await?;
-        let unfinished = orphans::unfinished(&self.context, &inventory).await?;
+        let unfinished = orphans::unfinished(&inventory, &orphans::local_files(&self.context).await?);
         Ok(Listing { unfinished, ..inventory.listing })
     }
 

@@ -21,7 +21,7 @@ pub(crate) async fn check_store(context: &Context) -> Result<StoreReport> {
         let cancellable = Arc::new(CancellableStore { inner: store.clone(), cancelled });
         let mut report = probe::probe(cancellable, &prefix, connections).await;
         if let (Ok(report), Some(maintenance)) = (&mut report, maintenance) {
-            report.add_file_system(maintenance.file_system_limits(&format!("{prefix}/file-system")).await);
+            report.add_file_system(maintenance.probe_file_system(&format!("{prefix}/file-system")).await);
         }
         let cleared = probe::clear(store.as_ref(), &prefix).await;
         let mut report = report?;

@@ -1,6 +1,8 @@
 //! Prune: applies a retention policy. Which snapshots a policy keeps is decided in `policy::retention`; how a deletion
 //! goes is in `repo::markers::deletion`. This file asks the store what a plan has to know, and executes a plan.
 
+use std::collections::BTreeSet;
+
 use ruvector_snapshot_format::layout;
 use ruvector_snapshot_format::lineage::BaseRef;
 
@@ -11,6 +13,7 @@ use crate::repo::deletion_batches::{DeleteOptions, DeleteReport, delete_in_batch
 use crate::repo::inventory::Inventory;
 use crate::repo::orphans::{self, upload_roots};
 use crate::snapshot::Orphan;
+use crate::store::ObjectInfo;
 
 /// Plans what a policy keeps and deletes, and with `with_orphans` also what is collected before. Deletes nothing.
 pub(crate) async fn plan(context: &Context, policy: &PrunePolicy, with_orphans: bool) -> Result<PrunePlan> {
@@ -43,9 +46,14 @@ async fn plan_or_warn(
     let inventory = Inventory::read(context).await?;
     inventory.check_all_known()?;
     let roots = upload_roots(context, &inventory).await;
-    let orphans = if with_orphans { find_orphans_with(context, &inventory, &roots).await? } else { Vec::new() };
-    let mut unfinished = if with_orphans { orphans::unfinished(context, &inventory).await? } else { Vec::new() };
-    unfinished.retain(|one| !orphans.contains(one));
+    let (mut orphans, mut unfinished) = (Vec::new(), Vec::new());
+    if with_orphans {
+        let files = orphans::local_files(context).await?;
+        orphans = find_orphans_with(context, &inventory, &roots, &files);
+        let collected: BTreeSet<&Orphan> = orphans.iter().collect();
+        unfinished = orphans::unfinished(&inventory, &files);
+        unfinished.retain(|one| !collected.contains(one));
+    }
     let mut refs = ExternalRefs::default();
     let mut unreadable_marker = None;
     for (id, base_ids) in roots {
@@ -87,7 +95,8 @@ pub(crate) async fn apply(context: &Context, plan: &PrunePlan, options: DeleteOp
 pub(crate) async fn find_orphans(context: &Context) -> Result<Vec<Orphan>> {
     let inventory = Inventory::read(context).await?;
     let roots = upload_roots(context, &inventory).await;
-    find_orphans_with(context, &inventory, &roots).await
+    let files = orphans::local_files(context).await?;
+    Ok(find_orphans_with(context, &inventory, &roots, &files))
 }
 
 /// Collects orphans.
@@ -99,13 +108,14 @@ pub(crate) async fn collect_garbage(
     orphans::collect_all(context, orphans, options).await
 }
 
-async fn find_orphans_with(
+fn find_orphans_with(
     context: &Context,
     inventory: &Inventory,
     roots: &orphans::UploadRoots,
-) -> Result<Vec<Orphan>> {
+    files: &[ObjectInfo],
+) -> Vec<Orphan> {
     // A marker that cannot be read keeps its own upload, but protects nothing else here: nothing of a snapshot is
     // collected.
     let readable: Vec<_> = roots.iter().filter_map(|(_, base_ids)| base_ids.as_ref().ok()).flatten().cloned().collect();
-    orphans::find(context, inventory, &readable).await
+    orphans::find(context, inventory, &readable, files)
 }

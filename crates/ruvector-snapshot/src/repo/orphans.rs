@@ -18,10 +18,23 @@ use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::snapshot::{Orphan, OrphanKind};
 use crate::store::ObjectInfo;
 
+/// Lists the staged files and the empty directories of a local store, whatever their age. Other stores have none.
+pub(crate) async fn local_files(context: &Context) -> Result<Vec<ObjectInfo>> {
+    match &context.maintenance {
+        Some(maintenance) => maintenance.orphans(is_repository_key, DateTime::<Utc>::MAX_UTC).await,
+        None => Ok(Vec::new()),
+    }
+}
+
 /// Finds all orphans older than the grace period, by the clock of this machine.
 ///
-/// `upload_roots` are the bases that uploads in progress name.
-pub(crate) async fn find(context: &Context, inventory: &Inventory, upload_roots: &[SnapshotId]) -> Result<Vec<Orphan>> {
+/// `upload_roots` are the bases that uploads in progress name, and `files` the [`local_files`].
+pub(crate) fn find(
+    context: &Context,
+    inventory: &Inventory,
+    upload_roots: &[SnapshotId],
+    files: &[ObjectInfo],
+) -> Vec<Orphan> {
     let now = context.clock.now();
     // Whatever became of them, snapshots depend on these, or may.
     let unread = inventory.unread();
@@ -41,30 +54,25 @@ pub(crate) async fn find(context: &Context, inventory: &Inventory, upload_roots:
         }
     }
     let grace_start = context.grace_start(now);
-    let checks = inventory.checks.iter().filter(|object| object.modified_at < grace_start);
-    orphans.extend(checks.map(|object| of_object(object, OrphanKind::Check)));
-    if let Some(maintenance) = &context.maintenance {
-        let found = maintenance.orphans(is_repository_key, grace_start).await?;
-        orphans.extend(found.iter().map(of_local_store));
-    }
+    let is_old = |object: &&ObjectInfo| object.modified_at < grace_start;
+    orphans.extend(inventory.checks.iter().filter(is_old).map(|object| of_object(object, OrphanKind::Check)));
+    orphans.extend(files.iter().filter(is_old).map(of_local_store));
     orphans.sort();
-    Ok(orphans)
+    orphans
 }
 
-/// Finds everything that belongs to no snapshot, whatever its age. Commands that are running own some of it.
-pub(crate) async fn unfinished(context: &Context, inventory: &Inventory) -> Result<Vec<Orphan>> {
+/// Finds everything that belongs to no snapshot, whatever its age, with the [`local_files`]. Commands that are running own
+/// some of it.
+pub(crate) fn unfinished(inventory: &Inventory, files: &[ObjectInfo]) -> Vec<Orphan> {
     let without_snapshot = inventory
         .objects
         .iter()
         .filter(|(id, objects)| !objects.contains_key(layout::METADATA_JSON) && !inventory.lost.contains(*id));
     let mut found: Vec<Orphan> = without_snapshot.map(|(id, objects)| of_objects(id, objects)).collect();
     found.extend(inventory.checks.iter().map(|object| of_object(object, OrphanKind::Check)));
-    if let Some(maintenance) = &context.maintenance {
-        let files = maintenance.orphans(is_repository_key, DateTime::<Utc>::MAX_UTC).await?;
-        found.extend(files.iter().map(of_local_store));
-    }
+    found.extend(files.iter().map(of_local_store));
     found.sort();
-    Ok(found)
+    found
 }
 
 /// The bases that each upload in progress names.

@@ -14,7 +14,7 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use super::SnapshotStore;
-use super::local::maintenance::FileSystemLimits;
+use super::local::staged::Published;
 use crate::error::{ErrorKind, Result, SnapshotError};
 
 /// How many callers create one key at the same time.
@@ -99,13 +99,13 @@ impl StoreReport {
     }
 
     /// Adds what the file system of a local directory cannot do.
-    pub(crate) fn add_file_system(&mut self, limits: Result<FileSystemLimits>) {
-        let outcome = match limits {
-            Ok(limits) => {
-                if !limits.has_exclusive_names {
+    pub(crate) fn add_file_system(&mut self, published: Result<Published>) {
+        let outcome = match published {
+            Ok(Published { is_exclusive, unsynced }) => {
+                if !is_exclusive {
                     self.warn("concurrent create if absent", format!("{NO_EXCLUSIVE_NAMES}; {SAFE}"));
                 }
-                limits.unsynced.map_or(Ok(()), |error| Err(format!("{UNSYNCED} ({error}); {UNSYNCED_RISK}")))
+                unsynced.map_or(Ok(()), |error| Err(format!("{UNSYNCED} ({error}); {UNSYNCED_RISK}")))
             }
             Err(error) => Err(message(error)),
         };

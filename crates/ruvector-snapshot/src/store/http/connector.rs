@@ -25,7 +25,7 @@ use reqwest::header::{CONTENT_LENGTH, IF_NONE_MATCH};
 use reqwest::{Method, StatusCode};
 
 use super::hints::{Asked, connect_advice, is_not_http, not_http_advice};
-use super::listing::{ListingBody, is_listing};
+use super::listing::ListingBody;
 use super::proxy::Proxies;
 use super::redact::{RedactedError, chain, root_cause, shortened};
 use super::redacted_store::{RedactedStore, Redactor};
@@ -159,9 +159,8 @@ impl HttpService for Client {
         }
         let secrets = self.settings.secrets.remember(&request);
         let asked = Asked::of(&request);
-        let is_listing = is_listing(request.method(), request.uri());
         let (mut parts, body) = self.send(request).await?;
-        if parts.status.is_success() && is_listing {
+        if parts.status.is_success() && asked.is_listing {
             parts.headers.remove(CONTENT_LENGTH);
             return Ok(HttpResponse::from_parts(parts, HttpResponseBody::new(ListingBody::new(body))));
         }

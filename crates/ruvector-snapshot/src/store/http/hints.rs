@@ -1,4 +1,4 @@
-//! Advice for requests that fail because of a setting, told from the request and from what came back. Pure.
+//! Advice for requests that fail because of a setting, from the request and its response. Pure.
 //!
 //! What a code means whatever was asked for is in `rejection.rs`.
 
@@ -6,6 +6,7 @@ use object_store::client::HttpRequest;
 use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, IF_NONE_MATCH, LOCATION};
 
+use super::listing::is_listing;
 use super::rejection::{ProviderRejection, element};
 use crate::error::ErrorKind;
 
@@ -28,7 +29,7 @@ const CHECKSUM_REFUSED: &str = "the server does not accept the checksum of the r
 pub(super) struct Asked {
     has_checksum: bool,
     is_conditional: bool,
-    is_list: bool,
+    pub(super) is_listing: bool,
     is_http: bool,
 }
 
@@ -36,11 +37,10 @@ impl Asked {
     pub(super) fn of(request: &HttpRequest) -> Self {
         let headers = request.headers();
         let is_checksum = |name: &str| name.starts_with("x-amz-checksum-") || name == "x-amz-sdk-checksum-algorithm";
-        let query = request.uri().query().unwrap_or_default();
         Self {
             has_checksum: headers.keys().any(|name| is_checksum(name.as_str())),
             is_conditional: headers.contains_key(IF_NONE_MATCH),
-            is_list: query.split('&').any(|pair| pair.starts_with("list-type=") || pair == "comp=list"),
+            is_listing: is_listing(request.method(), request.uri()),
             is_http: request.uri().scheme_str() == Some("http"),
         }
     }
@@ -56,16 +56,15 @@ impl Asked {
     ) -> Option<ProviderRejection> {
         let code = element(text, "Code").unwrap_or_default();
         if let Some(advice) = bucket_twice
-            && (code == "NoSuchBucket" || (self.is_list && status == StatusCode::NOT_FOUND))
+            && (code == "NoSuchBucket" || (self.is_listing && status == StatusCode::NOT_FOUND))
         {
             return Some(invalid(advice, text, status));
         }
         if self.is_checksum_refused(status, code, text) {
             return Some(invalid(CHECKSUM_REFUSED, text, status));
         }
-        let is_redirect = status.is_redirection() && ProviderRejection::of_body(text).is_none();
-        if let Some(advice) = is_redirect.then(|| self.redirect_advice(headers)) {
-            return Some(invalid(advice, text, status));
+        if status.is_redirection() && ProviderRejection::of_body(text).is_none() {
+            return Some(invalid(self.redirect_advice(headers), text, status));
         }
         let text_lower = text.to_ascii_lowercase();
         let is_https = text_lower.contains("https") && text_lower.contains("http request");

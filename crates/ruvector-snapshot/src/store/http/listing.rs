@@ -20,8 +20,18 @@ use reqwest::Method;
 
 use super::stall::ResponseBody;
 
-/// The element of an object, and the element with its key: in the XML of S3 and Google, and in that of Azure.
-const ELEMENTS: [(&str, &str); 2] = [("Contents", "Key"), ("Blob", "Name")];
+/// The tags of an object and of its key. That of a key may have attributes.
+struct Tags {
+    object: &'static str,
+    key: &'static str,
+    key_end: &'static str,
+}
+
+/// Those in the XML of S3 and Google, and those in that of Azure.
+const ELEMENTS: [Tags; 2] = [
+    Tags { object: "<Contents>", key: "<Key", key_end: "</Key>" },
+    Tags { object: "<Blob>", key: "<Name", key_end: "</Name>" },
+];
 
 /// Returns whether a request is for a page of a listing.
 pub(super) fn is_listing(method: &Method, uri: &Uri) -> bool {
@@ -73,9 +83,11 @@ impl Body for ListingBody {
 
 /// Returns a page with the keys that the client cannot read replaced.
 fn with_readable_keys(page: &[u8]) -> Vec<u8> {
+    // The whole page is of one provider: each page is searched once, and only for its own elements.
+    let tags = ELEMENTS.iter().find(|tags| find(page, tags.object.as_bytes()).is_some());
     let mut written = Vec::with_capacity(page.len());
     let mut rest = page;
-    while let Some((before, key, after)) = next_key(rest) {
+    while let Some((before, key, after)) = tags.and_then(|tags| next_key(rest, tags)) {
         written.extend_from_slice(before);
         match is_readable(key) {
             true => written.extend_from_slice(key),
@@ -88,14 +100,12 @@ fn with_readable_keys(page: &[u8]) -> Vec<u8> {
 }
 
 /// Divides a page at the key of its next object: what is before the key, the key, and what is behind it.
-fn next_key(page: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
-    ELEMENTS.iter().find_map(|(object, name)| {
-        let start = end_of(page, 0, &format!("<{object}>"))?;
-        let tag = end_of(page, start, &format!("<{name}"))?;
-        let start = end_of(page, tag, ">")?;
-        let length = find(page.get(start..)?, format!("</{name}>").as_bytes())?;
-        Some((page.get(..start)?, page.get(start..start + length)?, page.get(start + length..)?))
-    })
+fn next_key<'a>(page: &'a [u8], tags: &Tags) -> Option<(&'a [u8], &'a [u8], &'a [u8])> {
+    let start = end_of(page, 0, tags.object)?;
+    let tag = end_of(page, start, tags.key)?;
+    let start = end_of(page, tag, ">")?;
+    let length = find(page.get(start..)?, tags.key_end.as_bytes())?;
+    Some((page.get(..start)?, page.get(start..start + length)?, page.get(start + length..)?))
 }
 
 /// Returns where the next occurrence of a text ends.

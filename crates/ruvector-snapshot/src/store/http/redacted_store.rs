@@ -1,7 +1,6 @@
 //! A client of `object_store` whose errors contain no secret. Errors of requests contain none already. This is for the
 //! errors of responses: a parser may show what it could not read.
 
-use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 
@@ -31,13 +30,12 @@ pub(super) struct Redactor(pub(super) Arc<Secrets>);
 impl Redactor {
     /// Returns an error as it is, or what is left of its text if that contains a secret.
     fn redact(&self, error: object_store::Error) -> object_store::Error {
-        let error_ref: &dyn StdError = &error;
-        let shown = chain(error_ref);
-        let debug = format!("{error:?}");
-        if self.0.scrub(&shown) == shown && self.0.scrub(&debug) == debug {
+        let (shown, debug) = (chain(&error), format!("{error:?}"));
+        let redacted = self.0.scrub(&shown);
+        if redacted == shown && self.0.scrub(&debug) == debug {
             return error;
         }
-        object_store::Error::Generic { store: "redacted", source: Box::new(RedactedError(self.0.scrub(&shown))) }
+        object_store::Error::Generic { store: "redacted", source: Box::new(RedactedError(redacted)) }
     }
 
     fn stream<T: Send + 'static>(&self, stream: BoxStream<'static, Result<T>>) -> BoxStream<'static, Result<T>> {

@@ -14,7 +14,7 @@ use std::io;
 use std::path::{Path as FsPath, PathBuf};
 
 use async_trait::async_trait;
-use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use futures::stream::{self, BoxStream, StreamExt, TryStreamExt as _};
 use object_store::path::Path;
 use object_store::{
     CopyOptions, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
@@ -22,10 +22,9 @@ use object_store::{
 };
 use rustix::fs::{Dir, FileType, Stat};
 
-use super::directory::{Directory, is_not_there, join, kind_of, modified_at, split_key};
+use super::directory::{Directory, date_of, is_not_there, join, kind_of, modified_at, split_key};
 use super::io::{LinkInStore, RootIsGone, at, check_root, generic, not_durable, run_blocking, trace_unsupported};
 use super::staged::{Publish, StagedFile, StagedUpload, key_of_staged_file};
-use crate::clock::is_representable;
 use crate::store::{KeyFilter, segment_problem};
 use crate::sync::{DirectorySync, sync_opened};
 
@@ -67,11 +66,11 @@ impl LocalFs {
         let Some(directory) = Directory::below(&self.root, parent)? else { return Err(not_found(path, MISSING)) };
         let failed = |error| at(&directory.path_of(name), error);
         let Some(file) = directory.open_file(name).map_err(failed)? else { return Err(not_found(path, MISSING)) };
-        let found = file.metadata().map_err(failed)?;
-        if found.modified().is_ok_and(|time| !is_representable(time)) {
+        let found = rustix::fs::fstat(&file).map_err(|error| failed(error.into()))?;
+        if date_of(&found).is_none() {
             return Err(generic(NoMoment { path: path.to_string() }));
         }
-        let meta = object_meta(path.clone(), &rustix::fs::fstat(&file).map_err(|error| failed(error.into()))?);
+        let meta = object_meta(path.clone(), &found);
         options.check_preconditions(&meta)?;
         let range = match &options.range {
             Some(range) => range.as_range(meta.size).map_err(generic)?,
@@ -169,16 +168,9 @@ impl ObjectStore for LocalFs {
             .boxed()
     }
 
-    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        let found = self.walk(prefix.map_or("", |prefix| prefix.as_ref()));
-        let objects = found.try_filter_map(|found| async {
-            match found {
-                Found::Object(object) => Ok(Some(object)),
-                Found::Foreign => Ok(None),
-                Found::Unreadable { error, .. } => Err(error),
-            }
-        });
-        objects.boxed()
+    fn list(&self, _prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        let error = self.not_implemented("a listing of objects alone, instead of `walk`");
+        stream::once(async { Err(error) }).boxed()
     }
 
     async fn list_with_delimiter(&self, _prefix: Option<&Path>) -> Result<ListResult> {

@@ -91,29 +91,12 @@ impl LocalMaintenance {
     }
 }
 
-/// What a file system cannot do. Snapshots are safe without it.
-#[derive(Debug)]
-pub(crate) struct FileSystemLimits {
-    /// Why directories are not synced; `None` if they are.
-    pub(crate) unsynced: Option<io::Error>,
-    /// Whether a file can get a name only if the name is free.
-    pub(crate) has_exclusive_names: bool,
-}
-
 impl LocalMaintenance {
-    /// Finds out what the file system cannot do, by creating an object under a key that is free.
-    pub(crate) async fn file_system_limits(&self, key: &str) -> Result<FileSystemLimits> {
-        let (root, key) = (self.directory.root().to_owned(), key.to_owned());
-        let published = {
-            let key = key.clone();
-            run_blocking(move || StagedFile::create(&root, &key)?.publish(Publish::Keep)).await
-        };
-        match published {
-            Ok(Published { is_exclusive, unsynced }) => {
-                Ok(FileSystemLimits { unsynced, has_exclusive_names: is_exclusive })
-            }
-            Err(cause) => Err(operation_failed("create the object", &self.location, &key, cause)),
-        }
+    /// Finds out what the file system can do, by creating an object under a key that is free.
+    pub(crate) async fn probe_file_system(&self, key: &str) -> Result<Published> {
+        let (root, staged_key) = (self.directory.root().to_owned(), key.to_owned());
+        let published = run_blocking(move || StagedFile::create(&root, &staged_key)?.publish(Publish::Keep)).await;
+        published.map_err(|cause| operation_failed("create the object", &self.location, key, cause))
     }
 }
 

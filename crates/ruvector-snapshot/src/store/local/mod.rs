@@ -5,7 +5,7 @@ mod directory;
 pub(in crate::store) mod fs;
 pub(in crate::store) mod io;
 pub(in crate::store) mod maintenance;
-mod staged;
+pub(in crate::store) mod staged;
 
 use std::fs as std_fs;
 use std::io::ErrorKind as IoErrorKind;

@@ -30,13 +30,13 @@ pub(super) enum Publish {
     Keep,
 }
 
-/// What was found out about the file system when a file got its name.
+/// What was found out about the file system when a file got its name. Snapshots are safe on any of them.
 #[derive(Debug)]
-pub(super) struct Published {
+pub(crate) struct Published {
     /// Whether the file system has made sure that the name was free.
-    pub(super) is_exclusive: bool,
-    /// Why the directory could not be synced.
-    pub(super) unsynced: Option<io::Error>,
+    pub(crate) is_exclusive: bool,
+    /// Why the directory could not be synced; `None` if it was.
+    pub(crate) unsynced: Option<io::Error>,
 }
 
 impl From<Published> for PutResult {
