@@ -197,6 +197,49 @@ fn store_check_warns_about_a_store_that_ignores_preconditions() {
 }
 
 #[test]
+fn a_server_that_refuses_preconditions_is_used_with_one_warning() {
+    let bucket = Bucket::s3(S3Server::start_refusing_preconditions());
+    let said = "does not support If-None-Match";
+    let first = bucket.run(&["create", "--db", "a.db", "--name", "first"]);
+    assert_eq!((first.exit_code, first.stderr.matches(said).count()), (Some(0), 1), "{first:?}");
+    assert!(first.stderr.contains("warning: the server of s3://"), "{first:?}");
+    let (exit_code, document) = bucket.json(&["create", "--db", "a.db", "--base", "latest"]);
+    assert_eq!(exit_code, 0, "{document}");
+    let warnings = document["warnings"].as_array().unwrap();
+    assert!(warnings.len() == 1 && warnings[0].as_str().unwrap().contains(said), "{document}");
+
+    let ids = bucket.ids();
+    for args in [["pin", &ids[1]], ["unpin", &ids[1]], ["compact", &ids[0]], ["delete", &ids[0]]] {
+        let (exit_code, document) = bucket.json(&args);
+        assert_eq!(
+            (exit_code, document["warnings"].as_array().unwrap().len()),
+            (0, usize::from(args[0] != "unpin")),
+            "{args:?}: {document}"
+        );
+    }
+    let (exit_code, document) = bucket.json(&["prune", "--keep-last", "1", "--group-by", "none"]);
+    assert_eq!((exit_code, document["warnings"].as_array().unwrap().len()), (0, 1), "{document}");
+
+    let chosen = bucket.run(&["create", "--db", "a.db", "--name", "chosen", "-o", "conditional_create=false"]);
+    assert_eq!(chosen.exit_code, Some(0), "{chosen:?}");
+    assert!(!chosen.stderr.contains("warning"), "{chosen:?}");
+    bucket.ok(&["verify", "--all"]);
+}
+
+#[test]
+fn store_check_warns_about_a_server_that_refuses_preconditions() {
+    let bucket = Bucket::s3(S3Server::start_refusing_preconditions());
+    let printed = bucket.ok(&["store", "check"]);
+    assert!(printed.contains("create if absent             WARN") && printed.contains("refuses"), "{printed}");
+    assert!(printed.lines().all(|line| line.len() <= 120), "{printed}");
+    assert!(printed.contains("snapshots are safe at"), "{printed}");
+    let chosen = bucket.run(&["store", "check", "-o", "conditional_create=false"]);
+    assert_eq!((chosen.exit_code, chosen.stderr.as_str()), (Some(0), ""), "{chosen:?}");
+    assert!(chosen.stdout.contains("conditional_create=false is set"), "{chosen:?}");
+    assert_eq!(bucket.server.keys(), Vec::<String>::new());
+}
+
+#[test]
 fn store_check_fails_for_a_store_that_corrupts_data() {
     let bucket = Bucket::s3(S3Server::start());
     bucket

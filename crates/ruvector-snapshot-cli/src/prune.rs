@@ -163,6 +163,7 @@ fn print_outcome(session: &Session, args: &Prune, plan: &PrunePlan, outcome: &Ou
         "keep": plan.keep, "drop": plan.drop, "orphans": plan.orphans, "unfinished": plan.unfinished, "unusable": plan.unusable,
         "unread": plan.unread,
         "deleted": outcome.report.deleted, "kept": outcome.report.kept, "collected": outcome.collected, "freed_bytes": freed_bytes,
+        "warnings": session.warnings.list(),
     }))?;
     if !plan.unusable.is_empty() {
         let unusable = counted(plan.unusable.len() as u64, "unusable snapshot");

@@ -147,15 +147,16 @@ impl Session {
             Ok(_) = interrupted.wait_for(|interrupted| *interrupted) => None,
             answer = work => Some(answer),
         };
+        if answer.is_none() {
+            if !self.output.quiet {
+                self.output.notice("interrupted; cleaning up (a second signal stops at once)");
+            }
+            manager.wait_for_cleanup().await;
+        }
+        manager.take_warnings().iter().for_each(|warning| self.warnings.add(warning));
         match answer {
             Some(answer) => Ok(answer?),
-            None => {
-                if !self.output.quiet {
-                    self.output.notice("interrupted; cleaning up (a second signal stops at once)");
-                }
-                manager.wait_for_cleanup().await;
-                Err(Failure::interrupted(after_interrupt))
-            }
+            None => Err(Failure::interrupted(after_interrupt)),
         }
     }
 

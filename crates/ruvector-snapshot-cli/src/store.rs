@@ -28,7 +28,10 @@ async fn check(session: &Session) -> Result<Exit, Failure> {
     let after_interrupt = || "the objects of the check were removed".to_owned();
     let report = session.run(&manager, manager.check_store(), after_interrupt).await?;
     let output = session.output;
-    output.document(&json!({ "store": session.store, "safe": report.is_safe(), "report": report }))?;
+    let warnings = session.warnings.list();
+    output.document(
+        &json!({ "store": session.store, "safe": report.is_safe(), "report": report, "warnings": warnings }),
+    )?;
     let findings = report.findings.iter().map(|finding| {
         let status = match finding.status {
             CheckStatus::Pass => "PASS",

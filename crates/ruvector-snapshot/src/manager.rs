@@ -204,6 +204,27 @@ impl SnapshotManager {
     }
 }
 
+/// Warnings of work that takes no [`Progress`](crate::Progress).
+impl SnapshotManager {
+    /// Returns what the user should know of the work so far, and forgets it. A create or a compaction with a
+    /// [`Progress`](crate::Progress) has passed its warnings to it already. Call it after any other method, and after
+    /// [`wait_for_cleanup`](Self::wait_for_cleanup). Every warning is also traced.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(manager: ruvector_snapshot::SnapshotManager, id: &str) -> ruvector_snapshot::Result<()> {
+    /// manager.delete_snapshot(id).await?;
+    /// for warning in manager.take_warnings() {
+    ///     eprintln!("warning: {warning}");
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn take_warnings(&self) -> Vec<String> {
+        self.context.notices.take()
+    }
+}
+
 /// Checking a store.
 impl SnapshotManager {
     /// Tests what snapshots need of the store, and measures it, with objects under a prefix of their own that are

@@ -18,7 +18,7 @@ use crate::bucket::Bucket;
 use crate::faults::Wire;
 use crate::server::{FullRequest, Server, Service};
 use crate::xml::{self, FullResponse};
-use operations::Operations;
+use operations::{Operations, Preconditions};
 
 /// An S3 server on the loopback interface with one bucket in memory. It stops when it is dropped.
 ///
@@ -38,12 +38,18 @@ impl S3Server {
 
     /// Starts a server with an empty bucket. This works inside and outside of a runtime.
     pub fn start() -> Self {
-        Self::start_with(true)
+        Self::start_with(Preconditions::Checked)
     }
 
     /// Starts a server that ignores `If-None-Match` and `If-Match` of writes, as some object stores do.
     pub fn start_without_preconditions() -> Self {
-        Self::start_with(false)
+        Self::start_with(Preconditions::Ignored)
+    }
+
+    /// Starts a server that refuses writes with `If-None-Match` or `If-Match` as not implemented, as some object stores
+    /// do.
+    pub fn start_refusing_preconditions() -> Self {
+        Self::start_with(Preconditions::Refused)
     }
 
     /// Returns the URL of the server: `http://127.0.0.1:PORT`.
@@ -71,9 +77,9 @@ impl S3Server {
         self.bucket.objects()
     }
 
-    fn start_with(checks_preconditions: bool) -> Self {
+    fn start_with(preconditions: Preconditions) -> Self {
         let bucket = Bucket::default();
-        let service = service(Operations { bucket: bucket.clone(), checks_preconditions });
+        let service = service(Operations { bucket: bucket.clone(), preconditions });
         Self { server: Server::start(service), bucket }
     }
 }

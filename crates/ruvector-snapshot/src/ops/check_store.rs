@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::error::Result;
 use crate::repo::context::Context;
 use crate::store::cancellable::CancellableStore;
+use crate::store::create_mode_of;
 use crate::store::probe::{self, StoreReport};
 
 pub(crate) async fn check_store(context: &Context) -> Result<StoreReport> {
@@ -25,6 +26,7 @@ pub(crate) async fn check_store(context: &Context) -> Result<StoreReport> {
         }
         let cleared = probe::clear(store.as_ref(), &prefix).await;
         let mut report = report?;
+        report.created_without_precondition(create_mode_of(store.as_ref()));
         if let Err(error) = cleared {
             report.not_cleared(&prefix, &error);
         }

@@ -29,7 +29,8 @@ pub(crate) async fn compact(
     id: &SnapshotId,
     progress: Option<Arc<dyn Progress>>,
 ) -> Result<Snapshot> {
-    let compacted = store_compacted(context, id, progress).await;
+    let compacted = store_compacted(context, id, progress.clone()).await;
+    context.report_notices(progress.as_deref());
     compacted.map_err(|error| error.while_doing(&format!("compact snapshot {id}"), "nothing was stored"))
 }
 

@@ -11,6 +11,8 @@ use tracing::Instrument as _;
 use crate::clock::{Clock, SystemClock};
 use crate::config::SnapshotConfig;
 use crate::error::{ErrorKind, Result, SnapshotError};
+use crate::progress::Progress;
+use crate::store::notices::Notices;
 use crate::store::{self, LocalMaintenance, SnapshotStore};
 
 use super::keys::is_repository_key;
@@ -24,6 +26,8 @@ pub(crate) struct Context {
     pub(crate) maintenance: Option<LocalMaintenance>,
     pub(crate) config: SnapshotConfig,
     pub(crate) clock: Arc<dyn Clock>,
+    /// What the user should know and no caller has received yet.
+    pub(crate) notices: Notices,
     /// Tasks that clean up after a cancelled call.
     tasks: TaskTracker,
 }
@@ -38,11 +42,19 @@ impl Context {
         config.validate()?;
         location::check_store(store.as_ref())?;
         let maintenance = store::maintenance_of(store.as_ref());
+        let notices = store::notices_of(store.as_ref());
         let store = store::adopt(store, &config.transfers(), is_repository_key)?;
         let tasks = TaskTracker::new();
         // A closed tracker still accepts tasks, and only a closed one can be waited for.
         tasks.close();
-        Ok(Self { store, maintenance, config, clock: Arc::new(SystemClock), tasks })
+        Ok(Self { store, maintenance, config, clock: Arc::new(SystemClock), notices, tasks })
+    }
+
+    /// Passes the notices to a listener, if there is one. Without one they wait for their caller.
+    pub(crate) fn report_notices(&self, listener: Option<&dyn Progress>) {
+        if let Some(listener) = listener {
+            self.notices.take().iter().for_each(|notice| listener.warning(notice));
+        }
     }
 
     /// Returns the start of the grace period at the time `now`. An orphan is collected only if it was written before.

@@ -15,7 +15,7 @@
 //! |---|---|---|
 //! | `http::connector` | nothing. It ends a request that makes no progress for `stall_timeout`, waits as long as `Retry-After` asks (at most 30 s), and reports a conflict between two creates as 503 | |
 //! | client of `object_store` | a request: status 5xx, 408 or 429, and a connection that cannot be made; also a connection that breaks, if the request is idempotent. A broken response to a read is resumed at the byte where it broke, if the ETag is unchanged | `retry_timeout` after the request began |
-//! | [`ObjectSnapshotStore`] | what the client does not repeat: a create whose response was lost (first it checks whether the object exists), a delete, the start of a multipart upload, a page of a listing that broke off | after `retry_timeout` without progress |
+//! | [`ObjectSnapshotStore`] | what the client does not repeat: a create whose response was lost (first it checks whether the object exists) or whose precondition the server refused (without it, after a check that the key is free), a delete, the start of a multipart upload, a page of a listing that broke off | after `retry_timeout` without progress |
 //! | part of a multipart upload | a part that the client gave up, signed anew, if other transfers of the same store succeed | after `retry_timeout` in which no transfer succeeded |
 //! | callers of the store | nothing | |
 //!
@@ -35,10 +35,12 @@ use crate::error::{ErrorKind, Result, SnapshotError};
 
 mod budget;
 pub(crate) mod cancellable;
+mod create;
 mod error;
 mod http;
 mod local;
 mod location;
+pub(crate) mod notices;
 mod object;
 mod open;
 mod options;
@@ -51,11 +53,12 @@ mod upload;
 mod value;
 
 pub use budget::TransferConfig;
+pub(crate) use create::CreateMode;
 pub use local::maintenance::LocalMaintenance;
 pub use location::{Location, Provider};
 pub use object::ObjectSnapshotStore;
-pub(crate) use open::adopt;
 pub use open::{StoreConfig, maintenance_of, open};
+pub(crate) use open::{adopt, create_mode_of, notices_of};
 pub use options::{KnownOption, StoreOptions, known_options};
 pub use probe::{CheckStatus, Finding, Speed, StoreReport};
 

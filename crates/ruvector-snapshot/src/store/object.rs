@@ -12,13 +12,13 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use object_store::path::Path;
-use object_store::{
-    GetOptions, GetRange, GetResult, GetResultPayload, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions,
-};
+use object_store::{GetOptions, GetRange, GetResult, GetResultPayload, ObjectMeta, ObjectStore, ObjectStoreExt};
 
-use super::budget::{AttemptCount, Budget, PERMIT_BYTES, RETRY_TIMEOUT, RetryDeadline, TransferConfig, run_detached};
+use super::budget::{Budget, PERMIT_BYTES, RETRY_TIMEOUT, RetryDeadline, TransferConfig, run_detached};
+use super::create::{CreateMode, Creates, create};
 use super::error::{is_transient, kind_of, operation_failed};
 use super::local::fs::{Found, LocalFs};
+use super::notices::Notices;
 use super::upload::{Destination, ObjectUpload};
 use super::{KeyFilter, ListEntry, ObjectInfo, SnapshotStore, Upload, check_key, check_prefix};
 use crate::error::{ErrorKind, Result, SnapshotError};
@@ -34,6 +34,8 @@ pub struct ObjectSnapshotStore {
     prefix: Path,
     location: Arc<str>,
     key_filter: Option<KeyFilter>,
+    creates: Arc<Creates>,
+    notices: Notices,
     /// Set if `objects` is a local directory.
     local: Option<LocalFs>,
 }
@@ -65,8 +67,16 @@ impl ObjectSnapshotStore {
     pub fn new(objects: Arc<dyn ObjectStore>, prefix: &str, location: impl Into<String>) -> Result<Self> {
         check_prefix(prefix)?;
         let budget = Budget::new(&TransferConfig::default(), RETRY_TIMEOUT)?;
-        let location = Arc::from(location.into());
-        Ok(Self { objects, budget, prefix: to_path(prefix)?, location, key_filter: None, local: None })
+        Ok(Self {
+            objects,
+            budget,
+            prefix: to_path(prefix)?,
+            location: Arc::from(location.into()),
+            key_filter: None,
+            creates: Arc::new(Creates::new(CreateMode::Conditional)),
+            notices: Notices::default(),
+            local: None,
+        })
     }
 
     /// Sets the limits of transfers. All clones of the returned store share one budget.
@@ -92,6 +102,19 @@ impl ObjectSnapshotStore {
 
     pub(super) fn with_budget(self, budget: Arc<Budget>) -> Self {
         Self { budget, ..self }
+    }
+
+    /// Creates objects without a precondition.
+    pub(super) fn without_preconditions(self) -> Self {
+        Self { creates: Arc::new(Creates::new(CreateMode::Unconditional)), ..self }
+    }
+
+    pub(super) fn create_mode(&self) -> CreateMode {
+        self.creates.mode()
+    }
+
+    pub(super) fn notices(&self) -> &Notices {
+        &self.notices
     }
 
     /// Returns a store over a local directory.
@@ -123,6 +146,16 @@ impl ObjectSnapshotStore {
     /// The local directory that holds the objects, and how errors call it.
     pub(super) fn local(&self) -> Option<(&LocalFs, &str)> {
         self.local.as_ref().map(|directory| (directory, self.location.as_ref()))
+    }
+
+    fn destination(&self, key: &str) -> Result<Destination> {
+        Ok(Destination {
+            objects: self.objects.clone(),
+            budget: self.budget.clone(),
+            location: self.location.clone(),
+            key: key.to_owned(),
+            path: self.path_of(key)?,
+        })
     }
 
     fn path_of(&self, key: &str) -> Result<Path> {
@@ -173,43 +206,11 @@ impl ObjectSnapshotStore {
 #[async_trait]
 impl SnapshotStore for ObjectSnapshotStore {
     async fn create(&self, key: &str, bytes: Bytes) -> Result<()> {
-        let path = self.path_of(key)?;
-        let _permit = self.budget.permit(bytes.len() as u64).await;
-        let (mut deadline, attempts) = (self.budget.deadline(), AttemptCount::default());
-        loop {
-            self.budget.before_sending(bytes.len() as u64).await;
-            let mut options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-            options.extensions.insert(attempts.clone());
-            let cause = match self.objects.put_opts(&path, bytes.clone().into(), options).await {
-                Ok(_) => return Ok(()),
-                Err(cause) => cause,
-            };
-            // A request whose response was lost may have succeeded, and a repeated one can find its own object.
-            let exists = kind_of(&cause) == ErrorKind::AlreadyExists;
-            let is_ambiguous = if exists { attempts.is_several() } else { is_transient(&cause) };
-            let error = self.failed("create the object", key, cause);
-            if !is_ambiguous {
-                return Err(error);
-            }
-            match self.holds(&path, &bytes).await {
-                Some(true) => return Ok(()),
-                Some(false) if exists => return Err(error),
-                Some(false) => return Err(self.failed("create the object", key, already_exists(&path))),
-                None if deadline.wait().await => {}
-                None => return Err(error),
-            }
-        }
+        create(&self.destination(key)?, &self.creates, &self.notices, &bytes).await
     }
 
     async fn upload(&self, key: &str, size_hint_bytes: Option<u64>) -> Result<Box<dyn Upload>> {
-        let to = Destination {
-            objects: self.objects.clone(),
-            budget: self.budget.clone(),
-            location: self.location.clone(),
-            key: key.to_owned(),
-            path: self.path_of(key)?,
-        };
-        Ok(Box::new(ObjectUpload::new(to, size_hint_bytes)?))
+        Ok(Box::new(ObjectUpload::new(self.destination(key)?, size_hint_bytes)?))
     }
 
     async fn get(&self, key: &str, limit_bytes: u64) -> Result<Bytes> {
@@ -369,15 +370,6 @@ impl ObjectSnapshotStore {
         stream::try_unfold(start, next).boxed()
     }
 
-    /// Returns whether the object at a path has these bytes; `None` if there is no object or it cannot be read.
-    async fn holds(&self, path: &Path, bytes: &Bytes) -> Option<bool> {
-        let response = self.objects.get(path).await.ok()?;
-        if response.meta.size != bytes.len() as u64 {
-            return Some(false);
-        }
-        Some(response.bytes().await.ok()? == bytes)
-    }
-
     /// Returns the error for a range that could not be read: the object is too short, or what the store reported.
     async fn range_error(&self, key: &str, range: &Range<u64>, cause: object_store::Error) -> SnapshotError {
         let error = self.failed("read", key, cause);
@@ -463,10 +455,6 @@ async fn collect(
         }
     }
     Ok(received.freeze())
-}
-
-fn already_exists(path: &Path) -> object_store::Error {
-    object_store::Error::AlreadyExists { path: path.to_string(), source: "it holds other bytes".into() }
 }
 
 fn to_path(text: &str) -> Result<Path> {

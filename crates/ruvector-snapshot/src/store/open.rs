@@ -6,7 +6,9 @@ use object_store::ObjectStore;
 use object_store::memory::InMemory;
 
 use super::budget::{Budget, BudgetedStore, RETRY_TIMEOUT, TransferConfig};
+use super::create::CreateMode;
 use super::location::{Location, Provider, check_bucket};
+use super::notices::Notices;
 use super::object::ObjectSnapshotStore;
 use super::options::{Settings, StoreOptions};
 use super::{KeyFilter, LocalMaintenance, SnapshotStore, local};
@@ -126,9 +128,11 @@ pub fn open(location: &Location, config: &StoreConfig) -> Result<Arc<dyn Snapsho
             check_bucket(*provider, bucket)?;
             let settings = config.options.read(*provider)?;
             let budget = budget(settings.duration("retry_timeout")?.unwrap_or(RETRY_TIMEOUT))?;
+            let is_conditional = settings.flag_or("conditional_create", true)?;
             let text = location.to_string();
             let client = open_bucket(*provider, bucket, &text, settings)?;
-            ObjectSnapshotStore::new(client, prefix, text)?.with_budget(budget)
+            let store = ObjectSnapshotStore::new(client, prefix, text)?.with_budget(budget);
+            if is_conditional { store } else { store.without_preconditions() }
         }
         _ if !config.options.is_empty() => {
             return Err(invalid(format!("{location} takes no options; options are for buckets, such as s3://bucket")));
@@ -169,6 +173,16 @@ pub fn open(location: &Location, config: &StoreConfig) -> Result<Arc<dyn Snapsho
 pub fn maintenance_of(store: &dyn SnapshotStore) -> Option<LocalMaintenance> {
     let (directory, location) = ObjectSnapshotStore::downcast(store)?.local()?;
     Some(LocalMaintenance::new(directory.clone(), location))
+}
+
+/// Returns the notices of a store of this crate; an empty list of its own for every other store.
+pub(crate) fn notices_of(store: &dyn SnapshotStore) -> Notices {
+    ObjectSnapshotStore::downcast(store).map_or_else(Notices::default, |store| store.notices().clone())
+}
+
+/// Returns how a store of this crate creates objects; `Conditional` for every other store.
+pub(crate) fn create_mode_of(store: &dyn SnapshotStore) -> CreateMode {
+    ObjectSnapshotStore::downcast(store).map_or(CreateMode::Conditional, ObjectSnapshotStore::create_mode)
 }
 
 /// Prepares a store for this library: gives it a budget, unless it has one of its own, and a key filter, if it supports

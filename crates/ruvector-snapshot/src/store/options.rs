@@ -248,8 +248,13 @@ impl Settings {
     }
 
     pub(super) fn flag(&self, name: &str) -> Result<bool> {
+        self.flag_or(name, false)
+    }
+
+    pub(super) fn flag_or(&self, name: &str, default: bool) -> Result<bool> {
         match self.get(name).map(str::to_ascii_lowercase).as_deref() {
-            None | Some("false" | "0" | "no" | "n" | "off") => Ok(false),
+            None => Ok(default),
+            Some("false" | "0" | "no" | "n" | "off") => Ok(false),
             Some("true" | "1" | "yes" | "y" | "on") => Ok(true),
             Some(_) => Err(self.refused(name, "must be true or false")),
         }
@@ -305,7 +310,7 @@ const fn secret(
 }
 
 /// Options that the client of a provider does not have, or has under another name.
-const IMPLEMENTED_HERE: [&str; 12] = [
+const IMPLEMENTED_HERE: [&str; 13] = [
     "profile",
     "shared_credentials_file",
     "config_file",
@@ -318,9 +323,10 @@ const IMPLEMENTED_HERE: [&str; 12] = [
     "retry_timeout",
     "allow_http",
     "account_name",
+    "conditional_create",
 ];
 
-const COMMON: [KnownOption; 7] = [
+const COMMON: [KnownOption; 8] = [
     plain(
         "allow_http",
         ValueKind::Flag,
@@ -343,6 +349,12 @@ const COMMON: [KnownOption; 7] = [
         "how long a request may make no progress before it fails; default: 60s",
     ),
     plain("retry_timeout", ValueKind::Text, &[], "how long to retry without a success; default: 3m"),
+    plain(
+        "conditional_create",
+        ValueKind::Flag,
+        &[],
+        "false for servers that refuse If-None-Match: a create checks that its key is free, and then writes; default: true",
+    ),
 ];
 
 const S3: [KnownOption; 25] = [

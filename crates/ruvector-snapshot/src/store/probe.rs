@@ -13,8 +13,8 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use super::SnapshotStore;
 use super::local::staged::Published;
+use super::{CreateMode, SnapshotStore};
 use crate::error::{ErrorKind, Result, SnapshotError};
 
 /// How many callers create one key at the same time.
@@ -25,6 +25,8 @@ const UPLOAD_BYTES: usize = 20 << 20;
 const MEASURED_BYTES: usize = 64 << 20;
 const PIECE_BYTES: usize = 1 << 20;
 const RANGE_BYTES: u64 = 8 << 20;
+const CREATE_IF_ABSENT: &str = "create if absent";
+const CONCURRENT_CREATE_IF_ABSENT: &str = "concurrent create if absent";
 /// How many requests of each kind are made to measure the latency.
 const REQUESTS: usize = 15;
 
@@ -103,7 +105,7 @@ impl StoreReport {
         let outcome = match published {
             Ok(Published { is_exclusive, unsynced }) => {
                 if !is_exclusive {
-                    self.warn("concurrent create if absent", format!("{NO_EXCLUSIVE_NAMES}; {SAFE}"));
+                    self.warn(CONCURRENT_CREATE_IF_ABSENT, format!("{NO_EXCLUSIVE_NAMES}; {SAFE}"));
                 }
                 unsynced.map_or(Ok(()), |error| Err(format!("{UNSYNCED} ({error}); {UNSYNCED_RISK}")))
             }
@@ -117,6 +119,23 @@ impl StoreReport {
         let passed = self.findings.iter_mut().find(|found| found.name == name && found.status == CheckStatus::Pass);
         if let Some(found) = passed {
             (found.status, found.detail) = (CheckStatus::Warn, detail);
+        }
+    }
+
+    /// Replaces the results of creates if they were made without a precondition: then the check before each of them
+    /// passed, and not the server.
+    pub(crate) fn created_without_precondition(&mut self, mode: CreateMode) {
+        let why = match mode {
+            CreateMode::Conditional => return,
+            CreateMode::Refused => "the server refuses If-None-Match",
+            CreateMode::Unconditional => "conditional_create=false is set",
+        };
+        let detail = format!(
+            "{why}, so a create checks that its key is free and then writes; another program can write in between; {SAFE}"
+        );
+        let creates = [CREATE_IF_ABSENT, CONCURRENT_CREATE_IF_ABSENT];
+        for finding in self.findings.iter_mut().filter(|finding| creates.contains(&finding.name)) {
+            (finding.status, finding.detail) = (CheckStatus::Warn, detail.clone());
         }
     }
 
@@ -146,8 +165,8 @@ pub(crate) async fn probe(
         finding("ranged reads", CheckStatus::Fail, probe.ranged_reads().await),
         finding("multipart upload", CheckStatus::Fail, probe.multipart_upload().await),
         finding("abort upload", CheckStatus::Fail, probe.abort_upload().await),
-        finding("create if absent", CheckStatus::Warn, probe.create_if_absent(&first).await),
-        finding("concurrent create if absent", CheckStatus::Warn, probe.concurrent_create_if_absent().await),
+        finding(CREATE_IF_ABSENT, CheckStatus::Warn, probe.create_if_absent(&first).await),
+        finding(CONCURRENT_CREATE_IF_ABSENT, CheckStatus::Warn, probe.concurrent_create_if_absent().await),
         finding("delete", CheckStatus::Warn, probe.delete(&first).await),
     ];
     let speed = probe.measure(max_concurrent_io).await.ok();

@@ -28,8 +28,15 @@ const CUSTOMER_KEY_MD5: &str = "x-amz-server-side-encryption-customer-key-md5";
 
 pub(super) struct Operations {
     pub(super) bucket: Bucket,
-    /// If false, the preconditions of writes are ignored.
-    pub(super) checks_preconditions: bool,
+    pub(super) preconditions: Preconditions,
+}
+
+/// What a server does with the preconditions of writes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Preconditions {
+    Checked,
+    Ignored,
+    Refused,
 }
 
 #[async_trait::async_trait]
@@ -117,7 +124,7 @@ impl S3 for Operations {
         let input = req.input;
         let bytes = read_body(input.body).await?;
         check_checksums(&bytes, input.checksum_sha256.as_deref(), input.checksum_crc64nvme.as_deref())?;
-        let accepts = self.precondition(input.if_match, input.if_none_match);
+        let accepts = self.precondition(input.if_match, input.if_none_match)?;
         let object = self.bucket.put(&input.key, bytes.into(), stored_headers(&req.headers), accepts)?;
         let output = PutObjectOutput {
             e_tag: Some(ETag::Strong(object.e_tag)),
@@ -221,7 +228,7 @@ impl S3 for Operations {
         let input = req.input;
         let parts = input.multipart_upload.and_then(|upload| upload.parts).unwrap_or_default();
         let parts: Vec<_> = parts.into_iter().map(number_and_e_tag).collect();
-        let accepts = self.precondition(input.if_match, input.if_none_match);
+        let accepts = self.precondition(input.if_match, input.if_none_match)?;
         let object = self.bucket.complete_upload(&input.upload_id, &input.key, &parts, accepts)?;
         let output = CompleteMultipartUploadOutput {
             bucket: Some(input.bucket),
@@ -247,9 +254,14 @@ impl Operations {
         &self,
         if_match: Option<IfMatch>,
         if_none_match: Option<IfNoneMatch>,
-    ) -> impl FnOnce(Option<&bucket::Object>) -> bool + use<> {
-        let is_checked = self.checks_preconditions;
-        move |found| {
+    ) -> S3Result<impl FnOnce(Option<&bucket::Object>) -> bool + use<>> {
+        let is_given = if_match.is_some() || if_none_match.is_some();
+        if is_given && self.preconditions == Preconditions::Refused {
+            let message = "A header you provided implies functionality that is not implemented.";
+            return Err(s3_error!(NotImplemented, "{}", message));
+        }
+        let is_checked = self.preconditions == Preconditions::Checked;
+        Ok(move |found: Option<&bucket::Object>| {
             let matches = |condition: &ETagCondition| {
                 found.is_some_and(|object| match condition {
                     ETagCondition::Any => true,
@@ -258,7 +270,7 @@ impl Operations {
             };
             !is_checked
                 || (if_match.is_none_or(|wanted| matches(&wanted)) && !if_none_match.is_some_and(|e| matches(&e)))
-        }
+        })
     }
 
     /// Deletes an object. As on S3, deleting a missing object succeeds.
@@ -370,7 +382,7 @@ mod tests {
     /// No client of the tests has this operation, so that it is called directly.
     #[tokio::test]
     async fn uploads_in_progress_are_listed_by_key_until_they_end() {
-        let operations = Operations { bucket: Bucket::default(), checks_preconditions: true };
+        let operations = Operations { bucket: Bucket::default(), preconditions: Preconditions::Checked };
         let [b, a] = ["dir/b", "dir/a"].map(|key| operations.bucket.start_upload(key, HeaderMap::new()));
         operations.bucket.start_upload("other", HeaderMap::new());
         let listed = async || -> Vec<_> {

@@ -88,10 +88,12 @@ pub(crate) async fn create(
         None => None,
     };
     let create = Create { context, name: &name, labels: &labels, options, source_name, base: base.as_ref() };
-    match origin {
+    let created = match origin {
         Origin::File(path) => create.of_file(path).await,
         Origin::Memory(_) | Origin::Custom(_) => create.attempt_and_pause(origin).await,
-    }
+    };
+    context.report_notices(options.progress.as_deref());
+    created
 }
 
 /// Opens a database file, and returns an error if no snapshot can be taken of it with these options. Stores nothing.

@@ -29,7 +29,7 @@ use super::listing::ListingBody;
 use super::proxy::Proxies;
 use super::redact::{RedactedError, chain, root_cause, shortened};
 use super::redacted_store::{RedactedStore, Redactor};
-use super::rejection::{ProviderRejection, is_write_conflict};
+use super::rejection::{PreconditionRefused, ProviderRejection, is_write_conflict};
 use super::secrets::Secrets;
 use super::stall::{Progress, ResponseBody, honor_retry_after, request_body, stalled, unless_stalled};
 use crate::error::{ErrorKind, Result, SnapshotError};
@@ -43,6 +43,8 @@ const ERROR_BYTES_MAX: usize = 64 * 1024;
 const FIRST_CONNECTS_MAX: u32 = 3;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const STALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// The precondition of writes to Google Cloud Storage.
+const GENERATION_MATCH: &str = "x-goog-if-generation-match";
 /// The connect timeout that the clients of `object_store` set for the metadata service of a cloud, and only for it.
 const METADATA_CONNECT_TIMEOUT: &str = "1s";
 /// A metadata service runs on the same machine. This limit applies if another service accepts the connection and does
@@ -154,6 +156,7 @@ struct Client {
 impl HttpService for Client {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let is_create = request.method() == Method::PUT && request.headers().contains_key(IF_NONE_MATCH);
+        let is_conditional = is_create || request.headers().contains_key(GENERATION_MATCH);
         if let Some(attempts) = request.extensions().get::<AttemptCount>() {
             attempts.increment();
         }
@@ -179,7 +182,10 @@ impl HttpService for Client {
         if let Some(rejection) = asked.rejection(parts.status, &parts.headers, &text, bucket_twice) {
             return Err(rejected(rejection));
         }
-        if let Some(rejection) = ProviderRejection::of_body(&text) {
+        if is_conditional && let Some(refused) = PreconditionRefused::of(parts.status.as_u16(), &text) {
+            return Err(HttpError::new(HttpErrorKind::Unknown, refused));
+        }
+        if let Some(rejection) = ProviderRejection::of_response(parts.status.as_u16(), &text) {
             return Err(rejected(rejection));
         }
         if parts.status == StatusCode::INSUFFICIENT_STORAGE {

@@ -10,6 +10,18 @@ use std::fmt;
 use crate::error::ErrorKind;
 
 const FULL: &str = "the server or its quota is full; make room and try again";
+const NOT_IMPLEMENTED: u16 = 501;
+
+/// Error codes with which servers refuse a header that they do not know. Some of them have other reasons too.
+const REFUSALS: [&str; 7] = [
+    "NotImplemented",
+    "UnsupportedOperation",
+    "InvalidArgument",
+    "InvalidRequest",
+    "UnsupportedHeader",
+    "InvalidHeaderValue",
+    "ConditionHeadersNotSupported",
+];
 
 /// A request that the provider rejected for a known reason. Repeating it changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +43,17 @@ impl ProviderRejection {
     /// Returns the rejection in a chain of causes.
     pub(in crate::store) fn within<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Self> {
         std::iter::successors(Some(error), |&error| error.source()).find_map(|error| error.downcast_ref())
+    }
+
+    /// Returns the rejection that an error response describes; `None` if it may succeed when it is repeated, or if its
+    /// code is unknown.
+    pub(in crate::store) fn of_response(status: u16, body: &str) -> Option<Self> {
+        Self::of_body(body).or_else(|| (status == NOT_IMPLEMENTED).then(Self::not_implemented))
+    }
+
+    fn not_implemented() -> Self {
+        let reason = "the server does not support this operation; check the options of the store (501 Not Implemented)";
+        Self { kind: ErrorKind::InvalidInput, reason: reason.to_owned() }
     }
 
     /// Returns the rejection that the body of an error response describes; `None` if it contains no known code.
@@ -136,6 +159,44 @@ impl ProviderRejection {
 fn is_about_a_quota(message: &str) -> bool {
     let message = message.to_ascii_lowercase();
     ["quota", "storage cap", "cap exceeded"].iter().any(|words| message.contains(words))
+}
+
+/// A conditional write that was refused, maybe because of its precondition. Only the same write without the precondition
+/// shows whether it was.
+#[derive(Debug)]
+pub(in crate::store) struct PreconditionRefused(ProviderRejection);
+
+impl PreconditionRefused {
+    /// Returns the refusal that the response to a conditional write describes; `None` if it was refused for another
+    /// reason.
+    pub(in crate::store) fn of(status: u16, body: &str) -> Option<Self> {
+        let is_refused = match element(body, "Code") {
+            _ if status == NOT_IMPLEMENTED => true,
+            Some(code) => (400..500).contains(&status) && REFUSALS.contains(&code),
+            None => false,
+        };
+        is_refused.then(|| Self(ProviderRejection::of_body(body).unwrap_or_else(ProviderRejection::not_implemented)))
+    }
+}
+
+impl fmt::Display for PreconditionRefused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl StdError for PreconditionRefused {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(&self.0)
+    }
+}
+
+/// Returns whether a create failed in a way in which it may succeed without its precondition.
+pub(in crate::store) fn is_precondition_refused(error: &object_store::Error) -> bool {
+    use object_store::Error as Cause;
+    let causes = std::iter::successors(Some(error as &(dyn StdError + 'static)), |&error| error.source());
+    matches!(error, Cause::NotImplemented { .. } | Cause::NotSupported { .. })
+        || causes.into_iter().any(|cause| cause.is::<PreconditionRefused>())
 }
 
 /// Returns whether the body of an error response says that two conditional writes conflicted and should be repeated.

@@ -1,12 +1,14 @@
-//! Servers that ignore preconditions, and stores that lie: what is still safe on them, and what `check_store` reports.
+//! Servers that ignore or refuse preconditions, and stores that lie: what is still safe on them, and what `check_store`
+//! reports.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use ruvector_snapshot::SnapshotManager;
+use ruvector_snapshot::store::testing::conformance;
 use ruvector_snapshot::store::testing::fault::{Call, Fault, FaultStore, Moment};
 use ruvector_snapshot::store::{CheckStatus, SnapshotStore, StoreReport};
+use ruvector_snapshot::{CreateOptions, ErrorKind, Progress, ProgressUpdate, SnapshotManager};
 use test_fixtures::{TestDir, create_full, memory_store};
-use test_servers::S3Server;
+use test_servers::{Fault as HttpFault, Request, S3Server};
 
 use super::fixture::{SERVERS, Server, assert_restores, ids, make_small};
 
@@ -92,4 +94,206 @@ async fn check_store_fails_on_a_store_that_lies_and_names_the_check() {
 
 fn manager(dir: &TestDir, store: Arc<dyn SnapshotStore>) -> SnapshotManager {
     SnapshotManager::with_store(dir.config(), store).unwrap()
+}
+
+/// Ways in which servers refuse a write because of its precondition.
+const REFUSALS: [HttpFault; 5] = [
+    refusal(501, "NotImplemented", "A header you provided implies functionality that is not implemented"),
+    refusal(501, "", ""),
+    refusal(400, "NotImplemented", "A header you provided implies functionality that is not implemented"),
+    refusal(400, "InvalidArgument", "Unsupported header 'if-none-match' received for this API call."),
+    refusal(400, "ConditionHeadersNotSupported", "Condition headers are not supported."),
+];
+
+const fn refusal(status: u16, code: &'static str, message: &'static str) -> HttpFault {
+    HttpFault::Error { status, code, message }
+}
+
+fn has_precondition(request: &Request) -> bool {
+    request.header("if-none-match").is_some() || request.header("x-goog-if-generation-match").is_some()
+}
+
+/// Makes a server refuse preconditions in this way.
+fn refuse(server: &Server, refusal: &HttpFault) {
+    let refusal = refusal.clone();
+    server.wire().set(move |request, _| has_precondition(request).then(|| refusal.clone()));
+}
+
+fn sent_with_precondition(server: &Server) -> usize {
+    server.wire().requests().iter().filter(|request| has_precondition(request)).count()
+}
+
+/// Collects warnings.
+#[derive(Debug, Default)]
+struct Warnings(Mutex<Vec<String>>);
+
+impl Progress for Warnings {
+    fn update(&self, _update: ProgressUpdate) {}
+
+    fn warning(&self, message: &str) {
+        self.0.lock().unwrap().push(message.to_owned());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_on_a_server_that_refuses_preconditions_passes_the_conformance_suite() {
+    for options in [&[][..], &[("conditional_create", "false")]] {
+        let server = Server::S3(S3Server::start_refusing_preconditions());
+        conformance::run_all(server.open(options), "suite").await.unwrap();
+        assert_eq!(server.open_uploads(), 0);
+        if !options.is_empty() {
+            assert_eq!(sent_with_precondition(&server), 0);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_precondition_is_given_up_once_for_each_store() {
+    for start in SERVERS {
+        for refusal in &REFUSALS {
+            let server = start();
+            refuse(&server, refusal);
+            let store = server.open(&[]);
+            for key in ["one", "two", "three"] {
+                store.create(key, "first".into()).await.unwrap();
+                let error = store.create(key, "second".into()).await.unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{refusal:?}: {error}");
+                assert_eq!(store.get(key, 10).await.unwrap(), "first", "{refusal:?}");
+            }
+            assert_eq!(sent_with_precondition(&server), 1, "{refusal:?}");
+            // A store that was not opened with the option tries it again.
+            server.open(&[]).create("four", "x".into()).await.unwrap();
+            assert_eq!(sent_with_precondition(&server), 2, "{refusal:?}");
+            server.open(&[("conditional_create", "false")]).create("five", "x".into()).await.unwrap();
+            assert_eq!(sent_with_precondition(&server), 2, "{refusal:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_is_refused_without_the_precondition_too_is_an_error() {
+    for start in SERVERS {
+        for refusal in &REFUSALS {
+            let (server, dir) = (start(), TestDir::new());
+            let all = refusal.clone();
+            server.wire().set(move |request, _| request.is_put().then(|| all.clone()));
+            let manager = server.manager(&dir, &[]);
+            let error = create_full(&manager, &make_small(&dir, "a.db", 10), "a").await.unwrap_err();
+            assert_ne!(error.kind(), ErrorKind::AlreadyExists, "{refusal:?}: {error}");
+            assert!(server.objects().is_empty(), "{refusal:?}");
+            assert_eq!(manager.take_warnings(), Vec::<String>::new(), "{refusal:?}");
+        }
+    }
+}
+
+/// The object is stored, and the response is lost or is an error. The next attempt finds the object.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_preconditions_a_create_finds_its_own_object_after_a_lost_response() {
+    for start in SERVERS {
+        for lost in [HttpFault::ResetAfter, HttpFault::StatusAfter(500), HttpFault::StatusAfter(503)] {
+            let server = start();
+            let store = server.open(&[("conditional_create", "false"), ("retry_timeout", "30s")]);
+            let (fault, mut is_lost) = (lost.clone(), false);
+            server.wire().set(move |request, _| {
+                (request.is_put() && !std::mem::replace(&mut is_lost, true)).then(|| fault.clone())
+            });
+            store.create("key", "own".into()).await.unwrap_or_else(|error| panic!("{lost:?}: {error:?}"));
+            assert_eq!(store.get("key", 10).await.unwrap(), "own");
+        }
+    }
+}
+
+/// As above, but every response to the write is lost until the client has given it up.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_preconditions_a_create_that_was_given_up_is_not_taken_for_a_foreign_object() {
+    for start in SERVERS {
+        let server = start();
+        let store = server.open(&[("conditional_create", "false"), ("retry_timeout", "1s")]);
+        server.wire().set(|request, _| request.is_put().then_some(HttpFault::ResetAfter));
+        match store.create("key", "own".into()).await {
+            Ok(()) => {}
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}"),
+        }
+        assert_eq!(server.objects().into_values().collect::<Vec<_>>(), [b"own".to_vec()]);
+    }
+}
+
+/// The first attempt is stored and its response is lost; the server then refuses the precondition of the second one, as
+/// servers behind one address may.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_create_whose_repetition_is_refused_finds_its_own_object() {
+    for start in SERVERS {
+        let server = start();
+        let mut attempts = 0;
+        server.wire().set(move |request, _| {
+            attempts += usize::from(has_precondition(request));
+            match attempts {
+                1 => has_precondition(request).then_some(HttpFault::StatusAfter(503)),
+                _ => has_precondition(request).then(|| REFUSALS[0].clone()),
+            }
+        });
+        server.open(&[]).create("key", "own".into()).await.unwrap();
+        assert_eq!(sent_with_precondition(&server), 2);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn snapshots_on_a_server_that_refuses_preconditions_are_created_with_one_warning() {
+    for start in SERVERS {
+        let (server, dir) = (start(), TestDir::new());
+        refuse(&server, &REFUSALS[0]);
+        let database = make_small(&dir, "a.db", 20);
+        let manager = server.manager(&dir, &[]);
+        let warnings = Arc::new(Warnings::default());
+        let options = CreateOptions::default().progress(warnings.clone());
+        let full = manager.create_snapshot_of_file(&database, "a", &options).await.unwrap();
+        {
+            let warnings = warnings.0.lock().unwrap();
+            let [warning] = warnings.as_slice() else { panic!("{warnings:?}") };
+            assert!(warning.contains("does not support If-None-Match"), "{warning}");
+            assert!(warning.contains("conditional_create=false"), "{warning}");
+        }
+        let increment = manager.create_snapshot_of_file(&database, "b", &options.base_id(&full.id)).await.unwrap();
+        assert_restores(&manager, &increment.id, &database).await;
+        manager.pin_snapshot(&full.id).await.unwrap();
+        manager.unpin_snapshot(&full.id).await.unwrap();
+        manager.delete_snapshot(&increment.id).await.unwrap();
+        assert_eq!(manager.take_warnings(), Vec::<String>::new());
+        assert_eq!(warnings.0.lock().unwrap().len(), 1);
+
+        // Work without a listener leaves it to the caller.
+        let other = server.manager(&dir, &[]);
+        other.pin_snapshot(&full.id).await.unwrap();
+        assert_eq!(other.take_warnings().len(), 1);
+        let chosen = server.manager(&dir, &[("conditional_create", "false")]);
+        create_full(&chosen, &database, "c").await.unwrap();
+        assert_eq!(chosen.take_warnings(), Vec::<String>::new());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn check_store_warns_about_refused_preconditions() {
+    for (options, why) in
+        [(&[][..], "refuses If-None-Match"), (&[("conditional_create", "false")], "conditional_create")]
+    {
+        let (server, dir) = (Server::S3(S3Server::start_refusing_preconditions()), TestDir::new());
+        let report = server.manager(&dir, options).check_store().await.unwrap();
+        for finding in &report.findings {
+            let is_create = finding.name.contains("create if absent");
+            let expected = if is_create { CheckStatus::Warn } else { CheckStatus::Pass };
+            assert_eq!(finding.status, expected, "{finding:?}");
+            assert_eq!(finding.detail.contains(why), is_create, "{finding:?}");
+        }
+        assert!(report.is_safe() && server.objects().is_empty(), "{report:?}");
+    }
+}
+
+#[test]
+fn the_option_conditional_create_is_true_or_false() {
+    let server = Server::s3();
+    for (value, is_valid) in [("true", true), ("no", true), ("maybe", false), ("", false)] {
+        let opened =
+            ruvector_snapshot::store::open(&server.location(), &server.config(&[("conditional_create", value)]));
+        assert_eq!(opened.is_ok(), is_valid, "{value:?}");
+    }
 }
