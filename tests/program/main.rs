@@ -14,6 +14,8 @@ mod clocks;
 mod companions;
 mod corruption;
 mod deleted_meanwhile;
+#[cfg(target_os = "linux")]
+mod destinations;
 mod echoed_secrets;
 mod foreign_objects;
 #[cfg(target_os = "linux")]
@@ -23,6 +25,8 @@ mod hostile_settings;
 mod interrupts;
 mod irregular;
 mod killed;
+#[cfg(target_os = "linux")]
+mod killed_restores;
 mod links;
 mod mistakes;
 mod modes;

@@ -11,7 +11,9 @@
    REFUSE_NEW_FILES=ERRNO         no file and no directory can be created
    REFUSE_PUBLIC_FILES=ERRNO      no file and no directory can be created that others than its owner could use
    REFUSE_LINK=ERRNO              no file can get a second name
-   REFUSE_RENAME_NOREPLACE=ERRNO  renameat2 fails with this number if it has flags */
+   REFUSE_RENAME_NOREPLACE=ERRNO  renameat2 fails with this number if it has flags
+   REFUSE_RESERVATION=ERRNO       no file can reserve space
+   REFUSE_SEEK=ERRNO              no file can be positioned elsewhere than at its start */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -135,6 +137,8 @@ __attribute__((constructor)) static void refuse_in_the_kernel(void) {
     if ((refused = getenv("REFUSE_NEW_FILES"))) refuse_new(atoi(refused), 0);
     if ((refused = getenv("REFUSE_PUBLIC_FILES"))) refuse_new(atoi(refused), OTHERS);
     if ((refused = getenv("REFUSE_RENAME_NOREPLACE"))) refuse(SYS_renameat2, atoi(refused), 4, ~0u, 0, 0);
+    if ((refused = getenv("REFUSE_RESERVATION"))) refuse(SYS_fallocate, atoi(refused), 0, 0, 0, 0);
+    if ((refused = getenv("REFUSE_SEEK"))) refuse(SYS_lseek, atoi(refused), 1, ~0u, 0, 0);
     if ((refused = getenv("REFUSE_LINK"))) {
         refuse(SYS_linkat, atoi(refused), 0, 0, 0, 0);
 #ifdef SYS_link

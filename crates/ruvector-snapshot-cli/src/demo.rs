@@ -3,29 +3,29 @@
 #![expect(clippy::disallowed_methods, reason = "measures how long the demo may wait for its writer")]
 
 mod database;
+mod directory;
 
 use std::fs;
-use std::os::unix::fs::DirBuilderExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 use ruvector_snapshot::{
-    CreateOptions, ErrorKind, RestoreOptions, Snapshot, SnapshotConfig, SnapshotError, SnapshotManager, VerifyOptions,
+    CreateOptions, RestoreOptions, Snapshot, SnapshotConfig, SnapshotError, SnapshotManager, VerifyOptions,
 };
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 use crate::args::Demo;
 use crate::failure::{Exit, Failure};
-use crate::output::{changes, count, counted, quoted_path, ratio, share, size};
+use crate::output::{changes, count, counted, ratio, share, size};
 use crate::session::Session;
 use database::{DIMENSIONS, GROUP, RECORDS, Writer};
+use directory::DemoDirectory;
 
 /// The file whose copy is corrupted.
 const VECTORS_FILE: &str = "vectors.bin.gz";
 
 pub(crate) async fn demo(session: &Session, args: Demo) -> Result<Exit, Failure> {
-    let directory = DemoDirectory::new(args.dir)?;
+    let directory = DemoDirectory::new(args.dir, &session.warnings)?;
     let manager = manager_at(&directory.path("snapshots"))?;
     let mut demo = DemoRun { session, manager, directory, checks: Vec::new() };
     let (snapshot, writer) = demo.create_while_writing().await?;
@@ -228,68 +228,12 @@ impl DemoRun<'_> {
     }
 }
 
-/// The directory of the demo.
-struct DemoDirectory {
-    root: PathBuf,
-    /// As typed, if the user named one.
-    kept: Option<PathBuf>,
-    /// Removed when dropped, if the user did not.
-    _temporary: Option<TempDir>,
-}
-
-impl DemoDirectory {
-    fn new(dir: Option<PathBuf>) -> Result<Self, Failure> {
-        let Some(dir) = dir else {
-            let temporary = tempfile::Builder::new().prefix("ruvector-snapshot-demo-").tempdir();
-            let temporary = temporary.map_err(|error| at(&std::env::temp_dir(), "create a directory", error))?;
-            return Ok(Self { root: temporary.path().to_owned(), kept: None, _temporary: Some(temporary) });
-        };
-        match fs::read_dir(&dir).map(|mut entries| entries.next().is_none()) {
-            Ok(true) => {}
-            Ok(false) => return Err(refused(&dir, "the directory is not empty; the demo needs an empty or a new one")),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                create_directory(&dir)?;
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
-                return Err(refused(&dir, "this is a file, but the demo needs a directory"));
-            }
-            Err(error) => return Err(at(&dir, "read the directory", error).into()),
-        }
-        // Ruvector refuses relative paths that start with `..`.
-        let root = std::path::absolute(&dir).map_err(|error| at(&dir, "resolve the directory", error))?;
-        Ok(Self { root, kept: Some(dir), _temporary: None })
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.root.join(name)
-    }
-
-    /// Returns the path to print: short if the directory is removed at the end.
-    fn shown(&self, name: &str) -> String {
-        self.kept.as_ref().map_or_else(|| name.to_owned(), |dir| quoted_path(&dir.join(name)))
-    }
-
-    fn after_interrupt(&self) -> impl FnOnce() -> String + Send + 'static {
-        let kept = self.kept.clone();
-        move || match kept {
-            Some(dir) => format!("the files of the demo are in {}", dir.display()),
-            None => "the directory of the demo was removed".to_owned(),
-        }
-    }
-}
-
 fn manager_at(path: &Path) -> Result<SnapshotManager, Failure> {
     Ok(SnapshotManager::new(SnapshotConfig { snapshot_dir: path.to_owned(), ..SnapshotConfig::default() })?)
 }
 
-/// Creates a directory, and those above it, for their owner only.
-fn create_directory(path: &Path) -> Result<(), Failure> {
-    let created = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
-    Ok(created.map_err(|error| at(path, "create the directory", error))?)
-}
-
 fn copy_directory(from: &Path, to: &Path) -> Result<(), Failure> {
-    create_directory(to)?;
+    directory::create(to)?;
     for entry in fs::read_dir(from).map_err(|error| at(from, "read the directory", error))? {
         let entry = entry.map_err(|error| at(from, "read the directory", error))?;
         fs::copy(entry.path(), to.join(entry.file_name()))
@@ -312,10 +256,6 @@ fn invert_byte(path: &Path) -> Result<u64, Failure> {
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Failure> + Send + 'static) -> Result<T, Failure> {
     let answer = tokio::task::spawn_blocking(work).await;
     answer.unwrap_or_else(|error| Err(Failure::check(format!("a task of the demo failed: {error}"))))
-}
-
-fn refused(path: &Path, message: &str) -> Failure {
-    Failure::usage(SnapshotError::new(ErrorKind::InvalidInput, message).with_key(path.display().to_string()))
 }
 
 fn at(path: &Path, doing: &str, error: std::io::Error) -> SnapshotError {

@@ -1,20 +1,17 @@
-//! The destination of a restored file: which file is replaced, whether a program holds its lock, and the rename.
+//! The destination of a restored file: which file is replaced, whether a program holds its lock, and the rename. What
+//! else must be so is in `destination_checks`.
 //!
 //! Everything that can be refused is refused before the rename. After it, the restored file is at its destination, and
 //! every message says so.
 
-use std::fs::{File, OpenOptions, Permissions, TryLockError};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use tempfile::TempPath;
-
+use super::destination_checks::{self, FileSize, Subject, give_owner_and_mode};
+use super::temporary::{Leftover, Temporary, directory, is_at, remove_dead};
 use crate::error::{ErrorKind, Remedy, Result, SnapshotError};
-use crate::sync::{DirectorySync, rename_if_free, sync_directory};
-
-/// The mode of a file that replaces none. A database is not more open than its owner makes it.
-const NEW_FILE_MODE: u32 = 0o600;
+use crate::sync::{DirectorySync, sync_directory};
 
 /// What happens to a file that exists at the destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +30,15 @@ pub(crate) struct Destination {
     /// The path that is really written: not a symbolic link.
     path: PathBuf,
     overwrite: Overwrite,
+}
+
+/// A destination that has passed all checks, and the temporary file beside it.
+#[derive(Debug)]
+pub(crate) struct PreparedDestination {
+    pub(crate) destination: Destination,
+    pub(crate) temporary: Temporary,
+    /// What the user should know, in sentences.
+    pub(crate) warnings: Vec<String>,
 }
 
 impl Destination {
@@ -58,30 +64,19 @@ impl Destination {
         &self.path
     }
 
-    /// Creates an empty file beside the destination that only its owner can read.
+    /// Makes every check that can be made before the first record is read, removes what killed restores have left at this
+    /// destination, and creates the temporary file.
     ///
     /// # Errors
     ///
-    /// Also fails if a file there may not be given the owner and the permissions of the one that is replaced: the work of
-    /// the restore would be lost.
-    pub(crate) fn temporary_file(&self) -> Result<TempPath> {
-        if self.overwrite != Overwrite::Never && self.path.exists() {
-            // A file of its own: after this, it may not be possible to write to it.
-            self.set_owner_and_mode(&self.new_file()?)?;
-        }
-        self.new_file()
-    }
-
-    fn new_file(&self) -> Result<TempPath> {
-        let mut prefix = std::ffi::OsString::from(".");
-        prefix.push(self.path.file_name().unwrap_or_default());
-        prefix.push(".restoring-");
-        let created = tempfile::Builder::new()
-            .prefix(&prefix)
-            .permissions(Permissions::from_mode(NEW_FILE_MODE))
-            .tempfile_in(directory(&self.path));
-        let doing = "create a temporary file in the directory of the destination";
-        Ok(created.map_err(|error| SnapshotError::io(&self.path, doing, error))?.into_temp_path())
+    /// Returns the error that the end of the restore would return, and [`ErrorKind::StorageFull`] if there is too little
+    /// space for a file of this size.
+    pub(crate) fn prepare(self, size: FileSize) -> Result<PreparedDestination> {
+        let mut warnings: Vec<String> = remove_dead(&self.path).iter().map(describe).collect();
+        let subject = Subject { path: &self.path, replaces: self.overwrite != Overwrite::Never, size };
+        let (temporary, may_fail) = destination_checks::check(&subject)?;
+        warnings.extend(may_fail);
+        Ok(PreparedDestination { destination: self, temporary, warnings })
     }
 
     /// Renames a file to the destination, in one step, and makes that durable. Returns a warning if that is not
@@ -91,16 +86,13 @@ impl Destination {
     ///
     /// Returns [`ErrorKind::AlreadyExists`] or [`ErrorKind::Busy`] as [`check`](Self::check) does, for what has happened
     /// at the destination since then. If the rename succeeded and the sync failed, the error says so.
-    pub(crate) fn publish(self, file: TempPath, on_rename: impl FnOnce(&Path)) -> Result<Option<String>> {
+    pub(crate) fn publish(self, file: Temporary, on_rename: impl FnOnce(&Path)) -> Result<Option<String>> {
         let path = &self.path;
-        self.set_owner_and_mode(&file)?;
+        give_owner_and_mode(file.path(), path)?;
         // Held until after the rename: a program that opens the file meanwhile would keep the old one.
         let lock = self.lock()?;
         let was_there = path.symlink_metadata().is_ok();
-        let renamed = match self.overwrite {
-            Overwrite::Never => rename_to_free(file, path),
-            Overwrite::UnlessOpen | Overwrite::EvenIfOpen => file.persist(path).map_err(|refused| refused.error),
-        };
+        let renamed = file.persist(path, self.overwrite != Overwrite::Never);
         if renamed.is_ok() {
             on_rename(path);
         }
@@ -131,16 +123,6 @@ impl Destination {
         }
     }
 
-    /// Gives a file beside the destination the owner and the permissions of the one that it replaces.
-    fn set_owner_and_mode(&self, file: &Path) -> Result<()> {
-        set_owner_and_mode(file, &self.path).map_err(|error| {
-            let message = "cannot give the restored database the owner and the permissions of the file that it replaces; the file \
-                           was not changed. Run the command as its owner or as root, or restore to another path";
-            let refused = SnapshotError::new(ErrorKind::from(error.kind()), message);
-            refused.with_key(self.path.display().to_string()).with_source(error)
-        })
-    }
-
     /// Locks the file at the destination, so that no program opens it, and refuses if one holds its lock. Returns no lock
     /// if there is nothing to lock.
     fn lock(&self) -> Result<Option<Lock>> {
@@ -166,21 +148,6 @@ impl Destination {
             None => refused,
         })
     }
-}
-
-/// Renames a file to a path where there must be none.
-fn rename_to_free(file: TempPath, path: &Path) -> io::Result<()> {
-    if rename_if_free(rustix::fs::CWD, file.as_ref(), path)? {
-        // The name is gone, and nothing is to be removed.
-        let _kept = file.keep();
-        return Ok(());
-    }
-    // The file system cannot do that. An empty file takes the name, if it is free, and is replaced.
-    OpenOptions::new().write(true).create_new(true).mode(NEW_FILE_MODE).open(path)?;
-    file.persist(path).map_err(|refused| {
-        let _removed = std::fs::remove_file(path);
-        refused.error
-    })
 }
 
 /// What was found at the destination.
@@ -241,22 +208,16 @@ fn try_lock(file: File) -> Found {
     Found::Free(None)
 }
 
-/// Returns whether a path is that of an open file.
-fn is_at(file: &File, path: &Path) -> io::Result<bool> {
-    let own = file.metadata()?;
-    Ok(path.symlink_metadata().is_ok_and(|found| (found.dev(), found.ino()) == (own.dev(), own.ino())))
-}
-
-/// Gives `file` the owner and the permissions of the file at `destination`, if there is one.
-fn set_owner_and_mode(file: &Path, destination: &Path) -> io::Result<()> {
-    let Ok(replaced) = std::fs::metadata(destination) else {
-        return std::fs::set_permissions(file, Permissions::from_mode(NEW_FILE_MODE));
-    };
-    let own = std::fs::metadata(file)?;
-    if (own.uid(), own.gid()) != (replaced.uid(), replaced.gid()) {
-        std::os::unix::fs::chown(file, Some(replaced.uid()), Some(replaced.gid()))?;
+/// Says what was found of a restore that was killed.
+fn describe(found: &Leftover) -> String {
+    let (path, bytes) = (found.path.display(), found.bytes);
+    match found.is_removed {
+        true => format!("{path} ({bytes} bytes) was removed: a restore to this path that was killed had left it"),
+        false => format!(
+            "{path} ({bytes} bytes) may be left of a restore to this path that was killed, and could not be removed; remove \
+             it if no restore to this path is running"
+        ),
     }
-    std::fs::set_permissions(file, replaced.permissions())
 }
 
 /// Returns the path that is really written. A symbolic link is followed, so that it keeps pointing to the database.
@@ -267,7 +228,11 @@ fn resolve(destination: &Path, overwrite: Overwrite) -> Result<PathBuf> {
     if destination.as_os_str().as_encoded_bytes().ends_with(b"/") {
         return refused("this is the name of a directory, but the database is a file");
     }
-    let Ok(existing) = destination.symlink_metadata() else { return Ok(destination.to_owned()) };
+    let existing = match destination.symlink_metadata() {
+        Ok(existing) => existing,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(destination.to_owned()),
+        Err(error) => return Err(SnapshotError::io(destination, "use this path as the destination", error)),
+    };
     if existing.is_dir() {
         return refused("the destination is a directory; give the name of a file");
     }
@@ -285,11 +250,4 @@ fn already_exists(destination: &Path) -> SnapshotError {
     SnapshotError::new(ErrorKind::AlreadyExists, "the file already exists and was not changed")
         .with_remedy(Remedy::Overwrite, "choose another path, or allow overwriting it")
         .with_key(destination.display().to_string())
-}
-
-fn directory(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    }
 }

@@ -11,7 +11,9 @@ pub(crate) mod companions;
 pub(crate) mod database_path;
 pub(crate) mod description;
 pub(crate) mod destination;
+pub(crate) mod destination_checks;
 pub(crate) mod file;
+mod file_system;
 mod foreign;
 pub(crate) mod irregular_rows;
 pub(crate) mod key_range;
@@ -19,6 +21,7 @@ pub(crate) mod memory;
 pub(crate) mod raw_table;
 mod redb_types;
 pub(crate) mod target;
+mod temporary;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;

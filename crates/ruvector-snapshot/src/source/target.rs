@@ -2,9 +2,13 @@
 
 #![allow(clippy::result_large_err, reason = "redb's own error is large; it is converted where it occurs")]
 
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
+use std::sync::Arc;
 
-use redb::{Database, TableDefinition, WriteTransaction};
+use redb::{Database, StorageBackend, TableDefinition, WriteTransaction};
 use ruvector_core::VectorDB;
 use ruvector_core::types::VectorEntry;
 use ruvector_snapshot_format::irregular::{IrregularItem, IrregularTable};
@@ -12,6 +16,7 @@ use ruvector_snapshot_format::model::{DatabaseInfo, Record};
 
 use super::destination::Destination;
 use super::raw_table::{RawText, TypedTable, check_restorable};
+use super::temporary::Temporary;
 use super::{OPTIONS_ROW, RestoreTarget, database_error, database_options, file::append_vector};
 use crate::error::{ErrorKind, Result, SnapshotError, corrupt};
 
@@ -29,7 +34,7 @@ pub(crate) struct FileTarget {
     // Fields are dropped in this order: the transaction, its database, then the file.
     transaction: WriteTransaction,
     database: Database,
-    file: tempfile::TempPath,
+    temporary: Temporary,
     destination: Destination,
     value: Vec<u8>,
     irregular: Option<PendingRows>,
@@ -45,25 +50,21 @@ struct PendingRows {
 /// A database file that is complete, closed and synced, but still beside its destination.
 #[derive(Debug)]
 pub(crate) struct FinishedFile {
-    file: tempfile::TempPath,
+    temporary: Temporary,
     destination: Destination,
 }
 
 impl FileTarget {
-    /// Starts a database file for `destination`.
-    ///
-    /// # Errors
-    ///
-    /// Returns [`ErrorKind::NotFound`] if the directory does not exist.
-    pub(crate) fn create(destination: Destination) -> Result<Self> {
-        let file = destination.temporary_file()?;
+    /// Starts a database in the temporary file.
+    pub(crate) fn create(destination: Destination, temporary: Temporary) -> Result<Self> {
         let shown = destination.path().display();
         let failed =
             |error: redb::Error| redb_error("cannot create the database file", error).with_key(shown.to_string());
-        let database =
-            redb::Builder::new().set_cache_size(CACHE_BYTES).create(&file).map_err(|error| failed(error.into()))?;
+        let backend = LockedFile(temporary.file().clone());
+        let created = redb::Builder::new().set_cache_size(CACHE_BYTES).create_with_backend(backend);
+        let database = created.map_err(|error| failed(error.into()))?;
         let transaction = database.begin_write().map_err(|error| failed(error.into()))?;
-        Ok(Self { transaction, database, file, destination, value: Vec::new(), irregular: None })
+        Ok(Self { transaction, database, temporary, destination, value: Vec::new(), irregular: None })
     }
 
     /// Writes the description of the database, commits, closes and syncs.
@@ -80,7 +81,7 @@ impl FileTarget {
         }
         // On an early return these are dropped in reverse order. redb closes a database only after its transaction is
         // gone, and would wait for it for ever.
-        let Self { destination, file, database, transaction, .. } = self;
+        let Self { destination, temporary, database, transaction, .. } = self;
         let shown = destination.path().display().to_string();
         let failed =
             |error: redb::Error| redb_error("cannot complete the database file", error).with_key(shown.as_str());
@@ -97,9 +98,9 @@ impl FileTarget {
         write().map_err(failed)?;
         transaction.commit().map_err(|error| failed(error.into()))?;
         drop(database);
-        let synced = std::fs::File::open(&file).and_then(|file| file.sync_all());
+        let synced = temporary.file().sync_all();
         synced.map_err(|error| SnapshotError::io(destination.path(), "sync the database file", error))?;
-        Ok(FinishedFile { file, destination })
+        Ok(FinishedFile { temporary, destination })
     }
 
     /// Writes the irregular rows that are pending.
@@ -198,12 +199,41 @@ impl std::fmt::Debug for FileTarget {
 impl FinishedFile {
     /// Returns the path of the file until it is published.
     pub(crate) fn path(&self) -> &Path {
-        &self.file
+        self.temporary.path()
     }
 
     /// Renames the file to its destination, as [`Destination::publish`] does.
     pub(crate) fn publish(self, on_rename: impl FnOnce(&Path)) -> Result<Option<String>> {
-        self.destination.publish(self.file, on_rename)
+        self.destination.publish(self.temporary, on_rename)
+    }
+}
+
+/// The storage of a database in a file whose lock is held by its owner. The storage of redb takes the lock, and releases
+/// it when the database is closed: too early, because the file is verified after that.
+#[derive(Debug)]
+struct LockedFile(Arc<File>);
+
+impl StorageBackend for LockedFile {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn read(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        let mut buffer = vec![0; len];
+        self.0.read_exact_at(&mut buffer, offset)?;
+        Ok(buffer)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn sync_data(&self, _eventual: bool) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.0.write_all_at(data, offset)
     }
 }
 

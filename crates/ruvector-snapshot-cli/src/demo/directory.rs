@@ -1,0 +1,156 @@
+//! The directory of the demo: one that the user has named, or a temporary one.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+
+use ruvector_snapshot::{ErrorKind, SnapshotError};
+use tempfile::TempDir;
+
+use super::at;
+use crate::failure::Failure;
+use crate::output::quoted_path;
+use crate::warnings::Warnings;
+
+const PREFIX: &str = "ruvector-snapshot-demo-";
+const RANDOM_CHARACTERS: usize = 6;
+/// Number of directories that are created until one is locked.
+const ATTEMPTS: usize = 16;
+
+/// The directory of the demo.
+pub(super) struct DemoDirectory {
+    root: PathBuf,
+    /// As typed, if the user named one.
+    pub(super) kept: Option<PathBuf>,
+    /// Removed when dropped, if the user did not.
+    _temporary: Option<LockedDirectory>,
+}
+
+impl DemoDirectory {
+    /// Creates the directory, and removes those that killed demos have left.
+    pub(super) fn new(dir: Option<PathBuf>, warnings: &Warnings) -> Result<Self, Failure> {
+        let Some(dir) = dir else {
+            let parent = std::env::temp_dir();
+            let temporary =
+                LockedDirectory::create(&parent).map_err(|error| at(&parent, "create a directory", error))?;
+            for (removed, bytes) in temporary.remove_dead(&parent) {
+                let shown = removed.display();
+                warnings.add(&format!("{shown} ({bytes} bytes) was removed: a demo that was killed had left it"));
+            }
+            return Ok(Self { root: temporary.path.path().to_owned(), kept: None, _temporary: Some(temporary) });
+        };
+        match fs::read_dir(&dir).map(|mut entries| entries.next().is_none()) {
+            Ok(true) => {}
+            Ok(false) => return Err(refused(&dir, "the directory is not empty; the demo needs an empty or a new one")),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                create(&dir)?;
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
+                return Err(refused(&dir, "this is a file, but the demo needs a directory"));
+            }
+            Err(error) => return Err(at(&dir, "read the directory", error).into()),
+        }
+        // Ruvector refuses relative paths that start with `..`.
+        let root = std::path::absolute(&dir).map_err(|error| at(&dir, "resolve the directory", error))?;
+        Ok(Self { root, kept: Some(dir), _temporary: None })
+    }
+
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    /// Returns the path to print: short if the directory is removed at the end.
+    pub(super) fn shown(&self, name: &str) -> String {
+        self.kept.as_ref().map_or_else(|| name.to_owned(), |dir| quoted_path(&dir.join(name)))
+    }
+
+    pub(super) fn after_interrupt(&self) -> impl FnOnce() -> String + Send + 'static {
+        let kept = self.kept.clone();
+        move || match kept {
+            Some(dir) => format!("the files of the demo are in {}", dir.display()),
+            None => "the directory of the demo was removed".to_owned(),
+        }
+    }
+}
+
+/// A directory whose lock is held as long as it is in use. It is removed when dropped.
+struct LockedDirectory {
+    // Fields are dropped in this order: the directory is gone before its lock is released.
+    path: TempDir,
+    _lock: File,
+}
+
+impl LockedDirectory {
+    fn create(parent: &Path) -> io::Result<Self> {
+        for _ in 0..ATTEMPTS {
+            let path = tempfile::Builder::new().prefix(PREFIX).rand_bytes(RANDOM_CHARACTERS).tempdir_in(parent)?;
+            let lock = match File::open(path.path()) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                opened => opened?,
+            };
+            match lock.try_lock() {
+                // Another demo that looks for dead directories holds the lock for a moment, and removes it.
+                Err(TryLockError::WouldBlock) => {}
+                Ok(()) if !is_at(&lock, path.path()) => {}
+                // Without locks nobody takes the directory for a dead one.
+                Ok(()) | Err(TryLockError::Error(_)) => return Ok(Self { path, _lock: lock }),
+            }
+        }
+        Err(io::Error::new(io::ErrorKind::ResourceBusy, "another process removes or locks every new directory"))
+    }
+
+    /// Removes the directories of demos that do not run any more, and returns them with their sizes.
+    fn remove_dead(&self, parent: &Path) -> Vec<(PathBuf, u64)> {
+        let (Ok(own), Ok(entries)) = (self.path.path().metadata(), parent.read_dir()) else { return Vec::new() };
+        let is_demo = |entry: &fs::DirEntry| {
+            let name = entry.file_name();
+            let random = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
+            random.is_some_and(|random| {
+                random.len() == RANDOM_CHARACTERS && random.bytes().all(|byte| byte.is_ascii_alphanumeric())
+            })
+        };
+        let is_own =
+            |path: &PathBuf| path.symlink_metadata().is_ok_and(|found| found.is_dir() && found.uid() == own.uid());
+        let paths = entries.flatten().filter(is_demo).map(|entry| entry.path());
+        paths.filter(is_own).filter_map(|path| remove_if_dead(&path).map(|bytes| (path, bytes))).collect()
+    }
+}
+
+/// Removes a directory if nobody holds its lock. Returns its size if it was removed.
+fn remove_if_dead(path: &Path) -> Option<u64> {
+    let lock = File::open(path).ok()?;
+    if lock.try_lock().is_err() || !is_at(&lock, path) {
+        return None;
+    }
+    let bytes = bytes_below(path);
+    fs::remove_dir_all(path).ok().map(|()| bytes)
+}
+
+/// Returns the size of the files below a directory, as far as it can be read.
+fn bytes_below(directory: &Path) -> u64 {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let sizes = entries.filter_map(|entry| match entry.metadata().ok()? {
+        found if found.is_dir() => Some(bytes_below(&entry.path())),
+        found => Some(found.len()),
+    });
+    sizes.sum()
+}
+
+/// Returns whether a path is that of an open directory.
+fn is_at(open: &File, path: &Path) -> bool {
+    match (open.metadata(), path.symlink_metadata()) {
+        (Ok(open), Ok(found)) => (open.dev(), open.ino()) == (found.dev(), found.ino()),
+        _ => false,
+    }
+}
+
+/// Creates a directory, and those above it, for their owner only.
+pub(super) fn create(path: &Path) -> Result<(), Failure> {
+    let created = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    Ok(created.map_err(|error| at(path, "create the directory", error))?)
+}
+
+fn refused(path: &Path, message: &str) -> Failure {
+    Failure::usage(SnapshotError::new(ErrorKind::InvalidInput, message).with_key(path.display().to_string()))
+}

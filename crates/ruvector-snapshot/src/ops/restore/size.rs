@@ -1,0 +1,91 @@
+//! Estimates the size of a restored file from what `metadata.json` says of the snapshots of a chain.
+
+use ruvector_snapshot_format::layout::DataFile;
+
+use crate::error::Result;
+use crate::repo::chain::Chain;
+use crate::source::destination_checks::FileSize;
+
+/// A page of redb.
+const PAGE_BYTES: u64 = 4096;
+/// What a page has besides rows, and a row besides its key and its value.
+const PAGE_HEADER_BYTES: u64 = 4;
+const ROW_HEADER_BYTES: u64 = 8;
+/// The number of values before a vector.
+const VECTOR_HEADER_BYTES: u64 = 8;
+/// What a line of metadata.bin.gz has besides the id and the metadata.
+const LINE_BYTES: u64 = 22;
+
+/// Returns the size of the file that the newest snapshot of a chain is restored to.
+pub(super) fn of_restored_file(chain: &Chain) -> Result<FileSize> {
+    let metadata = &chain.newest()?.metadata;
+    let (mut payload_bytes, mut index_bytes) = (0_u64, 0_u64);
+    for snapshot in chain.snapshots() {
+        payload_bytes = payload_bytes.saturating_add(snapshot.metadata.file(DataFile::Payloads)?.raw_bytes);
+        index_bytes = index_bytes.saturating_add(snapshot.metadata.file(DataFile::Index)?.raw_bytes);
+    }
+    // An increment does not say how much of the metadata of its chain is left.
+    let is_exact = chain.snapshots().len() == 1;
+    let likely_bytes = payload_bytes.saturating_add(index_bytes);
+    let texts = Texts { least_bytes: if is_exact { payload_bytes } else { 0 }, likely_bytes };
+    Ok(of_state(metadata.vector_count, metadata.dimensions, texts))
+}
+
+/// What a chain has besides vectors, in bytes.
+#[derive(Clone, Copy)]
+struct Texts {
+    /// The lines of metadata that are left for certain.
+    least_bytes: u64,
+    /// All lines of metadata, and the index, which has the ids.
+    likely_bytes: u64,
+}
+
+fn of_state(records: u64, dimensions: u64, texts: Texts) -> FileSize {
+    let vector_bytes = VECTOR_HEADER_BYTES.saturating_add(dimensions.saturating_mul(4));
+    let vectors = table_bytes(records, vector_bytes);
+    // The id of a line is in both tables. With escapes, a line can have six bytes for each byte of its id.
+    let payloads = texts.least_bytes.saturating_sub(records.saturating_mul(LINE_BYTES)) / 3;
+    let least_bytes = vectors.saturating_add(payloads);
+    // Pages are half full in the worst case, and the file grows to the next power of two.
+    let likely_bytes = vectors.saturating_add(texts.likely_bytes).saturating_mul(2);
+    let likely_bytes = likely_bytes.checked_next_power_of_two().unwrap_or(u64::MAX);
+    FileSize { least_bytes, likely_bytes }
+}
+
+/// Returns the size of a table whose pages are full.
+fn table_bytes(rows: u64, value_bytes: u64) -> u64 {
+    let row_bytes = value_bytes.saturating_add(ROW_HEADER_BYTES);
+    let rows_per_page = ((PAGE_BYTES - PAGE_HEADER_BYTES) / row_bytes).max(1);
+    // A row that is larger than a page has a page of its own, whose size is a power of two.
+    let needed = row_bytes.saturating_add(PAGE_HEADER_BYTES).max(PAGE_BYTES);
+    let page_bytes = needed.checked_next_power_of_two().unwrap_or(u64::MAX);
+    rows.div_ceil(rows_per_page).saturating_mul(page_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_metadata_of_an_increment_counts_only_as_what_may_be_needed() {
+        let likely_bytes = 32_768;
+        let texts = Texts { least_bytes: 10_022, likely_bytes: 10_022 };
+        assert_eq!(of_state(1, 4, texts), FileSize { least_bytes: 4096 + 3333, likely_bytes });
+        let texts = Texts { least_bytes: 0, likely_bytes: 10_022 };
+        assert_eq!(of_state(1, 4, texts), FileSize { least_bytes: 4096, likely_bytes });
+        let max = of_state(u64::MAX, u64::MAX, Texts { least_bytes: u64::MAX, likely_bytes: u64::MAX });
+        assert_eq!(max, FileSize { least_bytes: u64::MAX, likely_bytes: u64::MAX });
+    }
+
+    #[test]
+    fn pages_hold_whole_rows_and_large_rows_have_larger_pages() {
+        assert_eq!(table_bytes(0, 100), 0);
+        assert_eq!(table_bytes(1, 100), 4096);
+        // 4092 / (520 + 8) is 7.
+        assert_eq!(table_bytes(7, 520), 4096);
+        assert_eq!(table_bytes(8, 520), 8192);
+        assert_eq!(table_bytes(3, 4084), 3 * 4096);
+        assert_eq!(table_bytes(3, 4085), 3 * 8192);
+        assert_eq!(table_bytes(u64::MAX, u64::MAX), u64::MAX);
+    }
+}

@@ -1,0 +1,196 @@
+//! The temporary file of a restore, and what killed restores have left of theirs.
+//!
+//! Its owner holds the lock of the file from its creation until after the rename. A temporary file whose lock is free
+//! has no owner any more: its process was killed.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{File, OpenOptions, Permissions, TryLockError};
+use std::io;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tempfile::TempPath;
+
+use super::file_system::{FileSystem, name_bytes_max};
+use crate::sync::rename_if_free;
+
+/// The mode of a file that replaces none. A database is not more open than its owner makes it.
+pub(super) const NEW_FILE_MODE: u32 = 0o600;
+
+/// Between the name of the destination and the random characters.
+const INFIX: &[u8] = b".restoring-";
+const RANDOM_CHARACTERS: usize = 6;
+/// The longest name of most file systems.
+const NAME_BYTES_MAX: u64 = 255;
+/// Number of files that are created until one is locked. Another restore that looks for dead files may hold the lock of
+/// a new one for a moment, and removes it.
+const ATTEMPTS: usize = 16;
+
+/// A file beside a destination. It is removed when dropped.
+#[derive(Debug)]
+pub(crate) struct Temporary {
+    // Fields are dropped in this order: the file has lost its name before its lock is released.
+    path: TempPath,
+    file: Arc<File>,
+}
+
+/// A temporary file that another restore has left.
+#[derive(Debug)]
+pub(crate) struct Leftover {
+    pub(crate) path: PathBuf,
+    pub(crate) bytes: u64,
+    /// Whether it was removed. If not, its owner may be alive.
+    pub(crate) is_removed: bool,
+}
+
+impl Temporary {
+    /// Creates an empty file beside a destination that only its owner can read, and locks it.
+    pub(crate) fn create(destination: &Path) -> io::Result<Self> {
+        let (directory, prefix) = (directory(destination), prefix(destination));
+        for _ in 0..ATTEMPTS {
+            let created = tempfile::Builder::new()
+                .prefix(&prefix)
+                .rand_bytes(RANDOM_CHARACTERS)
+                .permissions(Permissions::from_mode(NEW_FILE_MODE))
+                .tempfile_in(directory)?;
+            let (file, path) = created.into_parts();
+            match file.try_lock() {
+                Err(TryLockError::WouldBlock) => {}
+                Ok(()) if !is_at(&file, &path)? => {}
+                // A file system without locks: nobody takes the file for a dead one there.
+                Ok(()) | Err(TryLockError::Error(_)) => return Ok(Self { path, file: Arc::new(file) }),
+            }
+        }
+        Err(io::Error::new(io::ErrorKind::ResourceBusy, "another process removes or locks every new file"))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn file(&self) -> &Arc<File> {
+        &self.file
+    }
+
+    /// Renames the file, in one step. Without `replace`, fails if there is a file.
+    pub(crate) fn persist(self, destination: &Path, replace: bool) -> io::Result<()> {
+        let Self { path, file } = self;
+        // The file loses its temporary name here, while it is still locked.
+        let renamed = match replace {
+            true => path.persist(destination).map_err(|refused| refused.error),
+            false => rename_to_free(path, destination),
+        };
+        // Not left to the closing of the file: a process that is being started inherits the file until it has begun.
+        if let Err(error) = file.unlock() {
+            tracing::debug!(%error, "the lock of a file could not be released before it was closed");
+        }
+        renamed
+    }
+}
+
+/// Renames a file to a path where there must be none.
+fn rename_to_free(file: TempPath, path: &Path) -> io::Result<()> {
+    if rename_if_free(rustix::fs::CWD, file.as_ref(), path)? {
+        // The name is gone, and nothing is to be removed.
+        let _kept = file.keep();
+        return Ok(());
+    }
+    // The file system cannot do that. An empty file takes the name, if it is free, and is replaced.
+    OpenOptions::new().write(true).create_new(true).mode(NEW_FILE_MODE).open(path)?;
+    file.persist(path).map_err(|refused| {
+        let _removed = std::fs::remove_file(path);
+        refused.error
+    })
+}
+
+/// Removes the temporary files of this destination that belong to no process any more. Returns them, and those that may.
+pub(crate) fn remove_dead(destination: &Path) -> Vec<Leftover> {
+    let prefix = prefix(destination);
+    let Ok(entries) = directory(destination).read_dir() else { return Vec::new() };
+    let is_temporary = |name: &OsStr| {
+        let random = name.as_bytes().strip_prefix(prefix.as_bytes());
+        random.is_some_and(|random| random.len() == RANDOM_CHARACTERS && random.iter().all(u8::is_ascii_alphanumeric))
+    };
+    let temporary = entries.flatten().filter(|entry| is_temporary(&entry.file_name()));
+    let mut leftovers: Vec<_> = temporary.filter_map(|entry| remove_if_dead(entry.path())).collect();
+    leftovers.sort_by(|one, other| one.path.cmp(&other.path));
+    leftovers
+}
+
+/// `None` if there is nothing to report: it is no file, its owner lives, or it has gone.
+fn remove_if_dead(path: PathBuf) -> Option<Leftover> {
+    // Not a fifo, whose opening would block, and not a link to somebody else's file.
+    let found = path.symlink_metadata().ok().filter(std::fs::Metadata::is_file)?;
+    let (bytes, left) = (found.len(), |path| Some(Leftover { path, bytes: found.len(), is_removed: false }));
+    let flags = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or_default();
+    // NFS grants an exclusive lock only for a file that is open for writing.
+    let opened = OpenOptions::new().read(true).write(true).custom_flags(flags).open(&path);
+    let Ok(file) = opened.or_else(|_| OpenOptions::new().read(true).custom_flags(flags).open(&path)) else {
+        return if path.exists() { left(path) } else { None };
+    };
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => return None,
+        Err(TryLockError::Error(_)) => return left(path),
+        Ok(()) => {}
+    }
+    if !FileSystem::of(&file).has_reliable_locks {
+        return left(path);
+    }
+    // The name may be that of another file meanwhile. If not, nobody else removes or renames it while it is locked.
+    if !is_at(&file, &path).ok()? {
+        return None;
+    }
+    match std::fs::remove_file(&path) {
+        Ok(()) => Some(Leftover { path, bytes, is_removed: true }),
+        Err(_) => left(path),
+    }
+}
+
+/// Returns whether a path is that of an open file.
+pub(super) fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let own = file.metadata()?;
+    Ok(path.symlink_metadata().is_ok_and(|found| (found.dev(), found.ino()) == (own.dev(), own.ino())))
+}
+
+/// Returns the directory of a path.
+pub(super) fn directory(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// Returns the start of the names of all temporary files of a destination. It has only the start of a name that would
+/// leave no room for the rest.
+fn prefix(destination: &Path) -> OsString {
+    let name = destination.file_name().unwrap_or_default();
+    let max = name_bytes_max(directory(destination)).unwrap_or(NAME_BYTES_MAX);
+    let room = usize::try_from(max).unwrap_or(usize::MAX).saturating_sub(1 + INFIX.len() + RANDOM_CHARACTERS);
+    let mut prefix = OsString::from(".");
+    prefix.push(start(name, room));
+    prefix.push(OsStr::from_bytes(INFIX));
+    prefix
+}
+
+/// Returns so many bytes of a name, or a few less: some file systems refuse half a character.
+fn start(name: &OsStr, bytes_max: usize) -> OsString {
+    match name.to_str() {
+        _ if name.len() <= bytes_max => name.to_owned(),
+        Some(text) => text.get(..text.floor_char_boundary(bytes_max)).unwrap_or_default().into(),
+        None => OsString::from_vec(name.as_bytes().iter().copied().take(bytes_max).collect()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_start_of_a_name_ends_between_characters() {
+        assert_eq!(start(OsStr::new("short"), 5), "short");
+        assert_eq!(start(OsStr::new("äöü"), 5), "äö");
+        assert_eq!(start(OsStr::from_bytes(b"\xff\xfe\xfd"), 2).as_bytes(), b"\xff\xfe");
+    }
+}

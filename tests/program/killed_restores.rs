@@ -1,0 +1,211 @@
+//! What a killed restore has left is removed by the next restore to the same place, and nothing else is.
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::thread;
+
+use test_servers::{Fault, Request};
+
+use super::bucket::{Bucket, ROWS};
+use super::refused_sync::refusals;
+use super::sandbox::{RunResult, Sandbox, assert_holds, create_database};
+
+const INFIX: &str = ".restoring-";
+/// A run may end before it is killed. The test then tries again.
+const ATTEMPTS: usize = 20;
+
+fn temporaries(sandbox: &Sandbox) -> Vec<String> {
+    sandbox.names(".").into_iter().filter(|name| name.contains(INFIX)).collect()
+}
+
+fn is_running(child: &mut Child) -> bool {
+    child.try_wait().unwrap().is_none()
+}
+
+/// Starts a restore that waits for an answer of the server after it has created its temporary file, and returns it and the
+/// name of that file.
+fn waiting_restore(bucket: &Bucket, args: &[&str]) -> (Child, String) {
+    let before = temporaries(&bucket.sandbox);
+    let mut is_held = false;
+    bucket.server.wire().set(move |request: &Request, _| {
+        let holds = !is_held && request.is_get() && request.key().ends_with("vectors.bin.gz");
+        is_held |= holds;
+        holds.then_some(Fault::Hang)
+    });
+    bucket.server.wire().reset_log();
+    let mut command = bucket.command(&[&["restore", "one", "-o", "stall_timeout=3s"], args].concat());
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let waits = |request: &Request| request.is_get() && request.key().ends_with("vectors.bin.gz");
+    while !bucket.server.wire().requests().iter().any(waits) {
+        assert!(is_running(&mut child), "the restore ended without reading vectors");
+        thread::yield_now();
+    }
+    let new: Vec<_> = temporaries(&bucket.sandbox).into_iter().filter(|name| !before.contains(name)).collect();
+    let [name] = new.as_slice() else { panic!("not one new temporary file: {new:?}") };
+    (child, name.clone())
+}
+
+#[track_caller]
+fn assert_reports_removal(result: &RunResult, name: &str) {
+    assert_eq!(result.exit_code, Some(0), "{result:?}");
+    let warning = result.stderr.lines().find(|line| line.starts_with("warning: ") && line.contains(name));
+    let warning = warning.unwrap_or_else(|| panic!("no warning names {name}: {result:?}"));
+    assert!(warning.contains(" bytes) was removed: a restore to this path that was killed had left it"), "{warning}");
+}
+
+#[test]
+fn the_next_restore_removes_the_file_of_a_killed_one() {
+    for bucket in Bucket::both() {
+        bucket.create("one");
+        let mut names = Vec::new();
+        for _ in 0..2 {
+            let (mut child, name) = waiting_restore(&bucket, &["--to", "b.db"]);
+            child.kill().unwrap();
+            child.wait().unwrap();
+            names.push(name);
+            bucket.server.wire().clear();
+        }
+        // The second one has removed the file of the first.
+        assert_eq!(temporaries(&bucket.sandbox), names[1..]);
+        // A restore to another place removes nothing.
+        bucket.ok(&["restore", "one", "--to", "c.db"]);
+        assert_eq!(temporaries(&bucket.sandbox), names[1..]);
+        let result = bucket.run(&["restore", "one", "--to", "b.db"]);
+        assert_reports_removal(&result, &names[1]);
+        assert_eq!(bucket.sandbox.names("."), ["a.db", "b.db", "c.db"]);
+        assert_holds(&bucket.sandbox.path("b.db"), ROWS, 8);
+    }
+}
+
+#[test]
+fn a_restore_from_a_directory_that_is_killed_at_any_moment_leaves_nothing_for_long() {
+    let sandbox = Sandbox::empty();
+    create_database(&sandbox.path("a.db"), 10_000, 64);
+    sandbox.create("one");
+    for _ in 0..ATTEMPTS {
+        let mut command = sandbox.command(&["restore", "one", "--to", "b.db"]);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        while temporaries(&sandbox).is_empty() && is_running(&mut child) {
+            thread::yield_now();
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        if let [name] = temporaries(&sandbox).as_slice() {
+            let (exit_code, document) = sandbox.json(&["restore", "one", "--to", "b.db"]);
+            assert_eq!(exit_code, 0, "{document}");
+            let warnings = document["warnings"].as_array().unwrap();
+            assert!(warnings.iter().any(|warning| warning.as_str().unwrap().contains(name)), "{document}");
+            assert_eq!(sandbox.names("."), ["a.db", "b.db", "snapshots"]);
+            assert_holds(&sandbox.path("b.db"), 10_000, 64);
+            return;
+        }
+        fs::remove_file(sandbox.path("b.db")).unwrap();
+    }
+    panic!("every restore was done before it could be killed");
+}
+
+#[test]
+fn the_file_of_a_restore_that_is_running_stays() {
+    for bucket in Bucket::both() {
+        bucket.create("one");
+        let (child, name) = waiting_restore(&bucket, &["--to", "b.db", "--force"]);
+        let result = bucket.run(&["restore", "one", "--to", "b.db"]);
+        assert_eq!((result.exit_code, result.stderr.contains("warning")), (Some(0), false), "{result:?}");
+        assert_eq!(temporaries(&bucket.sandbox), [name]);
+        bucket.server.wire().clear();
+        let result = RunResult::from(child.wait_with_output().unwrap()).without_secrets();
+        assert_eq!(result.exit_code, Some(0), "{result:?}");
+        assert_eq!(bucket.sandbox.names("."), ["a.db", "b.db"]);
+        assert_holds(&bucket.sandbox.path("b.db"), ROWS, 8);
+    }
+}
+
+#[test]
+fn files_with_other_names_and_of_other_types_stay() {
+    let (sandbox, _) = Sandbox::with_snapshots(1);
+    let kept = [
+        ".b.db.restoring-abcde",
+        ".b.db.restoring-abcdefg",
+        ".b.db.restoring-abc.ef",
+        ".c.db.restoring-abcdef",
+        "b.db.restoring-abcdef",
+    ];
+    for name in kept {
+        fs::write(sandbox.path(name), "precious").unwrap();
+    }
+    symlink("a.db", sandbox.path(".b.db.restoring-abcde1")).unwrap();
+    fs::create_dir(sandbox.path(".b.db.restoring-abcde2")).unwrap();
+    let before = sandbox.names(".");
+    let result = sandbox.run(&["restore", "one", "--to", "b.db"]);
+    assert_eq!((result.exit_code, &*result.stderr), (Some(0), ""), "{result:?}");
+    let after: Vec<_> = sandbox.names(".").into_iter().filter(|name| name != "b.db").collect();
+    assert_eq!(after, before);
+    assert_holds(&sandbox.path("a.db"), ROWS, 8);
+}
+
+#[test]
+fn without_locks_the_file_stays_and_is_named() {
+    let (sandbox, _) = Sandbox::with_snapshots(1);
+    let name = ".b.db.restoring-abcdef";
+    fs::File::create(sandbox.path(name)).unwrap().write_all(&[0; 5000]).unwrap();
+    let mut command = sandbox.command(&["restore", "one", "--to", "b.db"]);
+    command.env("LD_PRELOAD", refusals()).env("REFUSE_LOCK_OF", sandbox.path(name));
+    let result = RunResult::from(command.output().unwrap());
+    assert_eq!(result.exit_code, Some(0), "{result:?}");
+    assert!(result.stderr.contains(".b.db.restoring-abcdef (5000 bytes) may be left of a restore"), "{result:?}");
+    assert!(sandbox.path(name).exists());
+    // And so it is while another program holds its lock, which needs no word.
+    let owner = fs::File::open(sandbox.path(name)).unwrap();
+    owner.lock().unwrap();
+    let result = sandbox.run(&["restore", "one", "--to", "b.db", "--force"]);
+    assert_eq!((result.exit_code, &*result.stderr), (Some(0), ""), "{result:?}");
+    drop(owner);
+    let result = sandbox.run(&["restore", "one", "--to", "b.db", "--force"]);
+    assert_reports_removal(&result, name);
+    assert!(!sandbox.path(name).exists());
+}
+
+/// Waits until there is a directory of a demo. Returns whether the demo is still running.
+fn demo_has_begun(directory: &Path, demo: &mut Child) -> bool {
+    while test_fixtures::names(directory).is_empty() {
+        if !is_running(demo) {
+            return false;
+        }
+        thread::yield_now();
+    }
+    true
+}
+
+#[test]
+fn the_next_demo_removes_the_directory_of_a_killed_one_and_not_that_of_a_running_one() {
+    let sandbox = Sandbox::empty();
+    fs::create_dir(sandbox.path("tmp")).unwrap();
+    let demo = || {
+        let mut command = sandbox.command(&["demo"]);
+        command.env("TMPDIR", sandbox.path("tmp")).stdout(Stdio::null()).stderr(Stdio::piped());
+        command
+    };
+    let mut killed = demo().spawn().unwrap();
+    assert!(demo_has_begun(&sandbox.path("tmp"), &mut killed));
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    let dead = sandbox.names("tmp");
+    assert_eq!(dead.len(), 1);
+
+    let mut running = demo().spawn().unwrap();
+    while sandbox.names("tmp").iter().all(|name| *name == dead[0]) {
+        assert!(is_running(&mut running));
+        thread::yield_now();
+    }
+    let result = RunResult::from(demo().output().unwrap());
+    assert_eq!(result.exit_code, Some(0), "{result:?}");
+    let other = RunResult::from(running.wait_with_output().unwrap());
+    assert_eq!(other.exit_code, Some(0), "{other:?}");
+    let removed = format!("{}{}", result.stderr, other.stderr);
+    assert!(removed.contains(&format!("{} (", dead[0])), "{result:?} {other:?}");
+    assert!(removed.contains(" bytes) was removed: a demo that was killed had left it"), "{result:?} {other:?}");
+    assert_eq!(sandbox.names("tmp"), Vec::<String>::new());
+}
