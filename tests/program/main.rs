@@ -20,6 +20,8 @@ mod echoed_secrets;
 mod foreign_objects;
 #[cfg(target_os = "linux")]
 mod full_store;
+#[cfg(target_os = "linux")]
+mod hints;
 mod hostile_settings;
 #[cfg(unix)]
 mod interrupts;

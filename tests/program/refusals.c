@@ -13,7 +13,8 @@
    REFUSE_LINK=ERRNO              no file can get a second name
    REFUSE_RENAME_NOREPLACE=ERRNO  renameat2 fails with this number if it has flags
    REFUSE_RESERVATION=ERRNO       no file can reserve space
-   REFUSE_SEEK=ERRNO              no file can be positioned elsewhere than at its start */
+   REFUSE_SEEK=ERRNO              no file can be positioned elsewhere than at its start
+   REFUSE_CONNECT=ERRNO           no connection can be made */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -145,6 +146,7 @@ __attribute__((constructor)) static void refuse_in_the_kernel(void) {
         refuse(SYS_link, atoi(refused), 0, 0, 0, 0);
 #endif
     }
+    if ((refused = getenv("REFUSE_CONNECT"))) refuse(SYS_connect, atoi(refused), 0, 0, 0, 0);
     if (!length) return;
     add(BPF_RET | BPF_K, SECCOMP_RET_ALLOW, 0, 0);
     struct sock_fprog filter = {length, program};

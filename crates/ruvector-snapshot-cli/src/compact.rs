@@ -32,7 +32,8 @@ pub(crate) async fn compact(session: &Session, args: &Compact) -> Result<Exit, F
         session.run(&manager, manager.compact_snapshot(&id, Some(progress.listener())), after_interrupt).await?
     };
     let chain = chain?;
-    print(session, &snapshot, &chain, started.elapsed())?;
+    let stored = || format!("the snapshot {} was created before that, and it is complete", snapshot.id);
+    print(session, &snapshot, &chain, started.elapsed()).map_err(|failure| failure.with_hint(stored()))?;
     Ok(Exit::Success)
 }
 

@@ -74,7 +74,8 @@ pub(crate) async fn create(session: &Session, args: Create) -> Result<Exit, Fail
         (None, _) => busy_explained(failure),
     })?;
     let created = Created { snapshot: &snapshot, chain: &chain, store_is_new };
-    print(session, &created, &args.db, started.elapsed())?;
+    let stored = || format!("the snapshot {} was created before that, and it is complete", snapshot.id);
+    print(session, &created, &args.db, started.elapsed()).map_err(|failure| failure.with_hint(stored()))?;
     Ok(Exit::Success)
 }
 

@@ -25,20 +25,27 @@ pub(crate) async fn delete(session: &Session, args: &Delete) -> Result<Exit, Fai
     if !args.dry_run {
         apply(session, &manager, &plan, args.exclusive).await?;
     }
-    let did = if args.dry_run { "would delete" } else { "deleted" };
+    print(session, args.dry_run, &plan, &names).map_err(|failure| match args.dry_run {
+        true => failure,
+        false => failure.with_hint(format!("deleted before that: {}", plan.ids.join(" "))),
+    })?;
+    Ok(Exit::Success)
+}
+
+fn print(session: &Session, dry_run: bool, plan: &DeletePlan, names: &BTreeMap<&str, &str>) -> Result<(), Failure> {
+    let did = if dry_run { "would delete" } else { "deleted" };
     for id in &plan.ids {
         let name = names.get(id.as_str()).map(|name| format!("  {}", fitted(name, 60))).unwrap_or_default();
         session.output.line(format_args!("{did} {id}{name}"))?;
     }
-    if args.dry_run {
+    if dry_run {
         session.output.line("nothing was deleted (--dry-run)")?;
     }
-    let deleted: &[String] = if args.dry_run { &[] } else { &plan.ids };
+    let deleted: &[String] = if dry_run { &[] } else { &plan.ids };
     session.output.document(&json!({
-        "store": session.store, "dry_run": args.dry_run, "plan": plan.ids, "deleted": deleted,
+        "store": session.store, "dry_run": dry_run, "plan": plan.ids, "deleted": deleted,
         "warnings": session.warnings.list(),
-    }))?;
-    Ok(Exit::Success)
+    }))
 }
 
 /// Applies the plan. A deletion that has started is completed: an interrupt takes effect before it or after it.

@@ -60,6 +60,13 @@ impl Failure {
         Self { interrupt_report: Some(Box::new(report)), ..Self::of_run(Exit::Failure, "interrupted", "interrupted") }
     }
 
+    /// Creates the failure of a run whose results cannot be printed. A full disk there is no full store.
+    pub(crate) fn output(error: &io::Error) -> Self {
+        let failure = Self::of_run(Exit::Failure, "output_failed", "standard output could not be written");
+        Self { causes: vec![error.to_string()], ..failure }
+            .with_hint("check the file or the device that the output goes to")
+    }
+
     /// Creates a failure that no error of the library has caused.
     fn of_run(exit: Exit, kind: &'static str, message: impl Into<String>) -> Self {
         let (causes, hint, remedy) = (Vec::new(), None, None);
@@ -149,14 +156,6 @@ impl From<SnapshotError> for Failure {
     }
 }
 
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Self {
-        let kind = ErrorKind::from(error.kind());
-        let failure = Self::from(SnapshotError::new(kind, "standard output could not be written").with_source(error));
-        failure.with_hint("what the command did until then stands; check it with `list`")
-    }
-}
-
 impl fmt::Debug for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.lines().join("\n"))
@@ -218,10 +217,39 @@ fn hint(error: &SnapshotError) -> Option<&'static str> {
     match error.kind() {
         // Neither the disk nor the network is the reason, and the message says what is.
         ErrorKind::Unavailable if error.key().is_none() && error.source().is_none() => None,
-        ErrorKind::PermissionDenied => Some(
-            "check the permissions and the user or credentials of this process; for a bucket, `store options` lists where credentials are read from",
-        ),
-        ErrorKind::StorageFull => Some("free space in the store, beside the restored file, or in --scratch-dir"),
+        kind => match io_error(error) {
+            Some(cause) => hint_about_files(kind, cause),
+            None => hint_about_servers(kind),
+        },
+    }
+}
+
+fn hint_about_files(kind: ErrorKind, cause: &io::Error) -> Option<&'static str> {
+    match (kind, cause.kind()) {
+        (ErrorKind::PermissionDenied, io::ErrorKind::ReadOnlyFilesystem) => {
+            Some("the file system is mounted read-only; mount it for writing, or choose another place")
+        }
+        (ErrorKind::PermissionDenied, _) => {
+            Some("check the owner and the permissions of this path, and which user runs this program")
+        }
+        (ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded) => {
+            Some("the disk quota of this user is used up; remove files of this user, or have the quota raised")
+        }
+        (ErrorKind::StorageFull, _) => {
+            Some("free space on the disk of this path; `df` and `df -i` show what is used up")
+        }
+        (ErrorKind::Unavailable, _) => {
+            Some("try again; if the error persists, check the disk of this path, and the log of the system")
+        }
+        (kind, _) => hint_about_servers(kind),
+    }
+}
+
+fn hint_about_servers(kind: ErrorKind) -> Option<&'static str> {
+    match kind {
+        ErrorKind::PermissionDenied => {
+            Some("check the credentials and what they allow; `store options` lists where they are read from")
+        }
         ErrorKind::Unavailable => {
             Some("try again; if the error persists, check the disk, or the network and the server")
         }
@@ -229,6 +257,11 @@ fn hint(error: &SnapshotError) -> Option<&'static str> {
         ErrorKind::Internal => Some(BUG),
         _ => None,
     }
+}
+
+/// Returns the error of the operating system that is the cause of an error. Errors of requests to servers have none.
+fn io_error(error: &SnapshotError) -> Option<&io::Error> {
+    std::iter::successors(error.source(), |&cause| cause.source()).find_map(|cause| cause.downcast_ref())
 }
 
 /// Returns the causes that add something to the lines above them.

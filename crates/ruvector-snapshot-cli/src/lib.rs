@@ -24,6 +24,7 @@ mod show;
 mod store;
 mod verify;
 
+use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use clap::builder::Resettable;
@@ -41,9 +42,17 @@ pub fn main() -> ExitCode {
     match parse() {
         Ok(cli) => run(cli).into(),
         Err(answer) => {
-            // Help and version are returned like this too. If they cannot be printed, there is no way to report it.
-            let _printed = answer.print();
-            if answer.use_stderr() { Exit::Usage.into() } else { Exit::Success.into() }
+            // Help and version are returned like this too.
+            let (printed, is_usage) = (answer.print(), answer.use_stderr());
+            match printed {
+                _ if is_usage => Exit::Usage.into(),
+                Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+                    let failure = Failure::output(&error);
+                    Output { json: false, quiet: false }.failure(&failure);
+                    failure.exit().into()
+                }
+                _ => Exit::Success.into(),
+            }
         }
     }
 }

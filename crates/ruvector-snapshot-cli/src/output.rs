@@ -37,7 +37,8 @@ impl Output {
         if !self.json {
             return Ok(());
         }
-        let mut text = serde_json::to_string_pretty(document).map_err(io::Error::from)?;
+        let mut text =
+            serde_json::to_string_pretty(document).map_err(|error| Failure::output(&io::Error::from(error)))?;
         text.push('\n');
         write_out(text.as_bytes())
     }
@@ -233,8 +234,8 @@ fn plain(text: &str) -> String {
 fn write_out(bytes: &[u8]) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        answer => Ok(answer?),
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::output(&error)),
+        _ => Ok(()),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ruvector_snapshot::{Listing, SnapshotManager};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::failure::{Exit, Failure};
 use crate::output::fitted;
@@ -18,13 +18,11 @@ pub(crate) async fn pin(session: &Session, texts: &[String]) -> Result<Exit, Fai
     }
     let was_pinned = |id: &&String| before.snapshots.iter().any(|snapshot| snapshot.id == **id && snapshot.pinned);
     let (others, pinned): (Vec<_>, Vec<_>) = ids.iter().partition(was_pinned);
-    let names = names(&before);
-    for (did, ids) in [("pinned", &pinned), ("was already pinned:", &others)] {
-        print_ids(session, did, ids, &names)?;
-    }
-    session.output.document(&json!({
+    let document = json!({
         "store": session.store, "pinned": pinned, "already_pinned": others, "warnings": session.warnings.list(),
-    }))?;
+    });
+    print(session, [("pinned", &pinned), ("was already pinned:", &others)], &names(&before), &document)
+        .map_err(|failure| failure.with_hint(format!("pinned before that: {}", ids.join(" "))))?;
     Ok(Exit::Success)
 }
 
@@ -37,13 +35,11 @@ pub(crate) async fn unpin(session: &Session, texts: &[String]) -> Result<Exit, F
     }
     let was_pinned = |id: &&String| before.snapshots.iter().all(|snapshot| snapshot.id != **id || snapshot.pinned);
     let (unpinned, others): (Vec<_>, Vec<_>) = ids.iter().partition(was_pinned);
-    let names = names(&before);
-    for (did, ids) in [("unpinned", &unpinned), ("was not pinned:", &others)] {
-        print_ids(session, did, ids, &names)?;
-    }
-    session.output.document(&json!({
+    let document = json!({
         "store": session.store, "unpinned": unpinned, "not_pinned": others, "warnings": session.warnings.list(),
-    }))?;
+    });
+    print(session, [("unpinned", &unpinned), ("was not pinned:", &others)], &names(&before), &document)
+        .map_err(|failure| failure.with_hint(format!("unpinned before that: {}", ids.join(" "))))?;
     Ok(Exit::Success)
 }
 
@@ -79,10 +75,17 @@ fn names(listing: &Listing) -> BTreeMap<&str, &str> {
     listing.snapshots.iter().map(|snapshot| (snapshot.id.as_str(), snapshot.name.as_str())).collect()
 }
 
-fn print_ids(session: &Session, did: &str, ids: &[&String], names: &BTreeMap<&str, &str>) -> Result<(), Failure> {
-    for id in ids {
-        let name = names.get(id.as_str()).map(|name| format!("  {}", fitted(name, 60))).unwrap_or_default();
-        session.output.line(format_args!("{did} {id}{name}"))?;
+fn print(
+    session: &Session,
+    done: [(&str, &Vec<&String>); 2],
+    names: &BTreeMap<&str, &str>,
+    document: &Value,
+) -> Result<(), Failure> {
+    for (did, ids) in done {
+        for id in ids {
+            let name = names.get(id.as_str()).map(|name| format!("  {}", fitted(name, 60))).unwrap_or_default();
+            session.output.line(format_args!("{did} {id}{name}"))?;
+        }
     }
-    Ok(())
+    session.output.document(document)
 }

@@ -23,9 +23,13 @@ pub(crate) async fn prune(session: &Session, args: &Prune) -> Result<Exit, Failu
     let config = SnapshotConfig { grace: args.grace, ..session.config() };
     let manager = session.open_with(config)?;
     let plan = session.read(&manager, manager.plan_prune(&policy)).await?;
-    print_plan(session, args, &plan)?;
+    print_plan(session, args, &plan).map_err(|failure| failure.with_hint("nothing was deleted"))?;
     let outcome = if args.dry_run { Outcome::default() } else { apply(session, args, &manager, &plan).await? };
-    print_outcome(session, args, &plan, &outcome)?;
+    let deleted = || match outcome.report.deleted.as_slice() {
+        [] => "no snapshot was deleted".to_owned(),
+        deleted => format!("deleted before that: {}", deleted.join(" ")),
+    };
+    print_outcome(session, args, &plan, &outcome).map_err(|failure| failure.with_hint(deleted()))?;
     let Outcome { report, .. } = outcome;
     if !report.kept.is_empty() {
         session.output.notice(format_args!(

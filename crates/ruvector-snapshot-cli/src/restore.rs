@@ -29,7 +29,8 @@ pub(crate) async fn restore(session: &Session, args: Restore) -> Result<Exit, Fa
         session.run(&manager, manager.restore_snapshot_to(&id, &args.to, &options), after_interrupt).await
     };
     let snapshot = snapshot.map_err(|failure| explained(failure, &args.to))?;
-    print(session, &snapshot, &args.to, started.elapsed())?;
+    let restored = || format!("{} was restored and verified before that", args.to.display());
+    print(session, &snapshot, &args.to, started.elapsed()).map_err(|failure| failure.with_hint(restored()))?;
     Ok(Exit::Success)
 }
 

@@ -24,11 +24,18 @@ pub(super) fn operation_failed(action: &str, location: &str, key: &str, cause: o
         ErrorKind::NotFound => "no such object",
         ErrorKind::AlreadyExists => "an object with this key exists and was not changed",
         ErrorKind::InvalidInput => "the store does not support this key or this operation",
-        ErrorKind::PermissionDenied => {
-            "permission denied, or the disk is read-only; check the credentials and the access rights"
-        }
-        ErrorKind::StorageFull => "the disk or the quota is full; make room and try again",
+        ErrorKind::PermissionDenied => match io_kind(&cause) {
+            Some(io::ErrorKind::ReadOnlyFilesystem) => "the file system is mounted read-only",
+            Some(_) => "permission denied; check the owner and the permissions of the files of the store",
+            None => "permission denied; check the credentials and what they allow",
+        },
+        ErrorKind::StorageFull => match io_kind(&cause) {
+            Some(io::ErrorKind::QuotaExceeded) => "the disk quota is used up; make room and try again",
+            Some(_) => "the disk is full; make room and try again",
+            None => "the store or its quota is full; make room and try again",
+        },
         ErrorKind::Internal => "a task of this program failed",
+        _ if io_kind(&cause).is_some() => "the disk reported an error; check it, and try again",
         _ => "the store did not respond as expected; try again",
     };
     let error = SnapshotError::new(kind, format!("cannot {action} in {location}: {reason}"));
