@@ -220,6 +220,38 @@ fn a_mirror_fails_and_names_the_scratch_directory_if_that_is_missing() {
     dir.assert_scratch_empty();
 }
 
+const MIRRORED: &str = "RUVECTOR_SNAPSHOT_TEST_MIRRORED";
+
+/// The process that copies a database in a directory and prints how that ended. Not a test:
+/// [`a_mirror_that_reaches_the_largest_size_of_a_file_names_the_limit`] starts it.
+#[test]
+#[ignore = "a process that a test starts"]
+fn mirroring_process() {
+    let Some(dir) = std::env::var_os(MIRRORED).map(PathBuf::from) else { return };
+    let options = FileOptions::default().scratch_dir(dir.join("scratch")).mirror(Mirror::AtOnce);
+    let error = FileReader::open(&dir.join("a.db"), &options).unwrap_err();
+    println!("ended: {:?}: {error}", error.kind());
+}
+
+/// As in the program, SIGXFSZ does not end the process.
+#[test]
+fn a_mirror_that_reaches_the_largest_size_of_a_file_names_the_limit() {
+    let dir = TestDir::new();
+    drop(make_database(&dir.path("a.db"), 10, 4, 1));
+    for blocks in [0, 1, 64] {
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", &format!("trap '' XFSZ && ulimit -f {blocks} && exec \"$0\" \"$@\"")]);
+        shell.arg(std::env::current_exe().unwrap()).args(["--exact", "mirroring_process", "--ignored", "--nocapture"]);
+        let output = shell.env(MIRRORED, dir.path("")).output().unwrap();
+        let printed = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "{printed}");
+        for text in ["ended: StorageFull: ", "/scratch", "`ulimit -f`, RLIMIT_FSIZE", "raise the limit"] {
+            assert!(printed.contains(text), "{text:?} is not in {printed:?}");
+        }
+        dir.assert_scratch_empty();
+    }
+}
+
 #[tokio::test]
 async fn a_database_whose_writer_was_killed_can_be_captured_and_restored() {
     let dir = TestDir::new();

@@ -323,7 +323,7 @@ fn an_interrupted_upload_leaves_nothing_in_the_bucket() {
     let result = interrupted(&bucket, &["--connections", "1"], |request| {
         request.parameter("partNumber").is_some_and(|number| number == "2")
     });
-    assert_eq!((result.exit_code, result.stdout.as_str()), (Some(1), ""), "{result:?}");
+    assert_eq!((result.exit_code, result.stdout.as_str()), (Some(130), ""), "{result:?}");
     assert!(result.stderr.contains("interrupted; cleaning up"), "{result:?}");
     let text = format!("error: interrupted: no snapshot was created, and no object was left at {}\n", bucket.store);
     assert!(result.stderr.ends_with(&text), "{result:?}");
@@ -348,7 +348,7 @@ fn an_interrupted_create_names_objects_that_could_not_be_removed() {
     let result = { result }
         .find(|result| result.stderr.contains("error: interrupted: "))
         .expect("no run was interrupted in time");
-    assert_eq!(result.exit_code, Some(1), "{result:?}");
+    assert_eq!(result.exit_code, Some(130), "{result:?}");
     bucket.server.wire().clear();
     let (_, document) = bucket.json(&["list"]);
     let uploads = document["pending_uploads"].as_array().unwrap();

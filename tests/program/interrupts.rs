@@ -1,6 +1,7 @@
 //! SIGINT, SIGTERM and SIGHUP: the old snapshots stay intact, there is no new one, and nothing is left behind.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
@@ -56,11 +57,11 @@ fn sandbox_with_one_snapshot() -> Sandbox {
 fn an_interrupted_create_leaves_no_trace() {
     let sandbox = sandbox_with_one_snapshot();
     let before = files_below(&sandbox.path("snapshots"));
-    for signal in ["-INT", "-TERM", "-HUP"] {
+    for (signal, exit_code) in [("-INT", 130), ("-TERM", 143), ("-HUP", 129)] {
         let begun = || sandbox.names("snapshots").len() > 1;
         let again = || drop(sandbox.ok(&["delete", "new"]));
         let result = interrupted(&sandbox, &["create", "--db", "a.db", "--name", "new"], signal, begun, again);
-        result.assert_fails_after_notice("interrupted: no snapshot was created, and nothing was left behind");
+        result.assert_ends_after_notice(exit_code, "interrupted: no snapshot was created, and nothing was left behind");
         assert_eq!(sandbox.names("snapshots").len(), 1);
         assert_eq!(sandbox.names("."), ["a.db", "snapshots"]);
         assert!(files_below(&sandbox.path("snapshots")) == before);
@@ -129,9 +130,10 @@ fn an_interrupted_create_respects_quiet_and_json() {
     let begun = || sandbox.names("snapshots").len() > 1;
     let again = || drop(sandbox.ok(&["delete", "a"]));
     let result = interrupted(&sandbox, &["-q", "--json", "create", "--db", "a.db"], "-INT", begun, again);
-    result.assert_fails(1, "interrupted: no snapshot was created");
+    result.assert_fails(130, "interrupted: no snapshot was created");
     let document: serde_json::Value = serde_json::from_str(&result.stdout).unwrap();
     assert_eq!(document["error"]["kind"], "interrupted");
+    assert_eq!(document["error"]["exit_code"], 130);
 }
 
 /// Returns a bucket with a full snapshot `full` and an increment `step` that depends on it.
@@ -166,6 +168,38 @@ fn interrupted_at(bucket: &Bucket, args: &[&str], awaited: fn(&Request) -> bool)
         }
     }
     panic!("every run was done before it could be interrupted");
+}
+
+/// The second signal does not wait for the clean-up.
+#[test]
+fn a_second_signal_ends_the_program_at_once() {
+    let bucket = bucket_with_a_chain();
+    for (signal, exit_code) in [("-INT", 130), ("-TERM", 143), ("-HUP", 129)] {
+        let wire = bucket.server.wire();
+        wire.reset_log();
+        // The clean-up waits for answers too.
+        wire.set(|request, _| (request.is_put() || request.is_delete()).then_some(Fault::Hang));
+        let args = ["create", "--db", "a.db", "-o", "stall_timeout=60s"];
+        let mut child = bucket.command(&args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        while !wire.requests().iter().any(Request::is_put) && is_running(&mut child) {
+            thread::yield_now();
+        }
+        let id = child.id().to_string();
+        let send = |signal: &str| {
+            assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
+        };
+        send("-INT");
+        let mut stderr = String::new();
+        let mut lines = BufReader::new(child.stderr.take().unwrap());
+        while !stderr.contains("interrupted; cleaning up") {
+            assert_ne!(lines.read_line(&mut stderr).unwrap(), 0, "{stderr:?}");
+        }
+        send(signal);
+        lines.read_to_string(&mut stderr).unwrap();
+        assert!(stderr.contains("stopped at once"), "{stderr:?}");
+        assert_eq!(child.wait().unwrap().code(), Some(exit_code), "{stderr:?}");
+        wire.clear();
+    }
 }
 
 #[test]
@@ -215,11 +249,16 @@ fn an_interrupted_pin_warns_that_it_may_have_taken_effect() {
 }
 
 impl RunResult {
-    /// Asserts the same as [`assert_fails`](Self::assert_fails), and that a notice before the error confirms the
-    /// interrupt.
+    /// Asserts the same as [`assert_fails`](Self::assert_fails) after SIGINT, and that a notice before the error confirms
+    /// the interrupt.
     #[track_caller]
     fn assert_fails_after_notice(&self, text: &str) {
-        assert_eq!(self.exit_code, Some(1), "{self:?}");
+        self.assert_ends_after_notice(130, text);
+    }
+
+    #[track_caller]
+    fn assert_ends_after_notice(&self, exit_code: i32, text: &str) {
+        assert_eq!(self.exit_code, Some(exit_code), "{self:?}");
         assert_eq!(self.stdout, "", "{self:?}");
         let at = self.stderr.find("interrupted; cleaning up").unwrap_or_else(|| panic!("no notice: {self:?}"));
         let error = self.stderr.find("error: ").unwrap_or_else(|| panic!("no error: {self:?}"));

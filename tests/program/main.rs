@@ -17,6 +17,7 @@ mod deleted_meanwhile;
 #[cfg(target_os = "linux")]
 mod destinations;
 mod echoed_secrets;
+mod file_size_limit;
 mod foreign_objects;
 #[cfg(target_os = "linux")]
 mod full_store;

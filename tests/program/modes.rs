@@ -5,20 +5,15 @@ use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::Command;
 
-use super::sandbox::{RunResult, Sandbox};
+use super::sandbox::{RunResult, Sandbox, after};
 
 const UMASKS: [&str; 4] = ["022", "077", "002", "000"];
 
 /// Runs the program with a umask, and asserts that it succeeds.
 #[track_caller]
 fn ok(sandbox: &Sandbox, umask: &str, args: &[&str]) {
-    let inner = sandbox.command(args);
-    let mut command = Command::new("/bin/sh");
-    command.args(["-c", &format!("umask {umask} && exec \"$0\" \"$@\"")]).arg(inner.get_program());
-    command.args(inner.get_args()).current_dir(inner.get_current_dir().unwrap()).env_clear();
-    command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let mut command = after(&format!("umask {umask}"), &sandbox.command(args));
     let result = RunResult::from(command.output().unwrap());
     assert_eq!(result.exit_code, Some(0), "umask {umask}, {args:?}: {result:?}");
 }

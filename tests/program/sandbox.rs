@@ -132,6 +132,15 @@ impl From<Output> for RunResult {
     }
 }
 
+/// Returns a command that does the same after a shell has run `setup`, for example `umask 077`.
+pub(crate) fn after(setup: &str, command: &Command) -> Command {
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", &format!("{setup} && exec \"$0\" \"$@\"")]).arg(command.get_program());
+    shell.args(command.get_args()).current_dir(command.get_current_dir().unwrap()).stdin(Stdio::null()).env_clear();
+    shell.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    shell
+}
+
 /// Returns the ids in the document of `list`, newest first.
 pub(crate) fn ids_of(document: &Value) -> Vec<String> {
     let snapshots = document["snapshots"].as_array().unwrap();

@@ -17,6 +17,10 @@ pub(crate) enum Exit {
     Corruption = 3,
     /// There was nothing to check.
     NothingThere = 4,
+    // 128 and the number of the signal, as a shell reports a process that a signal has ended.
+    Hangup = 129,
+    Interrupted = 130,
+    Terminated = 143,
 }
 
 impl From<Exit> for ExitCode {
@@ -55,9 +59,9 @@ impl Failure {
         Self::of_run(Exit::NothingThere, "nothing_there", message)
     }
 
-    /// Creates the failure of a run that was interrupted.
-    pub(crate) fn interrupted(report: impl FnOnce() -> String + Send + 'static) -> Self {
-        Self { interrupt_report: Some(Box::new(report)), ..Self::of_run(Exit::Failure, "interrupted", "interrupted") }
+    /// Creates the failure of a run that a signal has interrupted, and that ends with this code.
+    pub(crate) fn interrupted(exit: Exit, report: impl FnOnce() -> String + Send + 'static) -> Self {
+        Self { interrupt_report: Some(Box::new(report)), ..Self::of_run(exit, "interrupted", "interrupted") }
     }
 
     /// Creates the failure of a run whose results cannot be printed. A full disk there is no full store.
@@ -207,6 +211,10 @@ fn remedy_hint(remedy: Remedy) -> Option<&'static str> {
              which writes nothing to it"
         }
         Remedy::Overwrite => "choose another path, or use --force to replace the file",
+        Remedy::FileSizeLimit => {
+            "raise the limit, for example with `ulimit -f unlimited` or LimitFSIZE= of systemd; if there is none, use a file \
+             system that holds larger files"
+        }
         Remedy::AddRule => "add a rule such as --keep-last 1, or delete these snapshots by their IDs first",
         _ => return None,
     })

@@ -42,10 +42,11 @@ must exist.
 
 Exit codes:
   0  success
-  1  failure, or interrupted
+  1  failure
   2  wrong usage: an invalid option, name or ID
   3  a snapshot or a database is corrupt
   4  verify --all: there are no snapshots
+  129, 130, 143  interrupted by SIGHUP, SIGINT (Ctrl-C) or SIGTERM
 
 `ruvector-snapshot COMMAND --help` explains each command, with examples.";
 

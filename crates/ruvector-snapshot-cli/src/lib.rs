@@ -10,6 +10,7 @@ mod interrupted;
 mod output;
 mod progress;
 mod session;
+mod signals;
 mod warnings;
 
 mod compact;
@@ -88,7 +89,7 @@ fn run(cli: Cli) -> Exit {
 
 fn start(cli: Cli) -> std::io::Result<(tokio::runtime::Runtime, Session, Verb)> {
     let output = Output { json: cli.global.json, quiet: cli.global.quiet };
-    let interrupted = session::listen(output)?;
+    let interrupted = signals::listen(output)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     Ok((runtime, Session::new(cli.global, interrupted), cli.verb))
 }

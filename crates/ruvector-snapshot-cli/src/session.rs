@@ -1,10 +1,10 @@
-//! What all commands share: the store, the output, and how to stop on a signal. No command lives here.
+//! What all commands share: the store, the output, and how to stop on a signal. No command lives here, and the signals
+//! themselves are in `signals`.
 
 use std::collections::BTreeMap;
 use std::error::Error as _;
 use std::future::Future;
 use std::sync::Arc;
-use std::thread;
 
 use ruvector_snapshot::store::{self, Location, SnapshotStore, StoreConfig, StoreOptions, TransferConfig};
 use ruvector_snapshot::{ErrorKind, SnapshotConfig, SnapshotError, SnapshotManager, SourceId, check_location};
@@ -25,11 +25,14 @@ pub(crate) struct Session {
     /// Options of the bucket, as typed.
     options: Vec<String>,
     transfers: TransferConfig,
-    interrupted: watch::Receiver<bool>,
+    interrupted: Interrupts,
 }
 
+/// Receives how the program ends if a signal has stopped it, and `None` until then.
+pub(crate) type Interrupts = watch::Receiver<Option<Exit>>;
+
 impl Session {
-    pub(crate) fn new(global: Global, interrupted: watch::Receiver<bool>) -> Self {
+    pub(crate) fn new(global: Global, interrupted: Interrupts) -> Self {
         let output = Output { json: global.json, quiet: global.quiet };
         let transfers = TransferConfig::default()
             .max_concurrent_io(global.connections.unwrap_or(TransferConfig::default().max_concurrent_io))
@@ -144,10 +147,10 @@ impl Session {
         // The branches own their futures: interrupted work is dropped here, before anything else happens.
         let answer = tokio::select! {
             biased;
-            Ok(_) = interrupted.wait_for(|interrupted| *interrupted) => None,
-            answer = work => Some(answer),
+            Some(exit) = interrupt(&mut interrupted) => Err(exit),
+            answer = work => Ok(answer),
         };
-        if answer.is_none() {
+        if answer.is_err() {
             if !self.output.quiet {
                 self.output.notice("interrupted; cleaning up (a second signal stops at once)");
             }
@@ -155,8 +158,8 @@ impl Session {
         }
         manager.take_warnings().iter().for_each(|warning| self.warnings.add(warning));
         match answer {
-            Some(answer) => Ok(answer?),
-            None => Err(Failure::interrupted(after_interrupt)),
+            Ok(answer) => Ok(answer?),
+            Err(exit) => Err(Failure::interrupted(exit, after_interrupt)),
         }
     }
 
@@ -223,77 +226,15 @@ impl Session {
     }
 }
 
+/// Waits until a signal has stopped the program. `None` if no signal can be received.
+async fn interrupt(interrupted: &mut Interrupts) -> Option<Exit> {
+    *interrupted.wait_for(Option::is_some).await.ok()?
+}
+
 fn unresolved(error: SnapshotError) -> Failure {
     match error.source() {
         // An error of the store, for example a missing bucket, is not wrong usage.
         Some(_) => Failure::from(error),
         None => Failure::usage(error),
     }
-}
-
-/// Listens for signals that stop a program, as long as the process lives. The first one is passed on, the second one
-/// ends the process at once.
-pub(crate) fn listen(output: Output) -> std::io::Result<watch::Receiver<bool>> {
-    let (sender, receiver) = watch::channel(false);
-    let (ready, is_ready) = std::sync::mpsc::channel();
-    // With a thread and a runtime of its own, so that it works while the runtime of the command is shutting down.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    thread::Builder::new().name("signals".to_owned()).spawn(move || {
-        runtime.block_on(async {
-            let Ok(mut signals) = Signals::new() else { return };
-            let _received = ready.send(());
-            signals.next().await;
-            let _received = sender.send(true);
-            signals.next().await;
-            output.notice("stopped at once; parts of files or uploads may be left, which are not snapshots");
-            std::process::exit(Exit::Failure as i32);
-        });
-    })?;
-    // If signals cannot be received, the sender is dropped, and signals end the process as usual.
-    let _is_listening = is_ready.recv().is_ok();
-    Ok(receiver)
-}
-
-struct Signals {
-    interrupt: Option<tokio::signal::unix::Signal>,
-    terminate: Option<tokio::signal::unix::Signal>,
-    hangup: Option<tokio::signal::unix::Signal>,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        // Signals that were ignored at the start, for example SIGHUP under nohup, stay ignored.
-        let ignored = ignored_signals();
-        let heard =
-            |kind: SignalKind| (ignored >> (kind.as_raw_value() - 1) & 1 == 0).then(|| signal(kind)).transpose();
-        Ok(Self {
-            interrupt: heard(SignalKind::interrupt())?,
-            terminate: heard(SignalKind::terminate())?,
-            hangup: heard(SignalKind::hangup())?,
-        })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            () = received(&mut self.interrupt) => {}
-            () = received(&mut self.terminate) => {}
-            () = received(&mut self.hangup) => {}
-        }
-    }
-}
-
-async fn received(signal: &mut Option<tokio::signal::unix::Signal>) {
-    match signal {
-        Some(signal) => drop(signal.recv().await),
-        None => std::future::pending().await,
-    }
-}
-
-/// Returns the signals that this process ignores, one bit each from the lowest. None if the system does not report
-/// them.
-fn ignored_signals() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }

@@ -3,10 +3,14 @@
 //!
 //! Messages are lower case, without a full stop. Errors are returned and never logged. No secret is ever part of one.
 
+pub(crate) mod limit;
+
 use std::error::Error as StdError;
 use std::fmt;
 
 use ruvector_snapshot_format::{FormatError, FormatErrorKind};
+
+use self::limit::Limit;
 
 /// A result whose error is a [`SnapshotError`].
 pub type Result<T, E = SnapshotError> = std::result::Result<T, E>;
@@ -29,7 +33,7 @@ pub enum ErrorKind {
     Unsupported,
     /// The credentials or the permissions do not allow the request.
     PermissionDenied,
-    /// A disk or a quota is full.
+    /// A disk or a quota is full, or a file has reached the largest size that this process or the file system allows.
     StorageFull,
     /// The database is in use: it changed too quickly for one point in time to be read, or a program has the file open
     /// that a restore would replace.
@@ -83,6 +87,8 @@ pub enum Remedy {
     AddRule,
     /// Choose another path, or replace the file with [`RestoreOptions::overwrite`](crate::RestoreOptions::overwrite).
     Overwrite,
+    /// Raise the limit of the size of files that this process may write, or use a file system that holds larger files.
+    FileSizeLimit,
 }
 
 /// An error of this crate.
@@ -177,7 +183,8 @@ impl SnapshotError {
         error.with_source(self)
     }
 
-    /// Keeps the cause.
+    /// Keeps the cause. If a limit of the process or of the machine is the cause, the message names it, and what can be
+    /// done about it is the [`remedy`](Self::remedy), unless there is one already.
     ///
     /// # Examples
     ///
@@ -190,8 +197,31 @@ impl SnapshotError {
     /// ```
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        self.source = Some(source.into());
-        self
+        let source = source.into();
+        let limit = Limit::within(&*source).filter(|_| self.remedy.is_none());
+        self.source = Some(source);
+        match limit {
+            Some(limit) => self.naming(limit),
+            None => self,
+        }
+    }
+
+    /// Adds a limit that was reached to the message, unless it is the message of an error that names it.
+    fn naming(mut self, limit: Limit) -> Self {
+        let (remedy, advice) = limit.remedy();
+        if self.message.ends_with(advice) {
+            self.remedy = Some((remedy, self.message.len() - advice.len() - "; ".len()));
+            return self;
+        }
+        self.kind = limit.kind();
+        if self.message.contains(advice) {
+            return self;
+        }
+        if !self.message.contains(limit.problem()) {
+            self.message.push_str(": ");
+            self.message.push_str(limit.problem());
+        }
+        self.with_remedy(remedy, advice)
     }
 
     /// Returns what the error means for the caller.

@@ -72,7 +72,7 @@
 //! | [`Corrupt`](ErrorKind::Corrupt) | stored bytes, or the database, are not what was written | verify, and use another snapshot |
 //! | [`Unsupported`](ErrorKind::Unsupported) | a newer version wrote the data | use a newer version of this crate |
 //! | [`PermissionDenied`](ErrorKind::PermissionDenied) | credentials or permissions are not sufficient | fix them |
-//! | [`StorageFull`](ErrorKind::StorageFull) | a disk or quota is full | free space and repeat |
+//! | [`StorageFull`](ErrorKind::StorageFull) | a disk or quota is full, or a file is too large for the process or the file system | free space, or raise the limit, and repeat |
 //! | [`Busy`](ErrorKind::Busy) | the database changes too quickly, or a program has the destination of a restore open | repeat, or pause the writes; stop the program |
 //! | [`Unavailable`](ErrorKind::Unavailable) | the store did not answer as expected | repeat |
 //! | [`Internal`](ErrorKind::Internal) | a bug | report it |

@@ -295,9 +295,9 @@ fn not_in_memory(why: &str, error: impl std::error::Error + Send + Sync + 'stati
 }
 
 fn redb_error(what: &str, error: redb::Error) -> SnapshotError {
-    let kind = match &error {
-        redb::Error::Io(io) => io.kind().into(),
-        _ => ErrorKind::Unavailable,
-    };
-    SnapshotError::new(kind, what).with_source(error)
+    match error {
+        // redb does not return it as the cause.
+        redb::Error::Io(io) => SnapshotError::new(io.kind().into(), what).with_source(io),
+        other => SnapshotError::new(ErrorKind::Unavailable, what).with_source(other),
+    }
 }

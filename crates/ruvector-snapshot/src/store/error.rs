@@ -3,6 +3,7 @@
 use std::error::Error as StdError;
 use std::io;
 
+use crate::error::limit::Limit;
 use crate::error::{ErrorKind, SnapshotError};
 use crate::store::http::rejection::ProviderRejection;
 use crate::store::local::io::{LinkInStore, RootIsGone};
@@ -18,6 +19,7 @@ pub(super) fn operation_failed(action: &str, location: &str, key: &str, cause: o
     let reason = match kind {
         _ if let Some(rejection) = &rejection => rejection.reason.as_str(),
         _ if let Some(link) = &link => link,
+        _ if let Some(limit) = Limit::within(&cause) => limit.problem(),
         _ if RootIsGone::is_cause_of(&cause) => {
             "the directory of the store is not there any more; check that it was not moved, and that its disk is mounted"
         }

@@ -1,0 +1,81 @@
+//! The signals that stop the program, and those that must not. What a command does when it is stopped is in `session`.
+
+use std::thread;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::failure::Exit;
+use crate::output::Output;
+use crate::session::Interrupts;
+
+/// Listens for signals that stop a program, as long as the process lives. The first one is passed on, the second one
+/// ends the process at once.
+pub(crate) fn listen(output: Output) -> std::io::Result<Interrupts> {
+    let (sender, receiver) = watch::channel(None);
+    let (ready, is_ready) = std::sync::mpsc::channel();
+    // With a thread and a runtime of its own, so that it works while the runtime of the command is shutting down.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        runtime.block_on(async {
+            let mut signals = match Signals::new() {
+                Ok(signals) => signals,
+                Err(error) => return drop(ready.send(Err(error))),
+            };
+            let _received = ready.send(Ok(()));
+            let _received = sender.send(Some(signals.next().await));
+            let exit = signals.next().await;
+            output.notice("stopped at once; parts of files or uploads may be left, which are not snapshots");
+            std::process::exit(exit as i32);
+        });
+    })?;
+    is_ready.recv().unwrap_or_else(|_| Err(std::io::Error::other("the thread that receives signals has ended")))?;
+    Ok(receiver)
+}
+
+struct Signals {
+    interrupt: Option<Signal>,
+    terminate: Option<Signal>,
+    hangup: Option<Signal>,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        // Signals that were ignored at the start, for example SIGHUP under nohup, stay ignored.
+        let ignored = ignored_signals();
+        let heard =
+            |kind: SignalKind| (ignored >> (kind.as_raw_value() - 1) & 1 == 0).then(|| signal(kind)).transpose();
+        // Once it has been received like this, it never ends the process any more: a file that reaches the limit of
+        // `ulimit -f` is an error of the write, after which everything is cleaned up.
+        heard(SignalKind::from_raw(libc::SIGXFSZ))?;
+        Ok(Self {
+            interrupt: heard(SignalKind::interrupt())?,
+            terminate: heard(SignalKind::terminate())?,
+            hangup: heard(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for the next signal, and returns how the program ends because of it.
+    async fn next(&mut self) -> Exit {
+        tokio::select! {
+            () = received(&mut self.interrupt) => Exit::Interrupted,
+            () = received(&mut self.terminate) => Exit::Terminated,
+            () = received(&mut self.hangup) => Exit::Hangup,
+        }
+    }
+}
+
+async fn received(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// Returns the signals that this process ignores, one bit each from the lowest. None if the system does not report
+/// them.
+fn ignored_signals() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+}
