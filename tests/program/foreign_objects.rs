@@ -33,6 +33,14 @@ const FOREIGN: [&str; 17] = [
 ];
 
 impl Server {
+    /// Starts a multipart upload, and does not end it.
+    pub(crate) fn start_upload(&self, key: &str, parts: &[&[u8]]) {
+        match self {
+            Self::S3(server) => server.start_upload(key, parts),
+            Self::Gcs(server) => server.start_upload(key, parts),
+        }
+    }
+
     pub(crate) fn put(&self, key: &str, bytes: &[u8]) {
         match self {
             Self::S3(server) => server.put_object(key, bytes),

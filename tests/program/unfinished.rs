@@ -3,6 +3,7 @@
 use std::fs;
 
 use serde_json::{Value, json};
+use test_servers::{Fault, Request};
 
 use super::bucket::Bucket;
 use super::sandbox::{RunResult, Sandbox};
@@ -100,5 +101,101 @@ fn unfinished_objects_in_a_bucket_are_reported_with_their_size() {
             bucket.server.put(&format!("backups/prod/{key}"), &content(size));
         }
         assert_reported(&|args| bucket.run(args), &[]);
+    }
+}
+
+/// Returns whether a request asks for the multipart uploads of a bucket.
+fn lists_uploads(request: &Request) -> bool {
+    request.method == "GET" && request.parameter("uploads").is_some()
+}
+
+/// A killed create leaves parts that no listing of objects shows.
+#[test]
+fn multipart_uploads_in_a_bucket_are_reported_with_their_size() {
+    for bucket in Bucket::both() {
+        bucket.create("one");
+        let part = vec![7; 6 << 20];
+        let own = format!("snapshot-{UPLOAD}/vectors.bin.gz");
+        bucket.server.start_upload(&format!("backups/prod/{own}"), &[&part, &part[..1000]]);
+        bucket.server.start_upload("backups/prod/theirs.bin", &[&part]);
+        bucket.server.start_upload(&format!("backups/other/{own}"), &[&part]);
+        let (exit_code, listing) = bucket.json(&["list"]);
+        let expected = json!([{ "key": own, "kind": "multipart", "bytes": (6 << 20) + 1000 }]);
+        assert_eq!((exit_code, &listing["unfinished"]), (0, &expected), "{listing}");
+        assert_eq!(listing["multipart_uploads_known"], true, "{listing}");
+        let text = bucket.ok(&["list"]);
+        assert!(text.contains(&format!("multipart upload: {own}: ")) && text.contains("6.00 MiB"), "{text}");
+        assert!(text.contains("and a lifecycle rule of the bucket multipart uploads"), "{text}");
+
+        // Prune says the same, and leaves them alone.
+        let later = format!("later  {own}  6.00 MiB  multipart upload, a lifecycle rule of the bucket removes it");
+        assert!(bucket.ok(&["prune", "--keep-last", "1", "--dry-run"]).contains(&later));
+        for more in [&["--dry-run"][..], &[]] {
+            let args = [&["prune", "--keep-last", "1", "--grace", "0s"], more].concat();
+            let (exit_code, plan) = bucket.json(&args);
+            assert_eq!((exit_code, &plan["unfinished"], &plan["collected"]), (0, &expected, &json!([])), "{plan}");
+            assert_eq!(plan["multipart_uploads_known"], true, "{plan}");
+        }
+        assert_eq!(bucket.server.open_uploads(), 3);
+    }
+}
+
+/// The servers of the tests list two uploads, and two parts, in a page.
+#[test]
+fn multipart_uploads_of_several_pages_are_reported() {
+    for bucket in Bucket::both() {
+        let keys =
+            ["index.bin.gz", "metadata.bin.gz", "vectors.bin.gz"].map(|file| format!("snapshot-{UPLOAD}/{file}"));
+        for key in keys.iter().chain(&keys[1..]) {
+            bucket.server.start_upload(&format!("backups/prod/{key}"), &[b"12", b"34", b"56", b"78", b"9"]);
+        }
+        let (_, listing) = bucket.json(&["list"]);
+        let one = |key: &String| json!({ "key": key, "kind": "multipart", "bytes": 9 });
+        let expected: Vec<Value> = [0, 1, 1, 2, 2].map(|index: usize| one(&keys[index])).into();
+        assert_eq!(listing["unfinished"], json!(expected), "{listing}");
+    }
+}
+
+/// The permission to list uploads is a separate one, and some servers do not have the request. Nothing else depends on
+/// it.
+#[test]
+fn a_server_that_cannot_list_multipart_uploads_is_no_error() {
+    for bucket in Bucket::both() {
+        let id = bucket.create("one");
+        bucket.server.start_upload(&format!("backups/prod/snapshot-{UPLOAD}/vectors.bin.gz"), &[b"part"]);
+        let other = Fault::Error { status: 200, code: "", message: "" };
+        for fault in [403, 404, 405, 500, 501, 503].map(Fault::Status).into_iter().chain([other]) {
+            let shown = format!("{fault:?}");
+            bucket.server.wire().set(move |request, _| lists_uploads(request).then(|| fault.clone()));
+            let (exit_code, listing) = bucket.json(&["list"]);
+            assert_eq!((exit_code, &listing["unfinished"]), (0, &json!([])), "{shown}: {listing}");
+            assert_eq!(listing["snapshots"][0]["id"], json!(id), "{shown}: {listing}");
+            assert_eq!(listing["multipart_uploads_known"], false, "{shown}: {listing}");
+            let (exit_code, plan) = bucket.json(&["prune", "--keep-last", "1", "--dry-run"]);
+            assert_eq!((exit_code, &plan["multipart_uploads_known"]), (0, &json!(false)), "{shown}: {plan}");
+            assert_eq!(bucket.run(&["list"]).exit_code, Some(0), "{shown}");
+        }
+    }
+}
+
+#[test]
+fn a_multipart_upload_that_ends_while_uploads_are_listed_is_left_out() {
+    for bucket in Bucket::both() {
+        for file in ["index.bin.gz", "vectors.bin.gz"] {
+            bucket.server.start_upload(&format!("backups/prod/snapshot-{UPLOAD}/{file}"), &[b"part"]);
+        }
+        bucket.server.wire().set(|request, _| {
+            let is_ended = request.method == "GET" && request.parameter("uploadId").is_some();
+            let message = "The specified multipart upload does not exist.";
+            (is_ended && request.path.ends_with("index.bin.gz")).then_some(Fault::Error {
+                status: 404,
+                code: "NoSuchUpload",
+                message,
+            })
+        });
+        let (_, listing) = bucket.json(&["list"]);
+        let key = format!("snapshot-{UPLOAD}/vectors.bin.gz");
+        assert_eq!(listing["unfinished"], json!([{ "key": key, "kind": "multipart", "bytes": 4 }]), "{listing}");
+        assert_eq!(listing["multipart_uploads_known"], true, "{listing}");
     }
 }

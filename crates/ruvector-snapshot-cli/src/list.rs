@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use comfy_table::{CellAlignment, Table, presets};
-use ruvector_snapshot::{CLOCK_TOLERANCE, ChainEnd, ErrorKind, Listing, OrphanKind, Snapshot, UnusableSnapshot};
+use ruvector_snapshot::{
+    CLOCK_TOLERANCE, ChainEnd, ErrorKind, Listing, Orphan, OrphanKind, Snapshot, UnusableSnapshot,
+};
 use serde_json::{Value, json};
 
 use crate::failure::{Exit, Failure, kind_name};
@@ -61,7 +63,8 @@ fn print_document(session: &Session, listing: &Listing) -> Result<(), Failure> {
         "store": session.store, "snapshots": snapshots.collect::<Vec<_>>(), "unusable": unusable.collect::<Vec<_>>(),
         "pending_uploads": listing.pending_uploads, "deleting": listing.deleting,
         "marked_for_deletion": listing.marked_for_deletion, "dated_in_future": listing.dated_in_future,
-        "unfinished": listing.unfinished, "foreign": listing.foreign,
+        "unfinished": listing.unfinished, "multipart_uploads_known": listing.multipart_uploads_known,
+        "foreign": listing.foreign,
     }))
 }
 
@@ -106,7 +109,8 @@ fn print_text(session: &Session, listing: &Listing, broken: &[BrokenChains]) -> 
             size_of(listing, id)
         ))?;
     }
-    for file in listing.unfinished.iter().filter(|one| matches!(one.kind, OrphanKind::Staged | OrphanKind::Check)) {
+    let is_shown = |one: &&Orphan| matches!(one.kind, OrphanKind::Staged | OrphanKind::Check | OrphanKind::Multipart);
+    for file in listing.unfinished.iter().filter(is_shown) {
         output.line(format_args!(
             "{}: {}: a command is running or was interrupted ({})",
             orphan_kind(file.kind),
@@ -135,12 +139,14 @@ fn print_text(session: &Session, listing: &Listing, broken: &[BrokenChains]) -> 
     }
     if !listing.unfinished.is_empty() {
         let bytes = listing.unfinished.iter().map(|one| one.bytes).sum();
+        let is_any_multipart = listing.unfinished.iter().any(|one| one.kind == OrphanKind::Multipart);
+        let multipart = if is_any_multipart { ", and a lifecycle rule of the bucket multipart uploads" } else { "" };
         let (items, verb) = match listing.unfinished.len() as u64 {
             1 => ("1 item".to_owned(), "belongs"),
             items => (counted(items, "item"), "belong"),
         };
         output.line(format_args!(
-            "unfinished: {items}, {}, {verb} to no snapshot; prune removes what is older than its --grace",
+            "unfinished: {items}, {}, {verb} to no snapshot; prune removes what is older than its --grace{multipart}",
             size(bytes)
         ))?;
     }

@@ -102,6 +102,7 @@ pub(crate) fn orphan_kind(kind: OrphanKind) -> &'static str {
         OrphanKind::Marker => "marker that is no longer needed",
         OrphanKind::Check => "object of a store check",
         OrphanKind::Directory => "empty directory",
+        OrphanKind::Multipart => "multipart upload",
         _ => "temporary file",
     }
 }

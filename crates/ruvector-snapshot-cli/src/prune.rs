@@ -151,11 +151,11 @@ fn print_plan(session: &Session, args: &Prune, plan: &PrunePlan) -> Result<(), F
             OrphanKind::Upload => "upload",
             kind => orphan_kind(kind),
         };
-        session.output.line(format_args!(
-            "later  {}  {}  {kind}, younger than --grace, or a snapshot may depend on it",
-            one.key,
-            size(one.bytes)
-        ))
+        let why = match one.kind {
+            OrphanKind::Multipart => "a lifecycle rule of the bucket removes it",
+            _ => "younger than --grace, or a snapshot may depend on it",
+        };
+        session.output.line(format_args!("later  {}  {}  {kind}, {why}", one.key, size(one.bytes)))
     })
 }
 
@@ -164,8 +164,8 @@ fn print_outcome(session: &Session, args: &Prune, plan: &PrunePlan, outcome: &Ou
     let freed_bytes = outcome.freed_bytes(plan);
     output.document(&json!({
         "store": session.store, "dry_run": args.dry_run, "group_by": plan.group_by, "groups": plan.groups,
-        "keep": plan.keep, "drop": plan.drop, "orphans": plan.orphans, "unfinished": plan.unfinished, "unusable": plan.unusable,
-        "unread": plan.unread,
+        "keep": plan.keep, "drop": plan.drop, "orphans": plan.orphans, "unfinished": plan.unfinished,
+        "multipart_uploads_known": plan.multipart_uploads_known, "unusable": plan.unusable, "unread": plan.unread,
         "deleted": outcome.report.deleted, "kept": outcome.report.kept, "collected": outcome.collected, "freed_bytes": freed_bytes,
         "warnings": session.warnings.list(),
     }))?;

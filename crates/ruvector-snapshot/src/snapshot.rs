@@ -181,9 +181,12 @@ pub struct Listing {
     /// first. A name and `latest` mean one of them only if they can mean no other.
     pub dated_in_future: Vec<String>,
     /// Everything else that commands have written, with its size: uploads and interrupted deletions, temporary files,
-    /// objects of store checks. Whatever its age: a command that is running owns some of it, and the rest is
-    /// [collected](crate::SnapshotManager::collect_garbage) after the grace period.
+    /// objects of store checks, and multipart uploads. Whatever its age: a command that is running owns some of it, and
+    /// the rest is [collected](crate::SnapshotManager::collect_garbage) after the grace period, except multipart uploads.
     pub unfinished: Vec<Orphan>,
+    /// Whether `unfinished` has the multipart uploads of the store. False if the provider or the server cannot list them,
+    /// or if the permission is missing.
+    pub multipart_uploads_known: bool,
     /// Number of objects in the store that belong neither to a snapshot nor to a store check. They are never read and
     /// never deleted. A foreign file or directory in a local directory counts as one, whatever is in it.
     pub foreign: u64,
@@ -390,6 +393,9 @@ pub enum OrphanKind {
     Check,
     /// A temporary file of a local store.
     Staged,
+    /// A multipart upload in a bucket that has not ended. Its parts take space, and no listing shows them. Only a
+    /// lifecycle rule of the bucket removes it.
+    Multipart,
     /// An empty directory of a local store.
     Directory,
 }

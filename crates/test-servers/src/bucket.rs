@@ -14,6 +14,9 @@ use s3s::crypto::{Checksum as _, Md5};
 
 /// Maximum number of keys and common prefixes in a page of a listing.
 const PAGE_KEYS_MAX: usize = 1_000;
+/// Maximum numbers of uploads and of parts in a page of theirs: few, so that tests need several pages.
+const LISTED_UPLOADS_MAX: usize = 2;
+const LISTED_PARTS_MAX: usize = 2;
 /// Minimum size of every part except the last.
 const PART_BYTES_MIN: usize = 5 * 1024 * 1024;
 const PART_NUMBER_MAX: u32 = 10_000;
@@ -145,6 +148,14 @@ impl Bucket {
         self.lock().store(key, content.bytes, e_tag, HeaderMap::new());
     }
 
+    /// Starts an upload with these parts.
+    pub(crate) fn start_upload_of(&self, key: &str, parts: &[&[u8]]) {
+        let id = self.start_upload(key, HeaderMap::new());
+        for (part, number) in parts.iter().zip(1..) {
+            self.put_part(&id, number, Content::from(Bytes::copy_from_slice(part))).expect("a new upload");
+        }
+    }
+
     /// Deletes an object if `accepts` returns true for it.
     pub(crate) fn delete(&self, key: &str, accepts: impl FnOnce(Option<&Object>) -> bool) -> Result<(), BucketError> {
         let mut state = self.lock();
@@ -199,6 +210,18 @@ impl Bucket {
     /// Returns the uploads in progress, by id.
     pub(crate) fn uploads(&self) -> BTreeMap<String, Upload> {
         self.lock().uploads.clone()
+    }
+
+    /// Returns a page of the uploads in progress whose keys have a prefix, by key and id, after those that the markers name,
+    /// and whether there are more.
+    pub(crate) fn uploads_after(&self, prefix: &str, key: &str, id: &str) -> (Vec<(String, Upload)>, bool) {
+        let is_after = |(other, upload): &(String, Upload)| (upload.key.as_str(), other.as_str()) > (key, id);
+        let found = self.uploads().into_iter().filter(|(_, upload)| upload.key.starts_with(prefix)).filter(is_after);
+        let mut found: Vec<_> = found.collect();
+        found.sort_by(|(id, one), (other_id, other)| (&one.key, id).cmp(&(&other.key, other_id)));
+        let is_truncated = found.len() > LISTED_UPLOADS_MAX;
+        found.truncate(LISTED_UPLOADS_MAX);
+        (found, is_truncated)
     }
 
     pub(crate) fn open_uploads(&self) -> usize {
@@ -259,6 +282,12 @@ impl State {
 }
 
 impl Upload {
+    /// Returns the number and the size of each part of a page that begins after a number, and whether there are more.
+    pub(crate) fn parts_after(&self, number: u32) -> (Vec<(u32, usize)>, bool) {
+        let mut parts = self.parts.range(number + 1..).map(|(number, part)| (*number, part.bytes.len()));
+        (parts.by_ref().take(LISTED_PARTS_MAX).collect(), parts.next().is_some())
+    }
+
     /// Returns the bytes of the named parts and the ETag of the object.
     fn assemble(&self, named: &[(u32, String)]) -> Result<(Bytes, String), BucketError> {
         if named.is_empty() {

@@ -67,6 +67,11 @@ impl GcsServer {
         self.bucket.put_any(key, bytes);
     }
 
+    /// Starts a multipart upload with these parts, as a process that is killed then.
+    pub fn start_upload(&self, key: &str, parts: &[&[u8]]) {
+        self.bucket.start_upload_of(key, parts);
+    }
+
     /// Returns the bytes of all objects, by key.
     pub fn objects(&self) -> BTreeMap<String, Vec<u8>> {
         self.bucket.objects()
@@ -122,6 +127,8 @@ fn respond(bucket: &Bucket, full: &FullRequest) -> Result<FullResponse, GcsError
         return Err(GcsError::NoSuchBucket);
     }
     match full.method() {
+        &Method::GET if request.parameter("uploads").is_some() => Ok(list_uploads(bucket, &request)),
+        &Method::GET if request.parameter("uploadId").is_some() => list_parts(bucket, &request),
         &Method::GET if request.key().is_empty() => list(bucket, &request),
         &Method::GET | &Method::HEAD if !request.key().is_empty() => read(bucket, &request, full),
         &Method::PUT if request.is_part_upload() => put_part(bucket, &request, full.body()),
@@ -250,6 +257,37 @@ fn list(bucket: &Bucket, request: &Request) -> Result<FullResponse, GcsError> {
         content += &format!("<NextContinuationToken>{token}</NextContinuationToken>");
     }
     Ok(xml::document(StatusCode::OK, &format!("<ListBucketResult>{content}</ListBucketResult>")))
+}
+
+fn list_uploads(bucket: &Bucket, request: &Request) -> FullResponse {
+    let text = |name: &str| request.parameter(name).unwrap_or_default();
+    let (uploads, is_truncated) = bucket.uploads_after(&text("prefix"), &text("key-marker"), &text("upload-id-marker"));
+    let mut content = format!("<IsTruncated>{is_truncated}</IsTruncated>");
+    if let Some((id, upload)) = uploads.last().filter(|_| is_truncated) {
+        let key = escape(&upload.key);
+        content += &format!("<NextKeyMarker>{key}</NextKeyMarker><NextUploadIdMarker>{id}</NextUploadIdMarker>");
+    }
+    for (id, upload) in uploads {
+        let (key, started) = (escape(&upload.key), upload.started.to_rfc3339_opts(chrono::SecondsFormat::Millis, true));
+        content +=
+            &format!("<Upload><Key>{key}</Key><UploadId>{id}</UploadId><Initiated>{started}</Initiated></Upload>");
+    }
+    xml::document(StatusCode::OK, &format!("<ListMultipartUploadsResult>{content}</ListMultipartUploadsResult>"))
+}
+
+fn list_parts(bucket: &Bucket, request: &Request) -> Result<FullResponse, GcsError> {
+    let uploads = bucket.uploads();
+    let upload = uploads.get(&upload_id(request)).ok_or(BucketError::NoSuchUpload)?;
+    let after = request.parameter("part-number-marker").and_then(|marker| marker.parse().ok()).unwrap_or_default();
+    let (parts, is_truncated) = upload.parts_after(after);
+    let mut content = format!("<IsTruncated>{is_truncated}</IsTruncated>");
+    if let Some((number, _)) = parts.last().filter(|_| is_truncated) {
+        content += &format!("<NextPartNumberMarker>{number}</NextPartNumberMarker>");
+    }
+    for (number, size_bytes) in parts {
+        content += &format!("<Part><PartNumber>{number}</PartNumber><Size>{size_bytes}</Size></Part>");
+    }
+    Ok(xml::document(StatusCode::OK, &format!("<ListPartsResult>{content}</ListPartsResult>")))
 }
 
 fn upload_id(request: &Request) -> String {

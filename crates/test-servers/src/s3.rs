@@ -72,6 +72,11 @@ impl S3Server {
         self.bucket.put_any(key, bytes);
     }
 
+    /// Starts a multipart upload with these parts, as a process that is killed then.
+    pub fn start_upload(&self, key: &str, parts: &[&[u8]]) {
+        self.bucket.start_upload_of(key, parts);
+    }
+
     /// Returns the bytes of all objects, by key.
     pub fn objects(&self) -> BTreeMap<String, Vec<u8>> {
         self.bucket.objects()

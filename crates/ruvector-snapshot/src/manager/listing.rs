@@ -13,6 +13,7 @@ use crate::repo::location;
 use crate::repo::orphans;
 use crate::repo::resolve;
 use crate::snapshot::{Listing, Snapshot};
+use crate::store::multipart_uploads_of;
 
 /// Listing and reading snapshots.
 impl SnapshotManager {
@@ -60,8 +61,11 @@ impl SnapshotManager {
     /// ```
     pub async fn list(&self) -> Result<Listing> {
         let inventory = Inventory::read(&self.context).await?;
-        let unfinished = orphans::unfinished(&inventory, &orphans::local_files(&self.context).await?);
-        Ok(Listing { unfinished, ..inventory.listing })
+        let files = orphans::local_files(&self.context).await?;
+        let uploads = multipart_uploads_of(self.context.store.as_ref()).await;
+        let multipart_uploads_known = uploads.is_some();
+        let unfinished = orphans::unfinished(&inventory, &files, &uploads.unwrap_or_default());
+        Ok(Listing { unfinished, multipart_uploads_known, ..inventory.listing })
     }
 
     /// Returns whether the store has a snapshot, intact or not. Reads one listing, up to the first snapshot.

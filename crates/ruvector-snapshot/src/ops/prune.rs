@@ -13,7 +13,7 @@ use crate::repo::deletion_batches::{DeleteOptions, DeleteReport, delete_in_batch
 use crate::repo::inventory::Inventory;
 use crate::repo::orphans::{self, upload_roots};
 use crate::snapshot::Orphan;
-use crate::store::ObjectInfo;
+use crate::store::{ObjectInfo, multipart_uploads_of};
 
 /// Plans what a policy keeps and deletes, and with `with_orphans` also what is collected before. Deletes nothing.
 pub(crate) async fn plan(context: &Context, policy: &PrunePolicy, with_orphans: bool) -> Result<PrunePlan> {
@@ -46,12 +46,14 @@ async fn plan_or_warn(
     let inventory = Inventory::read(context).await?;
     inventory.check_all_known()?;
     let roots = upload_roots(context, &inventory).await;
-    let (mut orphans, mut unfinished) = (Vec::new(), Vec::new());
+    let (mut orphans, mut unfinished, mut multipart_uploads_known) = (Vec::new(), Vec::new(), false);
     if with_orphans {
         let files = orphans::local_files(context).await?;
         orphans = find_orphans_with(context, &inventory, &roots, &files);
         let collected: BTreeSet<&Orphan> = orphans.iter().collect();
-        unfinished = orphans::unfinished(&inventory, &files);
+        let uploads = multipart_uploads_of(context.store.as_ref()).await;
+        multipart_uploads_known = uploads.is_some();
+        unfinished = orphans::unfinished(&inventory, &files, &uploads.unwrap_or_default());
         unfinished.retain(|one| !collected.contains(one));
     }
     let mut refs = ExternalRefs::default();
@@ -80,7 +82,7 @@ async fn plan_or_warn(
         _ => {
             let mut unusable = inventory.listing.unusable.into_iter();
             let unread = unusable.find(|unusable| unusable.is_unread()).map(|unusable| (unusable.id, unusable.error));
-            Ok((PrunePlan { orphans, unfinished, ..plan }, unread))
+            Ok((PrunePlan { orphans, unfinished, multipart_uploads_known, ..plan }, unread))
         }
     }
 }

@@ -61,9 +61,9 @@ pub(crate) fn find(
     orphans
 }
 
-/// Finds everything that belongs to no snapshot, whatever its age, with the [`local_files`]. Commands that are running own
-/// some of it.
-pub(crate) fn unfinished(inventory: &Inventory, files: &[ObjectInfo]) -> Vec<Orphan> {
+/// Finds everything that belongs to no snapshot, whatever its age, with the [`local_files`] and the multipart uploads.
+/// Commands that are running own some of it.
+pub(crate) fn unfinished(inventory: &Inventory, files: &[ObjectInfo], uploads: &[ObjectInfo]) -> Vec<Orphan> {
     let without_snapshot = inventory
         .objects
         .iter()
@@ -71,6 +71,7 @@ pub(crate) fn unfinished(inventory: &Inventory, files: &[ObjectInfo]) -> Vec<Orp
     let mut found: Vec<Orphan> = without_snapshot.map(|(id, objects)| of_objects(id, objects)).collect();
     found.extend(inventory.checks.iter().map(|object| of_object(object, OrphanKind::Check)));
     found.extend(files.iter().map(of_local_store));
+    found.extend(uploads.iter().map(|upload| of_object(upload, OrphanKind::Multipart)));
     found.sort();
     found
 }
@@ -161,7 +162,7 @@ async fn collect_one(context: &Context, orphan: &Orphan, now: DateTime<Utc>, is_
             Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
             _ => Ok(false),
         },
-        OrphanKind::Staged | OrphanKind::Directory => Ok(false),
+        OrphanKind::Staged | OrphanKind::Directory | OrphanKind::Multipart => Ok(false),
         OrphanKind::Upload | OrphanKind::Deletion => match layout::parse_prefix(&orphan.key) {
             Some(id) => collect(context, &id, OrphanCause::Interrupted, is_exclusive).await,
             None => Ok(false),

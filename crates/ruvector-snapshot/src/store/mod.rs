@@ -17,6 +17,7 @@
 //! | client of `object_store` | a request: status 5xx, 408 or 429, and a connection that cannot be made; also a connection that breaks, if the request is idempotent. A broken response to a read is resumed at the byte where it broke, if the ETag is unchanged | `retry_timeout` after the request began |
 //! | [`ObjectSnapshotStore`] | what the client does not repeat: a create whose response was lost (first it checks whether the object exists) or whose precondition the server refused (without it, after a check that the key is free), a delete, the start of a multipart upload, a page of a listing that broke off | after `retry_timeout` without progress |
 //! | part of a multipart upload | a part that the client gave up, signed anew, if other transfers of the same store succeed | after `retry_timeout` in which no transfer succeeded |
+//! | list of multipart uploads | nothing. It is only for reports | |
 //! | callers of the store | nothing | |
 //!
 //! An error that no retry can fix, such as a missing bucket or wrong credentials, is returned at once. A local disk and
@@ -58,7 +59,7 @@ pub use local::maintenance::LocalMaintenance;
 pub use location::{Location, Provider};
 pub use object::ObjectSnapshotStore;
 pub use open::{StoreConfig, maintenance_of, open};
-pub(crate) use open::{adopt, create_mode_of, notices_of};
+pub(crate) use open::{adopt, create_mode_of, multipart_uploads_of, notices_of};
 pub use options::{KnownOption, StoreOptions, known_options};
 pub use probe::{CheckStatus, Finding, Speed, StoreReport};
 

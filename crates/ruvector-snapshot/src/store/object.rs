@@ -4,6 +4,7 @@
 
 use std::any::Any;
 use std::collections::HashSet;
+use std::error::Error as StdError;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -38,6 +39,43 @@ pub struct ObjectSnapshotStore {
     notices: Notices,
     /// Set if `objects` is a local directory.
     local: Option<LocalFs>,
+    /// Set if `objects` is a bucket.
+    uploads: Option<Arc<dyn ListUploads>>,
+}
+
+/// A bucket, as its provider opens it.
+#[cfg_attr(not(feature = "http"), allow(dead_code, reason = "a build without providers opens no bucket"))]
+pub(super) struct BucketClient {
+    pub(super) objects: Arc<dyn ObjectStore>,
+    /// `None` if the provider cannot list them.
+    pub(super) uploads: Arc<dyn ListUploads>,
+}
+
+/// Lists the multipart uploads of a bucket that have not ended. Their parts take space, and no listing shows them.
+#[async_trait]
+pub(super) trait ListUploads: Send + Sync {
+    /// Returns the uploads of keys that begin with `prefix` and that `is_own` accepts: the key, the size of the parts that
+    /// are stored, and when the upload was started. Its errors are only traced.
+    async fn list(
+        &self,
+        prefix: &str,
+        is_own: &(dyn for<'k> Fn(&'k str) -> bool + Send + Sync),
+    ) -> Result<Vec<ObjectInfo>, Box<dyn StdError + Send + Sync>>;
+}
+
+/// For a provider or settings with which they cannot be listed.
+#[cfg_attr(not(feature = "http"), allow(dead_code, reason = "a build without providers opens no bucket"))]
+pub(super) struct UnlistedUploads;
+
+#[async_trait]
+impl ListUploads for UnlistedUploads {
+    async fn list(
+        &self,
+        _prefix: &str,
+        _is_own: &(dyn for<'k> Fn(&'k str) -> bool + Send + Sync),
+    ) -> Result<Vec<ObjectInfo>, Box<dyn StdError + Send + Sync>> {
+        Err("this provider cannot list them".into())
+    }
 }
 
 impl ObjectSnapshotStore {
@@ -76,6 +114,7 @@ impl ObjectSnapshotStore {
             creates: Arc::new(Creates::new(CreateMode::Conditional)),
             notices: Notices::default(),
             local: None,
+            uploads: None,
         })
     }
 
@@ -115,6 +154,34 @@ impl ObjectSnapshotStore {
 
     pub(super) fn notices(&self) -> &Notices {
         &self.notices
+    }
+
+    /// Returns a store over a bucket.
+    pub(super) fn over_bucket(client: BucketClient, prefix: &str, location: String) -> Result<Self> {
+        Ok(Self { uploads: Some(client.uploads), ..Self::new(client.objects, prefix, location)? })
+    }
+
+    /// Returns the multipart uploads of the caller's keys that have not ended; `None` if they are not known: the
+    /// permission to list them is one of its own, and not every server can do it.
+    pub(super) async fn multipart_uploads(&self) -> Option<Vec<ObjectInfo>> {
+        let Some(uploads) = &self.uploads else { return Some(Vec::new()) };
+        let prefix = if self.prefix.as_ref().is_empty() { String::new() } else { format!("{}/", self.prefix) };
+        let own_key = |key: &str| {
+            let key = key.strip_prefix(&prefix)?;
+            let is_own = check_key(key).is_ok() && self.key_filter.is_none_or(|is_own| is_own(key));
+            is_own.then(|| key.to_owned())
+        };
+        let _permit = self.budget.permit(0).await;
+        match uploads.list(&prefix, &|key| own_key(key).is_some()).await {
+            Ok(found) => {
+                let own = found.into_iter().filter_map(|one| Some(ObjectInfo { key: own_key(&one.key)?, ..one }));
+                Some(own.collect())
+            }
+            Err(error) => {
+                tracing::debug!(%error, "multipart uploads cannot be listed");
+                None
+            }
+        }
     }
 
     /// Returns a store over a local directory.

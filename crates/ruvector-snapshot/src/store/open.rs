@@ -2,16 +2,15 @@
 
 use std::sync::Arc;
 
-use object_store::ObjectStore;
 use object_store::memory::InMemory;
 
 use super::budget::{Budget, BudgetedStore, RETRY_TIMEOUT, TransferConfig};
 use super::create::CreateMode;
 use super::location::{Location, Provider, check_bucket};
 use super::notices::Notices;
-use super::object::ObjectSnapshotStore;
+use super::object::{BucketClient, ObjectSnapshotStore};
 use super::options::{Settings, StoreOptions};
-use super::{KeyFilter, LocalMaintenance, SnapshotStore, local};
+use super::{KeyFilter, LocalMaintenance, ObjectInfo, SnapshotStore, local};
 use crate::clock::check_dates_requests;
 use crate::error::{ErrorKind, Result, SnapshotError};
 
@@ -131,7 +130,7 @@ pub fn open(location: &Location, config: &StoreConfig) -> Result<Arc<dyn Snapsho
             let is_conditional = settings.flag_or("conditional_create", true)?;
             let text = location.to_string();
             let client = open_bucket(*provider, bucket, &text, settings)?;
-            let store = ObjectSnapshotStore::new(client, prefix, text)?.with_budget(budget);
+            let store = ObjectSnapshotStore::over_bucket(client, prefix, text)?.with_budget(budget);
             if is_conditional { store } else { store.without_preconditions() }
         }
         _ if !config.options.is_empty() => {
@@ -185,6 +184,14 @@ pub(crate) fn create_mode_of(store: &dyn SnapshotStore) -> CreateMode {
     ObjectSnapshotStore::downcast(store).map_or(CreateMode::Conditional, ObjectSnapshotStore::create_mode)
 }
 
+/// Returns the multipart uploads that have not ended in a bucket that [`open`] returned; `None` if they are not known.
+pub(crate) async fn multipart_uploads_of(store: &dyn SnapshotStore) -> Option<Vec<ObjectInfo>> {
+    match ObjectSnapshotStore::downcast(store) {
+        Some(own) => own.multipart_uploads().await,
+        None => None,
+    }
+}
+
 /// Prepares a store for this library: gives it a budget, unless it has one of its own, and a key filter, if it supports
 /// one and has none.
 pub(crate) fn adopt(
@@ -199,7 +206,7 @@ pub(crate) fn adopt(
 }
 
 #[allow(unused_variables, reason = "a build without providers reads none of them")]
-fn open_bucket(provider: Provider, bucket: &str, location: &str, settings: Settings) -> Result<Arc<dyn ObjectStore>> {
+fn open_bucket(provider: Provider, bucket: &str, location: &str, settings: Settings) -> Result<BucketClient> {
     #[cfg(feature = "http")]
     let bucket = super::providers::Bucket { name: bucket, location };
     match provider {

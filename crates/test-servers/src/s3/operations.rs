@@ -201,23 +201,47 @@ impl S3 for Operations {
         &self,
         req: S3Request<ListMultipartUploadsInput>,
     ) -> S3Result<S3Response<ListMultipartUploadsOutput>> {
-        let prefix = req.input.prefix.as_deref().unwrap_or_default();
-        let uploads = self.bucket.uploads().into_iter().filter(|(_, upload)| upload.key.starts_with(prefix));
-        let mut uploads: Vec<_> = uploads
-            .map(|(id, upload)| MultipartUpload {
-                upload_id: Some(id),
-                key: Some(upload.key),
-                initiated: Some(timestamp(upload.started)),
-                ..MultipartUpload::default()
-            })
-            .collect();
-        uploads.sort_by(|one, other| one.key.cmp(&other.key));
+        let input = req.input;
+        let text = |value: &Option<String>| value.clone().unwrap_or_default();
+        let (key, id) = (text(&input.key_marker), text(&input.upload_id_marker));
+        let (uploads, is_truncated) = self.bucket.uploads_after(&text(&input.prefix), &key, &id);
+        let last = uploads.last().filter(|_| is_truncated);
+        let upload = |(id, upload): &(String, bucket::Upload)| MultipartUpload {
+            upload_id: Some(id.clone()),
+            key: Some(upload.key.clone()),
+            initiated: Some(timestamp(upload.started)),
+            ..MultipartUpload::default()
+        };
         Ok(S3Response::new(ListMultipartUploadsOutput {
-            bucket: Some(req.input.bucket),
-            prefix: req.input.prefix,
-            is_truncated: Some(false),
-            uploads: Some(uploads),
+            bucket: Some(input.bucket),
+            prefix: input.prefix,
+            is_truncated: Some(is_truncated),
+            next_key_marker: last.map(|(_, upload)| upload.key.clone()),
+            next_upload_id_marker: last.map(|(id, _)| id.clone()),
+            uploads: Some(uploads.iter().map(upload).collect()),
             ..ListMultipartUploadsOutput::default()
+        }))
+    }
+
+    async fn list_parts(&self, req: S3Request<ListPartsInput>) -> S3Result<S3Response<ListPartsOutput>> {
+        let input = req.input;
+        let uploads = self.bucket.uploads();
+        let upload = uploads.get(&input.upload_id).ok_or(BucketError::NoSuchUpload)?;
+        let after = input.part_number_marker.and_then(|marker| u32::try_from(marker).ok()).unwrap_or_default();
+        let (parts, is_truncated) = upload.parts_after(after);
+        let part = |&(number, size_bytes): &(u32, usize)| Part {
+            part_number: Some(number as i32),
+            size: Some(size_bytes as i64),
+            ..Part::default()
+        };
+        Ok(S3Response::new(ListPartsOutput {
+            bucket: Some(input.bucket),
+            key: Some(input.key),
+            upload_id: Some(input.upload_id),
+            is_truncated: Some(is_truncated),
+            next_part_number_marker: parts.last().filter(|_| is_truncated).map(|(number, _)| *number as i32),
+            parts: Some(parts.iter().map(part).collect()),
+            ..ListPartsOutput::default()
         }))
     }
 
@@ -379,7 +403,6 @@ fn timestamp(time: chrono::DateTime<chrono::Utc>) -> Timestamp {
 mod tests {
     use super::*;
 
-    /// No client of the tests has this operation, so that it is called directly.
     #[tokio::test]
     async fn uploads_in_progress_are_listed_by_key_until_they_end() {
         let operations = Operations { bucket: Bucket::default(), preconditions: Preconditions::Checked };

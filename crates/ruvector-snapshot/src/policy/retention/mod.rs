@@ -59,8 +59,10 @@ pub struct PrunePlan {
     /// The orphans to collect. Always empty in a plan that [`plan`] returns.
     pub orphans: Vec<Orphan>,
     /// What else belongs to no snapshot. It is not collected now: it is younger than the grace period, so that a running
-    /// command may own it, or a snapshot may depend on it.
+    /// command may own it, or a snapshot may depend on it, or it is a multipart upload, which is never collected.
     pub unfinished: Vec<Orphan>,
+    /// Whether `unfinished` has the multipart uploads of the store. False in a plan that [`plan`] returns.
+    pub multipart_uploads_known: bool,
     /// The ids of the unusable snapshots, newest first. They are not deleted, and rules do not count them.
     pub unusable: Vec<String>,
     /// The ids of those of `unusable` that could not be read, newest first. They may be intact, so everything that is older

@@ -124,7 +124,7 @@ fn is_readable(key: &[u8]) -> bool {
 }
 
 /// Returns a text in XML as it is meant; `None` if that cannot be said.
-fn unescaped(raw: &[u8]) -> Option<String> {
+pub(super) fn unescaped(raw: &[u8]) -> Option<String> {
     let mut rest = std::str::from_utf8(raw).ok()?;
     let mut text = String::with_capacity(rest.len());
     while let Some((before, after)) = rest.split_once('&') {

@@ -6,6 +6,8 @@ pub(in crate::store) mod connector;
 mod hints;
 #[cfg(feature = "http")]
 mod listing;
+#[cfg(any(feature = "aws", feature = "gcp"))]
+pub(in crate::store) mod multipart;
 #[cfg(feature = "http")]
 mod proxy;
 #[cfg(feature = "http")]

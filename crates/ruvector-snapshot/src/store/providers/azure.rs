@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use object_store::ObjectStore;
 use object_store::azure::{AzureCredential, MicrosoftAzureBuilder};
 
 use super::credentials::{CheckedCredentials, TokenFile};
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::store::http::connector::Connector;
+use crate::store::object::{BucketClient, UnlistedUploads};
 use crate::store::options::Settings;
 use crate::store::providers::{Bucket, cannot_set_up, check_variable, retries};
 use crate::store::value::ValueKind;
@@ -15,7 +15,7 @@ use crate::store::value::ValueKind;
 const CREDENTIALS_HINT: &str =
     "set AZURE_STORAGE_ACCOUNT_KEY, AZURE_STORAGE_SAS_TOKEN, or AZURE_CLIENT_ID with a tenant and a secret";
 
-pub(in crate::store) fn open(bucket: &Bucket<'_>, settings: Settings) -> Result<Arc<dyn ObjectStore>> {
+pub(in crate::store) fn open(bucket: &Bucket<'_>, settings: Settings) -> Result<BucketClient> {
     settings.check_encrypted("endpoint")?;
     let is_emulator = settings.flag("use_emulator")?;
     // The client reads these itself, and makes a URL and a header of them.
@@ -48,7 +48,10 @@ pub(in crate::store) fn open(bucket: &Bucket<'_>, settings: Settings) -> Result<
         |builder: MicrosoftAzureBuilder| builder.build().map_err(|cause| cannot_set_up(bucket, &connector, &cause));
     let credentials = build(builder.clone())?.credentials().clone();
     let checked = CheckedCredentials::new(credentials, token_file, sent_values);
-    Ok(connector.redacted(build(builder.with_credentials(Arc::new(checked)))?))
+    Ok(BucketClient {
+        objects: connector.redacted(build(builder.with_credentials(Arc::new(checked)))?),
+        uploads: Arc::new(UnlistedUploads),
+    })
 }
 
 fn sent_values(credential: &AzureCredential) -> Vec<&str> {

@@ -2,20 +2,28 @@
 
 use std::sync::Arc;
 
-use object_store::ObjectStore;
-use object_store::gcp::GoogleCloudStorageBuilder;
+use async_trait::async_trait;
+use http::header::AUTHORIZATION;
+use object_store::client::{HttpRequest, HttpRequestBody};
+use object_store::gcp::{GoogleCloudStorage, GoogleCloudStorageBuilder};
+use object_store::path::Path;
+use url::Url;
 
 use super::credentials::{CheckedCredentials, read};
 use crate::error::{Result, SnapshotError};
 use crate::store::http::connector::Connector;
+use crate::store::http::multipart::{AuthorizedRequests, ReportError};
+use crate::store::object::{BucketClient, ListUploads, UnlistedUploads};
 use crate::store::options::Settings;
-use crate::store::providers::{Bucket, cannot_set_up, check_variable, retries};
+use crate::store::providers::{Bucket, cannot_set_up, check_variable, multipart_uploads, retries};
 use crate::store::value::{ValueKind, server_problem};
+
+const BASE_URL: &str = "https://storage.googleapis.com";
 
 const CREDENTIALS_HINT: &str =
     "set GOOGLE_APPLICATION_CREDENTIALS to a key file, or run gcloud auth application-default login";
 
-pub(in crate::store) fn open(bucket: &Bucket<'_>, mut settings: Settings) -> Result<Arc<dyn ObjectStore>> {
+pub(in crate::store) fn open(bucket: &Bucket<'_>, mut settings: Settings) -> Result<BucketClient> {
     settings.check_encrypted("base_url")?;
     check_keys(&mut settings)?;
     // The client reads these itself, and makes URLs of them.
@@ -46,7 +54,32 @@ pub(in crate::store) fn open(bucket: &Bucket<'_>, mut settings: Settings) -> Res
     };
     let credentials = build(builder.clone())?.credentials().clone();
     let checked = CheckedCredentials::new(credentials, None, |credential| vec![credential.bearer.as_str()]);
-    Ok(connector.redacted(build(builder.with_credentials(Arc::new(checked)))?))
+    let client = build(builder.with_credentials(Arc::new(checked)))?;
+    let base = settings.get("base_url").unwrap_or(BASE_URL).trim_end_matches('/');
+    let requests = BearerRequests { client: client.clone(), bucket_url: format!("{base}/{}", bucket.name) };
+    let uploads: Arc<dyn ListUploads> = match settings.flag("skip_signature")? {
+        true => Arc::new(UnlistedUploads),
+        false => multipart_uploads(&connector, requests).map_err(|cause| cannot_set_up(bucket, &connector, &cause))?,
+    };
+    Ok(BucketClient { objects: connector.redacted(client), uploads })
+}
+
+/// Requests with the token of the client.
+struct BearerRequests {
+    client: GoogleCloudStorage,
+    bucket_url: String,
+}
+
+#[async_trait]
+impl AuthorizedRequests for BearerRequests {
+    async fn get(&self, path: &Path, query: &[(&str, &str)]) -> Result<HttpRequest, ReportError> {
+        let mut url: Url = self.bucket_url.parse()?;
+        url.path_segments_mut().map_err(|()| "no path")?.extend(path.parts().map(|part| part.as_ref().to_owned()));
+        url.query_pairs_mut().extend_pairs(query);
+        let credential = self.client.credentials().get_credential().await?;
+        let bearer = format!("Bearer {}", credential.bearer);
+        Ok(http::Request::get(url.as_str()).header(AUTHORIZATION, bearer).body(HttpRequestBody::empty())?)
+    }
 }
 
 /// Options with the key of an account, in a file or as text.

@@ -10,12 +10,21 @@ pub(in crate::store) mod gcs;
 #[cfg(feature = "aws")]
 pub(in crate::store) mod s3;
 
+#[cfg(any(feature = "aws", feature = "gcp"))]
+use std::sync::Arc;
+
 use object_store::RetryConfig;
+#[cfg(any(feature = "aws", feature = "gcp"))]
+use object_store::client::{ClientOptions, HttpConnector as _};
 
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::store::budget::RETRY_TIMEOUT;
 use crate::store::http::connector::Connector;
+#[cfg(any(feature = "aws", feature = "gcp"))]
+use crate::store::http::multipart::{AuthorizedRequests, MultipartUploads};
 use crate::store::http::rejection::ProviderRejection;
+#[cfg(any(feature = "aws", feature = "gcp"))]
+use crate::store::object::ListUploads;
 use crate::store::options::Settings;
 #[cfg(any(feature = "gcp", feature = "azure"))]
 use crate::store::value::ValueKind;
@@ -25,6 +34,15 @@ pub(in crate::store) struct Bucket<'a> {
     pub(in crate::store) name: &'a str,
     /// The URL of the store, for errors.
     pub(in crate::store) location: &'a str,
+}
+
+/// Returns what lists the multipart uploads of a bucket, with an HTTP client of its own.
+#[cfg(any(feature = "aws", feature = "gcp"))]
+fn multipart_uploads(
+    connector: &Connector,
+    requests: impl AuthorizedRequests + 'static,
+) -> object_store::Result<Arc<dyn ListUploads>> {
+    Ok(Arc::new(MultipartUploads::new(connector.connect(&ClientOptions::default())?, requests)))
 }
 
 impl Bucket<'_> {

@@ -1,20 +1,30 @@
 //! S3 and servers that speak its protocol: makes a client from options. No operations.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use object_store::ObjectStore;
-use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, AwsCredential, Checksum};
+use async_trait::async_trait;
+use http::Method;
+use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey, AwsCredential, Checksum};
+use object_store::client::{HttpRequest, HttpRequestBody};
+use object_store::path::Path;
+use object_store::signer::{SignedUrlOptions, Signer as _};
 
 use super::aws_profile;
 use super::credentials::{CheckedCredentials, TokenFile};
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::store::http::connector::Connector;
+use crate::store::http::multipart::{AuthorizedRequests, ReportError};
+use crate::store::object::{BucketClient, ListUploads, UnlistedUploads};
 use crate::store::options::Settings;
-use crate::store::providers::{Bucket, cannot_set_up, retries};
+use crate::store::providers::{Bucket, cannot_set_up, multipart_uploads, retries};
+
+/// How long the URL of one request is valid.
+const SIGNED_FOR: Duration = Duration::from_secs(600);
 
 const CREDENTIALS_HINT: &str = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE";
 
-pub(in crate::store) fn open(bucket: &Bucket<'_>, mut settings: Settings) -> Result<Arc<dyn ObjectStore>> {
+pub(in crate::store) fn open(bucket: &Bucket<'_>, mut settings: Settings) -> Result<BucketClient> {
     aws_profile::fill_in(&mut settings)?;
     settings.check_encrypted("endpoint")?;
     check_keys(&settings)?;
@@ -51,7 +61,27 @@ pub(in crate::store) fn open(bucket: &Bucket<'_>, mut settings: Settings) -> Res
     let build = |builder: AmazonS3Builder| builder.build().map_err(|cause| cannot_set_up(bucket, &connector, &cause));
     let credentials = build(builder.clone())?.credentials().clone();
     let checked = CheckedCredentials::new(credentials, token_file, sent_values);
-    Ok(connector.redacted(build(builder.with_credentials(Arc::new(checked)))?))
+    let client = build(builder.with_credentials(Arc::new(checked)))?;
+    // These are not signed in this way.
+    let is_signed = !settings.flag("skip_signature")? && !settings.flag("s3_express")?;
+    let uploads: Arc<dyn ListUploads> = match is_signed {
+        true => multipart_uploads(&connector, SignedRequests(client.clone()))
+            .map_err(|cause| cannot_set_up(bucket, &connector, &cause))?,
+        false => Arc::new(UnlistedUploads),
+    };
+    Ok(BucketClient { objects: connector.redacted(client), uploads })
+}
+
+/// Requests with signed URLs.
+struct SignedRequests(AmazonS3);
+
+#[async_trait]
+impl AuthorizedRequests for SignedRequests {
+    async fn get(&self, path: &Path, query: &[(&str, &str)]) -> Result<HttpRequest, ReportError> {
+        let options = SignedUrlOptions::new().with_query(query.iter().copied());
+        let url = self.0.signed_url_opts(Method::GET, path, SIGNED_FOR, &options).await?;
+        Ok(http::Request::get(url.as_str()).body(HttpRequestBody::empty())?)
+    }
 }
 
 /// Options with token files, the one that has precedence first.

@@ -14,7 +14,8 @@ use super::fixture::{SERVERS, Server, make_large, make_small};
 
 fn name(request: &Request) -> &'static str {
     type Is = fn(&Request) -> bool;
-    let names: [(&str, Is); 9] = [
+    let names: [(&str, Is); 10] = [
+        ("list uploads", |request| request.parameter("uploads").is_some() && request.method == "GET"),
         ("list", Request::is_list),
         ("get", Request::is_get),
         ("head", Request::is_head),
@@ -57,7 +58,7 @@ async fn operations_on_a_small_snapshot_make_a_known_number_of_requests() {
         std::fs::remove_file(dir.restored()).unwrap();
         assert_eq!(take_counts(&server), BTreeMap::from([("get", 6)]));
         manager.list().await.unwrap();
-        assert_eq!(take_counts(&server), BTreeMap::from([("list", 1), ("get", 1)]));
+        assert_eq!(take_counts(&server), BTreeMap::from([("list", 1), ("list uploads", 1), ("get", 1)]));
         manager.get_snapshot(&made.id).await.unwrap();
         assert_eq!(take_counts(&server), BTreeMap::from([("get", 1), ("head", 1)]));
         manager.delete_snapshot(&made.id).await.unwrap();
