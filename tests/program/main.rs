@@ -36,6 +36,7 @@ mod modes;
 mod name_forms;
 mod open_database;
 mod prune;
+mod rates;
 #[cfg(target_os = "linux")]
 mod refused_names;
 #[cfg(target_os = "linux")]

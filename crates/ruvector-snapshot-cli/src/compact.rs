@@ -3,13 +3,13 @@
 
 use std::time::{Duration, Instant};
 
-use ruvector_snapshot::{ErrorKind, Snapshot};
+use ruvector_snapshot::{ErrorKind, Snapshot, Transferred};
 use serde_json::json;
 
 use crate::args::Compact;
 use crate::failure::{Exit, Failure, kind_name};
 use crate::interrupted::Attempts;
-use crate::output::{counted, pace, shape, size, timestamp};
+use crate::output::{counted, pace, print_transferred, shape, size, timestamp};
 use crate::progress::ProgressDisplay;
 use crate::session::Session;
 
@@ -26,25 +26,33 @@ pub(crate) async fn compact(session: &Session, args: &Compact) -> Result<Exit, F
     };
     let started = Instant::now();
     let attempts = Attempts::default();
-    let snapshot = {
+    let (snapshot, transferred) = {
         let progress = ProgressDisplay::new(session, &attempts);
         let after_interrupt = attempts.report(&manager, session.location()?);
-        session.run(&manager, manager.compact_snapshot(&id, Some(progress.listener())), after_interrupt).await?
+        let work = manager.compact_snapshot(&id, Some(progress.listener()));
+        (session.run(&manager, work, after_interrupt).await?, progress.transferred())
     };
     let chain = chain?;
+    let taken = (transferred, started.elapsed());
     let stored = || format!("the snapshot {} was created before that, and it is complete", snapshot.id);
-    print(session, &snapshot, &chain, started.elapsed()).map_err(|failure| failure.with_hint(stored()))?;
+    print(session, &snapshot, &chain, taken).map_err(|failure| failure.with_hint(stored()))?;
     Ok(Exit::Success)
 }
 
-fn print(session: &Session, snapshot: &Snapshot, chain: &[Snapshot], taken: Duration) -> Result<(), Failure> {
+fn print(
+    session: &Session,
+    snapshot: &Snapshot,
+    chain: &[Snapshot],
+    (transferred, taken): (Transferred, Duration),
+) -> Result<(), Failure> {
     let output = session.output;
     let from: Vec<&str> = chain.iter().map(|member| member.id.as_str()).collect();
     let chain_bytes: u64 = chain.iter().map(|member| member.size_bytes).sum();
     output.document(&json!({
         "snapshot": snapshot, "from": from, "chain_bytes": chain_bytes, "store": session.store, "warnings": session.warnings.list(),
         "not_captured": snapshot.source.not_captured,
-        "seconds": taken.as_secs_f64(),
+        "seconds": taken.as_secs_f64(), "store_read_bytes": transferred.store_read_bytes,
+        "store_written_bytes": transferred.store_written_bytes,
     }))?;
     output.line(format_args!("created {}, full", snapshot.id))?;
     output.field("from", format_args!("{}", from.first().copied().unwrap_or_default()))?;
@@ -52,9 +60,10 @@ fn print(session: &Session, snapshot: &Snapshot, chain: &[Snapshot], taken: Dura
     output.field("taken", timestamp(snapshot.created_at))?;
     output.field("vectors", shape(snapshot))?;
     let length = counted(chain.len() as u64, "snapshot");
-    let sizes = format!("{}; its chain of {length} has {}", size(snapshot.size_bytes), size(chain_bytes));
+    let sizes = format!("{} in the store; its chain of {length} has {}", size(snapshot.size_bytes), size(chain_bytes));
     output.field("size", sizes)?;
-    output.field("time", pace(taken, snapshot.raw_bytes))?;
+    output.field("time", pace(taken, snapshot.vector_count as u64, "records"))?;
+    print_transferred(&output, transferred, taken)?;
     output.field("verified", "the content checksum is that of the incremental snapshot:")?;
     output.field("", &snapshot.checksum)?;
     for what in &snapshot.source.not_captured {

@@ -6,15 +6,17 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use ruvector_snapshot::{
-    CreateOptions, ErrorKind, Remedy, Snapshot, SnapshotConfig, SnapshotError, SnapshotManager, check_name,
-    check_source_name, default_name,
+    Changes, CreateOptions, ErrorKind, Remedy, Snapshot, SnapshotConfig, SnapshotError, SnapshotManager, Transferred,
+    check_name, check_source_name, default_name,
 };
 use serde_json::json;
 
 use crate::args::{Create, SOURCE_VARIABLE};
 use crate::failure::{Exit, Failure, kind_name};
 use crate::interrupted::Attempts;
-use crate::output::{changes, counted, pace, print_irregular, quoted, quoted_path, ratio, shape, share, timestamp};
+use crate::output::{
+    changes, counted, pace, print_irregular, print_transferred, quoted, quoted_path, ratio, shape, share, timestamp,
+};
 use crate::progress::ProgressDisplay;
 use crate::session::Session;
 
@@ -55,14 +57,15 @@ pub(crate) async fn create(session: &Session, args: Create) -> Result<Exit, Fail
     let store_is_new = may_be_new && !session.read(&manager, manager.has_snapshots()).await?;
     let started = Instant::now();
     let attempts = Attempts::default();
-    let created = {
+    let (created, transferred) = {
         let progress = ProgressDisplay::new(session, &attempts);
         let mut options = options.progress(progress.listener());
         if let Some(base) = chain.first() {
             options = options.base_id(base.id.as_str()).verify_base(args.verify_base);
         }
         let after_interrupt = attempts.report(&manager, location);
-        session.run(&manager, manager.create_snapshot_of_file(&args.db, &name, &options), after_interrupt).await
+        let work = manager.create_snapshot_of_file(&args.db, &name, &options);
+        (session.run(&manager, work, after_interrupt).await, progress.transferred())
     };
     let snapshot = created.map_err(|failure| match (failure.remedy(), chain.first()) {
         (Some(Remedy::FullSnapshot), Some(base)) => {
@@ -73,7 +76,7 @@ pub(crate) async fn create(session: &Session, args: Create) -> Result<Exit, Fail
         (None, None) if args.require_store => without_store(session, failure),
         (None, _) => busy_explained(failure),
     })?;
-    let created = Created { snapshot: &snapshot, chain: &chain, store_is_new };
+    let created = Created { snapshot: &snapshot, chain: &chain, store_is_new, transferred };
     let stored = || format!("the snapshot {} was created before that, and it is complete", snapshot.id);
     print(session, &created, &args.db, started.elapsed()).map_err(|failure| failure.with_hint(stored()))?;
     Ok(Exit::Success)
@@ -160,16 +163,18 @@ struct Created<'a> {
     chain: &'a [Snapshot],
     /// Whether the store had no snapshots before.
     store_is_new: bool,
+    transferred: Transferred,
 }
 
 fn print(session: &Session, created: &Created<'_>, db: &Path, taken: Duration) -> Result<(), Failure> {
     let output = session.output;
-    let Created { snapshot, chain, store_is_new } = *created;
+    let Created { snapshot, chain, store_is_new, transferred } = *created;
     let chain_ids: Vec<&str> = chain.iter().map(|ancestor| ancestor.id.as_str()).collect();
     output.document(&json!({
         "snapshot": snapshot, "base_id": chain_ids.first(), "chain": chain_ids,
         "full_size_bytes": chain.last().map(|full| full.size_bytes),
         "store": session.store, "store_is_new": store_is_new, "seconds": taken.as_secs_f64(),
+        "store_read_bytes": transferred.store_read_bytes, "store_written_bytes": transferred.store_written_bytes,
         "warnings": session.warnings.list(),
         "not_captured": snapshot.source.not_captured,
     }))?;
@@ -191,7 +196,12 @@ fn print(session: &Session, created: &Created<'_>, db: &Path, taken: Duration) -
         Some(full) => output.field("size", share(snapshot, full))?,
         None => output.field("size", ratio(snapshot))?,
     }
-    output.field("time", pace(taken, snapshot.raw_bytes))?;
+    let (number, things) = match &snapshot.changes {
+        Some(Changes { added, changed, removed, .. }) => (added + changed + removed, "changes"),
+        None => (snapshot.vector_count as u64, "records"),
+    };
+    output.field("time", pace(taken, number, things))?;
+    print_transferred(&output, transferred, taken)?;
     output.field("checksum", &snapshot.checksum)?;
     if let Some(irregular) = &snapshot.irregular {
         print_irregular(&output, irregular)?;

@@ -104,7 +104,8 @@ impl DemoRun<'_> {
         let options = VerifyOptions::default();
         let work = self.manager.verify_snapshot_with(&snapshot.id, &options);
         let report = self.session.run(&self.manager, work, self.directory.after_interrupt()).await?;
-        let intact = format!("intact: {}, {} read", counted(report.records, "record"), size(report.bytes));
+        let intact =
+            format!("intact: {}, {} read from the store", counted(report.records, "record"), size(report.bytes));
         self.check(report.is_intact() && report.records == RECORDS, intact)?;
 
         let (from, to) = (self.directory.path("snapshots"), self.directory.path("corrupt"));

@@ -103,7 +103,7 @@ What running commands have written and killed ones have left is listed with its 
 Snapshots that are dated more than 5 minutes in the future, because a clock is or was wrong, are marked.
 
 The TYPE of a snapshot is `full`, or for example `+3 base 20260131T080000`: the third incremental snapshot of its chain, and the start of the id of its \
-base. Pinned snapshots are marked.
+base. Pinned snapshots are marked. SIZE is what the objects of a snapshot take in the store.
 
 Examples:
   ruvector-snapshot list

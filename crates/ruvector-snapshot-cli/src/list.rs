@@ -184,7 +184,7 @@ fn print_summary(session: &Session, listing: &Listing, broken: &[BrokenChains]) 
         1 => "; 1 base is missing".to_owned(),
         missing => format!("; {} bases are missing", count(missing)),
     };
-    output.line(format_args!("{snapshots}, {}{types}{unusable}{missing}", size(bytes)))
+    output.line(format_args!("{snapshots}, {} in the store{types}{unusable}{missing}", size(bytes)))
 }
 
 fn table(listing: &Listing) -> Table {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use indicatif::{BinaryBytes, HumanCount};
-use ruvector_snapshot::{Changes, IrregularInfo, OrphanKind, Snapshot};
+use ruvector_snapshot::{Changes, IrregularInfo, OrphanKind, Snapshot, Transferred};
 use serde::Serialize;
 use unicode_width::UnicodeWidthChar;
 
@@ -107,10 +107,26 @@ pub(crate) fn orphan_kind(kind: OrphanKind) -> &'static str {
     }
 }
 
-/// Formats a duration and the rate of so many bytes.
-pub(crate) fn pace(taken: Duration, bytes: u64) -> String {
-    let seconds = taken.as_secs_f64().max(0.001);
-    format!("{seconds:.2} s, {}/s", size((bytes as f64 / seconds) as u64))
+/// Formats a duration and the rate of so many things, for example `records`.
+pub(crate) fn pace(taken: Duration, number: u64, things: &str) -> String {
+    format!("{:.2} s, {} {things}/s", taken.as_secs_f64(), count(rate(number, taken)))
+}
+
+/// Prints how much was read and written, from where and to where, with the rates. Leaves out what there was none of.
+pub(crate) fn print_transferred(output: &Output, transferred: Transferred, taken: Duration) -> Result<(), Failure> {
+    let lines = [
+        ("read", transferred.store_read_bytes, "from the store"),
+        ("written", transferred.store_written_bytes, "to the store"),
+        ("written", transferred.file_written_bytes, "to the file"),
+    ];
+    lines.into_iter().filter(|(_, bytes, _)| *bytes > 0).try_for_each(|(label, bytes, place)| {
+        output.field(label, format_args!("{} {place}, {}/s", size(bytes), size(rate(bytes, taken))))
+    })
+}
+
+/// Returns so many of anything in a second.
+pub(crate) fn rate(number: u64, taken: Duration) -> u64 {
+    (number as f64 / taken.as_secs_f64().max(0.001)) as u64
 }
 
 /// Formats a time.
@@ -128,16 +144,17 @@ pub(crate) fn changes(changes: &Changes) -> String {
 pub(crate) fn share(snapshot: &Snapshot, full: &Snapshot) -> String {
     let (stored, whole) = (snapshot.size_bytes, full.size_bytes.max(1));
     let percent = stored as f64 * 100.0 / whole as f64;
-    format!("{}, {percent:.1} % of the full snapshot ({})", size(stored), size(full.size_bytes))
+    format!("{} in the store, {percent:.1} % of the full snapshot ({})", size(stored), size(full.size_bytes))
 }
 
 /// Formats the size of a snapshot and its compression ratio.
 pub(crate) fn ratio(snapshot: &Snapshot) -> String {
     let (stored, raw) = (snapshot.size_bytes, snapshot.raw_bytes);
     if raw == 0 {
-        return size(stored);
+        return format!("{} in the store", size(stored));
     }
-    format!("{}, {:.1} % of {} raw", size(stored), stored as f64 * 100.0 / raw as f64, size(raw))
+    let percent = stored as f64 * 100.0 / raw as f64;
+    format!("{} in the store, {percent:.1} % of {} uncompressed", size(stored), size(raw))
 }
 
 /// Formats the number of vectors, the dimensions and the metric.

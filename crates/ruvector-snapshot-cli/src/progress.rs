@@ -8,18 +8,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use ruvector_snapshot::{Phase, Progress, ProgressUpdate};
-use serde_json::json;
+use ruvector_snapshot::{Phase, Progress, ProgressUpdate, Transferred};
+use serde_json::{Value, json};
 
 use crate::interrupted::Attempts;
-use crate::output::{Output, count, size};
+use crate::output::{Output, count, rate, size};
 use crate::session::Session;
 use crate::warnings::Warnings;
 
 /// Time between two lines without a terminal.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
-const BAR: &str = "{prefix:<9} [{bar:30}] {percent:>3} %  {msg}  {eta} left";
+const BAR: &str = "{prefix:<9} [{bar:15}] {percent:>3} %  {msg}  {eta} left";
 
 /// The progress display of one command. Removed from the terminal when dropped.
 #[derive(Debug)]
@@ -27,6 +27,7 @@ pub(crate) struct ProgressDisplay {
     listener: Arc<dyn Progress>,
     bar: Option<ProgressBar>,
     is_restored: Arc<AtomicBool>,
+    transferred: Arc<Mutex<Transferred>>,
 }
 
 impl ProgressDisplay {
@@ -47,10 +48,16 @@ impl ProgressDisplay {
             let state = Mutex::new(BarState { phase: None, started: now });
             (Some(Box::new(Bar { bar: bar.clone(), state })), Some(bar))
         };
-        let (attempts, warnings, is_restored) = (attempts.clone(), session.warnings.clone(), Arc::default());
-        let listener =
-            Listener { display, bar: bar.clone(), attempts, warnings, is_restored: Arc::clone(&is_restored) };
-        Self { listener: Arc::new(listener), bar, is_restored }
+        let (is_restored, transferred) = (Arc::<AtomicBool>::default(), Arc::<Mutex<Transferred>>::default());
+        let listener = Listener {
+            display,
+            bar: bar.clone(),
+            attempts: attempts.clone(),
+            warnings: session.warnings.clone(),
+            is_restored: is_restored.clone(),
+            transferred: transferred.clone(),
+        };
+        Self { listener: Arc::new(listener), bar, is_restored, transferred }
     }
 
     /// Returns the listener for the library.
@@ -62,6 +69,11 @@ impl ProgressDisplay {
     pub(crate) fn is_restored(&self) -> impl FnOnce() -> bool + Send + 'static {
         let is_restored = self.is_restored.clone();
         move || is_restored.load(Ordering::SeqCst)
+    }
+
+    /// Returns what the library has read and written, once its work has succeeded.
+    pub(crate) fn transferred(&self) -> Transferred {
+        *locked(&self.transferred)
     }
 
     /// Clears the bar, so that a line can be printed. The next update shows it again.
@@ -93,6 +105,7 @@ struct Listener {
     attempts: Attempts,
     warnings: Warnings,
     is_restored: Arc<AtomicBool>,
+    transferred: Arc<Mutex<Transferred>>,
 }
 
 impl Progress for Listener {
@@ -108,6 +121,10 @@ impl Progress for Listener {
 
     fn restored(&self, _path: &Path) {
         self.is_restored.store(true, Ordering::SeqCst);
+    }
+
+    fn transferred(&self, transferred: Transferred) {
+        *locked(&self.transferred) = transferred;
     }
 
     fn warning(&self, message: &str) {
@@ -139,7 +156,7 @@ impl Display for Bar {
             self.bar.set_prefix(phase_name(update.phase));
         }
         self.bar.set_length(update.records_total.max(update.records));
-        self.bar.set_message(format!("{}, {}/s", size(update.bytes), size(rate(update.bytes, state.started))));
+        self.bar.set_message(of_records(update, state.started.elapsed()));
         self.bar.set_position(update.records);
     }
 }
@@ -167,23 +184,31 @@ impl Display for Lines {
             return;
         }
         state.printed = Instant::now();
-        let bytes_per_second = rate(update.bytes, state.phase_started);
-        if self.output.json {
-            self.output.notice(json!({ "progress": {
-                "phase": phase_name(update.phase), "records": update.records, "records_total": update.records_total,
-                "bytes": update.bytes, "bytes_per_second": bytes_per_second,
-            }}));
-        } else {
-            self.output.notice(format_args!(
-                "{}: {} of {} records, {}, {}/s",
-                phase_name(update.phase),
-                count(update.records),
-                count(update.records_total.max(update.records)),
-                size(update.bytes),
-                size(bytes_per_second),
-            ));
+        let taken = state.phase_started.elapsed();
+        match self.output.json {
+            true => self.output.notice(document(update, taken)),
+            false => self.output.notice(line(update, taken)),
         }
     }
+}
+
+fn document(update: ProgressUpdate, taken: Duration) -> Value {
+    json!({ "progress": {
+        "phase": phase_name(update.phase), "records": update.records, "records_total": update.records_total,
+        "records_per_second": rate(update.records, taken),
+        "record_bytes": update.bytes, "record_bytes_per_second": rate(update.bytes, taken),
+    }})
+}
+
+fn line(update: ProgressUpdate, taken: Duration) -> String {
+    let total = update.records_total.max(update.records);
+    let (phase, done, total) = (phase_name(update.phase), count(update.records), count(total));
+    format!("{phase}: {done} of {total} records, {}", of_records(update, taken))
+}
+
+/// Formats the bytes of an update: those of the records, not of a store or a file.
+fn of_records(update: ProgressUpdate, taken: Duration) -> String {
+    format!("{} of records, {}/s", size(update.bytes), size(rate(update.bytes, taken)))
 }
 
 fn phase_name(phase: Phase) -> &'static str {
@@ -194,10 +219,6 @@ fn phase_name(phase: Phase) -> &'static str {
         Phase::Verify => "verifying",
         _ => "working",
     }
-}
-
-fn rate(bytes: u64, started: Instant) -> u64 {
-    (bytes as f64 / started.elapsed().as_secs_f64().max(0.001)) as u64
 }
 
 fn locked<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {

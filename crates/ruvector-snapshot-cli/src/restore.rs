@@ -5,13 +5,13 @@ use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use ruvector_snapshot::{ErrorKind, RestoreOptions, Snapshot};
+use ruvector_snapshot::{ErrorKind, RestoreOptions, Snapshot, Transferred};
 use serde_json::json;
 
 use crate::args::Restore;
 use crate::failure::{Exit, Failure, kind_name};
 use crate::interrupted::Attempts;
-use crate::output::{pace, shape, size, timestamp};
+use crate::output::{pace, print_transferred, shape, size, timestamp};
 use crate::progress::ProgressDisplay;
 use crate::session::Session;
 
@@ -19,26 +19,34 @@ pub(crate) async fn restore(session: &Session, args: Restore) -> Result<Exit, Fa
     let manager = session.open()?;
     let id = session.resolve(&manager, &args.id).await?;
     let started = Instant::now();
-    let snapshot = {
+    let (snapshot, transferred) = {
         let progress = ProgressDisplay::new(session, &Attempts::default());
         let options = RestoreOptions::default()
             .overwrite(args.force)
             .overwrite_while_open(args.force_while_open)
             .progress(progress.listener());
         let after_interrupt = report(args.to.clone(), progress.is_restored());
-        session.run(&manager, manager.restore_snapshot_to(&id, &args.to, &options), after_interrupt).await
+        let work = manager.restore_snapshot_to(&id, &args.to, &options);
+        (session.run(&manager, work, after_interrupt).await, progress.transferred())
     };
     let snapshot = snapshot.map_err(|failure| explained(failure, &args.to))?;
+    let taken = (transferred, started.elapsed());
     let restored = || format!("{} was restored and verified before that", args.to.display());
-    print(session, &snapshot, &args.to, started.elapsed()).map_err(|failure| failure.with_hint(restored()))?;
+    print(session, &snapshot, &args.to, taken).map_err(|failure| failure.with_hint(restored()))?;
     Ok(Exit::Success)
 }
 
-fn print(session: &Session, snapshot: &Snapshot, to: &Path, taken: Duration) -> Result<(), Failure> {
+fn print(
+    session: &Session,
+    snapshot: &Snapshot,
+    to: &Path,
+    (transferred, taken): (Transferred, Duration),
+) -> Result<(), Failure> {
     let file_bytes = fs::metadata(to).map(|metadata| metadata.len()).ok();
     let output = session.output;
     output.document(&json!({
         "snapshot": snapshot, "to": to.to_string_lossy(), "records": snapshot.vector_count, "file_bytes": file_bytes,
+        "store_read_bytes": transferred.store_read_bytes, "file_written_bytes": transferred.file_written_bytes,
         "verified_checksum": snapshot.checksum, "seconds": taken.as_secs_f64(),
         "warnings": session.warnings.list(), "not_captured": snapshot.source.not_captured,
     }))?;
@@ -52,8 +60,8 @@ fn print(session: &Session, snapshot: &Snapshot, to: &Path, taken: Duration) -> 
     if let Some(bytes) = file_bytes {
         output.field("file", size(bytes))?;
     }
-    // The bytes of an increment are only its changes, and a restore reads the chain.
-    output.field("time", pace(taken, file_bytes.unwrap_or(snapshot.raw_bytes)))?;
+    output.field("time", pace(taken, snapshot.vector_count as u64, "records"))?;
+    print_transferred(&output, transferred, taken)?;
     output.field("verified", "the file was read back and has the content checksum of the snapshot:")?;
     output.field("", &snapshot.checksum)?;
     let not_captured = &snapshot.source.not_captured;

@@ -55,7 +55,7 @@ fn print_chain(session: &Session, chain: &[Snapshot]) -> Result<(), Failure> {
     let output = session.output;
     let bytes = chain.iter().map(|snapshot| snapshot.size_bytes).sum();
     let length = counted(chain.len() as u64, "snapshot");
-    output.field("chain", format_args!("{length}, {}; a restore reads all of them:", size(bytes)))?;
+    output.field("chain", format_args!("{length}, {} in the store; a restore reads all of them:", size(bytes)))?;
     for snapshot in chain {
         let stored = snapshot.changes.as_ref().map_or_else(|| "full".to_owned(), changes);
         let pinned = if snapshot.pinned { ", pinned" } else { "" };

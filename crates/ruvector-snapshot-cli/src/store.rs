@@ -59,7 +59,9 @@ fn print_speed(session: &Session, speed: &Speed) -> Result<(), Failure> {
         .line(format_args!("latency                      head {head}, get {get}, create {create} (median)"))?;
     let rate = |bytes: f64| format!("{}/s", size(bytes as u64));
     let (up, down) = (rate(speed.upload_bytes_per_second), rate(speed.download_bytes_per_second));
-    session.output.line(format_args!("throughput                   {up} up, {down} down (64 MiB)"))
+    session
+        .output
+        .line(format_args!("throughput                   {up} written to the store, {down} read from it (64 MiB)"))
 }
 
 fn options(session: &Session, scheme: Option<&str>) -> Result<Exit, Failure> {

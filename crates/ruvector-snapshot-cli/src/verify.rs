@@ -121,9 +121,13 @@ fn print_report(session: &Session, report: &VerifyReport) -> Result<(), Failure>
         length => format!(", with {} that it depends on", counted(length, "snapshot")),
     };
     if report.is_intact() {
-        return session.output.line(format_args!("{}  intact: {records}, {bytes} read{chain}", report.id));
+        return session
+            .output
+            .line(format_args!("{}  intact: {records}, {bytes} read from the store{chain}", report.id));
     }
-    session.output.line(format_args!("{}  CORRUPT: {records} intact, {bytes} read{chain}", report.id))?;
+    session
+        .output
+        .line(format_args!("{}  CORRUPT: {records} intact, {bytes} read from the store{chain}", report.id))?;
     print_corruption(session, &report.id, &report.corruption)
 }
 
@@ -163,7 +167,7 @@ fn finish(session: &Session, snapshots: Vec<Value>, totals: &Totals) -> Result<E
 
 fn report_document(report: &VerifyReport) -> Value {
     json!({
-        "id": report.id, "intact": report.is_intact(), "records": report.records, "bytes": report.bytes,
+        "id": report.id, "intact": report.is_intact(), "records": report.records, "store_read_bytes": report.bytes,
         "chain": report.chain, "corruption": report.corruption,
     })
 }

@@ -125,7 +125,7 @@ pub use policy::retention::{
     DropReason, DroppedSnapshot, GroupBy, KeepReason, KeptSnapshot, LabelPattern, PlannedGroup, PrunePlan, PrunePolicy,
     SnapshotGroup, Span, TimeZone,
 };
-pub use progress::{Phase, Progress, ProgressUpdate};
+pub use progress::{Phase, Progress, ProgressUpdate, Transferred};
 pub use repo::attempt::AttemptOutcome;
 pub use repo::deletion_batches::{DeleteOptions, DeleteReport};
 pub use repo::location::check_location;

@@ -2,6 +2,8 @@
 
 use std::fmt::Debug;
 
+use crate::store::metered::Meter;
+
 /// A phase of a verb.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -26,8 +28,39 @@ pub struct ProgressUpdate {
     pub records: u64,
     /// Number of records in total.
     pub records_total: u64,
-    /// Bytes of vectors and metadata done, uncompressed.
+    /// Bytes of vectors and metadata done, uncompressed. Not what was read from or written to a store or a file: see
+    /// [`Transferred`].
     pub bytes: u64,
+}
+
+/// How many bytes a create, a compact or a restore has read and written in all.
+///
+/// # Examples
+///
+/// ```
+/// use ruvector_snapshot::{Progress, ProgressUpdate, Transferred};
+///
+/// #[derive(Debug)]
+/// struct Print;
+///
+/// impl Progress for Print {
+///     fn update(&self, _update: ProgressUpdate) {}
+///
+///     fn transferred(&self, transferred: Transferred) {
+///         println!("{} bytes read from the store", transferred.store_read_bytes);
+///     }
+/// }
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Transferred {
+    /// Bytes of objects that were read from the store, of all snapshots of the chain. A request that was repeated counts
+    /// once.
+    pub store_read_bytes: u64,
+    /// Bytes of objects that were written to the store.
+    pub store_written_bytes: u64,
+    /// Bytes that were written to the restored database file.
+    pub file_written_bytes: u64,
 }
 
 /// A listener for progress. Called about once every 2 MiB, on the thread that does the work, so it must not block.
@@ -67,6 +100,11 @@ pub trait Progress: Debug + Send + Sync {
         let _not_needed = path;
     }
 
+    /// Receives how many bytes a create, a compact or a restore has read and written. Called once, when it has succeeded.
+    fn transferred(&self, transferred: Transferred) {
+        let _not_needed = transferred;
+    }
+
     /// Receives a sentence about something that the user should know, although the work goes on.
     ///
     /// The same warning can come again if the work is attempted again.
@@ -80,6 +118,17 @@ pub(crate) fn warn(listener: Option<&dyn Progress>, warning: &str) {
     tracing::warn!("{warning}");
     if let Some(listener) = listener {
         listener.warning(warning);
+    }
+}
+
+/// Reports to the listener, if there is one, what was read and written.
+pub(crate) fn report_transferred(listener: Option<&dyn Progress>, meter: &Meter, file_written_bytes: u64) {
+    if let Some(listener) = listener {
+        listener.transferred(Transferred {
+            store_read_bytes: meter.read_bytes(),
+            store_written_bytes: meter.written_bytes(),
+            file_written_bytes,
+        });
     }
 }
 

@@ -14,7 +14,7 @@ use ruvector_snapshot_format::layout::DataFile;
 use ruvector_snapshot_format::leaves;
 
 use crate::error::{ErrorKind, Result, SnapshotError};
-use crate::progress::Progress;
+use crate::progress::{Progress, report_transferred};
 use crate::repo::chain::Chain;
 use crate::repo::context::Context;
 use crate::repo::irregular::{IrregularSections, check_block};
@@ -29,8 +29,12 @@ pub(crate) async fn compact(
     id: &SnapshotId,
     progress: Option<Arc<dyn Progress>>,
 ) -> Result<Snapshot> {
+    let (context, meter) = &context.metered();
     let compacted = store_compacted(context, id, progress.clone()).await;
     context.report_notices(progress.as_deref());
+    if compacted.is_ok() {
+        report_transferred(progress.as_deref(), meter, 0);
+    }
     compacted.map_err(|error| error.while_doing(&format!("compact snapshot {id}"), "nothing was stored"))
 }
 

@@ -12,6 +12,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::SnapshotConfig;
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::progress::Progress;
+use crate::store::metered::{Meter, MeteredStore};
 use crate::store::notices::Notices;
 use crate::store::{self, LocalMaintenance, SnapshotStore};
 
@@ -48,6 +49,13 @@ impl Context {
         // A closed tracker still accepts tasks, and only a closed one can be waited for.
         tasks.close();
         Ok(Self { store, maintenance, config, clock: Arc::new(SystemClock), notices, tasks })
+    }
+
+    /// Returns a context whose meter counts what is exchanged with the store through it.
+    pub(crate) fn metered(&self) -> (Self, Meter) {
+        let meter = Meter::default();
+        let store = Arc::new(MeteredStore { inner: self.store.clone(), meter: meter.clone() });
+        (Self { store, ..self.clone() }, meter)
     }
 
     /// Passes the notices to a listener, if there is one. Without one they wait for their caller.

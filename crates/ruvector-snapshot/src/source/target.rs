@@ -7,6 +7,7 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use redb::{Database, StorageBackend, TableDefinition, WriteTransaction};
 use ruvector_core::VectorDB;
@@ -38,6 +39,7 @@ pub(crate) struct FileTarget {
     destination: Destination,
     value: Vec<u8>,
     irregular: Option<PendingRows>,
+    written_bytes: Arc<AtomicU64>,
 }
 
 /// Rows of one table that are not written yet.
@@ -52,6 +54,7 @@ struct PendingRows {
 pub(crate) struct FinishedFile {
     temporary: Temporary,
     destination: Destination,
+    written_bytes: u64,
 }
 
 impl FileTarget {
@@ -60,11 +63,12 @@ impl FileTarget {
         let shown = destination.path().display();
         let failed =
             |error: redb::Error| redb_error("cannot create the database file", error).with_key(shown.to_string());
-        let backend = LockedFile(temporary.file().clone());
+        let written_bytes = Arc::new(AtomicU64::new(0));
+        let backend = LockedFile { file: temporary.file().clone(), written_bytes: written_bytes.clone() };
         let created = redb::Builder::new().set_cache_size(CACHE_BYTES).create_with_backend(backend);
         let database = created.map_err(|error| failed(error.into()))?;
         let transaction = database.begin_write().map_err(|error| failed(error.into()))?;
-        Ok(Self { transaction, database, temporary, destination, value: Vec::new(), irregular: None })
+        Ok(Self { transaction, database, temporary, destination, value: Vec::new(), irregular: None, written_bytes })
     }
 
     /// Writes the description of the database, commits, closes and syncs.
@@ -81,7 +85,7 @@ impl FileTarget {
         }
         // On an early return these are dropped in reverse order. redb closes a database only after its transaction is
         // gone, and would wait for it for ever.
-        let Self { destination, temporary, database, transaction, .. } = self;
+        let Self { destination, temporary, database, transaction, written_bytes, .. } = self;
         let shown = destination.path().display().to_string();
         let failed =
             |error: redb::Error| redb_error("cannot complete the database file", error).with_key(shown.as_str());
@@ -100,7 +104,7 @@ impl FileTarget {
         drop(database);
         let synced = temporary.file().sync_all();
         synced.map_err(|error| SnapshotError::io(destination.path(), "sync the database file", error))?;
-        Ok(FinishedFile { temporary, destination })
+        Ok(FinishedFile { temporary, destination, written_bytes: written_bytes.load(Ordering::Relaxed) })
     }
 
     /// Writes the irregular rows that are pending.
@@ -202,6 +206,11 @@ impl FinishedFile {
         self.temporary.path()
     }
 
+    /// Returns how many bytes were written to the file.
+    pub(crate) fn written_bytes(&self) -> u64 {
+        self.written_bytes
+    }
+
     /// Renames the file to its destination, as [`Destination::publish`] does.
     pub(crate) fn publish(self, on_rename: impl FnOnce(&Path)) -> Result<Option<String>> {
         self.destination.publish(self.temporary, on_rename)
@@ -211,29 +220,34 @@ impl FinishedFile {
 /// The storage of a database in a file whose lock is held by its owner. The storage of redb takes the lock, and releases
 /// it when the database is closed: too early, because the file is verified after that.
 #[derive(Debug)]
-struct LockedFile(Arc<File>);
+struct LockedFile {
+    file: Arc<File>,
+    written_bytes: Arc<AtomicU64>,
+}
 
 impl StorageBackend for LockedFile {
     fn len(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 
     fn read(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
         let mut buffer = vec![0; len];
-        self.0.read_exact_at(&mut buffer, offset)?;
+        self.file.read_exact_at(&mut buffer, offset)?;
         Ok(buffer)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+        self.file.set_len(len)
     }
 
     fn sync_data(&self, _eventual: bool) -> io::Result<()> {
-        self.0.sync_data()
+        self.file.sync_data()
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.0.write_all_at(data, offset)
+        self.file.write_all_at(data, offset)?;
+        self.written_bytes.fetch_add(data.len() as u64, Ordering::Relaxed);
+        Ok(())
     }
 }
 

@@ -41,6 +41,7 @@ mod error;
 mod http;
 mod local;
 mod location;
+pub(crate) mod metered;
 pub(crate) mod notices;
 mod object;
 mod open;

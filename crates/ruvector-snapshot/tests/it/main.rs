@@ -29,4 +29,5 @@ mod selection;
 mod source_identity;
 mod sources;
 mod spawned_futures;
+mod transferred;
 mod verdicts;

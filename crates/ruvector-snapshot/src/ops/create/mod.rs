@@ -27,7 +27,7 @@ use ruvector_snapshot_format::model::LeafTable;
 
 use crate::config::SnapshotConfig;
 use crate::error::{ErrorKind, Remedy, Result, SnapshotError};
-use crate::progress::warn;
+use crate::progress::{report_transferred, warn};
 use crate::repo::context::{Context, run_blocking};
 use crate::repo::irregular::RowsFrom;
 use crate::repo::location;
@@ -76,6 +76,7 @@ pub(crate) async fn create(
     options.check()?;
     let source_name = source_name(&context.config, options)?;
     let source_name = source_name.as_deref();
+    let (context, meter) = &context.metered();
     let base = match &options.base_id {
         Some(base_id) => {
             let own = known_source(&context.config, origin, source_name)?;
@@ -93,6 +94,9 @@ pub(crate) async fn create(
         Origin::Memory(_) | Origin::Custom(_) => create.attempt_and_pause(origin).await,
     };
     context.report_notices(options.progress.as_deref());
+    if created.is_ok() {
+        report_transferred(options.progress.as_deref(), meter, 0);
+    }
     created
 }
 

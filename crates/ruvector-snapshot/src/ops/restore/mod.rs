@@ -20,7 +20,7 @@ use ruvector_snapshot_format::model::DatabaseInfo;
 use tracing::Instrument as _;
 
 use crate::error::{ErrorKind, Result, SnapshotError};
-use crate::progress::{Phase, ProgressCounter, warn};
+use crate::progress::{Phase, ProgressCounter, report_transferred, warn};
 use crate::repo::chain::Chain;
 use crate::repo::context::{Context, run_blocking};
 use crate::repo::irregular::{IrregularSection, check_block};
@@ -37,6 +37,7 @@ pub use options::RestoreOptions;
 pub(crate) async fn to_memory(context: &Context, id: &SnapshotId, options: &RestoreOptions) -> Result<VectorDB> {
     let span = tracing::info_span!("restore", snapshot = %id);
     async {
+        let (context, meter) = &context.metered();
         let chain = Chain::open(context, id).await?;
         let database = Arc::new(chain.newest()?.restorable_database().await?);
         let target = {
@@ -44,6 +45,7 @@ pub(crate) async fn to_memory(context: &Context, id: &SnapshotId, options: &Rest
             context.run_blocking(move || MemoryTarget::create(&database)).await?
         };
         let target = restore_records(context, &chain, &database, OwnedTarget(target), options).await?;
+        report_transferred(options.progress.as_deref(), meter, 0);
         Ok(target.0.finish())
     }
     .instrument(span)
@@ -59,6 +61,7 @@ pub(crate) async fn to_file(
 ) -> Result<Snapshot> {
     let span = tracing::info_span!("restore", snapshot = %id);
     async {
+        let (context, meter) = &context.metered();
         let (path, overwrite) = (destination.to_owned(), options.overwriting());
         let destination = context.run_blocking(move || Destination::check(&path, overwrite)).await?;
         let chain = Chain::open(context, id).await?;
@@ -92,7 +95,7 @@ pub(crate) async fn to_file(
             })
             .await?;
         // A step of its own: a caller who has cancelled meanwhile gets no file.
-        let listener = options.progress.clone();
+        let (listener, written_bytes) = (options.progress.clone(), verified.written_bytes());
         let on_rename = move |path: &Path| {
             if let Some(listener) = listener {
                 listener.restored(path);
@@ -101,6 +104,7 @@ pub(crate) async fn to_file(
         if let Some(warning) = context.run_blocking(move || verified.publish(on_rename)).await? {
             warn(options.progress.as_deref(), &warning);
         }
+        report_transferred(options.progress.as_deref(), meter, written_bytes);
         Ok(snapshot)
     }
     .instrument(span)
@@ -116,6 +120,7 @@ pub(crate) async fn into_target(
 ) -> Result<Snapshot> {
     let span = tracing::info_span!("restore", snapshot = %id);
     async {
+        let (context, meter) = &context.metered();
         let chain = Chain::open(context, id).await?;
         let newest = chain.newest()?;
         let snapshot = Snapshot::new(&newest.metadata, newest.metadata_json.len() as u64)?;
@@ -124,6 +129,7 @@ pub(crate) async fn into_target(
         let target = BorrowedTarget(target);
         let BorrowedTarget(target) = restore_records(context, &chain, &database, target, options).await?;
         target.finish()?;
+        report_transferred(options.progress.as_deref(), meter, 0);
         Ok(snapshot)
     }
     .instrument(span)

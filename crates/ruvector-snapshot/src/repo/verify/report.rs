@@ -19,7 +19,7 @@ pub struct VerifyReport {
     pub corruption: Vec<Corruption>,
     /// Number of records whose digests were verified. If something is corrupt: in all snapshots of the chain.
     pub records: u64,
-    /// Bytes of files that were read and compared.
+    /// Bytes that were read from the store and compared, of all snapshots of the chain.
     pub bytes: u64,
 }
 
