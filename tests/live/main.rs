@@ -222,15 +222,29 @@ fn a_mirror_fails_and_names_the_scratch_directory_if_that_is_missing() {
 
 const MIRRORED: &str = "RUVECTOR_SNAPSHOT_TEST_MIRRORED";
 
-/// The process that copies a database in a directory and prints how that ended. Not a test:
-/// [`a_mirror_that_reaches_the_largest_size_of_a_file_names_the_limit`] starts it.
+/// The process that copies a database in a directory and prints how that ended. Not a test: [`mirrored`] starts it.
 #[test]
-#[ignore = "a process that a test starts"]
+#[ignore = "a process that the other tests start"]
 fn mirroring_process() {
     let Some(dir) = std::env::var_os(MIRRORED).map(PathBuf::from) else { return };
     let options = FileOptions::default().scratch_dir(dir.join("scratch")).mirror(Mirror::AtOnce);
-    let error = FileReader::open(&dir.join("a.db"), &options).unwrap_err();
-    println!("ended: {:?}: {error}", error.kind());
+    match FileReader::open(&dir.join("a.db"), &options) {
+        Ok(_) => println!("mirrored"),
+        Err(error) => println!("ended: {:?}: {error}", error.kind()),
+    }
+}
+
+/// Runs [`mirroring_process`] after a shell has run `setup`, and returns what it printed.
+#[track_caller]
+fn mirrored(dir: &TestDir, setup: &str) -> String {
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", &format!("{setup} && exec \"$0\" \"$@\"")]).arg(std::env::current_exe().unwrap());
+    shell.args(["--exact", "mirroring_process", "--ignored", "--nocapture"]);
+    let output = shell.env(MIRRORED, dir.path("")).output().unwrap();
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{printed}");
+    dir.assert_scratch_empty();
+    printed
 }
 
 /// As in the program, SIGXFSZ does not end the process.
@@ -239,17 +253,22 @@ fn a_mirror_that_reaches_the_largest_size_of_a_file_names_the_limit() {
     let dir = TestDir::new();
     drop(make_database(&dir.path("a.db"), 10, 4, 1));
     for blocks in [0, 1, 64] {
-        let mut shell = Command::new("/bin/sh");
-        shell.args(["-c", &format!("trap '' XFSZ && ulimit -f {blocks} && exec \"$0\" \"$@\"")]);
-        shell.arg(std::env::current_exe().unwrap()).args(["--exact", "mirroring_process", "--ignored", "--nocapture"]);
-        let output = shell.env(MIRRORED, dir.path("")).output().unwrap();
-        let printed = String::from_utf8(output.stdout).unwrap();
-        assert!(output.status.success(), "{printed}");
+        let printed = mirrored(&dir, &format!("trap '' XFSZ && ulimit -f {blocks}"));
         for text in ["ended: StorageFull: ", "/scratch", "`ulimit -f`, RLIMIT_FSIZE", "raise the limit"] {
             assert!(printed.contains(text), "{text:?} is not in {printed:?}");
         }
-        dir.assert_scratch_empty();
     }
+}
+
+/// The system refuses to create a file that others than its owner could read, with EACCES, whatever the umask is.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_mirror_is_for_its_owner_only_from_its_creation() {
+    let dir = TestDir::new();
+    drop(make_database(&dir.path("a.db"), 10, 4, 1));
+    let setup = format!("export LD_PRELOAD='{}' REFUSE_PUBLIC_FILES=13", test_fixtures::refusals().display());
+    let printed = mirrored(&dir, &setup);
+    assert!(printed.contains("mirrored"), "{printed}");
 }
 
 #[tokio::test]

@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
+use super::bucket::Bucket;
+use super::refused_sync::refusals;
 use super::sandbox::{RunResult, Sandbox, after};
 
 const UMASKS: [&str; 4] = ["022", "077", "002", "000"];
@@ -108,4 +111,74 @@ fn a_new_directory_of_the_demo_is_for_its_owner_only() {
     let sandbox = Sandbox::empty();
     ok(&sandbox, "022", &["demo", "demo"]);
     assert_eq!(mode(&sandbox.path("demo")), 0o700);
+}
+
+/// EACCES of Linux.
+#[cfg(target_os = "linux")]
+const DENIED: &str = "13";
+
+/// The system refuses to create a file or a directory that others than its owner could use, whatever the umask is. So
+/// nothing is open to others first, and restricted later.
+#[cfg(target_os = "linux")]
+#[test]
+fn everything_is_for_its_owner_only_from_its_creation() {
+    let [s3, gcs] = Bucket::both();
+    let shared = Sandbox::with_rows(300);
+    fs::create_dir(shared.path("snapshots")).unwrap();
+    fs::set_permissions(shared.path("snapshots"), Permissions::from_mode(0o775)).unwrap();
+    for (private, bucket) in
+        [(Some(Sandbox::with_rows(300)), None), (Some(shared), None), (None, Some(s3)), (None, Some(gcs))]
+    {
+        let sandbox = private.as_ref().or(bucket.as_ref().map(|bucket| &bucket.sandbox)).unwrap();
+        fs::write(sandbox.path("old.db"), "old").unwrap();
+        fs::set_permissions(sandbox.path("old.db"), Permissions::from_mode(0o644)).unwrap();
+        for args in [
+            &["create", "--db", "a.db", "--name", "one", "--verify-after-write"][..],
+            &["create", "--db", "a.db", "--name", "two", "--base", "one"],
+            &["compact", "two"],
+            &["pin", "one"],
+            &["list"],
+            &["verify", "--all"],
+            &["restore", "two", "--to", "b.db"],
+            &["restore", "two", "--to", "old.db", "--force"],
+            &["unpin", "one"],
+            &["store", "check"],
+            &["delete", "one", "--cascade"],
+            &["prune", "--keep-last", "1", "--grace", "0s"],
+        ] {
+            let command = bucket.as_ref().map_or_else(|| sandbox.command(args), |bucket| bucket.command(args));
+            let mut command = after("umask 000", &command);
+            command.env("LD_PRELOAD", refusals()).env("REFUSE_PUBLIC_FILES", DENIED);
+            let result = RunResult::from(command.output().unwrap());
+            assert_eq!(result.exit_code, Some(0), "{args:?}: {result:?}");
+        }
+        assert_eq!((mode(&sandbox.path("b.db")), mode(&sandbox.path("old.db"))), (0o600, 0o644));
+    }
+}
+
+/// A check of the test above: the system does refuse.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_that_others_could_use_is_refused_by_the_system_of_these_tests() {
+    let sandbox = Sandbox::empty();
+    let refused = |umask: &str| {
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", &format!("umask {umask} && : > made")]).current_dir(sandbox.path("."));
+        shell.env("LD_PRELOAD", refusals()).env("REFUSE_PUBLIC_FILES", DENIED).stderr(Stdio::null());
+        !shell.status().unwrap().success()
+    };
+    // The umask does not matter.
+    assert!(refused("000") && refused("077"));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_temporary_directory_of_the_demo_is_for_its_owner_only_from_its_creation() {
+    let sandbox = Sandbox::empty();
+    let mut command = after("umask 000", &sandbox.command(&["demo"]));
+    command.env("LD_PRELOAD", refusals()).env("REFUSE_PUBLIC_FILES", DENIED).env("TMPDIR", sandbox.path("."));
+    let result = RunResult::from(command.output().unwrap());
+    // Ruvector creates a database for everybody. It is protected by the directory.
+    result.assert_fails(1, "the database of the demo: ");
+    assert_eq!(sandbox.names("."), Vec::<String>::new());
 }

@@ -5,9 +5,9 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::PathBuf;
 use std::process::Command;
-use std::sync::OnceLock;
+
+pub(crate) use test_fixtures::refusals;
 
 use super::bucket::Bucket;
 use super::sandbox::{RunResult, Sandbox, assert_holds, create_database};
@@ -16,21 +16,6 @@ use super::sandbox::{RunResult, Sandbox, assert_holds, create_database};
 const UNSUPPORTED: [&str; 3] = ["22", "38", "95"];
 /// EIO of Linux.
 const FAILED: &str = "5";
-
-/// Returns the library to preload.
-pub(crate) fn refusals() -> PathBuf {
-    static LIBRARY: OnceLock<tempfile::TempDir> = OnceLock::new();
-    let directory = LIBRARY.get_or_init(|| {
-        let directory = tempfile::tempdir().unwrap();
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/program/refusals.c");
-        let library = directory.path().join("refusals.so");
-        let compiled =
-            Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(library).arg(source).arg("-ldl").status();
-        assert!(compiled.unwrap().success());
-        directory
-    });
-    directory.path().join("refusals.so")
-}
 
 /// Runs the program on a system that answers a sync of a directory with this error.
 fn run(sandbox: &Sandbox, error: &str, args: &[&str]) -> RunResult {

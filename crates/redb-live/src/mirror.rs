@@ -7,6 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rustix::io::Errno;
+
 use crate::{
     error::Error,
     file::{self, DatabaseFile},
@@ -14,6 +16,8 @@ use crate::{
     page::{Node, PageNumber},
 };
 
+/// The mode of a mirror: it has all that the database has.
+const PRIVATE_MODE: u32 = 0o600;
 const CHUNK_LEN: usize = 1024 * 1024;
 /// The unit in which zeros are left out of the copy, to keep sparse regions sparse.
 const ZERO_BLOCK_LEN: usize = 64 * 1024;
@@ -98,14 +102,28 @@ fn reflink(_from: &File, _to: &File) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Creates a file without a name that only its owner can read.
-///
-/// A file that is created without a name has the mode that the umask leaves, so the mode is set while it is still
-/// empty.
+/// Creates a file without a name that only its owner can read, from the moment of its creation.
 fn scratch_file(dir: &Path) -> io::Result<File> {
-    let file = tempfile::tempfile_in(dir)?;
-    file.set_permissions(Permissions::from_mode(0o600))?;
-    Ok(file)
+    match unnamed_file(dir) {
+        // The file system has no files without names, or there is no directory. The latter fails again.
+        Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::OPNOTSUPP | Errno::ISDIR | Errno::NOENT)) => {}
+        created => return created,
+    }
+    let named = tempfile::Builder::new().permissions(Permissions::from_mode(PRIVATE_MODE)).tempfile_in(dir)?;
+    // Removes the name.
+    Ok(named.into_file())
+}
+
+#[cfg(target_os = "linux")]
+fn unnamed_file(dir: &Path) -> io::Result<File> {
+    use rustix::fs::{Mode, OFlags};
+    let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(dir, flags, Mode::from_raw_mode(PRIVATE_MODE))?.into())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn unnamed_file(_dir: &Path) -> io::Result<File> {
+    Err(Errno::OPNOTSUPP.into())
 }
 
 fn check_space(dir: &Path, needed_bytes: u64) -> Result<(), Error> {

@@ -20,6 +20,7 @@ mod database;
 mod forwarding_store;
 mod large_database;
 mod raw_rows;
+mod refusals;
 mod stored_snapshot;
 mod stores;
 mod test_dir;
@@ -33,6 +34,7 @@ pub use database::{
 pub use forwarding_store::{ForwardingStore, Method, StoreHooks};
 pub use large_database::{assert_same_rows, make_large_database};
 pub use raw_rows::{ByteRows, RawRows, RawText};
+pub use refusals::refusals;
 pub use stored_snapshot::{StoredSnapshot, edit_metadata, flip_bit_in_the_middle, reseal};
 pub use stores::{create_full, local_store, memory_store, objects};
 pub use test_dir::{TestDir, config, make_old, names};

@@ -1,8 +1,8 @@
 //! The directory of the demo: one that the user has named, or a temporary one.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File, Permissions, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use ruvector_snapshot::{ErrorKind, SnapshotError};
@@ -15,6 +15,8 @@ use crate::warnings::Warnings;
 
 const PREFIX: &str = "ruvector-snapshot-demo-";
 const RANDOM_CHARACTERS: usize = 6;
+/// The files in it may be open to others: Ruvector creates its databases so.
+const PRIVATE_MODE: u32 = 0o700;
 /// Number of directories that are created until one is locked.
 const ATTEMPTS: usize = 16;
 
@@ -84,7 +86,11 @@ struct LockedDirectory {
 impl LockedDirectory {
     fn create(parent: &Path) -> io::Result<Self> {
         for _ in 0..ATTEMPTS {
-            let path = tempfile::Builder::new().prefix(PREFIX).rand_bytes(RANDOM_CHARACTERS).tempdir_in(parent)?;
+            let path = tempfile::Builder::new()
+                .prefix(PREFIX)
+                .rand_bytes(RANDOM_CHARACTERS)
+                .permissions(Permissions::from_mode(PRIVATE_MODE))
+                .tempdir_in(parent)?;
             let lock = match File::open(path.path()) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 opened => opened?,
@@ -147,7 +153,7 @@ fn is_at(open: &File, path: &Path) -> bool {
 
 /// Creates a directory, and those above it, for their owner only.
 pub(super) fn create(path: &Path) -> Result<(), Failure> {
-    let created = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    let created = fs::DirBuilder::new().recursive(true).mode(PRIVATE_MODE).create(path);
     Ok(created.map_err(|error| at(path, "create the directory", error))?)
 }
 
