@@ -48,6 +48,10 @@ MAX_METADATA = 64 * MIB
 MAX_VECTOR = 64 * MIB
 MAX_BLOCK_PART = 8 * MIB
 MAX_SECTION = 1 << 30
+MAX_DATABASE_SECTION = 64 * MIB
+MAX_IRREGULAR_SECTION = 128 * MIB
+MAX_SECTION_EXPANSION = 256
+FREE_SECTION_BYTES = 16 * MIB
 MAX_EXPANSION = 1_032
 # A line of metadata.bin.gz. JSON needs at most six bytes for each byte of an id.
 MAX_LINE = MAX_METADATA + 6 * MAX_ID + len('{"id":"","metadata":}\n')
@@ -491,7 +495,15 @@ def parse_section(entry: Any) -> Section:
     numbers = [entry.get(name) for name in ("offset", "bytes", "raw_bytes")]
     check(all(map(is_count, numbers)), f"metadata.json: section {entry['name']} has no valid offset or size")
     section = Section(entry["name"], *numbers)
-    check(max(section.bytes, section.raw_bytes) <= MAX_SECTION, f"metadata.json: section {section.name} is larger than 1 GiB")
+    limit = MAX_SECTION
+    if section.name in ("directory", "database", "leaves"):
+        limit = min(limit, MAX_SECTION_EXPANSION * section.bytes + FREE_SECTION_BYTES)
+    if section.name == "database":
+        limit = min(limit, MAX_DATABASE_SECTION)
+    if section.name.partition(".")[0] == "irregular":
+        limit = MAX_IRREGULAR_SECTION
+    valid = section.bytes <= MAX_SECTION and section.raw_bytes <= limit
+    check(valid, f"metadata.json: section {section.name} is larger than its limit")
     return section
 
 

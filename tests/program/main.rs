@@ -31,6 +31,8 @@ mod killed;
 #[cfg(target_os = "linux")]
 mod killed_restores;
 mod links;
+#[cfg(target_os = "linux")]
+mod little_memory;
 mod mistakes;
 mod modes;
 mod name_forms;

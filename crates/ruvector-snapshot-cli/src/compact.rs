@@ -48,12 +48,15 @@ fn print(
     let output = session.output;
     let from: Vec<&str> = chain.iter().map(|member| member.id.as_str()).collect();
     let chain_bytes: u64 = chain.iter().map(|member| member.size_bytes).sum();
-    output.document(&json!({
-        "snapshot": snapshot, "from": from, "chain_bytes": chain_bytes, "store": session.store, "warnings": session.warnings.list(),
-        "not_captured": snapshot.source.not_captured,
-        "seconds": taken.as_secs_f64(), "store_read_bytes": transferred.store_read_bytes,
-        "store_written_bytes": transferred.store_written_bytes,
-    }))?;
+    output.document_of(
+        snapshot,
+        &json!({
+            "from": from, "chain_bytes": chain_bytes, "store": session.store, "warnings": session.warnings.list(),
+            "not_captured": snapshot.source.not_captured,
+            "seconds": taken.as_secs_f64(), "store_read_bytes": transferred.store_read_bytes,
+            "store_written_bytes": transferred.store_written_bytes,
+        }),
+    )?;
     output.line(format_args!("created {}, full", snapshot.id))?;
     output.field("from", format_args!("{}", from.first().copied().unwrap_or_default()))?;
     output.field("name", &snapshot.name)?;

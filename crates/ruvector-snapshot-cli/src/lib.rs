@@ -11,6 +11,7 @@ mod output;
 mod progress;
 mod session;
 mod signals;
+mod streamed;
 mod warnings;
 
 mod compact;

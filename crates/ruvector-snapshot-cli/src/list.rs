@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 
 use comfy_table::{CellAlignment, Table, presets};
 use ruvector_snapshot::{
-    CLOCK_TOLERANCE, ChainEnd, ErrorKind, Listing, Orphan, OrphanKind, Snapshot, UnusableSnapshot,
+    CLOCK_TOLERANCE, ChainEnd, ErrorKind, Listing, Orphan, OrphanKind, RawJson, Snapshot, SnapshotManager,
+    UnusableSnapshot,
 };
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
 
 use crate::failure::{Exit, Failure, kind_name};
 use crate::output::{count, counted, fitted, orphan_kind, size};
 use crate::session::Session;
+use crate::streamed::StreamedDocument;
 
 /// Columns of the terminal for a name.
 const NAME_COLUMNS: usize = 40;
@@ -19,7 +22,9 @@ pub(crate) async fn list(session: &Session) -> Result<Exit, Failure> {
     let manager = session.open()?;
     let listing = session.read(&manager, manager.list()).await?;
     let broken = broken_chains(&listing);
-    print_document(session, &listing)?;
+    if session.output.json {
+        print_document(session, &manager, &listing).await?;
+    }
     print_text(session, &listing, &broken)?;
     let is_any = |kind| listing.unusable.iter().any(|unusable| unusable.error.kind() == kind);
     let is_any_missing = broken.iter().any(|broken| broken.end == ChainEnd::Missing);
@@ -51,36 +56,80 @@ fn broken_chains(listing: &Listing) -> Vec<BrokenChains> {
     broken.into_iter().rev().map(|((base_id, end), ids)| BrokenChains { base_id, end, ids }).collect()
 }
 
-fn print_document(session: &Session, listing: &Listing) -> Result<(), Failure> {
+/// Prints one snapshot after the other.
+async fn print_document(session: &Session, manager: &SnapshotManager, listing: &Listing) -> Result<(), Failure> {
+    let mut printed = StreamedDocument::begin(session.output, "snapshots")?;
+    for snapshot in &listing.snapshots {
+        printed.item(&document(session, manager, snapshot, listing).await?)?;
+    }
     let unusable = listing.unusable.iter().map(|unusable| {
         json!({
             "id": unusable.id, "kind": kind_name(unusable.error.kind()), "error": unusable.error.to_string(),
             "dated_in_future": listing.is_dated_in_future(&unusable.id),
         })
     });
-    let snapshots = listing.snapshots.iter().map(|snapshot| document(snapshot, listing));
-    session.output.document(&json!({
-        "store": session.store, "snapshots": snapshots.collect::<Vec<_>>(), "unusable": unusable.collect::<Vec<_>>(),
+    printed.end(&json!({
+        "store": session.store, "unusable": unusable.collect::<Vec<_>>(),
         "pending_uploads": listing.pending_uploads, "deleting": listing.deleting,
         "marked_for_deletion": listing.marked_for_deletion, "dated_in_future": listing.dated_in_future,
         "unfinished": listing.unfinished, "multipart_uploads_known": listing.multipart_uploads_known,
-        "foreign": listing.foreign,
+        "foreign": listing.foreign, "warnings": session.warnings.list(),
     }))
 }
 
-/// A snapshot and its ancestors.
-fn document(snapshot: &Snapshot, listing: &Listing) -> Value {
+/// A snapshot in the document.
+#[derive(Serialize)]
+struct Listed<'a> {
+    #[serde(flatten)]
+    snapshot: &'a Snapshot,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<RawJson>,
+    /// Why `metadata` is missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata_error: Option<String>,
+    base_id: Option<&'a str>,
+    chain: Vec<String>,
+    chain_state: &'static str,
+    dated_in_future: bool,
+}
+
+async fn document<'a>(
+    session: &Session,
+    manager: &SnapshotManager,
+    snapshot: &'a Snapshot,
+    listing: &Listing,
+) -> Result<Listed<'a>, Failure> {
+    let (metadata, metadata_error) = match large_metadata(session, manager, snapshot).await? {
+        Ok(metadata) => (metadata, None),
+        Err(why) => (None, Some(why)),
+    };
     let ancestry = listing.ancestry(snapshot);
-    let state = match ancestry.end {
+    let chain_state = match ancestry.end {
         ChainEnd::Missing | ChainEnd::Unusable => "broken",
         _ => "complete",
     };
-    let mut document = json!(snapshot);
-    document["base_id"] = json!(snapshot.base_id());
-    document["chain"] = json!(ancestry.ids);
-    document["chain_state"] = json!(state);
-    document["dated_in_future"] = json!(listing.is_dated_in_future(&snapshot.id));
-    document
+    let dated_in_future = listing.is_dated_in_future(&snapshot.id);
+    let base_id = snapshot.base_id();
+    Ok(Listed { snapshot, metadata, metadata_error, base_id, chain: ancestry.ids, chain_state, dated_in_future })
+}
+
+/// Reads the user's JSON if the listing has left it out, or returns why that is not possible. It is not kept, because
+/// all of it together can be larger than the memory.
+async fn large_metadata(
+    session: &Session,
+    manager: &SnapshotManager,
+    snapshot: &Snapshot,
+) -> Result<Result<Option<RawJson>, String>, Failure> {
+    if snapshot.metadata.is_some() {
+        return Ok(Ok(None));
+    }
+    let why = match session.read(manager, async { Ok(manager.get_snapshot(&snapshot.id).await) }).await? {
+        Ok(Some(read)) => return Ok(Ok(read.metadata)),
+        Ok(None) => "the snapshot was deleted meanwhile".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    session.warnings.add(&format!("the metadata of snapshot {} is not listed: {why}", snapshot.id));
+    Ok(Err(why))
 }
 
 fn print_text(session: &Session, listing: &Listing, broken: &[BrokenChains]) -> Result<(), Failure> {

@@ -43,6 +43,18 @@ impl Output {
         write_out(text.as_bytes())
     }
 
+    /// As [`document`](Self::document), with the member `snapshot` and others. The user's JSON in the snapshot is printed
+    /// as it is: parsed values can take a hundred times as much memory as the text.
+    pub(crate) fn document_of(&self, snapshot: &Snapshot, others: &impl Serialize) -> Result<(), Failure> {
+        #[derive(Serialize)]
+        struct Document<'a, T> {
+            snapshot: &'a Snapshot,
+            #[serde(flatten)]
+            others: &'a T,
+        }
+        self.document(&Document { snapshot, others })
+    }
+
     /// Prints bytes as they are, whatever the output is.
     pub(crate) fn raw(&self, bytes: &[u8]) -> Result<(), Failure> {
         write_out(bytes)

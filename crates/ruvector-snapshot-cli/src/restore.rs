@@ -44,12 +44,15 @@ fn print(
 ) -> Result<(), Failure> {
     let file_bytes = fs::metadata(to).map(|metadata| metadata.len()).ok();
     let output = session.output;
-    output.document(&json!({
-        "snapshot": snapshot, "to": to.to_string_lossy(), "records": snapshot.vector_count, "file_bytes": file_bytes,
-        "store_read_bytes": transferred.store_read_bytes, "file_written_bytes": transferred.file_written_bytes,
-        "verified_checksum": snapshot.checksum, "seconds": taken.as_secs_f64(),
-        "warnings": session.warnings.list(), "not_captured": snapshot.source.not_captured,
-    }))?;
+    output.document_of(
+        snapshot,
+        &json!({
+            "to": to.to_string_lossy(), "records": snapshot.vector_count, "file_bytes": file_bytes,
+            "store_read_bytes": transferred.store_read_bytes, "file_written_bytes": transferred.file_written_bytes,
+            "verified_checksum": snapshot.checksum, "seconds": taken.as_secs_f64(),
+            "warnings": session.warnings.list(), "not_captured": snapshot.source.not_captured,
+        }),
+    )?;
     output.line(format_args!("restored {} to {}", snapshot.id, to.display()))?;
     output.field("name", &snapshot.name)?;
     output.field("taken", timestamp(snapshot.created_at))?;

@@ -1,7 +1,8 @@
 //! `show`: prints everything that is known of one snapshot without reading its data.
 
 use ruvector_snapshot::{ErrorKind, Listing, Snapshot, SnapshotManager, SourceInfo};
-use serde_json::json;
+use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::args::Show;
 use crate::failure::{Exit, Failure};
@@ -22,17 +23,25 @@ pub(crate) async fn show(session: &Session, args: &Show) -> Result<Exit, Failure
     let corruption = listed_error(&listing, &id).or(broken);
     let dependents = listing.dependents(&[&id]);
     let chain_ids: Vec<&str> = chain.iter().skip(1).map(|ancestor| ancestor.id.as_str()).collect();
-    session.output.document(&json!({
-        "snapshot": snapshot, "store": session.store, "corruption": corruption, "base_id": snapshot.base_id(),
-        "chain": chain_ids, "chain_snapshots": chain, "dependents": dependents,
-        "dated_in_future": listing.is_dated_in_future(&id), "warnings": session.warnings.list(),
-    }))?;
+    let others = json!({
+        "store": session.store, "corruption": corruption, "base_id": snapshot.base_id(), "chain": chain_ids,
+        "dependents": dependents, "dated_in_future": listing.is_dated_in_future(&id), "warnings": session.warnings.list(),
+    });
+    session.output.document_of(&snapshot, &Shown { chain_snapshots: &chain, others })?;
     print(session, &snapshot, listing.is_dated_in_future(&id))?;
     print_chain(session, &chain)?;
     print_dependents(session, &dependents)?;
     let Some(corruption) = corruption else { return Ok(Exit::Success) };
     session.output.field("CORRUPT", corruption)?;
     Ok(Exit::Corruption)
+}
+
+/// What the document has beside the snapshot.
+#[derive(Serialize)]
+struct Shown<'a> {
+    chain_snapshots: &'a [Snapshot],
+    #[serde(flatten)]
+    others: Value,
 }
 
 /// Returns the snapshot and its ancestors, or only the snapshot and what is wrong with its chain.
@@ -105,8 +114,8 @@ fn print(session: &Session, snapshot: &Snapshot, is_dated_in_future: bool) -> Re
     for (at, (key, value)) in snapshot.labels.iter().enumerate() {
         output.field(if at == 0 { "labels" } else { "" }, format_args!("{key}={value}"))?;
     }
-    if !snapshot.metadata.is_null() {
-        output.field("metadata", &snapshot.metadata)?;
+    if let Some(metadata) = snapshot.metadata.as_ref().filter(|metadata| !metadata.is_null()) {
+        output.field("metadata", metadata)?;
     }
     output.field("written by", &snapshot.writer)?;
     output.field("stored in", format_args!("{} at {}", snapshot.prefix(), session.store))

@@ -1,7 +1,14 @@
 //! index.bin.gz: ids and digests of the rows, the block directory, and the description of the database (FORMAT.md,
 //! section 4).
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
 use std::ops::Range;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
 
 use crate::checksum::DIGEST_BYTES;
 use crate::codec::member::{check_expansion, check_overhead};
@@ -12,12 +19,7 @@ use crate::limits;
 use crate::metadata::SnapshotMetadata;
 use crate::model::DatabaseInfo;
 
-/// Name of the section that holds the block directory.
-pub const DIRECTORY: &str = "directory";
-/// Name of the section that holds a [`DatabaseInfo`].
-pub const DATABASE: &str = "database";
-/// Name of the section that holds the leaf tables, see [`leaves`](crate::leaves).
-pub const LEAVES: &str = "leaves";
+pub use crate::section::{DATABASE, DIRECTORY, LEAVES};
 
 /// The row has a vector in its block.
 pub(crate) const FLAG_VECTOR: u8 = 1;
@@ -286,15 +288,24 @@ pub fn decode_directory(raw: &[u8], metadata: &SnapshotMetadata) -> Result<Vec<B
 ///
 /// # Errors
 ///
-/// Returns `InvalidInput` if the JSON is nested so deeply that it could not be read back, and `Internal` if `database`
-/// cannot be written as JSON.
+/// Returns `InvalidInput` if the description is larger than the limits of the format, or if the JSON is nested so deeply
+/// that it could not be read back, and `Internal` if `database` cannot be written as JSON.
 pub fn encode_database(database: &DatabaseInfo) -> Result<Vec<u8>> {
     let json = serde_json::to_vec(database).map_err(|error| {
         FormatError::internal("the description of the database cannot be written as JSON").with_source(error)
     })?;
     // A commit is final, so never write what cannot be read: JSON can be nested too deeply.
-    serde_json::from_slice::<DatabaseInfo>(&json).map_err(|error| {
-        FormatError::invalid_input("the description of the database cannot be stored: it could not be read back")
+    let read_back = match json.len() as u64 > limits::DATABASE_SECTION_BYTES {
+        true => Err(FormatError::invalid_input(format!(
+            "it has {} bytes, more than the {} allowed",
+            json.len(),
+            limits::DATABASE_SECTION_BYTES
+        ))),
+        false => parse_database(&json),
+    };
+    read_back.map_err(|error| {
+        let why = error.message().to_owned();
+        FormatError::invalid_input(format!("the description of the database cannot be stored: {why}"))
             .with_source(error)
     })?;
     Ok(json)
@@ -306,12 +317,71 @@ pub fn encode_database(database: &DatabaseInfo) -> Result<Vec<u8>> {
 ///
 /// Returns `Corrupt` if the content is malformed, or if it contradicts metadata.json.
 pub fn decode_database(raw: &[u8], metadata: &SnapshotMetadata) -> Result<DatabaseInfo> {
-    let database: DatabaseInfo = serde_json::from_slice(raw)
-        .map_err(|error| FormatError::corrupt(format!("section {DATABASE:?} is malformed")).with_source(error))?;
+    let database =
+        parse_database(raw).map_err(|error| error.with_context(format!("section {DATABASE:?} is malformed")))?;
     if database.dimensions != metadata.dimensions || database.distance_metric != metadata.distance_metric {
         return Err(FormatError::corrupt(format!("section {DATABASE:?} does not agree with metadata.json")));
     }
     Ok(database)
+}
+
+/// Parses the content of the section [`DATABASE`]. JSON of any shape is parsed only if it is small: parsed values can take
+/// a hundred times as much memory as the text.
+fn parse_database(raw: &[u8]) -> Result<DatabaseInfo> {
+    #[derive(Deserialize)]
+    struct Stored<'a> {
+        dimensions: u64,
+        #[serde(borrow)]
+        distance_metric: Option<Cow<'a, str>>,
+        #[serde(borrow)]
+        hnsw_config: &'a RawValue,
+        #[serde(borrow)]
+        quantization: &'a RawValue,
+        rows: ConfigRows,
+    }
+    let not_json =
+        |error: serde_json::Error| FormatError::corrupt(format!("it cannot be read: {error}")).with_source(error);
+    let stored: Stored<'_> = serde_json::from_slice(raw).map_err(not_json)?;
+    let option = |name: &str, json: &RawValue| {
+        if json.get().len() > limits::OPTION_JSON_BYTES {
+            let bytes = json.get().len();
+            return Err(FormatError::corrupt(format!("the option {name} has {bytes} bytes, more than an option has")));
+        }
+        serde_json::from_str(json.get()).map_err(not_json)
+    };
+    Ok(DatabaseInfo {
+        dimensions: stored.dimensions,
+        distance_metric: stored.distance_metric.map(Cow::into_owned),
+        hnsw_config: option("hnsw_config", stored.hnsw_config)?,
+        quantization: option("quantization", stored.quantization)?,
+        rows: stored.rows.0,
+    })
+}
+
+/// The rows of the table `config`, which are limited in number.
+struct ConfigRows(BTreeMap<String, String>);
+
+impl<'de> Deserialize<'de> for ConfigRows {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        struct Rows;
+        impl<'de> Visitor<'de> for Rows {
+            type Value = ConfigRows;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "at most {} rows", limits::CONFIG_ROWS)
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Self::Value, A::Error> {
+                let mut rows = BTreeMap::new();
+                while let Some((name, text)) = map.next_entry()? {
+                    rows.insert(name, text);
+                    if rows.len() > limits::CONFIG_ROWS {
+                        return Err(serde::de::Error::invalid_length(rows.len(), &self));
+                    }
+                }
+                Ok(ConfigRows(rows))
+            }
+        }
+        deserializer.deserialize_map(Rows)
+    }
 }
 
 fn validate_directory(entries: &[BlockEntry], metadata: &SnapshotMetadata) -> Result<()> {

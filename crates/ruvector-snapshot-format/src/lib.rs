@@ -27,6 +27,9 @@ pub mod checksum;
 pub mod irregular;
 pub mod metadata;
 
+mod raw_json;
+mod section;
+
 pub mod codec;
 
 mod canonical;
@@ -47,6 +50,7 @@ pub use serde_json;
 
 pub use error::{FormatError, FormatErrorKind, Result};
 pub use id::SnapshotId;
+pub use raw_json::RawJson;
 
 /// Runs the examples of the README as tests.
 #[cfg(doctest)]

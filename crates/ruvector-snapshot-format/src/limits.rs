@@ -14,8 +14,22 @@ pub const RECORD_METADATA_BYTES: usize = 64 << 20;
 pub const VECTOR_BYTES: usize = 64 << 20;
 /// Size of each part of a block of more than one row: its vectors, its ids and flags, its metadata lines.
 pub const BLOCK_BYTES: usize = 8 << 20;
-/// Size of a section of index.bin.gz, after expansion.
+/// Size of a section of index.bin.gz, after expansion. Some sections have a lower limit.
 pub const SECTION_BYTES: u64 = 1 << 30;
+/// Size of what the block directory has of each block: its entry, and the length and the text of an id.
+pub const DIRECTORY_BLOCK_BYTES: u64 = 92 + ID_BYTES as u64;
+/// Size of the section that describes the database, after expansion.
+pub const DATABASE_SECTION_BYTES: u64 = 64 << 20;
+/// Size of a section of irregular rows, after expansion.
+pub const IRREGULAR_SECTION_BYTES: u64 = 128 << 20;
+/// What a section may have after expansion, however small it is stored.
+pub const SECTION_FREE_BYTES: u64 = 16 << 20;
+/// The factor by which a section may expand, apart from [`SECTION_FREE_BYTES`].
+pub const SECTION_EXPANSION: u64 = 256;
+/// Rows of the table of settings that the section `database` can have.
+pub const CONFIG_ROWS: usize = 1 << 16;
+/// Size of each option of the database that is stored as JSON of any shape.
+pub const OPTION_JSON_BYTES: usize = 64 << 10;
 /// The factor by which a deflate stream can expand at most.
 pub const EXPANSION: u64 = 1032;
 /// What a piece or a section may have in addition to 65/64 of its size after expansion.

@@ -1,20 +1,21 @@
 //! metadata.json: its types, its seal, the check of its version, and its validation (FORMAT.md, section 3).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::checksum::{ContentSum, checksum_sha256, parse_sha256, sha256_hex};
-use crate::codec::member::{check_expansion, check_overhead};
+use crate::codec::member::check_expansion;
 use crate::error::{FormatError, Result};
 use crate::id::{SnapshotId, has_writable_year};
 use crate::irregular::{self, IrregularInfo};
 use crate::layout::DataFile;
 use crate::limits;
 use crate::model::{Changes, SnapshotType};
+use crate::raw_json::{RawJson, Skipped};
 
+pub use crate::section::SectionInfo;
 pub use crate::source::{SourceId, SourceInfo};
 
 /// The `format` of every metadata.json.
@@ -63,7 +64,7 @@ pub struct SnapshotMetadata {
     /// The user's labels.
     pub labels: BTreeMap<String, String>,
     /// The user's own JSON.
-    pub metadata: serde_json::Value,
+    pub metadata: RawJson,
     /// Where the records came from.
     pub source: SourceInfo,
     /// The compression level that the writer was asked for, 0 to 9.
@@ -87,26 +88,6 @@ pub struct FileInfo {
     pub sha256: String,
     /// Its size, after expansion.
     pub raw_bytes: u64,
-}
-
-/// What metadata.json records about one section of index.bin.gz.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SectionInfo {
-    /// Its name. A reader skips a section whose name it does not know.
-    pub name: String,
-    /// Its offset in index.bin.gz.
-    pub offset: u64,
-    /// Its size, as stored.
-    pub bytes: u64,
-    /// Its size, after expansion.
-    pub raw_bytes: u64,
-}
-
-impl SectionInfo {
-    /// Returns where the section is in index.bin.gz.
-    pub fn range(&self) -> Range<u64> {
-        self.offset..self.offset.saturating_add(self.bytes)
-    }
 }
 
 impl SnapshotMetadata {
@@ -170,8 +151,10 @@ impl SnapshotMetadata {
         if seal != Seal::Match {
             return Err(FormatError::corrupt("its seal does not match its contents"));
         }
-        let metadata: Self = serde_json::from_slice(bytes)
-            .map_err(|error| FormatError::corrupt(format!("a member is missing or of the wrong type: {error}")))?;
+        let wrong = |error| FormatError::corrupt(format!("a member is missing or of the wrong type: {error}"));
+        let metadata: Self = serde_json::from_slice(bytes).map_err(wrong)?;
+        // Text that is not parsed now must be parsable later.
+        serde_json::from_slice::<UserJson>(bytes).map_err(wrong)?;
         metadata.validate(id)?;
         Ok(metadata)
     }
@@ -319,14 +302,13 @@ impl SnapshotMetadata {
         }
         let mut end = self.sections.first().map_or(index.bytes, |section| section.offset);
         for section in &self.sections {
-            if section.offset != end || section.raw_bytes > limits::SECTION_BYTES {
+            if section.offset != end {
                 return Err(FormatError::corrupt(format!(
-                    "section {:?} of index.bin.gz is not at its place, or too large",
+                    "section {:?} of index.bin.gz is not at its place",
                     section.name
                 )));
             }
-            check_expansion(section.bytes, section.raw_bytes)?;
-            check_overhead(section.bytes, section.raw_bytes)?;
+            section.check_size(self.blocks)?;
             end = end.saturating_add(section.bytes);
         }
         if end != index.bytes {
@@ -399,6 +381,13 @@ pub fn check_name(name: &str) -> Result<()> {
 struct Version {
     format: String,
     format_version: u64,
+}
+
+/// The member that is kept as text.
+#[derive(Deserialize)]
+struct UserJson {
+    #[serde(rename = "metadata")]
+    _metadata: Skipped,
 }
 
 #[derive(PartialEq, Eq)]

@@ -19,6 +19,7 @@ use crate::layout::DataFile;
 use crate::limits;
 use crate::metadata::{FORMAT, FORMAT_VERSION_WITHOUT_IRREGULAR, FileInfo, SectionInfo, SnapshotMetadata, SourceInfo};
 use crate::model::{DatabaseInfo, SnapshotType};
+use crate::raw_json::RawJson;
 
 /// Bytes to append to each of the data files, in the order of [`DataFile::ALL`].
 pub type Pieces = [Vec<u8>; 3];
@@ -221,7 +222,7 @@ impl SnapshotMetadata {
             checksum: data.checksum,
             irregular: None,
             labels: BTreeMap::new(),
-            metadata: serde_json::Value::Null,
+            metadata: RawJson::default(),
             source: SourceInfo::new("memory", None),
             compression_level: 6,
             files: data.files,

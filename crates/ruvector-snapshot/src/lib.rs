@@ -130,6 +130,7 @@ pub use repo::attempt::AttemptOutcome;
 pub use repo::deletion_batches::{DeleteOptions, DeleteReport};
 pub use repo::location::check_location;
 pub use repo::verify::{Corruption, VerifyReport};
+pub use ruvector_snapshot_format::RawJson;
 pub use ruvector_snapshot_format::id::SnapshotId;
 pub use ruvector_snapshot_format::irregular::{ColumnType, IrregularInfo, IrregularItem, IrregularTable, TypeOrigin};
 pub use ruvector_snapshot_format::metadata::{SourceId, SourceInfo};

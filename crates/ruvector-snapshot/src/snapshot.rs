@@ -4,13 +4,14 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use ruvector_snapshot_format::RawJson;
 use ruvector_snapshot_format::id::SnapshotId;
 use ruvector_snapshot_format::irregular::IrregularInfo;
 use ruvector_snapshot_format::layout::{self, DataFile};
 use ruvector_snapshot_format::lineage::{BaseRef, Lineage};
 use ruvector_snapshot_format::metadata::{SnapshotMetadata, SourceInfo};
 use ruvector_snapshot_format::model::{Changes, SnapshotType};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::{ErrorKind, Result, SnapshotError};
 
@@ -24,6 +25,9 @@ use crate::error::{ErrorKind, Result, SnapshotError};
 /// assert_eq!(ruvector_snapshot::CLOCK_TOLERANCE.num_minutes(), 5);
 /// ```
 pub const CLOCK_TOLERANCE: TimeDelta = TimeDelta::minutes(5);
+
+/// Size of the largest JSON of the user that a listing has, in bytes.
+const LISTED_JSON_BYTES_MAX: usize = 4 << 10;
 
 /// Shortest prefix of an id that is shown to a person: the time to the second.
 const SHORT_ID_CHARS: usize = 15;
@@ -52,8 +56,11 @@ pub struct Snapshot {
     pub distance_metric: Option<String>,
     /// The labels that the user gave.
     pub labels: BTreeMap<String, String>,
-    /// The JSON that the user gave in [`CreateOptions::metadata`](crate::CreateOptions::metadata).
-    pub metadata: serde_json::Value,
+    /// The JSON that the user gave in [`CreateOptions::metadata`](crate::CreateOptions::metadata), or null. `None` if it was
+    /// left out: a listing and a chain have none of more than 4 KiB.
+    /// [`get_snapshot`](crate::SnapshotManager::get_snapshot) reads it.
+    #[serde(default, deserialize_with = "some_json", skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<RawJson>,
     /// Where the records came from.
     pub source: SourceInfo,
     /// What the snapshot holds apart from records: rows of the database file that are kept as they are. `None` if there
@@ -106,7 +113,7 @@ impl Snapshot {
             dimensions: usize::try_from(metadata.dimensions).unwrap_or(usize::MAX),
             distance_metric: metadata.distance_metric.clone(),
             labels: metadata.labels.clone(),
-            metadata: metadata.metadata.clone(),
+            metadata: Some(metadata.metadata.clone()),
             source: metadata.source.clone(),
             irregular: metadata.irregular.clone(),
             raw_bytes,
@@ -115,6 +122,12 @@ impl Snapshot {
             pinned: false,
             writer: metadata.writer.clone(),
         })
+    }
+
+    /// Leaves the user's JSON out if it is large. Many snapshots can be listed at the same time.
+    pub(crate) fn without_large_json(mut self) -> Self {
+        self.metadata = self.metadata.filter(|json| !is_large(json));
+        self
     }
 
     /// Returns the id of the base of an incremental snapshot, or `None` for a full one.
@@ -135,6 +148,16 @@ impl Snapshot {
             SnapshotType::Full => None,
         }
     }
+}
+
+/// Returns whether the user's JSON is left out of listings.
+pub(crate) fn is_large(json: &RawJson) -> bool {
+    json.get().len() > LISTED_JSON_BYTES_MAX
+}
+
+/// Reads null as JSON, and not as nothing.
+fn some_json<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<RawJson>, D::Error> {
+    RawJson::deserialize(deserializer).map(Some)
 }
 
 /// Returns whether a moment is so far ahead of `now` that it comes from a wrong clock.

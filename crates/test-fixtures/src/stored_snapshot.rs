@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use ruvector_snapshot_format::checksum::{checksum_sha256, hex};
 use ruvector_snapshot_format::codec::member;
 use ruvector_snapshot_format::id::SnapshotId;
 use ruvector_snapshot_format::index::{self, BlockEntry};
 use ruvector_snapshot_format::layout::{self, DataFile};
 use ruvector_snapshot_format::metadata::SnapshotMetadata;
+use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 /// The five files of a snapshot, as they were when they were read.
@@ -68,6 +70,55 @@ impl StoredSnapshot {
     /// Returns the directory of blocks.
     pub fn entries(&self) -> Vec<BlockEntry> {
         index::decode_directory(&self.section(index::DIRECTORY), &self.metadata()).unwrap()
+    }
+
+    /// Returns the same snapshot with other content in a section of the index, deflated. Every size, digest and seal fits
+    /// it.
+    pub fn with_section(&self, name: &str, raw: &[u8]) -> Self {
+        let metadata = self.metadata();
+        let blocks_end = metadata.sections[0].offset as usize;
+        let mut index = self.file(DataFile::Index.name())[..blocks_end].to_vec();
+        let mut raw_bytes = metadata.file(DataFile::Index).unwrap().raw_bytes;
+        let sections: Vec<_> = (metadata.sections.iter())
+            .map(|section| {
+                let intact = self.section(&section.name);
+                let content = if section.name == name { raw } else { &intact };
+                raw_bytes = raw_bytes - section.raw_bytes + content.len() as u64;
+                let offset = index.len();
+                let bytes = member::pack(content, member::Coding::Deflate(6), &mut index).unwrap();
+                json!({ "name": section.name, "offset": offset, "bytes": bytes, "raw_bytes": content.len() })
+            })
+            .collect();
+        let sha256 = hex(&Sha256::digest(&index));
+        let metadata_json = edit_metadata(self.file(layout::METADATA_JSON), |json| {
+            json["sections"] = json!(sections);
+            json["files"][DataFile::Index.name()] = json!({
+                "bytes": index.len(), "sha256": sha256, "raw_bytes": raw_bytes,
+            });
+        });
+        self.with_files([(DataFile::Index.name(), index), (layout::METADATA_JSON, metadata_json)])
+    }
+
+    /// Returns the same snapshot under another id and with other JSON of the user.
+    pub fn under(&self, id: &str, user_json: &str) -> Self {
+        let id: SnapshotId = id.parse().unwrap();
+        let metadata_json = edit_metadata(self.file(layout::METADATA_JSON), |json| {
+            json["id"] = json!(id.as_str());
+            json["metadata"] = json!("the JSON of the user");
+        });
+        let text = String::from_utf8(metadata_json).unwrap().replace("\"the JSON of the user\"", user_json);
+        let dir = self.dir.with_file_name(layout::prefix(&id));
+        Self { id, dir, ..self.with_files([(layout::METADATA_JSON, reseal(&text))]) }
+    }
+
+    /// Replaces files, and changes `checksum.sha256` accordingly.
+    fn with_files<const N: usize>(&self, changed: [(&str, Vec<u8>); N]) -> Self {
+        let mut files = self.files.clone();
+        files.extend(changed.map(|(name, bytes)| (name.to_owned(), bytes)));
+        let sums = DataFile::ALL.map(|file| hex(&Sha256::digest(&files[file.name()])));
+        let text = checksum_sha256(&files[layout::METADATA_JSON], sums.each_ref().map(String::as_str));
+        files.insert(layout::CHECKSUM_SHA256.to_owned(), text.into_bytes());
+        Self { files, ..self.clone() }
     }
 
     /// Returns every gzip member of every data file: the file, the number of its block, and its range of bytes.

@@ -7,7 +7,7 @@
 use super::crc32;
 use super::member::{self, Coding};
 use crate::error::{FormatError, Result};
-use crate::metadata::SectionInfo;
+use crate::section::{SectionInfo, is_in_proportion};
 
 /// A piece of `N` members, ready to be stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,7 +71,8 @@ pub fn expand<const N: usize>(piece: &[u8], expected_crc32: u32, members: [Membe
     }
 }
 
-/// Compresses a section of index.bin.gz at a level of 0 to 9.
+/// Compresses a section of index.bin.gz at a level of 0 to 9. A section that would expand further than a reader allows
+/// is stored as it is.
 ///
 /// # Errors
 ///
@@ -79,6 +80,10 @@ pub fn expand<const N: usize>(piece: &[u8], expected_crc32: u32, members: [Membe
 pub fn pack_section(raw: &[u8], level: u32) -> Result<Vec<u8>> {
     let mut stored = Vec::new();
     member::pack(raw, Coding::at_level(level), &mut stored)?;
+    if !is_in_proportion(stored.len() as u64, raw.len() as u64) {
+        stored.clear();
+        member::pack(raw, Coding::Stored, &mut stored)?;
+    }
     Ok(stored)
 }
 

@@ -220,6 +220,19 @@ fn sections_are_exactly_one_member_of_the_recorded_sizes() {
     }
 }
 
+#[test]
+fn a_section_that_would_expand_too_far_is_stored() {
+    for (raw_bytes, is_stored) in [(16 << 20, false), (24 << 20, true)] {
+        let raw = vec![0; raw_bytes];
+        let stored = piece::pack_section(&raw, 6).unwrap();
+        assert_eq!(stored.len() > raw_bytes, is_stored);
+        assert!(raw_bytes <= stored.len() * 256 + (16 << 20));
+        let (bytes, raw_bytes) = (stored.len() as u64, raw_bytes as u64);
+        let section = SectionInfo { name: "x".to_owned(), offset: 0, bytes, raw_bytes };
+        assert!(piece::expand_section(&stored, &section).unwrap() == raw);
+    }
+}
+
 // ---- index.bin.gz: ids
 
 fn ids_of(ids: &BTreeSet<String>) -> Ids {

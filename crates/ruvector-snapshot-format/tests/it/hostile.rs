@@ -7,8 +7,9 @@ use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
 use ruvector_snapshot_format::block::Block;
 use ruvector_snapshot_format::index::{self, BlockEntry};
+use ruvector_snapshot_format::irregular::{IrregularCounts, IrregularInfo};
 use ruvector_snapshot_format::layout::{self, DataFile};
-use ruvector_snapshot_format::metadata::SnapshotMetadata;
+use ruvector_snapshot_format::metadata::{SectionInfo, SnapshotMetadata};
 use ruvector_snapshot_format::model::{DatabaseInfo, OwnedRecord};
 use ruvector_snapshot_format::{FormatErrorKind, Result, SnapshotId, chrono};
 use serde_json::json;
@@ -239,7 +240,104 @@ fn a_directory_of_another_length_or_with_arbitrary_bytes_is_refused() {
     }
 }
 
+#[test]
+fn json_of_the_user_is_kept_as_text_that_can_be_parsed() {
+    let stored = Stored::full(2, &three_records(), 3);
+    let text = std::str::from_utf8(&stored.metadata_json).unwrap();
+    let decode = |json: &str| {
+        let changed = text.replace("\"metadata\": null", &format!("\"metadata\": {json}"));
+        SnapshotMetadata::decode(&reseal(&changed), &stored.id)
+    };
+    for (json, kept) in [
+        ("null", "null"),
+        ("{ \"a\" :\n [ 1.50 , \"b c\" ] }", "{\"a\":[1.50,\"b c\"]}"),
+        (r#""a \" b \\" "#, r#""a \" b \\""#),
+        ("[\"\\\\\" , \" \"]", "[\"\\\\\",\" \"]"),
+    ] {
+        let metadata = decode(json).unwrap();
+        assert_eq!(metadata.metadata.get(), kept);
+        let value: serde_json::Value = serde_json::from_str(json).unwrap();
+        assert_eq!((metadata.metadata.parse().unwrap(), metadata.metadata == value), (value, true));
+        assert_eq!(metadata.metadata, decode(kept).unwrap().metadata);
+    }
+    let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+    assert_eq!(decode(&nested(126)).unwrap().metadata.get(), nested(126));
+    for wrong in [&*nested(127), "1e999", "[1e999]", "{\"a\":{\"b\":-1e999}}"] {
+        assert_corrupt(decode(wrong));
+    }
+}
+
+#[test]
+fn a_section_expands_only_as_far_as_its_content_can() {
+    let stored = Stored::full(2, &three_records(), 1);
+    let (mib, blocks) = (1u64 << 20, 3);
+    for (name, bytes, limit_bytes) in [
+        ("directory", mib, blocks * (92 + mib)),
+        ("database", mib, 64 * mib),
+        ("database", 100_000, 100_000 * 256 + 16 * mib),
+        ("leaves", mib, 272 * mib),
+        ("leaves", 1000, 1_032_000),
+        ("irregular", mib, 128 * mib),
+        ("of another program", mib, 1 << 30),
+    ] {
+        let sized = |raw_bytes: u64| {
+            let mut metadata = stored.metadata();
+            assert_eq!(metadata.blocks, blocks);
+            let at = metadata.sections.iter().position(|section| section.name == name);
+            let at = at.unwrap_or_else(|| {
+                let offset = metadata.sections[0].offset;
+                let section = SectionInfo { name: name.to_owned(), offset, bytes: 0, raw_bytes: 0 };
+                metadata.sections.insert(0, section);
+                0
+            });
+            metadata.sections[at].bytes = bytes;
+            metadata.sections[at].raw_bytes = raw_bytes;
+            let mut end = metadata.sections[0].offset;
+            for section in &mut metadata.sections {
+                section.offset = end;
+                end += section.bytes;
+            }
+            metadata.files.get_mut("index.bin.gz").unwrap().bytes = end;
+            if name == "irregular" {
+                let counts = IrregularCounts::default();
+                metadata.set_irregular(Some(IrregularInfo::new(1, &counts, Vec::new())));
+            }
+            metadata.encode()
+        };
+        assert!(sized(limit_bytes).is_ok(), "{name}: {:?}", sized(limit_bytes));
+        let error = sized(limit_bytes + 1).unwrap_err();
+        assert!(error.message().contains("expand"), "{name}: {error}");
+    }
+}
+
 // ---- the description of the database
+
+#[test]
+fn options_and_config_rows_have_limits_when_they_are_written_and_when_they_are_read() {
+    let metadata = Stored::full(2, &three_records(), 3).metadata();
+    let read = |database: &DatabaseInfo| index::decode_database(&serde_json::to_vec(database).unwrap(), &metadata);
+    let options = |chars: usize| {
+        let long = serde_json::Value::String("x".repeat(chars));
+        let hnsw_config = DatabaseInfo { hnsw_config: long.clone(), ..database(2) };
+        [hnsw_config, DatabaseInfo { quantization: long, ..database(2) }]
+    };
+    let rows = |rows: usize| {
+        let rows = (0..rows).map(|row| (row.to_string(), String::new())).collect();
+        DatabaseInfo { rows, ..database(2) }
+    };
+    let [hnsw_config, quantization] = options((64 << 10) - 2);
+    for allowed in [hnsw_config, quantization, rows(1 << 16)] {
+        let raw = index::encode_database(&allowed).unwrap();
+        assert_eq!(index::decode_database(&raw, &metadata).unwrap(), allowed);
+    }
+    let [hnsw_config, quantization] = options((64 << 10) - 1);
+    for too_large in [hnsw_config, quantization, rows((1 << 16) + 1)] {
+        assert_eq!(index::encode_database(&too_large).unwrap_err().kind(), FormatErrorKind::InvalidInput);
+        assert_corrupt(read(&too_large));
+    }
+    let text = DatabaseInfo { rows: [("a".to_owned(), "x".repeat(64 << 20))].into(), ..database(2) };
+    assert_eq!(index::encode_database(&text).unwrap_err().kind(), FormatErrorKind::InvalidInput);
+}
 
 #[test]
 fn a_database_section_that_contradicts_metadata_json_is_refused() {

@@ -42,7 +42,8 @@ impl SnapshotManager {
     }
 
     /// Returns everything in the store: snapshots, unusable snapshots, and uploads. Reads one listing and every
-    /// `metadata.json`, at most `max_concurrent_io` at a time, and no data.
+    /// `metadata.json`, at most `max_concurrent_io` at a time, and no data. Snapshots are without
+    /// [`metadata`](Snapshot::metadata) of more than 4 KiB.
     ///
     /// # Errors
     ///
@@ -110,13 +111,14 @@ impl SnapshotManager {
     pub async fn get_snapshot(&self, id: &str) -> Result<Option<Snapshot>> {
         let store = self.context.store.as_ref();
         match inventory::read_metadata(store, &id.parse()?).await {
-            Ok((metadata, bytes)) => Ok(Some(inventory::describe(store, &metadata, &bytes).await?)),
+            Ok((metadata, bytes)) => Ok(Some(inventory::describe(store, &metadata, bytes.len() as u64).await?)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    /// Returns a snapshot and its ancestors, newest first. Reads no data.
+    /// Returns a snapshot and its ancestors, newest first. Reads no data. Ancestors are without
+    /// [`metadata`](Snapshot::metadata) of more than 4 KiB.
     ///
     /// # Errors
     ///
@@ -133,10 +135,7 @@ impl SnapshotManager {
     /// ```
     pub async fn chain(&self, id: &str) -> Result<Vec<Snapshot>> {
         let chain = Chain::open(&self.context, &id.parse()?).await?;
-        let store = self.context.store.as_ref();
-        let snapshots = chain.snapshots().iter();
-        let described =
-            snapshots.map(|snapshot| inventory::describe(store, &snapshot.metadata, &snapshot.metadata_json));
+        let described = chain.snapshots().iter().map(|snapshot| snapshot.describe());
         let described = futures::stream::iter(described.collect::<Vec<_>>());
         described.buffered(self.context.config.max_concurrent_io).try_collect().await
     }

@@ -71,7 +71,7 @@ async fn store_compacted(context: &Context, id: &SnapshotId, progress: Option<Ar
         name: &name,
         created_at: metadata.created_at,
         labels: &metadata.labels,
-        metadata: &metadata.metadata,
+        metadata: metadata.metadata.clone(),
         source,
         base_ids: Vec::new(),
         progress: progress.as_ref(),

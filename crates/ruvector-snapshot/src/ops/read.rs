@@ -12,7 +12,6 @@ use ruvector_snapshot_format::model::{Change, DatabaseInfo, Record};
 use crate::error::{Result, SnapshotError};
 use crate::repo::chain::Chain;
 use crate::repo::context::{Context, run_blocking};
-use crate::repo::inventory::describe;
 use crate::repo::merge::Merge;
 use crate::snapshot::Snapshot;
 use crate::source::key_range::{DiffRange, KeyRange, coalesced};
@@ -138,7 +137,7 @@ impl RecordBatch {
 pub(crate) async fn open(context: &Context, id: &SnapshotId) -> Result<SnapshotReader> {
     let chain = Chain::open(context, id).await?;
     let newest = chain.newest()?;
-    let snapshot = describe(context.store.as_ref(), &newest.metadata, &newest.metadata_json).await?;
+    let snapshot = newest.describe().await?;
     let database = newest.database().await?;
     Ok(SnapshotReader { context: context.clone(), chain, snapshot, database })
 }

@@ -153,13 +153,13 @@ pub(crate) async fn read_metadata(store: &dyn SnapshotStore, id: &SnapshotId) ->
 pub(crate) async fn describe(
     store: &dyn SnapshotStore,
     metadata: &SnapshotMetadata,
-    metadata_json: &[u8],
+    metadata_json_bytes: u64,
 ) -> Result<Snapshot> {
     let pinned = match store.head(&layout::key(&metadata.id, layout::PINNED_JSON)).await {
         Err(error) if error.kind() == ErrorKind::NotFound => false,
         answer => answer.map(|_| true)?,
     };
-    Ok(Snapshot { pinned, ..Snapshot::new(metadata, metadata_json.len() as u64)? })
+    Ok(Snapshot { pinned, ..Snapshot::new(metadata, metadata_json_bytes)? })
 }
 
 /// What the keys of a store show.
@@ -239,7 +239,7 @@ async fn inspect(store: &dyn SnapshotStore, id: &SnapshotId, objects: &ObjectsBy
             read => read?,
         };
         base = metadata.base_id()?.map_or(BaseRef::Full, BaseRef::Base);
-        Snapshot::new(&metadata, bytes.len() as u64)
+        Ok(Snapshot::new(&metadata, bytes.len() as u64)?.without_large_json())
     };
     let outcome = match read.await {
         Ok(snapshot) => match compare_sizes(store, id, &snapshot, objects).await {

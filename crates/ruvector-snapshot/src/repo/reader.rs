@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::stream::{self, Stream, StreamExt, TryStreamExt};
+use ruvector_snapshot_format::RawJson;
 use ruvector_snapshot_format::block::Block;
 use ruvector_snapshot_format::checksum::ContentSum;
 use ruvector_snapshot_format::codec::piece;
@@ -22,6 +23,7 @@ use super::inventory::{self, check_size};
 use super::presence::{absent, exists, gone, judge, no_snapshot};
 use crate::config::SnapshotConfig;
 use crate::error::{ErrorKind, Result, SnapshotError, corrupt};
+use crate::snapshot::{Snapshot, is_large};
 use crate::source::description::check_restorable;
 use crate::source::key_range::DiffRange;
 use crate::store::SnapshotStore;
@@ -35,8 +37,12 @@ pub(crate) struct StoredSnapshot {
     store: Arc<dyn SnapshotStore>,
     /// The snapshot that is read: this one, or a dependent whose state needs this one.
     read_id: SnapshotId,
+    /// Of an ancestor without the user's JSON, if that is large.
     pub(crate) metadata: Arc<SnapshotMetadata>,
-    pub(crate) metadata_json: Bytes,
+    has_user_json: bool,
+    pub(crate) metadata_json_bytes: u64,
+    /// What `checksum.sha256` must contain.
+    pub(crate) checksum_sha256: String,
 }
 
 /// The stored pieces of a block, in the order of [`DataFile::ALL`].
@@ -96,18 +102,31 @@ impl StoredSnapshot {
 
     /// As [`open`](Self::open), as an ancestor of the snapshot `read_id`.
     pub(crate) async fn open_for(context: &Context, id: &SnapshotId, read_id: &SnapshotId) -> Result<Self> {
-        let (metadata, metadata_json) = match inventory::read_metadata(context.store.as_ref(), id).await {
+        let (mut metadata, json) = match inventory::read_metadata(context.store.as_ref(), id).await {
             Err(error) if error.kind() == ErrorKind::NotFound && id == read_id => {
                 return Err(absent(context.store.as_ref(), id).await);
             }
             read => read?,
         };
         let (store, read_id) = (context.store.clone(), read_id.clone());
-        Ok(Self { store, read_id, metadata: Arc::new(metadata), metadata_json })
+        let (metadata_json_bytes, checksum_sha256) = (json.len() as u64, metadata.checksum_sha256(&json)?);
+        let has_user_json = *id == read_id || !is_large(&metadata.metadata);
+        if !has_user_json {
+            metadata.metadata = RawJson::default();
+        }
+        let metadata = Arc::new(metadata);
+        Ok(Self { store, read_id, metadata, has_user_json, metadata_json_bytes, checksum_sha256 })
     }
 
     pub(crate) fn id(&self) -> &SnapshotId {
         &self.metadata.id
+    }
+
+    /// Reads whether the snapshot is pinned, and returns everything that is known of it.
+    pub(crate) async fn describe(&self) -> Result<Snapshot> {
+        let snapshot = inventory::describe(self.store.as_ref(), &self.metadata, self.metadata_json_bytes).await?;
+        let metadata = snapshot.metadata.filter(|_| self.has_user_json);
+        Ok(Snapshot { metadata, ..snapshot })
     }
 
     /// Returns the key of one of the files.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use ruvector_snapshot_format::RawJson;
 use ruvector_snapshot_format::checksum::ContentSum;
 use ruvector_snapshot_format::id::SnapshotId;
 use ruvector_snapshot_format::irregular::IrregularInfo;
@@ -44,7 +45,7 @@ pub(crate) struct SnapshotSpec<'a> {
     pub(crate) name: &'a str,
     pub(crate) created_at: DateTime<Utc>,
     pub(crate) labels: &'a BTreeMap<String, String>,
-    pub(crate) metadata: &'a serde_json::Value,
+    pub(crate) metadata: RawJson,
     pub(crate) source: SourceSummary,
     /// All ancestors of an increment, the newest first. Empty for a full snapshot.
     pub(crate) base_ids: Vec<SnapshotId>,

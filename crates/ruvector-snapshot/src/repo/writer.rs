@@ -103,7 +103,7 @@ impl SnapshotWriter {
         let data = self.finish_files(&database, leaves).await?;
         let mut metadata = SnapshotMetadata::new(self.id.clone(), spec.name, spec.created_at, &database, data);
         metadata.labels = spec.labels.clone();
-        metadata.metadata = spec.metadata.clone();
+        metadata.metadata = spec.metadata;
         metadata.source = spec.source.info.with_not_captured(not_captured);
         metadata.compression_level = self.context.config.level();
         metadata.writer = concat!("ruvector-snapshot ", env!("CARGO_PKG_VERSION")).to_owned();

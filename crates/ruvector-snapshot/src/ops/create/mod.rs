@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use ruvector_core::VectorDB;
+use ruvector_snapshot_format::RawJson;
 use ruvector_snapshot_format::irregular::IrregularInfo;
 use ruvector_snapshot_format::leaves;
 use ruvector_snapshot_format::metadata::{SourceId, SourceInfo};
@@ -288,7 +289,7 @@ impl Create<'_> {
             name: self.name,
             created_at,
             labels: self.labels,
-            metadata: &self.options.metadata,
+            metadata: RawJson::new(&self.options.metadata)?,
             source,
             base_ids: Vec::new(),
             progress: self.options.progress.as_ref(),

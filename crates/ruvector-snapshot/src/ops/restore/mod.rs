@@ -66,7 +66,7 @@ pub(crate) async fn to_file(
         let destination = context.run_blocking(move || Destination::check(&path, overwrite)).await?;
         let chain = Chain::open(context, id).await?;
         let newest = chain.newest()?;
-        let snapshot = Snapshot::new(&newest.metadata, newest.metadata_json.len() as u64)?;
+        let snapshot = Snapshot::new(&newest.metadata, newest.metadata_json_bytes)?;
         let size = size::of_restored_file(&chain)?;
         let PreparedDestination { destination, temporary, warnings } =
             context.run_blocking(move || destination.prepare(size)).await?;
@@ -123,7 +123,7 @@ pub(crate) async fn into_target(
         let (context, meter) = &context.metered();
         let chain = Chain::open(context, id).await?;
         let newest = chain.newest()?;
-        let snapshot = Snapshot::new(&newest.metadata, newest.metadata_json.len() as u64)?;
+        let snapshot = Snapshot::new(&newest.metadata, newest.metadata_json_bytes)?;
         let database = newest.database().await?;
         target.begin(&database)?;
         let target = BorrowedTarget(target);

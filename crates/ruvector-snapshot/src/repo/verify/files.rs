@@ -60,7 +60,7 @@ impl<'a> FileCheck<'a> {
     }
 
     pub(super) async fn run(mut self) -> Result<Found> {
-        self.report.bytes += self.snapshot.metadata_json.len() as u64;
+        self.report.bytes += self.snapshot.metadata_json_bytes;
         self.checksum_file().await?;
         let sizes = self.sizes().await?;
         match self.snapshot.directory().await {
@@ -81,11 +81,10 @@ impl<'a> FileCheck<'a> {
 
     async fn checksum_file(&mut self) -> Result<()> {
         let key = layout::key(self.snapshot.id(), layout::CHECKSUM_SHA256);
-        let expected = self.snapshot.metadata.checksum_sha256(&self.snapshot.metadata_json)?;
         match self.context.store.get(&key, limits::METADATA_JSON_BYTES).await {
             Ok(found) => {
                 self.report.bytes += found.len() as u64;
-                if found != expected.as_bytes() {
+                if found != self.snapshot.checksum_sha256.as_bytes() {
                     self.add(layout::CHECKSUM_SHA256, None, "it does not have the checksums of the other files");
                 }
             }

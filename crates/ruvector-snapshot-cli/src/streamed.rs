@@ -1,0 +1,42 @@
+//! A JSON document with one long array, which is printed item by item: the items need not be in memory together.
+
+use std::io;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::failure::Failure;
+use crate::output::Output;
+
+/// A document that is being printed.
+pub(crate) struct StreamedDocument {
+    output: Output,
+    has_items: bool,
+}
+
+impl StreamedDocument {
+    /// Prints the beginning of a document, up to its array `name`.
+    pub(crate) fn begin(output: Output, name: &str) -> Result<Self, Failure> {
+        output.raw(format!("{{\n  {}: [", json!(name)).as_bytes())?;
+        Ok(Self { output, has_items: false })
+    }
+
+    /// Prints the next item of the array.
+    pub(crate) fn item(&mut self, item: &impl Serialize) -> Result<(), Failure> {
+        let comma = if std::mem::replace(&mut self.has_items, true) { "," } else { "" };
+        let text = pretty(item)?.replace('\n', "\n    ");
+        self.output.raw(format!("{comma}\n    {text}").as_bytes())
+    }
+
+    /// Prints the end of the array, and the other members of the document, of which there is at least one.
+    pub(crate) fn end(self, others: &Value) -> Result<(), Failure> {
+        let indent = if self.has_items { "\n  " } else { "" };
+        let text = pretty(others)?;
+        let others = text.strip_prefix('{').unwrap_or(&text);
+        self.output.raw(format!("{indent}],{others}\n").as_bytes())
+    }
+}
+
+fn pretty(value: &impl Serialize) -> Result<String, Failure> {
+    serde_json::to_string_pretty(value).map_err(|error| Failure::output(&io::Error::from(error)))
+}

@@ -1,0 +1,73 @@
+//! The sections of index.bin.gz: their names, where they are, and how large each can be (FORMAT.md, sections 4 and 7).
+
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+
+use crate::codec::member::{check_expansion, check_overhead};
+use crate::error::{FormatError, Result};
+use crate::irregular;
+use crate::limits;
+
+/// Name of the section that holds the block directory.
+pub const DIRECTORY: &str = "directory";
+/// Name of the section that holds a [`DatabaseInfo`](crate::model::DatabaseInfo).
+pub const DATABASE: &str = "database";
+/// Name of the section that holds the leaf tables, see [`leaves`](crate::leaves).
+pub const LEAVES: &str = "leaves";
+
+/// What metadata.json records about one section of index.bin.gz.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SectionInfo {
+    /// Its name. A reader skips a section whose name it does not know.
+    pub name: String,
+    /// Its offset in index.bin.gz.
+    pub offset: u64,
+    /// Its size, as stored.
+    pub bytes: u64,
+    /// Its size, after expansion.
+    pub raw_bytes: u64,
+}
+
+impl SectionInfo {
+    /// Returns where the section is in index.bin.gz.
+    pub fn range(&self) -> Range<u64> {
+        self.offset..self.offset.saturating_add(self.bytes)
+    }
+
+    /// Checks that the section is no larger than what is in it can be, in a snapshot of so many blocks.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Corrupt` if it is.
+    pub(crate) fn check_size(&self, blocks: u64) -> Result<()> {
+        check_expansion(self.bytes, self.raw_bytes)?;
+        check_overhead(self.bytes, self.raw_bytes)?;
+        let (limit_bytes, is_in_proportion) = match self.name.as_str() {
+            DIRECTORY => (blocks.saturating_mul(limits::DIRECTORY_BLOCK_BYTES), self.is_in_proportion()),
+            DATABASE => (limits::DATABASE_SECTION_BYTES, self.is_in_proportion()),
+            LEAVES => (limits::SECTION_BYTES, self.is_in_proportion()),
+            // Rows of an application can be anything, such as megabytes of zeros.
+            name if irregular::is_section_name(name) => (limits::IRREGULAR_SECTION_BYTES, true),
+            // A section of this name is not read.
+            _ => (limits::SECTION_BYTES, true),
+        };
+        if is_in_proportion && self.raw_bytes <= limit_bytes.min(limits::SECTION_BYTES) {
+            return Ok(());
+        }
+        Err(FormatError::corrupt(format!(
+            "section {:?} of index.bin.gz would expand from {} to {} bytes, more than such a section can have",
+            self.name, self.bytes, self.raw_bytes
+        )))
+    }
+
+    fn is_in_proportion(&self) -> bool {
+        is_in_proportion(self.bytes, self.raw_bytes)
+    }
+}
+
+/// Returns whether a section of `bytes` may expand to `raw_bytes`: a megabyte never becomes a gigabyte.
+pub(crate) fn is_in_proportion(bytes: u64, raw_bytes: u64) -> bool {
+    let limit_bytes = bytes.saturating_mul(limits::SECTION_EXPANSION).saturating_add(limits::SECTION_FREE_BYTES);
+    raw_bytes <= limit_bytes
+}

@@ -1,0 +1,156 @@
+//! The program with a limit on its address space: what is stored takes memory in proportion to what it is, whatever
+//! its bytes claim.
+
+use std::ffi::OsStr;
+use std::process::Command;
+
+use serde::de::IgnoredAny;
+use serde_json::{Value, json};
+use test_fixtures::StoredSnapshot;
+use test_servers::S3Server;
+
+use super::bucket::Bucket;
+use super::sandbox::{RunResult, Sandbox};
+
+/// The address space in KiB that suffices for every command on a small store, however it is built.
+const ENOUGH_KIB: u32 = 256 << 10;
+
+/// Runs a command of this store with a limit on its address space.
+fn limited(command: &Command, kib: u32) -> RunResult {
+    let mut limited = Command::new("sh");
+    limited.args(["-c", &format!("ulimit -v {kib} && exec \"$0\" \"$@\"")]);
+    limited.arg(command.get_program()).args(command.get_args());
+    limited.current_dir(command.get_current_dir().unwrap()).env_clear();
+    let set = |(name, value): (_, Option<&OsStr>)| Some((name, value?.to_owned()));
+    limited.envs(command.get_envs().filter_map(set));
+    // Each thread of its own arena reserves 64 MiB of address space, and uses a few pages.
+    limited.env("MALLOC_ARENA_MAX", "1");
+    RunResult::from(limited.output().unwrap())
+}
+
+/// A store on a disk or in a bucket.
+enum Place {
+    Disk(Sandbox),
+    Bucket(Bucket),
+}
+
+impl Place {
+    /// Returns a store of each kind, and the files of a snapshot that is in both.
+    fn both() -> ([Self; 2], StoredSnapshot) {
+        let (sandbox, ids) = Sandbox::with_snapshots(1);
+        let stored = StoredSnapshot::read(&sandbox.path("snapshots"), &ids[0]);
+        let places = [Self::Disk(sandbox), Self::Bucket(Bucket::s3(S3Server::start()))];
+        places.iter().for_each(|place| place.put(&stored));
+        (places, stored)
+    }
+
+    fn sandbox(&self) -> &Sandbox {
+        match self {
+            Self::Disk(sandbox) => sandbox,
+            Self::Bucket(bucket) => &bucket.sandbox,
+        }
+    }
+
+    fn run(&self, args: &[&str]) -> RunResult {
+        limited(
+            &match self {
+                Self::Disk(sandbox) => sandbox.command(args),
+                Self::Bucket(bucket) => bucket.command(args),
+            },
+            ENOUGH_KIB,
+        )
+    }
+
+    /// Writes the files of a snapshot.
+    fn put(&self, stored: &StoredSnapshot) {
+        for (name, bytes) in &stored.files {
+            match self {
+                Self::Disk(_) => stored.put(name, bytes),
+                Self::Bucket(bucket) => {
+                    bucket.server.put(&format!("backups/prod/snapshot-{}/{name}", stored.id), bytes);
+                }
+            }
+        }
+    }
+}
+
+/// Returns the description of a database with another value of one option.
+fn with_option(stored: &StoredSnapshot, option: &str, value: &str) -> Vec<u8> {
+    let mut description: Value = serde_json::from_slice(&stored.section("database")).unwrap();
+    description[option] = json!("HERE");
+    description.to_string().replace("\"HERE\"", value).into_bytes()
+}
+
+fn array(item: &str, bytes: usize) -> String {
+    format!("[{}{item}]", format!("{item},").repeat(bytes / (item.len() + 1)))
+}
+
+#[test]
+fn forged_sections_are_refused_before_they_take_memory() {
+    let (places, intact) = Place::both();
+    let id = intact.id.as_str();
+    let rows = (0..1 << 20).map(|row| format!("\"{row}\":\"\"")).collect::<Vec<_>>();
+    let database = |option, value: &str| intact.with_section("database", &with_option(&intact, option, value));
+    let zeros = vec![0; 300 << 20];
+    for (what, forged) in [
+        ("an option of 15 MB", database("hnsw_config", &array("0", 15 << 20))),
+        ("an option of 150 MB", database("quantization", &array("[]", 150 << 20))),
+        ("a million rows", database("rows", &format!("{{{}}}", rows.join(",")))),
+        ("a description of zeros", intact.with_section("database", &zeros)),
+        ("a directory of zeros", intact.with_section("directory", &zeros)),
+        ("leaves of zeros", intact.with_section("leaves", &zeros)),
+    ] {
+        assert!(forged.file("index.bin.gz").len() < 4 << 20, "{what}");
+        for place in &places {
+            place.put(&forged);
+            for args in [&["verify", id][..], &["verify", "--all"], &["restore", id, "--to", "b.db"]] {
+                let result = place.run(args);
+                assert_eq!(result.exit_code, Some(3), "{what}: {args:?}: {result:?}");
+            }
+            // These two read no section. The sizes can show that it is corrupt.
+            for args in [&["list"][..], &["show", id]] {
+                let result = place.run(args);
+                assert!(matches!(result.exit_code, Some(0 | 3)), "{what}: {args:?}: {result:?}");
+            }
+            assert!(!place.sandbox().path("b.db").exists(), "{what}");
+        }
+    }
+    for place in &places {
+        place.put(&intact);
+        for args in [&["verify", id][..], &["restore", id, "--to", "b.db"]] {
+            let result = place.run(args);
+            assert_eq!(result.exit_code, Some(0), "{args:?}: {result:?}");
+        }
+    }
+}
+
+#[test]
+fn json_of_users_is_listed_one_snapshot_after_the_other() {
+    const SNAPSHOTS: usize = 16;
+    // Each object takes more than 600 bytes if it is parsed.
+    let large = array("{\"\":0}", 900_000);
+    let (places, stored) = Place::both();
+    for place in places {
+        for number in 0..SNAPSHOTS {
+            place.put(&stored.under(&format!("20200101T0000{number:02}000Z-0123456789abcdef"), &large));
+        }
+        let text = place.run(&["list"]);
+        assert_eq!(text.exit_code, Some(0), "{}", text.stderr);
+        assert_eq!(text.stdout.matches("20200101T").count(), SNAPSHOTS, "{}", text.stdout);
+        let json = place.run(&["list", "--json"]);
+        assert_eq!((json.exit_code, json.stdout.matches(&large).count()), (Some(0), SNAPSHOTS), "{}", json.stderr);
+        serde_json::from_str::<IgnoredAny>(&json.stdout).unwrap();
+        for args in [
+            &["show", "20200101T000003"][..],
+            &["show", "20200101T000003", "--json"],
+            &["verify", "--all"],
+            &["prune", "--keep-last", "1", "--dry-run"],
+            &["restore", "20200101T000003", "--to", "b.db", "--json"],
+        ] {
+            let result = place.run(args);
+            assert_eq!(result.exit_code, Some(0), "{args:?}: {}", result.stderr);
+            let is_shown = matches!(args[0], "show" | "restore");
+            assert_eq!(result.stdout.contains(&large), is_shown, "{args:?}");
+        }
+    }
+}
