@@ -59,6 +59,9 @@ impl Store {
         for text in texts {
             result.assert_fails(1, text);
         }
+        for wrong in ["credentials", "network", "try again"] {
+            assert!(!result.stderr.contains(wrong), "{result:?}");
+        }
         if let Self::Bucket(bucket) = self {
             let requests = bucket.server.wire().requests();
             let is_data = |key: &str| key.ends_with(".gz");

@@ -100,7 +100,7 @@ fn a_bucket_that_refuses_is_about_credentials_or_its_quota() {
         });
         let full = bucket.run(&["create", "--db", "a.db"]);
         full.assert_fails(1, "the server or its quota is full");
-        assert!(!full.stderr.contains("df"), "{full:?}");
+        assert!(!full.stderr.contains("`df`"), "{full:?}");
     }
 }
 
@@ -127,7 +127,7 @@ fn without_output(sandbox: &Sandbox, args: &[&str]) -> RunResult {
 fn assert_only_unprinted(result: &RunResult, done: &str) {
     result.assert_fails(1, "error: standard output could not be written\n  caused by: ");
     result.assert_fails(1, &format!("\n  hint: {done}"));
-    for wrong in ["df", "full store", "free space", "quota"] {
+    for wrong in ["`df`", "full store", "free space", "quota"] {
         assert!(!result.stderr.contains(wrong), "{result:?}");
     }
 }

@@ -242,6 +242,12 @@ fn resolve(destination: &Path, overwrite: Overwrite) -> Result<PathBuf> {
     match destination.canonicalize().and_then(|real| Ok((real.metadata()?.is_file(), real))) {
         Ok((true, real)) => Ok(real),
         Ok((false, _)) => refused("the destination is not a regular file; it was not changed"),
+        // Links that lead back to themselves: another attempt would find the same.
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
+            let message = "cannot follow the symbolic link at the destination";
+            let refused = SnapshotError::new(ErrorKind::InvalidInput, message).with_source(error);
+            Err(refused.with_key(destination.display().to_string()))
+        }
         Err(error) => Err(SnapshotError::io(destination, "follow the symbolic link at the destination", error)),
     }
 }

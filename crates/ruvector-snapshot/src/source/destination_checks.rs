@@ -10,7 +10,7 @@ use std::path::Path;
 
 use super::file_system::{FileSystem, attributes, can_hold, file_bytes_max, name_bytes_max, reserve};
 use super::temporary::{NEW_FILE_MODE, Temporary, directory};
-use crate::error::{ErrorKind, Result, SnapshotError};
+use crate::error::{ErrorKind, Remedy, Result, SnapshotError};
 
 /// How large a restored file will be, as far as it is known before its records are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -99,7 +99,7 @@ fn entries_can_change(subject: &Subject<'_>) -> Verdict {
     let message = format!(
         "{what}, and nothing was changed; remove the attribute (`chattr -{which}`), or restore to another path"
     );
-    Err(refused(ErrorKind::PermissionDenied, message, subject.path))
+    Err(refused(ErrorKind::InvalidInput, message, subject.path))
 }
 
 fn real(directory: &Path) -> std::path::PathBuf {
@@ -122,13 +122,15 @@ fn size_is_allowed(subject: &Subject<'_>, _: &Temporary) -> Verdict {
         Some(max) if max < least_bytes => {
             let message = format!(
                 "the restored file will have at least {least_bytes} bytes, and this process may write files of {max} bytes \
-                 (RLIMIT_FSIZE); nothing was restored. Raise the limit (`ulimit -f unlimited`)"
+                 (`ulimit -f`, RLIMIT_FSIZE); nothing was restored"
             );
-            Err(refused(ErrorKind::StorageFull, message, subject.path))
+            let advice = "raise the limit, for example with `ulimit -f unlimited`";
+            let refused = refused(ErrorKind::StorageFull, message, subject.path);
+            Err(refused.with_remedy(Remedy::FileSizeLimit, advice))
         }
         Some(max) if max < likely_bytes => Ok(Some(format!(
             "the restored file may have up to {likely_bytes} bytes, and this process may write files of {max} bytes \
-             (RLIMIT_FSIZE); if that is too little, the restore will fail"
+             (`ulimit -f`, RLIMIT_FSIZE); if that is too little, the restore will fail"
         ))),
         _ => Ok(None),
     }
