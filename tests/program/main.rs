@@ -17,6 +17,8 @@ mod deleted_meanwhile;
 #[cfg(target_os = "linux")]
 mod destinations;
 mod echoed_secrets;
+#[cfg(target_os = "linux")]
+mod exhaustion;
 mod file_size_limit;
 mod foreign_objects;
 #[cfg(target_os = "linux")]

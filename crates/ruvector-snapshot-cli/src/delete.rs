@@ -9,6 +9,7 @@ use crate::args::Delete;
 use crate::failure::{Exit, Failure};
 use crate::output::fitted;
 use crate::session::Session;
+use crate::threads::run_afterwards;
 
 pub(crate) async fn delete(session: &Session, args: &Delete) -> Result<Exit, Failure> {
     let manager = session.open()?;
@@ -67,12 +68,7 @@ async fn apply(
 
 /// Reports what an interrupted deletion has deleted. Called when no runtime is at work.
 pub(crate) fn report(manager: &SnapshotManager, ids: &[String]) -> String {
-    let listing = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .ok()
-        .and_then(|runtime| runtime.block_on(manager.list()).ok());
-    what_was_deleted(listing, ids)
+    what_was_deleted(run_afterwards(manager.list()).and_then(Result::ok), ids)
 }
 
 /// Says which of these snapshots were deleted, as far as the listing shows.

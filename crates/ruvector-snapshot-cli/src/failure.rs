@@ -215,6 +215,13 @@ fn remedy_hint(remedy: Remedy) -> Option<&'static str> {
             "raise the limit, for example with `ulimit -f unlimited` or LimitFSIZE= of systemd; if there is none, use a file \
              system that holds larger files"
         }
+        Remedy::OpenFilesLimit => {
+            "raise the limit, for example with `ulimit -n 1024` or LimitNOFILE= of systemd, or use fewer --connections"
+        }
+        Remedy::OpenFilesOfMachine => "find the process that has so many open, or raise the limit fs.file-max",
+        Remedy::ThreadsLimit => {
+            "raise the limit, for example with `ulimit -u` or TasksMax= of systemd, or end other processes of this user"
+        }
         Remedy::AddRule => "add a rule such as --keep-last 1, or delete these snapshots by their IDs first",
         _ => return None,
     })

@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ruvector_snapshot::store::Location;
 use ruvector_snapshot::{AttemptOutcome, SnapshotManager};
 
+use crate::threads::run_afterwards;
+
 /// The ids under which a verb has stored objects.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Attempts {
@@ -29,18 +31,19 @@ impl Attempts {
 
     fn outcome(&self, manager: &SnapshotManager, location: &Location) -> String {
         let unknown = || "what is left could not be checked; `list` shows it".to_owned();
-        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return unknown() };
         let ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
         for id in ids.iter() {
-            match runtime.block_on(manager.attempt_outcome(id)) {
-                Ok(AttemptOutcome::RolledBack) => {}
-                Ok(AttemptOutcome::Committed) => return format!("snapshot {id} was already complete and was kept"),
-                Ok(_) => {
+            match run_afterwards(manager.attempt_outcome(id)) {
+                Some(Ok(AttemptOutcome::RolledBack)) => {}
+                Some(Ok(AttemptOutcome::Committed)) => {
+                    return format!("snapshot {id} was already complete and was kept");
+                }
+                Some(Ok(_)) => {
                     return format!(
                         "no snapshot was created, but objects of {id} were left at {location}; prune removes them after a day"
                     );
                 }
-                Err(_) => return unknown(),
+                Some(Err(_)) | None => return unknown(),
             }
         }
         match location {

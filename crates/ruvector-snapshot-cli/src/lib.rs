@@ -12,6 +12,7 @@ mod progress;
 mod session;
 mod signals;
 mod streamed;
+mod threads;
 mod warnings;
 
 mod compact;
@@ -80,7 +81,7 @@ fn run(cli: Cli) -> Exit {
             drop(runtime);
             answer.map_err(Failure::with_interrupt_report)
         }
-        Err(error) => Err(Failure::check(format!("cannot start: {error}"))),
+        Err(failure) => Err(failure),
     };
     answer.unwrap_or_else(|failure| {
         output.failure(&failure);
@@ -88,10 +89,11 @@ fn run(cli: Cli) -> Exit {
     })
 }
 
-fn start(cli: Cli) -> std::io::Result<(tokio::runtime::Runtime, Session, Verb)> {
+fn start(cli: Cli) -> Result<(tokio::runtime::Runtime, Session, Verb), Failure> {
     let output = Output { json: cli.global.json, quiet: cli.global.quiet };
+    threads::check_open_files()?;
     let interrupted = signals::listen(output)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = threads::runtime()?;
     Ok((runtime, Session::new(cli.global, interrupted), cli.verb))
 }
 

@@ -2,6 +2,7 @@
 
 use std::thread;
 
+use ruvector_snapshot::{ErrorKind, SnapshotError};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
@@ -11,12 +12,13 @@ use crate::session::Interrupts;
 
 /// Listens for signals that stop a program, as long as the process lives. The first one is passed on, the second one
 /// ends the process at once.
-pub(crate) fn listen(output: Output) -> std::io::Result<Interrupts> {
+pub(crate) fn listen(output: Output) -> Result<Interrupts, SnapshotError> {
+    let failed = |error| SnapshotError::new(ErrorKind::Unavailable, "cannot receive signals").with_source(error);
     let (sender, receiver) = watch::channel(None);
     let (ready, is_ready) = std::sync::mpsc::channel();
     // With a thread and a runtime of its own, so that it works while the runtime of the command is shutting down.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    thread::Builder::new().name("signals".to_owned()).spawn(move || {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    let listening = thread::Builder::new().name("signals".to_owned()).spawn(move || {
         runtime.block_on(async {
             let mut signals = match Signals::new() {
                 Ok(signals) => signals,
@@ -28,8 +30,12 @@ pub(crate) fn listen(output: Output) -> std::io::Result<Interrupts> {
             output.notice("stopped at once; parts of files or uploads may be left, which are not snapshots");
             std::process::exit(exit as i32);
         });
-    })?;
-    is_ready.recv().unwrap_or_else(|_| Err(std::io::Error::other("the thread that receives signals has ended")))?;
+    });
+    listening.map_err(|error| SnapshotError::thread("start the threads of the program", error))?;
+    match is_ready.recv() {
+        Ok(ready) => ready.map_err(failed)?,
+        Err(ended) => return Err(failed(std::io::Error::other(ended))),
+    }
     Ok(receiver)
 }
 

@@ -89,6 +89,13 @@ pub enum Remedy {
     Overwrite,
     /// Raise the limit of the size of files that this process may write, or use a file system that holds larger files.
     FileSizeLimit,
+    /// Raise the limit of the number of files that this process may have open, or use fewer connections at the same time,
+    /// with [`TransferConfig::max_concurrent_io`](crate::store::TransferConfig::max_concurrent_io).
+    OpenFilesLimit,
+    /// Find the process that has too many files open, or raise the limit of the machine.
+    OpenFilesOfMachine,
+    /// Raise the limit of the number of threads and processes of this user, container or service.
+    ThreadsLimit,
 }
 
 /// An error of this crate.
@@ -145,6 +152,23 @@ impl SnapshotError {
     pub fn io(path: &std::path::Path, doing: &str, error: std::io::Error) -> Self {
         let kind = ErrorKind::from(error.kind());
         Self::new(kind, format!("cannot {doing}")).with_key(path.display().to_string()).with_source(error)
+    }
+
+    /// Creates the error for a thread that could not be started. `doing` completes the sentence "cannot …".
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ruvector_snapshot::{Remedy, SnapshotError};
+    ///
+    /// let cause = std::io::Error::from(std::io::ErrorKind::WouldBlock);
+    /// let error = SnapshotError::thread("compare two tables", cause);
+    /// assert_eq!(error.remedy(), Some(Remedy::ThreadsLimit));
+    /// assert!(error.to_string().starts_with("cannot compare two tables: this user"));
+    /// ```
+    pub fn thread(doing: &str, error: std::io::Error) -> Self {
+        let limit = Limit::within(&error).unwrap_or(Limit::Threads);
+        Self::new(limit.kind(), format!("cannot {doing}")).naming(limit).with_source(error)
     }
 
     /// Names the object or file that the error is about, if the error has no key yet.
@@ -278,6 +302,12 @@ impl SnapshotError {
     /// ```
     pub fn remedy(&self) -> Option<Remedy> {
         self.remedy.map(|(remedy, _)| remedy)
+    }
+
+    /// Returns whether a limit of this process or machine is the reason, and not what the error is about.
+    pub(crate) fn is_of_process(&self) -> bool {
+        let limits = [Remedy::OpenFilesLimit, Remedy::OpenFilesOfMachine, Remedy::ThreadsLimit];
+        self.remedy().is_some_and(|remedy| limits.contains(&remedy))
     }
 
     /// Returns the [`message`](Self::message) without the words that say what can be done, if there is a

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ruvector_core::types::DbOptions;
 use ruvector_core::{RuvectorError, VectorDB, VectorEntry};
-use ruvector_snapshot::ErrorKind;
+use ruvector_snapshot::{ErrorKind, SnapshotError};
 use serde_json::json;
 
 use crate::failure::Failure;
@@ -38,7 +38,7 @@ impl Writer {
         let (commits, is_stopped) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
         let thread = {
             let (commits, is_stopped) = (commits.clone(), is_stopped.clone());
-            thread::spawn(move || {
+            thread::Builder::new().name("writer".to_owned()).spawn(move || {
                 while !is_stopped.load(Ordering::Acquire) {
                     let generation = commits.load(Ordering::Acquire) + 1;
                     let group = (0..RECORDS).filter(|number| is_in_group(*number));
@@ -48,6 +48,7 @@ impl Writer {
                 Ok(())
             })
         };
+        let thread = thread.map_err(|error| SnapshotError::thread("write to the database of the demo", error))?;
         Ok(Self { commits, is_stopped, thread: Some(thread) })
     }
 

@@ -49,6 +49,7 @@ impl Inventory {
         let mut listing = Listing { foreign, ..Listing::default() };
         let mut bases = BTreeMap::new();
         for (id, error) in unreadable {
+            let error = of_snapshot(error)?;
             listing.unusable.push(UnusableSnapshot { id: id.to_string(), name: None, source: None, error });
             bases.insert(id, BaseRef::Unreadable);
         }
@@ -58,7 +59,10 @@ impl Inventory {
                 Ok(snapshot) => listing.snapshots.push(snapshot),
                 // Deleted since the keys were listed.
                 Err(gone) if gone.error.kind() == ErrorKind::NotFound => {}
-                Err(unusable) => listing.unusable.push(unusable),
+                Err(unusable) => {
+                    let error = of_snapshot(unusable.error)?;
+                    listing.unusable.push(UnusableSnapshot { error, ..unusable });
+                }
             }
         }
         let seemingly_lost = without_metadata_json(&objects, &bases);
@@ -210,6 +214,11 @@ impl Listed {
 struct Inspected {
     base: BaseRef<SnapshotId>,
     outcome: Result<Snapshot, UnusableSnapshot>,
+}
+
+/// Returns the error of a snapshot. A limit of the process says nothing of the snapshot, and ends the listing.
+fn of_snapshot(error: SnapshotError) -> Result<SnapshotError> {
+    if error.is_of_process() { Err(error) } else { Ok(error) }
 }
 
 /// Reads every `metadata.json`, newest first, some at a time.

@@ -74,6 +74,10 @@ pub(super) fn io_kind(error: &object_store::Error) -> Option<io::ErrorKind> {
 /// Returns whether an operation may succeed if it is repeated: the connection failed, and the server did not reject the
 /// request.
 pub(super) fn is_transient(error: &object_store::Error) -> bool {
+    // Not waited for: what has the files open may be this program.
+    if Limit::within(error).is_some() {
+        return false;
+    }
     #[cfg(feature = "http")]
     return causes(error)
         .find_map(|cause| cause.downcast_ref::<object_store::client::HttpError>())

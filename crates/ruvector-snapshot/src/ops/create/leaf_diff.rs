@@ -38,10 +38,12 @@ impl SourceDiff {
     pub(super) fn restrict(reader: &mut FileReader, base: &[LeafTable; 2]) -> Result<Self> {
         let [base_vectors, base_metadata] = base;
         let walked: &FileReader = reader;
+        let compare_metadata = || compare(walked, DatabaseTable::Metadata, base_metadata);
         let (vectors, metadata) = std::thread::scope(|scope| {
-            let metadata = scope.spawn(|| compare(walked, DatabaseTable::Metadata, base_metadata));
+            let metadata = std::thread::Builder::new().spawn_scoped(scope, compare_metadata);
             let vectors = compare(walked, DatabaseTable::Vectors, base_vectors);
-            (vectors, metadata.join())
+            // Without another thread, one after the other.
+            (vectors, metadata.map_or_else(|_| Ok(compare_metadata()), |thread| thread.join()))
         });
         let panicked =
             |_| SnapshotError::new(ErrorKind::Internal, "a thread that compared the leaves of a table failed");

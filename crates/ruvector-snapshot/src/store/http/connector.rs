@@ -32,6 +32,7 @@ use super::redacted_store::{RedactedStore, Redactor};
 use super::rejection::{PreconditionRefused, ProviderRejection, is_write_conflict};
 use super::secrets::Secrets;
 use super::stall::{Progress, ResponseBody, honor_retry_after, request_body, stalled, unless_stalled};
+use crate::error::limit::Limit;
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::store::budget::AttemptCount;
 use crate::store::options::Settings;
@@ -235,6 +236,10 @@ impl Client {
 
     /// Returns the error for a request without a response.
     fn request_failed(&self, error: reqwest::Error, server: &str, is_http: bool) -> HttpError {
+        // Whether the server can be reached is not known. It has no text of others, and is not repeated.
+        if let Some(limit) = Limit::cause(&error) {
+            return HttpError::new(HttpErrorKind::Unknown, limit);
+        }
         // A URL may contain a signature.
         let error = error.without_url();
         let text = self.settings.secrets.scrub(&format!("{server}: {}", chain(&error)));
