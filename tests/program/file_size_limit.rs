@@ -18,7 +18,13 @@ const DIMENSIONS: usize = 128;
 #[track_caller]
 fn assert_reaches_limit(blocks: u32, command: &Command, key: &str) {
     let result = RunResult::from(after(&format!("ulimit -f {blocks}"), command).output().unwrap());
-    for text in ["`ulimit -f`, RLIMIT_FSIZE", "hint: raise the limit, for example with `ulimit -f unlimited`", key] {
+    assert_names_limit(&result, key);
+    result.assert_fails(1, "hint: raise the limit, for example with `ulimit -f unlimited`");
+}
+
+#[track_caller]
+fn assert_names_limit(result: &RunResult, key: &str) {
+    for text in ["RLIMIT_FSIZE", "`ulimit -f unlimited`", key] {
         result.assert_fails(1, text);
     }
     assert!(!result.stderr.contains("free space"), "{result:?}");
@@ -57,32 +63,35 @@ fn a_create_or_a_compact_that_reaches_the_limit_leaves_no_trace() {
     sandbox.ok(&["verify", "--all"]);
 }
 
+/// A limit that is less than the least size of the restored file is found before the start, another one when it is
+/// reached.
 #[test]
 fn a_restore_that_reaches_the_limit_leaves_no_trace() {
     let sandbox = sandbox_with_a_chain();
     let bucket = Bucket::s3(test_servers::S3Server::start());
-    create_database(&bucket.sandbox.path("b.db"), ROWS, DIMENSIONS);
-    bucket.ok(&["create", "--db", "b.db", "--name", "step"]);
-    fs::rename(bucket.sandbox.path("b.db"), bucket.sandbox.path("other.db")).unwrap();
-    for blocks in LIMITS {
-        for (sandbox, is_bucket) in [(&sandbox, false), (&bucket.sandbox, true)] {
-            let command = |args| if is_bucket { bucket.command(args) } else { sandbox.command(args) };
-            let before = sandbox.names(".");
-            assert_reaches_limit(blocks, &command(&["restore", "step", "--to", "b.db"]), "b.db");
-            assert_eq!(sandbox.names("."), before, "{blocks}");
-            fs::write(sandbox.path("b.db"), "precious").unwrap();
-            assert_reaches_limit(blocks, &command(&["restore", "step", "--to", "b.db", "--force"]), "b.db");
-            assert_eq!(fs::read_to_string(sandbox.path("b.db")).unwrap(), "precious");
-            fs::remove_file(sandbox.path("b.db")).unwrap();
-            assert_eq!(sandbox.names("."), before, "{blocks}");
-        }
-    }
-    for (sandbox, result) in [
-        (&sandbox, sandbox.run(&["restore", "step", "--to", "b.db"])),
-        (&bucket.sandbox, bucket.run(&["restore", "step", "--to", "b.db"])),
-    ] {
+    create_database(&bucket.sandbox.path("big.db"), ROWS, DIMENSIONS);
+    bucket.ok(&["create", "--db", "big.db", "--name", "step"]);
+    for (sandbox, is_bucket) in [(&sandbox, false), (&bucket.sandbox, true)] {
+        let command = |args: &[&str]| if is_bucket { bucket.command(args) } else { sandbox.command(args) };
+        let result = RunResult::from(command(&["restore", "step", "--to", "b.db"]).output().unwrap());
         assert_eq!(result.exit_code, Some(0), "{result:?}");
         assert_holds(&sandbox.path("b.db"), ROWS, DIMENSIONS);
+        let size = fs::metadata(sandbox.path("b.db")).unwrap().len();
+        fs::remove_file(sandbox.path("b.db")).unwrap();
+        let before = sandbox.names(".");
+        for bytes in [0, 1, 4096, 1 << 20, size - 4096, size - 1] {
+            let limited = |args: &[&str]| {
+                let limited = after(&format!("prlimit --pid $$ --fsize={bytes}"), &command(args));
+                RunResult::from({ limited }.env("PATH", std::env::var_os("PATH").unwrap()).output().unwrap())
+            };
+            assert_names_limit(&limited(&["restore", "step", "--to", "b.db"]), "b.db");
+            assert_eq!(sandbox.names("."), before, "{bytes}");
+            fs::write(sandbox.path("b.db"), "precious").unwrap();
+            assert_names_limit(&limited(&["restore", "step", "--to", "b.db", "--force"]), "b.db");
+            assert_eq!(fs::read_to_string(sandbox.path("b.db")).unwrap(), "precious");
+            fs::remove_file(sandbox.path("b.db")).unwrap();
+            assert_eq!(sandbox.names("."), before, "{bytes}");
+        }
     }
 }
 
