@@ -221,6 +221,16 @@ fn a_limit_for_the_size_of_files_is_an_error_before_anything_is_read() {
 }
 
 #[test]
+fn an_increment_needs_the_space_of_its_state() {
+    let (sandbox, _) = Sandbox::with_snapshots(1);
+    sandbox.ok(&["create", "--db", "a.db", "--name", "step", "--base", "one"]);
+    let limited = Shell::new(&["/bin/sh"], "ulimit -f 8;");
+    // The vectors alone, in 4 pages. How much metadata is left is not known.
+    let result = limited.run(sandbox.command(&["restore", "step", "--to", "b.db"]));
+    result.assert_fails(1, "the restored file will have at least 16384 bytes");
+}
+
+#[test]
 fn a_quota_that_is_too_small_is_an_error_before_anything_is_read() {
     // EDQUOT and ENOSPC of Linux.
     for (error, why) in [("122", "a quota does not allow that"), ("28", "its file system does not have them")] {

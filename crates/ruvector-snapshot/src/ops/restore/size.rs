@@ -13,22 +13,36 @@ const PAGE_HEADER_BYTES: u64 = 4;
 const ROW_HEADER_BYTES: u64 = 8;
 /// The number of values before a vector.
 const VECTOR_HEADER_BYTES: u64 = 8;
+/// Deflate makes at most so many bytes of one.
+const EXPANSION_MAX: u64 = 1032;
 /// What a line of metadata.bin.gz has besides the id and the metadata.
 const LINE_BYTES: u64 = 22;
 
 /// Returns the size of the file that the newest snapshot of a chain is restored to.
+///
+/// A forged number that does not fit the sizes of the files is not believed: the restore itself finds it out, and must
+/// not ask for space instead.
 pub(super) fn of_restored_file(chain: &Chain) -> Result<FileSize> {
     let metadata = &chain.newest()?.metadata;
-    let (mut payload_bytes, mut index_bytes) = (0_u64, 0_u64);
+    let (mut vectors_bytes, mut payload_bytes, mut index_bytes) = (0_u64, 0_u64, 0_u64);
     for snapshot in chain.snapshots() {
-        payload_bytes = payload_bytes.saturating_add(snapshot.metadata.file(DataFile::Payloads)?.raw_bytes);
-        index_bytes = index_bytes.saturating_add(snapshot.metadata.file(DataFile::Index)?.raw_bytes);
+        let raw = |file| snapshot.metadata.file(file).map(|info| expanded_bytes(info.bytes, info.raw_bytes));
+        vectors_bytes = vectors_bytes.saturating_add(raw(DataFile::Vectors)?);
+        payload_bytes = payload_bytes.saturating_add(raw(DataFile::Payloads)?);
+        index_bytes = index_bytes.saturating_add(raw(DataFile::Index)?);
     }
     // An increment does not say how much of the metadata of its chain is left.
     let is_exact = chain.snapshots().len() == 1;
     let likely_bytes = payload_bytes.saturating_add(index_bytes);
     let texts = Texts { least_bytes: if is_exact { payload_bytes } else { 0 }, likely_bytes };
-    Ok(of_state(metadata.vector_count, metadata.dimensions, texts))
+    // Every vector of the state is in a file of the chain.
+    let records_max = vectors_bytes / metadata.dimensions.saturating_mul(4).max(1);
+    Ok(of_state(metadata.vector_count.min(records_max), metadata.dimensions, texts))
+}
+
+/// Returns the size of a file after expansion, or as much as deflate makes of it, if that is less.
+fn expanded_bytes(bytes: u64, raw_bytes: u64) -> u64 {
+    raw_bytes.min(bytes.saturating_mul(EXPANSION_MAX))
 }
 
 /// What a chain has besides vectors, in bytes.
