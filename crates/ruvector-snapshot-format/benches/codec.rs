@@ -103,11 +103,11 @@ fn blocks(records: &[OwnedRecord]) {
         blocks.last_mut().unwrap().push(record).unwrap();
     }
     let raw_bytes = blocks.iter().map(Block::content_bytes).sum::<usize>() as f64 / 1e6;
-    let packed: Vec<_> = blocks.iter().map(|block| block.pack(6).unwrap()).collect();
+    let packed: Vec<_> = blocks.iter().map(|block| block.clone().pack(6).unwrap()).collect();
     let stored_bytes: usize = packed.iter().map(|b| b.vectors.len() + b.index.len() + b.payloads.len()).sum();
     let mut best = [Duration::MAX; 2];
     for _ in 0..ROUNDS / 20 {
-        let pack = time(|| blocks.iter().for_each(|block| drop(black_box(block.pack(6).unwrap()))));
+        let pack = time(|| blocks.iter().for_each(|block| drop(black_box(block.clone().pack(6).unwrap()))));
         let unpack = time(|| {
             for block in &packed {
                 let pieces = [&block.vectors[..], &block.index, &block.payloads];

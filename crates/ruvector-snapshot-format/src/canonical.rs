@@ -124,14 +124,15 @@ impl<'a> Text<'a> {
     }
 }
 
-/// An object whose members are not in order, or have a name twice.
+/// An object whose members are not in order, or have a name twice. The text has less than 4 GiB, and there can be one of
+/// these for every few bytes of it.
 struct Unordered {
     /// Where its brace is.
-    start: usize,
+    start: u32,
     /// Behind its closing brace.
-    end: usize,
+    end: u32,
     /// The number of its first member in [`Scan::names`], and the number behind its last.
-    names: std::ops::Range<usize>,
+    names: [u32; 2],
 }
 
 /// An object or an array that has not ended.
@@ -273,7 +274,8 @@ impl Scan {
             let first = self.names.len();
             self.names.extend_from_slice(self.open_names.get(ended.first_name..).unwrap_or_default());
             self.order(text, ended, first);
-            self.unordered.push(Unordered { start: ended.start, end, names: first..self.names.len() });
+            let names = [first as u32, self.names.len() as u32];
+            self.unordered.push(Unordered { start: ended.start as u32, end: end as u32, names });
         }
         self.open_names.truncate(ended.first_name);
         // From here on, all its problems are one.
@@ -344,7 +346,8 @@ impl Writer<'_> {
                 Some(b'{') if let Some(object) = self.unordered_at(at) => {
                     out.push_str(self.text.slice(copied, at));
                     self.object(object, out);
-                    (at, copied) = (object.end, object.end);
+                    at = object.end as usize;
+                    copied = at;
                 }
                 Some(b'{' | b'[') => (at, depth) = (at + 1, depth + 1),
                 Some(b'}' | b']' | b',') | None if depth == 0 => break,
@@ -363,7 +366,8 @@ impl Writer<'_> {
 
     fn object(&self, object: &Unordered, out: &mut String) {
         out.push('{');
-        for (number, name) in self.names.get(object.names.clone()).unwrap_or_default().iter().enumerate() {
+        let [first, end] = object.names.map(|number| number as usize);
+        for (number, name) in self.names.get(first..end).unwrap_or_default().iter().enumerate() {
             if number > 0 {
                 out.push(',');
             }
@@ -390,7 +394,7 @@ impl Writer<'_> {
     }
 
     fn unordered_at(&self, start: usize) -> Option<&Unordered> {
-        let at = self.unordered.binary_search_by_key(&start, |object| object.start).ok()?;
+        let at = self.unordered.binary_search_by_key(&start, |object| object.start as usize).ok()?;
         self.unordered.get(at)
     }
 }

@@ -3,6 +3,7 @@
 //! Scalars stay text throughout. A number that is parsed and printed again could change.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -127,6 +128,22 @@ pub fn append_line(id: &str, metadata: &str, out: &mut String) -> Result<()> {
     out.push_str(metadata);
     out.push_str("}\n");
     Ok(())
+}
+
+/// Appends the line of one record, and returns where its canonical metadata is in `out`.
+///
+/// # Errors
+///
+/// As [`append_canonical`].
+pub fn append_canonical_line(id: &str, metadata: &str, out: &mut String) -> Result<Range<usize>> {
+    out.push_str("{\"id\":");
+    canonical::append_string(id, out)?;
+    out.push_str(",\"metadata\":");
+    let start = out.len();
+    append_canonical(id, metadata, out)?;
+    let end = out.len();
+    out.push_str("}\n");
+    Ok(start..end)
 }
 
 /// Returns the metadata in the line of the record with this id, unchanged.

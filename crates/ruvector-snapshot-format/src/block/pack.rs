@@ -41,8 +41,10 @@ impl Block {
     /// # Errors
     ///
     /// Returns `InvalidInput` if the metadata of a row is not a JSON object.
-    pub fn pack(&self, level: u32) -> Result<PackedBlock> {
+    pub fn pack(mut self, level: u32) -> Result<PackedBlock> {
         let rows = self.encode_rows()?;
+        // The lines have all of it. A record can have tens of megabytes.
+        self.metadata = String::new();
         let ids = self.ids.encode();
         let vectors = self.pack_vectors(level)?;
         let index = piece::pack([(&ids, Coding::at_level(level)), (&rows.digests, Coding::Stored)])?;
@@ -79,13 +81,12 @@ impl Block {
             sum: ContentSum::default(),
         };
         for (at, row) in self.rows().enumerate() {
-            let canonical = row.metadata.map(|text| payloads::canonical_of(row.id, text)).transpose()?;
-            if let Some(text) = &canonical {
-                payloads::append_line(row.id, text, &mut rows.lines)?;
-                rows.metadata_rows += 1;
-            }
+            // Canonical text exists only in the line: a record can have tens of megabytes of it.
+            let canonical = row.metadata.map(|text| payloads::append_canonical_line(row.id, text, &mut rows.lines));
+            let canonical = canonical.transpose()?.and_then(|range| rows.lines.get(range));
+            rows.metadata_rows += u32::from(row.metadata.is_some());
             let known = self.digests.get(at).copied();
-            let digest = known.unwrap_or_else(|| digest(row.id, row.vector, canonical.as_deref()));
+            let digest = known.unwrap_or_else(|| digest(row.id, row.vector, canonical));
             rows.sum.add(&digest);
             rows.digests.extend_from_slice(&digest);
         }

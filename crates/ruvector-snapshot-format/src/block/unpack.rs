@@ -1,5 +1,7 @@
 //! Unpacks a block: pieces to rows. Checks every size, every CRC-32 and every digest.
 
+use std::ops::Range;
+
 use super::Block;
 use crate::checksum::{ContentSum, DIGEST_BYTES, Digest, digest};
 use crate::codec::piece::{self, MemberSize};
@@ -65,6 +67,8 @@ impl Block {
         let mut lines = text.split_inclusive('\n');
         let mut block = Self::new(dimensions);
         let mut vectors = 0;
+        // A row of a block of its own can have tens of megabytes of metadata, which is not copied.
+        let mut alone = None;
         for (at, digest) in digests.into_iter().enumerate() {
             let (id, flags) = (ids.get(at), ids.flags.get(at).copied().unwrap_or_default());
             let has_metadata = flags & FLAG_METADATA != 0;
@@ -72,7 +76,10 @@ impl Block {
             if is_wanted(id) {
                 if has_metadata {
                     let metadata = metadata_of(id, line).map_err(payloads_error)?;
-                    block.metadata.push_str(metadata);
+                    alone = line.filter(|_| entry.rows == 1).and_then(|line| range_in(line, metadata));
+                    if alone.is_none() {
+                        block.metadata.push_str(metadata);
+                    }
                 }
                 block.ids.push(id, flags);
                 block.digests.push(digest);
@@ -83,13 +90,26 @@ impl Block {
             }
             vectors += u32::from(flags & FLAG_VECTOR);
         }
-        match lines.next() {
-            None => Ok(block),
-            Some(_) => {
-                Err(payloads_error(FormatError::corrupt("there are more metadata lines than rows with metadata")))
-            }
+        if lines.next().is_some() {
+            let error = FormatError::corrupt("there are more metadata lines than rows with metadata");
+            return Err(payloads_error(error));
         }
+        if let Some(Range { start, end }) = alone {
+            let mut metadata = text;
+            metadata.truncate(end);
+            metadata.drain(..start);
+            block.metadata_ends = vec![metadata.len()];
+            block.metadata = metadata;
+        }
+        Ok(block)
     }
+}
+
+/// Returns where the metadata of a line as it is written starts and ends.
+fn range_in(line: &str, metadata: &str) -> Option<Range<usize>> {
+    let end = line.strip_suffix("}\n")?.len();
+    let start = end.checked_sub(metadata.len())?;
+    (line.get(start..end)? == metadata).then_some(start..end)
 }
 
 fn unpack_index(entry: &BlockEntry, piece: &[u8]) -> Result<(Ids, Vec<Digest>)> {

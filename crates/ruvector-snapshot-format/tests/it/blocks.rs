@@ -24,7 +24,7 @@ proptest! {
             block.push(record.as_record()).unwrap();
             expected.add(&record.as_record().digest());
         }
-        let packed = block.pack(level).unwrap();
+        let packed = block.clone().pack(level).unwrap();
         prop_assert_eq!(packed.sum, expected);
         let pieces = [&packed.vectors[..], &packed.index, &packed.payloads];
         for (file, piece) in DataFile::ALL.into_iter().zip(pieces) {

@@ -17,6 +17,8 @@ mod golden_irregular;
 mod increments;
 mod irregular;
 mod irregular_verdicts;
+#[cfg(target_os = "linux")]
+mod large_records;
 mod malicious_snapshots;
 mod memory_source;
 mod model;
