@@ -13,6 +13,7 @@ mod chains;
 mod clocks;
 mod companions;
 mod corruption;
+mod credentials;
 mod deleted_meanwhile;
 #[cfg(target_os = "linux")]
 mod destinations;

@@ -129,12 +129,12 @@ impl Failure {
         lines
     }
 
-    /// Returns the document for a program.
-    pub(crate) fn document(&self) -> Value {
+    /// Returns the document for a program, with the warnings of the run.
+    pub(crate) fn document(&self, warnings: &[String]) -> Value {
         json!({ "error": {
             "kind": self.kind, "message": self.message, "causes": self.causes, "hint": self.hint,
             "exit_code": self.exit as u8,
-        }})
+        }, "warnings": warnings })
     }
 }
 

@@ -51,7 +51,7 @@ pub fn main() -> ExitCode {
                 _ if is_usage => Exit::Usage.into(),
                 Err(error) if error.kind() != ErrorKind::BrokenPipe => {
                     let failure = Failure::output(&error);
-                    Output { json: false, quiet: false }.failure(&failure);
+                    Output { json: false, quiet: false }.failure(&failure, &[]);
                     failure.exit().into()
                 }
                 _ => Exit::Success.into(),
@@ -74,17 +74,17 @@ fn parse() -> Result<Cli, clap::Error> {
 
 fn run(cli: Cli) -> Exit {
     let output = Output { json: cli.global.json, quiet: cli.global.quiet };
-    let answer = match start(cli) {
+    let (answer, warnings) = match start(cli) {
         Ok((runtime, session, verb)) => {
             let answer = runtime.block_on(call(&session, verb));
             // Waits for other threads, so that every temporary file is removed.
             drop(runtime);
-            answer.map_err(Failure::with_interrupt_report)
+            (answer.map_err(Failure::with_interrupt_report), session.warnings.list())
         }
-        Err(failure) => Err(failure),
+        Err(failure) => (Err(failure), Vec::new()),
     };
     answer.unwrap_or_else(|failure| {
-        output.failure(&failure);
+        output.failure(&failure, &warnings);
         failure.exit()
     })
 }

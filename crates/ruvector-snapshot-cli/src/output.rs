@@ -60,11 +60,11 @@ impl Output {
         write_out(bytes)
     }
 
-    /// Prints how a run failed.
-    pub(crate) fn failure(&self, failure: &Failure) {
+    /// Prints how a run failed. The warnings have been printed, except in the JSON document.
+    pub(crate) fn failure(&self, failure: &Failure, warnings: &[String]) {
         failure.lines().iter().for_each(|line| self.message(line));
         // If standard output cannot be written, there is no way to report it.
-        let _printed = self.document(&failure.document());
+        let _printed = self.document(&failure.document(warnings));
     }
 
     /// Prints a line to standard error.

@@ -196,6 +196,17 @@ impl SnapshotError {
         self
     }
 
+    /// Adds what a clean-up has left that failed too, before the words that say what can be done.
+    pub(crate) fn leaving(mut self, left: &[String]) -> Self {
+        if left.is_empty() {
+            return self;
+        }
+        let text = format!("; the clean-up failed too, and left {}", left.join(", "));
+        self.message.insert_str(self.problem().len(), &text);
+        self.remedy = self.remedy.map(|(remedy, end)| (remedy, end + text.len()));
+        self
+    }
+
     /// Says what could not be done because stored data is corrupt or of a newer version, and what that means. Other errors
     /// stay as they are.
     pub(crate) fn while_doing(self, doing: &str, outcome: &str) -> Self {

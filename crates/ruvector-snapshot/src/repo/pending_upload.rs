@@ -7,7 +7,7 @@ use bytes::Bytes;
 use ruvector_snapshot_format::id::SnapshotId;
 use ruvector_snapshot_format::layout::{self, DataFile};
 use ruvector_snapshot_format::metadata::SnapshotMetadata;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tracing::Instrument as _;
 
 use super::commit_guard::{CommitGuard, CommitOutcome, resolve_lost_answer};
@@ -29,7 +29,9 @@ pub(crate) struct PendingUpload {
     /// The uploads of the data files, in order, until they are finished.
     uploads: Vec<Box<dyn Upload>>,
     /// The uploads that are being finished.
-    finishing: JoinSet<Result<()>>,
+    finishing: JoinSet<(DataFile, Result<()>)>,
+    /// The names of the objects that may be stored by now.
+    stored: Vec<&'static str>,
 }
 
 impl PendingUpload {
@@ -47,17 +49,16 @@ impl PendingUpload {
             id: Some(id.clone()),
             uploads: Vec::new(),
             finishing: JoinSet::new(),
+            stored: Vec::new(),
         };
         match pending.start_uploads(id, size_bounds_bytes).await {
             Ok(()) => Ok(pending),
-            Err(error) => {
-                pending.discard().await;
-                Err(error)
-            }
+            Err(error) => Err(error.leaving(&pending.discard().await)),
         }
     }
 
     async fn start_uploads(&mut self, id: &SnapshotId, size_bounds_bytes: Option<[u64; 3]>) -> Result<()> {
+        self.stored.extend(self.marker());
         self.guard(id).announce_bases().await?;
         for (at, file) in DataFile::ALL.into_iter().enumerate() {
             let bound_bytes = size_bounds_bytes.and_then(|bounds| bounds.get(at).copied());
@@ -83,14 +84,29 @@ impl PendingUpload {
         let Some(id) = self.id.clone() else { return Ok(()) };
         for ((upload, file), bytes) in self.uploads.drain(..).zip(DataFile::ALL).zip(sizes_bytes) {
             let finish = finish(self.context.store.clone(), upload, layout::key(&id, file.name()), bytes);
+            self.stored.push(file.name());
+            let finish = async move { (file, finish.await) };
             self.finishing.spawn(self.context.track(finish.in_current_span()));
         }
         let mut outcome = Ok(());
         // In the order in which they end, so that the first error is returned.
         while let Some(finished) = self.finishing.join_next().await {
-            outcome = outcome.and(finished.unwrap_or_else(|error| Err(failed_task(error))));
+            outcome = outcome.and(self.finished(finished));
         }
         outcome
+    }
+
+    /// Takes the outcome of a finish.
+    fn finished(&mut self, finished: Result<(DataFile, Result<()>), JoinError>) -> Result<()> {
+        let (file, outcome) = finished.map_err(failed_task)?;
+        outcome.inspect_err(|error| self.not_stored(file.name(), error))
+    }
+
+    /// Records that an object was not stored, if the error leaves no doubt.
+    fn not_stored(&mut self, file: &str, error: &SnapshotError) {
+        if !matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::NotFound) {
+            self.stored.retain(|other| *other != file);
+        }
     }
 
     /// Checks the sizes, writes `checksum.sha256`, and commits with `metadata.json` (steps C4 to C7). Runs to
@@ -114,8 +130,7 @@ impl PendingUpload {
             }
             Err(CommitOutcome::NotCommitted(error)) => {
                 self.id = id;
-                self.discard().await;
-                Err(error)
+                Err(error.leaving(&self.discard().await))
             }
             Ok(snapshot) => {
                 self.id = None;
@@ -133,8 +148,10 @@ impl PendingUpload {
         let watch = Stopwatch::start(&self.context.clock);
         let checksum = Bytes::from(metadata.checksum_sha256(&json)?);
         let checksum_key = layout::key(id, layout::CHECKSUM_SHA256);
+        self.stored.push(layout::CHECKSUM_SHA256);
         if let Err(error) = store.create(&checksum_key, checksum.clone()).await {
             if !matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::AlreadyExists) {
+                self.not_stored(layout::CHECKSUM_SHA256, &error);
                 return Err(error.into());
             }
             resolve_lost_answer(store.as_ref(), &checksum_key, &checksum, error)
@@ -163,24 +180,35 @@ impl PendingUpload {
     }
 
     /// Aborts the uploads and removes what was stored. What cannot be removed is not a snapshot, and is collected
-    /// later.
-    pub(crate) async fn discard(&mut self) {
-        while let Some(_either_way) = self.finishing.join_next().await {}
+    /// later. Reports it, and returns how errors call it.
+    pub(crate) async fn discard(&mut self) -> Vec<String> {
+        while let Some(finished) = self.finishing.join_next().await {
+            let _either_way = self.finished(finished);
+        }
         for upload in self.uploads.drain(..) {
+            // The stores of this crate report what is left.
             if let Err(error) = upload.abort().await {
                 tracing::debug!(%error, "an upload could not be aborted");
             }
         }
-        let Some(id) = self.id.clone() else { return };
+        let Some(id) = self.id.clone() else { return Vec::new() };
         // The upload marker goes last: until then no base is deleted.
-        let marker = if self.base_ids.is_empty() { None } else { Some(layout::UPLOAD_JSON) };
-        for file in layout::FILES.into_iter().filter(|file| *file != layout::METADATA_JSON).chain(marker) {
-            if let Err(error) = self.context.store.delete(&layout::key(&id, file)).await {
-                tracing::debug!(%error, "an object of a snapshot that was given up could not be deleted");
+        let files = layout::FILES.into_iter().filter(|file| *file != layout::METADATA_JSON);
+        for file in files.chain(self.marker()) {
+            let key = layout::key(&id, file);
+            match self.context.store.delete(&key).await {
+                Err(error) if self.stored.contains(&file) => report_left(&self.context, &key, &error).await,
+                _ => {}
             }
         }
         // Not before: if this future is dropped, `drop` starts again.
         self.id = None;
+        self.context.notices.take_left(&layout::prefix(&id))
+    }
+
+    /// The upload marker of an increment.
+    fn marker(&self) -> Option<&'static str> {
+        (!self.base_ids.is_empty()).then_some(layout::UPLOAD_JSON)
     }
 }
 
@@ -195,6 +223,7 @@ impl Drop for PendingUpload {
             id: None,
             uploads: std::mem::take(&mut self.uploads),
             finishing: std::mem::take(&mut self.finishing),
+            stored: std::mem::take(&mut self.stored),
         };
         // Without a runtime nothing can be sent any more, and dropping the uploads is all that can be done.
         self.context.spawn_cleanup(async move {
@@ -202,6 +231,26 @@ impl Drop for PendingUpload {
             left.discard().await;
         });
     }
+}
+
+/// Reports an object that cannot be deleted, unless it is not there.
+async fn report_left(context: &Context, key: &str, error: &SnapshotError) {
+    let store = &context.store;
+    // A store that does not respond is not asked for more.
+    let found = match error.kind() {
+        ErrorKind::Unavailable => None,
+        _ => Some(store.head(key).await),
+    };
+    let left = match found {
+        Some(Ok(object)) => format!("{key} ({} bytes)", object.size_bytes),
+        Some(Err(error)) if error.kind() == ErrorKind::NotFound => return,
+        Some(Err(_)) | None => key.to_owned(),
+    };
+    let why = error.message();
+    let notice = format!(
+        "the clean-up of a snapshot that was not created left {left} in {store}: {why}; prune removes it after the grace period"
+    );
+    context.notices.add_left(key, &left, &notice);
 }
 
 /// Finishes one upload. A lost answer is resolved by the size of the object: no other process writes to the key.

@@ -68,10 +68,7 @@ pub(crate) async fn store_blocks<'a, T: Send>(
         let mut writer = SnapshotWriter::begin(context, &id, &spec).await?;
         match write_blocks(context, &mut writer, &spec, blocks).await {
             Ok(end) => writer.commit(spec, complete(end)).await,
-            Err(error) => {
-                writer.discard().await;
-                Err(error)
-            }
+            Err(error) => Err(error.leaving(&writer.discard().await)),
         }
     }
     .instrument(span)

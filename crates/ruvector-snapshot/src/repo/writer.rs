@@ -75,16 +75,13 @@ impl SnapshotWriter {
     pub(crate) async fn commit(mut self, spec: SnapshotSpec<'_>, completion: Completion<'_>) -> Result<Snapshot> {
         match self.finish(spec, completion).await {
             Ok(metadata) => self.pending.commit(metadata).await,
-            Err(error) => {
-                self.discard().await;
-                Err(error)
-            }
+            Err(error) => Err(error.leaving(&self.discard().await)),
         }
     }
 
-    /// Gives the snapshot up and removes what was stored for it.
-    pub(crate) async fn discard(mut self) {
-        self.pending.discard().await;
+    /// Gives the snapshot up and removes what was stored for it. Returns what cannot be removed.
+    pub(crate) async fn discard(mut self) -> Vec<String> {
+        self.pending.discard().await
     }
 
     /// Completes the files, and reads them back if the settings say so.

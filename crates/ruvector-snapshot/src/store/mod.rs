@@ -13,7 +13,7 @@
 //!
 //! | layer | retries | gives up |
 //! |---|---|---|
-//! | `http::connector` | nothing. It ends a request that makes no progress for `stall_timeout`, waits as long as `Retry-After` asks (at most 30 s), and reports a conflict between two creates as 503 | |
+//! | `http::connector` | a request whose credentials were refused, once they are renewed, with a new signature; nothing else. It ends a request that makes no progress for `stall_timeout`, waits as long as `Retry-After` asks (at most 30 s), and reports a conflict between two creates as 503 | |
 //! | client of `object_store` | a request: status 5xx, 408 or 429, and a connection that cannot be made; also a connection that breaks, if the request is idempotent. A broken response to a read is resumed at the byte where it broke, if the ETag is unchanged | `retry_timeout` after the request began |
 //! | [`ObjectSnapshotStore`] | what the client does not repeat: a create whose response was lost (first it checks whether the object exists) or whose precondition the server refused (without it, after a check that the key is free), a delete, the start of a multipart upload, a page of a listing that broke off | after `retry_timeout` without progress |
 //! | part of a multipart upload | a part that the client gave up, signed anew, if other transfers of the same store succeed | after `retry_timeout` in which no transfer succeeded |

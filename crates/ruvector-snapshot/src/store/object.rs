@@ -222,6 +222,11 @@ impl ObjectSnapshotStore {
             location: self.location.clone(),
             key: key.to_owned(),
             path: self.path_of(key)?,
+            notices: self.notices.clone(),
+            part_remover: match self.local {
+                Some(_) => "prune removes them after the grace period",
+                None => "a lifecycle rule of the bucket removes them",
+            },
         })
     }
 

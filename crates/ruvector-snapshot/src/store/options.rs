@@ -185,6 +185,7 @@ pub fn known_options(scheme: &str) -> Vec<KnownOption> {
 }
 
 /// Options of one provider, under the names of its table. Every value is of the kind of its option.
+#[derive(Clone)]
 pub(super) struct Settings {
     provider: Provider,
     values: BTreeMap<&'static str, Given>,

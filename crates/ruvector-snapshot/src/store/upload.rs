@@ -17,6 +17,7 @@ use tokio::task::{JoinError, JoinSet};
 use super::Upload;
 use super::budget::{Budget, part_options};
 use super::error::{is_transient, operation_failed};
+use super::notices::Notices;
 use crate::error::{ErrorKind, Result, SnapshotError};
 
 /// Size of a part, unless a size hint asks for more.
@@ -43,6 +44,19 @@ pub(super) struct Destination {
     pub(super) location: Arc<str>,
     pub(super) key: String,
     pub(super) path: Path,
+    pub(super) notices: Notices,
+    /// What removes the parts of an upload that could not be aborted.
+    pub(super) part_remover: &'static str,
+}
+
+impl Destination {
+    /// Reports parts that are left.
+    fn report_left(&self, sent_bytes: u64, error: &SnapshotError) {
+        let left = format!("parts of {} (up to {sent_bytes} bytes)", self.key);
+        let (location, why, remover) = (&self.location, error.message(), self.part_remover);
+        let notice = format!("the clean-up of a failed upload left {left} in {location}: {why}; {remover}");
+        self.notices.add_left(&self.key, &left, &notice);
+    }
 }
 
 pub(super) struct ObjectUpload {
@@ -183,15 +197,20 @@ impl ObjectUpload {
         let Some(multipart) = &mut self.multipart else { return Ok(()) };
         let aborted = multipart.abort().await;
         self.multipart = None;
-        aborted.map_err(|cause| self.failed("abort the upload", cause))
+        not_aborted(&self.to, aborted).map_or(Ok(()), Err)
     }
 
-    /// Aborts the upload because of an error and returns that error. An error of the abort is logged.
+    /// Aborts the upload because of an error and returns that error. An error of the abort is reported.
     async fn fail(&mut self, first: SnapshotError) -> SnapshotError {
         if let Err(error) = self.discard().await {
-            warn_not_aborted(&self.to.key, &error);
+            self.to.report_left(self.sent_bytes(), &error);
         }
         first
+    }
+
+    /// How many bytes of parts the store may hold.
+    fn sent_bytes(&self) -> u64 {
+        self.parts_started.saturating_mul(self.part_bytes as u64).min(self.written_bytes)
     }
 
     fn failed(&self, action: &str, cause: object_store::Error) -> SnapshotError {
@@ -222,7 +241,8 @@ impl Upload for ObjectUpload {
     }
 
     async fn abort(mut self: Box<Self>) -> Result<()> {
-        self.discard().await
+        let discarded = self.discard().await;
+        discarded.inspect_err(|error| self.to.report_left(self.sent_bytes(), error))
     }
 }
 
@@ -235,7 +255,12 @@ impl Drop for ObjectUpload {
         self.parts.abort_all();
         let Ok(runtime) = Handle::try_current() else { return };
         let mut parts = std::mem::take(&mut self.parts);
-        let key = std::mem::take(&mut self.to.key);
+        let (to, sent_bytes) = (self.to.clone(), self.sent_bytes());
+        let report = move |aborted| {
+            if let Some(error) = not_aborted(&to, aborted) {
+                to.report_left(sent_bytes, &error);
+            }
+        };
         let mut abort = async move {
             let multipart = match (multipart, start) {
                 (None, Some(start)) => start.await.ok(),
@@ -249,13 +274,10 @@ impl Drop for ObjectUpload {
         .boxed();
         // A local disk and memory abort at the first poll. A network needs a task of its own.
         match (&mut abort).now_or_never() {
-            Some(Ok(())) => {}
-            Some(Err(error)) => warn_not_aborted(&key, &error),
+            Some(aborted) => report(aborted),
             None => drop(runtime.spawn(async move {
                 parts.shutdown().await;
-                if let Err(error) = abort.await {
-                    warn_not_aborted(&key, &error);
-                }
+                report(abort.await);
             })),
         }
     }
@@ -290,9 +312,10 @@ fn part_bytes(bound_bytes: u64) -> Result<usize> {
     Err(SnapshotError::new(ErrorKind::InvalidInput, message))
 }
 
-/// Logs an error that no caller receives: the caller gets the first error, and a drop returns nothing.
-fn warn_not_aborted(key: &str, error: &(dyn std::error::Error + 'static)) {
-    tracing::warn!(key, error, "an upload could not be aborted; its parts may remain in the store");
+/// Returns why an upload could not be aborted. One that is not there any more is no error.
+fn not_aborted(to: &Destination, aborted: object_store::Result<()>) -> Option<SnapshotError> {
+    let error = aborted.err().map(|cause| operation_failed("abort the upload", &to.location, &to.key, cause));
+    error.filter(|error| error.kind() != ErrorKind::NotFound)
 }
 
 #[cfg(test)]

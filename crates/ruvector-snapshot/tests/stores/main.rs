@@ -8,6 +8,7 @@ mod broken_stores;
 mod buckets;
 mod contract;
 mod custom_store;
+mod left_behind;
 mod links;
 mod local_directory;
 mod locations;

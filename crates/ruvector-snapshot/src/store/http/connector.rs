@@ -4,10 +4,11 @@
 //! - A server that asks to wait (`Retry-After`) is given that time, up to a limit.
 //! - A rejection that no retry can fix becomes a [`ProviderRejection`] with advice. A conflict between two conditional
 //!   writes, which S3 asks to repeat, becomes a status that the client repeats.
+//! - A request whose credentials have expired is signed again with newer ones, if there are any; see `renewal.rs`.
 //! - Errors contain no secret; see `secrets.rs`.
 //! - One object with a key that the clients cannot read does not hide the others of a listing; see `listing.rs`.
 //!
-//! Nothing here knows a provider or a key, and no request is repeated here.
+//! Nothing here knows a provider or a key, and no other request is repeated here.
 
 use std::fmt;
 use std::sync::Arc;
@@ -30,6 +31,7 @@ use super::proxy::Proxies;
 use super::redact::{RedactedError, chain, root_cause, shortened};
 use super::redacted_store::{RedactedStore, Redactor};
 use super::rejection::{PreconditionRefused, ProviderRejection, is_write_conflict};
+use super::renewal::{self, Renewal};
 use super::secrets::Secrets;
 use super::stall::{Progress, ResponseBody, honor_retry_after, request_body, stalled, unless_stalled};
 use crate::error::limit::Limit;
@@ -56,6 +58,7 @@ const METADATA_STALL_TIMEOUT: Duration = Duration::from_secs(3);
 #[derive(Debug, Clone)]
 pub(in crate::store) struct Connector {
     settings: Arc<ClientSettings>,
+    renewal: Option<Arc<dyn Renewal>>,
 }
 
 struct ClientSettings {
@@ -89,7 +92,19 @@ impl Connector {
             credentials_hint,
             bucket_twice,
         };
-        Ok(Self { settings: Arc::new(settings) })
+        Ok(Self { settings: Arc::new(settings), renewal: None })
+    }
+
+    /// Returns a connector for the requests of a store, which are signed again when their credentials have been renewed.
+    /// Not for the requests that get the credentials.
+    pub(in crate::store) fn with_renewal(&self, renewal: Arc<dyn Renewal>) -> Self {
+        Self { settings: self.settings.clone(), renewal: Some(renewal) }
+    }
+
+    /// Removes more secrets from all texts.
+    #[cfg(any(feature = "aws", feature = "gcp"))]
+    pub(in crate::store) fn hide(&self, secrets: impl IntoIterator<Item = String>) {
+        self.settings.secrets.hide(secrets);
     }
 
     /// Returns a text without secrets.
@@ -131,6 +146,7 @@ impl HttpConnector for Connector {
         Ok(HttpClient::new(Client {
             client,
             settings: settings.clone(),
+            renewal: self.renewal.clone(),
             is_metadata,
             stall_timeout,
             reached: AtomicBool::new(false),
@@ -144,6 +160,7 @@ impl HttpConnector for Connector {
 struct Client {
     client: reqwest::Client,
     settings: Arc<ClientSettings>,
+    renewal: Option<Arc<dyn Renewal>>,
     /// Whether the server is the metadata service of a cloud, which gives a machine its credentials.
     is_metadata: bool,
     stall_timeout: Duration,
@@ -163,6 +180,7 @@ impl HttpService for Client {
         }
         let secrets = self.settings.secrets.remember(&request);
         let asked = Asked::of(&request);
+        let repeated = self.renewal.is_some().then(|| request.clone());
         let (mut parts, body) = self.send(request).await?;
         if parts.status.is_success() && asked.is_listing {
             parts.headers.remove(CONTENT_LENGTH);
@@ -172,13 +190,18 @@ impl HttpService for Client {
             return Ok(HttpResponse::from_parts(parts, HttpResponseBody::new(body)));
         }
         let scrub = |text: &str| self.settings.secrets.scrub_response(text, &secrets);
+        let text = scrub(&body.read_text(ERROR_BYTES_MAX).await);
+        if let Some(request) = repeated
+            && let Some(signed_again) = self.sign_again(request, parts.status, &text).await
+        {
+            return self.call(signed_again).await;
+        }
         let region = parts.headers.get("x-amz-bucket-region").and_then(|region| region.to_str().ok());
         if let Some(region) = region.filter(|region| ValueKind::Name.problem(region).is_none())
             && (parts.status.is_redirection() || parts.status == StatusCode::BAD_REQUEST)
         {
             return Err(rejected(ProviderRejection::other_region(&scrub(region))));
         }
-        let text = scrub(&body.read_text(ERROR_BYTES_MAX).await);
         let bucket_twice = self.settings.bucket_twice.as_deref();
         if let Some(rejection) = asked.rejection(parts.status, &parts.headers, &text, bucket_twice) {
             return Err(rejected(rejection));
@@ -204,6 +227,23 @@ impl HttpService for Client {
 }
 
 impl Client {
+    /// Returns a refused request with newer credentials; `None` if there are none, or if they were not the reason.
+    async fn sign_again(&self, mut request: HttpRequest, status: StatusCode, text: &str) -> Option<HttpRequest> {
+        let renewal = self.renewal.as_ref()?;
+        let mut is_refused = renewal::is_refused(status, text);
+        if !is_refused {
+            let mut probe = renewal::probe(&request, status)?;
+            if !renewal.sign(&mut probe).await {
+                return None;
+            }
+            let (parts, body) = self.send(probe).await.ok()?;
+            is_refused = renewal::is_refused(parts.status, &body.read_text(ERROR_BYTES_MAX).await);
+        }
+        // The first attempt was refused, so it has stored nothing.
+        request.extensions_mut().remove::<AttemptCount>();
+        renewal.renew(&mut request, is_refused).await.then_some(request)
+    }
+
     /// Sends a request and returns its response, whatever the status is.
     async fn send(&self, request: HttpRequest) -> Result<(http::response::Parts, ResponseBody), HttpError> {
         let (parts, body) = request.into_parts();
@@ -229,6 +269,9 @@ impl Client {
             return Err(self.no_credentials(&format!("{server} returned {status}")));
         }
         self.reached.fetch_or(!self.is_metadata || status.is_success(), Ordering::Relaxed);
+        if let Some(renewal) = self.renewal.as_ref().filter(|_| status.is_success()) {
+            renewal.accepted();
+        }
         let response: http::Response<reqwest::Body> = response.into();
         let (parts, body) = response.into_parts();
         Ok((parts, ResponseBody::new(body, self.settings.secrets.clone(), self.stall_timeout)))

@@ -16,6 +16,8 @@ mod redact;
 mod redacted_store;
 pub(in crate::store) mod rejection;
 #[cfg(feature = "http")]
+pub(in crate::store) mod renewal;
+#[cfg(feature = "http")]
 mod secrets;
 #[cfg(feature = "http")]
 mod stall;

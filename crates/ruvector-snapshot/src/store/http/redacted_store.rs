@@ -1,12 +1,14 @@
 //! A client of `object_store` whose errors contain no secret. Errors of requests contain none already. This is for the
 //! errors of responses: a parser may show what it could not read.
 
+use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
+use object_store::client::HttpError;
 use object_store::path::Path;
 use object_store::{
     CopyOptions, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
@@ -14,6 +16,7 @@ use object_store::{
 };
 
 use super::redact::{RedactedError, chain};
+use super::rejection::{PreconditionRefused, ProviderRejection};
 use super::secrets::Secrets;
 
 /// The client.
@@ -28,14 +31,45 @@ pub(super) struct RedactedStore<S> {
 pub(super) struct Redactor(pub(super) Arc<Secrets>);
 
 impl Redactor {
-    /// Returns an error as it is, or what is left of its text if that contains a secret.
+    /// Returns an error as it is, or one of the same kind with what is left of its text if that contains a secret. The
+    /// secret may be an ordinary word, so the text alone says nothing of the kind.
     fn redact(&self, error: object_store::Error) -> object_store::Error {
+        use object_store::Error as Cause;
         let (shown, debug) = (chain(&error), format!("{error:?}"));
         let redacted = self.0.scrub(&shown);
         if redacted == shown && self.0.scrub(&debug) == debug {
             return error;
         }
-        object_store::Error::Generic { store: "redacted", source: Box::new(RedactedError(redacted)) }
+        let source = self.redacted_cause(&error, redacted);
+        match error {
+            Cause::NotFound { path, .. } => Cause::NotFound { path: self.0.scrub(&path), source },
+            Cause::AlreadyExists { path, .. } => Cause::AlreadyExists { path: self.0.scrub(&path), source },
+            Cause::Precondition { path, .. } => Cause::Precondition { path: self.0.scrub(&path), source },
+            Cause::PermissionDenied { path, .. } => Cause::PermissionDenied { path: self.0.scrub(&path), source },
+            Cause::Unauthenticated { path, .. } => Cause::Unauthenticated { path: self.0.scrub(&path), source },
+            _ => Cause::Generic { store: "redacted", source },
+        }
+    }
+
+    /// Returns the cause of an error that decides what it means, with a text that contains no secret.
+    fn redacted_cause(&self, error: &object_store::Error, redacted: String) -> Box<dyn StdError + Send + Sync> {
+        let causes = || std::iter::successors(Some(error as &(dyn StdError + 'static)), |&error| error.source());
+        if let Some(ProviderRejection { kind, reason }) = ProviderRejection::within(error) {
+            let rejection = ProviderRejection { kind: *kind, reason: self.0.scrub(reason) };
+            return match causes().any(|cause| cause.is::<PreconditionRefused>()) {
+                true => Box::new(PreconditionRefused::new(rejection)),
+                false => Box::new(rejection),
+            };
+        }
+        let is_missing = |cause: &object_store::Error| matches!(cause, object_store::Error::NotFound { .. });
+        if causes().skip(1).filter_map(|cause| cause.downcast_ref()).any(is_missing) {
+            let path = String::new();
+            return Box::new(object_store::Error::NotFound { path, source: Box::new(RedactedError(redacted)) });
+        }
+        match causes().find_map(|cause| cause.downcast_ref::<HttpError>()) {
+            Some(http) => Box::new(HttpError::new(http.kind(), RedactedError(redacted))),
+            None => Box::new(RedactedError(redacted)),
+        }
     }
 
     fn stream<T: Send + 'static>(&self, stream: BoxStream<'static, Result<T>>) -> BoxStream<'static, Result<T>> {

@@ -167,6 +167,10 @@ fn is_about_a_quota(message: &str) -> bool {
 pub(in crate::store) struct PreconditionRefused(ProviderRejection);
 
 impl PreconditionRefused {
+    pub(in crate::store) fn new(rejection: ProviderRejection) -> Self {
+        Self(rejection)
+    }
+
     /// Returns the refusal that the response to a conditional write describes; `None` if it was refused for another
     /// reason.
     pub(in crate::store) fn of(status: u16, body: &str) -> Option<Self> {

@@ -52,6 +52,8 @@ const SECRET_PARAMETERS: [&str; 14] = [
 pub(in crate::store) struct Secrets {
     /// Those of the options.
     known: Vec<String>,
+    /// Those that were read later.
+    later: Mutex<Vec<String>>,
     /// Those of the last requests, the newest last.
     sent: Mutex<VecDeque<String>>,
 }
@@ -62,7 +64,18 @@ impl Secrets {
         let mut known = settings.secrets();
         proxies.iter().for_each(|url| known.extend(credentials_of(url)));
         known.extend(secret_parameters(settings.get("sas_token").unwrap_or_default().trim_start_matches('?')));
-        Self { known, sent: Mutex::default() }
+        Self { known, later: Mutex::default(), sent: Mutex::default() }
+    }
+
+    /// Adds secrets.
+    #[cfg(any(feature = "aws", feature = "gcp"))]
+    pub(super) fn hide(&self, secrets: impl IntoIterator<Item = String>) {
+        let mut later = self.later.lock().unwrap_or_else(PoisonError::into_inner);
+        for secret in secrets {
+            if !later.contains(&secret) {
+                later.push(secret);
+            }
+        }
     }
 
     /// Remembers what is secret of a request, and returns it.
@@ -87,7 +100,8 @@ impl Secrets {
     /// Returns a text of the response to a request with every secret replaced, also those of that request.
     pub(super) fn scrub_response(&self, text: &str, of_request: &[String]) -> String {
         let sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let secrets = self.known.iter().chain(&sent).chain(of_request);
+        let later = self.later.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let secrets = self.known.iter().chain(&later).chain(&sent).chain(of_request);
         let mut found: Vec<(usize, usize)> =
             secrets.flat_map(|secret| forms(secret)).fold(Vec::new(), |mut found, form| {
                 form.find_all(text, &mut found);
@@ -370,7 +384,7 @@ mod tests {
 
     fn scrubbed(secrets: &[&str], text: &str) -> String {
         let known = secrets.iter().map(|&secret| secret.to_owned()).collect();
-        Secrets { known, sent: Mutex::default() }.scrub(text)
+        Secrets { known, later: Mutex::default(), sent: Mutex::default() }.scrub(text)
     }
 
     #[test]

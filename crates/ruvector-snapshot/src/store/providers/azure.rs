@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use object_store::azure::{AzureCredential, MicrosoftAzureBuilder};
+use object_store::client::HttpRequest;
 
-use super::credentials::{CheckedCredentials, TokenFile};
+use super::credentials::{CheckedCredentials, Provider, TokenFile, Usage, sign_with_bearer};
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::store::http::connector::Connector;
 use crate::store::object::{BucketClient, UnlistedUploads};
@@ -47,11 +48,30 @@ pub(in crate::store) fn open(bucket: &Bucket<'_>, settings: Settings) -> Result<
     let build =
         |builder: MicrosoftAzureBuilder| builder.build().map_err(|cause| cannot_set_up(bucket, &connector, &cause));
     let credentials = build(builder.clone())?.credentials().clone();
-    let checked = CheckedCredentials::new(credentials, token_file, sent_values);
-    Ok(BucketClient {
-        objects: connector.redacted(build(builder.with_credentials(Arc::new(checked)))?),
-        uploads: Arc::new(UnlistedUploads),
-    })
+    let read_again = {
+        let (builder, connector) = (builder.clone(), connector.clone());
+        move || credentials_again(builder.clone(), &connector)
+    };
+    let usage = Usage { values: sent_values, sign };
+    let checked = Arc::new(CheckedCredentials::new(credentials, token_file, usage, read_again));
+    builder = builder.with_credentials(checked.clone()).with_http_connector(connector.with_renewal(checked));
+    Ok(BucketClient { objects: connector.redacted(build(builder)?), uploads: Arc::new(UnlistedUploads) })
+}
+
+/// Gets a new token.
+fn credentials_again(builder: MicrosoftAzureBuilder, connector: &Connector) -> Result<Provider<AzureCredential>> {
+    let built = builder.build().map_err(|cause| {
+        SnapshotError::new(ErrorKind::PermissionDenied, connector.scrub(&cause.to_string())).with_source(cause)
+    });
+    Ok(built?.credentials().clone())
+}
+
+/// The other credentials are options, which do not change.
+fn sign(credential: &AzureCredential, request: &mut HttpRequest) -> bool {
+    match credential {
+        AzureCredential::BearerToken(token) => sign_with_bearer(token, request),
+        AzureCredential::AccessKey(_) | AzureCredential::SASToken(_) => false,
+    }
 }
 
 fn sent_values(credential: &AzureCredential) -> Vec<&str> {

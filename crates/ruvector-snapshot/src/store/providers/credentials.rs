@@ -1,6 +1,6 @@
 //! Credentials that a client of `object_store` gets while it runs: from files that other programs renew, and from
 //! services. The client puts them into URLs and headers, and panics at what neither can hold. Here they are checked
-//! first, every time.
+//! first, every time. If a server refuses them, they are read again.
 
 #![cfg_attr(not(all(feature = "aws", feature = "gcp")), allow(dead_code, reason = "each provider uses a part of it"))]
 
@@ -8,40 +8,111 @@ use std::fmt;
 use std::fs::File;
 use std::io::{Seek as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use object_store::CredentialProvider;
+use object_store::client::HttpRequest;
 use tokio::sync::Mutex;
 
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::store::http::rejection::ProviderRejection;
+use crate::store::http::renewal::Renewal;
 use crate::store::options::Settings;
 use crate::store::value::ValueKind;
 
+/// Gets the credentials of one provider.
+pub(super) type Provider<C> = Arc<dyn CredentialProvider<Credential = C>>;
+
+/// How the credentials of a provider are used.
+pub(super) struct Usage<C> {
+    /// Returns the values that are sent.
+    pub(super) values: fn(&C) -> Vec<&str>,
+    /// Signs a request that was signed with other credentials. Returns false if that is not possible.
+    pub(super) sign: fn(&C, &mut HttpRequest) -> bool,
+}
+
 /// Credentials of a provider whose values can be sent.
 pub(super) struct CheckedCredentials<C> {
-    inner: Arc<dyn CredentialProvider<Credential = C>>,
+    current: StdMutex<Provider<C>>,
     /// Locked while the client may read the file.
     token_file: Option<Mutex<TokenFile>>,
-    /// Returns the values that are sent.
-    values: fn(&C) -> Vec<&str>,
+    usage: Usage<C>,
+    /// Reads all files again, and returns what gets the credentials anew.
+    read_again: Box<dyn Fn() -> Result<Provider<C>> + Send + Sync>,
+    /// Locked while the credentials are renewed.
+    renewing: Mutex<()>,
+    /// Whether the present credentials were read again, and no request has succeeded since.
+    is_untried: AtomicBool,
 }
 
 impl<C> CheckedCredentials<C> {
     pub(super) fn new(
-        inner: Arc<dyn CredentialProvider<Credential = C>>,
+        current: Provider<C>,
         token_file: Option<TokenFile>,
-        values: fn(&C) -> Vec<&str>,
+        usage: Usage<C>,
+        read_again: impl Fn() -> Result<Provider<C>> + Send + Sync + 'static,
     ) -> Self {
-        Self { inner, token_file: token_file.map(Mutex::new), values }
+        Self {
+            current: StdMutex::new(current),
+            token_file: token_file.map(Mutex::new),
+            usage,
+            read_again: Box::new(read_again),
+            renewing: Mutex::default(),
+            is_untried: AtomicBool::new(false),
+        }
     }
 
-    async fn current(&self) -> object_store::Result<Arc<C>> {
-        let Some(file) = &self.token_file else { return self.inner.get_credential().await };
-        let mut file = file.lock().await;
-        file.refresh().map_err(|error| rejected(error.kind(), error.to_string()))?;
-        self.inner.get_credential().await
+    fn current(&self) -> MutexGuard<'_, Provider<C>> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the credentials of a provider, which may read the token file.
+    async fn get(&self, provider: Provider<C>) -> object_store::Result<Arc<C>> {
+        let credential = match &self.token_file {
+            None => provider.get_credential().await?,
+            Some(file) => {
+                let mut file = file.lock().await;
+                file.refresh().map_err(|error| rejected(error.kind(), error.to_string()))?;
+                provider.get_credential().await?
+            }
+        };
+        let values = (self.usage.values)(&credential);
+        match values.into_iter().filter(|value| !value.is_empty()).find_map(|value| ValueKind::Header.problem(value)) {
+            None => Ok(credential),
+            Some(problem) => {
+                let reason = format!(
+                    "the service that provides the credentials returned some that cannot be sent: a value {problem}"
+                );
+                Err(rejected(ErrorKind::InvalidInput, reason))
+            }
+        }
+    }
+
+    /// Returns whether a request was signed with these credentials.
+    fn is_sent(&self, credential: &C, request: &HttpRequest) -> bool {
+        let headers: Vec<&str> = request.headers().values().filter_map(|value| value.to_str().ok()).collect();
+        let values = (self.usage.values)(credential);
+        values.iter().all(|value| headers.iter().any(|header| header.contains(value)))
+    }
+}
+
+impl<C: fmt::Debug + PartialEq + Send + Sync + 'static> CheckedCredentials<C> {
+    /// Replaces the credentials, and returns the new ones; `None` if those that can be read now are the same.
+    async fn replace(&self, present: &C) -> object_store::Result<Option<Arc<C>>> {
+        // What was read again and refused at once is not read once more: some services return others every time.
+        if self.is_untried.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let provider = (self.read_again)().map_err(|error| rejected(error.kind(), error.to_string()))?;
+        let credential = self.get(provider.clone()).await?;
+        if *credential == *present {
+            return Ok(None);
+        }
+        *self.current() = provider;
+        self.is_untried.store(true, Ordering::Relaxed);
+        Ok(Some(credential))
     }
 }
 
@@ -56,18 +127,54 @@ impl<C: fmt::Debug + Send + Sync + 'static> CredentialProvider for CheckedCreden
     type Credential = C;
 
     async fn get_credential(&self) -> object_store::Result<Arc<C>> {
-        let credential = self.current().await?;
-        let values = (self.values)(&credential);
-        match values.into_iter().filter(|value| !value.is_empty()).find_map(|value| ValueKind::Header.problem(value)) {
-            None => Ok(credential),
-            Some(problem) => {
-                let reason = format!(
-                    "the service that provides the credentials returned some that cannot be sent: a value {problem}"
-                );
-                Err(rejected(ErrorKind::InvalidInput, reason))
+        let provider = self.current().clone();
+        self.get(provider).await
+    }
+}
+
+#[async_trait]
+impl<C: fmt::Debug + PartialEq + Send + Sync + 'static> Renewal for CheckedCredentials<C> {
+    async fn sign(&self, request: &mut HttpRequest) -> bool {
+        match self.get_credential().await {
+            Ok(credential) => (self.usage.sign)(&credential, request),
+            Err(_) => false,
+        }
+    }
+
+    async fn renew(&self, request: &mut HttpRequest, is_refused: bool) -> bool {
+        let _only_one = self.renewing.lock().await;
+        let Ok(present) = self.get_credential().await else { return false };
+        // Another request may have renewed them since this one was signed.
+        if !self.is_sent(&present, request) {
+            return (self.usage.sign)(&present, request);
+        }
+        if !is_refused {
+            return false;
+        }
+        match self.replace(&present).await {
+            Ok(Some(credential)) => (self.usage.sign)(&credential, request),
+            Ok(None) => false,
+            Err(error) => {
+                tracing::debug!(%error, "credentials that were refused cannot be read again");
+                false
             }
         }
     }
+
+    fn accepted(&self) {
+        self.is_untried.store(false, Ordering::Relaxed);
+    }
+}
+
+/// Puts a token into a request that has another one.
+#[cfg(any(feature = "gcp", feature = "azure"))]
+pub(super) fn sign_with_bearer(bearer: &str, request: &mut HttpRequest) -> bool {
+    use http::header::{AUTHORIZATION, HeaderValue};
+
+    let headers = request.headers_mut();
+    let Ok(mut value) = HeaderValue::from_str(&format!("Bearer {bearer}")) else { return false };
+    value.set_sensitive(true);
+    headers.contains_key(AUTHORIZATION) && headers.insert(AUTHORIZATION, value).is_some()
 }
 
 fn rejected(kind: ErrorKind, reason: String) -> object_store::Error {

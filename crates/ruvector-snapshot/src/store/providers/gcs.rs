@@ -5,12 +5,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use http::header::AUTHORIZATION;
 use object_store::client::{HttpRequest, HttpRequestBody};
-use object_store::gcp::{GoogleCloudStorage, GoogleCloudStorageBuilder};
+use object_store::gcp::{GcpCredential, GoogleCloudStorage, GoogleCloudStorageBuilder};
 use object_store::path::Path;
 use url::Url;
 
-use super::credentials::{CheckedCredentials, read};
-use crate::error::{Result, SnapshotError};
+use super::credentials::{CheckedCredentials, Provider, Usage, read, sign_with_bearer};
+use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::store::http::connector::Connector;
 use crate::store::http::multipart::{AuthorizedRequests, ReportError};
 use crate::store::object::{BucketClient, ListUploads, UnlistedUploads};
@@ -25,6 +25,7 @@ const CREDENTIALS_HINT: &str =
 
 pub(in crate::store) fn open(bucket: &Bucket<'_>, mut settings: Settings) -> Result<BucketClient> {
     settings.check_encrypted("base_url")?;
+    let given = settings.clone();
     check_keys(&mut settings)?;
     // The client reads these itself, and makes URLs of them.
     ["GCE_METADATA_HOST", "GCE_METADATA_ROOT", "GCE_METADATA_IP"]
@@ -53,8 +54,17 @@ pub(in crate::store) fn open(bucket: &Bucket<'_>, mut settings: Settings) -> Res
         })
     };
     let credentials = build(builder.clone())?.credentials().clone();
-    let checked = CheckedCredentials::new(credentials, None, |credential| vec![credential.bearer.as_str()]);
-    let client = build(builder.with_credentials(Arc::new(checked)))?;
+    let read_again = {
+        let (builder, connector) = (builder.clone(), connector.clone());
+        move || credentials_again(&given, builder.clone(), &connector)
+    };
+    let usage = Usage {
+        values: |credential: &GcpCredential| vec![credential.bearer.as_str()],
+        sign: |credential, request| sign_with_bearer(&credential.bearer, request),
+    };
+    let checked = Arc::new(CheckedCredentials::new(credentials, None, usage, read_again));
+    builder = builder.with_credentials(checked.clone()).with_http_connector(connector.with_renewal(checked));
+    let client = build(builder)?;
     let base = settings.get("base_url").unwrap_or(BASE_URL).trim_end_matches('/');
     let requests = BearerRequests { client: client.clone(), bucket_url: format!("{base}/{}", bucket.name) };
     let uploads: Arc<dyn ListUploads> = match settings.flag("skip_signature")? {
@@ -62,6 +72,21 @@ pub(in crate::store) fn open(bucket: &Bucket<'_>, mut settings: Settings) -> Res
         false => multipart_uploads(&connector, requests).map_err(|cause| cannot_set_up(bucket, &connector, &cause))?,
     };
     Ok(BucketClient { objects: connector.redacted(client), uploads })
+}
+
+/// Reads the key again, and gets a new token with it.
+fn credentials_again(
+    given: &Settings,
+    builder: GoogleCloudStorageBuilder,
+    connector: &Connector,
+) -> Result<Provider<GcpCredential>> {
+    let mut settings = given.clone();
+    check_keys(&mut settings)?;
+    connector.hide(settings.secrets());
+    let built = builder.build().map_err(|cause| {
+        SnapshotError::new(ErrorKind::PermissionDenied, connector.scrub(&cause.to_string())).with_source(cause)
+    });
+    Ok(built?.credentials().clone())
 }
 
 /// Requests with the token of the client.

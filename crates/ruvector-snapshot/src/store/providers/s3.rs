@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use http::Method;
-use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey, AwsCredential, Checksum};
+use object_store::StaticCredentialProvider;
+use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey, AwsAuthorizer, AwsCredential, Checksum};
 use object_store::client::{HttpRequest, HttpRequestBody};
 use object_store::path::Path;
 use object_store::signer::{SignedUrlOptions, Signer as _};
 
 use super::aws_profile;
-use super::credentials::{CheckedCredentials, TokenFile};
+use super::credentials::{CheckedCredentials, Provider, TokenFile, Usage};
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::store::http::connector::Connector;
 use crate::store::http::multipart::{AuthorizedRequests, ReportError};
@@ -25,6 +26,7 @@ const SIGNED_FOR: Duration = Duration::from_secs(600);
 const CREDENTIALS_HINT: &str = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE";
 
 pub(in crate::store) fn open(bucket: &Bucket<'_>, mut settings: Settings) -> Result<BucketClient> {
+    let given = settings.clone();
     aws_profile::fill_in(&mut settings)?;
     settings.check_encrypted("endpoint")?;
     check_keys(&settings)?;
@@ -60,10 +62,19 @@ pub(in crate::store) fn open(bucket: &Bucket<'_>, mut settings: Settings) -> Res
     }
     let build = |builder: AmazonS3Builder| builder.build().map_err(|cause| cannot_set_up(bucket, &connector, &cause));
     let credentials = build(builder.clone())?.credentials().clone();
-    let checked = CheckedCredentials::new(credentials, token_file, sent_values);
-    let client = build(builder.with_credentials(Arc::new(checked)))?;
+    let read_again = {
+        let (builder, connector) = (builder.clone(), connector.clone());
+        move || credentials_again(&given, builder.clone(), &connector)
+    };
+    let usage = Usage { values: sent_values, sign };
+    let checked = Arc::new(CheckedCredentials::new(credentials, token_file, usage, read_again));
     // These are not signed in this way.
     let is_signed = !settings.flag("skip_signature")? && !settings.flag("s3_express")?;
+    builder = builder.with_credentials(checked.clone());
+    if is_signed {
+        builder = builder.with_http_connector(connector.with_renewal(checked));
+    }
+    let client = build(builder)?;
     let uploads: Arc<dyn ListUploads> = match is_signed {
         true => multipart_uploads(&connector, SignedRequests(client.clone()))
             .map_err(|cause| cannot_set_up(bucket, &connector, &cause))?,
@@ -89,6 +100,48 @@ const TOKEN_FILES: [(&str, AmazonS3ConfigKey); 2] = [
     ("web_identity_token_file", AmazonS3ConfigKey::WebIdentityTokenFile),
     ("container_authorization_token_file", AmazonS3ConfigKey::ContainerAuthorizationTokenFile),
 ];
+
+/// Reads the credentials again: the keys of a profile, or those of a service.
+fn credentials_again(
+    given: &Settings,
+    builder: AmazonS3Builder,
+    connector: &Connector,
+) -> Result<Provider<AwsCredential>> {
+    let mut settings = given.clone();
+    aws_profile::fill_in(&mut settings)?;
+    check_keys(&settings)?;
+    let value = |name: &str| settings.get(name).map(str::to_owned);
+    if let (Some(key_id), Some(secret_key)) = (value("access_key_id"), value("secret_access_key")) {
+        let token = value("session_token");
+        connector.hide([secret_key.clone()].into_iter().chain(token.clone()));
+        return Ok(Arc::new(StaticCredentialProvider::new(AwsCredential { key_id, secret_key, token })));
+    }
+    let built = builder.build().map_err(|cause| {
+        SnapshotError::new(ErrorKind::PermissionDenied, connector.scrub(&cause.to_string())).with_source(cause)
+    });
+    Ok(built?.credentials().clone())
+}
+
+/// Signs a request for the region and the service that it was signed for before.
+fn sign(credential: &AwsCredential, request: &mut HttpRequest) -> bool {
+    let header = |name: &str| request.headers().get(name)?.to_str().ok().map(str::to_owned);
+    let Some(before) = header("authorization") else { return false };
+    let scope = before.split_once("Credential=").and_then(|(_, rest)| rest.split(',').next());
+    // The key, the date, the region, the service and the end.
+    let [_, _, region, service, _] = scope.unwrap_or_default().split('/').collect::<Vec<_>>()[..] else { return false };
+    let content = header("x-amz-content-sha256");
+    let digest = content.as_deref().and_then(read_hex);
+    request.headers_mut().remove("x-amz-security-token");
+    let authorizer = AwsAuthorizer::new(credential, service, region)
+        .with_sign_payload(content.as_deref() != Some("UNSIGNED-PAYLOAD"));
+    authorizer.try_authorize(request, digest.as_deref()).is_ok()
+}
+
+fn read_hex(text: &str) -> Option<Vec<u8>> {
+    let digits = text.len() == 64 && text.bytes().all(|digit| digit.is_ascii_hexdigit());
+    let bytes = (0..text.len()).step_by(2).map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok());
+    if digits { bytes.collect() } else { None }
+}
 
 fn sent_values(credential: &AwsCredential) -> Vec<&str> {
     std::iter::once(credential.key_id.as_str()).chain(credential.token.as_deref()).collect()

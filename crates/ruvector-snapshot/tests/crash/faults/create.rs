@@ -4,7 +4,7 @@ use ruvector_snapshot::store::testing::fault::{Call, Fault, Moment, Step};
 use ruvector_snapshot::{ErrorKind, Listing, Result, Snapshot, VerifyOptions};
 use ruvector_snapshot_format::layout;
 
-use super::fixture::{Case, Run, faults};
+use super::fixture::{Case, Run, faults, without_left};
 use crate::common::three_snapshots::ThreeSnapshots;
 
 const KEPT: [usize; 3] = [0, 1, 2];
@@ -25,7 +25,7 @@ async fn a_create_with_any_fault_stores_a_complete_snapshot_or_none() {
                         case.assert_reported_by(&error);
                         if case.is_lasting() {
                             let first = format!("injected at step {}", case.at);
-                            assert!(format!("{error:?}").ends_with(&first), "{}: {error:?}", case.what());
+                            assert!(without_left(&error).ends_with(&first), "{}: {error:?}", case.what());
                         }
                         check_failed(run, case, &listing, error.message()).await;
                     }

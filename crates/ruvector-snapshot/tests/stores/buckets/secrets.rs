@@ -6,14 +6,14 @@ use std::sync::{Arc, Mutex};
 
 use futures::future::join_all;
 use ruvector_snapshot::store::{Location, SnapshotStore, StoreConfig, StoreOptions, open};
-use ruvector_snapshot::{SnapshotConfig, SnapshotManager};
+use ruvector_snapshot::{ErrorKind, SnapshotConfig, SnapshotManager};
 use test_fixtures::{TestDir, create_full};
-use test_servers::Fault;
+use test_servers::{Fault, S3Server};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
-use super::fixture::{SERVERS, full_text, make_small};
+use super::fixture::{SERVERS, Server, full_text, make_small};
 use super::stub_server::StubServer;
 
 /// The secrets, or their secret parts. No text may contain one.
@@ -312,4 +312,29 @@ async fn no_secret_appears_in_the_log_of_operations_with_retries() {
     let seen = log.seen();
     assert!(seen.0.iter().any(|line| line.contains("backing off")), "the client logs no retries");
     seen.assert_clean();
+}
+
+/// A secret may be an ordinary word that is part of a key or of a text of the server.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn errors_keep_their_kind_although_their_text_contains_a_secret() {
+    for word in ["backups", "taken", "implemented", "snapshots-test"] {
+        let server = Server::s3();
+        let store = server.open(&[("session_token", word), ("retry_timeout", "5s")]);
+        assert_eq!(store.get("taken", 10).await.unwrap_err().kind(), ErrorKind::NotFound, "{word}");
+        assert_eq!(store.head("taken").await.unwrap_err().kind(), ErrorKind::NotFound, "{word}");
+        store.create("taken", "value".into()).await.unwrap();
+        assert_eq!(store.create("taken", "other".into()).await.unwrap_err().kind(), ErrorKind::AlreadyExists, "{word}");
+        let message = "backups of taken keys are not permitted";
+        let denied = Fault::Error { status: 403, code: "AccessDenied", message };
+        server.wire().set(move |_, _| Some(denied.clone()));
+        let error = store.get("taken", 10).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error:?}");
+        assert!(error.to_string().contains("AccessDenied"), "{error:?}");
+        // A connection that breaks is tried again.
+        server.wire().set(|_, number| (number == 0).then_some(Fault::ResetBefore));
+        store.delete("taken").await.unwrap();
+
+        let server = Server::S3(S3Server::start_refusing_preconditions());
+        server.open(&[("session_token", word)]).create("taken", "value".into()).await.unwrap();
+    }
 }
