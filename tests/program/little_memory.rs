@@ -2,11 +2,13 @@
 //! its bytes claim.
 
 use std::ffi::OsStr;
+use std::fs;
 use std::process::Command;
+use std::thread;
 
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
-use test_fixtures::StoredSnapshot;
+use test_fixtures::{StoredSnapshot, make_large_database};
 use test_servers::S3Server;
 
 use super::bucket::Bucket;
@@ -52,13 +54,15 @@ impl Place {
     }
 
     fn run(&self, args: &[&str]) -> RunResult {
-        limited(
-            &match self {
-                Self::Disk(sandbox) => sandbox.command(args),
-                Self::Bucket(bucket) => bucket.command(args),
-            },
-            ENOUGH_KIB,
-        )
+        self.run_in(ENOUGH_KIB, args)
+    }
+
+    fn run_in(&self, kib: u32, args: &[&str]) -> RunResult {
+        let command = match self {
+            Self::Disk(sandbox) => sandbox.command(args),
+            Self::Bucket(bucket) => bucket.command(args),
+        };
+        limited(&command, kib)
     }
 
     /// Writes the files of a snapshot.
@@ -151,6 +155,35 @@ fn json_of_users_is_listed_one_snapshot_after_the_other() {
             assert_eq!(result.exit_code, Some(0), "{args:?}: {}", result.stderr);
             let is_shown = matches!(args[0], "show" | "restore");
             assert_eq!(result.stdout.contains(&large), is_shown, "{args:?}");
+        }
+    }
+}
+
+/// The floors that OPERATIONS.md documents, in MiB, on two processors.
+#[test]
+fn every_command_works_at_the_documented_floor() {
+    const MORE_FOR_EACH_PROCESSOR: u32 = 16;
+    let processors = thread::available_parallelism().map_or(1, usize::from) as u32;
+    let (places, _) = Place::both();
+    let large = places[0].sandbox().path("large.db");
+    make_large_database(&large, 100_000, 384);
+    for place in &places {
+        if !place.sandbox().path("large.db").exists() {
+            fs::copy(&large, place.sandbox().path("large.db")).unwrap();
+        }
+        for (db, connections, floor_mib) in
+            [("a.db", "4", 224), ("large.db", "4", 448), ("a.db", "1", 224), ("large.db", "1", 320)]
+        {
+            let kib = (floor_mib + processors.saturating_sub(2) * MORE_FOR_EACH_PROCESSOR) << 10;
+            for args in [
+                &["create", "--db", db][..],
+                &["list"],
+                &["verify", "latest"],
+                &["restore", "latest", "--to", "b.db", "--force"],
+            ] {
+                let result = place.run_in(kib, &[args, &["--connections", connections]].concat());
+                assert_eq!(result.exit_code, Some(0), "{db}, {floor_mib} MiB, {connections}: {args:?}: {result:?}");
+            }
         }
     }
 }
