@@ -168,9 +168,10 @@ fn without_locks_the_file_stays_and_is_named() {
     assert!(!sandbox.path(name).exists());
 }
 
-/// Waits until there is a directory of a demo. Returns whether the demo is still running.
+/// Waits until there is a directory of a demo with something in it. Returns whether the demo is still running.
 fn demo_has_begun(directory: &Path, demo: &mut Child) -> bool {
-    while test_fixtures::names(directory).is_empty() {
+    let has_begun = |name: &String| !test_fixtures::names(&directory.join(name)).is_empty();
+    while !test_fixtures::names(directory).iter().any(has_begun) {
         if !is_running(demo) {
             return false;
         }
@@ -208,4 +209,19 @@ fn the_next_demo_removes_the_directory_of_a_killed_one_and_not_that_of_a_running
     assert!(removed.contains(&format!("{} (", dead[0])), "{result:?} {other:?}");
     assert!(removed.contains(" bytes) was removed: a demo that was killed had left it"), "{result:?} {other:?}");
     assert_eq!(sandbox.names("tmp"), Vec::<String>::new());
+}
+
+#[test]
+fn a_directory_that_has_the_name_of_that_of_a_killed_demo_stays() {
+    let sandbox = Sandbox::empty();
+    fs::create_dir(sandbox.path("tmp")).unwrap();
+    let named = "tmp/ruvector-snapshot-demo-backup";
+    sandbox.ok(&["demo", named]);
+    let before = sandbox.names(named);
+    let result = RunResult::from(sandbox.command(&["demo"]).env("TMPDIR", sandbox.path("tmp")).output().unwrap());
+    assert_eq!((result.exit_code, result.stderr.contains("removed")), (Some(0), false), "{result:?}");
+    assert_eq!(
+        (sandbox.names("tmp"), sandbox.names(named)),
+        (vec!["ruvector-snapshot-demo-backup".to_owned()], before)
+    );
 }

@@ -1,8 +1,8 @@
 //! The directory of the demo: one that the user has named, or a temporary one.
 
-use std::fs::{self, File, Permissions, TryLockError};
+use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use ruvector_snapshot::{ErrorKind, SnapshotError};
@@ -15,6 +15,8 @@ use crate::warnings::Warnings;
 
 const PREFIX: &str = "ruvector-snapshot-demo-";
 const RANDOM_CHARACTERS: usize = 6;
+/// The file that is locked. It tells a temporary directory from one that a user has given such a name.
+const LOCK_NAME: &str = "temporary.lock";
 /// The files in it may be open to others: Ruvector creates its databases so.
 const PRIVATE_MODE: u32 = 0o700;
 /// Number of directories that are created until one is locked.
@@ -76,7 +78,7 @@ impl DemoDirectory {
     }
 }
 
-/// A directory whose lock is held as long as it is in use. It is removed when dropped.
+/// A directory with a file whose lock is held as long as it is in use. It is removed when dropped.
 struct LockedDirectory {
     // Fields are dropped in this order: the directory is gone before its lock is released.
     path: TempDir,
@@ -91,14 +93,15 @@ impl LockedDirectory {
                 .rand_bytes(RANDOM_CHARACTERS)
                 .permissions(Permissions::from_mode(PRIVATE_MODE))
                 .tempdir_in(parent)?;
-            let lock = match File::open(path.path()) {
+            let lock_path = path.path().join(LOCK_NAME);
+            let lock = match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&lock_path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 opened => opened?,
             };
             match lock.try_lock() {
                 // Another demo that looks for dead directories holds the lock for a moment, and removes it.
                 Err(TryLockError::WouldBlock) => {}
-                Ok(()) if !is_at(&lock, path.path()) => {}
+                Ok(()) if !is_at(&lock, &lock_path) => {}
                 // Without locks nobody takes the directory for a dead one.
                 Ok(()) | Err(TryLockError::Error(_)) => return Ok(Self { path, _lock: lock }),
             }
@@ -123,10 +126,11 @@ impl LockedDirectory {
     }
 }
 
-/// Removes a directory if nobody holds its lock. Returns its size if it was removed.
+/// Removes a temporary directory if nobody holds its lock. Returns its size if it was removed.
 fn remove_if_dead(path: &Path) -> Option<u64> {
-    let lock = File::open(path).ok()?;
-    if lock.try_lock().is_err() || !is_at(&lock, path) {
+    let lock_path = path.join(LOCK_NAME);
+    let lock = File::open(&lock_path).ok()?;
+    if lock.try_lock().is_err() || !is_at(&lock, &lock_path) {
         return None;
     }
     let bytes = bytes_below(path);
@@ -143,7 +147,7 @@ fn bytes_below(directory: &Path) -> u64 {
     sizes.sum()
 }
 
-/// Returns whether a path is that of an open directory.
+/// Returns whether a path is that of an open file.
 fn is_at(open: &File, path: &Path) -> bool {
     match (open.metadata(), path.symlink_metadata()) {
         (Ok(open), Ok(found)) => (open.dev(), open.ino()) == (found.dev(), found.ino()),
