@@ -5,7 +5,8 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
-use test_servers::{Fault, Request, S3Server};
+use test_fixtures::StoredSnapshot;
+use test_servers::{Fault, GcsServer, Request, S3Server};
 
 use super::bucket::Bucket;
 use super::sandbox::{RunResult, Sandbox, assert_holds, create_database, files_below};
@@ -263,5 +264,51 @@ impl RunResult {
         let at = self.stderr.find("interrupted; cleaning up").unwrap_or_else(|| panic!("no notice: {self:?}"));
         let error = self.stderr.find("error: ").unwrap_or_else(|| panic!("no error: {self:?}"));
         assert!(at < error && self.stderr[error..].contains(text), "{text:?} is not in {self:?}");
+    }
+}
+
+/// The items before it are printed by then.
+#[test]
+fn an_interrupted_list_ends_its_document() {
+    let (sandbox, ids) = Sandbox::with_snapshots(1);
+    let stored = StoredSnapshot::read(&sandbox.path("snapshots"), &ids[0]);
+    let large = format!("\"{}\"", "x".repeat(100_000));
+    for bucket in [Bucket::s3(S3Server::start()), Bucket::gcs(GcsServer::start())] {
+        let ids = ["20200101T000000000Z-0123456789abcdef", "20200102T000000000Z-0123456789abcdef"];
+        for id in ids {
+            for (name, bytes) in &stored.under(id, &large).files {
+                bucket.server.put(&format!("backups/prod/snapshot-{id}/{name}"), bytes);
+            }
+        }
+        let reads_oldest = move |request: &Request| {
+            request.is_get() && request.key().ends_with(&format!("snapshot-{}/metadata.json", ids[0]))
+        };
+        let mut reads = 0;
+        // The first is that of the listing, and the second that of its JSON.
+        bucket.server.wire().set(move |request, _| {
+            reads += usize::from(reads_oldest(request));
+            (reads == 2 && reads_oldest(request)).then_some(Fault::Hang)
+        });
+        bucket.server.wire().reset_log();
+        let mut command = bucket.command(&["list", "--json", "-o", "stall_timeout=60s"]);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let reader = {
+            let mut stdout = child.stdout.take().unwrap();
+            thread::spawn(move || {
+                let mut text = String::new();
+                stdout.read_to_string(&mut text).map(|_| text).unwrap()
+            })
+        };
+        while bucket.server.wire().requests().iter().filter(|request| reads_oldest(request)).count() < 2 {
+            assert!(is_running(&mut child));
+            thread::yield_now();
+        }
+        assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+        let result = child.wait_with_output().unwrap();
+        let document: serde_json::Value = serde_json::from_str(&reader.join().unwrap()).unwrap();
+        assert_eq!((result.status.code(), &document["error"]["exit_code"]), (Some(130), &130.into()), "{result:?}");
+        assert_eq!(document["error"]["message"], "interrupted: nothing was changed");
+        assert_eq!(document["snapshots"].as_array().unwrap().len(), 1);
+        assert_eq!(document["snapshots"][0]["id"], ids[1]);
     }
 }

@@ -199,3 +199,20 @@ fn a_multipart_upload_that_ends_while_uploads_are_listed_is_left_out() {
         assert_eq!(listing["multipart_uploads_known"], true, "{listing}");
     }
 }
+
+#[test]
+fn sizes_that_no_number_holds_together_are_no_panic() {
+    for bucket in Bucket::both() {
+        for file in ["index.bin.gz", "vectors.bin.gz"] {
+            bucket.server.start_upload(&format!("backups/prod/snapshot-{UPLOAD}/{file}"), &[b"part"]);
+        }
+        bucket.server.wire().set(|request, _| {
+            let lists_parts = request.method == "GET" && request.parameter("uploadId").is_some();
+            let code = "<Part><Size>18446744073709551615</Size></Part>";
+            lists_parts.then_some(Fault::Error { status: 200, code, message: "" })
+        });
+        let (exit_code, listing) = bucket.json(&["list"]);
+        assert_eq!((exit_code, &listing["unfinished"][1]["bytes"]), (0, &json!(u64::MAX)), "{listing}");
+        assert!(bucket.ok(&["list"]).contains("unfinished: 2 items, 16.00 EiB, "));
+    }
+}

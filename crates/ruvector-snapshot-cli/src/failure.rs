@@ -41,6 +41,8 @@ pub(crate) struct Failure {
     hint: Option<String>,
     remedy: Option<Remedy>,
     interrupt_report: Option<InterruptReport>,
+    /// Whether the document of the run has it already.
+    is_in_document: bool,
 }
 
 impl Failure {
@@ -74,7 +76,16 @@ impl Failure {
     /// Creates a failure that no error of the library has caused.
     fn of_run(exit: Exit, kind: &'static str, message: impl Into<String>) -> Self {
         let (causes, hint, remedy) = (Vec::new(), None, None);
-        Self { exit, kind, message: message.into(), causes, hint, remedy, interrupt_report: None }
+        Self {
+            exit,
+            kind,
+            message: message.into(),
+            causes,
+            hint,
+            remedy,
+            interrupt_report: None,
+            is_in_document: false,
+        }
     }
 
     /// Creates the failure of wrong usage, with exit code 2, if the error is `InvalidInput`. Other errors stay as they
@@ -97,6 +108,15 @@ impl Failure {
             None => done.to_owned(),
         };
         self.with_hint(hint)
+    }
+
+    /// Marks a failure that the document of the run has already.
+    pub(crate) fn in_document(self) -> Self {
+        Self { is_in_document: true, ..self }
+    }
+
+    pub(crate) fn is_in_document(&self) -> bool {
+        self.is_in_document
     }
 
     pub(crate) fn exit(&self) -> Exit {
@@ -156,6 +176,7 @@ impl From<SnapshotError> for Failure {
             hint: remedy_hint.or_else(|| hint(&error)).map(str::to_owned),
             remedy: error.remedy(),
             interrupt_report: None,
+            is_in_document: false,
         }
     }
 }

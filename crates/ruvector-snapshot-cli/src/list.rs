@@ -60,7 +60,10 @@ fn broken_chains(listing: &Listing) -> Vec<BrokenChains> {
 async fn print_document(session: &Session, manager: &SnapshotManager, listing: &Listing) -> Result<(), Failure> {
     let mut printed = StreamedDocument::begin(session.output, "snapshots")?;
     for snapshot in &listing.snapshots {
-        printed.item(&document(session, manager, snapshot, listing).await?)?;
+        match document(session, manager, snapshot, listing).await {
+            Ok(listed) => printed.item(&listed)?,
+            Err(failure) => return Err(printed.fail(failure, &session.warnings.list())),
+        }
     }
     let unusable = listing.unusable.iter().map(|unusable| {
         json!({
@@ -187,7 +190,8 @@ fn print_text(session: &Session, listing: &Listing, broken: &[BrokenChains]) -> 
         ))?;
     }
     if !listing.unfinished.is_empty() {
-        let bytes = listing.unfinished.iter().map(|one| one.bytes).sum();
+        // A server can claim any size.
+        let bytes = listing.unfinished.iter().map(|one| one.bytes).fold(0, u64::saturating_add);
         let is_any_multipart = listing.unfinished.iter().any(|one| one.kind == OrphanKind::Multipart);
         let multipart = if is_any_multipart { ", and a lifecycle rule of the bucket multipart uploads" } else { "" };
         let (items, verb) = match listing.unfinished.len() as u64 {

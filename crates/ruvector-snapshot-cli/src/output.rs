@@ -63,8 +63,10 @@ impl Output {
     /// Prints how a run failed. The warnings have been printed, except in the JSON document.
     pub(crate) fn failure(&self, failure: &Failure, warnings: &[String]) {
         failure.lines().iter().for_each(|line| self.message(line));
-        // If standard output cannot be written, there is no way to report it.
-        let _printed = self.document(&failure.document(warnings));
+        if !failure.is_in_document() {
+            // If standard output cannot be written, there is no way to report it.
+            let _printed = self.document(&failure.document(warnings));
+        }
     }
 
     /// Prints a line to standard error.

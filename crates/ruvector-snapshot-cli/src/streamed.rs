@@ -35,6 +35,15 @@ impl StreamedDocument {
         let others = text.strip_prefix('{').unwrap_or(&text);
         self.output.raw(format!("{indent}],{others}\n").as_bytes())
     }
+
+    /// Prints the end of the array and why there is no more, and returns that.
+    pub(crate) fn fail(self, failure: Failure, warnings: &[String]) -> Failure {
+        let failure = failure.with_interrupt_report();
+        match self.end(&failure.document(warnings)) {
+            Ok(()) => failure.in_document(),
+            Err(not_printed) => not_printed.in_document(),
+        }
+    }
 }
 
 fn pretty(value: &impl Serialize) -> Result<String, Failure> {
