@@ -1,8 +1,8 @@
 //! What a killed restore has left is removed by the next restore to the same place, and nothing else is.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::Write as _;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::thread;
@@ -166,6 +166,31 @@ fn without_locks_the_file_stays_and_is_named() {
     let result = sandbox.run(&["restore", "one", "--to", "b.db", "--force"]);
     assert_reports_removal(&result, name);
     assert!(!sandbox.path(name).exists());
+}
+
+/// Who can write to the directory can give the name of the temporary file to a link, before the restored file gets the
+/// owner and the permissions of the one that it replaces.
+#[test]
+fn a_link_in_the_place_of_the_temporary_file_is_neither_changed_nor_restored() {
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    for bucket in Bucket::both() {
+        bucket.create("one");
+        let [old, other] = ["b.db", "c.db"].map(|name| bucket.sandbox.path(name));
+        // It passes the verification.
+        bucket.ok(&["restore", "one", "--to", "c.db"]);
+        fs::write(&old, "old").unwrap();
+        fs::set_permissions(&old, Permissions::from_mode(0o640)).unwrap();
+        let (child, name) = waiting_restore(&bucket, &["--to", "b.db", "--force"]);
+        let temporary = bucket.sandbox.path(&name);
+        fs::rename(&temporary, bucket.sandbox.path("moved")).unwrap();
+        symlink(&other, &temporary).unwrap();
+        bucket.server.wire().clear();
+        let result = RunResult::from(child.wait_with_output().unwrap()).without_secrets();
+        assert_eq!(result.exit_code, Some(1), "{result:?}");
+        assert!(result.stderr.contains("another program has removed or replaced the temporary file"), "{result:?}");
+        assert_eq!((mode(&other), fs::read(&old).unwrap()), (0o600, b"old".to_vec()));
+        assert_holds(&other, ROWS, 8);
+    }
 }
 
 /// Waits until there is a directory of a demo with something in it. Returns whether the demo is still running.

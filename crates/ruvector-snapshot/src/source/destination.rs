@@ -88,7 +88,7 @@ impl Destination {
     /// at the destination since then. If the rename succeeded and the sync failed, the error says so.
     pub(crate) fn publish(self, file: Temporary, on_rename: impl FnOnce(&Path)) -> Result<Option<String>> {
         let path = &self.path;
-        give_owner_and_mode(file.path(), path)?;
+        give_owner_and_mode(file.file(), path)?;
         // Held until after the rename: a program that opens the file meanwhile would keep the old one.
         let lock = self.lock()?;
         let was_there = path.symlink_metadata().is_ok();

@@ -3,7 +3,7 @@
 //!
 //! The checks change nothing that stays.
 
-use std::fs::Permissions;
+use std::fs::{File, Permissions};
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
@@ -110,7 +110,7 @@ fn real(directory: &Path) -> std::path::PathBuf {
 fn owner_can_be_kept(subject: &Subject<'_>, _: &Temporary) -> Verdict {
     if subject.replaces && subject.path.exists() {
         // A file of its own: after this, it may not be possible to write to it.
-        give_owner_and_mode(new_file(subject.path)?.path(), subject.path)?;
+        give_owner_and_mode(new_file(subject.path)?.file(), subject.path)?;
     }
     Ok(None)
 }
@@ -195,7 +195,9 @@ fn space_can_be_reserved(subject: &Subject<'_>, temporary: &Temporary) -> Verdic
 }
 
 /// Gives a file beside the destination the owner and the permissions of the one that it replaces.
-pub(super) fn give_owner_and_mode(file: &Path, destination: &Path) -> Result<()> {
+///
+/// Not by its name: who can write to the directory could have made it a link to a file of somebody else.
+pub(super) fn give_owner_and_mode(file: &File, destination: &Path) -> Result<()> {
     set_owner_and_mode(file, destination).map_err(|error| {
         let message = "cannot give the restored database the owner and the permissions of the file that it replaces; the file \
                        was not changed. Run the command as its owner or as root, or restore to another path";
@@ -203,15 +205,15 @@ pub(super) fn give_owner_and_mode(file: &Path, destination: &Path) -> Result<()>
     })
 }
 
-fn set_owner_and_mode(file: &Path, destination: &Path) -> io::Result<()> {
-    let Ok(replaced) = std::fs::metadata(destination) else {
-        return std::fs::set_permissions(file, Permissions::from_mode(NEW_FILE_MODE));
+fn set_owner_and_mode(file: &File, destination: &Path) -> io::Result<()> {
+    let Some(replaced) = destination.symlink_metadata().ok().filter(std::fs::Metadata::is_file) else {
+        return file.set_permissions(Permissions::from_mode(NEW_FILE_MODE));
     };
-    let own = std::fs::metadata(file)?;
+    let own = file.metadata()?;
     if (own.uid(), own.gid()) != (replaced.uid(), replaced.gid()) {
-        std::os::unix::fs::chown(file, Some(replaced.uid()), Some(replaced.gid()))?;
+        std::os::unix::fs::fchown(file, Some(replaced.uid()), Some(replaced.gid()))?;
     }
-    std::fs::set_permissions(file, replaced.permissions())
+    file.set_permissions(replaced.permissions())
 }
 
 fn refused(kind: ErrorKind, message: impl Into<String>, path: &Path) -> SnapshotError {

@@ -74,9 +74,13 @@ impl Temporary {
         &self.file
     }
 
-    /// Renames the file, in one step. Without `replace`, fails if there is a file.
+    /// Renames the file, in one step. Without `replace`, fails if there is a file. Fails if the name is that of another
+    /// file meanwhile.
     pub(crate) fn persist(self, destination: &Path, replace: bool) -> io::Result<()> {
         let Self { path, file } = self;
+        if !is_at(&file, &path)? {
+            return Err(io::Error::other("another program has removed or replaced the temporary file"));
+        }
         // The file loses its temporary name here, while it is still locked.
         let renamed = match replace {
             true => path.persist(destination).map_err(|refused| refused.error),
