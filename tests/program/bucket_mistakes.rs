@@ -1,5 +1,6 @@
 //! Mistakes with buckets: a clear error, soon, with the right exit code, and without a secret.
 
+use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 
 use ruvector_snapshot::store::{Location, StoreConfig, open};
@@ -75,6 +76,56 @@ fn a_bucket_in_the_address_too_is_reported() {
         assert_eq!(exit_code, 1, "{document}");
         assert!(document.to_string().contains(&text), "{document}");
     }
+}
+
+#[test]
+fn a_server_that_is_no_store_does_not_look_like_an_empty_bucket() {
+    // The documents of a web console and of a proxy, with success and without.
+    let pages = [
+        "<!DOCTYPE html>\n<html lang=\"en\"><head/><body>Console</body></html>",
+        "<?xml version=\"1.0\"?><foo/>",
+        "ok",
+        "",
+    ];
+    for status in ["200 OK", "404 Not Found", "405 Method Not Allowed"] {
+        for page in pages {
+            let address = answer_all(format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{page}", page.len()));
+            for (bucket, name) in [(s3(), "AWS_ENDPOINT_URL"), (gcs(), "GOOGLE_BASE_URL")] {
+                let bucket = set(bucket, name, Some(address.clone()));
+                for verb in VERBS.iter().filter(|verb| **verb != ["store", "check"]) {
+                    let result = bucket.run(verb);
+                    result.assert_fails(1, "check the address of the server");
+                    assert!(!result.stderr.contains("try again"), "{result:?}");
+                }
+                assert_eq!(bucket.run(&["store", "check"]).exit_code, Some(1));
+            }
+        }
+    }
+}
+
+/// Starts a server that answers every request like this, and returns its address. It ends with the tests.
+fn answer_all(response: String) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for connection in listener.incoming() {
+            let (mut connection, response) = (connection.unwrap(), response.clone());
+            std::thread::spawn(move || {
+                let mut received = Vec::new();
+                let mut buffer = [0; 4096];
+                while let Ok(length @ 1..) = connection.read(&mut buffer) {
+                    received.extend_from_slice(&buffer[..length]);
+                    while let Some(end) = received.windows(4).position(|window| window == b"\r\n\r\n") {
+                        received.drain(..end + 4);
+                        if connection.write_all(response.as_bytes()).is_err() {
+                            return;
+                        }
+                    }
+                }
+            });
+        }
+    });
+    format!("http://{address}")
 }
 
 #[test]

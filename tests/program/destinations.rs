@@ -136,15 +136,20 @@ fn a_destination_that_is_no_file_is_refused_before_anything_is_read() {
         assert!(Command::new("mkfifo").arg(sandbox.path("fifo")).status().unwrap().success());
         symlink("nowhere", sandbox.path("dangling")).unwrap();
         symlink("loop", sandbox.path("loop")).unwrap();
+        symlink("directory", sandbox.path("to-directory")).unwrap();
         let long = "n".repeat(256);
         let shell = Shell::plain();
-        let refused = |to: &str, text: &str| store.assert_refused(&shell, &["--to", to, "--force"], &[text]);
+        let refused = |to: &str, text: &str| {
+            store.assert_refused(&shell, &["--to", to], &[text]);
+            store.assert_refused(&shell, &["--to", to, "--force"], &[text]);
+        };
         refused("directory", "the destination is a directory");
         refused("directory/", "this is the name of a directory");
         refused("fifo", "the destination is not a regular file");
         refused("/dev/null", "the destination is not a regular file");
-        refused("dangling", "cannot follow the symbolic link at the destination");
-        refused("loop", "cannot follow the symbolic link at the destination");
+        refused("dangling", "the destination is a symbolic link to nowhere, which does not exist");
+        refused("loop", "a symbolic link that leads back to itself");
+        refused("to-directory", "a symbolic link to a directory");
         refused("missing/b.db", "cannot create a temporary file in the directory of the destination");
         refused("missing/b.db", "create the directory missing first");
         refused("a.db/b.db", "cannot use this path as the destination");

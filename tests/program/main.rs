@@ -47,6 +47,8 @@ mod refused_names;
 #[cfg(target_os = "linux")]
 mod refused_sync;
 mod sources;
+#[cfg(target_os = "linux")]
+mod terminal;
 mod unfinished;
 mod unreadable;
 mod verbs;

@@ -152,7 +152,7 @@ fn restore_replaces_only_regular_files() {
     assert!(std::process::Command::new("mkfifo").arg(sandbox.path("fifo")).status().unwrap().success());
     symlink("fifo", sandbox.path("link")).unwrap();
     for to in ["fifo", "link"] {
-        sandbox.run(&["restore", "one", "--to", to]).assert_fails(1, "--force");
+        sandbox.run(&["restore", "one", "--to", to]).assert_fails(1, "not a regular file");
         sandbox.run(&["restore", "one", "--to", to, "--force"]).assert_fails(1, "not a regular file");
     }
     assert!(fs::symlink_metadata(sandbox.path("fifo")).unwrap().file_type().is_fifo());

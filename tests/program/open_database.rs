@@ -17,7 +17,7 @@ fn an_open_database_is_replaced_only_with_force_while_open() {
         let refused = sandbox.run(&["restore", "one", "--to", to, "--force"]);
         refused.assert_fails(1, "a program has this file open");
         refused.assert_fails(1, "the file was not changed. Stop the program first, or restore to another path");
-        refused.assert_fails(1, "  hint: --force-while-open replaces the file all the same");
+        refused.assert_fails(1, "  hint: --force with --force-while-open replaces the file all the same");
         refused.assert_fails(1, if to == "link.db" { "b.db" } else { to });
     }
     let (exit_code, document) = sandbox.json(&["restore", "one", "--to", "b.db", "--force"]);

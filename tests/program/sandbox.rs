@@ -56,8 +56,15 @@ impl Sandbox {
 
     /// Returns a command that runs the program without the environment of the tests, which may hold credentials.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_program-under-test"));
-        command.arg0("ruvector-snapshot").args(args).current_dir(self.dir.path()).stdin(Stdio::null());
+        let mut command = self.command_of(env!("CARGO_BIN_EXE_program-under-test"), args);
+        command.arg0("ruvector-snapshot");
+        command
+    }
+
+    /// As [`command`](Self::command), of another program.
+    pub(crate) fn command_of(&self, program: &str, args: &[&str]) -> Command {
+        let mut command = Command::new(program);
+        command.args(args).current_dir(self.dir.path()).stdin(Stdio::null());
         command.env_clear().env("HOME", self.home.path()).env("TMPDIR", std::env::temp_dir());
         command
     }

@@ -179,7 +179,7 @@ pub(crate) struct Restore {
     /// Replace FILE if it exists and no program holds its lock, as Ruvector does
     #[arg(long)]
     pub(crate) force: bool,
-    /// Replace FILE even while a program holds its lock. What that program writes afterwards is lost
+    /// With --force: replace FILE even while a program holds its lock. What that program writes afterwards is lost
     #[arg(long, requires = "force")]
     pub(crate) force_while_open: bool,
 }

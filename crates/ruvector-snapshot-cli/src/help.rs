@@ -137,7 +137,7 @@ Reads a snapshot, and all snapshots that it depends on, and writes a database fi
 back, and checked against the content checksum. Only then is it renamed to FILE, in one step.
 
 An existing FILE is not changed unless --force is given. FILE is not replaced while a program holds its lock, as Ruvector does while it has a database \
-open: the program would keep the old file, and lose everything that it writes from then on. Stop it first, or restore to another path. --force-while-open replaces FILE all the same.
+open: the program would keep the old file, and lose everything that it writes from then on. Stop it first, or restore to another path. --force with --force-while-open replaces FILE all the same.
 
 A new FILE can be read by its owner only. A replaced FILE keeps its owner and its permissions.
 

@@ -79,8 +79,7 @@ impl ProgressDisplay {
     /// Clears the bar, so that a line can be printed. The next update shows it again.
     pub(crate) fn clear(&self) {
         if let Some(bar) = &self.bar {
-            bar.suspend(|| {});
-            bar.reset();
+            bar.finish_and_clear();
         }
     }
 }
@@ -150,7 +149,7 @@ struct BarState {
 impl Display for Bar {
     fn update(&self, update: ProgressUpdate) {
         let mut state = locked(&self.state);
-        if state.phase != Some(update.phase) || update.records == 0 {
+        if state.phase != Some(update.phase) || update.records == 0 || self.bar.is_finished() {
             *state = BarState { phase: Some(update.phase), started: Instant::now() };
             self.bar.reset();
             self.bar.set_prefix(phase_name(update.phase));

@@ -81,7 +81,7 @@ fn explained(failure: Failure, to: &Path) -> Failure {
         // It is at the destination, so its directory exists.
         _ if is_kind(ErrorKind::AlreadyExists) => failure,
         _ if is_kind(ErrorKind::Busy) => failure.with_hint(
-            "--force-while-open replaces the file all the same; everything that the program writes after that is lost",
+            "--force with --force-while-open replaces the file all the same; everything that the program writes after that is lost",
         ),
         _ if is_kind(ErrorKind::Corrupt) => failure.with_hint(format!(
             "nothing was written to {}; `verify` shows everything that is corrupt, and another snapshot may be intact",

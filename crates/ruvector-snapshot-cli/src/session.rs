@@ -194,7 +194,21 @@ impl Session {
         source: Option<&SourceId>,
     ) -> Result<String, Failure> {
         let resolved = async { Ok(manager.resolve_with(text, source, &self.warnings).await) };
-        self.read(manager, resolved).await?.map_err(unresolved)
+        self.read(manager, resolved).await?.map_err(|error| self.unresolved(error))
+    }
+
+    /// Returns the failure for something that was not found. The wrong store is the usual reason.
+    fn unresolved(&self, error: SnapshotError) -> Failure {
+        let is_missing = error.kind() == ErrorKind::NotFound;
+        match error.source() {
+            // An error of the store, for example a missing bucket, is not wrong usage.
+            Some(_) => Failure::from(error),
+            None if is_missing => Failure::usage(error).with_hint(format!(
+                "the store is {}; check --store, and that its disk is mounted",
+                quoted(&self.store)
+            )),
+            None => Failure::usage(error),
+        }
     }
 
     /// Resolves several, each once.
@@ -229,12 +243,4 @@ impl Session {
 /// Waits until a signal has stopped the program. `None` if no signal can be received.
 async fn interrupt(interrupted: &mut Interrupts) -> Option<Exit> {
     *interrupted.wait_for(Option::is_some).await.ok()?
-}
-
-fn unresolved(error: SnapshotError) -> Failure {
-    match error.source() {
-        // An error of the store, for example a missing bucket, is not wrong usage.
-        Some(_) => Failure::from(error),
-        None => Failure::usage(error),
-    }
 }

@@ -236,20 +236,37 @@ fn resolve(destination: &Path, overwrite: Overwrite) -> Result<PathBuf> {
     if existing.is_dir() {
         return refused("the destination is a directory; give the name of a file");
     }
-    if overwrite == Overwrite::Never {
-        return Err(already_exists(destination));
-    }
-    match destination.canonicalize().and_then(|real| Ok((real.metadata()?.is_file(), real))) {
-        Ok((true, real)) => Ok(real),
-        Ok((false, _)) => refused("the destination is not a regular file; it was not changed"),
-        // Links that lead back to themselves: another attempt would find the same.
-        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
-            let message = "cannot follow the symbolic link at the destination";
-            let refused = SnapshotError::new(ErrorKind::InvalidInput, message).with_source(error);
-            Err(refused.with_key(destination.display().to_string()))
+    // What no option could replace is refused as such, with every option.
+    let real = destination.canonicalize().and_then(|real| Ok((real.metadata()?, real)));
+    match real {
+        Ok((found, _)) if found.is_dir() => {
+            refused("the destination is a symbolic link to a directory; give the name of a file")
         }
-        Err(error) => Err(SnapshotError::io(destination, "follow the symbolic link at the destination", error)),
+        Ok((found, _)) if !found.is_file() => {
+            refused("the destination is not a regular file; it was not changed. Give another path")
+        }
+        Ok(_) if overwrite == Overwrite::Never => Err(already_exists(destination)),
+        Ok((_, real)) => Ok(real),
+        Err(error) => Err(dead_link(destination, error)),
     }
+}
+
+/// Returns the error for a symbolic link that cannot be followed. Another attempt would find the same.
+fn dead_link(destination: &Path, error: io::Error) -> SnapshotError {
+    let shown = destination.read_link().unwrap_or_default();
+    let message = match error.kind() {
+        io::ErrorKind::NotFound => {
+            format!(
+                "the destination is a symbolic link to {}, which does not exist; remove the link, or give that path",
+                shown.display()
+            )
+        }
+        _ if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
+            "the destination is a symbolic link that leads back to itself; remove it, or give another path".to_owned()
+        }
+        _ => return SnapshotError::io(destination, "follow the symbolic link at the destination", error),
+    };
+    SnapshotError::new(ErrorKind::InvalidInput, message).with_key(destination.display().to_string())
 }
 
 fn already_exists(destination: &Path) -> SnapshotError {

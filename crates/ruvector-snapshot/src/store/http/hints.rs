@@ -66,6 +66,11 @@ impl Asked {
         if status.is_redirection() && ProviderRejection::of_body(text).is_none() {
             return Some(invalid(self.redirect_advice(headers), text, status));
         }
+        // Every provider answers a missing bucket and a wrong request with a code.
+        let is_unknown = matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED) && code.is_empty();
+        if self.is_listing && is_unknown {
+            return Some(invalid(NO_STORE, text, status));
+        }
         let text_lower = text.to_ascii_lowercase();
         let is_https = text_lower.contains("https") && text_lower.contains("http request");
         (self.is_http && status == StatusCode::BAD_REQUEST && is_https).then(|| invalid(NEEDS_HTTPS, text, status))
@@ -95,6 +100,8 @@ impl Asked {
     }
 }
 
+const NO_STORE: &str =
+    "the server does not answer as a store of this kind; check the address of the server, and the bucket";
 const NEEDS_HTTPS: &str = "the server wants TLS; write its address with https://";
 
 fn invalid(advice: &str, text: &str, status: StatusCode) -> ProviderRejection {

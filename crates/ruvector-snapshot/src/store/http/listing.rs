@@ -7,6 +7,9 @@
 //! so these objects are listed as foreign ones.
 //!
 //! Only the text of keys is changed. The pages of S3, Google Cloud Storage and Azure are handled alike.
+//!
+//! The client also takes any XML document for a page without objects. A page with another root element is an error here:
+//! the answer of a web console or a proxy must not look like an empty bucket.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -14,11 +17,13 @@ use std::task::{Context, Poll, ready};
 use bytes::{Bytes, BytesMut};
 use http::Uri;
 use http_body::{Body, Frame};
-use object_store::client::HttpError;
+use object_store::client::{HttpError, HttpErrorKind};
 use object_store::path::Path;
 use reqwest::Method;
 
+use super::rejection::ProviderRejection;
 use super::stall::ResponseBody;
+use crate::error::ErrorKind;
 
 /// The tags of an object and of its key. That of a key may have attributes.
 struct Tags {
@@ -33,11 +38,19 @@ const ELEMENTS: [Tags; 2] = [
     Tags { object: "<Blob>", key: "<Name", key_end: "</Name>" },
 ];
 
+/// The root elements of a page: those of S3 and Google, and that of Azure.
+const ROOTS: [&str; 2] = ["ListBucketResult", "EnumerationResults"];
+
+const NO_LISTING: &str = "the server answered a request for a listing with something else; check the address of the server: \
+                          a web console or a proxy may have answered";
+
 /// Returns whether a request is for a page of a listing.
 pub(super) fn is_listing(method: &Method, uri: &Uri) -> bool {
     let mut parameters = uri.query().unwrap_or_default().split('&');
     *method == Method::GET && parameters.any(|parameter| matches!(parameter, "list-type=2" | "comp=list"))
 }
+
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The body of a page, with readable keys. It is one frame, which the client would wait for in any case.
 pub(super) struct ListingBody {
@@ -74,11 +87,30 @@ impl Body for ListingBody {
                 }
                 None => {
                     self.body = None;
+                    if !root(&self.read).is_some_and(|root| ROOTS.contains(&root)) {
+                        let reason = NO_LISTING.to_owned();
+                        let rejection = ProviderRejection { kind: ErrorKind::InvalidInput, reason };
+                        return Poll::Ready(Some(Err(HttpError::new(HttpErrorKind::Unknown, rejection))));
+                    }
                     return Poll::Ready(Some(Ok(Frame::data(with_readable_keys(&self.read).into()))));
                 }
             }
         }
     }
+}
+
+/// Returns the name of the root element of a document, without its namespace.
+fn root(page: &[u8]) -> Option<&str> {
+    let mut rest = page.strip_prefix(BYTE_ORDER_MARK).unwrap_or(page).trim_ascii_start();
+    loop {
+        let ends = [("<?", "?>"), ("<!--", "-->"), ("<!", ">")];
+        let Some((_, end)) = ends.iter().find(|(start, _)| rest.starts_with(start.as_bytes())) else { break };
+        rest = rest.get(end_of(rest, 0, end)?..)?.trim_ascii_start();
+    }
+    let tag = rest.strip_prefix(b"<")?;
+    let end = tag.iter().position(|byte| byte.is_ascii_whitespace() || matches!(byte, b'>' | b'/'))?;
+    let name = std::str::from_utf8(tag.get(..end)?).ok()?;
+    Some(name.rsplit_once(':').map_or(name, |(_, local)| local))
 }
 
 /// Returns a page with the keys that the client cannot read replaced.
@@ -202,6 +234,27 @@ mod tests {
         let page = "<Blobs><Blob><Name>a/b</Name></Blob><Blob><Name Encoded=\"true\">a//%01</Name></Blob></Blobs>";
         let renamed = String::from_utf8(with_readable_keys(page.as_bytes())).unwrap();
         assert_eq!(renamed, page.replace("a//%01", &foreign_name(b"a//%01")));
+    }
+
+    #[test]
+    fn a_page_is_known_by_its_root() {
+        for (page, name) in [
+            ("<ListBucketResult/>", Some("ListBucketResult")),
+            (
+                "\u{feff}<?xml version='1.0'?>\n<!-- a > b -->\n<s3:ListBucketResult xmlns:s3='x'>",
+                Some("ListBucketResult"),
+            ),
+            ("<!DOCTYPE html>\n<html lang='en'>", Some("html")),
+            ("<EnumerationResults ServiceEndpoint='x'>", Some("EnumerationResults")),
+            ("", None),
+            ("ok", None),
+            ("<", None),
+            ("<?xml", None),
+            ("<!-- ", None),
+        ] {
+            assert_eq!(root(page.as_bytes()), name, "{page}");
+        }
+        assert_eq!(root(b"<\xff>"), None);
     }
 
     #[test]
