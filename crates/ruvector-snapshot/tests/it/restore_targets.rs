@@ -74,8 +74,11 @@ async fn a_restore_refuses_existing_files_and_unusable_paths() {
     manager.restore_snapshot_to(&id, dir.path("scratch/../restored/other.db"), &plain).await.unwrap();
     assert_eq!(records_of_file(&dir.path("restored/other.db")), expected);
     symlink("nowhere", dir.path("restored/link.db")).unwrap();
-    let error = manager.restore_snapshot_to(&id, dir.path("restored/link.db"), &plain).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{error:?}");
+    for options in [&plain, &overwrite] {
+        let error = manager.restore_snapshot_to(&id, dir.path("restored/link.db"), options).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error:?}");
+        assert!(error.message().contains("nowhere"), "{error}");
+    }
     fs::remove_file(dir.path("restored/link.db")).unwrap();
     assert_eq!(names(&dir.path("restored")), ["other.db", "restored.db"]);
     dir.assert_scratch_empty();
