@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::args::Compact;
 use crate::failure::{Exit, Failure, kind_name};
 use crate::interrupted::Attempts;
-use crate::output::{counted, pace, print_transferred, shape, size, timestamp};
+use crate::output::{counted, pace, print_transferred, shape, size, timestamp, total};
 use crate::progress::ProgressDisplay;
 use crate::session::Session;
 
@@ -47,7 +47,7 @@ fn print(
 ) -> Result<(), Failure> {
     let output = session.output;
     let from: Vec<&str> = chain.iter().map(|member| member.id.as_str()).collect();
-    let chain_bytes: u64 = chain.iter().map(|member| member.size_bytes).sum();
+    let chain_bytes = total(chain.iter().map(|member| member.size_bytes));
     output.document_of(
         snapshot,
         &json!({

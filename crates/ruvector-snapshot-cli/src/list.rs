@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::failure::{Exit, Failure, kind_name};
-use crate::output::{count, counted, fitted, orphan_kind, size};
+use crate::output::{count, counted, fitted, orphan_kind, size, total};
 use crate::session::Session;
 use crate::streamed::StreamedDocument;
 
@@ -190,8 +190,7 @@ fn print_text(session: &Session, listing: &Listing, broken: &[BrokenChains]) -> 
         ))?;
     }
     if !listing.unfinished.is_empty() {
-        // A server can claim any size.
-        let bytes = listing.unfinished.iter().map(|one| one.bytes).fold(0, u64::saturating_add);
+        let bytes = total(listing.unfinished.iter().map(|one| one.bytes));
         let is_any_multipart = listing.unfinished.iter().any(|one| one.kind == OrphanKind::Multipart);
         let multipart = if is_any_multipart { ", and a lifecycle rule of the bucket multipart uploads" } else { "" };
         let (items, verb) = match listing.unfinished.len() as u64 {
@@ -222,7 +221,7 @@ fn print_summary(session: &Session, listing: &Listing, broken: &[BrokenChains]) 
         0 => String::new(),
         _ => format!(": {} full, {} incremental", listing.snapshots.len() - increments, count(increments as u64)),
     };
-    let bytes = listing.snapshots.iter().map(|snapshot| snapshot.size_bytes).sum();
+    let bytes = total(listing.snapshots.iter().map(|snapshot| snapshot.size_bytes));
     let snapshots = counted(listing.snapshots.len() as u64, "snapshot");
     if listing.snapshots.is_empty() && listing.unusable.is_empty() {
         let create = session.command("create --db FILE");

@@ -98,6 +98,11 @@ pub(crate) fn size(bytes: u64) -> String {
     if bytes < 1024 { format!("{bytes} B") } else { BinaryBytes(bytes).to_string() }
 }
 
+/// Adds sizes. What a server claims may be more than a number holds.
+pub(crate) fn total(sizes: impl IntoIterator<Item = u64>) -> u64 {
+    sizes.into_iter().fold(0, u64::saturating_add)
+}
+
 /// Formats a number with thousands separators.
 pub(crate) fn count(number: u64) -> String {
     HumanCount(number).to_string()

@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::args::Prune;
 use crate::delete;
 use crate::failure::{Exit, Failure};
-use crate::output::{counted, fitted, orphan_kind, size};
+use crate::output::{counted, fitted, orphan_kind, size, total};
 use crate::session::Session;
 
 pub(crate) async fn prune(session: &Session, args: &Prune) -> Result<Exit, Failure> {
@@ -59,7 +59,7 @@ impl Outcome {
         let dropped = plan.drop.iter().map(|dropped| &dropped.snapshot);
         let deleted = dropped.filter(|snapshot| self.report.deleted.contains(&snapshot.id));
         let collected = self.collected.iter().map(|orphan| orphan.bytes);
-        deleted.map(|snapshot| snapshot.size_bytes).chain(collected).sum()
+        total(deleted.map(|snapshot| snapshot.size_bytes).chain(collected))
     }
 }
 
@@ -189,8 +189,8 @@ fn print_outcome(session: &Session, args: &Prune, plan: &PrunePlan, outcome: &Ou
 
 /// Prints the last line of a dry run.
 fn print_intent(session: &Session, plan: &PrunePlan) -> Result<(), Failure> {
-    let dropped_bytes: u64 = plan.drop.iter().map(|dropped| dropped.snapshot.size_bytes).sum();
-    let freed = size(dropped_bytes + plan.orphans.iter().map(|orphan| orphan.bytes).sum::<u64>());
+    let dropped = plan.drop.iter().map(|dropped| dropped.snapshot.size_bytes);
+    let freed = size(total(dropped.chain(plan.orphans.iter().map(|orphan| orphan.bytes))));
     session.output.line(format_args!(
         "would keep {} and delete {}{}, {freed}; nothing was deleted (--dry-run)",
         counted(plan.keep.len() as u64, "snapshot"),

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::args::Show;
 use crate::failure::{Exit, Failure};
-use crate::output::{changes, counted, print_irregular, ratio, shape, size, timestamp};
+use crate::output::{changes, counted, print_irregular, ratio, shape, size, timestamp, total};
 use crate::session::Session;
 
 /// Number of dependents that are printed.
@@ -62,7 +62,7 @@ fn print_chain(session: &Session, chain: &[Snapshot]) -> Result<(), Failure> {
         return Ok(());
     }
     let output = session.output;
-    let bytes = chain.iter().map(|snapshot| snapshot.size_bytes).sum();
+    let bytes = total(chain.iter().map(|snapshot| snapshot.size_bytes));
     let length = counted(chain.len() as u64, "snapshot");
     output.field("chain", format_args!("{length}, {} in the store; a restore reads all of them:", size(bytes)))?;
     for snapshot in chain {

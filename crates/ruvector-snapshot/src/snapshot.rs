@@ -207,8 +207,8 @@ pub struct Listing {
     /// objects of store checks, and multipart uploads. Whatever its age: a command that is running owns some of it, and
     /// the rest is [collected](crate::SnapshotManager::collect_garbage) after the grace period, except multipart uploads.
     pub unfinished: Vec<Orphan>,
-    /// Whether `unfinished` has the multipart uploads of the store. False if the provider or the server cannot list them,
-    /// or if the permission is missing.
+    /// Whether `unfinished` has all multipart uploads of the store. False if the provider or the server cannot list them,
+    /// if the permission is missing, if there are more than 1,000, or if the server takes more than 10 seconds.
     pub multipart_uploads_known: bool,
     /// Number of objects in the store that belong neither to a snapshot nor to a store check. They are never read and
     /// never deleted. A foreign file or directory in a local directory counts as one, whatever is in it.

@@ -63,10 +63,9 @@ impl SnapshotManager {
     pub async fn list(&self) -> Result<Listing> {
         let inventory = Inventory::read(&self.context).await?;
         let files = orphans::local_files(&self.context).await?;
-        let uploads = multipart_uploads_of(self.context.store.as_ref()).await;
-        let multipart_uploads_known = uploads.is_some();
-        let unfinished = orphans::unfinished(&inventory, &files, &uploads.unwrap_or_default());
-        Ok(Listing { unfinished, multipart_uploads_known, ..inventory.listing })
+        let multipart = multipart_uploads_of(self.context.store.as_ref()).await;
+        let unfinished = orphans::unfinished(&inventory, &files, &multipart.uploads);
+        Ok(Listing { unfinished, multipart_uploads_known: multipart.is_complete, ..inventory.listing })
     }
 
     /// Returns whether the store has a snapshot, intact or not. Reads one listing, up to the first snapshot.

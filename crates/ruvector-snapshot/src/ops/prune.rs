@@ -51,9 +51,9 @@ async fn plan_or_warn(
         let files = orphans::local_files(context).await?;
         orphans = find_orphans_with(context, &inventory, &roots, &files);
         let collected: BTreeSet<&Orphan> = orphans.iter().collect();
-        let uploads = multipart_uploads_of(context.store.as_ref()).await;
-        multipart_uploads_known = uploads.is_some();
-        unfinished = orphans::unfinished(&inventory, &files, &uploads.unwrap_or_default());
+        let multipart = multipart_uploads_of(context.store.as_ref()).await;
+        multipart_uploads_known = multipart.is_complete;
+        unfinished = orphans::unfinished(&inventory, &files, &multipart.uploads);
         unfinished.retain(|one| !collected.contains(one));
     }
     let mut refs = ExternalRefs::default();

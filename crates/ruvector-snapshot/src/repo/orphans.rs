@@ -173,7 +173,8 @@ async fn collect_one(context: &Context, orphan: &Orphan, now: DateTime<Utc>, is_
 /// Converts the objects of something that is no snapshot.
 fn of_objects(id: &SnapshotId, objects: &ObjectsByName) -> Orphan {
     let kind = if is_being_deleted(objects) { OrphanKind::Deletion } else { OrphanKind::Upload };
-    let bytes = objects.values().map(|object| object.size_bytes).sum();
+    // A server can claim any size.
+    let bytes = objects.values().map(|object| object.size_bytes).fold(0, u64::saturating_add);
     Orphan { key: layout::prefix(id), kind, bytes }
 }
 

@@ -23,7 +23,8 @@ use futures::stream::BoxStream;
 use object_store::PutMultipartOptions;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::error::Elapsed;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::{ListEntry, ObjectInfo, SnapshotStore, Upload};
 use crate::error::{ErrorKind, Result, SnapshotError};
@@ -33,6 +34,9 @@ pub(super) const PERMIT_BYTES: u64 = 8 * 1024 * 1024;
 
 /// How long to retry without a success, unless the settings say otherwise.
 pub(super) const RETRY_TIMEOUT: Duration = Duration::from_secs(180);
+
+/// How long a report that nothing depends on may take, with all its requests.
+const REPORT_TIMEOUT: Duration = Duration::from_secs(10);
 
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(15);
@@ -161,6 +165,11 @@ impl Budget {
         let wanted = u32::try_from(wanted).unwrap_or(u32::MAX);
         // The semaphore is never closed. Without a permit the work would run uncounted.
         Permit { _permit: self.permits.clone().acquire_many_owned(wanted).await.ok() }
+    }
+
+    /// Runs a report that nothing depends on. It ends early, with an error, when its time is over.
+    pub(super) async fn report<T>(&self, report: impl Future<Output = T>) -> Result<T, Elapsed> {
+        timeout(REPORT_TIMEOUT, report).await
     }
 
     /// Waits until the rate limit allows sending this many bytes.

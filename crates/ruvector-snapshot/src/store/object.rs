@@ -54,13 +54,24 @@ pub(super) struct BucketClient {
 /// Lists the multipart uploads of a bucket that have not ended. Their parts take space, and no listing shows them.
 #[async_trait]
 pub(super) trait ListUploads: Send + Sync {
-    /// Returns the uploads of keys that begin with `prefix` and that `is_own` accepts: the key, the size of the parts that
-    /// are stored, and when the upload was started. Its errors are only traced.
+    /// Adds to `found` the uploads of keys that begin with `prefix` and that `is_own` accepts: the key, the size of the
+    /// parts that are stored, and when the upload was started. Each request has a permit of the budget. After an error,
+    /// which is only traced, and if it is dropped, there may be more than those that were added.
     async fn list(
         &self,
         prefix: &str,
         is_own: &(dyn for<'k> Fn(&'k str) -> bool + Send + Sync),
-    ) -> Result<Vec<ObjectInfo>, Box<dyn StdError + Send + Sync>>;
+        budget: &Budget,
+        found: &mut Vec<ObjectInfo>,
+    ) -> Result<(), Box<dyn StdError + Send + Sync>>;
+}
+
+/// The multipart uploads that have not ended.
+#[derive(Debug, Default)]
+pub(crate) struct MultipartReport {
+    pub(crate) uploads: Vec<ObjectInfo>,
+    /// Whether there are no others.
+    pub(crate) is_complete: bool,
 }
 
 /// For a provider or settings with which they cannot be listed.
@@ -73,7 +84,9 @@ impl ListUploads for UnlistedUploads {
         &self,
         _prefix: &str,
         _is_own: &(dyn for<'k> Fn(&'k str) -> bool + Send + Sync),
-    ) -> Result<Vec<ObjectInfo>, Box<dyn StdError + Send + Sync>> {
+        _budget: &Budget,
+        _found: &mut Vec<ObjectInfo>,
+    ) -> Result<(), Box<dyn StdError + Send + Sync>> {
         Err("this provider cannot list them".into())
     }
 }
@@ -161,27 +174,28 @@ impl ObjectSnapshotStore {
         Ok(Self { uploads: Some(client.uploads), ..Self::new(client.objects, prefix, location)? })
     }
 
-    /// Returns the multipart uploads of the caller's keys that have not ended; `None` if they are not known: the
-    /// permission to list them is one of its own, and not every server can do it.
-    pub(super) async fn multipart_uploads(&self) -> Option<Vec<ObjectInfo>> {
-        let Some(uploads) = &self.uploads else { return Some(Vec::new()) };
+    /// Returns the multipart uploads of the caller's keys that have not ended. The report may be incomplete: the
+    /// permission to list them is one of its own, not every server can do it, and a slow one is not waited for.
+    pub(super) async fn multipart_uploads(&self) -> MultipartReport {
+        let Some(uploads) = &self.uploads else { return MultipartReport { uploads: Vec::new(), is_complete: true } };
         let prefix = if self.prefix.as_ref().is_empty() { String::new() } else { format!("{}/", self.prefix) };
         let own_key = |key: &str| {
             let key = key.strip_prefix(&prefix)?;
             let is_own = check_key(key).is_ok() && self.key_filter.is_none_or(|is_own| is_own(key));
             is_own.then(|| key.to_owned())
         };
-        let _permit = self.budget.permit(0).await;
-        match uploads.list(&prefix, &|key| own_key(key).is_some()).await {
-            Ok(found) => {
-                let own = found.into_iter().filter_map(|one| Some(ObjectInfo { key: own_key(&one.key)?, ..one }));
-                Some(own.collect())
-            }
+        let is_own = |key: &str| own_key(key).is_some();
+        let mut found = Vec::new();
+        let listing = uploads.list(&prefix, &is_own, &self.budget, &mut found);
+        let is_complete = match self.budget.report(listing).await.map_err(Into::into).flatten() {
+            Ok(()) => true,
             Err(error) => {
                 tracing::debug!(%error, "multipart uploads cannot be listed");
-                None
+                false
             }
-        }
+        };
+        let own = found.into_iter().filter_map(|one| Some(ObjectInfo { key: own_key(&one.key)?, ..one }));
+        MultipartReport { uploads: own.collect(), is_complete }
     }
 
     /// Returns a store over a local directory.

@@ -8,9 +8,9 @@ use super::budget::{Budget, BudgetedStore, RETRY_TIMEOUT, TransferConfig};
 use super::create::CreateMode;
 use super::location::{Location, Provider, check_bucket};
 use super::notices::Notices;
-use super::object::{BucketClient, ObjectSnapshotStore};
+use super::object::{BucketClient, MultipartReport, ObjectSnapshotStore};
 use super::options::{Settings, StoreOptions};
-use super::{KeyFilter, LocalMaintenance, ObjectInfo, SnapshotStore, local};
+use super::{KeyFilter, LocalMaintenance, SnapshotStore, local};
 use crate::clock::check_dates_requests;
 use crate::error::{ErrorKind, Result, SnapshotError};
 
@@ -184,11 +184,12 @@ pub(crate) fn create_mode_of(store: &dyn SnapshotStore) -> CreateMode {
     ObjectSnapshotStore::downcast(store).map_or(CreateMode::Conditional, ObjectSnapshotStore::create_mode)
 }
 
-/// Returns the multipart uploads that have not ended in a bucket that [`open`] returned; `None` if they are not known.
-pub(crate) async fn multipart_uploads_of(store: &dyn SnapshotStore) -> Option<Vec<ObjectInfo>> {
+/// Returns the multipart uploads that have not ended in a bucket that [`open`] returned. Those of other stores are not
+/// known.
+pub(crate) async fn multipart_uploads_of(store: &dyn SnapshotStore) -> MultipartReport {
     match ObjectSnapshotStore::downcast(store) {
         Some(own) => own.multipart_uploads().await,
-        None => None,
+        None => MultipartReport::default(),
     }
 }
 

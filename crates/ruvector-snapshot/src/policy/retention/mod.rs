@@ -61,7 +61,8 @@ pub struct PrunePlan {
     /// What else belongs to no snapshot. It is not collected now: it is younger than the grace period, so that a running
     /// command may own it, or a snapshot may depend on it, or it is a multipart upload, which is never collected.
     pub unfinished: Vec<Orphan>,
-    /// Whether `unfinished` has the multipart uploads of the store. False in a plan that [`plan`] returns.
+    /// Whether `unfinished` has all multipart uploads of the store, as
+    /// [`Listing::multipart_uploads_known`](crate::Listing::multipart_uploads_known). False in a plan that [`plan`] returns.
     pub multipart_uploads_known: bool,
     /// The ids of the unusable snapshots, newest first. They are not deleted, and rules do not count them.
     pub unusable: Vec<String>,
