@@ -49,7 +49,10 @@ MAX_VECTOR = 64 * MIB
 MAX_BLOCK_PART = 8 * MIB
 MAX_SECTION = 1 << 30
 MAX_DATABASE_SECTION = 64 * MIB
-MAX_IRREGULAR_SECTION = 128 * MIB
+MAX_FIRST_IRREGULAR_SECTION = 8 * MIB
+IRREGULAR_SECTION_PART = 64
+MAX_IRREGULAR_ENTRY = 15 * 256 * MIB + 9
+FREE_IRREGULAR_ENTRY = 64 * MIB
 MAX_SECTION_EXPANSION = 256
 FREE_SECTION_BYTES = 16 * MIB
 MAX_EXPANSION = 1_032
@@ -370,7 +373,7 @@ def read_small_file(path: Path) -> bytes:
 
 def read_sections(directory: Path, manifest: Dict[str, Any]) -> Dict[str, bytes]:
     """(4) Expands the two sections that this reader uses, and skips the others."""
-    sections = [parse_section(entry) for entry in manifest["sections"]]
+    sections = parse_sections(manifest["sections"])
     check_sections(sections, manifest["files"][INDEX]["bytes"])
     known = {}
     with (directory / INDEX).open("rb") as file:
@@ -389,7 +392,7 @@ def read_irregular(
 ) -> List[Table]:
     """(4, 5) Returns the irregular rows of the state: those of this snapshot, or those of its base."""
     info = manifest.get("irregular")
-    sections = [parse_section(entry) for entry in manifest["sections"]]
+    sections = parse_sections(manifest["sections"])
     own = [section for section in sections if section.name.split(".")[0] == "irregular"]
     names = ["irregular"] + [f"irregular.{number}" for number in range(1, len(own))]
     check([s.name for s in sections[: len(own)]] == names[: len(own)], "metadata.json: sections irregular are not in order")
@@ -404,18 +407,20 @@ def read_irregular(
     with (directory / INDEX).open("rb") as file:
         pieces = ((read_range(file, s.offset, s.bytes), s.raw_bytes, f"{INDEX}, section {s.name}") for s in own)
         stream = b"".join(expand(*piece) for piece in pieces)
-    tables = parse_irregular(stream)
+    in_proportion = MAX_SECTION_EXPANSION * sum(section.bytes for section in own)
+    tables = parse_irregular(stream, min(MAX_IRREGULAR_ENTRY, max(FREE_IRREGULAR_ENTRY, in_proportion)))
     check_irregular(tables, info)
     return tables
 
 
-def parse_irregular(stream: bytes) -> List[Table]:
-    """(4) Parses the irregular stream."""
-    at, where, tables = 0, f"{INDEX}, irregular rows", []
+def parse_irregular(stream: bytes, max_entry: int) -> List[Table]:
+    """(4, 7) Parses the irregular stream. No entry of it is larger than `max_entry`."""
+    at, start, where, tables = 0, 0, f"{INDEX}, irregular rows", []
 
     def take(count: int) -> bytes:
         nonlocal at
         check(at + count <= len(stream), f"{where}: the stream ends within an entry")
+        check(at + count - start <= max_entry, f"{where}: an entry is larger than its limit")
         at += count
         return stream[at - count : at]
 
@@ -433,6 +438,7 @@ def parse_irregular(stream: bytes) -> List[Table]:
         return origin, text(), width if has_width else None
 
     while True:
+        start = at
         tag = take(1)[0]
         if tag == END:
             check(at == len(stream), f"{where}: there are bytes after the end")
@@ -489,8 +495,16 @@ def irregular_digests(table: Table) -> Iterator[bytes]:
         yield hashlib.sha256(start + row).digest()[:DIGEST]
 
 
-def parse_section(entry: Any) -> Section:
-    """(3) Parses an entry of `sections`."""
+def parse_sections(entries: List[Any]) -> List[Section]:
+    """(3) Parses `sections`."""
+    sections: List[Section] = []
+    for entry in entries:
+        sections.append(parse_section(entry, sum(section.raw_bytes for section in sections)))
+    return sections
+
+
+def parse_section(entry: Any, before: int) -> Section:
+    """(3) Parses an entry of `sections`. The sections before it have `before` bytes after expansion."""
     check(type(entry) is dict and type(entry.get("name")) is str, "metadata.json: an entry of sections has no name")
     numbers = [entry.get(name) for name in ("offset", "bytes", "raw_bytes")]
     check(all(map(is_count, numbers)), f"metadata.json: section {entry['name']} has no valid offset or size")
@@ -501,7 +515,7 @@ def parse_section(entry: Any) -> Section:
     if section.name == "database":
         limit = min(limit, MAX_DATABASE_SECTION)
     if section.name.partition(".")[0] == "irregular":
-        limit = MAX_IRREGULAR_SECTION
+        limit = max(MAX_FIRST_IRREGULAR_SECTION, before // IRREGULAR_SECTION_PART)
     valid = section.bytes <= MAX_SECTION and section.raw_bytes <= limit
     check(valid, f"metadata.json: section {section.name} is larger than its limit")
     return section

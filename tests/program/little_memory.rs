@@ -85,6 +85,14 @@ fn with_option(stored: &StoredSnapshot, option: &str, value: &str) -> Vec<u8> {
     description.to_string().replace("\"HERE\"", value).into_bytes()
 }
 
+/// Returns the start of a stream of irregular rows: a row of the table `config`, up to its value of so many bytes.
+fn row_head(value_bytes: u32) -> Vec<u8> {
+    let text = |text: &str| [&(text.len() as u32).to_le_bytes(), text.as_bytes()].concat();
+    let column = [&[1, 0, 0, 0, 0, 0][..], &text("&str")].concat();
+    let lengths = [1u32.to_le_bytes(), value_bytes.to_le_bytes()].concat();
+    [&[1][..], &text("config"), &column, &column, &[2], &lengths, b"k"].concat()
+}
+
 fn array(item: &str, bytes: usize) -> String {
     format!("[{}{item}]", format!("{item},").repeat(bytes / (item.len() + 1)))
 }
@@ -96,7 +104,16 @@ fn forged_sections_are_refused_before_they_take_memory() {
     let rows = (0..1 << 20).map(|row| format!("\"{row}\":\"\"")).collect::<Vec<_>>();
     let database = |option, value: &str| intact.with_section("database", &with_option(&intact, option, value));
     let zeros = vec![0; 300 << 20];
+    let row = |value_bytes: u32| [&row_head(value_bytes), &zeros[..(8 << 20) - row_head(0).len()]].concat();
+    let irregular = |first: &[u8], more: usize, bytes: usize| {
+        let sections: Vec<_> = std::iter::once(first).chain(vec![&zeros[..bytes]; more]).collect();
+        intact.with_irregular(&sections)
+    };
     for (what, forged) in [
+        ("a row that claims 4 GiB", irregular(&row(u32::MAX - 15), 127, 8 << 20)),
+        ("a row that claims 1 GiB", irregular(&row((1 << 30) - 4096), 127, 8 << 20)),
+        ("a row of 60 MiB without an end", irregular(&row(60 << 20), 10, 8 << 20)),
+        ("large sections of irregular rows", irregular(&row(0), 1, 128 << 20)),
         ("an option of 15 MB", database("hnsw_config", &array("0", 15 << 20))),
         ("an option of 150 MB", database("quantization", &array("[]", 150 << 20))),
         ("a million rows", database("rows", &format!("{{{}}}", rows.join(",")))),

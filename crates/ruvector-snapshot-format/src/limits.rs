@@ -20,11 +20,18 @@ pub const SECTION_BYTES: u64 = 1 << 30;
 pub const DIRECTORY_BLOCK_BYTES: u64 = 92 + ID_BYTES as u64;
 /// Size of the section that describes the database, after expansion.
 pub const DATABASE_SECTION_BYTES: u64 = 64 << 20;
-/// Size of a section of irregular rows, after expansion.
-pub const IRREGULAR_SECTION_BYTES: u64 = 128 << 20;
+/// Size of each of the first sections of irregular rows, after expansion.
+pub const IRREGULAR_SECTION_BYTES: u64 = 8 << 20;
+/// A later section of irregular rows may have this part of the sections before it, after expansion.
+pub const IRREGULAR_SECTION_PART: u64 = 64;
+/// Size of a table or a row in the irregular stream: its first 9 bytes, and what redb stores at most.
+pub const IRREGULAR_ENTRY_BYTES: u64 = 9 + (15 << 28);
+/// Size that a table or a row in the irregular stream may have, however small the stream is stored.
+pub const IRREGULAR_ENTRY_FREE_BYTES: u64 = 64 << 20;
 /// What a section may have after expansion, however small it is stored.
 pub const SECTION_FREE_BYTES: u64 = 16 << 20;
-/// The factor by which a section may expand, apart from [`SECTION_FREE_BYTES`].
+/// The factor by which a section may expand, apart from [`SECTION_FREE_BYTES`]. A table or a row in the irregular stream
+/// can have this factor of the size of the stream as stored, if that is more than [`IRREGULAR_ENTRY_FREE_BYTES`].
 pub const SECTION_EXPANSION: u64 = 256;
 /// Rows of the table of settings that the section `database` can have.
 pub const CONFIG_ROWS: usize = 1 << 16;

@@ -301,6 +301,7 @@ impl SnapshotMetadata {
             return Err(FormatError::corrupt("it lists a section of index.bin.gz twice"));
         }
         let mut end = self.sections.first().map_or(index.bytes, |section| section.offset);
+        let mut raw_bytes = 0u64;
         for section in &self.sections {
             if section.offset != end {
                 return Err(FormatError::corrupt(format!(
@@ -308,7 +309,8 @@ impl SnapshotMetadata {
                     section.name
                 )));
             }
-            section.check_size(self.blocks)?;
+            section.check_size(self.blocks, raw_bytes)?;
+            raw_bytes = raw_bytes.saturating_add(section.raw_bytes);
             end = end.saturating_add(section.bytes);
         }
         if end != index.bytes {

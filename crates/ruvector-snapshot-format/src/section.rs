@@ -36,19 +36,24 @@ impl SectionInfo {
     }
 
     /// Checks that the section is no larger than what is in it can be, in a snapshot of so many blocks.
+    /// `before_raw_bytes` is the size of the sections before it, after expansion.
     ///
     /// # Errors
     ///
     /// Returns `Corrupt` if it is.
-    pub(crate) fn check_size(&self, blocks: u64) -> Result<()> {
+    pub(crate) fn check_size(&self, blocks: u64, before_raw_bytes: u64) -> Result<()> {
         check_expansion(self.bytes, self.raw_bytes)?;
         check_overhead(self.bytes, self.raw_bytes)?;
         let (limit_bytes, is_in_proportion) = match self.name.as_str() {
             DIRECTORY => (blocks.saturating_mul(limits::DIRECTORY_BLOCK_BYTES), self.is_in_proportion()),
             DATABASE => (limits::DATABASE_SECTION_BYTES, self.is_in_proportion()),
             LEAVES => (limits::SECTION_BYTES, self.is_in_proportion()),
-            // Rows of an application can be anything, such as megabytes of zeros.
-            name if irregular::is_section_name(name) => (limits::IRREGULAR_SECTION_BYTES, true),
+            // Rows of an application can be anything, such as megabytes of zeros. The sections grow with the stream,
+            // because metadata.json has an entry for each.
+            name if irregular::is_section_name(name) => {
+                let part_bytes = before_raw_bytes / limits::IRREGULAR_SECTION_PART;
+                (limits::IRREGULAR_SECTION_BYTES.max(part_bytes), true)
+            }
             // A section of this name is not read.
             _ => (limits::SECTION_BYTES, true),
         };

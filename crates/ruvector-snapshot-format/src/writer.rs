@@ -143,16 +143,16 @@ impl Writer {
     /// Returns an error if the section cannot be compressed.
     pub fn append_irregular(&mut self, raw: &[u8], level: u32) -> Result<Pieces> {
         let name = irregular::section_name(self.sections.len());
-        Ok([Vec::new(), self.append_section(name, raw, level)?, Vec::new()])
+        let stored = piece::pack_irregular_section(raw, level)?;
+        self.append_section(name, &stored, raw.len());
+        Ok([Vec::new(), stored, Vec::new()])
     }
 
-    fn append_section(&mut self, name: String, raw: &[u8], level: u32) -> Result<Vec<u8>> {
-        let stored = piece::pack_section(raw, level)?;
+    fn append_section(&mut self, name: String, stored: &[u8], raw_bytes: usize) {
         let [_, file, _] = &mut self.files;
-        let (offset, bytes, raw_bytes) = (file.bytes, stored.len() as u64, raw.len() as u64);
+        let (offset, bytes, raw_bytes) = (file.bytes, stored.len() as u64, raw_bytes as u64);
         self.sections.push(SectionInfo { name, offset, bytes, raw_bytes });
-        file.append(&stored, raw_bytes);
-        Ok(stored)
+        file.append(stored, raw_bytes);
     }
 
     /// Returns the sections, and a summary of all that was written. `leaves` is the content of the section
@@ -174,7 +174,8 @@ impl Writer {
         let leaves = leaves.filter(|raw| raw.len() as u64 <= limits::SECTION_BYTES).map(|raw| (index::LEAVES, raw));
         let mut pieces = Pieces::default();
         for (name, raw) in [directory, database].into_iter().chain(leaves) {
-            let stored = self.append_section(name.to_owned(), &raw, level)?;
+            let stored = piece::pack_section(&raw, level)?;
+            self.append_section(name.to_owned(), &stored, raw.len());
             let [_, index, _] = &mut pieces;
             index.extend_from_slice(&stored);
         }

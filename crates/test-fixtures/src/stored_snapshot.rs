@@ -8,6 +8,7 @@ use ruvector_snapshot_format::checksum::{checksum_sha256, hex};
 use ruvector_snapshot_format::codec::member;
 use ruvector_snapshot_format::id::SnapshotId;
 use ruvector_snapshot_format::index::{self, BlockEntry};
+use ruvector_snapshot_format::irregular::section_name;
 use ruvector_snapshot_format::layout::{self, DataFile};
 use ruvector_snapshot_format::metadata::SnapshotMetadata;
 use serde_json::json;
@@ -75,23 +76,44 @@ impl StoredSnapshot {
     /// Returns the same snapshot with other content in a section of the index, deflated. Every size, digest and seal fits
     /// it.
     pub fn with_section(&self, name: &str, raw: &[u8]) -> Self {
+        self.with_sections(&[], Some((name, raw)))
+    }
+
+    /// Returns the same snapshot with these sections of irregular rows, deflated, which it claims to be one row of the
+    /// table `config`. Every size, digest and seal fits it.
+    pub fn with_irregular(&self, sections: &[&[u8]]) -> Self {
+        self.with_sections(sections, None)
+    }
+
+    fn with_sections(&self, irregular: &[&[u8]], changed: Option<(&str, &[u8])>) -> Self {
         let metadata = self.metadata();
         let blocks_end = metadata.sections[0].offset as usize;
         let mut index = self.file(DataFile::Index.name())[..blocks_end].to_vec();
         let mut raw_bytes = metadata.file(DataFile::Index).unwrap().raw_bytes;
-        let sections: Vec<_> = (metadata.sections.iter())
-            .map(|section| {
-                let intact = self.section(&section.name);
-                let content = if section.name == name { raw } else { &intact };
-                raw_bytes = raw_bytes - section.raw_bytes + content.len() as u64;
+        raw_bytes -= metadata.sections.iter().map(|section| section.raw_bytes).sum::<u64>();
+        let kept = metadata.sections.iter().map(|section| match changed {
+            Some((name, raw)) if section.name == name => (section.name.clone(), raw.to_vec()),
+            _ => (section.name.clone(), self.section(&section.name)),
+        });
+        let irregular = irregular.iter().enumerate().map(|(at, raw)| (section_name(at), raw.to_vec()));
+        let is_irregular = irregular.len() > 0;
+        let sections: Vec<_> = (irregular.chain(kept))
+            .map(|(name, content)| {
+                raw_bytes += content.len() as u64;
                 let offset = index.len();
-                let bytes = member::pack(content, member::Coding::Deflate(6), &mut index).unwrap();
-                json!({ "name": section.name, "offset": offset, "bytes": bytes, "raw_bytes": content.len() })
+                let bytes = member::pack(&content, member::Coding::Deflate(6), &mut index).unwrap();
+                json!({ "name": name, "offset": offset, "bytes": bytes, "raw_bytes": content.len() })
             })
             .collect();
         let sha256 = hex(&Sha256::digest(&index));
         let metadata_json = edit_metadata(self.file(layout::METADATA_JSON), |json| {
             json["sections"] = json!(sections);
+            if is_irregular {
+                json["format_version"] = json!(2);
+                json["irregular"] = json!({
+                    "records": 0, "config_rows": 1, "tables": 0, "table_rows": 0, "checksum": "0".repeat(64), "examples": [],
+                });
+            }
             json["files"][DataFile::Index.name()] = json!({
                 "bytes": index.len(), "sha256": sha256, "raw_bytes": raw_bytes,
             });

@@ -7,6 +7,7 @@
 use super::crc32;
 use super::member::{self, Coding};
 use crate::error::{FormatError, Result};
+use crate::limits;
 use crate::section::{SectionInfo, is_in_proportion};
 
 /// A piece of `N` members, ready to be stored.
@@ -83,6 +84,23 @@ pub fn pack_section(raw: &[u8], level: u32) -> Result<Vec<u8>> {
     if !is_in_proportion(stored.len() as u64, raw.len() as u64) {
         stored.clear();
         member::pack(raw, Coding::Stored, &mut stored)?;
+    }
+    Ok(stored)
+}
+
+/// Compresses a section of irregular rows at a level of 0 to 9. A row can be longer than the section, and no reader
+/// gathers a row that expands further than a section. So nothing does: Huffman codes make bytes eight times smaller at
+/// most.
+///
+/// # Errors
+///
+/// See [`member::pack`].
+pub fn pack_irregular_section(raw: &[u8], level: u32) -> Result<Vec<u8>> {
+    let mut stored = Vec::new();
+    member::pack(raw, Coding::at_level(level), &mut stored)?;
+    if raw.len() as u64 > (stored.len() as u64).saturating_mul(limits::SECTION_EXPANSION) {
+        stored.clear();
+        member::pack(raw, Coding::Huffman, &mut stored)?;
     }
     Ok(stored)
 }

@@ -277,7 +277,7 @@ fn a_section_expands_only_as_far_as_its_content_can() {
         ("database", 100_000, 100_000 * 256 + 16 * mib),
         ("leaves", mib, 272 * mib),
         ("leaves", 1000, 1_032_000),
-        ("irregular", mib, 128 * mib),
+        ("irregular", mib, 8 * mib),
         ("of another program", mib, 1 << 30),
     ] {
         let sized = |raw_bytes: u64| {

@@ -3,12 +3,13 @@
 
 use proptest::prelude::*;
 use ruvector_snapshot_format::block::Block;
-use ruvector_snapshot_format::checksum::{ContentSum, Digest};
+use ruvector_snapshot_format::checksum::{ContentSum, Digest, hex};
+use ruvector_snapshot_format::codec::member::{self, Coding};
 use ruvector_snapshot_format::irregular::{
     ColumnType, Decoder, Encoder, IrregularCounts, IrregularInfo, IrregularItem, IrregularTable, OwnedIrregularItem,
     TypeOrigin, section_name,
 };
-use ruvector_snapshot_format::metadata::{FORMAT_VERSION, SnapshotMetadata};
+use ruvector_snapshot_format::metadata::{FORMAT_VERSION, SectionInfo, SnapshotMetadata};
 use ruvector_snapshot_format::model::Record;
 use ruvector_snapshot_format::reader::{MemoryFiles, Reader};
 use ruvector_snapshot_format::writer::Writer;
@@ -99,6 +100,24 @@ impl StoredIrregular {
         metadata.checksum.merge(&info.checksum);
         metadata.set_irregular(Some(info));
         Self { id, metadata, files }
+    }
+
+    /// Stores these sections again, which are the first ones, as deflate makes them.
+    fn deflate_sections(&mut self, sections: &[&[u8]]) {
+        let first = self.metadata.sections[0].offset as usize;
+        let others = self.files.index.split_off(self.metadata.sections[sections.len()].offset as usize);
+        self.files.index.truncate(first);
+        for (section, raw) in self.metadata.sections.iter_mut().zip(sections) {
+            section.bytes = member::pack(raw, Coding::Deflate(6), &mut self.files.index).unwrap() as u64;
+        }
+        self.files.index.extend(others);
+        let mut end = first as u64;
+        for section in &mut self.metadata.sections {
+            section.offset = end;
+            end += section.bytes;
+        }
+        let file = self.metadata.files.get_mut("index.bin.gz").unwrap();
+        (file.bytes, file.sha256) = (end, hex(&Sha256::digest(&self.files.index)));
     }
 
     fn read(&self) -> Result<Vec<OwnedIrregularItem>> {
@@ -258,9 +277,82 @@ fn lengths_that_lie_take_no_memory() {
         let mut decoder = Decoder::default();
         decoder.feed(&stream);
         assert!(matches!(decoder.next_item(), Ok(Some(IrregularItem::Table(_)))));
-        assert!(matches!(decoder.next_item(), Ok(None)), "more bytes are needed");
-        assert_corrupt(decoder.finish());
+        let error = decoder.next_item().unwrap_err();
+        assert!(error.message().contains("larger than an entry of this snapshot can be"), "{error}");
     }
+}
+
+/// Returns the stream of one table with one row of zeros, and its counts.
+fn zeros(bytes: usize) -> (Vec<u8>, IrregularCounts) {
+    encode(&[foreign("a", None, &[(b"k", &vec![0; bytes])])]).unwrap()
+}
+
+#[test]
+fn a_row_is_refused_when_its_lengths_claim_more_than_the_stored_stream_can_hold() {
+    const LIMIT: usize = 64 << 20;
+    const SECTION: usize = 8 << 20;
+    let (_, counts) = zeros(1);
+    let head = |row: &[u8], value_bytes: u32| {
+        let mut stream = encode_unchecked(&[foreign("a", None, &[])]);
+        stream.pop();
+        stream.extend([&[2], &(row.len() as u32).to_le_bytes()[..], &value_bytes.to_le_bytes()].concat());
+        stream.extend(row);
+        stream
+    };
+    // It claims more than all sections have, than the free size, and than any row.
+    for (claim, sections) in [(1 << 20, 1), (LIMIT as u32, 9), (u32::MAX - 15, 9)] {
+        let (first, filler) = (head(b"k", claim), vec![0; SECTION]);
+        let sections: Vec<&[u8]> = std::iter::once(first.as_slice()).chain(vec![&filler[..]; sections - 1]).collect();
+        let mut stored = StoredIrregular::new(&sections, &counts);
+        if claim == LIMIT as u32 {
+            // As a program without the limit stores zeros.
+            stored.deflate_sections(&sections);
+        }
+        let error = stored.read().unwrap_err();
+        assert!(error.message().contains("larger than an entry of this snapshot can be"), "{claim}: {error}");
+    }
+}
+
+#[test]
+fn a_row_that_compresses_to_nothing_is_stored_so_that_it_can_be_read() {
+    for (bytes, is_deflated) in [(70 << 20, false), (60 << 20, true)] {
+        let (stream, counts) = zeros(bytes);
+        let sections: Vec<_> = stream.chunks(8 << 20).collect();
+        let mut stored = StoredIrregular::new(&sections, &counts);
+        if is_deflated {
+            stored.deflate_sections(&sections);
+        }
+        let items = stored.read().unwrap();
+        assert!(matches!(&items[1], OwnedIrregularItem::Row { value, .. } if value.len() == bytes), "{bytes}");
+    }
+}
+
+#[test]
+fn a_section_grows_with_the_stream_before_it() {
+    let (stream, counts) = encode(&mixed()).unwrap();
+    let with_last = |raw_bytes: u64| {
+        let mut metadata = StoredIrregular::new(&[&stream], &counts).metadata;
+        let offset = metadata.sections[0].offset;
+        let others = metadata.sections.split_off(1);
+        let of = |number: usize, raw_bytes: u64| SectionInfo {
+            name: section_name(number),
+            offset: 0,
+            bytes: raw_bytes / 1000,
+            raw_bytes,
+        };
+        metadata.sections = (0..1024).map(|number| of(number, 8 << 20)).collect();
+        metadata.sections.push(of(1024, raw_bytes));
+        metadata.sections.extend(others);
+        let mut end = offset;
+        for section in &mut metadata.sections {
+            section.offset = end;
+            end += section.bytes;
+        }
+        metadata.files.get_mut("index.bin.gz").unwrap().bytes = end;
+        metadata.encode()
+    };
+    assert!(with_last(128 << 20).is_ok(), "{:?}", with_last(128 << 20));
+    assert_eq!(with_last((128 << 20) + 1).unwrap_err().kind(), FormatErrorKind::InvalidInput);
 }
 
 #[test]

@@ -79,7 +79,8 @@ impl IrregularSections {
     /// Opens those that a snapshot stores itself. They must fit this description.
     pub(crate) fn of(snapshot: &StoredSnapshot, info: IrregularInfo) -> Self {
         let left = snapshot.metadata.irregular_sections().cloned().collect();
-        Self { snapshot: snapshot.clone(), info, left, state: DecodeState::default() }
+        let state = DecodeState { decoder: Decoder::of(&snapshot.metadata), check: None };
+        Self { snapshot: snapshot.clone(), info, left, state }
     }
 
     /// Returns the id of the snapshot that stores them.

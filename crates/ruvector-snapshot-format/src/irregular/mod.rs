@@ -4,6 +4,8 @@
 //! [`Encoder`] turns tables and their rows into the content of the sections `irregular`, [`Decoder`] does the reverse.
 //! Both need memory for one section and one row, and both check the order of what passes through them.
 
+mod decoder;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +13,8 @@ use sha2::{Digest as _, Sha256};
 
 use crate::checksum::{ContentSum, DIGEST_BYTES, Digest};
 use crate::error::{FormatError, Result};
+
+pub use decoder::Decoder;
 
 /// Size at which [`Encoder`] ends a section, for the first [`SMALL_SECTIONS`] of them.
 const SECTION_TARGET_BYTES: usize = 8 << 20;
@@ -404,148 +408,6 @@ impl Encoder {
         self.raw.drain(..self.start);
         self.raw.push(END);
         Ok((self.raw, self.tally.finish()?))
-    }
-}
-
-/// Decodes the sections of a stream of irregular rows. See [`Encoder`].
-#[derive(Debug, Default)]
-pub struct Decoder {
-    raw: Vec<u8>,
-    /// The start in `raw` of what was not decoded yet.
-    start: usize,
-    table: Option<IrregularTable>,
-    tally: IrregularTally,
-    has_ended: bool,
-}
-
-/// The position and the length of an entry, once all of it is there.
-enum Entry {
-    Table(IrregularTable, usize),
-    Row { key: std::ops::Range<usize>, value: std::ops::Range<usize> },
-    End,
-}
-
-impl Decoder {
-    /// Adds the content of the next section.
-    pub fn feed(&mut self, section: &[u8]) {
-        self.raw.drain(..std::mem::take(&mut self.start));
-        self.raw.extend_from_slice(section);
-    }
-
-    /// Returns the next entry. `None` if it needs the next section, and at the end of the stream.
-    ///
-    /// # Errors
-    ///
-    /// Returns `Corrupt` if the stream is malformed.
-    pub fn next_item(&mut self) -> Result<Option<IrregularItem<'_>>> {
-        if self.has_ended {
-            return Ok(None);
-        }
-        let Some(entry) = self.entry()? else { return Ok(None) };
-        match entry {
-            Entry::End => {
-                self.has_ended = true;
-                self.start += 1;
-                Ok(None)
-            }
-            Entry::Table(table, end) => {
-                self.start = end;
-                self.tally.add(IrregularItem::Table(&table))?;
-                Ok(Some(IrregularItem::Table(self.table.insert(table))))
-            }
-            Entry::Row { key, value } => {
-                self.start = value.end;
-                let row = |range| self.raw.get(range).unwrap_or_default();
-                let table = self.table.as_ref().ok_or_else(|| malformed("a row is not in a table"))?;
-                let item = IrregularItem::Row { table, key: row(key), value: row(value) };
-                self.tally.add(item)?;
-                Ok(Some(item))
-            }
-        }
-    }
-
-    /// Returns what the stream adds up to.
-    ///
-    /// # Errors
-    ///
-    /// Returns `Corrupt` if the stream has not ended, or if bytes follow its end.
-    pub fn finish(self) -> Result<IrregularCounts> {
-        if !self.has_ended || self.start != self.raw.len() {
-            return Err(malformed("the stream does not end with its last section"));
-        }
-        self.tally.finish()
-    }
-
-    fn entry(&self) -> Result<Option<Entry>> {
-        let mut fields = Fields { raw: &self.raw, at: self.start };
-        let tag = fields.u8();
-        let entry = match tag {
-            None => None,
-            Some(END) => Some(Entry::End),
-            Some(TABLE) => fields.table()?.map(|table| Entry::Table(table, fields.at)),
-            Some(ROW) => fields.row(),
-            Some(_) => return Err(malformed("an entry is neither a table nor a row")),
-        };
-        Ok(entry)
-    }
-}
-
-/// Reads the fields of an entry. `None` means that more bytes are needed.
-struct Fields<'a> {
-    raw: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Fields<'a> {
-    fn bytes(&mut self, length: usize) -> Option<&'a [u8]> {
-        let end = self.at.checked_add(length)?;
-        let bytes = self.raw.get(self.at..end)?;
-        self.at = end;
-        Some(bytes)
-    }
-
-    fn u8(&mut self) -> Option<u8> {
-        self.bytes(1)?.first().copied()
-    }
-
-    fn u32(&mut self) -> Option<u32> {
-        self.bytes(4)?.first_chunk().map(|bytes| u32::from_le_bytes(*bytes))
-    }
-
-    fn row(&mut self) -> Option<Entry> {
-        let (key_bytes, value_bytes) = (self.u32()? as usize, self.u32()? as usize);
-        let key = self.at..self.at.checked_add(key_bytes)?;
-        let value = key.end..key.end.checked_add(value_bytes)?;
-        (value.end <= self.raw.len()).then_some(Entry::Row { key, value })
-    }
-
-    fn table(&mut self) -> Result<Option<IrregularTable>> {
-        let Some(name) = self.text()? else { return Ok(None) };
-        let Some(key) = self.column()? else { return Ok(None) };
-        let Some(value) = self.column()? else { return Ok(None) };
-        Ok(Some(IrregularTable { name, key, value }))
-    }
-
-    fn column(&mut self) -> Result<Option<ColumnType>> {
-        let (Some(origin), Some(has_width), Some(width)) = (self.u8(), self.u8(), self.u32()) else { return Ok(None) };
-        let origin = match origin {
-            1 => TypeOrigin::Redb,
-            2 => TypeOrigin::Application,
-            _ => return Err(malformed("a type is defined neither by redb nor by an application")),
-        };
-        let width = match (has_width, width) {
-            (0, 0) => None,
-            (1, width) => Some(width),
-            _ => return Err(malformed("the width of a type is not valid")),
-        };
-        Ok(self.text()?.map(|name| ColumnType { origin, name, width }))
-    }
-
-    fn text(&mut self) -> Result<Option<String>> {
-        let Some(length) = self.u32() else { return Ok(None) };
-        let Some(bytes) = self.bytes(length as usize) else { return Ok(None) };
-        let text = std::str::from_utf8(bytes);
-        text.map(|text| Some(text.to_owned())).map_err(|error| malformed("a name is not UTF-8").with_source(error))
     }
 }
 
