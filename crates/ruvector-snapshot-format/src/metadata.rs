@@ -177,6 +177,16 @@ impl SnapshotMetadata {
         self.sections.iter().filter(|section| irregular::is_section_name(&section.name))
     }
 
+    /// Returns a decoder for the sections of the irregular stream. It refuses a table or a row that is larger than a
+    /// stream that is stored in so few bytes can have.
+    pub fn irregular_decoder(&self) -> irregular::Decoder {
+        let sum = |size: fn(&SectionInfo) -> u64| self.irregular_sections().map(size).fold(0, u64::saturating_add);
+        let in_proportion = sum(|section| section.bytes).saturating_mul(limits::SECTION_EXPANSION);
+        let stream_bytes = sum(|section| section.raw_bytes);
+        let limit_bytes = in_proportion.max(limits::IRREGULAR_ENTRY_FREE_BYTES).min(stream_bytes);
+        irregular::Decoder::with_entry_limit(limit_bytes)
+    }
+
     /// Returns the text of the snapshot's checksum.sha256. `metadata_json` are the bytes of its metadata.json.
     ///
     /// # Errors

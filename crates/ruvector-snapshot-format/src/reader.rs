@@ -254,7 +254,7 @@ impl<S: ReadAt> Reader<S> {
     /// Each table comes before its rows. If they do not match metadata.json, the last item is an error.
     pub fn irregular(&self) -> IrregularItems<'_, S> {
         let sections = self.metadata.irregular_sections().collect::<Vec<_>>().into_iter();
-        let decoder = if sections.as_slice().is_empty() { None } else { Some(Decoder::of(&self.metadata)) };
+        let decoder = if sections.as_slice().is_empty() { None } else { Some(self.metadata.irregular_decoder()) };
         IrregularItems { reader: self, sections, decoder }
     }
 

@@ -5,7 +5,6 @@ use super::{
 };
 use crate::error::Result;
 use crate::limits;
-use crate::metadata::{SectionInfo, SnapshotMetadata};
 
 /// Decodes the sections of a stream of irregular rows. See [`Encoder`](super::Encoder).
 #[derive(Debug)]
@@ -35,30 +34,19 @@ impl Default for Decoder {
 }
 
 impl Decoder {
-    /// Creates a decoder for the sections of this snapshot. An entry is refused that is larger than a stream that is
-    /// stored in so few bytes can have, as soon as its length is read.
+    /// Creates a decoder of a stream. A table or a row is refused that has more than `bytes`, as soon as its lengths are
+    /// read. [`SnapshotMetadata::irregular_decoder`](crate::metadata::SnapshotMetadata::irregular_decoder) knows how large
+    /// they can be in a snapshot.
     ///
     /// ```
-    /// # use ruvector_snapshot_format::{SnapshotId, block::Block, chrono, metadata::SnapshotMetadata};
-    /// # use ruvector_snapshot_format::{model::DatabaseInfo, writer::Writer};
-    /// # let (database, created_at) = (DatabaseInfo::default(), "2026-01-31T08:00:00Z".parse()?);
-    /// # let (_, data) = Writer::new().finish(&database, None, 6)?;
-    /// # let metadata = SnapshotMetadata::new(SnapshotId::new(created_at, 1)?, "example", created_at, &database, data);
     /// use ruvector_snapshot_format::irregular::Decoder;
     ///
-    /// let mut decoder = Decoder::of(&metadata);
-    /// assert_eq!(metadata.irregular_sections().count(), 0);
-    /// assert!(decoder.next_item()?.is_none());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// let mut decoder = Decoder::with_entry_limit(1000);
+    /// // A table whose name has 4,096 bytes.
+    /// decoder.feed(&[1, 0, 16, 0, 0]);
+    /// assert!(decoder.next_item().is_err());
     /// ```
-    pub fn of(metadata: &SnapshotMetadata) -> Self {
-        let sum = |size: fn(&SectionInfo) -> u64| metadata.irregular_sections().map(size).fold(0, u64::saturating_add);
-        let in_proportion = sum(|section| section.bytes).saturating_mul(limits::SECTION_EXPANSION);
-        let stream_bytes = sum(|section| section.raw_bytes);
-        Self::with_entry_limit(in_proportion.max(limits::IRREGULAR_ENTRY_FREE_BYTES).min(stream_bytes))
-    }
-
-    fn with_entry_limit(bytes: u64) -> Self {
+    pub fn with_entry_limit(bytes: u64) -> Self {
         Self {
             entry_limit_bytes: bytes.min(limits::IRREGULAR_ENTRY_BYTES),
             raw: Vec::new(),

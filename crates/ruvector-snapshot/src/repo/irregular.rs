@@ -79,7 +79,7 @@ impl IrregularSections {
     /// Opens those that a snapshot stores itself. They must fit this description.
     pub(crate) fn of(snapshot: &StoredSnapshot, info: IrregularInfo) -> Self {
         let left = snapshot.metadata.irregular_sections().cloned().collect();
-        let state = DecodeState { decoder: Decoder::of(&snapshot.metadata), check: None };
+        let state = DecodeState { decoder: snapshot.metadata.irregular_decoder(), check: None };
         Self { snapshot: snapshot.clone(), info, left, state }
     }
 
