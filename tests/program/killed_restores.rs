@@ -146,6 +146,57 @@ fn files_with_other_names_and_of_other_types_stay() {
     assert_holds(&sandbox.path("a.db"), ROWS, 8);
 }
 
+/// Returns what a database of redb begins with. Its magic number is written last.
+fn database_start(magic: &[u8; 9]) -> Vec<u8> {
+    let mut bytes = magic.to_vec();
+    bytes.extend([4, 0, 0]);
+    bytes.extend(4096_u32.to_le_bytes());
+    bytes.extend([7; 5000]);
+    bytes
+}
+
+#[test]
+fn a_file_stays_that_has_the_name_of_that_of_a_killed_restore_and_no_database() {
+    let (sandbox, _) = Sandbox::with_snapshots(1);
+    let late = [vec![0; 200_000], b"notes".to_vec()].concat();
+    let no_database: [&[u8]; 7] = [
+        b"my notes",
+        b"r",
+        b"redb",
+        b"redb is a database",
+        &late,
+        &database_start(b"redb\x1a\x0a\xa9\x0d\x0d"),
+        b"\0n",
+    ];
+    let name = |number| format!(".b.db.restoring-notes{number}");
+    for (number, contents) in no_database.iter().enumerate() {
+        fs::write(sandbox.path(&name(number)), contents).unwrap();
+    }
+    let result = sandbox.run(&["restore", "one", "--to", "b.db"]);
+    assert_eq!((result.exit_code, &*result.stderr), (Some(0), ""), "{result:?}");
+    // Also where they cannot be locked.
+    let mut command = sandbox.command(&["restore", "one", "--to", "b.db", "--force"]);
+    command.env("LD_PRELOAD", refusals()).env("REFUSE_LOCK_OF", sandbox.path(&name(0)));
+    let result = RunResult::from(command.output().unwrap());
+    assert_eq!((result.exit_code, &*result.stderr), (Some(0), ""), "{result:?}");
+    for (number, contents) in no_database.iter().enumerate() {
+        assert_eq!(fs::read(sandbox.path(&name(number))).unwrap(), *contents, "{number}");
+    }
+}
+
+#[test]
+fn the_file_of_a_killed_restore_is_removed_however_far_the_database_was() {
+    let (sandbox, _) = Sandbox::with_snapshots(1);
+    let begun: [&[u8]; 5] =
+        [b"", &[0; 5], &[0; 200_000], &database_start(&[0; 9]), &database_start(b"redb\x1a\x0a\xa9\x0d\x0a")];
+    for contents in begun {
+        fs::write(sandbox.path(".b.db.restoring-abcdef"), contents).unwrap();
+        let result = sandbox.run(&["restore", "one", "--to", "b.db", "--force"]);
+        assert_reports_removal(&result, ".b.db.restoring-abcdef");
+        assert_eq!(temporaries(&sandbox), Vec::<String>::new());
+    }
+}
+
 #[test]
 fn without_locks_the_file_stays_and_is_named() {
     let (sandbox, _) = Sandbox::with_snapshots(1);

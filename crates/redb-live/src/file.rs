@@ -1,12 +1,13 @@
 //! Reads the live file: positioned reads, a consistent header, and checked pages. Takes no lock and follows no tree.
 
 use std::{
-    fs::File,
+    fs::{File, OpenOptions},
     io,
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
-use rustix::{buffer::spare_capacity, io::Errno};
+use rustix::{buffer::spare_capacity, fs::OFlags, io::Errno};
 
 use crate::{
     error::Error,
@@ -36,11 +37,12 @@ impl DatabaseFile {
             io::ErrorKind::NotFound => Error::NotFound { path: path.to_owned() },
             _ => Error::Io { path: path.to_owned(), source },
         };
-        // Check the type first: opening a FIFO blocks until a writer opens it.
+        // Check the type first: opening a device can have effects. A FIFO that replaces the file meanwhile must not block.
         if !std::fs::metadata(path).map_err(io_error)?.is_file() {
             return Err(Error::NotRedb { path: path.to_owned(), reason: "it is not a regular file" });
         }
-        let file = File::open(path).map_err(io_error)?;
+        let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+        let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(io_error)?;
         if !file.metadata().map_err(io_error)?.is_file() {
             return Err(Error::NotRedb { path: path.to_owned(), reason: "it is not a regular file" });
         }

@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::destination_checks::{self, FileSize, Subject, give_owner_and_mode};
-use super::temporary::{Leftover, Temporary, directory, is_at, remove_dead};
+use super::temporary::{Leftover, Temporary, directory, is_at, open, remove_dead};
 use crate::error::{ErrorKind, Remedy, Result, SnapshotError};
 use crate::sync::{DirectorySync, sync_directory};
 
@@ -177,11 +177,10 @@ impl Drop for Lock {
 /// A program that opens the file while the lock is held finds it locked.
 fn lock(path: &Path) -> io::Result<Found> {
     loop {
-        // Not a fifo, whose opening would block.
         if !path.symlink_metadata().is_ok_and(|found| found.is_file()) {
             return Ok(Found::Free(None));
         }
-        let opened = File::open(path).or_else(|_| OpenOptions::new().write(true).open(path));
+        let opened = open(OpenOptions::new().read(true), path).or_else(|_| open(OpenOptions::new().write(true), path));
         let file = match opened {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Free(None)),
             opened => opened?,

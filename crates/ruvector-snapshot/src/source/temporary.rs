@@ -7,7 +7,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::io;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -27,6 +27,10 @@ const NAME_BYTES_MAX: u64 = 255;
 /// Number of files that are created until one is locked. Another restore that looks for dead files may hold the lock of
 /// a new one for a moment, and removes it.
 const ATTEMPTS: usize = 16;
+/// The magic number of redb.
+const MAGIC: [u8; 9] = *b"redb\x1a\x0a\xa9\x0d\x0a";
+/// Bytes of a file that are read at once.
+const CHUNK_BYTES: usize = 64 << 10;
 
 /// A file beside a destination. It is removed when dropped.
 #[derive(Debug)]
@@ -123,23 +127,25 @@ pub(crate) fn remove_dead(destination: &Path) -> Vec<Leftover> {
     leftovers
 }
 
-/// `None` if there is nothing to report: it is no file, its owner lives, or it has gone.
+/// `None` if there is nothing to report: it is not the file of a restore, its owner lives, or it has gone.
 fn remove_if_dead(path: PathBuf) -> Option<Leftover> {
-    // Not a fifo, whose opening would block, and not a link to somebody else's file.
     let found = path.symlink_metadata().ok().filter(std::fs::Metadata::is_file)?;
     let (bytes, left) = (found.len(), |path| Some(Leftover { path, bytes: found.len(), is_removed: false }));
-    let flags = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or_default();
     // NFS grants an exclusive lock only for a file that is open for writing.
-    let opened = OpenOptions::new().read(true).write(true).custom_flags(flags).open(&path);
-    let Ok(file) = opened.or_else(|_| OpenOptions::new().read(true).custom_flags(flags).open(&path)) else {
+    let opened = open(OpenOptions::new().read(true).write(true), &path);
+    let Ok(file) = opened.or_else(|_| open(OpenOptions::new().read(true), &path)) else {
         return if path.exists() { left(path) } else { None };
     };
-    match file.try_lock() {
+    let is_locked = match file.try_lock() {
         Err(TryLockError::WouldBlock) => return None,
-        Err(TryLockError::Error(_)) => return left(path),
-        Ok(()) => {}
+        Err(TryLockError::Error(_)) => false,
+        Ok(()) => FileSystem::of(&file).has_reliable_locks,
+    };
+    // A user may have given a file such a name.
+    if !is_begun_database(&file).unwrap_or(false) {
+        return None;
     }
-    if !FileSystem::of(&file).has_reliable_locks {
+    if !is_locked {
         return left(path);
     }
     // The name may be that of another file meanwhile. If not, nobody else removes or renames it while it is locked.
@@ -149,6 +155,47 @@ fn remove_if_dead(path: PathBuf) -> Option<Leftover> {
     match std::fs::remove_file(&path) {
         Ok(()) => Some(Leftover { path, bytes, is_removed: true }),
         Err(_) => left(path),
+    }
+}
+
+/// Opens what may be a regular file. If it is a fifo meanwhile, this does not wait for its other end, and if it is a link
+/// to somebody else's file, this fails.
+pub(super) fn open(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+    options.custom_flags(i32::try_from(flags.bits()).unwrap_or_default()).open(path)
+}
+
+/// Returns whether a restore that was killed may have left these contents: a database, nothing, or only zeros, because
+/// redb extends a new file before it writes to it.
+fn is_begun_database(file: &File) -> io::Result<bool> {
+    if !file.metadata()?.is_file() {
+        return Ok(false);
+    }
+    let (mut chunk, mut at) = (vec![0; CHUNK_BYTES], 0);
+    loop {
+        let read = file.read_at(&mut chunk, at)?;
+        let bytes = chunk.get(..read).unwrap_or_default();
+        if read == 0 || (at == 0 && is_header(bytes)) {
+            return Ok(true);
+        }
+        if bytes.iter().any(|byte| *byte != 0) {
+            return Ok(false);
+        }
+        at += read as u64;
+    }
+}
+
+/// Returns whether bytes begin with a header of redb. A new one has zeros in the place of its magic number until the rest
+/// of the database is on the disk.
+fn is_header(bytes: &[u8]) -> bool {
+    match bytes.split_first_chunk() {
+        Some((&MAGIC, _)) => true,
+        // The flags, two bytes that are not used, and the size of a page.
+        Some(([0, 0, 0, 0, 0, 0, 0, 0, 0], [0..8, 0, 0, a, b, c, d, ..])) => {
+            let page_bytes = u32::from_le_bytes([*a, *b, *c, *d]);
+            page_bytes.is_power_of_two() && (512..=65536).contains(&page_bytes)
+        }
+        _ => false,
     }
 }
 
@@ -190,6 +237,18 @@ fn start(name: &OsStr, bytes_max: usize) -> OsString {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_fifo_in_the_place_of_a_file_is_opened_without_waiting_and_is_no_database() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("fifo");
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        let fifo = open(OpenOptions::new().read(true), &path).unwrap();
+        assert!(!is_begun_database(&fifo).unwrap());
+        // Nobody has it open for reading.
+        drop(fifo);
+        assert!(open(OpenOptions::new().write(true), &path).is_err());
+    }
 
     #[test]
     fn the_start_of_a_name_ends_between_characters() {
