@@ -11,7 +11,7 @@ use test_servers::{Fault, Request};
 
 use super::bucket::{Bucket, ROWS};
 use super::refused_sync::refusals;
-use super::sandbox::{RunResult, Sandbox, assert_holds, create_database};
+use super::sandbox::{RunResult, Sandbox, after, assert_holds, create_database};
 
 const INFIX: &str = ".restoring-";
 /// A run may end before it is killed. The test then tries again.
@@ -194,6 +194,28 @@ fn the_file_of_a_killed_restore_is_removed_however_far_the_database_was() {
         let result = sandbox.run(&["restore", "one", "--to", "b.db", "--force"]);
         assert_reports_removal(&result, ".b.db.restoring-abcdef");
         assert_eq!(temporaries(&sandbox), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn what_was_removed_is_reported_although_the_restore_is_refused() {
+    for bucket in Bucket::both() {
+        bucket.create("one");
+        for arguments in
+            [&["restore", "one", "--to", "b.db"][..], &["restore", "one", "--to", "b.db", "--quiet", "--json"]]
+        {
+            let leftover = bucket.sandbox.path(".b.db.restoring-abcdef");
+            fs::write(&leftover, [0; 5000]).unwrap();
+            let output = after("ulimit -f 8", &bucket.command(arguments)).output().unwrap();
+            let result = RunResult::from(output).without_secrets();
+            assert_eq!(result.exit_code, Some(1), "{result:?}");
+            assert!(result.stderr.contains("the restored file will have at least"), "{result:?}");
+            let removed =
+                ".b.db.restoring-abcdef (5000 bytes) was removed: a restore to this path that was killed had left it";
+            assert_eq!(result.stderr.matches(removed).count(), 1, "{result:?}");
+            assert_eq!(result.stdout.contains(removed), arguments.contains(&"--json"), "{result:?}");
+            assert!(!leftover.exists());
+        }
     }
 }
 

@@ -32,15 +32,6 @@ pub(crate) struct Destination {
     overwrite: Overwrite,
 }
 
-/// A destination that has passed all checks, and the temporary file beside it.
-#[derive(Debug)]
-pub(crate) struct PreparedDestination {
-    pub(crate) destination: Destination,
-    pub(crate) temporary: Temporary,
-    /// What the user should know, in sentences.
-    pub(crate) warnings: Vec<String>,
-}
-
 impl Destination {
     /// Checks a destination. Changes nothing.
     ///
@@ -65,18 +56,16 @@ impl Destination {
     }
 
     /// Makes every check that can be made before the first record is read, removes what killed restores have left at this
-    /// destination, and creates the temporary file.
+    /// destination, and creates the temporary file. Calls `warn` with what the user should know, also before an error.
     ///
     /// # Errors
     ///
     /// Returns the error that the end of the restore would return, and [`ErrorKind::StorageFull`] if there is too little
     /// space for a file of this size.
-    pub(crate) fn prepare(self, size: FileSize) -> Result<PreparedDestination> {
-        let mut warnings: Vec<String> = remove_dead(&self.path).iter().map(describe).collect();
+    pub(crate) fn prepare(&self, size: FileSize, warn: &dyn Fn(&str)) -> Result<Temporary> {
+        remove_dead(&self.path, |found| warn(&describe(found)));
         let subject = Subject { path: &self.path, replaces: self.overwrite != Overwrite::Never, size };
-        let (temporary, may_fail) = destination_checks::check(&subject)?;
-        warnings.extend(may_fail);
-        Ok(PreparedDestination { destination: self, temporary, warnings })
+        destination_checks::check(&subject, warn)
     }
 
     /// Renames a file to the destination, in one step, and makes that durable. Returns a warning if that is not

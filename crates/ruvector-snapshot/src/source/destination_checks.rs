@@ -41,21 +41,20 @@ const OF_THE_PATH: [fn(&Subject<'_>) -> Verdict; 3] = [name_fits, nothing_is_mou
 const OF_THE_FILE: [fn(&Subject<'_>, &Temporary) -> Verdict; 5] =
     [owner_can_be_kept, size_is_allowed, size_is_possible, space_is_left, space_can_be_reserved];
 
-/// Makes all checks. Returns the temporary file, and what may fail.
+/// Makes all checks. Returns the temporary file. Calls `warn` with what may fail, also before an error.
 ///
 /// # Errors
 ///
 /// Returns the error of the first check that fails. Then there is no temporary file.
-pub(super) fn check(subject: &Subject<'_>) -> Result<(Temporary, Vec<String>)> {
-    let mut warnings = Vec::new();
+pub(super) fn check(subject: &Subject<'_>, warn: &dyn Fn(&str)) -> Result<Temporary> {
     for check in OF_THE_PATH {
-        warnings.extend(check(subject)?);
+        check(subject)?.iter().for_each(|warning| warn(warning));
     }
     let temporary = new_file(subject.path)?;
     for check in OF_THE_FILE {
-        warnings.extend(check(subject, &temporary)?);
+        check(subject, &temporary)?.iter().for_each(|warning| warn(warning));
     }
-    Ok((temporary, warnings))
+    Ok(temporary)
 }
 
 fn new_file(path: &Path) -> Result<Temporary> {

@@ -113,18 +113,19 @@ fn rename_to_free(file: TempPath, path: &Path) -> io::Result<()> {
     })
 }
 
-/// Removes the temporary files of this destination that belong to no process any more. Returns them, and those that may.
-pub(crate) fn remove_dead(destination: &Path) -> Vec<Leftover> {
+/// Removes the temporary files of this destination that belong to no process any more. Reports each of them, and those
+/// that may, at once: it is known even if the restore fails or is cancelled before the next one.
+pub(crate) fn remove_dead(destination: &Path, report: impl Fn(&Leftover)) {
     let prefix = prefix(destination);
-    let Ok(entries) = directory(destination).read_dir() else { return Vec::new() };
+    let Ok(entries) = directory(destination).read_dir() else { return };
     let is_temporary = |name: &OsStr| {
         let random = name.as_bytes().strip_prefix(prefix.as_bytes());
         random.is_some_and(|random| random.len() == RANDOM_CHARACTERS && random.iter().all(u8::is_ascii_alphanumeric))
     };
-    let temporary = entries.flatten().filter(|entry| is_temporary(&entry.file_name()));
-    let mut leftovers: Vec<_> = temporary.filter_map(|entry| remove_if_dead(entry.path())).collect();
-    leftovers.sort_by(|one, other| one.path.cmp(&other.path));
-    leftovers
+    let found = entries.flatten().filter(|entry| is_temporary(&entry.file_name()));
+    let mut paths: Vec<_> = found.map(|entry| entry.path()).collect();
+    paths.sort();
+    paths.into_iter().filter_map(remove_if_dead).for_each(|leftover| report(&leftover));
 }
 
 /// `None` if there is nothing to report: it is not the file of a restore, its owner lives, or it has gone.

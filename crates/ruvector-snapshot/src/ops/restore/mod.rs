@@ -26,7 +26,7 @@ use crate::repo::context::{Context, run_blocking};
 use crate::repo::irregular::{IrregularSection, check_block};
 use crate::snapshot::Snapshot;
 use crate::source::RestoreTarget;
-use crate::source::destination::{Destination, PreparedDestination};
+use crate::source::destination::Destination;
 use crate::source::irregular_rows::IrregularIds;
 use crate::source::target::{FileTarget, MemoryTarget};
 use proof::{check_sum, verify_file};
@@ -68,9 +68,13 @@ pub(crate) async fn to_file(
         let newest = chain.newest()?;
         let snapshot = Snapshot::new(&newest.metadata, newest.metadata_json_bytes)?;
         let size = size::of_restored_file(&chain)?;
-        let PreparedDestination { destination, temporary, warnings } =
-            context.run_blocking(move || destination.prepare(size)).await?;
-        warnings.iter().for_each(|warning| warn(options.progress.as_deref(), warning));
+        let listener = options.progress.clone();
+        let (destination, temporary) = context
+            .run_blocking(move || {
+                let temporary = destination.prepare(size, &|warning| warn(listener.as_deref(), warning))?;
+                Ok((destination, temporary))
+            })
+            .await?;
         let database = Arc::new(newest.restorable_database().await?);
         let target = context.run_blocking(move || FileTarget::create(destination, temporary)).await?;
         let OwnedTarget(target) = restore_records(context, &chain, &database, OwnedTarget(target), options).await?;
