@@ -4,7 +4,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,9 +16,10 @@ use ruvector_snapshot_format::irregular::{IrregularItem, IrregularTable};
 use ruvector_snapshot_format::model::{DatabaseInfo, Record};
 
 use super::destination::Destination;
+use super::file::{FileOptions, FileReader, append_vector};
 use super::raw_table::{RawText, TypedTable, check_restorable};
-use super::temporary::Temporary;
-use super::{OPTIONS_ROW, RestoreTarget, database_error, database_options, file::append_vector};
+use super::temporary::{Temporary, replaced};
+use super::{OPTIONS_ROW, RestoreTarget, SourceReader as _, database_error, database_options};
 use crate::error::{ErrorKind, Result, SnapshotError, corrupt};
 
 const VECTORS: TableDefinition<'_, RawText, &[u8]> = TableDefinition::new("vectors");
@@ -201,9 +202,24 @@ impl std::fmt::Debug for FileTarget {
 }
 
 impl FinishedFile {
-    /// Returns the path of the file until it is published.
-    pub(crate) fn path(&self) -> &Path {
-        self.temporary.path()
+    /// Opens the database for its verification.
+    ///
+    /// The reader opens it by its name, which may be that of another file for a moment: who can write to the directory could
+    /// have a file verified that is not the restored one. The numbers of the file that the reader has open show which one
+    /// it is. No other file can get them, because the temporary file is open until it is published. That the name is still
+    /// its own is checked again before the rename.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the file cannot be read, or if its name is that of another file.
+    pub(crate) fn open(&self) -> Result<FileReader> {
+        let failed = |error| SnapshotError::io(self.destination.path(), "verify the restored database", error);
+        let own = self.temporary.file().metadata().map_err(failed)?;
+        let reader = FileReader::open(self.temporary.path(), &FileOptions::default())?;
+        match reader.file() {
+            Some(read) if (read.device, read.inode) == (Some(own.dev()), Some(own.ino())) => Ok(reader),
+            _ => Err(failed(replaced())),
+        }
     }
 
     /// Returns how many bytes were written to the file.

@@ -83,7 +83,7 @@ impl Temporary {
     pub(crate) fn persist(self, destination: &Path, replace: bool) -> io::Result<()> {
         let Self { path, file } = self;
         if !is_at(&file, &path)? {
-            return Err(io::Error::other("another program has removed or replaced the temporary file"));
+            return Err(replaced());
         }
         // The file loses its temporary name here, while it is still locked.
         let renamed = match replace {
@@ -96,6 +96,11 @@ impl Temporary {
         }
         renamed
     }
+}
+
+/// Returns the error for a temporary file that another program has removed or replaced.
+pub(super) fn replaced() -> io::Error {
+    io::Error::other("another program has removed or replaced the temporary file")
 }
 
 /// Renames a file to a path where there must be none.

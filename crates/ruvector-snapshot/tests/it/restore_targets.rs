@@ -304,3 +304,42 @@ fn a_database_with_unsupported_options_is_refused_before_anything_is_stored() {
     assert!(error.message().contains("quantization"), "{error}");
     dir.assert_no_snapshots();
 }
+
+// ---- the temporary file is replaced
+
+/// Gives the name of the temporary file to another database while the restored file is verified.
+#[derive(Debug)]
+struct SwapsMeanwhile {
+    dir: PathBuf,
+}
+
+impl Progress for SwapsMeanwhile {
+    fn update(&self, update: ProgressUpdate) {
+        let [other, moved] = ["other.db", "moved.db"].map(|name| self.dir.join(name));
+        let temporary = names(&self.dir).into_iter().find(|name| name.starts_with(".restored.db.restoring-"));
+        let temporary = self.dir.join(temporary.expect("there is a temporary file"));
+        match (update.phase, update.records) {
+            (Phase::VerifyRestored, 0) => {
+                fs::rename(&temporary, &moved).unwrap();
+                fs::rename(&other, &temporary).unwrap();
+            }
+            (Phase::VerifyRestored, records) if records == update.records_total => {
+                fs::rename(&temporary, &other).unwrap();
+                fs::rename(&moved, &temporary).unwrap();
+            }
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn another_file_that_is_verified_does_not_vouch_for_the_restored_one() {
+    let (dir, manager, id) = dir_with_snapshot().await;
+    let directory = dir.restored().parent().unwrap().to_owned();
+    manager.restore_snapshot_to(&id, directory.join("other.db"), &overwrite(false)).await.unwrap();
+    let options = overwrite(false).progress(Arc::new(SwapsMeanwhile { dir: directory.clone() }));
+    let error = manager.restore_snapshot_to(&id, dir.restored(), &options).await.unwrap_err();
+    let cause = std::error::Error::source(&error).expect("there is a cause").to_string();
+    assert_eq!(cause, "another program has removed or replaced the temporary file", "{error}");
+    assert!(!dir.restored().exists());
+}

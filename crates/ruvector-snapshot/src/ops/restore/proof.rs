@@ -8,7 +8,6 @@ use ruvector_snapshot_format::payloads;
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::progress::ProgressCounter;
 use crate::source::SourceReader as _;
-use crate::source::file::{FileOptions, FileReader};
 use crate::source::target::FinishedFile;
 
 /// Records between two reports of progress.
@@ -22,7 +21,7 @@ pub(super) fn verify_file(
     expected_sum: ContentSum,
     progress: &mut ProgressCounter<'_>,
 ) -> Result<()> {
-    let mut reader = FileReader::open(finished.path(), &FileOptions::default())?;
+    let mut reader = finished.open()?;
     let missing = expected.rows.iter().find(|(name, value)| reader.database().rows.get(*name) != Some(value));
     if let Some((name, _)) = missing {
         return Err(not_restored(format!("the config row {name:?} is not in the restored database")));
