@@ -54,7 +54,9 @@ IRREGULAR_SECTION_PART = 64
 MAX_IRREGULAR_ENTRY = 15 * 256 * MIB + 9
 FREE_IRREGULAR_ENTRY = 64 * MIB
 MAX_SECTION_EXPANSION = 256
+MAX_LEAVES_EXPANSION = 32
 FREE_SECTION_BYTES = 16 * MIB
+FREE_IDS_BYTES = 80 * MIB
 MAX_EXPANSION = 1_032
 # A line of metadata.bin.gz. JSON needs at most six bytes for each byte of an id.
 MAX_LINE = MAX_METADATA + 6 * MAX_ID + len('{"id":"","metadata":}\n')
@@ -511,7 +513,10 @@ def parse_section(entry: Any, before: int) -> Section:
     section = Section(entry["name"], *numbers)
     limit = MAX_SECTION
     if section.name in ("directory", "database", "leaves"):
-        limit = min(limit, MAX_SECTION_EXPANSION * section.bytes + FREE_SECTION_BYTES)
+        factor = MAX_LEAVES_EXPANSION if section.name == "leaves" else MAX_SECTION_EXPANSION
+        limit = min(limit, factor * section.bytes + FREE_SECTION_BYTES)
+    if section.name in ("directory", "leaves"):
+        limit = max(limit, FREE_IDS_BYTES)
     if section.name == "database":
         limit = min(limit, MAX_DATABASE_SECTION)
     if section.name.partition(".")[0] == "irregular":

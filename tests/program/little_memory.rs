@@ -8,7 +8,7 @@ use std::thread;
 
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
-use test_fixtures::{StoredSnapshot, make_large_database};
+use test_fixtures::{RawRows, StoredSnapshot, make_large_database};
 use test_servers::S3Server;
 
 use super::bucket::Bucket;
@@ -85,6 +85,24 @@ fn with_option(stored: &StoredSnapshot, option: &str, value: &str) -> Vec<u8> {
     description.to_string().replace("\"HERE\"", value).into_bytes()
 }
 
+/// Returns leaf tables that are stored in a megabyte and are as large as that may expand to: random checksums, as large
+/// as the keys in proportion.
+fn largest_leaves() -> Vec<u8> {
+    const LEAVES: usize = 50_000;
+    let (runs, new) = (1u64.to_le_bytes(), (LEAVES as u64).to_le_bytes());
+    let run = [u64::MAX.to_le_bytes(), new].concat();
+    let mut random = 1u64;
+    let mut noise = || {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (random >> 56) as u8
+    };
+    let checksums = (0..16 * LEAVES).map(|_| noise()).collect::<Vec<_>>();
+    let keys = (0..LEAVES).map(|leaf| format!("{}{leaf:05}", "a".repeat(900))).collect::<String>();
+    let lengths = 905u32.to_le_bytes().repeat(LEAVES);
+    let table = [&runs[..], &new, &run, &checksums, &vec![0; 4 * LEAVES], &lengths, keys.as_bytes()].concat();
+    [table, vec![0; 16]].concat()
+}
+
 /// Returns the start of a stream of irregular rows: a row of the table `config`, up to its value of so many bytes.
 fn row_head(value_bytes: u32) -> Vec<u8> {
     let text = |text: &str| [&(text.len() as u32).to_le_bytes(), text.as_bytes()].concat();
@@ -146,6 +164,20 @@ fn forged_sections_are_refused_before_they_take_memory() {
 }
 
 #[test]
+fn leaves_of_the_largest_size_are_read_and_compared() {
+    let (places, intact) = Place::both();
+    let forged = intact.with_section("leaves", &largest_leaves());
+    let section = forged.metadata().section("leaves").unwrap().clone();
+    assert!(section.raw_bytes > 20 * section.bytes + (16 << 20), "{section:?}");
+    for place in places {
+        place.put(&forged);
+        let verified = place.run(&["verify", forged.id.as_str()]);
+        assert_eq!(verified.exit_code, Some(3), "{verified:?}");
+        assert!(verified.stdout.contains("has 0 rows, but the snapshot has 300 records"), "{verified:?}");
+    }
+}
+
+#[test]
 fn json_of_users_is_listed_one_snapshot_after_the_other() {
     const SNAPSHOTS: usize = 16;
     // Each object takes more than 600 bytes if it is parsed.
@@ -174,6 +206,43 @@ fn json_of_users_is_listed_one_snapshot_after_the_other() {
             assert_eq!(result.stdout.contains(&large), is_shown, "{args:?}");
         }
     }
+}
+
+/// Returns a snapshot of records with ids of a megabyte that are almost the same, with its sections as a program stored
+/// them that had no limit for what they expand to.
+fn with_long_ids() -> (Sandbox, StoredSnapshot) {
+    let (sandbox, _) = Sandbox::with_snapshots(1);
+    let db = sandbox.path("a.db");
+    let before = RawRows::of_file(&db);
+    let mut rows = before.clone();
+    let vector = before.vectors.values().next().unwrap().clone();
+    for number in 0..71 {
+        rows.vectors.insert(format!("{}{number:02}", "a".repeat((1 << 20) - 2)).into_bytes(), vector.clone());
+    }
+    rows.write_over(&before, &db);
+    let created = sandbox.run(&["create", "--db", "a.db", "--json"]);
+    assert_eq!(created.exit_code, Some(0), "{}", created.stderr);
+    let created: Value = serde_json::from_str(&created.stdout).unwrap();
+    let stored = StoredSnapshot::read(&sandbox.path("snapshots"), created["snapshot"]["id"].as_str().unwrap());
+    let deflated = stored.with_section("directory", &stored.section("directory"));
+    (sandbox, deflated)
+}
+
+#[test]
+fn long_ids_that_compress_to_nothing_are_read_as_they_were_always_stored() {
+    let (sandbox, stored) = with_long_ids();
+    for name in ["directory", "leaves"] {
+        let section = stored.metadata().section(name).unwrap().clone();
+        assert!(section.raw_bytes > 64 << 20 && section.bytes < section.raw_bytes / 500, "{section:?}");
+    }
+    stored.repair();
+    let id = stored.id.as_str();
+    for args in [&["list"][..], &["verify", id], &["restore", id, "--to", "b.db"]] {
+        let result = limited(&sandbox.command(args), 2 * ENOUGH_KIB);
+        assert_eq!(result.exit_code, Some(0), "{args:?}: {result:?}");
+    }
+    let (restored, original) = (RawRows::of_file(&sandbox.path("b.db")), RawRows::of_file(&sandbox.path("a.db")));
+    assert!(restored.vectors == original.vectors);
 }
 
 /// The floors that OPERATIONS.md documents, in MiB, on two processors.

@@ -7,7 +7,7 @@ use std::fmt;
 use std::ops::Range;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::checksum::DIGEST_BYTES;
@@ -294,20 +294,22 @@ pub fn encode_database(database: &DatabaseInfo) -> Result<Vec<u8>> {
     let json = serde_json::to_vec(database).map_err(|error| {
         FormatError::internal("the description of the database cannot be written as JSON").with_source(error)
     })?;
+    let refused =
+        |why: String| FormatError::invalid_input(format!("the description of the database cannot be stored: {why}"));
+    let remedy = "remove those that are not needed from its table \"config\"";
+    let (rows, bytes) = (database.rows.len(), json.len() as u64);
+    if rows > limits::CONFIG_ROWS {
+        return Err(refused(format!(
+            "it has {rows} settings, more than the {} allowed; {remedy}",
+            limits::CONFIG_ROWS
+        )));
+    }
+    if bytes > limits::DATABASE_SECTION_BYTES {
+        let limit_bytes = limits::DATABASE_SECTION_BYTES;
+        return Err(refused(format!("its settings have {bytes} bytes, more than the {limit_bytes} allowed; {remedy}")));
+    }
     // A commit is final, so never write what cannot be read: JSON can be nested too deeply.
-    let read_back = match json.len() as u64 > limits::DATABASE_SECTION_BYTES {
-        true => Err(FormatError::invalid_input(format!(
-            "it has {} bytes, more than the {} allowed",
-            json.len(),
-            limits::DATABASE_SECTION_BYTES
-        ))),
-        false => parse_database(&json),
-    };
-    read_back.map_err(|error| {
-        let why = error.message().to_owned();
-        FormatError::invalid_input(format!("the description of the database cannot be stored: {why}"))
-            .with_source(error)
-    })?;
+    parse_database(&json).map_err(|error| refused(error.message().to_owned()).with_source(error))?;
     Ok(json)
 }
 
@@ -354,12 +356,17 @@ fn parse_database(raw: &[u8]) -> Result<DatabaseInfo> {
         distance_metric: stored.distance_metric.map(Cow::into_owned),
         hnsw_config: option("hnsw_config", stored.hnsw_config)?,
         quantization: option("quantization", stored.quantization)?,
-        rows: stored.rows.0,
+        rows: stored.rows.0.ok_or_else(|| {
+            FormatError::corrupt(format!(
+                "the table \"config\" has too many settings, more than the {} that a snapshot can have",
+                limits::CONFIG_ROWS
+            ))
+        })?,
     })
 }
 
-/// The rows of the table `config`, which are limited in number.
-struct ConfigRows(BTreeMap<String, String>);
+/// The rows of the table `config`. `None` if they are too many.
+struct ConfigRows(Option<BTreeMap<String, String>>);
 
 impl<'de> Deserialize<'de> for ConfigRows {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
@@ -367,17 +374,19 @@ impl<'de> Deserialize<'de> for ConfigRows {
         impl<'de> Visitor<'de> for Rows {
             type Value = ConfigRows;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "at most {} rows", limits::CONFIG_ROWS)
+                f.write_str("the rows of the table \"config\"")
             }
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Self::Value, A::Error> {
                 let mut rows = BTreeMap::new();
                 while let Some((name, text)) = map.next_entry()? {
                     rows.insert(name, text);
                     if rows.len() > limits::CONFIG_ROWS {
-                        return Err(serde::de::Error::invalid_length(rows.len(), &self));
+                        drop(rows);
+                        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                        return Ok(ConfigRows(None));
                     }
                 }
-                Ok(ConfigRows(rows))
+                Ok(ConfigRows(Some(rows)))
             }
         }
         deserializer.deserialize_map(Rows)

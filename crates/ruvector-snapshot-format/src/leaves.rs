@@ -168,7 +168,10 @@ fn decode_table(rest: &mut &[u8], base: &LeafTable) -> Option<LeafTable> {
     let checksums = cut_off(rest, new.checked_mul(16)?)?.as_chunks::<16>().0;
     let rows = cut_off(rest, new.checked_mul(4)?)?.as_chunks::<4>().0;
     let lengths = cut_off(rest, new.checked_mul(4)?)?.as_chunks::<4>().0;
-    let mut fresh = LeafTable::default();
+    let sum = |total: usize, length: &[u8; 4]| total.checked_add(u32::from_le_bytes(*length) as usize);
+    let key_bytes = lengths.iter().try_fold(0, sum).filter(|bytes| *bytes <= rest.len())?;
+    // Keys can be most of the memory: room for all of them, and no more.
+    let mut fresh = LeafTable { keys: String::with_capacity(key_bytes), ..LeafTable::default() };
     for ((checksum, rows), length) in checksums.iter().zip(rows).zip(lengths) {
         let key = std::str::from_utf8(cut_off(rest, u32::from_le_bytes(*length) as usize)?).ok()?;
         let last_key = fresh.len().checked_sub(1).and_then(|last| fresh.first_key(last));
@@ -176,6 +179,12 @@ fn decode_table(rest: &mut &[u8], base: &LeafTable) -> Option<LeafTable> {
             return None;
         }
         fresh.push(u128::from_le_bytes(*checksum), u32::from_le_bytes(*rows), key);
+    }
+    if let [run] = runs
+        && u64::from_le_bytes(*run.first_chunk()?) == NEW
+        && u64::from_le_bytes(*run.last_chunk()?) == new as u64
+    {
+        return Some(fresh);
     }
     let mut table = LeafTable::default();
     let mut taken = 0usize;

@@ -33,8 +33,15 @@ pub const SECTION_FREE_BYTES: u64 = 16 << 20;
 /// The factor by which a section may expand, apart from [`SECTION_FREE_BYTES`]. A table or a row in the irregular stream
 /// can have this factor of the size of the stream as stored, if that is more than [`IRREGULAR_ENTRY_FREE_BYTES`].
 pub const SECTION_EXPANSION: u64 = 256;
+/// Size of what the section `leaves` has of each record in each of its two tables: a leaf, a run, and the text of an id.
+pub const LEAF_BYTES: u64 = 40 + ID_BYTES as u64;
+/// The factor by which the section `leaves` may expand, apart from [`SECTION_FREE_BYTES`]. Checksums do not compress.
+pub const LEAVES_EXPANSION: u64 = 32;
+/// What the sections `directory` and `leaves` may have after expansion, however small they are stored, if their blocks
+/// and records can have as much: long ids can be alike.
+pub const IDS_FREE_BYTES: u64 = 80 << 20;
 /// Rows of the table of settings that the section `database` can have.
-pub const CONFIG_ROWS: usize = 1 << 16;
+pub const CONFIG_ROWS: usize = 1_000_000;
 /// Size of each option of the database that is stored as JSON of any shape.
 pub const OPTION_JSON_BYTES: usize = 64 << 10;
 /// The factor by which a deflate stream can expand at most.

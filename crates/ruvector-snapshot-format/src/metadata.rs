@@ -319,7 +319,7 @@ impl SnapshotMetadata {
                     section.name
                 )));
             }
-            section.check_size(self.blocks, raw_bytes)?;
+            section.check_size(self.blocks, self.vector_count, raw_bytes)?;
             raw_bytes = raw_bytes.saturating_add(section.raw_bytes);
             end = end.saturating_add(section.bytes);
         }

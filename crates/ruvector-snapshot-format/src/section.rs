@@ -35,19 +35,25 @@ impl SectionInfo {
         self.offset..self.offset.saturating_add(self.bytes)
     }
 
-    /// Checks that the section is no larger than what is in it can be, in a snapshot of so many blocks.
-    /// `before_raw_bytes` is the size of the sections before it, after expansion.
+    /// Checks that the section is no larger than what is in it can be, in a snapshot of so many blocks
+    /// and records. `before_raw_bytes` is the size of the sections before it, after expansion.
     ///
     /// # Errors
     ///
     /// Returns `Corrupt` if it is.
-    pub(crate) fn check_size(&self, blocks: u64, before_raw_bytes: u64) -> Result<()> {
+    pub(crate) fn check_size(&self, blocks: u64, records: u64, before_raw_bytes: u64) -> Result<()> {
         check_expansion(self.bytes, self.raw_bytes)?;
         check_overhead(self.bytes, self.raw_bytes)?;
         let (limit_bytes, is_in_proportion) = match self.name.as_str() {
-            DIRECTORY => (blocks.saturating_mul(limits::DIRECTORY_BLOCK_BYTES), self.is_in_proportion()),
+            DIRECTORY => {
+                let limit_bytes = blocks.saturating_mul(limits::DIRECTORY_BLOCK_BYTES);
+                (limit_bytes, self.is_in_proportion() || self.raw_bytes <= limits::IDS_FREE_BYTES)
+            }
             DATABASE => (limits::DATABASE_SECTION_BYTES, self.is_in_proportion()),
-            LEAVES => (limits::SECTION_BYTES, self.is_in_proportion()),
+            LEAVES => {
+                let free_bytes = records.saturating_mul(2 * limits::LEAF_BYTES).min(limits::IDS_FREE_BYTES);
+                (limits::SECTION_BYTES, self.is_in_proportion() || self.raw_bytes <= free_bytes)
+            }
             // Rows of an application can be anything, such as megabytes of zeros. The sections grow with the stream,
             // because metadata.json has an entry for each.
             name if irregular::is_section_name(name) => {
@@ -67,12 +73,13 @@ impl SectionInfo {
     }
 
     fn is_in_proportion(&self) -> bool {
-        is_in_proportion(self.bytes, self.raw_bytes)
+        is_in_proportion(&self.name, self.bytes, self.raw_bytes)
     }
 }
 
 /// Returns whether a section of `bytes` may expand to `raw_bytes`: a megabyte never becomes a gigabyte.
-pub(crate) fn is_in_proportion(bytes: u64, raw_bytes: u64) -> bool {
-    let limit_bytes = bytes.saturating_mul(limits::SECTION_EXPANSION).saturating_add(limits::SECTION_FREE_BYTES);
+pub(crate) fn is_in_proportion(name: &str, bytes: u64, raw_bytes: u64) -> bool {
+    let factor = if name == LEAVES { limits::LEAVES_EXPANSION } else { limits::SECTION_EXPANSION };
+    let limit_bytes = bytes.saturating_mul(factor).saturating_add(limits::SECTION_FREE_BYTES);
     raw_bytes <= limit_bytes
 }

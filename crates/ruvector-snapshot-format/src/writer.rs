@@ -174,7 +174,7 @@ impl Writer {
         let leaves = leaves.filter(|raw| raw.len() as u64 <= limits::SECTION_BYTES).map(|raw| (index::LEAVES, raw));
         let mut pieces = Pieces::default();
         for (name, raw) in [directory, database].into_iter().chain(leaves) {
-            let stored = piece::pack_section(&raw, level)?;
+            let stored = piece::pack_section(name, &raw, level)?;
             self.append_section(name.to_owned(), &stored, raw.len());
             let [_, index, _] = &mut pieces;
             index.extend_from_slice(&stored);

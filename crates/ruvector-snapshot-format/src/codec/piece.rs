@@ -78,10 +78,10 @@ pub fn expand<const N: usize>(piece: &[u8], expected_crc32: u32, members: [Membe
 /// # Errors
 ///
 /// See [`member::pack`].
-pub fn pack_section(raw: &[u8], level: u32) -> Result<Vec<u8>> {
+pub fn pack_section(name: &str, raw: &[u8], level: u32) -> Result<Vec<u8>> {
     let mut stored = Vec::new();
     member::pack(raw, Coding::at_level(level), &mut stored)?;
-    if !is_in_proportion(stored.len() as u64, raw.len() as u64) {
+    if !is_in_proportion(name, stored.len() as u64, raw.len() as u64) {
         stored.clear();
         member::pack(raw, Coding::Stored, &mut stored)?;
     }

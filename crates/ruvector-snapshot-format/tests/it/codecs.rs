@@ -210,7 +210,7 @@ proptest! {
 
 #[test]
 fn sections_are_exactly_one_member_of_the_recorded_sizes() {
-    let stored = piece::pack_section(b"content", 6).unwrap();
+    let stored = piece::pack_section("name", b"content", 6).unwrap();
     let section = |raw_bytes| SectionInfo { name: "x".to_owned(), offset: 10, bytes: stored.len() as u64, raw_bytes };
     assert_eq!(section(7).range(), 10..10 + stored.len() as u64);
     assert_eq!(piece::expand_section(&stored, &section(7)).unwrap(), b"content");
@@ -222,11 +222,16 @@ fn sections_are_exactly_one_member_of_the_recorded_sizes() {
 
 #[test]
 fn a_section_that_would_expand_too_far_is_stored() {
-    for (raw_bytes, is_stored) in [(16 << 20, false), (24 << 20, true)] {
+    for (name, factor, raw_bytes, is_stored) in [
+        ("directory", 256, 16 << 20, false),
+        ("directory", 256, 24 << 20, true),
+        ("leaves", 32, 16 << 20, false),
+        ("leaves", 32, 18 << 20, true),
+    ] {
         let raw = vec![0; raw_bytes];
-        let stored = piece::pack_section(&raw, 6).unwrap();
+        let stored = piece::pack_section(name, &raw, 6).unwrap();
         assert_eq!(stored.len() > raw_bytes, is_stored);
-        assert!(raw_bytes <= stored.len() * 256 + (16 << 20));
+        assert!(raw_bytes <= stored.len() * factor + (16 << 20));
         let (bytes, raw_bytes) = (stored.len() as u64, raw_bytes as u64);
         let section = SectionInfo { name: "x".to_owned(), offset: 0, bytes, raw_bytes };
         assert!(piece::expand_section(&stored, &section).unwrap() == raw);

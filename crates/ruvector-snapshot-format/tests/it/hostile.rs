@@ -275,7 +275,7 @@ fn a_section_expands_only_as_far_as_its_content_can() {
         ("directory", mib, blocks * (92 + mib)),
         ("database", mib, 64 * mib),
         ("database", 100_000, 100_000 * 256 + 16 * mib),
-        ("leaves", mib, 272 * mib),
+        ("leaves", 3 * mib, 112 * mib),
         ("leaves", 1000, 1_032_000),
         ("irregular", mib, 8 * mib),
         ("of another program", mib, 1 << 30),
@@ -326,13 +326,20 @@ fn options_and_config_rows_have_limits_when_they_are_written_and_when_they_are_r
         DatabaseInfo { rows, ..database(2) }
     };
     let [hnsw_config, quantization] = options((64 << 10) - 2);
-    for allowed in [hnsw_config, quantization, rows(1 << 16)] {
+    for allowed in [hnsw_config, quantization, rows(1_000_000)] {
         let raw = index::encode_database(&allowed).unwrap();
         assert_eq!(index::decode_database(&raw, &metadata).unwrap(), allowed);
     }
     let [hnsw_config, quantization] = options((64 << 10) - 1);
-    for too_large in [hnsw_config, quantization, rows((1 << 16) + 1)] {
-        assert_eq!(index::encode_database(&too_large).unwrap_err().kind(), FormatErrorKind::InvalidInput);
+    for too_large in [hnsw_config, quantization, rows(1_000_001)] {
+        let error = index::encode_database(&too_large).unwrap_err();
+        assert_eq!(error.kind(), FormatErrorKind::InvalidInput);
+        let is_rows = too_large.rows.len() > 1;
+        assert_eq!(
+            error.message().contains("1000001 settings, more than the 1000000 allowed; remove"),
+            is_rows,
+            "{error}"
+        );
         assert_corrupt(read(&too_large));
     }
     let text = DatabaseInfo { rows: [("a".to_owned(), "x".repeat(64 << 20))].into(), ..database(2) };
