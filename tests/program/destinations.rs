@@ -209,7 +209,7 @@ fn space_that_may_be_too_little_is_a_warning() {
     let (sandbox, _) = Sandbox::with_snapshots(1);
     fs::create_dir(sandbox.path("d")).unwrap();
     let result = shell.run(sandbox.command(&["restore", "one", "--to", "d/b.db"]));
-    let warning = "warning: the restored file may need up to 131072 bytes, and its file system has 24576 bytes left";
+    let warning = "warning: the restored file may need about 131072 bytes, and its file system has 24576 bytes left";
     assert!(result.stderr.starts_with(warning), "{result:?}");
     assert_eq!(result.exit_code, Some(1), "{result:?}");
     assert!(result.stderr.contains("\nerror: ") && result.stderr.contains("space"), "{result:?}");

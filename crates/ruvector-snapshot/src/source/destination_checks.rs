@@ -17,7 +17,7 @@ use crate::error::{ErrorKind, Remedy, Result, SnapshotError};
 pub(crate) struct FileSize {
     /// It is not smaller.
     pub(crate) least_bytes: u64,
-    /// It is hardly larger.
+    /// An estimate: it can be a few percent larger.
     pub(crate) likely_bytes: u64,
 }
 
@@ -128,7 +128,7 @@ fn size_is_allowed(subject: &Subject<'_>, _: &Temporary) -> Verdict {
             Err(refused.with_remedy(Remedy::FileSizeLimit, advice))
         }
         Some(max) if max < likely_bytes => Ok(Some(format!(
-            "the restored file may have up to {likely_bytes} bytes, and this process may write files of {max} bytes \
+            "the restored file may have about {likely_bytes} bytes, and this process may write files of {max} bytes \
              (`ulimit -f`, RLIMIT_FSIZE); if that is too little, the restore will fail"
         ))),
         _ => Ok(None),
@@ -147,7 +147,7 @@ fn size_is_possible(subject: &Subject<'_>, temporary: &Temporary) -> Verdict {
     }
     Ok((!can_hold(temporary.file(), likely_bytes)).then(|| {
         format!(
-            "the restored file may have up to {likely_bytes} bytes, and the file system of the destination has no files of \
+            "the restored file may have about {likely_bytes} bytes, and the file system of the destination has no files of \
              this size; if the file becomes too large, the restore will fail"
         )
     }))
@@ -166,7 +166,7 @@ fn space_is_left(subject: &Subject<'_>, temporary: &Temporary) -> Verdict {
             Err(refused(ErrorKind::StorageFull, message, subject.path))
         }
         Some(left) if left < likely_bytes => Ok(Some(format!(
-            "the restored file may need up to {likely_bytes} bytes, and its file system has {left} bytes left; if that is too \
+            "the restored file may need about {likely_bytes} bytes, and its file system has {left} bytes left; if that is too \
              little, the restore will fail"
         ))),
         _ => Ok(None),
