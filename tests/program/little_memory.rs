@@ -229,6 +229,20 @@ fn with_long_ids() -> (Sandbox, StoredSnapshot) {
 }
 
 #[test]
+fn many_settings_are_stored_and_restored() {
+    let (sandbox, _) = Sandbox::with_snapshots(1);
+    let before = RawRows::of_file(&sandbox.path("a.db"));
+    let mut rows = before.clone();
+    (0..70_000).for_each(|row| drop(rows.config.insert(format!("setting-{row}").into_bytes(), b"x".to_vec())));
+    rows.write_over(&before, &sandbox.path("a.db"));
+    for args in [&["create", "--db", "a.db"][..], &["verify", "latest"], &["restore", "latest", "--to", "b.db"]] {
+        let result = limited(&sandbox.command(args), ENOUGH_KIB);
+        assert_eq!(result.exit_code, Some(0), "{args:?}: {result:?}");
+    }
+    assert!(RawRows::of_file(&sandbox.path("b.db")).config == rows.config);
+}
+
+#[test]
 fn long_ids_that_compress_to_nothing_are_read_as_they_were_always_stored() {
     let (sandbox, stored) = with_long_ids();
     for name in ["directory", "leaves"] {
