@@ -217,31 +217,6 @@ fn sizes_that_no_number_holds_together_are_no_panic() {
     }
 }
 
-/// Objects of two killed creates.
-#[test]
-fn sizes_of_objects_that_no_number_holds_together_are_no_panic() {
-    let object = |snapshot: usize, file: &str| {
-        let key = format!("backups/prod/snapshot-20260101T080000000Z-000000000000000{snapshot}/{file}.bin.gz");
-        let (size, modified) = (u64::MAX, "2026-01-01T08:00:00.000Z");
-        format!("<Contents><Key>{key}</Key><Size>{size}</Size><LastModified>{modified}</LastModified></Contents>")
-    };
-    let objects: String = [(1, "index"), (1, "vectors"), (2, "index"), (2, "vectors")]
-        .map(|(snapshot, file)| object(snapshot, file))
-        .concat();
-    let code: &str = format!("</Code>{objects}<Code>").leak();
-    for bucket in Bucket::both() {
-        bucket.server.wire().set(move |request, _| {
-            let lists_objects = request.is_list() && !lists_uploads(request);
-            lists_objects.then_some(Fault::Error { status: 200, code, message: "" })
-        });
-        let (exit_code, listing) = bucket.json(&["list"]);
-        assert_eq!((exit_code, &listing["unfinished"][1]["bytes"]), (0, &json!(u64::MAX)), "{listing}");
-        assert!(bucket.ok(&["list"]).contains("unfinished: 2 items, 16.00 EiB, "));
-        let dry_run = bucket.ok(&["prune", "--keep-last", "1", "--grace", "0s", "--dry-run"]);
-        assert!(dry_run.contains("delete 0, 2 orphans collected, 16.00 EiB; nothing"), "{dry_run}");
-    }
-}
-
 #[test]
 fn a_thousand_multipart_uploads_are_reported_and_the_others_are_not_known() {
     let upload = |id| {
