@@ -137,14 +137,16 @@ impl Progress for Warnings {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_on_a_server_that_refuses_preconditions_passes_the_conformance_suite() {
-    for options in [&[][..], &[("conditional_create", "false")]] {
-        let server = Server::S3(S3Server::start_refusing_preconditions());
-        conformance::run_all(server.open(options), "suite").await.unwrap();
-        assert_eq!(server.open_uploads(), 0);
-        if !options.is_empty() {
-            assert_eq!(sent_with_precondition(&server), 0);
-        }
-    }
+    let server = Server::S3(S3Server::start_refusing_preconditions());
+    conformance::run_all(server.open(&[]), "suite").await.unwrap();
+    assert_eq!(server.open_uploads(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_without_preconditions_passes_the_conformance_suite() {
+    let server = Server::S3(S3Server::start_refusing_preconditions());
+    conformance::run_all(server.open(&[("conditional_create", "false")]), "suite").await.unwrap();
+    assert_eq!((server.open_uploads(), sent_with_precondition(&server)), (0, 0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
