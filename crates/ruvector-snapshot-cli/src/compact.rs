@@ -34,8 +34,7 @@ pub(crate) async fn compact(session: &Session, args: &Compact) -> Result<Exit, F
     };
     let chain = chain?;
     let taken = (transferred, started.elapsed());
-    let stored = || format!("the snapshot {} was created before that, and it is complete", snapshot.id);
-    print(session, &snapshot, &chain, taken).map_err(|failure| failure.with_hint(stored()))?;
+    print(session, &snapshot, &chain, taken).map_err(|failure| failure.after_create(&snapshot.id))?;
     Ok(Exit::Success)
 }
 

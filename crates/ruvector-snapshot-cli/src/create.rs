@@ -77,8 +77,7 @@ pub(crate) async fn create(session: &Session, args: Create) -> Result<Exit, Fail
         (None, _) => busy_explained(failure),
     })?;
     let created = Created { snapshot: &snapshot, chain: &chain, store_is_new, transferred };
-    let stored = || format!("the snapshot {} was created before that, and it is complete", snapshot.id);
-    print(session, &created, &args.db, started.elapsed()).map_err(|failure| failure.with_hint(stored()))?;
+    print(session, &created, &args.db, started.elapsed()).map_err(|failure| failure.after_create(&snapshot.id))?;
     Ok(Exit::Success)
 }
 

@@ -101,6 +101,11 @@ impl Failure {
         Self { hint: Some(hint.into()), ..self }
     }
 
+    /// Names the snapshot that was created before the failure, which was only in the output.
+    pub(crate) fn after_create(self, id: &str) -> Self {
+        self.with_hint(format!("the snapshot {id} was created before that, and it is complete"))
+    }
+
     /// Replaces the hint by what was done until the failure, and keeps a hint that says what can be done about it.
     pub(crate) fn with_outcome(self, done: &str) -> Self {
         let hint = match self.remedy.and_then(remedy_hint) {

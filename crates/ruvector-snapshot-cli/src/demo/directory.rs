@@ -15,7 +15,7 @@ use crate::warnings::Warnings;
 
 const PREFIX: &str = "ruvector-snapshot-demo-";
 const RANDOM_CHARACTERS: usize = 6;
-/// The file that is locked. It tells a temporary directory from one that a user has given such a name.
+/// The file that is locked. Only a temporary directory has it, and not one that a user has given such a name.
 const LOCK_NAME: &str = "temporary.lock";
 /// The files in it may be open to others: Ruvector creates its databases so.
 const PRIVATE_MODE: u32 = 0o700;
@@ -99,10 +99,10 @@ impl LockedDirectory {
                 opened => opened?,
             };
             match lock.try_lock() {
-                // Another demo that looks for dead directories holds the lock for a moment, and removes it.
+                // Another demo that removes abandoned directories holds the lock for a moment, and removes this one.
                 Err(TryLockError::WouldBlock) => {}
                 Ok(()) if !is_at(&lock, &lock_path) => {}
-                // Without locks nobody takes the directory for a dead one.
+                // Without locks, no other demo removes the directory.
                 Ok(()) | Err(TryLockError::Error(_)) => return Ok(Self { path, _lock: lock }),
             }
         }
@@ -126,7 +126,7 @@ impl LockedDirectory {
     }
 }
 
-/// Removes a temporary directory if nobody holds its lock. Returns its size if it was removed.
+/// Removes a temporary directory if no process holds its lock. Returns its size if it was removed.
 fn remove_if_dead(path: &Path) -> Option<u64> {
     let lock_path = path.join(LOCK_NAME);
     let lock = File::open(&lock_path).ok()?;

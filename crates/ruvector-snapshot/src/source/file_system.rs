@@ -100,7 +100,7 @@ pub(crate) fn file_bytes_max() -> Option<u64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// Reserves space for the first bytes of a file, whose size stays. Nobody else can use it until the file is removed.
+/// Reserves space for the first bytes of a file, whose size stays. Other files cannot use it until the file is removed.
 ///
 /// # Errors
 ///

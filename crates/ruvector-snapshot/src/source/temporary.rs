@@ -24,8 +24,8 @@ const INFIX: &[u8] = b".restoring-";
 const RANDOM_CHARACTERS: usize = 6;
 /// The longest name of most file systems.
 const NAME_BYTES_MAX: u64 = 255;
-/// Number of files that are created until one is locked. Another restore that looks for dead files may hold the lock of
-/// a new one for a moment, and removes it.
+/// Number of files that are created until one is locked. Another restore that removes leftovers may hold the lock of a
+/// new one for a moment, and removes it.
 const ATTEMPTS: usize = 16;
 /// The magic number of redb.
 const MAGIC: [u8; 9] = *b"redb\x1a\x0a\xa9\x0d\x0a";
@@ -63,7 +63,7 @@ impl Temporary {
             match file.try_lock() {
                 Err(TryLockError::WouldBlock) => {}
                 Ok(()) if !is_at(&file, &path)? => {}
-                // A file system without locks: nobody takes the file for a dead one there.
+                // A file system without locks: no other restore removes the file there.
                 Ok(()) | Err(TryLockError::Error(_)) => return Ok(Self { path, file: Arc::new(file) }),
             }
         }
@@ -154,7 +154,7 @@ fn remove_if_dead(path: PathBuf) -> Option<Leftover> {
     if !is_locked {
         return left(path);
     }
-    // The name may be that of another file meanwhile. If not, nobody else removes or renames it while it is locked.
+    // The name may be that of another file meanwhile. If not, no other restore removes or renames it while it is locked.
     if !is_at(&file, &path).ok()? {
         return None;
     }
@@ -251,7 +251,7 @@ mod tests {
         assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
         let fifo = open(OpenOptions::new().read(true), &path).unwrap();
         assert!(!is_begun_database(&fifo).unwrap());
-        // Nobody has it open for reading.
+        // No process has it open for reading.
         drop(fifo);
         assert!(open(OpenOptions::new().write(true), &path).is_err());
     }

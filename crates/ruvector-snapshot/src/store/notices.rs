@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// A longer list is not read by anyone, and a program that never takes it must not fill its memory.
 const KEPT_MAX: usize = 100;
 
-/// Notices that nobody has taken yet. A clone shares them.
+/// Notices that were not taken yet. A clone shares them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Notices(Arc<Mutex<Kept>>);
 

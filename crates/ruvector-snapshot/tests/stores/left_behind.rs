@@ -127,7 +127,7 @@ async fn an_upload_that_cannot_be_aborted_is_reported_with_its_size() {
         assert!(warning.contains("AccessDenied"), "{warning}");
         assert_eq!(server.open_uploads(), 1);
 
-        // The same after a drop: nobody gets an error then.
+        // The same after a drop, which returns no error.
         let store = server.open(&[]);
         server.wire().clear();
         let mut upload = store.upload("dropped", None).await.unwrap();

@@ -1,6 +1,7 @@
 //! Estimates the size of a restored file from what `metadata.json` says of the snapshots of a chain.
 
 use ruvector_snapshot_format::layout::DataFile;
+use ruvector_snapshot_format::limits;
 
 use crate::error::Result;
 use crate::repo::chain::Chain;
@@ -13,15 +14,13 @@ const PAGE_HEADER_BYTES: u64 = 4;
 const ROW_HEADER_BYTES: u64 = 8;
 /// The number of values before a vector.
 const VECTOR_HEADER_BYTES: u64 = 8;
-/// Deflate makes at most so many bytes of one.
-const EXPANSION_MAX: u64 = 1032;
 /// What a line of metadata.bin.gz has besides the id and the metadata.
 const LINE_BYTES: u64 = 22;
 
 /// Returns the size of the file that the newest snapshot of a chain is restored to.
 ///
-/// A forged number that does not fit the sizes of the files is not believed: the restore itself finds it out, and must
-/// not ask for space instead.
+/// A forged number that does not fit the sizes of the files is not used: the restore reports such a snapshot as corrupt,
+/// and not as too large.
 pub(super) fn of_restored_file(chain: &Chain) -> Result<FileSize> {
     let metadata = &chain.newest()?.metadata;
     let (mut vectors_bytes, mut payload_bytes, mut index_bytes) = (0_u64, 0_u64, 0_u64);
@@ -42,7 +41,7 @@ pub(super) fn of_restored_file(chain: &Chain) -> Result<FileSize> {
 
 /// Returns the size of a file after expansion, or as much as deflate makes of it, if that is less.
 fn expanded_bytes(bytes: u64, raw_bytes: u64) -> u64 {
-    raw_bytes.min(bytes.saturating_mul(EXPANSION_MAX))
+    raw_bytes.min(bytes.saturating_mul(limits::EXPANSION))
 }
 
 /// What a chain has besides vectors, in bytes.
