@@ -53,6 +53,20 @@ fn incremental_creates_restores_compacts_and_deletes_a_chain() {
 }
 
 #[test]
+fn progressive_restore_searches_while_it_fills_and_goes_on_after_an_interruption() {
+    let output = Command::new(env!("CARGO_BIN_EXE_example-progressive-restore")).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{text}");
+    let found: Vec<_> = text.lines().filter_map(|line| line.split_once(" of 3000 records; nearest so far: ")).collect();
+    assert!(found.len() > 2, "{text}");
+    assert!(found.is_sorted_by(|one, next| one.1 < next.1), "{text}");
+    assert_eq!(found.last(), Some(&("3000", "doc-02999")));
+    let (_, last_of_first) = found[0];
+    assert!(text.contains(&format!("interrupted after {last_of_first}\n")), "{text}");
+    assert!(text.contains("every digest was verified: true\nall records are there: true\n"), "{text}");
+}
+
+#[test]
 fn load_vectors_loads_vectors_ids_and_metadata() {
     let dir = tempfile::tempdir().unwrap();
     for version in 1..=3 {

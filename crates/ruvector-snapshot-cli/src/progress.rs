@@ -216,6 +216,7 @@ fn phase_name(phase: Phase) -> &'static str {
         Phase::Restore => "restoring",
         Phase::VerifyRestored => "verifying",
         Phase::Verify => "verifying",
+        Phase::Stream => "streaming",
         _ => "working",
     }
 }

@@ -56,7 +56,7 @@
 //! - [`SnapshotConfig`] has the settings.
 //! - [`store`] has the places where snapshots are kept, and the trait for your own.
 //! - [`source`] has the traits for your own sources and restore targets.
-//! - [`SnapshotReader`] reads records without restoring a database.
+//! - [`SnapshotManager::restore_stream`] and [`SnapshotReader`] read records without restoring a database.
 //! - The crate `ruvector-snapshot-format`, exported as `format`, reads and writes the stored bytes, without I/O.
 //!   `docs/FORMAT.md` specifies them.
 //!
@@ -117,7 +117,7 @@ pub use error::{ErrorKind, Remedy, Result, SnapshotError};
 pub use manager::SnapshotManager;
 pub use ops::create::{CreateOptions, PauseWrites, check_name, check_source_name, default_name};
 pub use ops::delete::DeletePlan;
-pub use ops::read::{IndexRow, IrregularRow, RecordBatch, RecordStream, SnapshotReader};
+pub use ops::read::{IndexRow, IrregularRow, RecordBatch, RecordStream, SnapshotReader, StreamOptions, StreamProof};
 pub use ops::restore::RestoreOptions;
 pub use ops::verify::{Verification, VerifyOptions};
 pub use policy::retention;
@@ -128,6 +128,7 @@ pub use policy::retention::{
 pub use progress::{Phase, Progress, ProgressUpdate, Transferred};
 pub use repo::attempt::AttemptOutcome;
 pub use repo::deletion_batches::{DeleteOptions, DeleteReport};
+pub use repo::filter::RecordFilter;
 pub use repo::location::check_location;
 pub use repo::verify::{Corruption, VerifyReport};
 pub use ruvector_snapshot_format::RawJson;

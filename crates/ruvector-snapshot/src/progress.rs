@@ -16,6 +16,8 @@ pub enum Phase {
     VerifyRestored,
     /// Downloads the snapshot and verifies every byte.
     Verify,
+    /// Downloads the snapshot and passes its records to a stream.
+    Stream,
 }
 
 /// How far a phase has come. Totals are expectations: a database that is being written may have more or fewer records.

@@ -7,9 +7,10 @@ use ruvector_core::VectorDB;
 
 use super::SnapshotManager;
 use crate::error::Result;
+use crate::ops::read::{RecordStream, StreamOptions};
 use crate::ops::restore::RestoreOptions;
 use crate::ops::verify::{Verification, VerifyOptions};
-use crate::ops::{restore, verify};
+use crate::ops::{read, restore, verify};
 use crate::repo::verify::VerifyReport;
 use crate::snapshot::Snapshot;
 use crate::source::RestoreTarget;
@@ -134,6 +135,48 @@ impl SnapshotManager {
         options: &RestoreOptions,
     ) -> Result<Snapshot> {
         restore::into_target(&self.context, &id.parse()?, target, options).await
+    }
+
+    /// Streams the records of a snapshot, in the order of the bytes of their ids. The snapshot is opened when the stream is
+    /// polled for the first time.
+    ///
+    /// A stream that was interrupted goes on after the last id that was seen ([`StreamOptions::after`]), without reading
+    /// the blocks before it again. Irregular rows are not records, and are not in the stream: a warning counts them.
+    /// [`SnapshotReader`](crate::SnapshotReader) has the description of the database.
+    ///
+    /// # Errors
+    ///
+    /// The stream yields [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if the snapshot does not exist,
+    /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) if something is corrupt, and the error of the store if something
+    /// cannot be read. Then it has ended. A stream of all records yields `Corrupt` at its end if their content checksum
+    /// is not that of the snapshot: use no record before the stream has ended, or be ready to discard them.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use ruvector_snapshot::{SnapshotConfig, SnapshotManager};
+    /// # let db = ruvector_core::VectorDB::new(ruvector_core::types::DbOptions {
+    /// #     dimensions: 2, storage_path: "memory://".into(), ..Default::default() })?;
+    /// # for id in ["a", "b", "c"] {
+    /// #     db.insert(ruvector_core::VectorEntry { id: Some(id.into()), vector: vec![1.0, 2.0], metadata: None })?;
+    /// # }
+    /// # let manager = SnapshotManager::open("memory://", SnapshotConfig::default())?;
+    /// # let snapshot = manager.create_snapshot(&db, "example").await?;
+    /// use futures::TryStreamExt as _;
+    /// use ruvector_snapshot::StreamOptions;
+    ///
+    /// let mut records = manager.restore_stream(&snapshot.id, StreamOptions::default().after("a"));
+    /// let mut ids = Vec::new();
+    /// while let Some(batch) = records.try_next().await? {
+    ///     ids.extend(batch.records().map(|record| record.id.to_owned()));
+    /// }
+    /// assert_eq!(ids, ["b", "c"]);
+    /// # Ok(()) }
+    /// ```
+    pub fn restore_stream(&self, id: &str, options: StreamOptions) -> RecordStream {
+        read::restore_stream(self.context.clone(), id.to_owned(), options)
     }
 
     /// Returns whether a snapshot is intact: every byte, every digest, and the content checksum. `Ok(false)` means that

@@ -18,8 +18,10 @@ pub(crate) mod presence;
 pub(crate) mod resolve;
 
 pub(crate) mod chain;
+pub(crate) mod filter;
 pub(crate) mod merge;
 pub(crate) mod reader;
+pub(crate) mod selection;
 pub(crate) mod verify;
 
 pub(crate) mod commit_guard;

@@ -24,6 +24,7 @@ mod memory_source;
 mod model;
 mod open_destination;
 mod prune;
+mod record_streams;
 mod request_counts;
 mod restore_targets;
 mod roundtrip;

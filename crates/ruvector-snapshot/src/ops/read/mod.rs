@@ -1,20 +1,25 @@
 //! Read: opens the state of a snapshot for reading, as streams of records, of ranges of records, or of index rows.
 
+mod options;
+mod records;
+
 use std::sync::Arc;
 
 use futures::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
-use ruvector_snapshot_format::block::Block;
 use ruvector_snapshot_format::checksum::Digest;
 use ruvector_snapshot_format::id::SnapshotId;
 use ruvector_snapshot_format::irregular::{IrregularItem, IrregularTable};
-use ruvector_snapshot_format::model::{Change, DatabaseInfo, Record};
+use ruvector_snapshot_format::model::{Change, DatabaseInfo};
 
 use crate::error::{Result, SnapshotError};
 use crate::repo::chain::Chain;
 use crate::repo::context::{Context, run_blocking};
 use crate::repo::merge::Merge;
 use crate::snapshot::Snapshot;
-use crate::source::key_range::{DiffRange, KeyRange, coalesced};
+use crate::source::key_range::{DiffRange, KeyRange};
+
+pub use options::StreamOptions;
+pub use records::{RecordBatch, RecordStream, StreamProof};
 
 /// Reads the state of a snapshot: of a full one or of a whole chain. Opened by
 /// [`SnapshotManager::reader`](crate::SnapshotManager::reader).
@@ -56,12 +61,6 @@ pub struct SnapshotReader {
     database: DatabaseInfo,
 }
 
-/// Some consecutive records of a snapshot. Their digests have been verified.
-#[derive(Debug, Clone)]
-pub struct RecordBatch {
-    block: Block,
-}
-
 /// What the index of a snapshot says of one record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -86,52 +85,12 @@ pub struct IrregularRow {
     pub row: Option<(Vec<u8>, Vec<u8>)>,
 }
 
-/// A stream of batches of records.
-pub type RecordStream = BoxStream<'static, Result<RecordBatch>>;
-
-impl RecordBatch {
-    /// Returns the number of records.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # fn example(batch: ruvector_snapshot::RecordBatch) {
-    /// println!("{} records", batch.len());
-    /// # }
-    /// ```
-    pub fn len(&self) -> usize {
-        self.block.len()
-    }
-
-    /// Returns whether the batch has no records.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # fn example(batch: ruvector_snapshot::RecordBatch) {
-    /// assert!(!batch.is_empty());
-    /// # }
-    /// ```
-    pub fn is_empty(&self) -> bool {
-        self.block.is_empty()
-    }
-
-    /// Iterates over the records. Each vector is `dimensions` f32 values, little-endian; the metadata is canonical
-    /// JSON.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # fn example(batch: ruvector_snapshot::RecordBatch) {
-    /// for record in batch.records() {
-    ///     let values = record.vector.chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap()));
-    ///     println!("{}: {:?}", record.id, values.collect::<Vec<_>>());
-    /// }
-    /// # }
-    /// ```
-    pub fn records(&self) -> impl Iterator<Item = Record<'_>> {
-        self.block.rows()
-    }
+/// Opens a snapshot when the stream is polled for the first time, and streams its records.
+pub(crate) fn restore_stream(context: Context, id: String, options: StreamOptions) -> RecordStream {
+    RecordStream::opening(async move {
+        let reader = open(&context, &id.parse()?).await?;
+        Ok((reader, options))
+    })
 }
 
 pub(crate) async fn open(context: &Context, id: &SnapshotId) -> Result<SnapshotReader> {
@@ -169,15 +128,11 @@ impl SnapshotReader {
         &self.database
     }
 
-    /// Streams all records.
-    ///
-    /// The digest of every record is verified. The content checksum of the whole state is not: sum it, or use
-    /// [`verify_snapshot`](crate::SnapshotManager::verify_snapshot).
+    /// Streams all records, as [`stream`](Self::stream) does with default options.
     ///
     /// # Errors
     ///
-    /// Returns [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) if the block directory is corrupt. The stream yields
-    /// the same error for corrupt blocks.
+    /// The same as [`stream`](Self::stream).
     ///
     /// # Examples
     ///
@@ -189,15 +144,43 @@ impl SnapshotReader {
     /// # Ok(()) }
     /// ```
     pub async fn records(&self) -> Result<RecordStream> {
-        let blocks = self.chain.blocks(&self.context.config).await?;
-        Ok(blocks.map_ok(|(block, _)| RecordBatch { block }).boxed())
+        self.stream(&StreamOptions::default()).await
+    }
+
+    /// Streams records: all of them, those after an id, or those that a filter accepts. The digest of every record is
+    /// verified.
+    ///
+    /// The end of a stream of all records also proves that they are complete: if their content checksum is not that of
+    /// the snapshot, the last item is an error. [`RecordStream::proof`] says what was proved.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) if the block directory is corrupt. The stream yields
+    /// the same error for corrupt blocks, and then ends.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(reader: ruvector_snapshot::SnapshotReader) -> Result<(), Box<dyn std::error::Error>> {
+    /// use futures::TryStreamExt as _;
+    /// use ruvector_snapshot::StreamOptions;
+    ///
+    /// // Goes on after the last record that was seen.
+    /// let mut rest = reader.stream(&StreamOptions::default().after("doc-17")).await?;
+    /// while let Some(batch) = rest.try_next().await? {
+    ///     println!("{} records", batch.len());
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub async fn stream(&self, options: &StreamOptions) -> Result<RecordStream> {
+        RecordStream::of(self, options).await
     }
 
     /// Streams the records whose ids are in these ranges. Only the blocks that can hold such ids are fetched.
     ///
     /// # Errors
     ///
-    /// The same as [`records`](Self::records).
+    /// The same as [`stream`](Self::stream).
     ///
     /// # Examples
     ///
@@ -211,12 +194,7 @@ impl SnapshotReader {
     /// # Ok(()) }
     /// ```
     pub async fn records_in(&self, ranges: impl IntoIterator<Item = KeyRange>) -> Result<RecordStream> {
-        let ranges = coalesced(ranges.into_iter().collect());
-        if ranges.is_empty() {
-            return Ok(stream::empty().boxed());
-        }
-        let blocks = self.chain.blocks_in(ranges, &self.context.config).await?;
-        Ok(blocks.map_ok(|(block, _)| RecordBatch { block }).boxed())
+        RecordStream::of_ranges(self, ranges.into_iter().collect()).await
     }
 
     /// Streams the id and the digest of every record. No vector is fetched.
@@ -225,7 +203,7 @@ impl SnapshotReader {
     ///
     /// # Errors
     ///
-    /// The same as [`records`](Self::records).
+    /// The same as [`stream`](Self::stream).
     ///
     /// # Examples
     ///
@@ -259,7 +237,7 @@ impl SnapshotReader {
     ///
     /// # Errors
     ///
-    /// The same as [`records`](Self::records).
+    /// The same as [`stream`](Self::stream).
     ///
     /// # Examples
     ///
