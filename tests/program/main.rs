@@ -17,6 +17,7 @@ mod credentials;
 mod deleted_meanwhile;
 #[cfg(target_os = "linux")]
 mod destinations;
+mod dump;
 mod echoed_secrets;
 #[cfg(target_os = "linux")]
 mod exhaustion;

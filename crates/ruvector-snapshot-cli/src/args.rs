@@ -77,6 +77,9 @@ pub(crate) enum Verb {
     /// Restore a snapshot to a database file
     #[command(after_long_help = help::RESTORE)]
     Restore(Restore),
+    /// Print records of a snapshot, as JSON Lines
+    #[command(after_long_help = help::DUMP)]
+    Dump(Dump),
     /// Delete snapshots
     #[command(after_long_help = help::DELETE)]
     Delete(Delete),
@@ -182,6 +185,18 @@ pub(crate) struct Restore {
     /// With --force: replace FILE even while a program holds its lock. What that program writes afterwards is lost
     #[arg(long, requires = "force")]
     pub(crate) force_while_open: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Dump {
+    /// An id, a prefix of an id, a name, or latest
+    pub(crate) id: String,
+    /// Print only the record with this id. Can be repeated
+    #[arg(long = "id", value_name = "RECORD_ID")]
+    pub(crate) ids: Vec<String>,
+    /// Print only records whose ids come after this one, for example the last one of a dump that was interrupted
+    #[arg(long, value_name = "RECORD_ID")]
+    pub(crate) after: Option<String>,
 }
 
 #[derive(Debug, Args)]

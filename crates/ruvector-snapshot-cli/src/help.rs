@@ -148,6 +148,27 @@ Examples:
 Exit codes: 0 restored and verified; 1 failure, FILE was not changed, unless the error says that it was, or only the output could not be written; 2 \
 wrong usage; 3 the snapshot is corrupt, FILE was not changed.";
 
+pub(crate) const DUMP: &str = "\
+Prints each record as one line of JSON, in the order of the bytes of the ids:
+  {\"id\":\"doc-1\",\"vector\":[0.25,-1.5],\"metadata\":{\"lang\":\"de\"}}
+A value of a vector has as few digits as a 32-bit float needs to be read back with the same bits. The metadata is printed as it is stored, as canonical \
+JSON; null if there is none. NaN and infinite values, which JSON does not have, are printed as null, with a warning. Irregular rows are not records: they \
+are not printed, and a warning counts them.
+
+The digest of every record is verified before it is printed. At the end of a dump of all records, their content checksum is compared: if it is not that of the \
+snapshot, the command fails, after it has printed them.
+
+With --id, only the parts of the snapshot that can hold these records are read. An id that is not in the snapshot is an error at the end, after the others \
+were printed. A dump that was interrupted goes on with --after and the last id that was printed. With --json, the records are the array `records` of one document.
+
+Examples:
+  ruvector-snapshot dump latest > records.jsonl
+  ruvector-snapshot dump latest --id doc-17 --id doc-18
+  ruvector-snapshot dump nightly | jq -r 'select(.metadata.lang == \"de\").id'
+  ruvector-snapshot dump latest --after doc-17 >> records.jsonl
+
+Exit codes: 0 all were printed, or the reader has closed the pipe; 1 failure, or an id is not in the snapshot; 2 wrong usage; 3 the snapshot is corrupt.";
+
 pub(crate) const DELETE: &str = "\
 Checks all IDs before the first snapshot is deleted. If one of them does not exist, is pinned, or has a dependent that is not deleted too, nothing is \
 deleted. With --cascade, all dependents are deleted as well. A deletion cannot be undone.

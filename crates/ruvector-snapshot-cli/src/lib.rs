@@ -19,6 +19,7 @@ mod compact;
 mod create;
 mod delete;
 mod demo;
+mod dump;
 mod list;
 mod pin;
 mod prune;
@@ -104,6 +105,7 @@ async fn call(session: &Session, verb: Verb) -> Result<Exit, Failure> {
         Verb::Show(args) => show::show(session, &args).await,
         Verb::Verify(args) => verify::verify(session, args).await,
         Verb::Restore(args) => restore::restore(session, args).await,
+        Verb::Dump(args) => dump::dump(session, &args).await,
         Verb::Delete(args) => delete::delete(session, &args).await,
         Verb::Compact(args) => compact::compact(session, &args).await,
         Verb::Pin(args) => pin::pin(session, &args.ids).await,

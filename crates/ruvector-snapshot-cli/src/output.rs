@@ -60,6 +60,11 @@ impl Output {
         write_out(bytes)
     }
 
+    /// As [`raw`](Self::raw), and returns whether the output is still read: it is not if it is a closed pipe.
+    pub(crate) fn raw_while_read(&self, bytes: &[u8]) -> Result<bool, Failure> {
+        try_write_out(bytes)
+    }
+
     /// Prints how a run failed. The warnings have been printed, except in the JSON document.
     pub(crate) fn failure(&self, failure: &Failure, warnings: &[String]) {
         failure.lines().iter().for_each(|line| self.message(line));
@@ -269,10 +274,16 @@ fn plain(text: &str) -> String {
 
 /// Writes to standard output. A closed pipe is not a failure.
 fn write_out(bytes: &[u8]) -> Result<(), Failure> {
+    try_write_out(bytes).map(drop)
+}
+
+/// Writes to standard output. Returns false if it is a closed pipe.
+fn try_write_out(bytes: &[u8]) -> Result<bool, Failure> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::output(&error)),
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::output(&error)),
     }
 }
 

@@ -23,9 +23,14 @@ impl StreamedDocument {
 
     /// Prints the next item of the array.
     pub(crate) fn item(&mut self, item: &impl Serialize) -> Result<(), Failure> {
-        let comma = if std::mem::replace(&mut self.has_items, true) { "," } else { "" };
+        let before = self.next_item();
         let text = pretty(item)?.replace('\n', "\n    ");
-        self.output.raw(format!("{comma}\n    {text}").as_bytes())
+        self.output.raw(format!("{before}{text}").as_bytes())
+    }
+
+    /// Returns what is to be printed before the next item, by a caller who prints the item.
+    pub(crate) fn next_item(&mut self) -> &'static str {
+        if std::mem::replace(&mut self.has_items, true) { ",\n    " } else { "\n    " }
     }
 
     /// Prints the end of the array, and the other members of the document, of which there is at least one.
@@ -38,8 +43,15 @@ impl StreamedDocument {
 
     /// Prints the end of the array and why there is no more, and returns that.
     pub(crate) fn fail(self, failure: Failure, warnings: &[String]) -> Failure {
+        self.fail_with(json!({}), failure, warnings)
+    }
+
+    /// As [`fail`](Self::fail), and prints these members of the document as well.
+    pub(crate) fn fail_with(self, mut others: Value, failure: Failure, warnings: &[String]) -> Failure {
         let failure = failure.with_interrupt_report();
-        match self.end(&failure.document(warnings)) {
+        let document = failure.document(warnings);
+        document.as_object().into_iter().flatten().for_each(|(name, value)| others[name] = value.clone());
+        match self.end(&others) {
             Ok(()) => failure.in_document(),
             Err(not_printed) => not_printed.in_document(),
         }

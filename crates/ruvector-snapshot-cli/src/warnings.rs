@@ -28,6 +28,11 @@ impl Warnings {
         self.output.message(format_args!("warning: {message}"));
     }
 
+    /// Returns a listener that only takes warnings.
+    pub(crate) fn listener(&self) -> Arc<dyn Progress> {
+        Arc::new(self.clone())
+    }
+
     /// Returns the warnings, for the JSON document.
     pub(crate) fn list(&self) -> Vec<String> {
         self.given.lock().unwrap_or_else(PoisonError::into_inner).clone()

@@ -328,13 +328,15 @@ proptest! {
             let db = VectorDB::new(options("memory://", 2)).unwrap();
             let insert = |ids: &BTreeSet<String>, seed| {
                 let entries = ids.iter().enumerate().map(|(at, id)| entry(id.clone(), at, 2, seed));
-                db.insert_batch(&entries.collect::<Vec<_>>()).unwrap();
+                db.insert_batch(entries.collect::<Vec<_>>()).unwrap();
             };
             insert(&first, 1);
             let full = manager.create_snapshot(&db, "full").await.unwrap();
             // Replaces some, adds some, removes some.
             insert(&second, 2);
-            first.iter().step_by(3).for_each(|id| drop(db.delete(id).unwrap()));
+            for id in first.iter().step_by(3) {
+                db.delete(id).unwrap();
+            }
             let newest = manager.create_incremental_snapshot(&db, "newest", &full.id).await.unwrap();
             for snapshot in [&full, &newest] {
                 let reader = manager.reader(&snapshot.id).await.unwrap();

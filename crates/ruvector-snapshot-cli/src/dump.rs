@@ -1,0 +1,190 @@
+//! `dump`: prints the records of a snapshot, as JSON Lines or as one JSON document.
+
+use std::io;
+
+use futures::TryStreamExt as _;
+use ruvector_snapshot::{ErrorKind, Record, RecordFilter, RecordStream, SnapshotManager, StreamOptions, StreamProof};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::args::Dump;
+use crate::failure::{Exit, Failure};
+use crate::output::{Output, count, counted};
+use crate::session::Session;
+use crate::streamed::StreamedDocument;
+
+/// Bytes that are printed together. Longer metadata is printed on its own.
+const BUFFER_BYTES: usize = 64 << 10;
+/// Ids that an error names.
+const IDS_NAMED: usize = 10;
+
+pub(crate) async fn dump(session: &Session, args: &Dump) -> Result<Exit, Failure> {
+    let manager = session.open()?;
+    let id = session.resolve(&manager, &args.id).await?;
+    let mut options = StreamOptions::default().progress(session.warnings.listener());
+    if !args.ids.is_empty() {
+        options.filter = RecordFilter::default().ids(&args.ids);
+    }
+    options.after.clone_from(&args.after);
+    let mut records = manager.restore_stream(&id, options);
+    let mut printer = Printer::begin(session.output)?;
+    let printed = print_records(session, &manager, &mut records, &mut printer).await;
+    // Also after an error: these records were verified.
+    let printed = printed.and(printer.flush());
+    printer.warn(session);
+    let missing = records.missing_ids();
+    let asked = args.ids.len();
+    // Without an end of the stream, ids that were not found yet are not known to be missing.
+    let failure = match (printed, records.proof()) {
+        (Err(failure), _) => Some(explained(failure, printer.printed)),
+        (Ok(()), Some(_)) if !missing.is_empty() => Some(not_found(&id, &missing, asked)),
+        (Ok(()), _) => None,
+    };
+    let others = json!({ "id": id, "printed": printer.printed, "proof": proof_name(records.proof()) });
+    printer.end(session, others, failure)
+}
+
+async fn print_records(
+    session: &Session,
+    manager: &SnapshotManager,
+    records: &mut RecordStream,
+    printer: &mut Printer,
+) -> Result<(), Failure> {
+    while let Some(batch) = session.read(manager, records.try_next()).await? {
+        batch.records().try_for_each(|record| printer.record(record))?;
+        if printer.is_closed {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// A record as it is printed, up to its metadata. Every value is written in as few digits as an f32 needs to be read back
+/// with the same bits.
+#[derive(Serialize)]
+struct Printed<'a> {
+    id: &'a str,
+    vector: Vec<f32>,
+}
+
+/// Prints records, and counts them.
+struct Printer {
+    output: Output,
+    /// The document, if the output is JSON.
+    document: Option<StreamedDocument>,
+    buffer: Vec<u8>,
+    printed: u64,
+    /// Whether nobody reads the output any more.
+    is_closed: bool,
+    /// Records with values that JSON does not have, and the id of the first.
+    not_finite: u64,
+    first_not_finite: Option<String>,
+}
+
+impl Printer {
+    fn begin(output: Output) -> Result<Self, Failure> {
+        let document = if output.json { Some(StreamedDocument::begin(output, "records")?) } else { None };
+        Ok(Self {
+            output,
+            document,
+            buffer: Vec::with_capacity(BUFFER_BYTES),
+            printed: 0,
+            is_closed: false,
+            not_finite: 0,
+            first_not_finite: None,
+        })
+    }
+
+    fn record(&mut self, record: Record<'_>) -> Result<(), Failure> {
+        let before = self.document.as_mut().map_or("", StreamedDocument::next_item);
+        self.buffer.extend_from_slice(before.as_bytes());
+        let printed = Printed { id: record.id, vector: record.values().collect() };
+        if printed.vector.iter().any(|value| !value.is_finite()) {
+            self.not_finite += 1;
+            self.first_not_finite.get_or_insert_with(|| record.id.to_owned());
+        }
+        // Values that are not finite are written as null.
+        serde_json::to_writer(&mut self.buffer, &printed).map_err(|error| Failure::output(&io::Error::from(error)))?;
+        // The metadata is one more member of the same object.
+        self.buffer.truncate(self.buffer.len().saturating_sub(1));
+        self.buffer.extend_from_slice(br#","metadata":"#);
+        let metadata = record.metadata.unwrap_or("null").as_bytes();
+        if metadata.len() > BUFFER_BYTES {
+            self.flush()?;
+            self.is_closed |= !self.output.raw_while_read(metadata)?;
+        } else {
+            self.buffer.extend_from_slice(metadata);
+        }
+        self.buffer.extend_from_slice(if self.document.is_some() { b"}" } else { b"}\n" });
+        self.printed += 1;
+        if self.buffer.len() > BUFFER_BYTES { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<(), Failure> {
+        if !self.is_closed && !self.buffer.is_empty() {
+            self.is_closed = !self.output.raw_while_read(&self.buffer)?;
+        }
+        self.buffer.clear();
+        Ok(())
+    }
+
+    /// Warns of values that JSON does not have.
+    fn warn(&self, session: &Session) {
+        let Some(first) = &self.first_not_finite else { return };
+        session.warnings.add(&format!(
+            "{} with values that JSON cannot hold, NaN or infinite, which were printed as null; the first is {first:?}. \
+             A restore keeps these values",
+            counted(self.not_finite, "record"),
+        ));
+    }
+
+    /// Prints the end of the document, if there is one, and returns how the run ends.
+    fn end(self, session: &Session, others: Value, failure: Option<Failure>) -> Result<Exit, Failure> {
+        let warnings = session.warnings.list();
+        match (self.document, failure) {
+            (None, None) => Ok(Exit::Success),
+            (None, Some(failure)) => Err(failure),
+            (Some(document), Some(failure)) => Err(document.fail_with(others, failure, &warnings)),
+            (Some(document), None) => {
+                let mut others = others;
+                others["warnings"] = json!(warnings);
+                document.end(&others)?;
+                Ok(Exit::Success)
+            }
+        }
+    }
+}
+
+fn proof_name(proof: Option<StreamProof>) -> Option<&'static str> {
+    proof.map(|proof| match proof {
+        StreamProof::ContentChecksum => "content_checksum",
+        _ => "record_digests",
+    })
+}
+
+/// Returns the failure for ids that are in no record.
+fn not_found(snapshot_id: &str, missing: &[String], asked: usize) -> Failure {
+    let named: Vec<_> = missing.iter().take(IDS_NAMED).map(|id| format!("{id:?}")).collect();
+    let more = match missing.len().saturating_sub(named.len()) as u64 {
+        0 => String::new(),
+        more => format!(" and {} more", count(more)),
+    };
+    let message = format!(
+        "{} of {} not in snapshot {snapshot_id}: {}{more}",
+        count(missing.len() as u64),
+        if asked == 1 { "1 id is".to_owned() } else { format!("{} ids are", count(asked as u64)) },
+        named.join(", "),
+    );
+    Failure::new(ErrorKind::NotFound, message)
+}
+
+fn explained(failure: Failure, printed: u64) -> Failure {
+    match failure.exit() {
+        Exit::Corruption => failure.with_hint(format!(
+            "{} printed before that, and they are not all; `verify` shows everything that is corrupt, and another snapshot \
+             may be intact",
+            if printed == 1 { "1 record was".to_owned() } else { format!("{} records were", count(printed)) }
+        )),
+        _ => failure,
+    }
+}
