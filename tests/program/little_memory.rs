@@ -17,6 +17,13 @@ use super::sandbox::{RunResult, Sandbox};
 /// The address space in KiB that suffices for every command on a small store, however it is built.
 const ENOUGH_KIB: u32 = 256 << 10;
 
+/// Returns the address space in KiB for a command that needs so many MiB on two processors.
+fn kib_on_this_machine(mib: u32) -> u32 {
+    const MORE_FOR_EACH_PROCESSOR: u32 = 16;
+    let processors = thread::available_parallelism().map_or(1, usize::from) as u32;
+    (mib + processors.saturating_sub(2) * MORE_FOR_EACH_PROCESSOR) << 10
+}
+
 /// Runs a command of this store with a limit on its address space.
 fn limited(command: &Command, kib: u32) -> RunResult {
     let mut limited = Command::new("sh");
@@ -208,6 +215,67 @@ fn json_of_users_is_listed_one_snapshot_after_the_other() {
     }
 }
 
+/// The largest `metadata.json` of each shape that takes many times its bytes if it is parsed into values.
+#[test]
+fn labels_and_lists_of_texts_take_the_memory_of_their_text() {
+    const SNAPSHOTS: usize = 24;
+    const BYTES: usize = 1_040_000;
+    // Each key has four digits, so each label takes ten bytes.
+    let labels = (0..BYTES / 10).map(|number| format!("\"{}\":\"\"", base_36(number))).collect::<Vec<_>>().join(",");
+    let source = format!("{{\"kind\":\"file\",\"not_captured\":{}}}", array("\"\"", BYTES));
+    let members = [("/labels", format!("{{{labels}}}")), ("/source", source)];
+    let (places, stored) = Place::both();
+    let forge = |number: usize| {
+        let (member, json) = &members[number % members.len()];
+        stored.under_with(&id_of(number), member, json)
+    };
+    let forged: Vec<_> = (0..SNAPSHOTS).map(forge).collect();
+    let check = |place: &Place| {
+        forged.iter().for_each(|stored| place.put(stored));
+        for args in [
+            &["list", "--json"][..],
+            &["show", "20200101T000002", "--json"],
+            &["prune", "--keep-last", "1", "--keep-label", "0000", "--dry-run", "--json"],
+            &["verify", "--all"],
+        ] {
+            let result = place.run_in(kib_on_this_machine(160), args);
+            assert_eq!(result.exit_code, Some(0), "{args:?}: {}", result.stderr);
+            if args.contains(&"--json") {
+                serde_json::from_str::<IgnoredAny>(&result.stdout).unwrap();
+            }
+        }
+    };
+    thread::scope(|scope| places.iter().for_each(|place| drop(scope.spawn(|| check(place)))));
+}
+
+fn base_36(number: usize) -> String {
+    let digit = |at| char::from_digit((number / 36usize.pow(at) % 36) as u32, 36).unwrap();
+    (0..4).rev().map(digit).collect()
+}
+
+fn id_of(number: usize) -> String {
+    format!("20200101T00{:02}{:02}000Z-0123456789abcdef", number / 60, number % 60)
+}
+
+#[test]
+fn an_error_does_not_quote_megabytes_of_the_store() {
+    const SNAPSHOTS: usize = 16;
+    let (places, stored) = Place::both();
+    let text = format!("\"{}\"", "\u{7f}".repeat(1_000_000));
+    for place in places {
+        for (number, member) in
+            ["/labels", "/name", "/files", "/format_version"].into_iter().cycle().take(SNAPSHOTS).enumerate()
+        {
+            place.put(&stored.under_with(&id_of(number), member, &text));
+        }
+        for args in [&["list"][..], &["list", "--json"], &["verify", "--all"]] {
+            let result = place.run(args);
+            assert_eq!(result.exit_code, Some(3), "{args:?}: {}", result.stderr);
+            assert!(result.stdout.len() + result.stderr.len() < SNAPSHOTS * (32 << 10), "{args:?}");
+        }
+    }
+}
+
 /// Returns a snapshot of records with ids of a megabyte that are almost the same, with its sections as a program stored
 /// them that had no limit for what they expand to.
 fn with_long_ids() -> (Sandbox, StoredSnapshot) {
@@ -262,8 +330,6 @@ fn long_ids_that_compress_to_nothing_are_read_as_they_were_always_stored() {
 /// The floors that OPERATIONS.md documents, in MiB, on two processors.
 #[test]
 fn every_command_works_at_the_documented_floor() {
-    const MORE_FOR_EACH_PROCESSOR: u32 = 16;
-    let processors = thread::available_parallelism().map_or(1, usize::from) as u32;
     let (places, _) = Place::both();
     let large = places[0].sandbox().path("large.db");
     make_large_database(&large, 100_000, 384);
@@ -274,7 +340,7 @@ fn every_command_works_at_the_documented_floor() {
         for (db, connections, floor_mib) in
             [("a.db", "4", 224), ("large.db", "4", 448), ("a.db", "1", 224), ("large.db", "1", 320)]
         {
-            let kib = (floor_mib + processors.saturating_sub(2) * MORE_FOR_EACH_PROCESSOR) << 10;
+            let kib = kib_on_this_machine(floor_mib);
             for args in [
                 &["create", "--db", db][..],
                 &["list"],

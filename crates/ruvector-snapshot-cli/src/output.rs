@@ -2,7 +2,7 @@
 //! progress, notices and errors to standard error. Also formats sizes, times and untrusted text. Decides nothing.
 
 use std::fmt;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::Path;
 use std::time::Duration;
 
@@ -32,15 +32,14 @@ impl Output {
         self.line(format_args!("  {label:<12}  {value}"))
     }
 
-    /// Prints the one document of the run, if the output is JSON.
+    /// Prints the one document of the run, if the output is JSON. Its text is never in memory as a whole.
     pub(crate) fn document(&self, document: &impl Serialize) -> Result<(), Failure> {
         if !self.json {
             return Ok(());
         }
-        let mut text =
-            serde_json::to_string_pretty(document).map_err(|error| Failure::output(&io::Error::from(error)))?;
-        text.push('\n');
-        write_out(text.as_bytes())
+        let mut stdout = BufWriter::new(io::stdout().lock());
+        let printed = serde_json::to_writer_pretty(&mut stdout, document).map_err(io::Error::from);
+        written(printed.and_then(|()| stdout.write_all(b"\n")).and_then(|()| stdout.flush())).map(drop)
     }
 
     /// As [`document`](Self::document), with the member `snapshot` and others. The user's JSON in the snapshot is printed
@@ -280,7 +279,12 @@ fn write_out(bytes: &[u8]) -> Result<(), Failure> {
 /// Writes to standard output. Returns false if it is a closed pipe.
 fn try_write_out(bytes: &[u8]) -> Result<bool, Failure> {
     let mut stdout = io::stdout().lock();
-    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+    written(stdout.write_all(bytes).and_then(|()| stdout.flush()))
+}
+
+/// Returns false if the output is a closed pipe.
+fn written(result: io::Result<()>) -> Result<bool, Failure> {
+    match result {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
         Err(error) => Err(Failure::output(&error)),

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use ruvector_snapshot::{
-    DeleteOptions, DeleteReport, ErrorKind, GroupBy, Orphan, OrphanKind, PlannedGroup, PrunePlan, PrunePolicy,
-    Snapshot, SnapshotConfig, SnapshotError, SnapshotManager,
+    DeleteOptions, DeleteReport, DroppedSnapshot, ErrorKind, GroupBy, KeptSnapshot, Orphan, OrphanKind, PlannedGroup,
+    PrunePlan, PrunePolicy, Snapshot, SnapshotConfig, SnapshotError, SnapshotManager,
 };
-use serde_json::json;
+use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::args::Prune;
 use crate::delete;
@@ -159,16 +160,29 @@ fn print_plan(session: &Session, args: &Prune, plan: &PrunePlan) -> Result<(), F
     })
 }
 
+/// The document. Snapshots are printed as they are: parsed values take many times as much memory.
+#[derive(Serialize)]
+struct Document<'a> {
+    keep: &'a [KeptSnapshot],
+    drop: &'a [DroppedSnapshot],
+    #[serde(flatten)]
+    others: Value,
+}
+
 fn print_outcome(session: &Session, args: &Prune, plan: &PrunePlan, outcome: &Outcome) -> Result<(), Failure> {
     let output = session.output;
     let freed_bytes = outcome.freed_bytes(plan);
-    output.document(&json!({
-        "store": session.store, "dry_run": args.dry_run, "group_by": plan.group_by, "groups": plan.groups,
-        "keep": plan.keep, "drop": plan.drop, "orphans": plan.orphans, "unfinished": plan.unfinished,
-        "multipart_uploads_known": plan.multipart_uploads_known, "unusable": plan.unusable, "unread": plan.unread,
-        "deleted": outcome.report.deleted, "kept": outcome.report.kept, "collected": outcome.collected, "freed_bytes": freed_bytes,
-        "warnings": session.warnings.list(),
-    }))?;
+    output.document(&Document {
+        keep: &plan.keep,
+        drop: &plan.drop,
+        others: json!({
+            "store": session.store, "dry_run": args.dry_run, "group_by": plan.group_by, "groups": plan.groups,
+            "orphans": plan.orphans, "unfinished": plan.unfinished,
+            "multipart_uploads_known": plan.multipart_uploads_known, "unusable": plan.unusable, "unread": plan.unread,
+            "deleted": outcome.report.deleted, "kept": outcome.report.kept, "collected": outcome.collected,
+            "freed_bytes": freed_bytes, "warnings": session.warnings.list(),
+        }),
+    })?;
     if !plan.unusable.is_empty() {
         let unusable = counted(plan.unusable.len() as u64, "unusable snapshot");
         output.line(format_args!("ignored {unusable}; `list` shows why, `delete ID` removes one"))?;

@@ -45,9 +45,10 @@ pub struct FormatError {
 }
 
 impl FormatError {
-    /// Creates an error. `message` is lower case, without a full stop.
+    /// Creates an error. `message` is lower case, without a full stop. It is cut off after 4 KiB, because it can quote what
+    /// was stored.
     pub fn new(kind: FormatErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), file: None, source: None }
+        Self { kind, message: shortened(message.into()), file: None, source: None }
     }
 
     /// Creates an error of the kind [`FormatErrorKind::InvalidInput`].
@@ -110,6 +111,19 @@ impl FormatError {
     pub fn into_parts(self) -> (String, Option<Box<dyn StdError + Send + Sync>>) {
         (self.message, self.source)
     }
+}
+
+/// Size of the longest message, in bytes.
+const MESSAGE_BYTES_MAX: usize = 4 << 10;
+
+fn shortened(message: String) -> String {
+    if message.len() <= MESSAGE_BYTES_MAX {
+        return message;
+    }
+    // Not truncated: that would keep the memory.
+    let mut text = message.get(..message.floor_char_boundary(MESSAGE_BYTES_MAX)).unwrap_or_default().to_owned();
+    text.push('…');
+    text
 }
 
 impl From<io::Error> for FormatError {

@@ -27,6 +27,7 @@ pub mod checksum;
 pub mod irregular;
 pub mod metadata;
 
+mod labels;
 mod raw_json;
 mod section;
 
@@ -50,6 +51,7 @@ pub use serde_json;
 
 pub use error::{FormatError, FormatErrorKind, Result};
 pub use id::SnapshotId;
+pub use labels::Labels;
 pub use raw_json::RawJson;
 
 /// Runs the examples of the README as tests.

@@ -10,6 +10,7 @@ use crate::codec::member::check_expansion;
 use crate::error::{FormatError, Result};
 use crate::id::{SnapshotId, has_writable_year};
 use crate::irregular::{self, IrregularInfo};
+use crate::labels::Labels;
 use crate::layout::DataFile;
 use crate::limits;
 use crate::model::{Changes, SnapshotType};
@@ -62,7 +63,7 @@ pub struct SnapshotMetadata {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub irregular: Option<IrregularInfo>,
     /// The user's labels.
-    pub labels: BTreeMap<String, String>,
+    pub labels: Labels,
     /// The user's own JSON.
     pub metadata: RawJson,
     /// Where the records came from.
@@ -130,9 +131,11 @@ impl SnapshotMetadata {
         let seal = check_seal(bytes);
         let version: Version = match serde_json::from_slice(bytes) {
             Ok(version) => version,
-            Err(error) if bytes.is_empty() => return Err(FormatError::corrupt("it is empty").with_source(error)),
+            Err(_) if bytes.is_empty() => return Err(FormatError::corrupt("it is empty")),
             Err(error) => {
-                return Err(FormatError::corrupt("it is not valid JSON, or not of this format").with_source(error));
+                // The cause can quote all of it.
+                let cause = FormatError::corrupt(error.to_string());
+                return Err(FormatError::corrupt("it is not valid JSON, or not of this format").with_source(cause));
             }
         };
         if version.format != FORMAT {

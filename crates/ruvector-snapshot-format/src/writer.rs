@@ -15,6 +15,7 @@ use crate::error::Result;
 use crate::id::SnapshotId;
 use crate::index::{self, BlockEntry};
 use crate::irregular;
+use crate::labels::Labels;
 use crate::layout::DataFile;
 use crate::limits;
 use crate::metadata::{FORMAT, FORMAT_VERSION_WITHOUT_IRREGULAR, FileInfo, SectionInfo, SnapshotMetadata, SourceInfo};
@@ -222,7 +223,7 @@ impl SnapshotMetadata {
             distance_metric: database.distance_metric.clone(),
             checksum: data.checksum,
             irregular: None,
-            labels: BTreeMap::new(),
+            labels: Labels::default(),
             metadata: RawJson::default(),
             source: SourceInfo::new("memory", None),
             compression_level: 6,

@@ -131,11 +131,11 @@ pub use repo::deletion_batches::{DeleteOptions, DeleteReport};
 pub use repo::filter::RecordFilter;
 pub use repo::location::check_location;
 pub use repo::verify::{Corruption, VerifyReport};
-pub use ruvector_snapshot_format::RawJson;
 pub use ruvector_snapshot_format::id::SnapshotId;
 pub use ruvector_snapshot_format::irregular::{ColumnType, IrregularInfo, IrregularItem, IrregularTable, TypeOrigin};
 pub use ruvector_snapshot_format::metadata::{SourceId, SourceInfo};
 pub use ruvector_snapshot_format::model::{Changes, DatabaseInfo, Record, SnapshotType};
+pub use ruvector_snapshot_format::{Labels, RawJson};
 pub use snapshot::{Ancestry, CLOCK_TOLERANCE, ChainEnd, Listing, Orphan, OrphanKind, Snapshot, UnusableSnapshot};
 pub use source::key_range::{KeyRange, KeyRangeEnd};
 

@@ -4,13 +4,13 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use ruvector_snapshot_format::RawJson;
 use ruvector_snapshot_format::id::SnapshotId;
 use ruvector_snapshot_format::irregular::IrregularInfo;
 use ruvector_snapshot_format::layout::{self, DataFile};
 use ruvector_snapshot_format::lineage::{BaseRef, Lineage};
 use ruvector_snapshot_format::metadata::{SnapshotMetadata, SourceInfo};
 use ruvector_snapshot_format::model::{Changes, SnapshotType};
+use ruvector_snapshot_format::{Labels, RawJson};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::{ErrorKind, Result, SnapshotError};
@@ -28,6 +28,9 @@ pub const CLOCK_TOLERANCE: TimeDelta = TimeDelta::minutes(5);
 
 /// Size of the largest JSON of the user that a listing has, in bytes.
 const LISTED_JSON_BYTES_MAX: usize = 4 << 10;
+
+/// The number of sentences in [`SourceInfo::not_captured`] that a listing has of each snapshot.
+const LISTED_SENTENCES_MAX: usize = 64;
 
 /// Shortest prefix of an id that is shown to a person: the time to the second.
 const SHORT_ID_CHARS: usize = 15;
@@ -55,13 +58,14 @@ pub struct Snapshot {
     /// The distance metric in Ruvector's notation. `None` if the database did not record it.
     pub distance_metric: Option<String>,
     /// The labels that the user gave.
-    pub labels: BTreeMap<String, String>,
+    pub labels: Labels,
     /// The JSON that the user gave in [`CreateOptions::metadata`](crate::CreateOptions::metadata), or null. `None` if it was
     /// left out: a listing and a chain have none of more than 4 KiB.
     /// [`get_snapshot`](crate::SnapshotManager::get_snapshot) reads it.
     #[serde(default, deserialize_with = "some_json", skip_serializing_if = "Option::is_none")]
     pub metadata: Option<RawJson>,
-    /// Where the records came from.
+    /// Where the records came from. A listing and a chain have the first 64 sentences of what was not captured, and one
+    /// that says how many more there are.
     pub source: SourceInfo,
     /// What the snapshot holds apart from records: rows of the database file that are kept as they are. `None` if there
     /// are none.
@@ -124,9 +128,10 @@ impl Snapshot {
         })
     }
 
-    /// Leaves the user's JSON out if it is large. Many snapshots can be listed at the same time.
-    pub(crate) fn without_large_json(mut self) -> Self {
+    /// Leaves out what is large in memory. Many snapshots can be listed at the same time.
+    pub(crate) fn for_listing(mut self) -> Self {
         self.metadata = self.metadata.filter(|json| !is_large(json));
+        self.source = for_listing(self.source);
         self
     }
 
@@ -153,6 +158,17 @@ impl Snapshot {
 /// Returns whether the user's JSON is left out of listings.
 pub(crate) fn is_large(json: &RawJson) -> bool {
     json.get().len() > LISTED_JSON_BYTES_MAX
+}
+
+/// Leaves out all but the first sentences of what was not captured. A short string takes ten times its JSON in memory.
+pub(crate) fn for_listing(mut source: SourceInfo) -> SourceInfo {
+    let more = source.not_captured.len().saturating_sub(LISTED_SENTENCES_MAX);
+    if more > 0 {
+        source.not_captured.truncate(LISTED_SENTENCES_MAX);
+        source.not_captured.push(format!("and {more} more"));
+        source.not_captured.shrink_to_fit();
+    }
+    source
 }
 
 /// Reads null as JSON, and not as nothing.

@@ -5,8 +5,8 @@
 //! form, NFC. Snapshots of earlier programs can have any form, so all comparisons are of composed forms.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
+use ruvector_snapshot_format::Labels;
 use ruvector_snapshot_format::metadata::SourceId;
 use unicode_normalization::{IsNormalized, UnicodeNormalization as _, is_nfc_quick};
 
@@ -24,7 +24,7 @@ pub(crate) fn is_same(one: &str, other: &str) -> bool {
 }
 
 /// Returns the value of a label.
-pub(crate) fn label<'a>(labels: &'a BTreeMap<String, String>, key: &str) -> Option<&'a String> {
+pub(crate) fn label<'a>(labels: &'a Labels, key: &str) -> Option<&'a str> {
     labels.get(key).or_else(|| labels.iter().find(|(other, _)| is_same(other, key)).map(|(_, value)| value))
 }
 

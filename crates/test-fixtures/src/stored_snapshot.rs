@@ -123,12 +123,18 @@ impl StoredSnapshot {
 
     /// Returns the same snapshot under another id and with other JSON of the user.
     pub fn under(&self, id: &str, user_json: &str) -> Self {
+        self.under_with(id, "/metadata", user_json)
+    }
+
+    /// Returns the same snapshot under another id and with other JSON in a member of `metadata.json`, which a JSON
+    /// pointer names.
+    pub fn under_with(&self, id: &str, member: &str, member_json: &str) -> Self {
         let id: SnapshotId = id.parse().unwrap();
         let metadata_json = edit_metadata(self.file(layout::METADATA_JSON), |json| {
             json["id"] = json!(id.as_str());
-            json["metadata"] = json!("the JSON of the user");
+            *json.pointer_mut(member).unwrap() = json!("the JSON of the member");
         });
-        let text = String::from_utf8(metadata_json).unwrap().replace("\"the JSON of the user\"", user_json);
+        let text = String::from_utf8(metadata_json).unwrap().replace("\"the JSON of the member\"", member_json);
         let dir = self.dir.with_file_name(layout::prefix(&id));
         Self { id, dir, ..self.with_files([(layout::METADATA_JSON, reseal(&text))]) }
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use proptest::collection::vec;
 use proptest::prelude::*;
+use ruvector_snapshot_format::Labels;
 use ruvector_snapshot_format::block::{Block, PackedBlock};
 use ruvector_snapshot_format::checksum::{self, ContentSum, Digest, sha256_hex};
 use ruvector_snapshot_format::metadata::SnapshotMetadata;
@@ -64,7 +65,7 @@ impl Stored {
         files.append(pieces);
         let id = id(1);
         let mut metadata = SnapshotMetadata::new(id.clone(), "fixture", created_at(), &database(dimensions), data);
-        metadata.labels = BTreeMap::from([("schlüssel".to_owned(), "value".to_owned())]);
+        metadata.labels = Labels::from([("schlüssel", "value")]);
         change(&mut metadata);
         Self { id, metadata_json: metadata.encode().unwrap(), files }
     }

@@ -70,7 +70,7 @@ async fn store_compacted(context: &Context, id: &SnapshotId, progress: Option<Ar
     let spec = SnapshotSpec {
         name: &name,
         created_at: metadata.created_at,
-        labels: &metadata.labels,
+        labels: metadata.labels.clone(),
         metadata: metadata.metadata.clone(),
         source,
         base_ids: Vec::new(),

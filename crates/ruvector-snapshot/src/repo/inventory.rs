@@ -248,7 +248,7 @@ async fn inspect(store: &dyn SnapshotStore, id: &SnapshotId, objects: &ObjectsBy
             read => read?,
         };
         base = metadata.base_id()?.map_or(BaseRef::Full, BaseRef::Base);
-        Ok(Snapshot::new(&metadata, bytes.len() as u64)?.without_large_json())
+        Ok(Snapshot::new(&metadata, bytes.len() as u64)?.for_listing())
     };
     let outcome = match read.await {
         Ok(snapshot) => match compare_sizes(store, id, &snapshot, objects).await {

@@ -23,7 +23,7 @@ use super::inventory::{self, check_size};
 use super::presence::{absent, exists, gone, judge, no_snapshot};
 use crate::config::SnapshotConfig;
 use crate::error::{ErrorKind, Result, SnapshotError, corrupt};
-use crate::snapshot::{Snapshot, is_large};
+use crate::snapshot::{Snapshot, for_listing, is_large};
 use crate::source::description::check_restorable;
 use crate::source::key_range::DiffRange;
 use crate::store::SnapshotStore;
@@ -37,7 +37,7 @@ pub(crate) struct StoredSnapshot {
     store: Arc<dyn SnapshotStore>,
     /// The snapshot that is read: this one, or a dependent whose state needs this one.
     read_id: SnapshotId,
-    /// Of an ancestor without the user's JSON, if that is large.
+    /// Of an ancestor without what is large in memory: the user's JSON, and long lists of what was not captured.
     pub(crate) metadata: Arc<SnapshotMetadata>,
     has_user_json: bool,
     pub(crate) metadata_json_bytes: u64,
@@ -113,6 +113,9 @@ impl StoredSnapshot {
         let has_user_json = *id == read_id || !is_large(&metadata.metadata);
         if !has_user_json {
             metadata.metadata = RawJson::default();
+        }
+        if *id != read_id {
+            metadata.source = for_listing(metadata.source);
         }
         let metadata = Arc::new(metadata);
         Ok(Self { store, read_id, metadata, has_user_json, metadata_json_bytes, checksum_sha256 })

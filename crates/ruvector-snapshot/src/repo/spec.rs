@@ -1,15 +1,14 @@
 //! What is to be stored as a new snapshot, apart from its blocks.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use ruvector_snapshot_format::RawJson;
 use ruvector_snapshot_format::checksum::ContentSum;
 use ruvector_snapshot_format::id::SnapshotId;
 use ruvector_snapshot_format::irregular::IrregularInfo;
 use ruvector_snapshot_format::metadata::{SnapshotMetadata, SourceInfo};
 use ruvector_snapshot_format::model::{Changes, DatabaseInfo};
+use ruvector_snapshot_format::{Labels, RawJson};
 
 use crate::progress::Progress;
 use crate::source::SourceReader;
@@ -44,7 +43,7 @@ impl SourceSummary {
 pub(crate) struct SnapshotSpec<'a> {
     pub(crate) name: &'a str,
     pub(crate) created_at: DateTime<Utc>,
-    pub(crate) labels: &'a BTreeMap<String, String>,
+    pub(crate) labels: Labels,
     pub(crate) metadata: RawJson,
     pub(crate) source: SourceSummary,
     /// All ancestors of an increment, the newest first. Empty for a full snapshot.

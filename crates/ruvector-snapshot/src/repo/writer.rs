@@ -99,7 +99,7 @@ impl SnapshotWriter {
         let database = spec.source.database;
         let data = self.finish_files(&database, leaves).await?;
         let mut metadata = SnapshotMetadata::new(self.id.clone(), spec.name, spec.created_at, &database, data);
-        metadata.labels = spec.labels.clone();
+        metadata.labels = spec.labels;
         metadata.metadata = spec.metadata;
         metadata.source = spec.source.info.with_not_captured(not_captured);
         metadata.compression_level = self.context.config.level();

@@ -1,6 +1,7 @@
 //! Names, ids and times: which snapshot an id or a name selects, which names and user data are accepted, and how
 //! snapshots of a newer format version are protected.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -8,7 +9,7 @@ use chrono::{DateTime, TimeDelta, TimeZone as _, Utc};
 use ruvector_core::{VectorDB, VectorEntry};
 use ruvector_snapshot::clock::Clock;
 use ruvector_snapshot::store::testing::fault::FaultStore;
-use ruvector_snapshot::{CreateOptions, ErrorKind, RawJson, RestoreOptions, Result, Snapshot, SnapshotManager};
+use ruvector_snapshot::{CreateOptions, ErrorKind, Labels, RawJson, RestoreOptions, Result, Snapshot, SnapshotManager};
 use ruvector_snapshot_format::id::SnapshotId;
 use ruvector_snapshot_format::layout;
 use serde_json::{Value, json};
@@ -278,7 +279,7 @@ async fn names_labels_and_user_metadata_are_stored_as_given() {
         assert_eq!(made.name, name);
         assert_eq!(
             (&made.labels, made.metadata.as_ref().unwrap()),
-            (&options.labels, &RawJson::new(&options.metadata).unwrap())
+            (&Labels::from(&options.labels), &RawJson::new(&options.metadata).unwrap())
         );
         assert_eq!(manager.get_snapshot(&made.id).await.unwrap().unwrap(), made);
         assert_eq!(manager.list_snapshots().await.unwrap(), std::slice::from_ref(&made));
@@ -294,10 +295,31 @@ async fn names_labels_and_user_metadata_are_stored_as_given() {
         let error = create_full(&manager, &path, name).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput, "{name:?}: {error:?}");
     }
-    let options = CreateOptions::default().label("big", "x".repeat(2 << 20));
-    let error = manager.create_snapshot_of_file(&path, "labels", &options).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error:?}");
     dir.assert_no_snapshots();
+}
+
+#[tokio::test]
+async fn labels_of_the_largest_size_are_stored_and_larger_ones_are_refused() {
+    const BYTES_MAX: usize = 512 << 10;
+    let (dir, manager) = dir_with_database();
+    let path = dir.path("a.db");
+    let many = (0..50_000).map(|number| (format!("{number:x}"), String::new())).collect();
+    for mut labels in [BTreeMap::new(), many] {
+        labels.insert("fill".to_owned(), String::new());
+        let rest = BYTES_MAX - serde_json::to_string(&(&labels, ())).unwrap().len();
+        labels.insert("fill".to_owned(), "x".repeat(rest));
+        let options = CreateOptions::default().labels(labels.clone());
+        let made = manager.create_snapshot_of_file(&path, "largest", &options).await.unwrap();
+        assert_eq!(made.labels, labels);
+        assert_eq!(manager.get_snapshot(&made.id).await.unwrap().as_ref(), Some(&made));
+        assert_eq!(manager.list().await.unwrap().snapshots, std::slice::from_ref(&made));
+        manager.delete_snapshot(&made.id).await.unwrap();
+        labels.insert("fill".to_owned(), "x".repeat(rest + 1));
+        let options = CreateOptions::default().labels(labels);
+        let error = manager.create_snapshot_of_file(&path, "larger", &options).await.unwrap_err();
+        assert!(error.kind() == ErrorKind::InvalidInput && error.to_string().contains("512 KiB"), "{error:?}");
+        dir.assert_no_snapshots();
+    }
 }
 
 // ---- times

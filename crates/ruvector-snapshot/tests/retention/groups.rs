@@ -26,7 +26,7 @@ fn of_path(id: &str, hour: i64, host: Option<&str>, path: &str) -> Snapshot {
 
 fn with_label(id: &str, hour: i64, key: &str, value: &str) -> Snapshot {
     let mut made = snapshot(id, at(hour));
-    made.labels.insert(key.to_owned(), value.to_owned());
+    made.labels.insert(key, value);
     made
 }
 
@@ -184,7 +184,7 @@ fn pins_wrong_clocks_and_broken_chains_are_treated_as_before_in_each_group() {
 #[test]
 fn a_policy_that_keeps_nothing_of_a_group_is_refused() {
     let mut kept = of_name("kept", 1, "a");
-    kept.labels.insert("keep".to_owned(), String::new());
+    kept.labels.insert("keep", "");
     let snapshots = vec![kept, of_name("a 2", 2, "a"), of_name("b 1", 1, "b"), of_name("b 2", 2, "b")];
     let policy = PrunePolicy::default().keep_label("keep".parse().unwrap());
     let error = planned(snapshots.clone(), &policy).unwrap_err();
@@ -198,7 +198,7 @@ fn a_policy_that_keeps_nothing_of_a_group_is_refused() {
     // A dependent of another group, or a pin, keeps one too.
     let mut with_dependent = snapshots.clone();
     let mut dependent = increment("b 2", of_name("dependent", 3, "a"));
-    dependent.labels.insert("keep".to_owned(), String::new());
+    dependent.labels.insert("keep", "");
     with_dependent.push(dependent);
     assert!(planned(with_dependent, &policy).is_ok());
     assert!(ruvector_snapshot::retention::plan(snapshots, &pinned(["b 1"]), &policy, crate::later()).is_ok());
@@ -207,7 +207,7 @@ fn a_policy_that_keeps_nothing_of_a_group_is_refused() {
 #[test]
 fn a_group_that_cannot_be_restored_anyway_refuses_nothing() {
     let mut kept = of_name("kept", 1, "a");
-    kept.labels.insert("keep".to_owned(), String::new());
+    kept.labels.insert("keep", "");
     let broken = increment("lost", of_name("broken", 2, "b"));
     let policy = PrunePolicy::default().keep_label("keep".parse().unwrap());
     assert_eq!(groups(&policy, vec![kept, broken]), ["source \"a\": kept | ", "source \"b\": broken | "]);

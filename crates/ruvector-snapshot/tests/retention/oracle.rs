@@ -144,8 +144,8 @@ fn by_rules(snapshots: &[Snapshot], snapshot: &Snapshot, policy: &PrunePolicy, n
         }
     }
     for pattern in &policy.keep_labels {
-        let matches = |(key, value): (&String, &String)| {
-            *key == pattern.key && (pattern.value.is_none() || pattern.value.as_ref() == Some(value))
+        let matches = |(key, value): (&str, &str)| {
+            key == pattern.key && pattern.value.as_ref().is_none_or(|wanted| wanted == value)
         };
         if snapshot.labels.iter().any(matches) {
             reasons.push(format!("label {pattern}"));

@@ -178,7 +178,7 @@ fn history(around: &'static str, scale: Scale) -> impl Strategy<Value = Vec<Snap
             let (distance, base, labels, _, name, source) = &taken[at];
             let mut made = snapshot(&id(at), moment(around) + *distance);
             (made.name, made.source) = ((*name).to_owned(), source.clone());
-            made.labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+            made.labels = labels.iter().copied().collect();
             match base {
                 None => made,
                 Some(base) => increment(&base.id(id, taken.len()), made),

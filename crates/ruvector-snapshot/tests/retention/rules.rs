@@ -80,7 +80,7 @@ fn keep_within_is_counted_from_the_newest_snapshot() {
 fn keep_label_matches_a_key_or_a_key_and_a_value() {
     let labelled = |id: &str, key: &str, value: &str| {
         let mut labelled = snapshot(id, moment("2026-11-23T08:00:00Z"));
-        labelled.labels.insert(key.to_owned(), value.to_owned());
+        labelled.labels.insert(key, value);
         labelled
     };
     let snapshots = vec![labelled("d", "host", "db1"), labelled("c", "host", "db2"), labelled("b", "keep", "")];

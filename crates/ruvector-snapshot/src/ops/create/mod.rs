@@ -14,17 +14,16 @@ mod options;
 mod strict;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use ruvector_core::VectorDB;
-use ruvector_snapshot_format::RawJson;
 use ruvector_snapshot_format::irregular::IrregularInfo;
 use ruvector_snapshot_format::leaves;
 use ruvector_snapshot_format::metadata::{SourceId, SourceInfo};
 use ruvector_snapshot_format::model::LeafTable;
+use ruvector_snapshot_format::{Labels, RawJson};
 
 use crate::config::SnapshotConfig;
 use crate::error::{ErrorKind, Remedy, Result, SnapshotError};
@@ -89,7 +88,7 @@ pub(crate) async fn create(
         }
         None => None,
     };
-    let create = Create { context, name: &name, labels: &labels, options, source_name, base: base.as_ref() };
+    let create = Create { context, name: &name, labels, options, source_name, base: base.as_ref() };
     let created = match origin {
         Origin::File(path) => create.of_file(path).await,
         Origin::Memory(_) | Origin::Custom(_) => create.attempt_and_pause(origin).await,
@@ -157,7 +156,7 @@ fn source_name<'a>(config: &'a SnapshotConfig, options: &'a CreateOptions) -> Re
 struct Create<'a> {
     context: &'a Context,
     name: &'a str,
-    labels: &'a BTreeMap<String, String>,
+    labels: Labels,
     options: &'a CreateOptions,
     source_name: Option<&'a str>,
     base: Option<&'a Base>,
@@ -288,7 +287,7 @@ impl Create<'_> {
         let mut spec = SnapshotSpec {
             name: self.name,
             created_at,
-            labels: self.labels,
+            labels: self.labels.clone(),
             metadata: RawJson::new(&self.options.metadata)?,
             source,
             base_ids: Vec::new(),

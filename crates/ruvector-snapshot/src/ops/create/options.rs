@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 
+use ruvector_snapshot_format::Labels;
+
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::progress::Progress;
 use crate::text::composed;
@@ -220,7 +222,7 @@ impl CreateOptions {
     }
 
     /// Returns the labels with composed keys and values. Refuses two keys that are the same then.
-    pub(super) fn composed_labels(&self) -> Result<BTreeMap<String, String>> {
+    pub(super) fn composed_labels(&self) -> Result<Labels> {
         let mut labels = BTreeMap::new();
         for (key, value) in &self.labels {
             if labels.insert(composed(key).into_owned(), composed(value).into_owned()).is_some() {
@@ -228,7 +230,7 @@ impl CreateOptions {
                 return Err(SnapshotError::new(ErrorKind::InvalidInput, message));
             }
         }
-        Ok(labels)
+        Ok(labels.into())
     }
 
     /// Refuses what `metadata.json` cannot hold.

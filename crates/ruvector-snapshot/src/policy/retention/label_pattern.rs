@@ -1,9 +1,9 @@
 //! A pattern for labels, as a policy names the snapshots that it keeps. Knows no snapshot.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
+use ruvector_snapshot_format::Labels;
 use serde::{Serialize, Serializer};
 
 use super::invalid;
@@ -21,7 +21,7 @@ pub struct LabelPattern {
 
 impl LabelPattern {
     /// Returns whether one of these labels matches.
-    pub(super) fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
+    pub(super) fn matches(&self, labels: &Labels) -> bool {
         label(labels, &self.key).is_some_and(|found| self.value.as_ref().is_none_or(|value| is_same(value, found)))
     }
 }
