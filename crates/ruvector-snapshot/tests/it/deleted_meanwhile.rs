@@ -113,12 +113,11 @@ impl Fixture {
             ("config_file", "/dev/null".to_owned()),
         ];
         let options: StoreOptions = options.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let location = format!("s3://{}/{}", S3Server::BUCKET, self.stores.get()).parse().unwrap();
-        let store = open(&location, &StoreConfig::default().options(options)).unwrap();
         for (key, bytes) in &self.objects {
-            store.create(key, bytes.clone()).await.unwrap();
+            self.server.put_object(&format!("{}/{key}", self.stores.get()), bytes);
         }
-        store
+        let location = format!("s3://{}/{}", S3Server::BUCKET, self.stores.get()).parse().unwrap();
+        open(&location, &StoreConfig::default().options(options)).unwrap()
     }
 
     async fn read(&self, manager: &SnapshotManager, reader: Reader) -> Result<()> {

@@ -5,12 +5,14 @@
 //! something longer in base64, as the password is in `Proxy-Authorization: Basic`. What is secret of a request, such as
 //! its signature or a token that a service has issued, is read from the request itself.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use http::header::CONTENT_TYPE;
+use memchr::{memchr2, memmem};
 use object_store::client::HttpRequest;
 use url::{Url, form_urlencoded};
 
@@ -24,6 +26,10 @@ const SECRET_BYTES_MIN: usize = 4;
 const BASE64_BYTES_MIN: usize = 8;
 /// The beginning of a secret is replaced at the end of a text, which may be cut off, if it is as long as this.
 const CUT_OFF_BYTES_MIN: usize = 8;
+/// The first bytes of escape sequences.
+const ESCAPES: &[u8] = b"%=\\&";
+/// The first bytes of escape sequences and of what may stand between the bytes of a secret.
+const UNUSUAL_BYTES: &[u8] = b"%=\\&\r\n\0";
 /// How many secrets of requests are remembered, for texts that are read after the response.
 const REMEMBERED_MAX: usize = 64;
 
@@ -51,11 +57,18 @@ const SECRET_PARAMETERS: [&str; 14] = [
 /// Values that no text may contain.
 pub(in crate::store) struct Secrets {
     /// Those of the options.
-    known: Vec<String>,
+    known: Vec<Arc<Secret>>,
     /// Those that were read later.
-    later: Mutex<Vec<String>>,
+    later: Mutex<Vec<Arc<Secret>>>,
     /// Those of the last requests, the newest last.
-    sent: Mutex<VecDeque<String>>,
+    sent: Mutex<VecDeque<Arc<Secret>>>,
+}
+
+/// One value that no text may contain.
+pub(super) struct Secret {
+    value: String,
+    /// Made when the first text is searched: most requests have a response without one.
+    forms: OnceLock<Vec<Form>>,
 }
 
 impl Secrets {
@@ -64,7 +77,7 @@ impl Secrets {
         let mut known = settings.secrets();
         proxies.iter().for_each(|url| known.extend(credentials_of(url)));
         known.extend(secret_parameters(settings.get("sas_token").unwrap_or_default().trim_start_matches('?')));
-        Self { known, later: Mutex::default(), sent: Mutex::default() }
+        Self { known: known.into_iter().map(Secret::new).collect(), later: Mutex::default(), sent: Mutex::default() }
     }
 
     /// Adds secrets.
@@ -72,19 +85,22 @@ impl Secrets {
     pub(super) fn hide(&self, secrets: impl IntoIterator<Item = String>) {
         let mut later = self.later.lock().unwrap_or_else(PoisonError::into_inner);
         for secret in secrets {
-            if !later.contains(&secret) {
-                later.push(secret);
+            if !later.iter().any(|other| other.value == secret) {
+                later.push(Secret::new(secret));
             }
         }
     }
 
     /// Remembers what is secret of a request, and returns it.
-    pub(super) fn remember(&self, request: &HttpRequest) -> Vec<String> {
-        let secrets = secrets_of(request);
+    pub(super) fn remember(&self, request: &HttpRequest) -> Vec<Arc<Secret>> {
+        let values = secrets_of(request);
         let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
-        for secret in &secrets {
-            sent.retain(|other| other != secret);
+        let mut secrets = Vec::with_capacity(values.len());
+        for value in values {
+            let known = sent.iter().position(|other| other.value == value).and_then(|at| sent.remove(at));
+            let secret = known.unwrap_or_else(|| Secret::new(value));
             sent.push_back(secret.clone());
+            secrets.push(secret);
         }
         while sent.len() > REMEMBERED_MAX {
             sent.pop_front();
@@ -98,17 +114,30 @@ impl Secrets {
     }
 
     /// Returns a text of the response to a request with every secret replaced, also those of that request.
-    pub(super) fn scrub_response(&self, text: &str, of_request: &[String]) -> String {
+    pub(super) fn scrub_response(&self, text: &str, of_request: &[Arc<Secret>]) -> String {
         let sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let later = self.later.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let secrets = self.known.iter().chain(&later).chain(&sent).chain(of_request);
-        let mut found: Vec<(usize, usize)> =
-            secrets.flat_map(|secret| forms(secret)).fold(Vec::new(), |mut found, form| {
-                form.find_all(text, &mut found);
-                found
-            });
+        let forgotten = of_request.iter().filter(|secret| !sent.iter().any(|other| Arc::ptr_eq(other, secret)));
+        let secrets = self.known.iter().chain(&later).chain(&sent).chain(forgotten);
+        let text = SearchedText::new(text);
+        let mut found = Vec::new();
+        for form in secrets.flat_map(|secret| secret.forms()) {
+            if text.may_contain(form) {
+                form.find_all(&text, &mut found);
+            }
+        }
         found.sort_unstable();
-        replaced(text, &found)
+        replaced(text.text, &found)
+    }
+}
+
+impl Secret {
+    fn new(value: String) -> Arc<Self> {
+        Arc::new(Self { value, forms: OnceLock::new() })
+    }
+
+    fn forms(&self) -> &[Form] {
+        self.forms.get_or_init(|| forms(&self.value))
     }
 }
 
@@ -197,6 +226,7 @@ struct Form {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Encoding {
+    /// A space may be written as a plus.
     Plain,
     Hex,
     /// Either alphabet. The text around it belongs to the same encoded text.
@@ -237,23 +267,86 @@ fn base64_parts(bytes: &[u8]) -> Vec<Vec<u8>> {
     (0..3).filter_map(part).filter(|part| !part.is_empty()).collect()
 }
 
+impl Encoding {
+    /// Returns the one or two ways in which a byte is written without an escape sequence.
+    fn ways_to_write(self, byte: u8) -> [u8; 2] {
+        match (self, byte) {
+            (Self::Plain, b' ') => [byte, b'+'],
+            (Self::Hex, _) => [byte, byte.to_ascii_uppercase()],
+            (Self::Base64, b'+') => [byte, b'-'],
+            (Self::Base64, b'/') => [byte, b'_'],
+            _ => [byte; 2],
+        }
+    }
+
+    /// Returns a text in which each byte is written in one way.
+    fn unified(self, bytes: &[u8]) -> Cow<'_, [u8]> {
+        let unified = |byte: &u8| match (self, byte) {
+            (Self::Plain, b'+') => b' ',
+            (Self::Hex, _) => byte.to_ascii_lowercase(),
+            (Self::Base64, b'-') => b'+',
+            (Self::Base64, b'_') => b'/',
+            _ => *byte,
+        };
+        match bytes.iter().all(|byte| unified(byte) == *byte) {
+            true => Cow::Borrowed(bytes),
+            false => Cow::Owned(bytes.iter().map(unified).collect()),
+        }
+    }
+}
+
+/// A text that is searched for many forms, most of which it does not contain.
+struct SearchedText<'a> {
+    text: &'a str,
+    /// Where an escape sequence may begin.
+    escapes: Vec<usize>,
+    /// Whether every byte stands for itself, and no line is wrapped.
+    is_literal: bool,
+    /// The text as each encoding reads it.
+    unified: [(Encoding, Cow<'a, [u8]>); 3],
+}
+
+impl<'a> SearchedText<'a> {
+    fn new(text: &'a str) -> Self {
+        let encodings = [Encoding::Plain, Encoding::Hex, Encoding::Base64];
+        Self {
+            text,
+            escapes: text.bytes().enumerate().filter(|(_, byte)| ESCAPES.contains(byte)).map(|(at, _)| at).collect(),
+            is_literal: !text.bytes().any(|byte| UNUSUAL_BYTES.contains(&byte)),
+            unified: encodings.map(|encoding| (encoding, encoding.unified(text.as_bytes()))),
+        }
+    }
+
+    /// Returns false only if the form is not in the text. What can be found, even cut off, has the same first bytes.
+    fn may_contain(&self, form: &Form) -> bool {
+        let beginning = form.bytes.get(..CUT_OFF_BYTES_MIN).unwrap_or(&form.bytes);
+        let mut unified = self.unified.iter().filter(|(encoding, _)| *encoding == form.encoding);
+        !self.is_literal || unified.any(|(encoding, text)| memmem::find(text, &encoding.unified(beginning)).is_some())
+    }
+}
+
 impl Form {
     /// Adds where this form is in a text.
-    fn find_all(&self, text: &str, found: &mut Vec<(usize, usize)>) {
-        let bytes = text.as_bytes();
+    fn find_all(&self, text: &SearchedText<'_>, found: &mut Vec<(usize, usize)>) {
         let Some(&first) = self.bytes.first() else { return };
+        let [one, other] = self.encoding.ways_to_write(first);
+        let bytes = text.text.as_bytes();
+        let mut escaped = text.escapes.iter().copied().peekable();
         let mut start = 0;
-        while let Some(rest) = bytes.get(start..).filter(|rest| !rest.is_empty()) {
-            let may_begin = self.is_at(rest, first) || rest.first().is_some_and(|byte| b"%=\\&".contains(byte));
-            match may_begin.then(|| self.end_at(bytes, start)).flatten() {
+        loop {
+            while escaped.next_if(|&position| position < start).is_some() {}
+            let plain = bytes.get(start..).and_then(|rest| memchr2(one, other, rest)).map(|at| start + at);
+            let Some(begin) = [plain, escaped.peek().copied()].into_iter().flatten().min() else { return };
+            match self.end_at(bytes, begin) {
                 Some(end) => {
-                    let (first, last) = self.extended(bytes, start, end);
+                    let (first, last) = self.extended(bytes, begin, end);
+                    let text = text.text;
                     let first = (0..=first).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
                     let last = (last..text.len()).find(|&at| text.is_char_boundary(at)).unwrap_or(text.len());
                     found.push((first, last));
-                    start = last.max(start + 1);
+                    start = last.max(begin + 1);
                 }
-                None => start += 1,
+                None => start = begin + 1,
             }
         }
     }
@@ -261,7 +354,17 @@ impl Form {
     /// Returns the end of this form in a text, if it begins there. A byte may be read in two ways, because a secret may
     /// contain what looks like an escape sequence.
     fn end_at(&self, text: &[u8], start: usize) -> Option<usize> {
-        let mut open = vec![(0, start)];
+        let rest = text.get(start..).unwrap_or_default();
+        // Most texts differ before there are two ways to read them.
+        let same = rest.iter().zip(&self.bytes).take_while(|(read, byte)| {
+            !UNUSUAL_BYTES.contains(read) && self.encoding.ways_to_write(**byte).contains(read)
+        });
+        let same = same.count();
+        let has_ended = same == self.bytes.len() || same == rest.len();
+        if !has_ended && rest.get(same).is_some_and(|next| !UNUSUAL_BYTES.contains(next)) {
+            return None;
+        }
+        let mut open = vec![(same, start + same)];
         let mut steps_left = self.bytes.len() * 2 + 64;
         while let Some((matched, position)) = open.pop() {
             let Some(&byte) = self.bytes.get(matched) else { return Some(position) };
@@ -273,7 +376,8 @@ impl Form {
             if steps_left == 0 {
                 return None;
             }
-            open.extend(self.is_at(rest, byte).then_some((matched + 1, position + 1)));
+            let is_same = rest.first().is_some_and(|read| self.encoding.ways_to_write(byte).contains(read));
+            open.extend(is_same.then_some((matched + 1, position + 1)));
             open.extend(escape_length(rest, byte).map(|length| (matched + 1, position + length)));
             let skipped = line_ends(rest);
             if matched > 0 && skipped > 0 {
@@ -281,16 +385,6 @@ impl Form {
             }
         }
         None
-    }
-
-    /// Returns whether a text begins with this byte.
-    fn is_at(&self, text: &[u8], byte: u8) -> bool {
-        let Some(&first) = text.first() else { return false };
-        match self.encoding {
-            Encoding::Plain => first == byte || (byte == b' ' && first == b'+'),
-            Encoding::Hex => first.eq_ignore_ascii_case(&byte),
-            Encoding::Base64 => first == byte || matches!((byte, first), (b'+', b'-') | (b'/', b'_')),
-        }
     }
 
     /// Extends a part of base64 to all of it: what is around it belongs to the same credentials.
@@ -383,7 +477,7 @@ mod tests {
     use super::*;
 
     fn scrubbed(secrets: &[&str], text: &str) -> String {
-        let known = secrets.iter().map(|&secret| secret.to_owned()).collect();
+        let known = secrets.iter().map(|&secret| Secret::new(secret.to_owned())).collect();
         Secrets { known, later: Mutex::default(), sent: Mutex::default() }.scrub(text)
     }
 
