@@ -2,10 +2,13 @@
 //! command reports what it could not clean up.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use serde_json::json;
-use test_servers::{Fault, S3Server};
+use test_servers::{Fault, GcsServer, Request, S3Server};
 
 use super::bucket::{Bucket, Server};
 
@@ -80,4 +83,63 @@ fn a_create_whose_credentials_have_expired_reports_what_it_left() {
     let said = "(ExpiredToken: The provided token has expired); the clean-up failed too, and left snapshot-";
     assert!(result.exit_code == Some(1) && result.stderr.contains(said), "{result:?}");
     assert_eq!(result.stderr.matches("warning: the clean-up of a snapshot").count(), 3, "{result:?}");
+}
+
+/// Starts a metadata service that returns another token every time, and returns its address. It ends with the tests.
+fn metadata_service() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    thread::spawn(move || {
+        for (number, connection) in listener.incoming().enumerate() {
+            let mut connection = connection.unwrap();
+            let mut lines = BufReader::new(connection.try_clone().unwrap()).lines();
+            while lines.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
+            let token = format!("{}-{number}", GcsServer::TOKEN);
+            let body = format!(r#"{{"access_token":"{token}","expires_in":3600,"token_type":"Bearer"}}"#);
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+            // The program may have ended.
+            let _sent = connection.write_all((head + &body).as_bytes());
+        }
+    });
+    address
+}
+
+/// Each token is refused from the first request of this kind on.
+#[test]
+fn each_kind_of_request_to_google_goes_on_with_a_token_that_was_renewed() {
+    type Is = fn(&Request) -> bool;
+    let kinds: [(&str, Is); 5] = [
+        ("list", Request::is_list),
+        ("get", Request::is_get),
+        ("head", Request::is_head),
+        ("put", Request::is_put),
+        ("delete", Request::is_delete),
+    ];
+    for (kind, is_meant) in kinds {
+        let mut bucket = Bucket::gcs(GcsServer::start());
+        let service = metadata_service();
+        let mut is_made = false;
+        bucket.environment.retain(|(name, _)| *name != "GOOGLE_BEARER_TOKEN");
+        bucket.environment.extend([("GCE_METADATA_HOST", service.clone()), ("GCE_METADATA_IP", service)]);
+        for args in [&["create", "--db", "a.db"][..], &["verify", "--all"], &["delete", "latest"]] {
+            bucket.server.wire().reset_log();
+            let mut expired = None;
+            bucket.server.wire().set(move |request, _| {
+                let token = request.header("authorization").unwrap_or_default().to_owned();
+                if expired.is_none() && is_meant(request) {
+                    expired = Some(token.clone());
+                }
+                (expired == Some(token)).then_some(Fault::Status(401))
+            });
+            bucket.ok(args);
+            let requests = bucket.server.wire().requests();
+            let mut tokens: Vec<_> = requests.iter().map(|request| request.header("authorization")).collect();
+            tokens.dedup();
+            let is_renewed = tokens.len() > 1;
+            assert_eq!(is_renewed, requests.iter().any(is_meant), "{kind}: {args:?}: {tokens:?}");
+            is_made |= is_renewed;
+        }
+        assert!(is_made, "{kind}");
+        assert_eq!(bucket.server.keys(), Vec::<String>::new(), "{kind}");
+    }
 }

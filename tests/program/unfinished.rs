@@ -235,6 +235,7 @@ fn a_thousand_multipart_uploads_are_reported_and_the_others_are_not_known() {
         let (exit_code, listing) = bucket.json(&["--connections", "1", "list"]);
         assert_eq!((exit_code, listing["unfinished"].as_array().unwrap().len()), (0, 1000));
         assert_eq!(listing["multipart_uploads_known"], false);
+        assert!(bucket.ok(&["--connections", "1", "list"]).contains("multipart uploads, of which there may be more"));
         assert_eq!(bucket.server.wire().max_in_flight(), 1);
     }
 }

@@ -192,7 +192,11 @@ fn print_text(session: &Session, listing: &Listing, broken: &[BrokenChains]) -> 
     if !listing.unfinished.is_empty() {
         let bytes = total(listing.unfinished.iter().map(|one| one.bytes));
         let is_any_multipart = listing.unfinished.iter().any(|one| one.kind == OrphanKind::Multipart);
-        let multipart = if is_any_multipart { ", and a lifecycle rule of the bucket multipart uploads" } else { "" };
+        let multipart = match (is_any_multipart, listing.multipart_uploads_known) {
+            (false, _) => "",
+            (true, true) => ", and a lifecycle rule of the bucket multipart uploads",
+            (true, false) => ", and a lifecycle rule of the bucket multipart uploads, of which there may be more",
+        };
         let (items, verb) = match listing.unfinished.len() as u64 {
             1 => ("1 item".to_owned(), "belongs"),
             items => (counted(items, "item"), "belong"),

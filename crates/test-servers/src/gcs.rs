@@ -29,7 +29,7 @@ pub struct GcsServer {
 }
 
 impl GcsServer {
-    /// The bearer token that every request must carry.
+    /// The bearer token that every request must carry. One that begins with it is as good.
     pub const TOKEN: &str = "test-servers-token";
     /// The name of the only bucket.
     pub const BUCKET: &str = "snapshots-test";
@@ -119,7 +119,8 @@ fn status_code(status: u16) -> StatusCode {
 
 fn respond(bucket: &Bucket, full: &FullRequest) -> Result<FullResponse, GcsError> {
     let credentials = full.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    if credentials.and_then(|value| value.strip_prefix("Bearer ")) != Some(GcsServer::TOKEN) {
+    let token = credentials.and_then(|value| value.strip_prefix("Bearer "));
+    if !token.is_some_and(|token| token.starts_with(GcsServer::TOKEN)) {
         return Err(GcsError::AuthenticationRequired);
     }
     let request = Request::new(full.method(), full.uri(), full.headers());

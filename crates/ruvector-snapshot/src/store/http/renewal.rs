@@ -13,7 +13,7 @@ use reqwest::{Method, StatusCode};
 use super::rejection::element;
 
 /// Error codes of credentials that were valid before, or that another program has replaced.
-const REFUSALS: [&str; 13] = [
+const REFUSALS: [&str; 14] = [
     "AuthenticationFailed",
     "AuthenticationRequired",
     "ExpiredAuthenticationToken",
@@ -25,6 +25,7 @@ const REFUSALS: [&str; 13] = [
     "InvalidToken",
     "InvalidTokenId",
     "RequestExpired",
+    "SignatureDoesNotMatch",
     "TokenRefreshRequired",
     "UnrecognizedClientException",
 ];

@@ -45,6 +45,17 @@ pub(super) struct CheckedCredentials<C> {
     renewing: Mutex<()>,
     /// Whether the present credentials were read again, and no request has succeeded since.
     is_untried: AtomicBool,
+    /// Whether credentials were replaced by others of which the same values are sent, such as a key with a new secret.
+    is_ambiguous: AtomicBool,
+}
+
+/// What a request was signed with that was signed again.
+struct SignedWith<C>(Arc<C>);
+
+impl<C> Clone for SignedWith<C> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
 }
 
 impl<C> CheckedCredentials<C> {
@@ -61,6 +72,7 @@ impl<C> CheckedCredentials<C> {
             read_again: Box::new(read_again),
             renewing: Mutex::default(),
             is_untried: AtomicBool::new(false),
+            is_ambiguous: AtomicBool::new(false),
         }
     }
 
@@ -90,7 +102,7 @@ impl<C> CheckedCredentials<C> {
         }
     }
 
-    /// Returns whether a request was signed with these credentials.
+    /// Returns whether the values of these credentials are in a request.
     fn is_sent(&self, credential: &C, request: &HttpRequest) -> bool {
         let headers: Vec<&str> = request.headers().values().filter_map(|value| value.to_str().ok()).collect();
         let values = (self.usage.values)(credential);
@@ -99,6 +111,21 @@ impl<C> CheckedCredentials<C> {
 }
 
 impl<C: fmt::Debug + PartialEq + Send + Sync + 'static> CheckedCredentials<C> {
+    /// Returns whether a request was signed with these credentials. Where that cannot be seen, a refused one was not.
+    fn is_signed_with(&self, credential: &C, request: &HttpRequest, is_refused: bool) -> bool {
+        match request.extensions().get::<SignedWith<C>>() {
+            Some(SignedWith(with)) => **with == *credential,
+            None if is_refused && self.is_ambiguous.load(Ordering::Relaxed) => false,
+            None => self.is_sent(credential, request),
+        }
+    }
+
+    fn sign_again(&self, credential: Arc<C>, request: &mut HttpRequest) -> bool {
+        let is_signed = (self.usage.sign)(&credential, request);
+        request.extensions_mut().insert(SignedWith(credential));
+        is_signed
+    }
+
     /// Replaces the credentials, and returns the new ones; `None` if those that can be read now are the same.
     async fn replace(&self, present: &C) -> object_store::Result<Option<Arc<C>>> {
         // What was read again and refused at once is not read once more: some services return others every time.
@@ -111,6 +138,8 @@ impl<C: fmt::Debug + PartialEq + Send + Sync + 'static> CheckedCredentials<C> {
             return Ok(None);
         }
         *self.current() = provider;
+        let values = self.usage.values;
+        self.is_ambiguous.fetch_or(values(&credential) == values(present), Ordering::Relaxed);
         self.is_untried.store(true, Ordering::Relaxed);
         Ok(Some(credential))
     }
@@ -145,14 +174,14 @@ impl<C: fmt::Debug + PartialEq + Send + Sync + 'static> Renewal for CheckedCrede
         let _only_one = self.renewing.lock().await;
         let Ok(present) = self.get_credential().await else { return false };
         // Another request may have renewed them since this one was signed.
-        if !self.is_sent(&present, request) {
-            return (self.usage.sign)(&present, request);
+        if !self.is_signed_with(&present, request, is_refused) {
+            return self.sign_again(present, request);
         }
         if !is_refused {
             return false;
         }
         match self.replace(&present).await {
-            Ok(Some(credential)) => (self.usage.sign)(&credential, request),
+            Ok(Some(credential)) => self.sign_again(credential, request),
             Ok(None) => false,
             Err(error) => {
                 tracing::debug!(%error, "credentials that were refused cannot be read again");

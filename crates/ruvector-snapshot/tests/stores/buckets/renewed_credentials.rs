@@ -10,7 +10,7 @@ use futures::TryStreamExt as _;
 use ruvector_snapshot::store::{SnapshotStore, StoreConfig, StoreOptions, open};
 use ruvector_snapshot::{ErrorKind, SnapshotManager};
 use test_fixtures::{TestDir, create_full};
-use test_servers::{Fault, Request, S3Server};
+use test_servers::{Fault, Gate, Request, S3Server};
 
 use super::fixture::{PART_BYTES, Server, assert_restores, make_large};
 use super::stub_server::{StubServer, response};
@@ -43,6 +43,13 @@ impl Profile {
 
     fn write(&self, key_id: &str, token: &str) {
         write_profile(&self.0, key_id, token);
+    }
+
+    /// Writes keys without a token.
+    fn write_secret(&self, secret: &str) {
+        let key_id = S3Server::ACCESS_KEY;
+        let text = format!("[default]\naws_access_key_id = {key_id}\naws_secret_access_key = {secret}\n");
+        fs::write(&self.0, text).unwrap();
     }
 
     fn open(&self, server: &Server) -> Arc<dyn SnapshotStore> {
@@ -180,6 +187,54 @@ async fn a_key_that_was_replaced_is_read_again() {
         });
         store.create("key", "value".into()).await.unwrap();
         assert_eq!(server.objects().len(), 1);
+    }
+}
+
+/// Requests that were signed with the old secret are signed again, also those that are refused after it was replaced.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_secret_that_was_replaced_is_read_again() {
+    const REQUESTS: usize = 4;
+    let (server, dir) = (Server::s3(), TestDir::new());
+    let profile = Profile::new(&dir, "any");
+    profile.write_secret("old-secret-of-the-key");
+    let store = profile.open(&server);
+    let gate = Gate::closed();
+    let path = profile.0.clone();
+    server.wire().set(move |_, number| {
+        if number + 1 == REQUESTS {
+            Profile(path.clone()).write_secret(S3Server::SECRET_KEY);
+            gate.open();
+        }
+        (number < REQUESTS).then(|| Fault::Hold(gate.clone()))
+    });
+    let keys: Vec<String> = (0..REQUESTS).map(|number| format!("key-{number}")).collect();
+    let creates = keys.iter().map(|key| store.create(key, "value".into()));
+    futures::future::try_join_all(creates).await.unwrap();
+    assert_eq!((server.objects().len(), server.wire().requests().len()), (REQUESTS, 2 * REQUESTS));
+    for key in keys {
+        store.delete(&key).await.unwrap();
+    }
+    use_all(store.as_ref()).await;
+    assert_eq!(server.open_uploads(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_secret_that_is_wrong_before_and_after_it_was_replaced_is_an_error() {
+    let (server, dir) = (Server::s3(), TestDir::new());
+    let profile = Profile::new(&dir, "any");
+    profile.write_secret("old-secret-of-the-key");
+    let store = profile.open(&server);
+    let error = store.get("key", 10).await.unwrap_err();
+    assert_eq!((error.kind(), server.wire().requests().len()), (ErrorKind::PermissionDenied, 1), "{error:?}");
+    profile.write_secret("other-secret-of-the-key");
+    for requests in [3, 5] {
+        let error = store.get("key", 10).await.unwrap_err();
+        assert!(error.to_string().contains("the secret does not belong to the access key"), "{error}");
+        assert_eq!(
+            (error.kind(), server.wire().requests().len()),
+            (ErrorKind::PermissionDenied, requests),
+            "{error:?}"
+        );
     }
 }
 
