@@ -9,7 +9,7 @@ use std::thread;
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use test_fixtures::{RawRows, StoredSnapshot, make_large_database};
-use test_servers::S3Server;
+use test_servers::{Fault, Request, S3Server};
 
 use super::bucket::Bucket;
 use super::sandbox::{RunResult, Sandbox};
@@ -246,6 +246,38 @@ fn labels_and_lists_of_texts_take_the_memory_of_their_text() {
         }
     };
     thread::scope(|scope| places.iter().for_each(|place| drop(scope.spawn(|| check(place)))));
+}
+
+#[test]
+fn answers_without_an_end_do_not_fill_the_memory() {
+    type Is = fn(&Request) -> bool;
+    let kinds: [(&str, Is); 2] =
+        [("list", Request::is_list), ("get", |request| request.is_get() && !request.is_list())];
+    let all: [&[&str]; 3] = [&["list"], &["verify", "--all"], &["create", "--db", "a.db"]];
+    thread::scope(|scope| {
+        for (kind, is_meant) in kinds {
+            scope.spawn(move || {
+                let bucket = Bucket::s3(S3Server::start());
+                bucket.ok(&["create", "--db", "a.db"]);
+                let run = |args| limited(&bucket.command(args), ENOUGH_KIB);
+                for status in [None, Some(403)] {
+                    bucket.server.wire().set(move |request, _| is_meant(request).then_some(Fault::Endless(status)));
+                    for args in all {
+                        let result = run(args);
+                        assert!(
+                            matches!(result.exit_code, Some(0 | 1 | 3)),
+                            "{kind}, {status:?}: {args:?}: {result:?}"
+                        );
+                    }
+                    let listed = run(&["list"]);
+                    let text =
+                        "a listing with more than 64 MiB, which no such answer has; check the address of the server";
+                    let is_expected = kind == "list" && status.is_none();
+                    assert_eq!(listed.stderr.contains(text), is_expected, "{kind}, {status:?}: {listed:?}");
+                }
+            });
+        }
+    });
 }
 
 fn base_36(number: usize) -> String {

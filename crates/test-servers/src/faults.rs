@@ -160,6 +160,9 @@ pub enum Fault {
     Hang,
     /// The service executes the request. The response is held until the gate is open.
     Hold(Gate),
+    /// The response body is followed by spaces without an end. With a status the response is an error, and the service
+    /// does not receive the request.
+    Endless(Option<u16>),
     /// One bit in the middle of the response body is flipped. An empty body is sent unchanged.
     Corrupt,
     /// S3 only: the response is `409 ConditionalRequestConflict`. The service does not receive the request.

@@ -148,7 +148,7 @@ async fn handle(
     let method = parts.method.clone();
     let request = FullRequest::from_parts(parts, body);
     let response = match &fault {
-        Some(Fault::Status(status)) => xml::injected_error(*status),
+        Some(Fault::Status(status) | Fault::Endless(Some(status))) => xml::injected_error(*status),
         Some(Fault::Error { status, code, message }) => xml::chosen_error(*status, code, message),
         Some(Fault::RetryAfter { status, seconds }) => {
             let mut response = xml::injected_error(*status);
@@ -169,6 +169,7 @@ async fn handle(
         Some(Fault::Truncate(bytes)) if method != Method::HEAD && response.body().len() > bytes => {
             Err(Disconnect::After(truncated(&response, bytes)))
         }
+        Some(Fault::Endless(_)) if method != Method::HEAD => Ok(PacedBody::endless(response, in_flight)),
         Some(Fault::Corrupt) => Ok(PacedBody::at_once(response.map(|body| flip_bit(&body)), in_flight)),
         Some(Fault::Slow { chunk_bytes, pause }) => Ok(PacedBody::paced(response, in_flight, chunk_bytes, pause)),
         _ => Ok(PacedBody::at_once(response, in_flight)),
@@ -221,12 +222,15 @@ fn flip_bit(body: &Bytes) -> Bytes {
     flipped.into()
 }
 
+static SPACES: [u8; 64 << 10] = [b' '; 64 << 10];
+
 /// The body of a response, in chunks with a pause before each.
 struct PacedBody {
     rest: Bytes,
     chunk_bytes: usize,
     pause: Duration,
     sleep: Option<Pin<Box<Sleep>>>,
+    is_endless: bool,
     /// The request is in flight until its response is written.
     _in_flight: InFlight,
 }
@@ -237,7 +241,13 @@ impl PacedBody {
     }
 
     fn paced(response: FullResponse, in_flight: InFlight, chunk_bytes: usize, pause: Duration) -> Response<Self> {
-        response.map(|rest| Self { rest, chunk_bytes: chunk_bytes.max(1), pause, sleep: None, _in_flight: in_flight })
+        let (chunk_bytes, is_endless) = (chunk_bytes.max(1), false);
+        response.map(|rest| Self { rest, chunk_bytes, pause, sleep: None, is_endless, _in_flight: in_flight })
+    }
+
+    fn endless(mut response: FullResponse, in_flight: InFlight) -> Response<Self> {
+        response.headers_mut().remove(CONTENT_LENGTH);
+        Self::at_once(response, in_flight).map(|body| Self { is_endless: true, ..body })
     }
 }
 
@@ -247,7 +257,7 @@ impl Body for PacedBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         if self.rest.is_empty() {
-            return Poll::Ready(None);
+            return Poll::Ready(self.is_endless.then(|| Ok(Frame::data(Bytes::from_static(&SPACES)))));
         }
         if !self.pause.is_zero() {
             let pause = self.pause;
@@ -260,10 +270,10 @@ impl Body for PacedBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.rest.is_empty()
+        self.rest.is_empty() && !self.is_endless
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.rest.len() as u64)
+        if self.is_endless { SizeHint::default() } else { SizeHint::with_exact(self.rest.len() as u64) }
     }
 }

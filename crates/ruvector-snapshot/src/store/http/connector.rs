@@ -42,6 +42,9 @@ use crate::store::value::ValueKind;
 
 /// How much of an error body is read.
 const ERROR_BYTES_MAX: usize = 64 * 1024;
+/// The largest response that is no object and no page of a listing: a token, or the answer to an upload or a deletion. Those
+/// with the most text are of a few KiB.
+const ANSWER_BYTES_MAX: u64 = 8 << 20;
 /// How often a connection to a server that has never been reached is tried. Its address may be wrong.
 const FIRST_CONNECTS_MAX: u32 = 3;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -59,6 +62,7 @@ const METADATA_STALL_TIMEOUT: Duration = Duration::from_secs(3);
 pub(in crate::store) struct Connector {
     settings: Arc<ClientSettings>,
     renewal: Option<Arc<dyn Renewal>>,
+    reads_objects: bool,
 }
 
 struct ClientSettings {
@@ -92,13 +96,18 @@ impl Connector {
             credentials_hint,
             bucket_twice,
         };
-        Ok(Self { settings: Arc::new(settings), renewal: None })
+        Ok(Self { settings: Arc::new(settings), renewal: None, reads_objects: false })
     }
 
     /// Returns a connector for the requests of a store, which are signed again when their credentials have been renewed.
     /// Not for the requests that get the credentials.
     pub(in crate::store) fn with_renewal(&self, renewal: Arc<dyn Renewal>) -> Self {
-        Self { settings: self.settings.clone(), renewal: Some(renewal) }
+        Self { renewal: Some(renewal), ..self.for_objects() }
+    }
+
+    /// Returns a connector for the requests of a store. Objects can be of any size. All other responses are limited.
+    pub(in crate::store) fn for_objects(&self) -> Self {
+        Self { reads_objects: true, ..self.clone() }
     }
 
     /// Removes more secrets from all texts.
@@ -147,6 +156,7 @@ impl HttpConnector for Connector {
             client,
             settings: settings.clone(),
             renewal: self.renewal.clone(),
+            reads_objects: self.reads_objects,
             is_metadata,
             stall_timeout,
             reached: AtomicBool::new(false),
@@ -161,6 +171,8 @@ struct Client {
     client: reqwest::Client,
     settings: Arc<ClientSettings>,
     renewal: Option<Arc<dyn Renewal>>,
+    /// Whether a GET request is for an object, unless it is for a listing.
+    reads_objects: bool,
     /// Whether the server is the metadata service of a cloud, which gives a machine its credentials.
     is_metadata: bool,
     stall_timeout: Duration,
@@ -174,6 +186,7 @@ struct Client {
 impl HttpService for Client {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let is_create = request.method() == Method::PUT && request.headers().contains_key(IF_NONE_MATCH);
+        let is_get = request.method() == Method::GET;
         let is_conditional = is_create || request.headers().contains_key(GENERATION_MATCH);
         if let Some(attempts) = request.extensions().get::<AttemptCount>() {
             attempts.increment();
@@ -187,6 +200,11 @@ impl HttpService for Client {
             return Ok(HttpResponse::from_parts(parts, HttpResponseBody::new(ListingBody::new(body))));
         }
         if parts.status.is_success() || parts.status == StatusCode::NOT_MODIFIED {
+            // The caller stops after the bytes of an object that it wants.
+            let body = match is_get && self.reads_objects {
+                true => body,
+                false => body.with_limit(ANSWER_BYTES_MAX, "a request"),
+            };
             return Ok(HttpResponse::from_parts(parts, HttpResponseBody::new(body)));
         }
         let scrub = |text: &str| self.settings.secrets.scrub_response(text, &secrets);

@@ -44,6 +44,9 @@ const ROOTS: [&str; 2] = ["ListBucketResult", "EnumerationResults"];
 const NO_LISTING: &str = "the server answered a request for a listing with something else; check the address of the server: \
                           a web console or a proxy may have answered";
 
+/// The largest page. Those of Azure have up to 5,000 objects, with keys of up to 1,024 characters.
+const PAGE_BYTES_MAX: u64 = 64 << 20;
+
 /// Returns whether a request is for a page of a listing.
 pub(super) fn is_listing(method: &Method, uri: &Uri) -> bool {
     let mut parameters = uri.query().unwrap_or_default().split('&');
@@ -61,6 +64,7 @@ pub(super) struct ListingBody {
 
 impl ListingBody {
     pub(super) fn new(body: ResponseBody) -> Self {
+        let body = body.with_limit(PAGE_BYTES_MAX, "a request for a listing");
         Self { body: Some(body), read: BytesMut::new() }
     }
 }

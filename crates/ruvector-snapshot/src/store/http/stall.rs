@@ -21,7 +21,9 @@ use reqwest::header::{HeaderMap, RETRY_AFTER};
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::redact::{RedactedError, chain};
+use super::rejection::ProviderRejection;
 use super::secrets::Secrets;
+use crate::error::ErrorKind;
 
 /// A longer `Retry-After` is cut to this value. The client's own deadline continues meanwhile.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
@@ -112,11 +114,25 @@ pub(super) struct ResponseBody {
     secrets: Arc<Secrets>,
     timeout: Duration,
     deadline: Pin<Box<Sleep>>,
+    limit: Option<Limit>,
+}
+
+/// How many more bytes a response may have.
+struct Limit {
+    left_bytes: u64,
+    limit_bytes: u64,
+    /// What was requested.
+    what: &'static str,
 }
 
 impl ResponseBody {
     pub(super) fn new(body: reqwest::Body, secrets: Arc<Secrets>, timeout: Duration) -> Self {
-        Self { body, secrets, timeout, deadline: Box::pin(sleep(timeout)) }
+        Self { body, secrets, timeout, deadline: Box::pin(sleep(timeout)), limit: None }
+    }
+
+    /// Returns the same body. Reading it fails after so many bytes, and that is not repeated.
+    pub(super) fn with_limit(self, limit_bytes: u64, what: &'static str) -> Self {
+        Self { limit: Some(Limit { left_bytes: limit_bytes, limit_bytes, what }), ..self }
     }
 
     /// Reads the beginning of the body, up to `limit_bytes` and one chunk. An error ends it early.
@@ -133,6 +149,23 @@ impl ResponseBody {
     }
 }
 
+impl Limit {
+    fn take(&mut self, frame: &Frame<Bytes>) -> Result<(), HttpError> {
+        let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
+        if let Some(left_bytes) = self.left_bytes.checked_sub(bytes) {
+            self.left_bytes = left_bytes;
+            return Ok(());
+        }
+        let reason = format!(
+            "the server answered {} with more than {} MiB, which no such answer has; check the address of the server",
+            self.what,
+            self.limit_bytes >> 20
+        );
+        let rejection = ProviderRejection { kind: ErrorKind::InvalidInput, reason };
+        Err(HttpError::new(HttpErrorKind::Unknown, rejection))
+    }
+}
+
 impl Body for ResponseBody {
     type Data = Bytes;
     type Error = HttpError;
@@ -145,10 +178,12 @@ impl Body for ResponseBody {
             let timeout = self.timeout;
             self.deadline.as_mut().reset(Instant::now() + timeout);
             return Poll::Ready(received.map(|frame| {
-                frame.map_err(|error| {
+                let frame = frame.map_err(|error| {
                     let text = self.secrets.scrub(&chain(&error.without_url()));
                     HttpError::new(HttpErrorKind::Interrupted, RedactedError(text))
-                })
+                })?;
+                self.limit.as_mut().map_or(Ok(()), |limit| limit.take(&frame))?;
+                Ok(frame)
             }));
         }
         ready!(self.deadline.as_mut().poll(context));

@@ -70,10 +70,10 @@ pub(in crate::store) fn open(bucket: &Bucket<'_>, mut settings: Settings) -> Res
     let checked = Arc::new(CheckedCredentials::new(credentials, token_file, usage, read_again));
     // These are not signed in this way.
     let is_signed = !settings.flag("skip_signature")? && !settings.flag("s3_express")?;
-    builder = builder.with_credentials(checked.clone());
-    if is_signed {
-        builder = builder.with_http_connector(connector.with_renewal(checked));
-    }
+    builder = builder.with_credentials(checked.clone()).with_http_connector(match is_signed {
+        true => connector.with_renewal(checked),
+        false => connector.for_objects(),
+    });
     let client = build(builder)?;
     let uploads: Arc<dyn ListUploads> = match is_signed {
         true => multipart_uploads(&connector, SignedRequests(client.clone()))

@@ -7,6 +7,7 @@ mod copies;
 mod dropped_operations;
 mod echoed_secrets;
 mod encryption;
+mod endless;
 mod error_messages;
 mod every_store;
 pub(crate) mod fixture;
