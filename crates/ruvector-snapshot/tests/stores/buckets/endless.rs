@@ -17,19 +17,18 @@ async fn upload(store: &dyn SnapshotStore, is_finished: bool) -> Result<()> {
     }
 }
 
-/// Makes requests of all kinds, and returns their errors.
-async fn errors_of_all(store: &dyn SnapshotStore) -> Vec<String> {
-    let results = [
-        store.list("").try_collect::<Vec<_>>().await.map(drop),
-        store.get("object", 10).await.map(drop),
-        store.get_range("object", 1..3).await.map(drop),
-        store.head("object").await.map(drop),
-        upload(store, true).await,
-        upload(store, false).await,
-        store.create("new", "new".into()).await,
-        store.delete("object").await,
-    ];
-    results.into_iter().filter_map(|result| result.err().map(|error| error.to_string())).collect()
+/// Makes a request of this kind among others.
+async fn request(store: &dyn SnapshotStore, kind: &str) -> Result<()> {
+    match kind {
+        "list" => store.list("").try_collect::<Vec<_>>().await.map(drop),
+        "initiate" | "complete" | "part" => upload(store, true).await,
+        "abort" => upload(store, false).await,
+        "get" => store.get("object", 10).await.and(store.get_range("object", 1..3).await).map(drop),
+        "head" => store.head("object").await.map(drop),
+        "put" => store.create("new", "new".into()).await,
+        "delete" => store.delete("object").await,
+        _ => panic!("{kind}"),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -52,12 +51,13 @@ async fn what_is_read_of_an_answer_is_limited() {
             let server = start();
             let store = server.open(&[("retry_timeout", "100ms")]);
             store.create("object", "object".into()).await.unwrap();
-            for status in [None, Some(403), Some(500)] {
+            for status in [None, Some(403)] {
                 server.wire().set(move |request, _| is_meant(request).then_some(Fault::Endless(status)));
-                let errors = timeout(HANG_TIMEOUT, errors_of_all(store.as_ref())).await.unwrap();
-                let is_said = text.is_none_or(|text| errors.iter().any(|error| error.contains(text)));
-                assert!(is_said || status.is_some(), "{kind}: {errors:#?}");
-                assert!(errors.iter().all(|error| error.len() < 4096), "{kind}, {status:?}: {errors:#?}");
+                let result = timeout(HANG_TIMEOUT, request(store.as_ref(), kind)).await.unwrap();
+                let error = result.err().map(|error| error.to_string()).unwrap_or_default();
+                let is_said = text.is_none_or(|text| error.contains(text));
+                assert!(is_said || status.is_some(), "{kind}: {error}");
+                assert!(error.len() < 4096, "{kind}, {status:?}: {error}");
             }
         }
     }
