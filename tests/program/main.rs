@@ -22,6 +22,7 @@ mod echoed_secrets;
 #[cfg(target_os = "linux")]
 mod exhaustion;
 mod file_size_limit;
+mod find;
 mod foreign_objects;
 #[cfg(target_os = "linux")]
 mod full_store;
@@ -41,6 +42,7 @@ mod mistakes;
 mod modes;
 mod name_forms;
 mod open_database;
+mod parts;
 mod prune;
 mod rates;
 #[cfg(target_os = "linux")]

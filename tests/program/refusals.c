@@ -4,6 +4,9 @@
    REFUSE_ONLY=N                  only the Nth of these calls fails, counted from 0, and says so
    REFUSE_LOCK_OF=FILE            flock of this file fails with EOPNOTSUPP
    REFUSE_CHOWN=ERRNO             chown and fchown fail with this number
+   CHANGES_OF=FILE                writes, syncs and changes of the size of this file are counted, from 0
+   DIE_AT=N                       the process is killed before the Nth of them
+   FULL_AT=N                      the Nth of them and all later ones fail with ENOSPC
    CLOCK_SAYS=SECONDS             the time of the system is always this many seconds after 1970
 
    These are refused by the kernel, so that also requests that do not go through the C library are:
@@ -22,6 +25,7 @@
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -31,9 +35,43 @@
 #include <time.h>
 #include <unistd.h>
 
-static atomic_int calls;
+static atomic_int calls, changes;
+
+/* Counts a change of the file that is watched. Returns whether it is refused. */
+static int is_refused_change(int fd) {
+    const char *watched = getenv("CHANGES_OF"), *die = getenv("DIE_AT"), *full = getenv("FULL_AT");
+    struct stat found, other;
+    if (!watched || fstat(fd, &found) || stat(watched, &other) || found.st_dev != other.st_dev ||
+        found.st_ino != other.st_ino)
+        return 0;
+    int number = atomic_fetch_add(&changes, 1);
+    if (die && number == atoi(die)) kill(getpid(), SIGKILL);
+    if (!full || number < atoi(full)) return 0;
+    errno = ENOSPC;
+    return 1;
+}
+
+ssize_t pwrite64(int fd, const void *bytes, size_t length, off64_t offset) {
+    if (is_refused_change(fd)) return -1;
+    ssize_t (*next)(int, const void *, size_t, off64_t) =
+        (ssize_t (*)(int, const void *, size_t, off64_t))dlsym(RTLD_NEXT, "pwrite64");
+    return next(fd, bytes, length, offset);
+}
+
+int ftruncate64(int fd, off64_t length) {
+    if (is_refused_change(fd)) return -1;
+    int (*next)(int, off64_t) = (int (*)(int, off64_t))dlsym(RTLD_NEXT, "ftruncate64");
+    return next(fd, length);
+}
+
+int fdatasync(int fd) {
+    if (is_refused_change(fd)) return -1;
+    int (*next)(int) = (int (*)(int))dlsym(RTLD_NEXT, "fdatasync");
+    return next(fd);
+}
 
 int fsync(int fd) {
+    if (is_refused_change(fd)) return -1;
     const char *refused = getenv("REFUSE_DIRECTORY_SYNC"), *only = getenv("REFUSE_ONLY");
     struct stat found;
     if (refused && !fstat(fd, &found) && S_ISDIR(found.st_mode) &&

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use chrono::TimeDelta;
-use clap::builder::{PathBufValueParser, TypedValueParser};
+use clap::builder::{PathBufValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use jiff::SpanRelativeTo;
-use ruvector_snapshot::{GroupBy, LabelPattern, Span, TimeZone};
+use ruvector_snapshot::{Condition, GroupBy, LabelPattern, OnConflict, Span, TimeZone};
 
 use crate::help;
 
@@ -80,6 +80,9 @@ pub(crate) enum Verb {
     /// Print records of a snapshot, as JSON Lines
     #[command(after_long_help = help::DUMP)]
     Dump(Dump),
+    /// Find the snapshots that have a record
+    #[command(after_long_help = help::FIND)]
+    Find(Find),
     /// Delete snapshots
     #[command(after_long_help = help::DELETE)]
     Delete(Delete),
@@ -185,18 +188,48 @@ pub(crate) struct Restore {
     /// With --force: replace FILE even while a program holds its lock. What that program writes afterwards is lost
     #[arg(long, requires = "force")]
     pub(crate) force_while_open: bool,
+    #[command(flatten)]
+    pub(crate) selection: Selection,
+    /// Merge the records into the database FILE, which must exist and be closed
+    #[arg(long, conflicts_with = "force")]
+    pub(crate) merge: bool,
+    /// With --merge: what happens if FILE has another record with the same id: fail, and merge nothing; keep that record;
+    /// or replace it [default: fail]
+    #[arg(long, value_name = "WHAT", requires = "merge", value_parser = on_conflict())]
+    pub(crate) on_conflict: Option<OnConflict>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Dump {
     /// An id, a prefix of an id, a name, or latest
     pub(crate) id: String,
-    /// Print only the record with this id. Can be repeated
-    #[arg(long = "id", value_name = "RECORD_ID")]
-    pub(crate) ids: Vec<String>,
+    #[command(flatten)]
+    pub(crate) selection: Selection,
     /// Print only records whose ids come after this one, for example the last one of a dump that was interrupted
     #[arg(long, value_name = "RECORD_ID")]
     pub(crate) after: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Find {
+    /// The id of the record
+    #[arg(value_name = "RECORD_ID")]
+    pub(crate) record_id: String,
+}
+
+/// Which records.
+#[derive(Debug, Args)]
+pub(crate) struct Selection {
+    /// Only the record with this id. Can be repeated
+    #[arg(long = "id", value_name = "RECORD_ID")]
+    pub(crate) ids: Vec<String>,
+    /// Only the records with the ids in FILE, one on each line; - for standard input
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ids_from: Option<PathBuf>,
+    /// Only records whose metadata has this: PATH=VALUE, !=, <, <=, >, >=, or `PATH exists`. Can be repeated, and then all
+    /// must hold
+    #[arg(long = "where", value_name = "CONDITION")]
+    pub(crate) conditions: Vec<Condition>,
 }
 
 #[derive(Debug, Args)]
@@ -330,6 +363,14 @@ fn new_path() -> impl TypedValueParser<Value = PathBuf> {
             None => Ok(path),
             Some(control) => Err(format!("the path contains a control character ({})", control.escape_default())),
         }
+    })
+}
+
+fn on_conflict() -> impl TypedValueParser<Value = OnConflict> {
+    PossibleValuesParser::new(["fail", "keep", "replace"]).map(|choice| match choice.as_str() {
+        "keep" => OnConflict::Keep,
+        "replace" => OnConflict::Replace,
+        _ => OnConflict::Fail,
     })
 }
 

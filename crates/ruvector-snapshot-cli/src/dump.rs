@@ -1,9 +1,10 @@
 //! `dump`: prints the records of a snapshot, as JSON Lines or as one JSON document.
 
+use std::collections::BTreeSet;
 use std::io;
 
 use futures::TryStreamExt as _;
-use ruvector_snapshot::{ErrorKind, Record, RecordFilter, RecordStream, SnapshotManager, StreamOptions, StreamProof};
+use ruvector_snapshot::{ErrorKind, Record, RecordStream, SnapshotManager, StreamOptions, StreamProof};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -21,10 +22,9 @@ const IDS_NAMED: usize = 10;
 pub(crate) async fn dump(session: &Session, args: &Dump) -> Result<Exit, Failure> {
     let manager = session.open()?;
     let id = session.resolve(&manager, &args.id).await?;
-    let mut options = StreamOptions::default().progress(session.warnings.listener());
-    if !args.ids.is_empty() {
-        options.filter = RecordFilter::default().ids(&args.ids);
-    }
+    let filter = args.selection.filter()?.unwrap_or_default();
+    let asked = filter.ids.as_ref().map_or(0, BTreeSet::len);
+    let mut options = StreamOptions::default().filter(filter).progress(session.warnings.listener());
     options.after.clone_from(&args.after);
     let mut records = manager.restore_stream(&id, options);
     let mut printer = Printer::begin(session.output)?;
@@ -33,7 +33,6 @@ pub(crate) async fn dump(session: &Session, args: &Dump) -> Result<Exit, Failure
     let printed = printed.and(printer.flush());
     printer.warn(session);
     let missing = records.missing_ids();
-    let asked = args.ids.len();
     // Without an end of the stream, ids that were not found yet are not known to be missing.
     let failure = match (printed, records.proof()) {
         (Err(failure), _) => Some(explained(failure, printer.printed)),
@@ -175,7 +174,7 @@ fn not_found(snapshot_id: &str, missing: &[String], asked: usize) -> Failure {
         if asked == 1 { "1 id is".to_owned() } else { format!("{} ids are", count(asked as u64)) },
         named.join(", "),
     );
-    Failure::new(ErrorKind::NotFound, message)
+    Failure::new(ErrorKind::NotFound, message).with_hint("`find` shows which snapshots have an id")
 }
 
 fn explained(failure: Failure, printed: u64) -> Failure {

@@ -237,6 +237,9 @@ fn remedy_hint(remedy: Remedy) -> Option<&'static str> {
              which writes nothing to it"
         }
         Remedy::Overwrite => "choose another path, or use --force to replace the file",
+        Remedy::OnConflict => {
+            "--on-conflict keep leaves these records of the database as they are, and --on-conflict replace replaces them"
+        }
         Remedy::FileSizeLimit => {
             "raise the limit, for example with `ulimit -f unlimited` or LimitFSIZE= of systemd; if there is none, use a file \
              system that holds larger files"

@@ -141,9 +141,23 @@ open: the program would keep the old file, and lose everything that it writes fr
 
 A new FILE can be read by its owner only. A replaced FILE keeps its owner and its permissions.
 
+With --id, --ids-from or --where, only these records are restored: the output says how many of how many. By ids, only the parts of the snapshot that can \
+hold them are read. A condition is for example lang=de, author.born>=1900 or 'lang exists'; a dot separates names, and \\. is a dot in a name. Numbers are \
+compared as numbers, strings as strings, and a number never equals a string: year=2020 is the number, and year=\"2020\" the string. A record without the \
+path fulfils only !=. If an id is not in the snapshot, or no record is selected, nothing is restored.
+
+With --merge, the records are merged into the database FILE in one transaction: all of them or none. It must be closed, and have the same dimensions and \
+metric. --on-conflict decides what happens if it has another record with an id. Its other records and its settings stay as they are.
+
 Examples:
   ruvector-snapshot restore latest --to restored.db
   ruvector-snapshot restore nightly --to /srv/app/vectors.db --force
+  ruvector-snapshot restore latest --to part.db --where lang=de \\
+      --where 'year>=2020'
+  ruvector-snapshot restore nightly --to vectors.db --merge --id doc-17 \\
+      --on-conflict replace
+  cut -f1 lost.tsv | ruvector-snapshot restore nightly --to vectors.db \\
+      --merge --ids-from -
 
 Exit codes: 0 restored and verified; 1 failure, FILE was not changed, unless the error says that it was, or only the output could not be written; 2 \
 wrong usage; 3 the snapshot is corrupt, FILE was not changed.";
@@ -158,7 +172,7 @@ are not printed, and a warning counts them.
 The digest of every record is verified before it is printed. At the end of a dump of all records, their content checksum is compared: if it is not that of the \
 snapshot, the command fails, after it has printed them.
 
-With --id, only the parts of the snapshot that can hold these records are read. An id that is not in the snapshot is an error at the end, after the others \
+With --id or --ids-from, only the parts of the snapshot that can hold these records are read. `restore --help` explains --where. An id that is not in the snapshot is an error at the end, after the others \
 were printed. A dump that was interrupted goes on with --after and the last id that was printed. With --json, the records are the array `records` of one document.
 
 Examples:
@@ -168,6 +182,25 @@ Examples:
   ruvector-snapshot dump latest --after doc-17 >> records.jsonl
 
 Exit codes: 0 all were printed, or the reader has closed the pipe; 1 failure, or an id is not in the snapshot; 2 wrong usage; 3 the snapshot is corrupt.";
+
+pub(crate) const FIND: &str = "\
+Lists all snapshots, newest first, with what became of the record since the snapshot before: for an incremental snapshot its base, for a full one the \
+next older snapshot of the same source.
+  added             the snapshot has it, the one before does not
+  same              the record has not changed
+  vector changed    the vector has changed, and perhaps the metadata
+  metadata changed  only the metadata has changed
+  changed           the vector or the metadata; a full snapshot does not say which
+  removed           the one before has it, this one does not
+  absent            neither has it
+  unknown           a snapshot cannot be used; a warning says why
+Reads indexes only: no vectors and no metadata.
+
+Examples:
+  ruvector-snapshot find doc-17
+  ruvector-snapshot find doc-17 --json | jq -r '.snapshots[] | select(.state == \"removed\").id'
+
+Exit codes: 0 a snapshot has the record; 1 none has it, or failure.";
 
 pub(crate) const DELETE: &str = "\
 Checks all IDs before the first snapshot is deleted. If one of them does not exist, is pinned, or has a dependent that is not deleted too, nothing is \

@@ -9,6 +9,7 @@ mod help;
 mod interrupted;
 mod output;
 mod progress;
+mod selection;
 mod session;
 mod signals;
 mod streamed;
@@ -20,7 +21,9 @@ mod create;
 mod delete;
 mod demo;
 mod dump;
+mod find;
 mod list;
+mod merge;
 mod pin;
 mod prune;
 mod restore;
@@ -106,6 +109,7 @@ async fn call(session: &Session, verb: Verb) -> Result<Exit, Failure> {
         Verb::Verify(args) => verify::verify(session, args).await,
         Verb::Restore(args) => restore::restore(session, args).await,
         Verb::Dump(args) => dump::dump(session, &args).await,
+        Verb::Find(args) => find::find(session, &args).await,
         Verb::Delete(args) => delete::delete(session, &args).await,
         Verb::Compact(args) => compact::compact(session, &args).await,
         Verb::Pin(args) => pin::pin(session, &args.ids).await,

@@ -5,19 +5,27 @@ use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use ruvector_snapshot::{ErrorKind, RestoreOptions, Snapshot, Transferred};
+use ruvector_snapshot::{ErrorKind, PartReport, RecordFilter, RestoreOptions, Snapshot, SnapshotManager, Transferred};
 use serde_json::json;
 
 use crate::args::Restore;
 use crate::failure::{Exit, Failure, kind_name};
 use crate::interrupted::Attempts;
-use crate::output::{pace, print_transferred, shape, size, timestamp};
+use crate::merge::merge;
+use crate::output::{count, pace, print_transferred, shape, size, timestamp};
 use crate::progress::ProgressDisplay;
 use crate::session::Session;
 
 pub(crate) async fn restore(session: &Session, args: Restore) -> Result<Exit, Failure> {
     let manager = session.open()?;
     let id = session.resolve(&manager, &args.id).await?;
+    let filter = args.selection.filter()?;
+    if args.merge {
+        return merge(session, &manager, &id, &args.to, filter, args.on_conflict.unwrap_or_default()).await;
+    }
+    if let Some(filter) = &filter {
+        return restore_part(session, &manager, &id, &args, filter).await;
+    }
     let started = Instant::now();
     let (snapshot, transferred) = {
         let progress = ProgressDisplay::new(session, &Attempts::default());
@@ -72,6 +80,66 @@ fn print(
         output.line("this snapshot does not hold:")?;
     }
     not_captured.iter().try_for_each(|what| output.line(format_args!("  {what}")))
+}
+
+/// Restores the records that a filter accepts.
+async fn restore_part(
+    session: &Session,
+    manager: &SnapshotManager,
+    id: &str,
+    args: &Restore,
+    filter: &RecordFilter,
+) -> Result<Exit, Failure> {
+    let started = Instant::now();
+    let (part, transferred) = {
+        let progress = ProgressDisplay::new(session, &Attempts::default());
+        let options = RestoreOptions::default()
+            .overwrite(args.force)
+            .overwrite_while_open(args.force_while_open)
+            .progress(progress.listener());
+        let after_interrupt = report(args.to.clone(), progress.is_restored());
+        let work = manager.restore_part_to(id, &args.to, filter, &options);
+        (session.run(manager, work, after_interrupt).await, progress.transferred())
+    };
+    let part = part.map_err(|failure| explained(failure, &args.to))?;
+    let restored = || format!("a part of the snapshot was restored to {} before that", args.to.display());
+    print_part(session, &part, &args.to, (transferred, started.elapsed()))
+        .map_err(|failure| failure.with_hint(restored()))?;
+    Ok(Exit::Success)
+}
+
+/// Prints what was restored, and that it is not all.
+fn print_part(
+    session: &Session,
+    part: &PartReport,
+    to: &Path,
+    (transferred, taken): (Transferred, Duration),
+) -> Result<(), Failure> {
+    let (snapshot, output) = (&part.snapshot, session.output);
+    let file_bytes = fs::metadata(to).map(|metadata| metadata.len()).ok();
+    output.document_of(
+        snapshot,
+        &json!({
+            "to": to.to_string_lossy(), "is_part": true, "records": part.records,
+            "records_in_snapshot": snapshot.vector_count, "file_bytes": file_bytes,
+            "store_read_bytes": transferred.store_read_bytes, "file_written_bytes": transferred.file_written_bytes,
+            "verified_checksum_of_part": part.checksum, "seconds": taken.as_secs_f64(),
+            "warnings": session.warnings.list(), "not_captured": snapshot.source.not_captured,
+        }),
+    )?;
+    let (records, whole) = (count(part.records), count(snapshot.vector_count as u64));
+    output.line(format_args!("restored {records} of {whole} records of {} to {}", snapshot.id, to.display()))?;
+    output.field("name", &snapshot.name)?;
+    output.field("taken", timestamp(snapshot.created_at))?;
+    if let Some(bytes) = file_bytes {
+        output.field("file", size(bytes))?;
+    }
+    output.field("time", pace(taken, part.records, "records"))?;
+    print_transferred(&output, transferred, taken)?;
+    output
+        .field("verified", "each of these records has the digest that the snapshot has of it, and the file was read")?;
+    output.field("", "back. It has this content checksum, which is that of the part, not that of the snapshot:")?;
+    output.field("", &part.checksum)
 }
 
 fn explained(failure: Failure, to: &Path) -> Failure {

@@ -87,6 +87,8 @@ pub enum Remedy {
     AddRule,
     /// Choose another path, or replace the file with [`RestoreOptions::overwrite`](crate::RestoreOptions::overwrite).
     Overwrite,
+    /// Choose what happens to records that differ, with [`MergeOptions::on_conflict`](crate::MergeOptions::on_conflict).
+    OnConflict,
     /// Raise the limit of the size of files that this process may write, or use a file system that holds larger files.
     FileSizeLimit,
     /// Raise the limit of the number of files that this process may have open, or use fewer connections at the same time,

@@ -117,8 +117,10 @@ pub use error::{ErrorKind, Remedy, Result, SnapshotError};
 pub use manager::SnapshotManager;
 pub use ops::create::{CreateOptions, PauseWrites, check_name, check_source_name, default_name};
 pub use ops::delete::DeletePlan;
+pub use ops::find::{FindReport, FoundRecord, RecordState};
+pub use ops::merge::{MergeOptions, MergeReport};
 pub use ops::read::{IndexRow, IrregularRow, RecordBatch, RecordStream, SnapshotReader, StreamOptions, StreamProof};
-pub use ops::restore::RestoreOptions;
+pub use ops::restore::{PartReport, RestoreOptions};
 pub use ops::verify::{Verification, VerifyOptions};
 pub use policy::retention;
 pub use policy::retention::{
@@ -128,7 +130,7 @@ pub use policy::retention::{
 pub use progress::{Phase, Progress, ProgressUpdate, Transferred};
 pub use repo::attempt::AttemptOutcome;
 pub use repo::deletion_batches::{DeleteOptions, DeleteReport};
-pub use repo::filter::RecordFilter;
+pub use repo::filter::{Condition, RecordFilter};
 pub use repo::location::check_location;
 pub use repo::verify::{Corruption, VerifyReport};
 pub use ruvector_snapshot_format::id::SnapshotId;
@@ -138,6 +140,7 @@ pub use ruvector_snapshot_format::model::{Changes, DatabaseInfo, Record, Snapsho
 pub use ruvector_snapshot_format::{Labels, RawJson};
 pub use snapshot::{Ancestry, CLOCK_TOLERANCE, ChainEnd, Listing, Orphan, OrphanKind, Snapshot, UnusableSnapshot};
 pub use source::key_range::{KeyRange, KeyRangeEnd};
+pub use source::merge_target::{MergeCounts, OnConflict};
 
 // The crates whose types are in the signatures of this one.
 pub use {bytes, chrono, object_store, ruvector_core, ruvector_snapshot_format as format, serde_json};

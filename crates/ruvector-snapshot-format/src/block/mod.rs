@@ -15,6 +15,7 @@ use crate::{limits, payloads};
 
 pub use order::BlockOrder;
 pub use pack::PackedBlock;
+pub use unpack::{IndexedRow, RowKind};
 
 /// Consecutive rows, in id order: records of a full snapshot, or changes of an increment.
 ///

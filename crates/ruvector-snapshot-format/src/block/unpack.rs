@@ -11,6 +11,26 @@ use crate::index::{BlockEntry, FLAG_METADATA, FLAG_REMOVED, FLAG_VECTOR, Ids};
 use crate::layout::DataFile;
 use crate::payloads;
 
+/// What the index of a snapshot says of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IndexedRow {
+    /// The digest of the record; of a tombstone, that of the removed record.
+    pub digest: Digest,
+    /// What the row is.
+    pub kind: RowKind,
+}
+
+/// What a row of a block is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowKind {
+    /// A record with its vector.
+    WithVector,
+    /// A record of an increment whose vector is that of the base.
+    WithoutVector,
+    /// A removed record.
+    Tombstone,
+}
+
 impl Block {
     /// Unpacks a block from its three pieces, and verifies the digest of every row that has its vector in this block.
     ///
@@ -52,6 +72,28 @@ impl Block {
         is_wanted: impl FnMut(&str) -> bool,
     ) -> Result<Self> {
         Self::unpack_rows(entry, dimensions, pieces, is_wanted, payloads::metadata_unchecked)
+    }
+
+    /// Returns what the index says of the row with this id. `None` if the block has no such row. `piece` is that in
+    /// index.bin.gz.
+    ///
+    /// Only the CRC-32 and the sizes are verified.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Corrupt` if the piece is not as it was written.
+    pub fn find_in_index(entry: &BlockEntry, piece: &[u8], id: &str) -> Result<Option<IndexedRow>> {
+        let (ids, digests) = unpack_index(entry, piece).map_err(|error| error.with_file(DataFile::Index.name()))?;
+        let at = (0..ids.len()).find(|at| ids.get(*at) == id);
+        Ok(at.and_then(|at| {
+            let flags = ids.flags.get(at)?;
+            let kind = match (flags & FLAG_REMOVED != 0, flags & FLAG_VECTOR != 0) {
+                (true, _) => RowKind::Tombstone,
+                (false, true) => RowKind::WithVector,
+                (false, false) => RowKind::WithoutVector,
+            };
+            Some(IndexedRow { digest: *digests.get(at)?, kind })
+        }))
     }
 
     fn unpack_rows(

@@ -5,6 +5,7 @@ use ruvector_snapshot_format::metadata::SourceId;
 
 use super::SnapshotManager;
 use crate::error::{ErrorKind, Result};
+use crate::ops::find::{self, FindReport};
 use crate::ops::read::{self, SnapshotReader};
 use crate::progress::Progress;
 use crate::repo::chain::Chain;
@@ -215,6 +216,29 @@ impl SnapshotManager {
     /// ```
     pub async fn resolve_with(&self, text: &str, source: Option<&SourceId>, progress: &dyn Progress) -> Result<String> {
         resolve::resolve(&self.context, text, source, Some(progress)).await
+    }
+
+    /// Finds the snapshots that have a record, and those in which it changed. Reads every metadata.json, and of the index of
+    /// each snapshot the block directory and at most one piece: no vectors and no metadata.
+    ///
+    /// Digests are compared as they are stored. Nothing but CRC-32 checksums verifies them.
+    ///
+    /// # Errors
+    ///
+    /// The same as [`list_snapshots`](Self::list_snapshots). Snapshots that cannot be used are
+    /// [`problems`](FindReport::problems) of the report.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(manager: ruvector_snapshot::SnapshotManager) -> Result<(), Box<dyn std::error::Error>> {
+    /// for found in manager.find_record("doc-17").await?.snapshots {
+    ///     println!("{}: {:?}", found.snapshot.id, found.state);
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub async fn find_record(&self, record_id: &str) -> Result<FindReport> {
+        find::find(&self.context, Inventory::read(&self.context).await?.listing, record_id).await
     }
 
     /// Opens a snapshot for reading: all records, ranges of records, or its index. See [`SnapshotReader`] for an

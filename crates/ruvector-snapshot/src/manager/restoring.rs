@@ -7,10 +7,12 @@ use ruvector_core::VectorDB;
 
 use super::SnapshotManager;
 use crate::error::Result;
+use crate::ops::merge::{MergeOptions, MergeReport};
 use crate::ops::read::{RecordStream, StreamOptions};
-use crate::ops::restore::RestoreOptions;
+use crate::ops::restore::{PartReport, RestoreOptions};
 use crate::ops::verify::{Verification, VerifyOptions};
-use crate::ops::{read, restore, verify};
+use crate::ops::{merge, read, restore, verify};
+use crate::repo::filter::RecordFilter;
 use crate::repo::verify::VerifyReport;
 use crate::snapshot::Snapshot;
 use crate::source::RestoreTarget;
@@ -177,6 +179,79 @@ impl SnapshotManager {
     /// ```
     pub fn restore_stream(&self, id: &str, options: StreamOptions) -> RecordStream {
         read::restore_stream(self.context.clone(), id.to_owned(), options)
+    }
+
+    /// Restores the records of a snapshot that a filter accepts to a database file, with the settings of the database. The file
+    /// appears under its name complete and verified, or not at all. It is a part of the snapshot, and the report has the
+    /// number of its records.
+    ///
+    /// The digest of every record is verified, and the file is read back and compared with what was written. The content
+    /// checksum of the snapshot cannot be compared, because the other records are not read. Irregular rows are not
+    /// restored.
+    ///
+    /// # Errors
+    ///
+    /// The same as [`restore_snapshot_to`](Self::restore_snapshot_to), and
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if an id of the filter is not in the snapshot, or if the filter
+    /// accepts no record.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(manager: ruvector_snapshot::SnapshotManager, id: &str) -> Result<(), Box<dyn std::error::Error>> {
+    /// use ruvector_snapshot::{RecordFilter, RestoreOptions};
+    ///
+    /// let filter = RecordFilter::default().ids(["doc-17", "doc-18"]);
+    /// let part = manager.restore_part_to(id, "part.db", &filter, &RestoreOptions::default()).await?;
+    /// println!("{} of {} records", part.records, part.snapshot.vector_count);
+    /// # Ok(()) }
+    /// ```
+    pub async fn restore_part_to(
+        &self,
+        id: &str,
+        path: impl AsRef<Path>,
+        filter: &RecordFilter,
+        options: &RestoreOptions,
+    ) -> Result<PartReport> {
+        restore::part_to_file(&self.context, &id.parse()?, path.as_ref(), filter, options).await
+    }
+
+    /// Merges records of a snapshot into an existing database file, in one transaction: all records that the filter
+    /// accepts, or none. The database must be closed. Its other records, and its settings, stay as they are.
+    ///
+    /// The digest of every record is verified. If all records are merged, their content checksum is compared before the
+    /// commit.
+    ///
+    /// # Errors
+    ///
+    /// The same as [`restore_snapshot`](Self::restore_snapshot);
+    /// [`ErrorKind::Busy`](crate::ErrorKind::Busy) if a program has the database open;
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if it has other dimensions or another metric;
+    /// [`ErrorKind::AlreadyExists`](crate::ErrorKind::AlreadyExists) if records differ and
+    /// [`MergeOptions::on_conflict`] is [`OnConflict::Fail`](crate::OnConflict::Fail); and
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if an id of the filter is not in the snapshot, or if the filter
+    /// accepts no record. After an error the database is as it was, unless the commit itself failed: then it has either all
+    /// of the merged records or none of them.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(manager: ruvector_snapshot::SnapshotManager, id: &str) -> Result<(), Box<dyn std::error::Error>> {
+    /// use ruvector_snapshot::{MergeOptions, OnConflict, RecordFilter};
+    ///
+    /// let filter = RecordFilter::default().condition("lang=de".parse()?);
+    /// let options = MergeOptions::default().filter(filter).on_conflict(OnConflict::Keep);
+    /// let report = manager.merge_snapshot_into(id, "vectors.db", &options).await?;
+    /// println!("{} inserted, {} kept", report.counts.inserted, report.counts.kept);
+    /// # Ok(()) }
+    /// ```
+    pub async fn merge_snapshot_into(
+        &self,
+        id: &str,
+        path: impl AsRef<Path>,
+        options: &MergeOptions,
+    ) -> Result<MergeReport> {
+        merge::merge(&self.context, &id.parse()?, path.as_ref().to_owned(), options).await
     }
 
     /// Returns whether a snapshot is intact: every byte, every digest, and the content checksum. `Ok(false)` means that

@@ -7,6 +7,8 @@ pub(crate) mod check_store;
 pub(crate) mod compact;
 pub(crate) mod create;
 pub(crate) mod delete;
+pub(crate) mod find;
+pub(crate) mod merge;
 pub(crate) mod pin;
 pub(crate) mod prune;
 pub(crate) mod read;

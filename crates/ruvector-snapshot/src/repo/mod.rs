@@ -19,6 +19,7 @@ pub(crate) mod resolve;
 
 pub(crate) mod chain;
 pub(crate) mod filter;
+pub(crate) mod history;
 pub(crate) mod merge;
 pub(crate) mod reader;
 pub(crate) mod selection;

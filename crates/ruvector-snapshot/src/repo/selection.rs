@@ -3,14 +3,22 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures::future;
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use ruvector_snapshot_format::block::Block;
 use ruvector_snapshot_format::checksum::ContentSum;
+use ruvector_snapshot_format::id::SnapshotId;
+use ruvector_snapshot_format::layout::DataFile;
 
 use super::chain::Chain;
+use super::context::run_blocking;
 use super::filter::RecordFilter;
+use super::reader::StoredSnapshot;
 use crate::config::SnapshotConfig;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result, SnapshotError, corrupt};
+
+/// Ids that an error names.
+const IDS_NAMED: usize = 10;
 
 /// The ids that were asked for and not found so far. A clone shares them.
 #[derive(Debug, Clone, Default)]
@@ -30,6 +38,30 @@ impl MissingIds {
                 missing.remove(block.id(at));
             }
         }
+    }
+
+    /// Fails if an id of the filter is in no record of the snapshot.
+    ///
+    /// # Errors
+    ///
+    /// Returns `NotFound`, with the first of the ids.
+    pub(crate) fn check_none(&self, id: &SnapshotId, filter: &RecordFilter) -> Result<()> {
+        let missing = self.list();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let asked = filter.ids.as_ref().map_or(0, BTreeSet::len);
+        let named: Vec<_> = missing.iter().take(IDS_NAMED).map(|id| format!("{id:?}")).collect();
+        let more = match missing.len() - named.len() {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let message = format!(
+            "{} of {asked} ids that were asked for are not in snapshot {id}: {}{more}; nothing was changed",
+            missing.len(),
+            named.join(", ")
+        );
+        Err(SnapshotError::new(ErrorKind::NotFound, message))
     }
 
     /// Returns the ids, sorted.
@@ -56,5 +88,56 @@ pub(crate) async fn selected_blocks(
         Some(ranges) => chain.blocks_in(ranges, config).await?,
     };
     let missing = missing.clone();
-    Ok(blocks.inspect_ok(move |(block, _)| missing.remove_found(block)).boxed())
+    let blocks = blocks.inspect_ok(move |(block, _)| missing.remove_found(block));
+    if filter.conditions.is_empty() {
+        return Ok(blocks.boxed());
+    }
+    let filter = Arc::new(filter.clone());
+    let accepted = blocks.and_then(move |(block, _)| {
+        let filter = filter.clone();
+        run_blocking(move || accepted(&block, &filter))
+    });
+    Ok(accepted.try_filter(|(block, _)| future::ready(!block.is_empty())).boxed())
+}
+
+/// Checks at the end of a selection that it has what it should have: every id of the filter, a record at least, and if the
+/// filter accepts everything, the content checksum of the snapshot.
+pub(crate) async fn check_selected(
+    newest: &StoredSnapshot,
+    filter: &RecordFilter,
+    missing: &MissingIds,
+    selected: u64,
+    sum: ContentSum,
+) -> Result<()> {
+    missing.check_none(newest.id(), filter)?;
+    if filter.accepts_everything() {
+        let (mut found, expected) = (newest.metadata.irregular_checksum(), newest.metadata.checksum);
+        found.merge(&sum);
+        if found != expected {
+            let message =
+                format!("the content checksum of the snapshot is {found} instead of {expected}; nothing was changed");
+            return Err(newest.judged(corrupt(message).with_key(newest.key(DataFile::Index))).await);
+        }
+    } else if selected == 0 {
+        return Err(nothing_selected(newest.id()));
+    }
+    Ok(())
+}
+
+fn nothing_selected(id: &SnapshotId) -> SnapshotError {
+    let message = format!(
+        "the filter accepts no record of snapshot {id}; nothing was changed. A number and a string are never equal: \
+         year=2020 is the number, and year=\"2020\" the string"
+    );
+    SnapshotError::new(ErrorKind::NotFound, message)
+}
+
+/// Returns the records of a block for which the conditions of a filter hold, and their sum.
+fn accepted(block: &Block, filter: &RecordFilter) -> Result<(Block, ContentSum)> {
+    let (mut accepted, mut sum) = (block.new_like(), ContentSum::default());
+    for record in block.rows().filter(|record| filter.holds(record.metadata)) {
+        accepted.push(record)?;
+        sum.add(&record.digest());
+    }
+    Ok((accepted, sum))
 }

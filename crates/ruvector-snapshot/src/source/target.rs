@@ -22,14 +22,14 @@ use super::temporary::{Temporary, replaced};
 use super::{OPTIONS_ROW, RestoreTarget, SourceReader as _, database_error, database_options};
 use crate::error::{ErrorKind, Result, SnapshotError, corrupt};
 
-const VECTORS: TableDefinition<'_, RawText, &[u8]> = TableDefinition::new("vectors");
-const METADATA: TableDefinition<'_, RawText, RawText> = TableDefinition::new("metadata");
+pub(super) const VECTORS: TableDefinition<'_, RawText, &[u8]> = TableDefinition::new("vectors");
+pub(super) const METADATA: TableDefinition<'_, RawText, RawText> = TableDefinition::new("metadata");
 const CONFIG: TableDefinition<'_, RawText, RawText> = TableDefinition::new("config");
 
 /// Size of the irregular rows that are written together.
 const IRREGULAR_BYTES: usize = 1 << 20;
 /// Memory that redb may use as a cache while the file is written.
-const CACHE_BYTES: usize = 128 << 20;
+pub(crate) const CACHE_BYTES: usize = 128 << 20;
 
 /// A database file that is built beside its destination, under a hidden name. It is removed when dropped.
 pub(crate) struct FileTarget {
@@ -324,7 +324,7 @@ fn not_in_memory(why: &str, error: impl std::error::Error + Send + Sync + 'stati
     SnapshotError::new(ErrorKind::Unsupported, message).with_source(error)
 }
 
-fn redb_error(what: &str, error: redb::Error) -> SnapshotError {
+pub(super) fn redb_error(what: &str, error: redb::Error) -> SnapshotError {
     match error {
         // redb does not return it as the cause.
         redb::Error::Io(io) => SnapshotError::new(io.kind().into(), what).with_source(io),

@@ -7,7 +7,8 @@ use futures::StreamExt as _;
 use ruvector_core::VectorDB;
 use ruvector_snapshot::source::{RestoreTarget, SnapshotSource};
 use ruvector_snapshot::{
-    CreateOptions, DeletePlan, PrunePlan, PrunePolicy, RestoreOptions, SnapshotManager, StreamOptions, VerifyOptions,
+    CreateOptions, DeletePlan, MergeOptions, PrunePlan, PrunePolicy, RecordFilter, RestoreOptions, SnapshotManager,
+    StreamOptions, VerifyOptions,
 };
 
 fn assert_send(_: impl Future + Send) {}
@@ -47,6 +48,9 @@ fn assert_all(
         manager => manager.restore_snapshot("id"),
         manager => manager.restore_snapshot_to("id", "b.db", &RestoreOptions::default()),
         manager => manager.restore_into("id", target.as_mut(), &RestoreOptions::default()),
+        manager => manager.find_record("x"),
+        manager => manager.restore_part_to("id", "b.db", &RecordFilter::default(), &RestoreOptions::default()),
+        manager => manager.merge_snapshot_into("id", "b.db", &MergeOptions::default()),
         manager => manager.restore_stream("id", StreamOptions::default()).collect::<Vec<_>>(),
         manager => manager.verify_snapshot_with("id", &VerifyOptions::default()),
         manager => manager.verify_all(VerifyOptions::default()).collect::<Vec<_>>(),

@@ -4,6 +4,7 @@
 //! renamed to its destination, in one step.
 
 mod options;
+mod part;
 mod proof;
 mod size;
 
@@ -32,6 +33,8 @@ use crate::source::target::{FileTarget, MemoryTarget};
 use proof::{check_sum, verify_file};
 
 pub use options::RestoreOptions;
+pub use part::PartReport;
+pub(crate) use part::part_to_file;
 
 /// Restores into a new database in memory.
 pub(crate) async fn to_memory(context: &Context, id: &SnapshotId, options: &RestoreOptions) -> Result<VectorDB> {

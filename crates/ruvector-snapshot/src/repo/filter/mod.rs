@@ -1,8 +1,12 @@
 //! Which records of a snapshot are wanted. Pure.
 
+mod condition;
+
 use std::collections::BTreeSet;
 
 use crate::source::key_range::{KeyRange, coalesced};
+
+pub use condition::Condition;
 
 /// Selects records of a snapshot. The default accepts every record. Start from `default()`.
 ///
@@ -11,15 +15,19 @@ use crate::source::key_range::{KeyRange, coalesced};
 /// ```
 /// use ruvector_snapshot::RecordFilter;
 ///
-/// let filter = RecordFilter::default().id("doc-1").ids(["doc-2", "doc-3"]);
-/// assert_eq!(filter.ids.map(|ids| ids.len()), Some(3));
+/// let filter = RecordFilter::default().ids(["doc-1", "doc-2"]).condition("lang=de".parse()?);
+/// assert!(filter.accepts("doc-1", Some(r#"{"lang":"de"}"#)));
+/// assert!(!filter.accepts("doc-2", Some(r#"{"lang":"fr"}"#)));
 /// assert!(RecordFilter::default().accepts_everything());
+/// # Ok::<(), ruvector_snapshot::SnapshotError>(())
 /// ```
 #[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct RecordFilter {
     /// The ids of the records. `None` for all ids; an empty set accepts no record.
     pub ids: Option<BTreeSet<String>>,
+    /// Conditions on the metadata, all of which must hold.
+    pub conditions: Vec<Condition>,
 }
 
 impl RecordFilter {
@@ -50,6 +58,39 @@ impl RecordFilter {
         self
     }
 
+    /// Accepts only records for which this condition holds, besides those that were given before.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ruvector_snapshot::RecordFilter;
+    ///
+    /// let filter = RecordFilter::default().condition("lang=de".parse()?).condition("year>=2020".parse()?);
+    /// assert!(filter.accepts("any id", Some(r#"{"lang":"de","year":2024}"#)));
+    /// # Ok::<(), ruvector_snapshot::SnapshotError>(())
+    /// ```
+    #[must_use]
+    pub fn condition(mut self, condition: Condition) -> Self {
+        self.conditions.push(condition);
+        self
+    }
+
+    /// Returns whether the filter accepts a record.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert!(ruvector_snapshot::RecordFilter::default().id("a").accepts("a", None));
+    /// ```
+    pub fn accepts(&self, id: &str, metadata: Option<&str>) -> bool {
+        self.ids.as_ref().is_none_or(|ids| ids.contains(id)) && self.holds(metadata)
+    }
+
+    /// Returns whether all conditions hold.
+    pub(crate) fn holds(&self, metadata: Option<&str>) -> bool {
+        self.conditions.iter().all(|condition| condition.holds(metadata))
+    }
+
     /// Returns whether the filter accepts every record.
     ///
     /// # Examples
@@ -58,7 +99,7 @@ impl RecordFilter {
     /// assert!(!ruvector_snapshot::RecordFilter::default().id("a").accepts_everything());
     /// ```
     pub fn accepts_everything(&self) -> bool {
-        self.ids.is_none()
+        self.ids.is_none() && self.conditions.is_empty()
     }
 
     /// Returns the ranges of ids after `after` in which accepted records can be, sorted and disjoint. `None` for the

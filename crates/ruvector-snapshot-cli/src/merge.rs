@@ -1,0 +1,78 @@
+//! `restore --merge`: merges records of a snapshot into an existing database file.
+#![expect(clippy::disallowed_methods, reason = "prints how long the work took")]
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use ruvector_snapshot::{MergeOptions, MergeReport, OnConflict, RecordFilter, SnapshotManager};
+use serde_json::json;
+
+use crate::failure::{Exit, Failure};
+use crate::interrupted::Attempts;
+use crate::output::{count, pace, print_transferred, timestamp};
+use crate::progress::ProgressDisplay;
+use crate::session::Session;
+
+pub(crate) async fn merge(
+    session: &Session,
+    manager: &SnapshotManager,
+    id: &str,
+    into: &Path,
+    filter: Option<RecordFilter>,
+    on_conflict: OnConflict,
+) -> Result<Exit, Failure> {
+    let started = Instant::now();
+    let (report, transferred) = {
+        let progress = ProgressDisplay::new(session, &Attempts::default());
+        let options = MergeOptions::default()
+            .filter(filter.unwrap_or_default())
+            .on_conflict(on_conflict)
+            .progress(progress.listener());
+        let after_interrupt = outcome(into.to_owned(), progress.is_restored());
+        let work = manager.merge_snapshot_into(id, into, &options);
+        (session.run(manager, work, after_interrupt).await?, progress.transferred())
+    };
+    let taken = started.elapsed();
+    let MergeReport { snapshot, selected, counts, .. } = &report;
+    let output = session.output;
+    let merged = || format!("the records were merged into {} before that", into.display());
+    let print = || {
+        output.document_of(
+            snapshot,
+            &json!({
+                "into": into.to_string_lossy(), "records": selected, "records_in_snapshot": snapshot.vector_count,
+                "inserted": counts.inserted, "replaced": counts.replaced, "kept": counts.kept, "same": counts.same,
+                "store_read_bytes": transferred.store_read_bytes, "seconds": taken.as_secs_f64(),
+                "warnings": session.warnings.list(), "not_captured": snapshot.source.not_captured,
+            }),
+        )?;
+        let (part, whole) = (count(*selected), count(snapshot.vector_count as u64));
+        output.line(format_args!("merged {part} of {whole} records of {} into {}", snapshot.id, into.display()))?;
+        output.field("name", &snapshot.name)?;
+        output.field("taken", timestamp(snapshot.created_at))?;
+        output.field("inserted", format_args!("{}, which the database did not have", count(counts.inserted)))?;
+        output
+            .field("replaced", format_args!("{}, which the database had with other values", count(counts.replaced)))?;
+        output.field(
+            "kept",
+            format_args!("{}, which differ and stayed as they are in the database", count(counts.kept)),
+        )?;
+        output.field("same", format_args!("{}, which the database had already", count(counts.same)))?;
+        output.field("time", pace(taken, *selected, "records"))?;
+        print_transferred(&output, transferred, taken)?;
+        output.field("verified", "each of these records has the digest that the snapshot has of it")
+    };
+    print().map_err(|failure| failure.with_hint(merged()))?;
+    Ok(Exit::Success)
+}
+
+/// Reports after an interrupt whether the merge was committed.
+fn outcome(
+    into: PathBuf,
+    is_merged: impl FnOnce() -> bool + Send + 'static,
+) -> impl FnOnce() -> String + Send + 'static {
+    move || match is_merged() {
+        true => format!("the records were already merged into {}", into.display()),
+        false => format!("nothing was merged, and {} has the records that it had", into.display()),
+    }
+}

@@ -1,0 +1,190 @@
+//! Find: in which snapshots a record is, and in which it changed, from indexes alone.
+
+use futures::stream::{self, StreamExt, TryStreamExt};
+use ruvector_snapshot_format::block::{IndexedRow, RowKind};
+use ruvector_snapshot_format::checksum::{Digest, hex};
+use ruvector_snapshot_format::id::SnapshotId;
+
+use crate::error::{ErrorKind, Result, SnapshotError};
+use crate::repo::context::Context;
+use crate::repo::history::row_of;
+use crate::snapshot::{Listing, Snapshot};
+
+/// What became of a record from one snapshot to the next one of the same source.
+///
+/// # Examples
+///
+/// ```
+/// use ruvector_snapshot::RecordState;
+///
+/// assert!(RecordState::Added.is_present() && !RecordState::Removed.is_present());
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RecordState {
+    /// The snapshot does not have the record, and neither has the snapshot before it.
+    Absent,
+    /// The snapshot has the record, and the snapshot before it does not, or there is none.
+    Added,
+    /// Both have the record, with the same vector and the same metadata.
+    Same,
+    /// The vector has changed. The metadata may have changed too.
+    VectorChanged,
+    /// The metadata has changed, and the vector has not.
+    MetadataChanged,
+    /// The vector, the metadata or both have changed. The index of a full snapshot does not say which.
+    Changed,
+    /// The snapshot does not have the record, and the snapshot before it has.
+    Removed,
+    /// Not known, because a snapshot that this one depends on is missing or cannot be read.
+    Unknown,
+}
+
+impl RecordState {
+    /// Returns whether the snapshot has the record.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert!(ruvector_snapshot::RecordState::Same.is_present());
+    /// ```
+    pub fn is_present(self) -> bool {
+        !matches!(self, Self::Absent | Self::Removed | Self::Unknown)
+    }
+}
+
+/// What one snapshot has of a record.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct FoundRecord {
+    /// The snapshot.
+    pub snapshot: Snapshot,
+    /// What became of the record, compared with the snapshot before it of the same source: for an increment its base, for
+    /// a full snapshot the newest older one.
+    pub state: RecordState,
+    /// The digest of the record, in hexadecimal, if the snapshot has it. Equal records have equal digests.
+    pub digest: Option<String>,
+}
+
+/// Where a record is.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct FindReport {
+    /// The id of the record.
+    pub record_id: String,
+    /// What each snapshot of the store has of it, newest first.
+    pub snapshots: Vec<FoundRecord>,
+    /// Why the state of snapshots is not known.
+    pub problems: Vec<String>,
+}
+
+impl FindReport {
+    /// Returns whether a snapshot has the record.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(manager: ruvector_snapshot::SnapshotManager) -> ruvector_snapshot::Result<()> {
+    /// if !manager.find_record("doc-17").await?.is_found() {
+    ///     println!("no snapshot has it");
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn is_found(&self) -> bool {
+        self.snapshots.iter().any(|found| found.state.is_present())
+    }
+}
+
+/// Looks for a record in all snapshots of a listing.
+pub(crate) async fn find(context: &Context, listing: Listing, record_id: &str) -> Result<FindReport> {
+    let unusable = listing.unusable.iter().map(|unusable| format!("{}: {}", unusable.id, unusable.error));
+    let (mut snapshots, mut problems) = (listing.snapshots, unusable.collect::<Vec<_>>());
+    let rows = snapshots.iter().map(|snapshot| own_row(context, snapshot, record_id)).collect::<Vec<_>>();
+    let mut rows: Vec<_> = stream::iter(rows).buffered(context.config.max_concurrent_io).try_collect().await?;
+    // Oldest first: a state depends on older ones only.
+    snapshots.reverse();
+    rows.reverse();
+    let mut states: Vec<State> = Vec::with_capacity(snapshots.len());
+    for (snapshot, row) in snapshots.iter().zip(rows) {
+        let before = before(snapshot, &snapshots, &states);
+        let state = row.map(|row| State::after(snapshot, row, before));
+        problems.extend(state.as_ref().err().map(|error| format!("{}: {error}", snapshot.id)));
+        states.push(state.unwrap_or(State::UNKNOWN));
+    }
+    let found = snapshots.into_iter().zip(states).rev().map(|(snapshot, State { digest, state })| FoundRecord {
+        snapshot,
+        state,
+        digest: digest.map(|digest| hex(&digest)),
+    });
+    Ok(FindReport { record_id: record_id.to_owned(), snapshots: found.collect(), problems })
+}
+
+/// Returns the state that a snapshot is compared with: that of its base, or for a full snapshot the newest one of the same
+/// source that is known. `states` are those of the first snapshots, oldest first.
+fn before(snapshot: &Snapshot, snapshots: &[Snapshot], states: &[State]) -> Option<State> {
+    let older = snapshots.iter().zip(states).rev();
+    let mut comparable = older.filter(|(other, state)| match snapshot.base_id() {
+        Some(base_id) => other.id == base_id,
+        None => is_of_same_source(other, snapshot) && state.state != RecordState::Unknown,
+    });
+    comparable.next().map(|(_, state)| *state)
+}
+
+/// What a snapshot, with all that it depends on, has of the record.
+#[derive(Debug, Clone, Copy)]
+struct State {
+    digest: Option<Digest>,
+    state: RecordState,
+}
+
+impl State {
+    const UNKNOWN: Self = Self { digest: None, state: RecordState::Unknown };
+
+    /// Returns the state of a snapshot with this row, after the state `before`.
+    fn after(snapshot: &Snapshot, row: Option<IndexedRow>, before: Option<Self>) -> Self {
+        let is_increment = snapshot.base_id().is_some();
+        // A full snapshot does not depend on the one before it. It is only compared with it.
+        if is_increment && before.is_none_or(|before| before.state == RecordState::Unknown) {
+            return Self::UNKNOWN;
+        }
+        let had = before.and_then(|before| before.digest);
+        let (digest, kind) = match row {
+            None if is_increment => (had, None),
+            None => (None, None),
+            Some(IndexedRow { kind: RowKind::Tombstone, .. }) => (None, None),
+            Some(IndexedRow { digest, kind }) => (Some(digest), Some(kind)),
+        };
+        let state = match (had, digest) {
+            (None, None) => RecordState::Absent,
+            (None, Some(_)) => RecordState::Added,
+            (Some(_), None) => RecordState::Removed,
+            (Some(had), Some(has)) if had == has => RecordState::Same,
+            (Some(_), Some(_)) => match kind {
+                _ if !is_increment => RecordState::Changed,
+                Some(RowKind::WithoutVector) => RecordState::MetadataChanged,
+                _ => RecordState::VectorChanged,
+            },
+        };
+        Self { digest, state }
+    }
+}
+
+/// Returns the row of a snapshot itself. An error that concerns only this snapshot is part of the result.
+async fn own_row(context: &Context, snapshot: &Snapshot, record_id: &str) -> Result<Result<Option<IndexedRow>>> {
+    let id: SnapshotId = snapshot.id.parse()?;
+    match row_of(context, &id, record_id).await {
+        Err(error) if concerns_one(&error) => Ok(Err(error)),
+        Err(error) => Err(error),
+        Ok(row) => Ok(Ok(row)),
+    }
+}
+
+fn concerns_one(error: &SnapshotError) -> bool {
+    matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound | ErrorKind::Unsupported)
+}
+
+/// Returns whether two snapshots are of the same database. Sources without a name and a path are told apart by their kind.
+fn is_of_same_source(one: &Snapshot, other: &Snapshot) -> bool {
+    let (one, other) = (&one.source, &other.source);
+    one.id() == other.id() && (one.id().is_some() || one.kind == other.kind)
+}

@@ -1,0 +1,175 @@
+//! Merge: puts records of a snapshot into an existing database, in one transaction.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use futures::TryStreamExt;
+use ruvector_snapshot_format::checksum::ContentSum;
+use ruvector_snapshot_format::id::SnapshotId;
+use tracing::Instrument as _;
+
+use crate::error::Result;
+use crate::progress::{Phase, Progress, ProgressCounter, report_transferred, warn};
+use crate::repo::chain::Chain;
+use crate::repo::context::Context;
+use crate::repo::filter::RecordFilter;
+use crate::repo::selection::{MissingIds, check_selected, selected_blocks};
+use crate::snapshot::Snapshot;
+use crate::source::merge_target::{MergeCounts, MergeTarget, OnConflict};
+
+/// Options of a merge. Start from `default()`.
+///
+/// # Examples
+///
+/// ```
+/// use ruvector_snapshot::{MergeOptions, OnConflict};
+///
+/// let options = MergeOptions::default().on_conflict(OnConflict::Keep);
+/// assert_eq!(options.on_conflict, OnConflict::Keep);
+/// ```
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct MergeOptions {
+    /// The records that are merged. By default all.
+    pub filter: RecordFilter,
+    /// What happens if the database has another record with the same id. By default nothing is merged.
+    pub on_conflict: OnConflict,
+    /// A listener for progress and warnings. [`Progress::restored`] is called right after the commit.
+    pub progress: Option<Arc<dyn Progress>>,
+}
+
+impl MergeOptions {
+    /// Merges only the records that this filter accepts.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ruvector_snapshot::{MergeOptions, RecordFilter};
+    ///
+    /// let options = MergeOptions::default().filter(RecordFilter::default().id("doc-17"));
+    /// assert!(!options.filter.accepts_everything());
+    /// ```
+    #[must_use]
+    pub fn filter(self, filter: RecordFilter) -> Self {
+        Self { filter, ..self }
+    }
+
+    /// Decides what happens if the database has another record with the same id.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ruvector_snapshot::{MergeOptions, OnConflict};
+    ///
+    /// let options = MergeOptions::default().on_conflict(OnConflict::Replace);
+    /// assert_eq!(options.on_conflict, OnConflict::Replace);
+    /// ```
+    #[must_use]
+    pub fn on_conflict(self, on_conflict: OnConflict) -> Self {
+        Self { on_conflict, ..self }
+    }
+
+    /// Reports progress to this listener.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use ruvector_snapshot::{MergeOptions, Progress, ProgressUpdate};
+    ///
+    /// #[derive(Debug)]
+    /// struct Printer;
+    ///
+    /// impl Progress for Printer {
+    ///     fn update(&self, update: ProgressUpdate) {
+    ///         println!("{} records", update.records);
+    ///     }
+    /// }
+    ///
+    /// let options = MergeOptions::default().progress(Arc::new(Printer));
+    /// assert!(options.progress.is_some());
+    /// ```
+    #[must_use]
+    pub fn progress(self, progress: Arc<dyn Progress>) -> Self {
+        Self { progress: Some(progress), ..self }
+    }
+}
+
+/// What a merge has done.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct MergeReport {
+    /// The snapshot.
+    pub snapshot: Snapshot,
+    /// The number of records of the snapshot that the filter has accepted.
+    pub selected: u64,
+    /// What became of them.
+    pub counts: MergeCounts,
+}
+
+/// Merges records of a snapshot into a database file.
+pub(crate) async fn merge(
+    context: &Context,
+    id: &SnapshotId,
+    path: PathBuf,
+    options: &MergeOptions,
+) -> Result<MergeReport> {
+    let span = tracing::info_span!("merge", snapshot = %id);
+    async {
+        let (context, meter) = &context.metered();
+        let chain = Chain::open(context, id).await?;
+        let newest = chain.newest()?;
+        let snapshot = Snapshot::new(&newest.metadata, newest.metadata_json_bytes)?;
+        let database = newest.restorable_database().await?;
+        let (destination, on_conflict) = (path.clone(), options.on_conflict);
+        let target = context.run_blocking(move || MergeTarget::open(&destination, &database, on_conflict)).await?;
+        if let Some(irregular) = &newest.metadata.irregular {
+            let warning = format!("irregular rows of the snapshot are not merged: {irregular}");
+            warn(options.progress.as_deref(), &warning);
+        }
+        let (target, selected) = put_selected(context, &chain, target, options).await?;
+        let listener = options.progress.clone();
+        let commit = move || {
+            let counts = target.commit()?;
+            if let Some(listener) = listener {
+                listener.restored(&path);
+            }
+            Ok(counts)
+        };
+        let counts = context.run_blocking(commit).await?;
+        report_transferred(options.progress.as_deref(), meter, 0);
+        Ok(MergeReport { snapshot, selected, counts })
+    }
+    .instrument(span)
+    .await
+}
+
+/// Puts the selected records into the target, and checks that they are there. Returns their number.
+async fn put_selected(
+    context: &Context,
+    chain: &Chain,
+    mut target: MergeTarget,
+    options: &MergeOptions,
+) -> Result<(MergeTarget, u64)> {
+    let newest = chain.newest()?;
+    let (filter, missing) = (&options.filter, MissingIds::default());
+    let total = filter.ids.as_ref().map_or(newest.metadata.vector_count, |ids| ids.len() as u64);
+    let mut progress = ProgressCounter::start(options.progress.as_deref(), Phase::Restore, total);
+    let (mut selected, mut sum) = (0, ContentSum::default());
+    let mut blocks = selected_blocks(chain, &context.config, filter, None, &missing).await?;
+    while let Some((block, block_sum)) = blocks.try_next().await? {
+        let (records, bytes) = (block.len() as u64, block.content_bytes() as u64);
+        target = context
+            .run_blocking(move || {
+                target.put(&mut block.rows())?;
+                Ok(target)
+            })
+            .await?;
+        sum.merge(&block_sum);
+        selected += records;
+        progress.add(records, bytes);
+    }
+    check_selected(newest, filter, &missing, selected, sum).await?;
+    Ok((target, selected))
+}

@@ -1,0 +1,130 @@
+//! Restores a part of a snapshot: the records that a filter accepts, to a new database file.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use futures::TryStreamExt;
+use ruvector_snapshot_format::checksum::ContentSum;
+use ruvector_snapshot_format::id::SnapshotId;
+use tracing::Instrument as _;
+
+use super::RestoreOptions;
+use super::proof::verify_file;
+use crate::error::Result;
+use crate::progress::{Phase, ProgressCounter, report_transferred, warn};
+use crate::repo::chain::Chain;
+use crate::repo::context::Context;
+use crate::repo::filter::RecordFilter;
+use crate::repo::selection::{MissingIds, check_selected, selected_blocks};
+use crate::snapshot::Snapshot;
+use crate::source::RestoreTarget as _;
+use crate::source::destination::Destination;
+use crate::source::destination_checks::FileSize;
+use crate::source::target::{FileTarget, FinishedFile};
+
+/// The size of the smallest database: how many records a filter accepts is not known before they are read.
+const PART_SIZE: FileSize = FileSize { least_bytes: 4096, likely_bytes: 4096 };
+
+/// What a restore of a part of a snapshot has written.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct PartReport {
+    /// The snapshot. It has [`vector_count`](Snapshot::vector_count) records.
+    pub snapshot: Snapshot,
+    /// The number of records that were restored.
+    pub records: u64,
+    /// The content checksum of these records. It is not that of the snapshot, unless it has no others.
+    pub checksum: String,
+}
+
+/// Restores the records that a filter accepts into a database file.
+pub(crate) async fn part_to_file(
+    context: &Context,
+    id: &SnapshotId,
+    destination: &Path,
+    filter: &RecordFilter,
+    options: &RestoreOptions,
+) -> Result<PartReport> {
+    let span = tracing::info_span!("restore_part", snapshot = %id);
+    async {
+        let (context, meter) = &context.metered();
+        let (path, overwrite) = (destination.to_owned(), options.overwriting());
+        let destination = context.run_blocking(move || Destination::check(&path, overwrite)).await?;
+        let chain = Chain::open(context, id).await?;
+        let newest = chain.newest()?;
+        let snapshot = Snapshot::new(&newest.metadata, newest.metadata_json_bytes)?;
+        let database = Arc::new(newest.restorable_database().await?);
+        let listener = options.progress.clone();
+        let target = context
+            .run_blocking(move || {
+                let temporary = destination.prepare(PART_SIZE, &|warning| warn(listener.as_deref(), warning))?;
+                FileTarget::create(destination, temporary)
+            })
+            .await?;
+        if let Some(irregular) = &newest.metadata.irregular {
+            let warning = format!("irregular rows of the snapshot are not restored with a part of it: {irregular}");
+            warn(options.progress.as_deref(), &warning);
+        }
+        let (target, records, sum) = put_selected(context, &chain, target, filter, options).await?;
+        let (verify, listener) = (context.config.verify_checksum, options.progress.clone());
+        let finished = context
+            .run_blocking(move || {
+                let finished = target.finish(&database)?;
+                if verify {
+                    let mut counter = ProgressCounter::start(listener.as_deref(), Phase::VerifyRestored, records);
+                    verify_file(&finished, &database, sum, &mut counter)?;
+                }
+                Ok(finished)
+            })
+            .await?;
+        let written_bytes = finished.written_bytes();
+        publish(context, finished, options).await?;
+        report_transferred(options.progress.as_deref(), meter, written_bytes);
+        Ok(PartReport { snapshot, records, checksum: sum.to_string() })
+    }
+    .instrument(span)
+    .await
+}
+
+/// Puts the selected records into the target. Returns their number and their sum.
+async fn put_selected(
+    context: &Context,
+    chain: &Chain,
+    mut target: FileTarget,
+    filter: &RecordFilter,
+    options: &RestoreOptions,
+) -> Result<(FileTarget, u64, ContentSum)> {
+    let newest = chain.newest()?;
+    let total = filter.ids.as_ref().map_or(newest.metadata.vector_count, |ids| ids.len() as u64);
+    let mut progress = ProgressCounter::start(options.progress.as_deref(), Phase::Restore, total);
+    let (mut selected, mut sum, missing) = (0, ContentSum::default(), MissingIds::default());
+    let mut blocks = selected_blocks(chain, &context.config, filter, None, &missing).await?;
+    while let Some((block, block_sum)) = blocks.try_next().await? {
+        let (records, bytes) = (block.len() as u64, block.content_bytes() as u64);
+        target = context
+            .run_blocking(move || {
+                target.put(&mut block.rows())?;
+                Ok(target)
+            })
+            .await?;
+        sum.merge(&block_sum);
+        selected += records;
+        progress.add(records, bytes);
+    }
+    check_selected(newest, filter, &missing, selected, sum).await?;
+    Ok((target, selected, sum))
+}
+
+/// Gives the file its name. A step of its own: a caller who has cancelled meanwhile gets no file.
+async fn publish(context: &Context, finished: FinishedFile, options: &RestoreOptions) -> Result<()> {
+    let listener = options.progress.clone();
+    let on_rename = move |path: &Path| {
+        if let Some(listener) = listener {
+            listener.restored(path);
+        }
+    };
+    if let Some(warning) = context.run_blocking(move || finished.publish(on_rename)).await? {
+        warn(options.progress.as_deref(), &warning);
+    }
+    Ok(())
+}

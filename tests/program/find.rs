@@ -1,0 +1,56 @@
+//! `find`: which snapshots have a record, as text and as JSON.
+
+use serde_json::json;
+use test_servers::S3Server;
+
+use super::bucket::Bucket;
+use super::sandbox::{DIMENSIONS, RunResult, Sandbox, open_database};
+
+fn assert_finds(sandbox: &Sandbox, run: &dyn Fn(&[&str]) -> RunResult) {
+    let create = |args: &[&str]| {
+        let (exit_code, document) = run(&[&["create", "--db", "a.db", "--json"], args].concat()).into_json();
+        assert_eq!(exit_code, 0, "{document}");
+        document["snapshot"]["id"].as_str().unwrap().to_owned()
+    };
+    let full = create(&["--name", "full"]);
+    let same = create(&["--name", "same", "--base", "latest"]);
+    open_database(&sandbox.path("a.db"), DIMENSIONS).delete("id-000007").unwrap();
+    let removed = create(&["--name", "removed", "--base", "latest"]);
+    let result = run(&["find", "id-000007"]);
+    assert_eq!((result.exit_code, result.stderr.as_str()), (Some(0), ""), "{result:?}");
+    let lines: Vec<_> = result.stdout.lines().collect();
+    for (line, (id, state)) in lines[1..].iter().zip([(&removed, "removed"), (&same, "same"), (&full, "added")]) {
+        assert!(line.starts_with(id.as_str()) && line.ends_with(state), "{line}");
+    }
+    assert_eq!(lines.len(), 4);
+    let (exit_code, document) = run(&["find", "id-000007", "--json"]).into_json();
+    assert_eq!((exit_code, &document["found"], &document["record_id"]), (0, &json!(true), &json!("id-000007")));
+    let states: Vec<_> = document["snapshots"].as_array().unwrap().iter().map(|found| &found["state"]).collect();
+    assert_eq!(states, [&json!("removed"), &json!("same"), &json!("added")]);
+    assert_eq!(document["snapshots"][1]["digest"], document["snapshots"][2]["digest"]);
+
+    let result = run(&["find", "no such"]);
+    assert_eq!((result.exit_code, result.stderr.as_str()), (Some(1), ""), "{result:?}");
+    assert!(result.stdout.starts_with("no snapshot at ") && result.stdout.ends_with("has the record \"no such\"\n"));
+    let (exit_code, document) = run(&["find", "no such", "--json"]).into_json();
+    assert_eq!((exit_code, &document["found"]), (1, &json!(false)));
+}
+
+#[test]
+fn find_lists_the_snapshots_that_have_a_record_and_where_it_changed() {
+    let disk = Sandbox::with_rows(super::bucket::ROWS);
+    assert_finds(&disk, &|args| disk.run(args));
+    let bucket = Bucket::s3(S3Server::start());
+    assert_finds(&bucket.sandbox, &|args| bucket.run(args));
+}
+
+#[test]
+fn a_snapshot_that_cannot_be_used_is_named_in_a_warning() {
+    let (sandbox, ids) = Sandbox::with_snapshots(2);
+    std::fs::write(sandbox.stored(&ids[0], "metadata.json"), "{}").unwrap();
+    let result = sandbox.run(&["find", "id-000001"]);
+    assert_eq!(result.exit_code, Some(0), "{result:?}");
+    assert!(result.stderr.starts_with(&format!("warning: not known of snapshot {}: ", ids[0])), "{result:?}");
+    let result = sandbox.run(&["find", "no such"]);
+    assert!(result.stdout.starts_with("no snapshot of those that can be read at "), "{result:?}");
+}
