@@ -195,15 +195,10 @@ pub(super) fn is_not_there(error: &io::Error) -> bool {
 }
 
 /// Returns when a file was last modified. A time that no date can hold is the nearest one that can be.
+#[allow(clippy::unnecessary_cast, reason = "the types differ between systems")]
 pub(super) fn modified_at(found: &Stat) -> DateTime<Utc> {
     let nearest = if found.st_mtime < 0 { DateTime::<Utc>::MIN_UTC } else { DateTime::<Utc>::MAX_UTC };
-    date_of(found).unwrap_or(nearest)
-}
-
-/// Returns when a file was last modified, if a date can hold that.
-#[allow(clippy::unnecessary_cast, reason = "the types differ between systems")]
-pub(super) fn date_of(found: &Stat) -> Option<DateTime<Utc>> {
-    DateTime::from_timestamp(found.st_mtime as i64, found.st_mtime_nsec as u32)
+    DateTime::from_timestamp(found.st_mtime as i64, found.st_mtime_nsec as u32).unwrap_or(nearest)
 }
 
 /// Splits a key into that of its directory, which is empty at the top, and the name in it.

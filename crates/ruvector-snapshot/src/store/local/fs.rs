@@ -22,7 +22,7 @@ use object_store::{
 };
 use rustix::fs::{Dir, FileType, Stat};
 
-use super::directory::{Directory, date_of, is_not_there, join, kind_of, modified_at, split_key};
+use super::directory::{Directory, is_not_there, join, kind_of, modified_at, split_key};
 use super::io::{LinkInStore, RootIsGone, at, check_root, generic, not_durable, run_blocking, trace_unsupported};
 use super::staged::{Publish, StagedFile, StagedUpload, key_of_staged_file};
 use crate::store::{KeyFilter, segment_problem};
@@ -67,9 +67,6 @@ impl LocalFs {
         let failed = |error| at(&directory.path_of(name), error);
         let Some(file) = directory.open_file(name).map_err(failed)? else { return Err(not_found(path, MISSING)) };
         let found = rustix::fs::fstat(&file).map_err(|error| failed(error.into()))?;
-        if date_of(&found).is_none() {
-            return Err(generic(NoMoment { path: path.to_string() }));
-        }
         let meta = object_meta(path.clone(), &found);
         options.check_preconditions(&meta)?;
         let range = match &options.range {
@@ -342,12 +339,6 @@ fn object_meta(location: Path, found: &Stat) -> ObjectMeta {
 /// Splits a path into the key of its directory and the name in it.
 fn split(path: &Path) -> (&str, &str) {
     split_key(path.as_ref())
-}
-
-#[derive(Debug, thiserror::Error)]
-#[error("the time of modification of {path} is in no calendar; set it with `touch`")]
-struct NoMoment {
-    path: String,
 }
 
 const MISSING: &str = "there is no such file";
