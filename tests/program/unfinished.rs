@@ -214,6 +214,10 @@ fn sizes_that_no_number_holds_together_are_no_panic() {
         let (exit_code, listing) = bucket.json(&["list"]);
         assert_eq!((exit_code, &listing["unfinished"][1]["bytes"]), (0, &json!(u64::MAX)), "{listing}");
         assert!(bucket.ok(&["list"]).contains("unfinished: 2 items, 16.00 EiB, "));
+        let prune = ["prune", "--keep", "1", "--dry-run"];
+        assert!(bucket.ok(&prune).contains("vectors.bin.gz  16.00 EiB  multipart upload"));
+        let (exit_code, plan) = bucket.json(&prune);
+        assert_eq!((exit_code, &plan["unfinished"][1]["bytes"]), (0, &json!(u64::MAX)), "{plan}");
     }
 }
 
@@ -236,6 +240,8 @@ fn a_thousand_multipart_uploads_are_reported_and_the_others_are_not_known() {
         assert_eq!((exit_code, listing["unfinished"].as_array().unwrap().len()), (0, 1000));
         assert_eq!(listing["multipart_uploads_known"], false);
         assert!(bucket.ok(&["--connections", "1", "list"]).contains("multipart uploads, of which there may be more"));
+        let plan = bucket.ok(&["--connections", "1", "prune", "--keep", "1", "--dry-run"]);
+        assert!(plan.contains("later  there may be more multipart uploads"), "{plan}");
         assert_eq!(bucket.server.wire().max_in_flight(), 1);
     }
 }

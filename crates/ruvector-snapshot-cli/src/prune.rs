@@ -157,7 +157,12 @@ fn print_plan(session: &Session, args: &Prune, plan: &PrunePlan) -> Result<(), F
             _ => "younger than --grace, or a snapshot may depend on it",
         };
         session.output.line(format_args!("later  {}  {}  {kind}, {why}", one.key, size(one.bytes)))
-    })
+    })?;
+    let is_any_multipart = plan.unfinished.iter().any(|one| one.kind == OrphanKind::Multipart);
+    match is_any_multipart && !plan.multipart_uploads_known {
+        true => session.output.line("later  there may be more multipart uploads: not all of them could be listed"),
+        false => Ok(()),
+    }
 }
 
 /// The document. Snapshots are printed as they are: parsed values take many times as much memory.
