@@ -96,6 +96,18 @@ impl Block {
         }))
     }
 
+    /// Returns whether a block has a row whose id is wanted. The ids come in order. `piece` is that in index.bin.gz.
+    ///
+    /// Only the CRC-32 and the sizes are verified.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Corrupt` if the piece is not as it was written.
+    pub fn has_row_in_index(entry: &BlockEntry, piece: &[u8], mut is_wanted: impl FnMut(&str) -> bool) -> Result<bool> {
+        let (ids, _) = unpack_index(entry, piece).map_err(|error| error.with_file(DataFile::Index.name()))?;
+        Ok((0..ids.len()).any(|at| is_wanted(ids.get(at))))
+    }
+
     fn unpack_rows(
         entry: &BlockEntry,
         dimensions: usize,

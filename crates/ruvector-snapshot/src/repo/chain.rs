@@ -117,18 +117,32 @@ impl Chain {
             let blocks = in_order(full.blocks(&entries, ReadAhead::full(config)), &full.metadata.id);
             return Ok(judged(full, blocks));
         }
-        let merge = self.merge(config, |entries| entries.to_vec()).await?;
+        let merge = self.merge(config).await?;
         Ok(judged(self.newest()?, merged_blocks(merge, self.dimensions()?, |_| true)))
     }
 
     /// As [`blocks`](Self::blocks), only of ids in these ranges, which must be sorted and disjoint. Reads only the
-    /// blocks that can hold such ids.
+    /// blocks that can hold such ids; if each range is one id, only the index of these, and the blocks that hold one.
     pub(crate) async fn blocks_in(
         &self,
         ranges: Vec<KeyRange>,
         config: &SnapshotConfig,
     ) -> Result<BoxStream<'static, Result<(Block, ContentSum)>>> {
-        let merge = self.merge(config, |entries| overlapping(entries, ranges.iter())).await?;
+        let mut directories = self.directories(config).await?;
+        let shared: Arc<[KeyRange]> = ranges.clone().into();
+        for (at, (snapshot, entries)) in self.snapshots.iter().zip(&mut directories).enumerate() {
+            let mut chosen = overlapping(entries, ranges.iter());
+            if ranges.iter().all(KeyRange::is_one_id) {
+                let ahead = self.read_ahead(at, config);
+                let holding = snapshot.blocks_with_rows_in(chosen, &shared, ahead).await;
+                chosen = match holding {
+                    Ok(holding) => holding,
+                    Err(error) => return Err(snapshot.judged(error).await),
+                };
+            }
+            *entries = chosen.into();
+        }
+        let merge = self.merge_of(&directories, config);
         let mut left = ranges.into_iter().peekable();
         let is_wanted = move |id: &str| {
             while left.next_if(|range| range.ends_before(id)).is_some() {}
@@ -159,7 +173,7 @@ impl Chain {
     ///
     /// Returns `Corrupt`, with a key of the snapshot whose row does not fit its base.
     pub(crate) async fn steps(&self, config: &SnapshotConfig) -> Result<Vec<Step>> {
-        let mut merge = self.merge(config, |entries| entries.to_vec()).await?;
+        let mut merge = self.merge(config).await?;
         let mut steps = vec![Step::default(); self.snapshots.len()];
         while merge.advance().await? {
             merge.add_to(&mut steps).map_err(|(number, error)| match self.snapshots.get(number) {
@@ -185,15 +199,17 @@ impl Chain {
         Ok(())
     }
 
-    /// Merges the rows of the blocks that `choose` selects from the directory of each snapshot.
-    async fn merge(&self, config: &SnapshotConfig, choose: impl Fn(&[BlockEntry]) -> Vec<BlockEntry>) -> Result<Merge> {
-        let mut members = Vec::new();
-        let directories = self.directories(config).await?;
-        for (at, (snapshot, entries)) in self.snapshots.iter().zip(directories).enumerate() {
-            let blocks = snapshot.blocks(&choose(&entries).into(), self.read_ahead(at, config));
-            members.push(blocks.map_ok(|(block, _)| block).boxed());
-        }
-        Ok(Merge::new(members))
+    /// Merges the rows of all blocks.
+    async fn merge(&self, config: &SnapshotConfig) -> Result<Merge> {
+        Ok(self.merge_of(&self.directories(config).await?, config))
+    }
+
+    /// Merges the rows of these blocks of each snapshot, those of the newest first.
+    fn merge_of(&self, directories: &[Arc<[BlockEntry]>], config: &SnapshotConfig) -> Merge {
+        let members = self.snapshots.iter().zip(directories).enumerate().map(|(at, (snapshot, entries))| {
+            snapshot.blocks(entries, self.read_ahead(at, config)).map_ok(|(block, _)| block).boxed()
+        });
+        Merge::new(members.collect())
     }
 
     /// Returns how far to read ahead in a snapshot of the chain. The full snapshot has most of the rows. Of each

@@ -25,7 +25,7 @@ use crate::config::SnapshotConfig;
 use crate::error::{ErrorKind, Result, SnapshotError, corrupt};
 use crate::snapshot::{Snapshot, for_listing, is_large};
 use crate::source::description::check_restorable;
-use crate::source::key_range::DiffRange;
+use crate::source::key_range::{DiffRange, KeyRange};
 use crate::store::SnapshotStore;
 
 /// Bytes of all three files that are read with one request each: as many as a permit of the store's budget covers.
@@ -318,6 +318,38 @@ impl StoredSnapshot {
             .buffered(ahead.blocks)
     }
 
+    /// Returns those of the given blocks that have a row whose id is in these ranges, which are sorted and disjoint. Reads
+    /// only the index.
+    pub(crate) async fn blocks_with_rows_in(
+        &self,
+        entries: Vec<BlockEntry>,
+        ranges: &Arc<[KeyRange]>,
+        ahead: ReadAhead,
+    ) -> Result<Vec<BlockEntry>> {
+        let runs = runs(&entries, &[DataFile::Index], ahead.run_bytes_max).into_iter();
+        let fetched = runs.map(|run| {
+            let run = entries.get(run).unwrap_or_default().to_vec();
+            async move {
+                let pieces = self.pieces_of(DataFile::Index, &run).await?;
+                let (id, ranges) = (self.id().clone(), ranges.clone());
+                run_blocking(move || {
+                    let has_row = |(entry, piece): &(BlockEntry, Bytes)| has_row_in(entry, piece, &ranges, &id);
+                    run.into_iter()
+                        .zip(pieces)
+                        .filter_map(|block| match has_row(&block) {
+                            Ok(true) => Some(Ok(block.0)),
+                            Ok(false) => None,
+                            Err(error) => Some(Err(error)),
+                        })
+                        .collect::<Result<Vec<_>>>()
+                })
+                .await
+            }
+        });
+        let fetched: Vec<Vec<_>> = stream::iter(fetched.collect::<Vec<_>>()).buffered(ahead.runs).try_collect().await?;
+        Ok(fetched.into_iter().flatten().collect())
+    }
+
     async fn unpack_in_ranges(&self, entry: BlockEntry, pieces: [Bytes; 2], ranges: Arc<[DiffRange]>) -> Result<Block> {
         let (id, dimensions) = (self.id().clone(), self.metadata.dimensions as usize);
         run_blocking(move || {
@@ -343,6 +375,15 @@ impl StoredSnapshot {
         })
         .await
     }
+}
+
+fn has_row_in(entry: &BlockEntry, piece: &[u8], ranges: &[KeyRange], id: &SnapshotId) -> Result<bool> {
+    let mut left = ranges.iter().peekable();
+    let has_row = Block::has_row_in_index(entry, piece, |id| {
+        while left.next_if(|range| range.ends_before(id)).is_some() {}
+        left.peek().is_some_and(|range| range.start.as_str() <= id)
+    });
+    has_row.map_err(|error| error_of(id, error.message().to_owned(), error.into()))
 }
 
 /// Turns an error of the format, which names a file, into an error of a snapshot, which names a key.

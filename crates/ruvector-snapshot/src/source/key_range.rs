@@ -131,6 +131,11 @@ impl KeyRange {
         matches!(&self.end, KeyRangeEnd::At { id: end, is_inside: true } if end.as_bytes() == id)
     }
 
+    /// Returns whether only one id is in the range.
+    pub(crate) fn is_one_id(&self) -> bool {
+        self.is_last(self.start.as_bytes())
+    }
+
     /// Returns the smallest id after the range; `None` if the range is open.
     fn successor(&self) -> Option<String> {
         match &self.end {

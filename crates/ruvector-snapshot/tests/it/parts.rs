@@ -96,7 +96,7 @@ async fn a_part_is_restored_with_exactly_the_records_that_the_filter_accepts() {
         let small = Small::new(store).await;
         let all = records_of_file(&small.dir.path("a.db"));
         let cases: [(RecordFilter, &[&str]); 6] = [
-            (RecordFilter::default().ids(["c", "a"]), &["a", "c"]),
+            (RecordFilter::default().ids(["c", "a", "b"]), &["a", "b", "c"]),
             (filter(&["lang=de"]), &["a", "b", "c", "f"]),
             (filter(&["lang=de", "n>=1"]), &["b", "c", "f"]),
             (filter(&["lang!=de"]), &["e", "plain"]),
