@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
-use test_fixtures::StoredSnapshot;
+use test_fixtures::{StoredSnapshot, records_of_file};
 use test_servers::{Fault, GcsServer, Request, S3Server};
 
 use super::bucket::Bucket;
@@ -229,6 +229,25 @@ fn an_interrupted_compact_leaves_no_trace() {
         bucket.store
     ));
     assert_eq!(bucket.server.keys(), before);
+}
+
+#[test]
+fn interrupted_parts_change_nothing_and_an_interrupted_dump_ends_its_document() {
+    let bucket = bucket_with_a_chain();
+    let reads_vectors: fn(&Request) -> bool = |request| request.is_get() && request.key().ends_with("vectors.bin.gz");
+    let other = bucket.sandbox.path("b.db");
+    create_database(&other, 3, super::sandbox::DIMENSIONS);
+    let before = records_of_file(&other);
+    let result = interrupted_at(&bucket, &["restore", "step", "--to", "b.db", "--merge"], reads_vectors);
+    result.assert_fails_after_notice("interrupted: nothing was merged, and b.db has the records that it had");
+    assert_eq!(records_of_file(&other), before);
+    let part = ["restore", "step", "--to", "c.db", "--id", "id-000001"];
+    interrupted_at(&bucket, &part, reads_vectors)
+        .assert_fails_after_notice("interrupted: nothing was restored, and nothing was left behind");
+    assert_eq!(bucket.sandbox.names("."), ["a.db", "b.db"]);
+    let (exit_code, document) = interrupted_at(&bucket, &["dump", "step", "--json"], reads_vectors).into_json();
+    assert_eq!((exit_code, &document["error"]["kind"]), (130, &"interrupted".into()), "{document}");
+    assert_eq!((&document["printed"], &document["proof"]), (&0.into(), &serde_json::Value::Null), "{document}");
 }
 
 #[test]
