@@ -2,8 +2,8 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io,
-    os::unix::fs::OpenOptionsExt,
+    io::{self, Read},
+    os::unix::fs::{FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -18,6 +18,10 @@ use crate::{
 /// The length of the first read of a page, in bytes. Most pages are not longer. The rest of a longer page is read only
 /// after its first bytes say how long it is.
 const FIRST_READ_LEN: usize = 64 * 1024;
+
+/// The C library returns memory of this size to the system when it is freed. It keeps smaller buffers for later, and those
+/// of each thread apart.
+const RETURNED_LEN: usize = 33 << 20;
 
 /// The number of header reads after which the last one is used even if it differs from the one before. A writer commits
 /// far less often than once per read.
@@ -152,6 +156,35 @@ pub(crate) fn read_page(file: &File, geometry: &Geometry, child: Child, widths: 
     })
 }
 
+/// As [`read_up_to`], in a buffer of at least [`RETURNED_LEN`]. What is not used of it takes no memory.
+fn read_large(file: &File, bytes: &mut Vec<u8>, start: u64, wanted_len: usize) -> io::Result<()> {
+    while bytes.len() < wanted_len {
+        let next_len = wanted_len.min(bytes.len() * 2).max(RETURNED_LEN);
+        let more = next_len.saturating_sub(bytes.len());
+        bytes.try_reserve_exact(more).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
+        let wanted = (next_len.min(wanted_len) - bytes.len()) as u64;
+        let at = start.saturating_add(bytes.len() as u64);
+        if (PositionedFile { file, at }).take(wanted).read_to_end(bytes)? == 0 {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Reads a file from an offset on, whatever others read of it.
+struct PositionedFile<'a> {
+    file: &'a File,
+    at: u64,
+}
+
+impl Read for PositionedFile<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(buffer, self.at)?;
+        self.at = self.at.saturating_add(read as u64);
+        Ok(read)
+    }
+}
+
 /// Appends bytes of the file to `bytes`, until it contains the `wanted_len` bytes from offset `start` on or the file
 /// ends.
 ///
@@ -159,6 +192,9 @@ pub(crate) fn read_page(file: &File, geometry: &Geometry, child: Child, widths: 
 /// the file contains, so a hostile length cannot exhaust the memory.
 pub(crate) fn read_up_to(file: &File, bytes: &mut Vec<u8>, start: u64, wanted_len: usize) -> io::Result<()> {
     while bytes.len() < wanted_len {
+        if wanted_len > RETURNED_LEN / 4 && bytes.len() >= RETURNED_LEN / 8 {
+            return read_large(file, bytes, start, wanted_len);
+        }
         if bytes.len() == bytes.capacity() {
             let more = (wanted_len - bytes.len()).min(bytes.len().max(FIRST_READ_LEN));
             bytes.try_reserve_exact(more).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;

@@ -15,9 +15,9 @@ use crate::codec::member::{check_expansion, check_overhead};
 use crate::codec::planes::PLANES;
 use crate::error::{FormatError, Result};
 use crate::layout::DataFile;
-use crate::limits;
 use crate::metadata::SnapshotMetadata;
 use crate::model::DatabaseInfo;
+use crate::{large, limits};
 
 pub use crate::section::{DATABASE, DIRECTORY, LEAVES};
 
@@ -177,6 +177,20 @@ impl BlockEntry {
             DataFile::Index => u64::from(self.ids_raw_bytes) + u64::from(self.rows) * DIGEST_BYTES as u64,
             DataFile::Payloads => u64::from(self.payloads_raw_bytes),
         }
+    }
+
+    /// Returns whether the block has one row, which is large, see [`large::LARGE_ROW_BYTES`].
+    pub fn is_large(&self, dimensions: u64) -> bool {
+        let content_bytes =
+            self.raw_bytes(DataFile::Vectors, dimensions).saturating_add(self.payloads_raw_bytes.into());
+        self.rows == 1 && content_bytes > large::LARGE_ROW_BYTES as u64
+    }
+
+    /// Returns whether the block has one row, and the metadata of that row alone makes it large.
+    pub fn has_large_metadata(&self) -> bool {
+        // A line holds the id, each byte of which is escaped in the worst case, and the punctuation around it.
+        let rest_bytes = 6 * self.first_id.len() + 64;
+        self.rows == 1 && self.payloads_raw_bytes as usize > large::LARGE_ROW_BYTES + rest_bytes
     }
 
     fn words(&self) -> [u32; ENTRY_WORDS] {

@@ -17,6 +17,7 @@ pub mod error;
 pub mod limits;
 
 pub mod id;
+pub mod large;
 pub mod layout;
 pub mod lineage;
 

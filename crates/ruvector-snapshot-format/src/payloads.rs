@@ -122,11 +122,9 @@ fn pieces(text: &str) -> Option<Vec<&[u8]>> {
 ///
 /// Returns `Internal` if the id cannot be written as JSON, which does not happen.
 pub fn append_line(id: &str, metadata: &str, out: &mut String) -> Result<()> {
-    out.push_str("{\"id\":");
-    canonical::append_string(id, out)?;
-    out.push_str(",\"metadata\":");
+    append_line_start(id, out)?;
     out.push_str(metadata);
-    out.push_str("}\n");
+    out.push_str(LINE_END);
     Ok(())
 }
 
@@ -136,14 +134,37 @@ pub fn append_line(id: &str, metadata: &str, out: &mut String) -> Result<()> {
 ///
 /// As [`append_canonical`].
 pub fn append_canonical_line(id: &str, metadata: &str, out: &mut String) -> Result<Range<usize>> {
-    out.push_str("{\"id\":");
-    canonical::append_string(id, out)?;
-    out.push_str(",\"metadata\":");
+    append_line_start(id, out)?;
     let start = out.len();
     append_canonical(id, metadata, out)?;
     let end = out.len();
-    out.push_str("}\n");
+    out.push_str(LINE_END);
     Ok(start..end)
+}
+
+/// Turns the canonical metadata of one record into its line, without another copy of it.
+///
+/// # Errors
+///
+/// As [`append_line`].
+pub(crate) fn make_line(id: &str, metadata: &mut String) -> Result<()> {
+    let mut start = String::new();
+    append_line_start(id, &mut start)?;
+    metadata.reserve_exact(start.len() + LINE_END.len());
+    metadata.insert_str(0, &start);
+    metadata.push_str(LINE_END);
+    Ok(())
+}
+
+/// What follows the metadata in a line.
+const LINE_END: &str = "}\n";
+
+/// Appends what precedes the metadata in the line of the record with this id.
+fn append_line_start(id: &str, out: &mut String) -> Result<()> {
+    out.push_str("{\"id\":");
+    canonical::append_string(id, out)?;
+    out.push_str(",\"metadata\":");
+    Ok(())
 }
 
 /// Returns the metadata in the line of the record with this id, unchanged.

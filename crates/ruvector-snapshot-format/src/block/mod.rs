@@ -7,11 +7,13 @@ mod order;
 mod pack;
 mod unpack;
 
+use std::borrow::Cow;
+
 use crate::checksum::{Digest, digest};
 use crate::error::{FormatError, Result};
 use crate::index::{FLAG_METADATA, FLAG_REMOVED, FLAG_VECTOR, Ids};
 use crate::model::{Change, ChangedRow, Record};
-use crate::{limits, payloads};
+use crate::{large, limits, payloads};
 
 pub use order::BlockOrder;
 pub use pack::PackedBlock;
@@ -122,6 +124,28 @@ impl Block {
                 || exceeds(lines, row.metadata.map_or(0, str::len) + row.id.len() * 6))
     }
 
+    /// Returns whether a writer closes this block, whatever row comes next.
+    pub fn is_full(&self) -> bool {
+        self.is_full_for(Record { id: "", vector: &[], metadata: None })
+    }
+
+    /// Returns whether the block has one row, and that is larger than [`large::LARGE_ROW_BYTES`]. Several such blocks
+    /// should not be in memory at the same time.
+    ///
+    /// ```
+    /// use ruvector_snapshot_format::block::Block;
+    /// use ruvector_snapshot_format::model::Record;
+    ///
+    /// let text = format!(r#"{{"text":"{}"}}"#, "x".repeat(5 << 20));
+    /// let mut block = Block::new(1);
+    /// block.push(Record { id: "a", vector: &[0; 4], metadata: Some(&text) })?;
+    /// assert!(block.is_large() && block.is_full());
+    /// # Ok::<(), ruvector_snapshot_format::FormatError>(())
+    /// ```
+    pub fn is_large(&self) -> bool {
+        self.len() == 1 && self.content_bytes() > large::LARGE_ROW_BYTES
+    }
+
     /// Adds a record. Its id must follow the last one.
     ///
     /// # Errors
@@ -191,13 +215,41 @@ impl Block {
         }
     }
 
+    /// Makes the only row of the block a record of this vector, unless it has one. Returns whether the block has one row,
+    /// and the vector its dimensions.
+    pub fn complete_row(&mut self, vector: &[u8]) -> bool {
+        let ([flags], true) = (self.ids.flags.as_mut_slice(), vector.len() == self.vector_bytes) else { return false };
+        if *flags & FLAG_VECTOR == 0 {
+            *flags |= FLAG_VECTOR;
+            self.matrix = vector.to_vec();
+            self.vectors_before.clear();
+        }
+        true
+    }
+
+    /// Frees the metadata of a large row. From then on it is an empty text, which is the metadata of no record.
+    pub fn forget_large_metadata(&mut self) {
+        if self.is_large() {
+            self.metadata = String::new();
+            self.metadata_ends.fill(0);
+        }
+    }
+
     /// Returns the same rows with canonical metadata and digests. A row without a vector gets no digest, and its
     /// metadata is not changed.
     ///
     /// # Errors
     ///
     /// Returns `InvalidInput` if the metadata of a row is not a JSON object.
-    pub fn with_digests(self) -> Result<Self> {
+    pub fn with_digests(mut self) -> Result<Self> {
+        if self.is_large() {
+            if self.vector(0).is_some() {
+                self.make_canonical()?;
+            }
+            let row = self.row(0);
+            self.digests = vec![self.vector(0).map(|_| row.digest()).unwrap_or_default()];
+            return Ok(self);
+        }
         let mut metadata = String::with_capacity(self.metadata.len());
         let mut metadata_ends = Vec::with_capacity(self.len());
         let mut digests = Vec::with_capacity(self.len());
@@ -213,6 +265,17 @@ impl Block {
             metadata_ends.push(metadata.len());
         }
         Ok(Self { metadata, metadata_ends, digests, ..self })
+    }
+
+    /// Replaces the metadata of the only row with its canonical form, if that is different.
+    fn make_canonical(&mut self) -> Result<()> {
+        if self.has_flag(0, FLAG_METADATA)
+            && let Cow::Owned(canonical) = payloads::canonical_of(self.ids.get(0), &self.metadata)?
+        {
+            self.metadata_ends = vec![canonical.len()];
+            self.metadata = canonical;
+        }
+        Ok(())
     }
 
     /// Returns the vector of row `at`, if it is in this block.
@@ -240,7 +303,11 @@ impl Block {
         }
         self.ids.push(row.id, flags);
         self.matrix.extend_from_slice(row.vector);
-        self.metadata.push_str(row.metadata.unwrap_or_default());
+        let metadata = row.metadata.unwrap_or_default();
+        if metadata.len() > large::LARGE_ROW_BYTES {
+            self.metadata.reserve_exact(large::capacity_for(metadata.len()));
+        }
+        self.metadata.push_str(metadata);
         self.metadata_ends.push(self.metadata.len());
     }
 

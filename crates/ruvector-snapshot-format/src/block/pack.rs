@@ -42,8 +42,8 @@ impl Block {
     ///
     /// Returns `InvalidInput` if the metadata of a row is not a JSON object.
     pub fn pack(mut self, level: u32) -> Result<PackedBlock> {
-        let rows = self.encode_rows()?;
-        // The lines have all of it. A record can have tens of megabytes.
+        let rows = if self.is_large() { self.encode_large_row()? } else { self.encode_rows()? };
+        // The lines have all of it.
         self.metadata = String::new();
         let ids = self.ids.encode();
         let vectors = self.pack_vectors(level)?;
@@ -81,7 +81,6 @@ impl Block {
             sum: ContentSum::default(),
         };
         for (at, row) in self.rows().enumerate() {
-            // Canonical text exists only in the line: a record can have tens of megabytes of it.
             let canonical = row.metadata.map(|text| payloads::append_canonical_line(row.id, text, &mut rows.lines));
             let canonical = canonical.transpose()?.and_then(|range| rows.lines.get(range));
             rows.metadata_rows += u32::from(row.metadata.is_some());
@@ -91,6 +90,22 @@ impl Block {
             rows.digests.extend_from_slice(&digest);
         }
         Ok(rows)
+    }
+
+    /// As [`encode_rows`](Self::encode_rows), of a single row. Its metadata becomes the line: the row can have tens of
+    /// megabytes, which are not copied.
+    fn encode_large_row(&mut self) -> Result<Rows> {
+        self.make_canonical()?;
+        let row = self.row(0);
+        let metadata_rows = u32::from(row.metadata.is_some());
+        let digest = self.digests.first().copied().unwrap_or_else(|| row.digest());
+        let mut lines = std::mem::take(&mut self.metadata);
+        if metadata_rows > 0 {
+            payloads::make_line(self.ids.get(0), &mut lines)?;
+        }
+        let mut sum = ContentSum::default();
+        sum.add(&digest);
+        Ok(Rows { digests: digest.to_vec(), lines, metadata_rows, sum })
     }
 
     /// Packs the vectors as four planes. The piece is empty if no row has a vector.

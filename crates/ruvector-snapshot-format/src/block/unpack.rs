@@ -108,6 +108,32 @@ impl Block {
         Ok((0..ids.len()).any(|at| is_wanted(ids.get(at))))
     }
 
+    /// Unpacks the id and the digest of the row of a block with one row, if `is_wanted` accepts it. `index` is its piece
+    /// in index.bin.gz. If the row has metadata, it is an empty text.
+    ///
+    /// # Errors
+    ///
+    /// As [`unpack`](Self::unpack).
+    pub fn unpack_without_content(
+        entry: &BlockEntry,
+        dimensions: usize,
+        index: &[u8],
+        mut is_wanted: impl FnMut(&str) -> bool,
+    ) -> Result<Self> {
+        let (ids, digests) = unpack_index(entry, index).map_err(|error| error.with_file(DataFile::Index.name()))?;
+        let mut block = Self::new(dimensions);
+        for (at, digest) in digests.into_iter().enumerate() {
+            let (id, flags) = (ids.get(at), ids.flags.get(at).copied().unwrap_or_default());
+            if is_wanted(id) {
+                block.ids.push(id, flags);
+                block.digests.push(digest);
+                block.metadata_ends.push(0);
+                block.vectors_before.push(0);
+            }
+        }
+        Ok(block)
+    }
+
     fn unpack_rows(
         entry: &BlockEntry,
         dimensions: usize,

@@ -6,7 +6,7 @@ use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, 
 
 use super::{crc32, huffman};
 use crate::error::{FormatError, Result};
-use crate::limits;
+use crate::{large, limits};
 
 const WINDOW_BITS: u8 = 15;
 /// The header of a member from the Huffman coder: deflate, no name, no time, no operating system.
@@ -117,7 +117,7 @@ pub fn unpack(member: &[u8], raw_bytes: usize) -> Result<Vec<u8>> {
         )));
     }
     // A member that expands further fills the one byte more.
-    let mut raw = Vec::with_capacity(raw_bytes + 1);
+    let mut raw = Vec::with_capacity(large::capacity_for(raw_bytes + 1));
     let mut stream = Decompress::new_gzip(WINDOW_BITS);
     let status = stream.decompress_vec(member, &mut raw, FlushDecompress::Finish).map_err(|error| {
         let why = error.message().unwrap_or("it is not gzip data").to_owned();

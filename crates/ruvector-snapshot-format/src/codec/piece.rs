@@ -7,8 +7,8 @@
 use super::crc32;
 use super::member::{self, Coding};
 use crate::error::{FormatError, Result};
-use crate::limits;
 use crate::section::{SectionInfo, is_in_proportion};
+use crate::{large, limits};
 
 /// A piece of `N` members, ready to be stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub fn pack<const N: usize>(members: [(&[u8], Coding); N]) -> Result<Piece<N>> {
     let raw_bytes: usize = members.iter().map(|(raw, _)| raw.len()).sum();
     let largest_bytes = members.iter().map(|(raw, _)| raw.len()).max().unwrap_or_default();
     // Room for the worst case of the last member behind incompressible ones, so that nothing is moved.
-    let mut bytes = Vec::with_capacity(raw_bytes + raw_bytes / 1024 + largest_bytes / 8 + 64 * N);
+    let mut bytes = Vec::with_capacity(large::capacity_for(raw_bytes + raw_bytes / 1024 + largest_bytes / 8 + 64 * N));
     let mut member_bytes = [0; N];
     for ((raw, coding), size) in members.into_iter().zip(&mut member_bytes) {
         *size = u32::try_from(member::pack(raw, coding, &mut bytes)?)

@@ -18,7 +18,7 @@ use crate::progress::{Progress, report_transferred};
 use crate::repo::chain::Chain;
 use crate::repo::context::Context;
 use crate::repo::irregular::{IrregularSections, check_block};
-use crate::repo::pipeline::{BlockEvent, store_blocks};
+use crate::repo::pipeline::{BlockEvent, Waiting, store_blocks};
 use crate::repo::spec::{Completion, Content, SnapshotSpec, SourceSummary};
 use crate::snapshot::Snapshot;
 use crate::source::irregular_rows::{IrregularIds, StateCheck};
@@ -90,13 +90,15 @@ fn checked_blocks(
     blocks: BoxStream<'static, Result<(Block, ContentSum)>>,
     state: StateCheck,
 ) -> impl Stream<Item = Result<BlockEvent<()>>> + Send {
-    stream::try_unfold((blocks, state), |(mut blocks, state)| async move {
+    stream::try_unfold((blocks, state, Waiting::default()), |(mut blocks, state, mut waiting)| async move {
+        waiting.until_free().await;
         let Some((block, _)) = blocks.try_next().await? else {
             state.finish()?;
             return Ok(None);
         };
         let (block, state) = check_block(block, state).await?;
-        Ok(Some((BlockEvent::Block(block), (blocks, state))))
+        let hold = waiting.hold(&block);
+        Ok(Some((BlockEvent::Block(block, hold), (blocks, state, waiting))))
     })
 }
 

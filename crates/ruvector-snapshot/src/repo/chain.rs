@@ -16,7 +16,7 @@ use ruvector_snapshot_format::model::LeafTable;
 use super::context::{Context, run_blocking};
 use super::merge::{Merge, Step};
 use super::presence::judge;
-use super::reader::{RUN_BYTES_MAX, ReadAhead, StoredSnapshot};
+use super::reader::{NextBlock, RUN_BYTES_MAX, ReadAhead, StoredSnapshot};
 use crate::config::SnapshotConfig;
 use crate::error::{ErrorKind, Result, SnapshotError, corrupt};
 use crate::source::key_range::{DiffRange, KeyRange};
@@ -114,8 +114,8 @@ impl Chain {
     ) -> Result<BoxStream<'static, Result<(Block, ContentSum)>>> {
         if let [full] = self.snapshots.as_slice() {
             let entries = full.directory().await?;
-            let blocks = in_order(full.blocks(&entries, ReadAhead::full(config)), &full.metadata.id);
-            return Ok(judged(full, blocks));
+            let blocks = full.blocks(&entries, ReadAhead::full(config)).and_then(read);
+            return Ok(judged(full, in_order(blocks, &full.metadata.id)));
         }
         let merge = self.merge(config).await?;
         Ok(judged(self.newest()?, merged_blocks(merge, self.dimensions()?, |_| true)))
@@ -176,6 +176,7 @@ impl Chain {
         let mut merge = self.merge(config).await?;
         let mut steps = vec![Step::default(); self.snapshots.len()];
         while merge.advance().await? {
+            merge.read_all().await?;
             merge.add_to(&mut steps).map_err(|(number, error)| match self.snapshots.get(number) {
                 Some(snapshot) => error.with_key(snapshot.key(DataFile::Index)),
                 None => error,
@@ -206,9 +207,12 @@ impl Chain {
 
     /// Merges the rows of these blocks of each snapshot, those of the newest first.
     fn merge_of(&self, directories: &[Arc<[BlockEntry]>], config: &SnapshotConfig) -> Merge {
-        let members = self.snapshots.iter().zip(directories).enumerate().map(|(at, (snapshot, entries))| {
-            snapshot.blocks(entries, self.read_ahead(at, config)).map_ok(|(block, _)| block).boxed()
-        });
+        let members = self
+            .snapshots
+            .iter()
+            .zip(directories)
+            .enumerate()
+            .map(|(at, (snapshot, entries))| snapshot.blocks(entries, self.read_ahead(at, config)).boxed());
         Merge::new(members.collect())
     }
 
@@ -230,6 +234,14 @@ impl Chain {
 
     fn dimensions(&self) -> Result<usize> {
         Ok(usize::try_from(self.newest()?.metadata.dimensions).unwrap_or(usize::MAX))
+    }
+}
+
+/// Reads a block whose turn has come, if it is large.
+async fn read(next: NextBlock) -> Result<(Block, ContentSum)> {
+    match next {
+        NextBlock::Read(block, sum) => Ok((block, sum)),
+        NextBlock::Large(large) => large.read().await,
     }
 }
 

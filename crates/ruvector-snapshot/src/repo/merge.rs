@@ -6,6 +6,7 @@ use ruvector_snapshot_format::block::{Block, BlockOrder};
 use ruvector_snapshot_format::checksum::{ContentSum, digest};
 use ruvector_snapshot_format::model::{Change, ChangedRow, Changes, Record};
 
+use super::reader::NextBlock;
 use crate::error::{Result, SnapshotError, corrupt};
 
 /// What a snapshot changes in the state of its base.
@@ -66,26 +67,29 @@ pub(crate) struct Merge {
     /// The other members that have rows left, sorted by their ids, the smallest last. Of equal ids the newest comes
     /// last.
     waiting: Vec<usize>,
+    /// Whether the row of the newest snapshot was taken, and the next id must be moved to.
+    is_taken: bool,
 }
 
 /// The rows of one snapshot, in order.
 struct Member {
-    blocks: BoxStream<'static, Result<Block>>,
-    block: Option<Block>,
+    blocks: BoxStream<'static, Result<NextBlock>>,
+    block: Option<NextBlock>,
     at: usize,
     order: BlockOrder,
 }
 
 impl Merge {
     /// Merges streams of blocks, that of the newest snapshot first.
-    pub(crate) fn new(blocks: Vec<BoxStream<'static, Result<Block>>>) -> Self {
+    pub(crate) fn new(blocks: Vec<BoxStream<'static, Result<NextBlock>>>) -> Self {
         let member = |blocks| Member { blocks, block: None, at: 0, order: BlockOrder::default() };
         let members: Vec<_> = blocks.into_iter().map(member).collect();
-        Self { current: (0..members.len()).collect(), waiting: Vec::new(), members }
+        Self { current: (0..members.len()).collect(), waiting: Vec::new(), members, is_taken: false }
     }
 
     /// Moves to the next id. Returns `false` at the end.
     pub(crate) async fn advance(&mut self) -> Result<bool> {
+        self.is_taken = false;
         for number in std::mem::take(&mut self.current) {
             let Some(member) = self.members.get_mut(number) else { continue };
             member.at += 1;
@@ -110,8 +114,65 @@ impl Merge {
         first + self.waiting.iter().skip(first).take_while(is_older).count()
     }
 
+    /// Returns whether a row of the current id is large.
+    fn is_large(&self) -> bool {
+        self.current.iter().any(|number| self.members.get(*number).is_some_and(Member::is_large))
+    }
+
     fn id_of(&self, number: usize) -> Option<&str> {
         self.members.get(number)?.id()
+    }
+
+    /// Reads the large rows of the current id, one after the other, and verifies them. Keeps their vectors, but not their
+    /// metadata: afterwards [`add_to`](Self::add_to) can compare all rows.
+    pub(crate) async fn read_all(&mut self) -> Result<()> {
+        let mut base: Option<Vec<u8>> = None;
+        let has_large = self.current.iter().any(|at| self.members.get(*at).is_some_and(Member::is_unread));
+        for number in self.current.iter().rev().filter(|_| has_large) {
+            let Some(member) = self.members.get_mut(*number) else { continue };
+            member.read().await?;
+            let Some(row) = member.row() else { continue };
+            // `add_to` fails at the same row, and knows whose it is.
+            let Ok(record) = resolve_record(row, base.as_deref()) else { break };
+            base = record.map(|record| record.vector.to_vec());
+            member.forget_large(base.as_deref());
+        }
+        Ok(())
+    }
+
+    /// Reads the row of the newest snapshot that has the current id, if it is large. If it has no vector, reads older ones
+    /// up to that with its vector.
+    async fn read_newest(&mut self) -> Result<()> {
+        for (at, number) in self.current.iter().enumerate() {
+            let Some(member) = self.members.get_mut(*number) else { continue };
+            member.read().await?;
+            if at > 0
+                && let Some(NextBlock::Read(block, _)) = &mut member.block
+            {
+                block.forget_large_metadata();
+            }
+            if !matches!(member.row().map(|row| row.change), Some(Change::Put { vector: None, .. })) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the row of the newest snapshot as a block of its own, if it is large, without a copy.
+    fn take_large(&mut self) -> Result<Option<(Block, ContentSum)>> {
+        let newest = self.current.first().copied();
+        let is_large = newest.and_then(|number| self.members.get(number)).is_some_and(Member::is_large);
+        let Some((record, sum)) = self.record()?.filter(|_| is_large) else { return Ok(None) };
+        let (id, vector) = (record.id.to_owned(), record.vector.to_vec());
+        let member = newest.and_then(|number| self.members.get_mut(number));
+        let Some(NextBlock::Read(mut block, _)) = member.and_then(|member| member.block.take()) else {
+            return Ok(None);
+        };
+        self.is_taken = true;
+        match block.complete_row(&vector) {
+            true => Ok(Some((block, sum))),
+            false => Err(corrupt(format!("the vector of id {id:?} does not have the dimensions of the chain"))),
+        }
     }
 
     /// Returns the row of the newest snapshot that has the current id.
@@ -175,14 +236,24 @@ impl Merge {
         let (mut block, mut sum) = (Block::new(dimensions), ContentSum::default());
         loop {
             // A record that did not fit in the last block is still the current one.
-            if self.newest().is_some_and(|row| is_wanted(row.id))
-                && let Some((record, record_sum)) = self.record()?
-            {
-                if block.is_full_for(record) {
-                    return Ok(Some((block, sum)));
+            let id = self.current.first().filter(|_| !self.is_taken).and_then(|first| self.id_of(*first));
+            if id.is_some_and(&mut is_wanted) {
+                if self.is_large() {
+                    if !block.is_empty() {
+                        return Ok(Some((block, sum)));
+                    }
+                    self.read_newest().await?;
+                    if let Some(large) = self.take_large()? {
+                        return Ok(Some(large));
+                    }
                 }
-                block.push(record)?;
-                sum.merge(&record_sum);
+                if let Some((record, record_sum)) = self.record()? {
+                    if block.is_full_for(record) {
+                        return Ok(Some((block, sum)));
+                    }
+                    block.push(record)?;
+                    sum.merge(&record_sum);
+                }
             }
             if !self.advance().await? {
                 return Ok((!block.is_empty()).then_some((block, sum)));
@@ -192,25 +263,61 @@ impl Merge {
 }
 
 impl Member {
+    /// Returns the current row. `None` if it is large and not read.
     fn row(&self) -> Option<ChangedRow<'_>> {
-        let block = self.block.as_ref()?;
+        let Some(NextBlock::Read(block, _)) = &self.block else { return None };
         (self.at < block.len()).then(|| block.change(self.at))
     }
 
     fn id(&self) -> Option<&str> {
-        let block = self.block.as_ref()?;
-        (self.at < block.len()).then(|| block.id(self.at))
+        match self.block.as_ref()? {
+            NextBlock::Read(block, _) => (self.at < block.len()).then(|| block.id(self.at)),
+            NextBlock::Large(large) => (self.at == 0).then(|| large.id()),
+        }
+    }
+
+    fn is_unread(&self) -> bool {
+        matches!(self.block, Some(NextBlock::Large(_)))
+    }
+
+    fn is_large(&self) -> bool {
+        match &self.block {
+            Some(NextBlock::Read(block, _)) => block.is_large(),
+            Some(NextBlock::Large(_)) => true,
+            None => false,
+        }
+    }
+
+    /// Reads the current row, if it was not read because it is large.
+    async fn read(&mut self) -> Result<()> {
+        if let Some(NextBlock::Large(large)) = &self.block {
+            let (block, sum) = large.read().await?;
+            self.block = Some(NextBlock::Read(block, sum));
+        }
+        Ok(())
+    }
+
+    /// Frees the metadata of the current row if it is large, after giving it its vector.
+    fn forget_large(&mut self, vector: Option<&[u8]>) {
+        let Some(NextBlock::Read(block, _)) = &mut self.block else { return };
+        if block.is_large() && vector.is_some_and(|vector| block.complete_row(vector)) {
+            block.forget_large_metadata();
+        }
     }
 
     /// Fetches blocks until the member is on a row, if it has one left.
     async fn fill(&mut self) -> Result<()> {
         while self.id().is_none() {
             self.block = None;
-            let Some(block) = self.blocks.try_next().await? else { return Ok(()) };
-            if !self.order.follows(&block) {
+            let Some(next) = self.blocks.try_next().await? else { return Ok(()) };
+            let follows = match &next {
+                NextBlock::Read(block, _) => self.order.follows(block),
+                NextBlock::Large(large) => self.order.follows_ids(large.id(), large.id()),
+            };
+            if !follows {
                 return Err(corrupt("the blocks of a snapshot are not sorted by id"));
             }
-            self.block = Some(block);
+            self.block = Some(next);
             self.at = 0;
         }
         Ok(())

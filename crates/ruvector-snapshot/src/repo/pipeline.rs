@@ -1,15 +1,15 @@
 //! The way of records into a snapshot: groups them into blocks, compresses the blocks in parallel, and writes them in
 //! order.
 //!
-//! At most `workers + 1` blocks are being compressed at a time, and a reader is at most a few blocks ahead. That bounds
-//! the memory.
+//! At most `workers + 1` blocks are being compressed at a time, and a reader is at most a few blocks ahead. A large block
+//! has one row of up to 128 MiB: while it is on its way, nothing else is read. That bounds the memory.
 
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use ruvector_snapshot_format::block::{Block, BlockOrder, PackedBlock};
 use ruvector_snapshot_format::id::SnapshotId;
 use ruvector_snapshot_format::irregular::IrregularInfo;
 use ruvector_snapshot_format::model::LeafTable;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tracing::Instrument as _;
 
 use super::context::{Context, run_blocking};
@@ -29,11 +29,49 @@ pub(crate) type BlockStream<'a, T> = BoxStream<'a, Result<BlockEvent<T>>>;
 
 /// An item of a [`BlockStream`].
 pub(crate) enum BlockEvent<T> {
-    Block(Block),
+    Block(Block, Hold),
     /// The content of the next section of irregular rows. No block comes after it.
     Irregular(Vec<u8>),
     /// The last item. A stream that ends without it was truncated.
     End(T),
+}
+
+/// While it exists, the reader that has returned a large block reads nothing else. That of other blocks holds nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Hold {
+    _reader: Option<oneshot::Sender<Never>>,
+}
+
+/// Nothing is sent: the reader waits until the sender is dropped.
+#[derive(Debug)]
+enum Never {}
+
+/// Waits until the last large block is on its way no more.
+#[derive(Debug, Default)]
+pub(crate) struct Waiting(Option<oneshot::Receiver<Never>>);
+
+impl Waiting {
+    /// Begins the way of a block, for which [`until_free`](Self::until_free) waits if it is large.
+    pub(crate) fn hold(&mut self, block: &Block) -> Hold {
+        if !block.is_large() {
+            return Hold::default();
+        }
+        let (sender, receiver) = oneshot::channel();
+        self.0 = Some(receiver);
+        Hold { _reader: Some(sender) }
+    }
+
+    pub(crate) async fn until_free(&mut self) {
+        if let Some(held) = self.0.take() {
+            let _dropped = held.await;
+        }
+    }
+
+    fn blocking_until_free(&mut self) {
+        if let Some(held) = self.0.take() {
+            let _dropped = held.blocking_recv();
+        }
+    }
 }
 
 /// What is known of a source after its last record.
@@ -83,7 +121,7 @@ async fn write_blocks<T: Send>(
     blocks: BlockStream<'_, T>,
 ) -> Result<T> {
     enum Packed<T> {
-        Block(Box<PackedBlock>),
+        Block(Box<PackedBlock>, Hold),
         Irregular(Vec<u8>),
         End(T),
     }
@@ -92,9 +130,9 @@ async fn write_blocks<T: Send>(
         ProgressCounter::start(spec.progress.map(|progress| &**progress), Phase::Create, spec.source.records_expected);
     let packed = blocks.map(|event| async move {
         match event? {
-            BlockEvent::Block(block) => {
+            BlockEvent::Block(block, hold) => {
                 let packed = run_blocking(move || Ok(Box::new(block.pack(level)?))).await?;
-                Ok::<_, SnapshotError>(Packed::Block(packed))
+                Ok::<_, SnapshotError>(Packed::Block(packed, hold))
             }
             BlockEvent::Irregular(raw) => Ok(Packed::Irregular(raw)),
             BlockEvent::End(end) => Ok(Packed::End(end)),
@@ -104,7 +142,7 @@ async fn write_blocks<T: Send>(
     let mut end = None;
     while let Some(next) = packed.try_next().await? {
         match next {
-            Packed::Block(block) => {
+            Packed::Block(block, _hold) => {
                 let [vectors_bytes, _, payloads_bytes] = block.raw_bytes;
                 let rows = u64::from(block.entry.rows);
                 writer.append(*block).await?;
@@ -149,7 +187,9 @@ pub(crate) fn read_ahead(
     let (sender, mut receiver) = mpsc::channel(BLOCKS_AHEAD);
     tokio::task::spawn_blocking(move || {
         let mut blocks = SourceBlocks::new(reader, rows, known_irregular);
-        while blocks.next().is_some_and(|event| sender.blocking_send(event).is_ok()) {}
+        while blocks.next().is_some_and(|event| sender.blocking_send(event).is_ok()) {
+            blocks.waiting.blocking_until_free();
+        }
     });
     stream::poll_fn(move |context| receiver.poll_recv(context)).boxed()
 }
@@ -163,6 +203,7 @@ pub(crate) fn read_inline<'a>(
     let blocks = SourceBlocks::new(reader, rows, known_irregular);
     stream::unfold(blocks, |mut blocks| async {
         tokio::task::yield_now().await;
+        blocks.waiting.until_free().await;
         blocks.next().map(|event| (event, blocks))
     })
     .boxed()
@@ -175,6 +216,7 @@ struct SourceBlocks<R> {
     known_irregular: Option<IrregularInfo>,
     block: Block,
     order: BlockOrder,
+    waiting: Waiting,
     are_records_read: bool,
     has_ended: bool,
 }
@@ -188,13 +230,15 @@ impl<R: SourceReader> SourceBlocks<R> {
             known_irregular,
             block: Block::new(dimensions),
             order: BlockOrder::default(),
+            waiting: Waiting::default(),
             are_records_read: false,
             has_ended: false,
         }
     }
 
     fn read(&mut self) -> Result<BlockEvent<SourceTrailer>> {
-        while !self.are_records_read {
+        // A block that the last row has filled is complete before the next row is read, which can be large too.
+        while !self.are_records_read && !self.block.is_full() {
             let Some(row) = self.reader.next_row()? else {
                 self.are_records_read = true;
                 break;
@@ -203,9 +247,15 @@ impl<R: SourceReader> SourceBlocks<R> {
             if self.block.is_full_for(row.as_record()) {
                 let mut next = self.block.new_like();
                 push(&mut next, row)?;
+                if next.is_large() {
+                    self.reader.release_row();
+                }
                 return self.complete(next);
             }
             push(&mut self.block, row)?;
+            if self.block.is_large() {
+                self.reader.release_row();
+            }
         }
         if !self.block.is_empty() {
             let next = self.block.new_like();
@@ -227,7 +277,8 @@ impl<R: SourceReader> SourceBlocks<R> {
     fn complete(&mut self, next: Block) -> Result<BlockEvent<SourceTrailer>> {
         let block = std::mem::replace(&mut self.block, next);
         if self.order.follows(&block) {
-            return Ok(BlockEvent::Block(block));
+            let hold = self.waiting.hold(&block);
+            return Ok(BlockEvent::Block(block, hold));
         }
         let message = format!("the ids of the source are not in order: {:?} is out of place", block.id(0));
         Err(SnapshotError::new(ErrorKind::Corrupt, message))

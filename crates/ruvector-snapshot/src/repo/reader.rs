@@ -48,6 +48,34 @@ pub(crate) struct StoredSnapshot {
 /// The stored pieces of a block, in the order of [`DataFile::ALL`].
 pub(crate) type Pieces = [Bytes; 3];
 
+/// A block that a stream of blocks returns.
+pub(crate) enum NextBlock {
+    /// A block with every digest verified, and its sum.
+    Read(Block, ContentSum),
+    /// A large block, which is read when its row is needed.
+    Large(LargeBlock),
+}
+
+/// A block with one row of up to 128 MiB. Nothing of it was read.
+pub(crate) struct LargeBlock {
+    snapshot: StoredSnapshot,
+    at: usize,
+    entry: BlockEntry,
+}
+
+impl LargeBlock {
+    /// Returns the id of the row.
+    pub(crate) fn id(&self) -> &str {
+        &self.entry.first_id
+    }
+
+    /// Reads the block, verifies its digest, and returns its sum too.
+    pub(crate) async fn read(&self) -> Result<(Block, ContentSum)> {
+        let pieces = self.snapshot.pieces(std::slice::from_ref(&self.entry)).await?.pop().unwrap_or_default();
+        self.snapshot.unpack(self.at, self.entry.clone(), pieces).await
+    }
+}
+
 /// How far a stream of blocks reads ahead.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ReadAhead {
@@ -67,13 +95,20 @@ impl ReadAhead {
 }
 
 /// Groups consecutive blocks that lie side by side in each of the files, up to `bytes_max`, so that they are read with
-/// one request a file.
-pub(crate) fn runs(entries: &[BlockEntry], files: &[DataFile], bytes_max: u64) -> Vec<Range<usize>> {
+/// one request a file. A large block is a run of its own.
+pub(crate) fn runs(
+    entries: &[BlockEntry],
+    files: &[DataFile],
+    bytes_max: u64,
+    is_large: impl Fn(&BlockEntry) -> bool,
+) -> Vec<Range<usize>> {
     let mut runs: Vec<Range<usize>> = Vec::new();
     let mut run_bytes = 0;
     for (at, entry) in entries.iter().enumerate() {
         let entry_bytes: u64 = files.iter().map(|file| stored_bytes(entry, *file)).sum();
-        let follows = |last: &BlockEntry| files.iter().all(|f| last.range(*f).end == entry.range(*f).start);
+        let follows = |last: &BlockEntry| {
+            !is_large(last) && !is_large(entry) && files.iter().all(|f| last.range(*f).end == entry.range(*f).start)
+        };
         let joins = at.checked_sub(1).and_then(|last| entries.get(last)).is_some_and(follows);
         match runs.last_mut() {
             Some(run) if joins && run_bytes + entry_bytes <= bytes_max => {
@@ -259,21 +294,36 @@ impl StoredSnapshot {
         }
     }
 
-    /// Streams the given blocks in order, with every digest verified, and the sum of each.
+    /// Returns whether a block is large, see [`LargeBlock`].
+    pub(crate) fn is_large(&self, entry: &BlockEntry) -> bool {
+        entry.is_large(self.metadata.dimensions)
+    }
+
+    /// Streams the given blocks in order. Large blocks are left for the caller to read.
     pub(crate) fn blocks(
         &self,
         entries: &Arc<[BlockEntry]>,
         ahead: ReadAhead,
-    ) -> impl Stream<Item = Result<(Block, ContentSum)>> + use<> {
+    ) -> impl Stream<Item = Result<NextBlock>> + use<> {
+        enum Fetched {
+            Pieces(usize, BlockEntry, Pieces),
+            Large(LargeBlock),
+        }
         let (fetcher, expander, entries) = (self.clone(), self.clone(), entries.clone());
-        stream::iter(runs(&entries, &DataFile::ALL, ahead.run_bytes_max))
+        stream::iter(runs(&entries, &DataFile::ALL, ahead.run_bytes_max, |entry| self.is_large(entry)))
             .map(move |run| {
                 let (snapshot, entries) = (fetcher.clone(), entries.clone());
                 async move {
                     let run_entries = entries.get(run.clone()).unwrap_or_default();
+                    if let [entry] = run_entries
+                        && snapshot.is_large(entry)
+                    {
+                        let large = LargeBlock { at: run.start, entry: entry.clone(), snapshot };
+                        return Ok(vec![Ok(Fetched::Large(large))]);
+                    }
                     let pieces = snapshot.pieces(run_entries).await?;
                     let blocks = run.zip(run_entries.to_vec()).zip(pieces);
-                    Ok(blocks.map(|((at, entry), pieces)| Ok((at, entry, pieces))).collect::<Vec<_>>())
+                    Ok(blocks.map(|((at, entry), pieces)| Ok(Fetched::Pieces(at, entry, pieces))).collect::<Vec<_>>())
                 }
             })
             .buffered(ahead.runs)
@@ -281,28 +331,39 @@ impl StoredSnapshot {
             .map(move |fetched: Result<_>| {
                 let snapshot = expander.clone();
                 async move {
-                    let (at, entry, pieces) = fetched?;
-                    snapshot.unpack(at, entry, pieces).await
+                    let (at, entry, pieces) = match fetched? {
+                        Fetched::Pieces(at, entry, pieces) => (at, entry, pieces),
+                        Fetched::Large(large) => return Ok(NextBlock::Large(large)),
+                    };
+                    let (block, sum) = snapshot.unpack(at, entry, pieces).await?;
+                    Ok(NextBlock::Read(block, sum))
                 }
             })
             .buffered(ahead.blocks)
     }
 
     /// Streams the rows of the given blocks that are in these ranges, in order and without their vectors. Digests are
-    /// not verified.
+    /// not verified. The metadata of a large row is an empty text.
     pub(crate) fn blocks_without_vectors(
         &self,
         entries: Vec<BlockEntry>,
         ranges: Arc<[DiffRange]>,
         ahead: ReadAhead,
-    ) -> impl Stream<Item = Result<Block>> + use<> {
+    ) -> impl Stream<Item = Result<NextBlock>> + use<> {
         let (fetcher, expander) = (self.clone(), self.clone());
-        stream::iter(runs(&entries, &[DataFile::Index, DataFile::Payloads], ahead.run_bytes_max))
+        let files = [DataFile::Index, DataFile::Payloads];
+        stream::iter(runs(&entries, &files, ahead.run_bytes_max, BlockEntry::has_large_metadata))
             .map(move |run| {
                 let (snapshot, run) = (fetcher.clone(), entries.get(run).unwrap_or_default().to_vec());
                 async move {
                     let index = snapshot.pieces_of(DataFile::Index, &run);
-                    let (index, payloads) = futures::try_join!(index, snapshot.pieces_of(DataFile::Payloads, &run))?;
+                    let payloads = async {
+                        match run.first().is_some_and(BlockEntry::has_large_metadata) {
+                            true => Ok(vec![Bytes::new()]),
+                            false => snapshot.pieces_of(DataFile::Payloads, &run).await,
+                        }
+                    };
+                    let (index, payloads) = futures::try_join!(index, payloads)?;
                     Ok::<_, SnapshotError>(stream::iter(run.into_iter().zip(index.into_iter().zip(payloads)).map(Ok)))
                 }
             })
@@ -312,7 +373,9 @@ impl StoredSnapshot {
                 let (snapshot, ranges) = (expander.clone(), ranges.clone());
                 async move {
                     let (entry, (index, payloads)) = fetched?;
-                    snapshot.unpack_in_ranges(entry, [index, payloads], ranges).await
+                    let block = snapshot.unpack_in_ranges(entry, [index, payloads], ranges).await?;
+                    // The sum is only known of all rows.
+                    Ok(NextBlock::Read(block, ContentSum::default()))
                 }
             })
             .buffered(ahead.blocks)
@@ -326,7 +389,7 @@ impl StoredSnapshot {
         ranges: &Arc<[KeyRange]>,
         ahead: ReadAhead,
     ) -> Result<Vec<BlockEntry>> {
-        let runs = runs(&entries, &[DataFile::Index], ahead.run_bytes_max).into_iter();
+        let runs = runs(&entries, &[DataFile::Index], ahead.run_bytes_max, |_| false).into_iter();
         let fetched = runs.map(|run| {
             let run = entries.get(run).unwrap_or_default().to_vec();
             async move {
@@ -359,8 +422,11 @@ impl StoredSnapshot {
                 while left.next_if(|range| range.ends_before(id)).is_some() {}
                 left.peek().is_some_and(|range| range.start.as_str() <= id)
             };
-            let pieces = pieces.each_ref().map(|piece| piece.as_ref());
-            let unpacked = Block::unpack_without_vectors(&entry, dimensions, pieces, is_wanted);
+            let [index, payloads] = pieces.each_ref().map(|piece| piece.as_ref());
+            let unpacked = match entry.has_large_metadata() {
+                true => Block::unpack_without_content(&entry, dimensions, index, is_wanted),
+                false => Block::unpack_without_vectors(&entry, dimensions, [index, payloads], is_wanted),
+            };
             unpacked.map_err(|error| error_of(&id, error.message().to_owned(), error.into()))
         })
         .await

@@ -154,6 +154,11 @@ pub trait SourceReader: Send {
         Ok(None)
     }
 
+    /// Says that the last row was used, so that a source can free its memory before the next one is asked for. Called after
+    /// large rows.
+    #[doc(hidden)]
+    fn release_row(&mut self) {}
+
     /// Lets [`next_irregular`](Self::next_irregular) start again. Returns whether that is possible.
     #[doc(hidden)]
     fn rewind_irregular(&mut self) -> bool {
@@ -301,6 +306,10 @@ impl SourceReader for Box<dyn SourceReader> {
         (**self).next_irregular()
     }
 
+    fn release_row(&mut self) {
+        (**self).release_row();
+    }
+
     fn rewind_irregular(&mut self) -> bool {
         (**self).rewind_irregular()
     }
@@ -367,6 +376,16 @@ pub trait RestoreTarget: Send {
     ///
     /// Any error ends the restore.
     fn put(&mut self, records: &mut dyn Iterator<Item = Record<'_>>) -> Result<()>;
+
+    /// Called after each [`put`](Self::put), when its records are no longer in memory. The default does nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`put`](Self::put).
+    #[doc(hidden)]
+    fn settle(&mut self) -> Result<()> {
+        Ok(())
+    }
 
     /// Completes the target. Called after the content checksum of all records has been verified, and never otherwise.
     ///

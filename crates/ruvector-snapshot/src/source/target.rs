@@ -13,6 +13,7 @@ use redb::{Database, StorageBackend, TableDefinition, WriteTransaction};
 use ruvector_core::VectorDB;
 use ruvector_core::types::VectorEntry;
 use ruvector_snapshot_format::irregular::{IrregularItem, IrregularTable};
+use ruvector_snapshot_format::large::LARGE_ROW_BYTES;
 use ruvector_snapshot_format::model::{DatabaseInfo, Record};
 
 use super::destination::Destination;
@@ -28,19 +29,51 @@ const CONFIG: TableDefinition<'_, RawText, RawText> = TableDefinition::new("conf
 
 /// Size of the irregular rows that are written together.
 const IRREGULAR_BYTES: usize = 1 << 20;
+/// Size of the large rows that the cache of redb may hold.
+const LARGE_BYTES_CACHED: usize = 16 << 20;
+/// Bytes of a large page that are read together.
+const CHUNK_BYTES: usize = 1 << 20;
+static ZEROS: [u8; CHUNK_BYTES] = [0; CHUNK_BYTES];
 /// Memory that redb may use as a cache while the file is written.
 pub(crate) const CACHE_BYTES: usize = 128 << 20;
 
 /// A database file that is built beside its destination, under a hidden name. It is removed when dropped.
 pub(crate) struct FileTarget {
     // Fields are dropped in this order: the transaction, its database, then the file.
-    transaction: WriteTransaction,
-    database: Database,
+    /// `None` only after an error.
+    written: Option<Written>,
+    /// Size of the large rows since the last commit.
+    large_bytes: usize,
+    /// Whether redb may have large rows in its cache that were committed.
+    has_large_cached: bool,
     temporary: Temporary,
     destination: Destination,
     value: Vec<u8>,
     irregular: Option<PendingRows>,
     written_bytes: Arc<AtomicU64>,
+}
+
+/// A database that is being written. Its fields are dropped in their order: redb closes a database only after its
+/// transaction is gone, and would wait for it for ever.
+struct Written {
+    transaction: WriteTransaction,
+    database: Database,
+}
+
+impl Written {
+    /// Opens the database in a file, or creates it if the file is empty.
+    fn open(file: &Arc<File>, written_bytes: &Arc<AtomicU64>) -> Result<Self, redb::Error> {
+        let backend = LockedFile { file: file.clone(), written_bytes: written_bytes.clone() };
+        let database = redb::Builder::new().set_cache_size(CACHE_BYTES).create_with_backend(backend)?;
+        Ok(Self { transaction: database.begin_write()?, database })
+    }
+
+    /// Commits and closes the database.
+    fn close(self) -> Result<(), redb::Error> {
+        self.transaction.commit()?;
+        drop(self.database);
+        Ok(())
+    }
 }
 
 /// Rows of one table that are not written yet.
@@ -65,44 +98,62 @@ impl FileTarget {
         let failed =
             |error: redb::Error| redb_error("cannot create the database file", error).with_key(shown.to_string());
         let written_bytes = Arc::new(AtomicU64::new(0));
-        let backend = LockedFile { file: temporary.file().clone(), written_bytes: written_bytes.clone() };
-        let created = redb::Builder::new().set_cache_size(CACHE_BYTES).create_with_backend(backend);
-        let database = created.map_err(|error| failed(error.into()))?;
-        let transaction = database.begin_write().map_err(|error| failed(error.into()))?;
-        Ok(Self { transaction, database, temporary, destination, value: Vec::new(), irregular: None, written_bytes })
+        let written = Some(Written::open(temporary.file(), &written_bytes).map_err(failed)?);
+        let (value, irregular) = (Vec::new(), None);
+        let (large_bytes, has_large_cached) = (0, false);
+        Ok(Self { written, large_bytes, has_large_cached, temporary, destination, value, irregular, written_bytes })
+    }
+
+    /// Commits, closes the database and opens it again, with an empty cache.
+    fn reopen(&mut self) -> Result<(), redb::Error> {
+        if let Some(written) = self.written.take() {
+            written.close()?;
+        }
+        self.written = Some(Written::open(self.temporary.file(), &self.written_bytes)?);
+        self.has_large_cached = false;
+        Ok(())
+    }
+
+    /// Commits, and goes on.
+    fn commit(&mut self) -> Result<(), redb::Error> {
+        if let Some(Written { transaction, database }) = self.written.take() {
+            transaction.commit()?;
+            self.written = Some(Written { transaction: database.begin_write()?, database });
+        }
+        (self.large_bytes, self.has_large_cached) = (0, true);
+        Ok(())
     }
 
     /// Writes the description of the database, commits, closes and syncs.
     pub(crate) fn finish(mut self, description: &DatabaseInfo) -> Result<FinishedFile> {
         self.write_irregular()?;
-        let mut rows = description.rows.clone();
-        if !rows.contains_key(OPTIONS_ROW) && description.distance_metric.is_some() {
+        let mut options_row = None;
+        if !description.rows.contains_key(OPTIONS_ROW) && description.distance_metric.is_some() {
             let options = database_options(description, &self.destination.path().display().to_string())?;
-            let text = serde_json::to_string(&options).map_err(|error| {
+            options_row = Some(serde_json::to_string(&options).map_err(|error| {
                 SnapshotError::new(ErrorKind::Internal, "cannot write the options of the database as JSON")
                     .with_source(error)
-            })?;
-            rows.insert(OPTIONS_ROW.to_owned(), text);
+            })?);
         }
-        // On an early return these are dropped in reverse order. redb closes a database only after its transaction is
-        // gone, and would wait for it for ever.
-        let Self { destination, temporary, database, transaction, written_bytes, .. } = self;
+        let options_row = options_row.iter().map(|text| (OPTIONS_ROW, text));
+        let config_rows = description.rows.iter().map(|(name, text)| (name.as_str(), text)).chain(options_row);
+        let Self { destination, temporary, written, written_bytes, .. } = self;
         let shown = destination.path().display().to_string();
         let failed =
             |error: redb::Error| redb_error("cannot complete the database file", error).with_key(shown.as_str());
+        let written = written.ok_or_else(closed)?;
         let write = || -> Result<(), redb::Error> {
             // All three tables exist even if they are empty, as in a database that Ruvector creates.
-            transaction.open_table(VECTORS)?;
-            transaction.open_table(METADATA)?;
-            let mut config = transaction.open_table(CONFIG)?;
-            for (name, value) in &rows {
+            written.transaction.open_table(VECTORS)?;
+            written.transaction.open_table(METADATA)?;
+            let mut config = written.transaction.open_table(CONFIG)?;
+            for (name, value) in config_rows {
                 config.insert(name.as_bytes(), value.as_bytes())?;
             }
             Ok(())
         };
         write().map_err(failed)?;
-        transaction.commit().map_err(|error| failed(error.into()))?;
-        drop(database);
+        written.close().map_err(failed)?;
         let synced = temporary.file().sync_all();
         synced.map_err(|error| SnapshotError::io(destination.path(), "sync the database file", error))?;
         Ok(FinishedFile { temporary, destination, written_bytes: written_bytes.load(Ordering::Relaxed) })
@@ -111,13 +162,14 @@ impl FileTarget {
     /// Writes the irregular rows that are pending.
     fn write_irregular(&mut self) -> Result<()> {
         let Some(PendingRows { table, rows, bytes }) = &mut self.irregular else { return Ok(()) };
+        let transaction = &self.written.as_ref().ok_or_else(closed)?.transaction;
         check_restorable(table)?;
         let pending = rows.iter().map(|(key, value)| (key.as_slice(), value.as_slice()));
         let are_new = match table.name.as_str() {
-            "vectors" => insert_all(&self.transaction, VECTORS, pending),
-            "metadata" => insert_all(&self.transaction, METADATA, pending),
-            "config" => insert_all(&self.transaction, CONFIG, pending),
-            _ => TypedTable::new(table).map_or(Ok(true), |typed| typed.append(&self.transaction, pending)),
+            "vectors" => insert_all(transaction, VECTORS, pending),
+            "metadata" => insert_all(transaction, METADATA, pending),
+            "config" => insert_all(transaction, CONFIG, pending),
+            _ => TypedTable::new(table).map_or(Ok(true), |typed| typed.append(transaction, pending)),
         };
         let failed = |error| {
             redb_error("cannot write the database file", error).with_key(self.destination.path().display().to_string())
@@ -126,9 +178,14 @@ impl FileTarget {
             return Err(twice(&table.name));
         }
         rows.clear();
-        *bytes = 0;
+        let bytes = std::mem::take(bytes);
+        self.large_bytes += if bytes > LARGE_ROW_BYTES { bytes } else { 0 };
         Ok(())
     }
+}
+
+fn closed() -> SnapshotError {
+    SnapshotError::new(ErrorKind::Internal, "the database file is closed after an error")
 }
 
 /// Inserts rows. Returns whether all keys were new.
@@ -173,31 +230,54 @@ impl RestoreTarget for FileTarget {
 
     fn put(&mut self, records: &mut dyn Iterator<Item = Record<'_>>) -> Result<()> {
         self.write_irregular()?;
-        let (transaction, value) = (&self.transaction, &mut self.value);
+        let path = self.destination.path().to_owned();
+        let failed = |error| redb_error("cannot write the database file", error).with_key(path.display().to_string());
+        let first = records.next();
+        if self.has_large_cached && first.as_ref().is_some_and(is_large) {
+            self.reopen().map_err(failed)?;
+        }
+        let transaction = &self.written.as_ref().ok_or_else(closed)?.transaction;
+        let (value, large_bytes) = (&mut self.value, &mut self.large_bytes);
         let write = || -> Result<bool, redb::Error> {
             let mut are_new = true;
             let mut vectors = transaction.open_table(VECTORS)?;
             let mut metadata = transaction.open_table(METADATA)?;
-            for record in records {
+            for record in first.into_iter().chain(records) {
                 value.clear();
                 append_vector(record.vector, value);
                 are_new &= vectors.insert(record.id.as_bytes(), value.as_slice())?.is_none();
                 if let Some(text) = record.metadata {
                     are_new &= metadata.insert(record.id.as_bytes(), text.as_bytes())?.is_none();
                 }
+                *large_bytes += if is_large(&record) { bytes_of(&record) } else { 0 };
             }
             Ok(are_new)
         };
-        let failed = |error| {
-            redb_error("cannot write the database file", error).with_key(self.destination.path().display().to_string())
-        };
         if write().map_err(failed)? { Ok(()) } else { Err(twice("vectors")) }
     }
+
+    /// After large rows, commits: redb would write them soon to make room, and would read them again in a commit. The last
+    /// one stays in its cache, because redb looks at it to insert the next row. It is freed before the next large one.
+    fn settle(&mut self) -> Result<()> {
+        if self.large_bytes <= LARGE_BYTES_CACHED {
+            return Ok(());
+        }
+        let key = self.destination.path().display().to_string();
+        self.commit().map_err(|error| redb_error("cannot write the database file", error).with_key(key))
+    }
+}
+
+fn is_large(record: &Record<'_>) -> bool {
+    bytes_of(record) > LARGE_ROW_BYTES
+}
+
+fn bytes_of(record: &Record<'_>) -> usize {
+    record.vector.len() + record.metadata.map_or(0, str::len)
 }
 
 impl std::fmt::Debug for FileTarget {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("FileTarget").field("destination", &self.destination).field("database", &self.database).finish()
+        f.debug_struct("FileTarget").field("destination", &self.destination).finish_non_exhaustive()
     }
 }
 
@@ -248,7 +328,20 @@ impl StorageBackend for LockedFile {
 
     fn read(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
         let mut buffer = vec![0; len];
-        self.file.read_exact_at(&mut buffer, offset)?;
+        if len <= CHUNK_BYTES {
+            self.file.read_exact_at(&mut buffer, offset)?;
+            return Ok(buffer);
+        }
+        // The page of a large row has the next power of two as its size. The zeros behind the row take no memory.
+        let mut read = vec![0; CHUNK_BYTES];
+        let starts = (offset..).step_by(CHUNK_BYTES);
+        for (chunk, start) in buffer.chunks_mut(CHUNK_BYTES).zip(starts) {
+            let read = read.get_mut(..chunk.len()).unwrap_or_default();
+            self.file.read_exact_at(read, start)?;
+            if Some(&*read) != ZEROS.get(..read.len()) {
+                chunk.copy_from_slice(read);
+            }
+        }
         Ok(buffer)
     }
 

@@ -19,6 +19,7 @@ use super::budget::{Budget, PERMIT_BYTES, RETRY_TIMEOUT, RetryDeadline, Transfer
 use super::create::{CreateMode, Creates, create};
 use super::error::{is_transient, kind_of, operation_failed};
 use super::local::fs::{Found, LocalFs};
+use super::local::io::{RETURNED_BYTES, read_large};
 use super::notices::Notices;
 use super::upload::{Destination, ObjectUpload};
 use super::{KeyFilter, ListEntry, ObjectInfo, SnapshotStore, Upload, check_key, check_prefix};
@@ -414,6 +415,9 @@ impl ObjectSnapshotStore {
     async fn receive(&self, key: &str, response: GetResult, expected_bytes: u64) -> Result<Bytes> {
         let received = match response.payload {
             // A file is read at once, without a stream.
+            GetResultPayload::File(file, path) if expected_bytes > RETURNED_BYTES / 4 => {
+                read_large(file, path, response.range).await
+            }
             GetResultPayload::File(..) => response.bytes().await,
             GetResultPayload::Stream(_) => collect(response.into_stream(), expected_bytes).await,
         };
@@ -530,7 +534,8 @@ async fn collect(
     expected_bytes: u64,
 ) -> object_store::Result<Bytes> {
     // A server that promises too much does not determine how much memory is allocated.
-    let mut received = BytesMut::with_capacity(expected_bytes.min(PERMIT_BYTES) as usize);
+    let capacity = if expected_bytes > RETURNED_BYTES / 4 { RETURNED_BYTES } else { expected_bytes.min(PERMIT_BYTES) };
+    let mut received = BytesMut::with_capacity(capacity as usize);
     while received.len() as u64 <= expected_bytes {
         match chunks.try_next().await {
             Ok(Some(chunk)) => received.extend_from_slice(&chunk),

@@ -30,6 +30,8 @@ const PARTS_MAX: u64 = 10_000;
 const PARTS_PLANNED: u64 = 9_900;
 /// Smaller pieces are copied together, so that a part does not consist of many small buffers.
 const PIECE_BYTES_COPIED_MAX: usize = 64 * 1024;
+/// A larger piece is sent before more bytes are accepted. It can have 128 MiB.
+const PIECE_BYTES_AHEAD_MAX: usize = 8 * MIB as usize;
 
 const MIB: u64 = 1024 * 1024;
 
@@ -100,6 +102,8 @@ impl ObjectUpload {
     }
 
     async fn append(&mut self, mut bytes: Bytes) -> Result<()> {
+        let all_bytes = bytes.len();
+        let is_large = all_bytes > PIECE_BYTES_AHEAD_MAX;
         while !bytes.is_empty() {
             if self.buffer.content_length() == self.part_bytes {
                 self.send_part().await?;
@@ -109,9 +113,15 @@ impl ObjectUpload {
             self.written_bytes += piece.len() as u64;
             if piece.len() < PIECE_BYTES_COPIED_MAX {
                 self.buffer.extend_from_slice(&piece);
+            } else if is_large && bytes.is_empty() && piece.len() < all_bytes / 2 {
+                // A slice would keep all of it in memory until the next part is sent.
+                self.buffer.push(Bytes::copy_from_slice(&piece));
             } else {
                 self.buffer.push(piece);
             }
+        }
+        while is_large && let Some(sent) = self.parts.join_next().await {
+            self.check_part(sent)?;
         }
         Ok(())
     }

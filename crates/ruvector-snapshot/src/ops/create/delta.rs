@@ -11,13 +11,14 @@ use std::sync::Arc;
 use futures::stream::{self, StreamExt};
 use ruvector_snapshot_format::block::Block;
 use ruvector_snapshot_format::checksum::{ContentSum, Digest, digest};
+use ruvector_snapshot_format::large::LARGE_ROW_BYTES;
 use ruvector_snapshot_format::model::{Change, ChangedRow, Changes, Record};
 use ruvector_snapshot_format::payloads;
 
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::repo::context::run_blocking;
 use crate::repo::merge::Merge;
-use crate::repo::pipeline::{BlockEvent, BlockStream, SourceTrailer, truncated_source};
+use crate::repo::pipeline::{BlockEvent, BlockStream, Hold, SourceTrailer, truncated_source};
 use crate::source::file::{VectorLookup, irregular_row_met};
 use crate::source::key_range::DiffRange;
 
@@ -36,7 +37,9 @@ pub(super) struct Totals {
 pub(super) fn with_digests(blocks: BlockStream<'_, SourceTrailer>, workers: usize) -> BlockStream<'_, SourceTrailer> {
     let digested = blocks.map(|event| async move {
         match event? {
-            BlockEvent::Block(block) => run_blocking(move || Ok(BlockEvent::Block(block.with_digests()?))).await,
+            BlockEvent::Block(block, hold) => {
+                run_blocking(move || Ok(BlockEvent::Block(block.with_digests()?, hold))).await
+            }
             end => Ok(end),
         }
     });
@@ -54,12 +57,14 @@ pub(super) fn changes<'a>(
     let delta = Delta {
         records,
         block: None,
+        hold: Hold::default(),
         at: 0,
         irregular: None,
         trailer: None,
         totals: Totals::new(base.checksum),
         base,
         out: Block::new(dimensions),
+        out_hold: Hold::default(),
         undigested: Vec::new(),
         lookup,
         has_ended: false,
@@ -86,12 +91,14 @@ impl Totals {
 struct Delta<'a> {
     records: BlockStream<'a, SourceTrailer>,
     block: Option<Block>,
+    hold: Hold,
     at: usize,
     /// A section of irregular rows, which come after all records.
     irregular: Option<Vec<u8>>,
     trailer: Option<SourceTrailer>,
     base: BaseRows,
     out: Block,
+    out_hold: Hold,
     /// Rows of `out` whose digests are missing until their vectors are read.
     undigested: Vec<usize>,
     lookup: Option<VectorLookup>,
@@ -125,7 +132,7 @@ impl Delta<'_> {
             self.base.fill().await?;
             let Some(side) = self.side() else {
                 if !self.out.is_empty() {
-                    return Ok(Some(BlockEvent::Block(self.take_block().await?)));
+                    return Ok(Some(self.take_block().await?));
                 }
                 if let Some(raw) = self.irregular.take() {
                     return Ok(Some(BlockEvent::Irregular(raw)));
@@ -137,11 +144,15 @@ impl Delta<'_> {
                 }
                 return Ok(Some(BlockEvent::End((trailer, self.totals))));
             };
+            self.complete_large(side).await?;
             if !self.add_outcome(side)? {
-                return Ok(Some(BlockEvent::Block(self.take_block().await?)));
+                return Ok(Some(self.take_block().await?));
             }
             self.base.is_placed &= side == Side::Records;
             self.at += usize::from(side != Side::Base);
+            if self.out.is_full() {
+                return Ok(Some(self.take_block().await?));
+            }
         }
     }
 
@@ -159,12 +170,35 @@ impl Delta<'_> {
         }
     }
 
+    /// Adds the vector and the digest to a large record of a metadata-only range: its metadata cannot be compared with that
+    /// of the base, which is not read, and it is not compared with other large metadata.
+    async fn complete_large(&mut self, side: Side) -> Result<()> {
+        let is_large = self.block.as_ref().is_some_and(Block::is_large);
+        if side != Side::Both || !self.base.is_metadata_only() || !is_large {
+            return Ok(());
+        }
+        let (Some(mut block), Some(mut lookup)) = (self.block.take(), self.lookup.take()) else {
+            return Err(no_lookup());
+        };
+        let complete = move || {
+            let id = block.id(0).to_owned();
+            if !block.complete_row(lookup.get(&id)?) {
+                return Err(irregular_row_met());
+            }
+            Ok((block.with_digests()?, lookup))
+        };
+        let (block, lookup) = run_blocking(complete).await?;
+        (self.block, self.lookup) = (Some(block), Some(lookup));
+        Ok(())
+    }
+
     /// Adds what has become of the current id to the block. Returns `false` if the block is full.
     fn add_outcome(&mut self, side: Side) -> Result<bool> {
         let record = self.block.as_ref().filter(|_| side != Side::Base).map(|block| block.change(self.at));
         let base = self.base.row().filter(|_| side != Side::Records);
+        let has_vector = matches!(record, Some(ChangedRow { change: Change::Put { vector: Some(_), .. }, .. }));
         let outcome = match (record, base) {
-            (record, Some(base)) if self.base.is_metadata_only() => metadata_change(record, base)?,
+            (record, Some(base)) if self.base.is_metadata_only() && !has_vector => metadata_change(record, base)?,
             (Some(record), Some(base)) => record_change(record, base),
             (None, Some(base)) => Outcome::Changed(ChangedRow { change: Change::Removed, ..base }),
             // Metadata of an id without a vector: an irregular row, which shows in the number of rows at the end.
@@ -200,19 +234,24 @@ impl Delta<'_> {
             _ if row.change != Change::Removed => checksum.add(&row.digest),
             _ => {}
         }
-        self.out.push_change(row)?;
+        let is_large = side != Side::Base && self.block.as_ref().is_some_and(Block::is_large);
+        if !is_large || !matches!(row.change, Change::Put { vector: Some(_), .. }) {
+            self.out.push_change(row)?;
+        } else if let Some(large) = self.block.take() {
+            // No other row fits in its block, so there is none in `out`.
+            (self.out, self.out_hold) = (large, std::mem::take(&mut self.hold));
+        }
         Ok(true)
     }
 
     /// Takes the block, after adding the digests that it lacks.
-    async fn take_block(&mut self) -> Result<Block> {
+    async fn take_block(&mut self) -> Result<BlockEvent<(SourceTrailer, Totals)>> {
         let next = self.out.new_like();
-        let mut block = std::mem::replace(&mut self.out, next);
+        let (mut block, hold) = (std::mem::replace(&mut self.out, next), std::mem::take(&mut self.out_hold));
         if self.undigested.is_empty() {
-            return Ok(block);
+            return Ok(BlockEvent::Block(block, hold));
         }
         let undigested = std::mem::take(&mut self.undigested);
-        let no_lookup = || SnapshotError::new(ErrorKind::Internal, "this source cannot look up single vectors");
         let mut lookup = self.lookup.take().ok_or_else(no_lookup)?;
         let mut sum = self.totals.checksum;
         let add_digests = move || {
@@ -227,7 +266,7 @@ impl Delta<'_> {
         let (block, lookup, sum) = run_blocking(add_digests).await?;
         self.lookup = Some(lookup);
         self.totals.checksum = sum;
-        Ok(block)
+        Ok(BlockEvent::Block(block, hold))
     }
 
     /// Reads blocks until there is a current record, or the source has ended.
@@ -237,10 +276,9 @@ impl Delta<'_> {
             return Ok(());
         }
         while self.block.as_ref().is_none_or(|block| self.at >= block.len()) {
-            self.block = None;
-            self.at = 0;
+            (self.block, self.hold, self.at) = (None, Hold::default(), 0);
             match self.records.next().await.transpose()? {
-                Some(BlockEvent::Block(block)) => self.block = Some(block),
+                Some(BlockEvent::Block(block, hold)) => (self.block, self.hold) = (Some(block), hold),
                 Some(BlockEvent::Irregular(raw)) => {
                     self.irregular = Some(raw);
                     break;
@@ -255,6 +293,10 @@ impl Delta<'_> {
         }
         Ok(())
     }
+}
+
+fn no_lookup() -> SnapshotError {
+    SnapshotError::new(ErrorKind::Internal, "this source cannot look up single vectors")
 }
 
 /// The rows of the base in the ranges where the source may differ from it.
@@ -319,8 +361,10 @@ fn record_change<'a>(record: ChangedRow<'a>, base: ChangedRow<'_>) -> Outcome<'a
         return Outcome::Changed(record);
     };
     // The vector of the base is not read. If the new vector with the old metadata has the old digest, it is the same
-    // vector.
-    let is_same_vector = vector.is_some_and(|vector| digest(record.id, vector, base_metadata) == base.digest);
+    // vector. A large row keeps its vector, so that it can be verified without its base.
+    let is_large = metadata.is_some_and(|metadata| metadata.len() > LARGE_ROW_BYTES);
+    let is_same_vector =
+        !is_large && vector.is_some_and(|vector| digest(record.id, vector, base_metadata) == base.digest);
     let vector = if is_same_vector { None } else { vector };
     Outcome::Changed(ChangedRow { change: Change::Put { vector, metadata }, ..record })
 }

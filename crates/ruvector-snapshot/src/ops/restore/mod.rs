@@ -167,6 +167,8 @@ impl<T: RestoreTarget + 'static> BlockTarget for OwnedTarget<T> {
         context
             .run_blocking(move || {
                 target.put(&mut block.rows())?;
+                drop(block);
+                target.settle()?;
                 Ok(Self(target))
             })
             .await
@@ -185,6 +187,8 @@ impl BlockTarget for BorrowedTarget<'_> {
 
     async fn put(self, _context: &Context, block: Block) -> Result<Self> {
         self.0.put(&mut block.rows())?;
+        drop(block);
+        self.0.settle()?;
         tokio::task::yield_now().await;
         Ok(self)
     }

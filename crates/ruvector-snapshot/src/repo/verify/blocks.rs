@@ -42,6 +42,8 @@ pub(super) struct BlockCheck {
     pub(super) corruption: Vec<Corruption>,
     /// `None` if the block is corrupt.
     pub(super) verified: Option<VerifiedBlock>,
+    /// Whether the block is large and was not read yet.
+    is_unread: bool,
 }
 
 pub(super) struct VerifiedBlock {
@@ -55,9 +57,45 @@ pub(super) struct VerifiedBlock {
     pub(super) last_id: String,
 }
 
+impl BlockCheck {
+    fn new(at: usize, entry: BlockEntry, pieces: Pieces) -> Self {
+        Self { at, entry, pieces, corruption: Vec::new(), verified: None, is_unread: false }
+    }
+}
+
 /// Reads the pieces of consecutive blocks together. If that shows corruption, reads them block by block, to find out
-/// which one is corrupt.
+/// which one is corrupt. A large block is left for [`check_if_large`].
 pub(super) async fn fetch_run(
+    snapshot: &StoredSnapshot,
+    first: usize,
+    run: &[BlockEntry],
+    sizes: [Option<u64>; 3],
+) -> Result<Vec<BlockCheck>> {
+    match run {
+        [large] if snapshot.is_large(large) => {
+            let unread = BlockCheck { is_unread: true, ..BlockCheck::new(first, large.clone(), Pieces::default()) };
+            Ok(vec![unread])
+        }
+        run => read_run(snapshot, first, run, sizes).await,
+    }
+}
+
+/// Reads and verifies a large block, when those before it are in memory no more. Returns any other as it is.
+pub(super) async fn check_if_large(
+    snapshot: &StoredSnapshot,
+    check: BlockCheck,
+    sizes: [Option<u64>; 3],
+) -> Result<BlockCheck> {
+    if !check.is_unread {
+        return Ok(check);
+    }
+    match read_run(snapshot, check.at, std::slice::from_ref(&check.entry), sizes).await?.pop() {
+        Some(read) => verify_block(snapshot, read).await,
+        None => Ok(check),
+    }
+}
+
+async fn read_run(
     snapshot: &StoredSnapshot,
     first: usize,
     run: &[BlockEntry],
@@ -70,13 +108,7 @@ pub(super) async fn fetch_run(
         match snapshot.pieces(run).await {
             Ok(pieces) => {
                 let blocks = run.iter().cloned().zip(pieces).enumerate();
-                let fetched = blocks.map(|(number, (entry, pieces))| BlockCheck {
-                    at: first + number,
-                    entry,
-                    pieces,
-                    corruption: Vec::new(),
-                    verified: None,
-                });
+                let fetched = blocks.map(|(number, (entry, pieces))| BlockCheck::new(first + number, entry, pieces));
                 return Ok(fetched.collect());
             }
             Err(error) if is_corruption(&error) => {}
@@ -97,7 +129,7 @@ async fn fetch_block(
     entry: BlockEntry,
     sizes: [Option<u64>; 3],
 ) -> Result<BlockCheck> {
-    let mut check = BlockCheck { at, entry, pieces: Default::default(), corruption: Vec::new(), verified: None };
+    let mut check = BlockCheck::new(at, entry, Pieces::default());
     for ((file, size), piece) in DataFile::ALL.into_iter().zip(sizes).zip(&mut check.pieces) {
         let range = check.entry.range(file);
         if !is_within(&range, size) {
@@ -120,6 +152,9 @@ async fn fetch_block(
 
 /// Verifies a block that was read.
 pub(super) async fn verify_block(snapshot: &StoredSnapshot, mut check: BlockCheck) -> Result<BlockCheck> {
+    if check.is_unread {
+        return Ok(check);
+    }
     let (at, entry) = (check.at, check.entry.clone());
     let pieces = check.pieces.clone();
     let found = run_blocking(move || Ok(pieces.map(|piece| (piece.len() as u64, crc32(&piece))))).await?;

@@ -12,7 +12,7 @@ use ruvector_snapshot_format::limits;
 use ruvector_snapshot_format::model::DatabaseInfo;
 use sha2::Digest as _;
 
-use super::blocks::{BlockCheck, FileHash, VerifiedBlock, fetch_run, hash_pieces, verify_block};
+use super::blocks::{BlockCheck, FileHash, VerifiedBlock, check_if_large, fetch_run, hash_pieces, verify_block};
 use super::report::{Corruption, VerifyReport, is_corruption};
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::progress::{Phase, Progress, ProgressCounter};
@@ -167,7 +167,7 @@ impl<'a> FileCheck<'a> {
         let mut progress = ProgressCounter::start(self.progress, Phase::Verify, snapshot.metadata.rows());
         let mut files = sizes.map(FileHash::new);
         let mut totals = BlockTotals { sum: Some(ContentSum::default()), removed: 0, order: BlockOrder::default() };
-        let mut checks = stream::iter(runs(entries, &DataFile::ALL, RUN_BYTES_MAX))
+        let mut checks = stream::iter(runs(entries, &DataFile::ALL, RUN_BYTES_MAX, |entry| snapshot.is_large(entry)))
             .map(|run| fetch_run(snapshot, run.start, entries.get(run).unwrap_or_default(), sizes))
             .buffered(config.max_concurrent_io)
             .map_ok(|run| stream::iter(run.into_iter().map(Ok)))
@@ -175,6 +175,7 @@ impl<'a> FileCheck<'a> {
             .map(|fetched: Result<BlockCheck>| async { verify_block(snapshot, fetched?).await })
             .buffered(config.workers);
         while let Some(block) = checks.try_next().await? {
+            let block = check_if_large(snapshot, block, sizes).await?;
             self.report.bytes += block.pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
             files = hash_pieces(files, block.pieces).await?;
             self.report.corruption.extend(block.corruption);

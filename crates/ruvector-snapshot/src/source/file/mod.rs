@@ -344,6 +344,16 @@ impl SourceReader for FileReader {
         self.current_row()
     }
 
+    fn release_row(&mut self) {
+        if self.is_metadata_only() == Some(true) {
+            return self.metadata.release();
+        }
+        self.vectors.release();
+        if self.is_metadata_paired {
+            self.metadata.release();
+        }
+    }
+
     fn next_irregular(&mut self) -> Result<Option<IrregularItem<'_>>> {
         self.next_irregular_item()
     }

@@ -1,6 +1,7 @@
 //! Walks one table of a database file: row by row, leaf by leaf, or to single rows. Knows no record.
 
 use redb_live::{Leaf, Leaves, NextLeaf, Table};
+use ruvector_snapshot_format::limits;
 use ruvector_snapshot_format::model::LeafTable;
 
 use super::FileReader;
@@ -14,13 +15,22 @@ pub(super) struct TableCursor {
     leaves: Leaves,
     leaf: Option<Leaf>,
     at: usize,
+    /// The key of the current row, if its leaf was freed.
+    released_key: Option<Vec<u8>>,
     /// The leaves so far. `None` if the cursor has skipped some.
     seen: Option<LeafTable>,
 }
 
 impl TableCursor {
     pub(super) fn new(table: &Table) -> Self {
-        Self { table: table.clone(), leaves: table.leaves(), leaf: None, at: 0, seen: Some(LeafTable::default()) }
+        Self {
+            table: table.clone(),
+            leaves: table.leaves(),
+            leaf: None,
+            at: 0,
+            released_key: None,
+            seen: Some(LeafTable::default()),
+        }
     }
 
     /// Creates a cursor that does not record the leaves that it passes.
@@ -43,8 +53,8 @@ impl TableCursor {
         let id = id.as_bytes();
         let is_in_leaf = |leaf: &Leaf| leaf.len().checked_sub(1).is_some_and(|last| leaf.key(last) >= id);
         if !self.leaf.as_ref().is_some_and(is_in_leaf) {
-            self.leaves.seek(id)?;
             self.leaf = None;
+            self.leaves.seek(id)?;
             self.step()?;
         }
         while self.row().is_some_and(|(key, _)| key < id) {
@@ -56,8 +66,11 @@ impl TableCursor {
     /// Moves to the next row.
     pub(super) fn step(&mut self) -> Result<(), redb_live::Error> {
         self.at += 1;
+        self.released_key = None;
         while self.leaf.as_ref().is_none_or(|leaf| self.at >= leaf.len()) {
             self.at = 0;
+            // Before the next one is read: each can have tens of megabytes.
+            self.leaf = None;
             self.leaf = self.leaves.next_leaf()?;
             let Some(leaf) = &self.leaf else { break };
             let Some(seen) = &mut self.seen else { continue };
@@ -68,12 +81,24 @@ impl TableCursor {
 
     /// Returns the key and the value of the current row.
     pub(super) fn row(&self) -> Option<(&[u8], &[u8])> {
-        self.leaf.as_ref().map(|leaf| (leaf.key(self.at), leaf.value(self.at)))
+        match &self.leaf {
+            Some(leaf) => Some((leaf.key(self.at), leaf.value(self.at))),
+            None => self.released_key.as_deref().map(|key| (key, [].as_slice())),
+        }
+    }
+
+    /// Frees the leaf of the current row, if the row is large and the last one in it. From then on its value is empty.
+    pub(super) fn release(&mut self) {
+        let is_done = |leaf: &Leaf| leaf.len() <= self.at + 1 && leaf.value(self.at).len() > limits::BLOCK_TARGET_BYTES;
+        if let Some(leaf) = self.leaf.take_if(|leaf| is_done(leaf)) {
+            self.released_key = Some(leaf.key(self.at).to_vec());
+        }
     }
 
     /// Forgets the current leaf, so that the next `seek` reads anew.
     pub(super) fn restart(&mut self) {
         self.leaf = None;
+        self.released_key = None;
     }
 
     /// Takes the table of the leaves passed so far. From now on leaves are not recorded.

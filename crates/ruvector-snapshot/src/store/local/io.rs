@@ -2,13 +2,33 @@
 //! occurred.
 
 use std::error::Error as _;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use object_store::Result;
 
 pub(super) async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     tokio::task::spawn_blocking(work).await?
+}
+
+/// The C library returns memory of this size to the system when it is freed. It keeps smaller buffers for later, and those
+/// of each thread apart.
+pub(in crate::store) const RETURNED_BYTES: u64 = 33 << 20;
+
+/// Reads a large part of a file into a buffer of at least [`RETURNED_BYTES`]. What is not used of it takes no memory.
+pub(in crate::store) async fn read_large(file: File, path: PathBuf, range: Range<u64>) -> Result<Bytes> {
+    let read = move || {
+        let mut file = file;
+        let length = range.end.saturating_sub(range.start);
+        let mut bytes = Vec::with_capacity(usize::try_from(length.max(RETURNED_BYTES)).unwrap_or_default());
+        file.seek(SeekFrom::Start(range.start))?;
+        file.take(length).read_to_end(&mut bytes)?;
+        Ok(bytes.into())
+    };
+    run_blocking(move || read().map_err(|error| at(&path, error))).await
 }
 
 /// Returns an I/O error with the path where it occurred.
