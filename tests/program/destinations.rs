@@ -68,7 +68,43 @@ impl Store {
             assert!(!requests.iter().any(|request| is_data(&request.key())), "{requests:?}");
         }
         assert_eq!(tree(self.sandbox()), before);
+        self.assert_blocked(shell, args, texts);
     }
+
+    /// Asserts that a dry run of this restore says the same, reads no data either, and leaves even the times as they were.
+    #[track_caller]
+    fn assert_blocked(&self, shell: &Shell, args: &[&str], texts: &[&str]) {
+        let before = tree_with_times(self.sandbox());
+        if let Self::Bucket(bucket) = self {
+            bucket.server.wire().reset_log();
+        }
+        let result = shell.run(self.command(&[&["restore", "one", "--dry-run"], args].concat()));
+        assert_eq!(result.exit_code, Some(1), "{result:?}");
+        // The first error is about the destination.
+        let (_, first) = result.stderr.split_once("error: ").unwrap_or_else(|| panic!("{result:?}"));
+        let first = first.split("\nerror: ").next().unwrap();
+        assert!(texts.iter().all(|text| first.contains(text)), "{texts:?} are not in {first}: {result:?}");
+        for wrong in ["credentials", "network", "try again", "panicked"] {
+            assert!(!result.stderr.contains(wrong), "{result:?}");
+        }
+        assert!(result.stdout.starts_with("could not restore ") && result.stdout.contains("    blocker"), "{result:?}");
+        if let Self::Bucket(bucket) = self {
+            let requests = bucket.server.wire().requests();
+            let is_data = |key: &str| key.ends_with("vectors.bin.gz") || key.ends_with("metadata.bin.gz");
+            assert!(!requests.iter().any(|request| request.is_get() && is_data(&request.key())), "{requests:?}");
+            let is_read = |request: &test_servers::Request| request.is_get() || request.is_head() || request.is_list();
+            assert!(requests.iter().all(is_read), "{requests:?}");
+        }
+        assert_eq!(tree_with_times(self.sandbox()), before);
+    }
+}
+
+/// Returns everything below the directory of a sandbox, with sizes, inodes and times of modification.
+pub(crate) fn tree_with_times(sandbox: &Sandbox) -> Vec<String> {
+    let listed = Command::new("find").arg(sandbox.path(".")).args(["-printf", "%P %y %s %i %T@\n"]).output().unwrap();
+    let mut lines: Vec<_> = String::from_utf8(listed.stdout).unwrap().lines().map(str::to_owned).collect();
+    lines.sort();
+    lines
 }
 
 /// Returns every name below the directory of a sandbox, and the size of what it names.
@@ -82,7 +118,7 @@ fn tree(sandbox: &Sandbox) -> Vec<String> {
 }
 
 /// How the program is started.
-struct Shell {
+pub(crate) struct Shell {
     launcher: Vec<String>,
     /// What is run before it.
     script: String,
@@ -109,11 +145,11 @@ impl Shell {
     }
 
     /// On a system that answers these requests with this error.
-    fn refusing(what: &str, error: &str) -> Self {
+    pub(crate) fn refusing(what: &str, error: &str) -> Self {
         Self::new(&["/bin/sh"], &format!("export LD_PRELOAD='{}' {what}={error};", refusals().display()))
     }
 
-    fn run(&self, inner: Command) -> RunResult {
+    pub(crate) fn run(&self, inner: Command) -> RunResult {
         let mut command = Command::new(&self.launcher[0]);
         command.args(&self.launcher[1..]).args(["-c", &format!("{} exec \"$0\" \"$@\"", self.script)]);
         command.arg(inner.get_program()).args(inner.get_args()).current_dir(inner.get_current_dir().unwrap());
@@ -209,10 +245,15 @@ fn space_that_may_be_too_little_is_a_warning() {
     let (sandbox, _) = Sandbox::with_snapshots(1);
     fs::create_dir(sandbox.path("d")).unwrap();
     let result = shell.run(sandbox.command(&["restore", "one", "--to", "d/b.db"]));
-    let warning = "warning: the restored file may need about 131072 bytes, and its file system has 24576 bytes left";
+    let warning = "warning: the restored file may need about 4734976 bytes, and its file system has 24576 bytes left";
     assert!(result.stderr.starts_with(warning), "{result:?}");
     assert_eq!(result.exit_code, Some(1), "{result:?}");
     assert!(result.stderr.contains("\nerror: ") && result.stderr.contains("space"), "{result:?}");
+    // It is not known to fail.
+    let result = shell.run(sandbox.command(&["restore", "one", "--to", "d/b.db", "--dry-run"]));
+    assert!(result.stderr.starts_with(warning) && result.stderr.lines().count() == 1, "{result:?}");
+    assert_eq!(result.exit_code, Some(0), "{result:?}");
+    assert!(result.stdout.contains("    warning      free space\n"), "{result:?}");
 }
 
 #[test]
@@ -231,8 +272,9 @@ fn an_increment_needs_the_space_of_its_state() {
     sandbox.ok(&["create", "--db", "a.db", "--name", "step", "--base", "one"]);
     let limited = Shell::new(&["/bin/sh"], "ulimit -f 8;");
     // The vectors alone, in 4 pages. How much metadata is left is not known.
-    let result = limited.run(sandbox.command(&["restore", "step", "--to", "b.db"]));
-    result.assert_fails(1, "the restored file will have at least 16384 bytes");
+    let said = "the restored file will have at least 16384 bytes";
+    limited.run(sandbox.command(&["restore", "step", "--to", "b.db"])).assert_fails(1, said);
+    limited.run(sandbox.command(&["restore", "step", "--to", "b.db", "--dry-run"])).assert_fails(1, said);
 }
 
 #[test]

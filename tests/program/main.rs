@@ -49,6 +49,8 @@ mod rates;
 mod refused_names;
 #[cfg(target_os = "linux")]
 mod refused_sync;
+#[cfg(target_os = "linux")]
+mod restore_plans;
 mod sources;
 #[cfg(target_os = "linux")]
 mod terminal;

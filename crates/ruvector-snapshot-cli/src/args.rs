@@ -197,6 +197,9 @@ pub(crate) struct Restore {
     /// or replace it [default: fail]
     #[arg(long, value_name = "WHAT", requires = "merge", value_parser = on_conflict())]
     pub(crate) on_conflict: Option<OnConflict>,
+    /// Print what a restore of all records would read and write, and everything that is in its way. Write nothing
+    #[arg(long, conflicts_with_all = ["merge", "ids", "ids_from", "conditions"])]
+    pub(crate) dry_run: bool,
 }
 
 #[derive(Debug, Args)]

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
-use ruvector_snapshot::{ErrorKind, Remedy, SnapshotError};
+use ruvector_snapshot::{ErrorKind, Remedy, RestoreBlocker, SnapshotError};
 use serde_json::{Value, json};
 
 /// The exit code of a run.
@@ -54,6 +54,18 @@ impl Failure {
     /// Creates the failure of a check of the demo.
     pub(crate) fn check(message: impl Into<String>) -> Self {
         Self::of_run(Exit::Failure, "check_failed", message).with_hint(BUG)
+    }
+
+    /// Creates the failure of a restore that has this in its way.
+    pub(crate) fn blocker(blocker: &RestoreBlocker) -> Self {
+        let message = with_key(blocker.key.as_deref(), &blocker.message);
+        let advice = || blocker.advice.clone().or_else(|| newer_version(blocker.kind).map(str::to_owned));
+        Self {
+            causes: distinct_causes(&blocker.causes, &message),
+            hint: blocker.remedy.and_then(remedy_hint).map(str::to_owned).or_else(advice),
+            remedy: blocker.remedy,
+            ..Self::of_run(Exit::Failure, kind_name(blocker.kind), message)
+        }
     }
 
     /// Creates the failure of a run that found nothing where something should be.
@@ -167,16 +179,16 @@ impl From<SnapshotError> for Failure {
     fn from(error: SnapshotError) -> Self {
         let remedy_hint = error.remedy().and_then(remedy_hint);
         // The library says it in the words of its options.
-        let message = match (remedy_hint, error.key()) {
-            (None, _) => error.to_string(),
-            (Some(_), None) => error.problem().to_owned(),
-            (Some(_), Some(key)) => format!("{key}: {}", error.problem()),
+        let message = match remedy_hint {
+            None => error.to_string(),
+            Some(_) => with_key(error.key(), error.problem()),
         };
+        let causes = std::iter::successors(error.source(), |&cause| cause.source()).map(ToString::to_string);
         let exit = if error.kind() == ErrorKind::Corrupt { Exit::Corruption } else { Exit::Failure };
         Self {
             exit,
             kind: kind_name(error.kind()),
-            causes: distinct_causes(&error, &message),
+            causes: distinct_causes(&causes.collect::<Vec<_>>(), &message),
             message,
             hint: remedy_hint.or_else(|| hint(&error)).map(str::to_owned),
             remedy: error.remedy(),
@@ -297,10 +309,14 @@ fn hint_about_servers(kind: ErrorKind) -> Option<&'static str> {
         ErrorKind::Unavailable => {
             Some("try again; if the error persists, check the disk, or the network and the server")
         }
-        ErrorKind::Unsupported => Some("a newer version wrote this; use that version or a newer one"),
+        ErrorKind::Unsupported => newer_version(kind),
         ErrorKind::Internal => Some(BUG),
         _ => None,
     }
+}
+
+fn newer_version(kind: ErrorKind) -> Option<&'static str> {
+    (kind == ErrorKind::Unsupported).then_some("a newer version wrote this; use that version or a newer one")
 }
 
 /// Returns the error of the operating system that is the cause of an error. Errors of requests to servers have none.
@@ -308,14 +324,16 @@ fn io_error(error: &SnapshotError) -> Option<&io::Error> {
     std::iter::successors(error.source(), |&cause| cause.source()).find_map(|cause| cause.downcast_ref())
 }
 
+fn with_key(key: Option<&str>, message: &str) -> String {
+    key.map_or_else(|| message.to_owned(), |key| format!("{key}: {message}"))
+}
+
 /// Returns the causes that add something to the lines above them.
-fn distinct_causes(error: &SnapshotError, message: &str) -> Vec<String> {
-    let texts: Vec<String> =
-        std::iter::successors(error.source(), |&cause| cause.source()).map(ToString::to_string).collect();
+fn distinct_causes(texts: &[String], message: &str) -> Vec<String> {
     // The innermost cause often is the text of the message, and the causes between only wrap it.
     let repeats = |text: &str| texts.iter().any(|deeper| message.ends_with(deeper) && text.contains(deeper));
     let mut causes: Vec<String> = Vec::new();
-    for text in &texts {
+    for text in texts {
         let is_said = |part: &str| message.contains(part) || causes.iter().any(|said| said.contains(part));
         // The parts of a cause are often printed already, around a key or a block number.
         if !text.is_empty() && !repeats(text) && !text.split(": ").all(is_said) {

@@ -149,7 +149,12 @@ path fulfils only !=. If an id is not in the snapshot, or no record is selected,
 With --merge, the records are merged into the database FILE in one transaction: all of them or none. It must be closed, and have the same dimensions and \
 metric. --on-conflict decides what happens if it has another record with an id. Its other records and its settings stay as they are.
 
+With --dry-run, nothing is written. It prints the snapshots that are read, how many bytes are read and written, the free space and the memory that is \
+needed, and every check of FILE; what is in the way is printed as errors. Reads metadata.json and the block directories. It does not read the data: `verify` does. \
+The plan is that of a restore of all records into a new file.
+
 Examples:
+  ruvector-snapshot restore latest --to restored.db --dry-run
   ruvector-snapshot restore latest --to restored.db
   ruvector-snapshot restore nightly --to /srv/app/vectors.db --force
   ruvector-snapshot restore latest --to part.db --where lang=de \\
@@ -159,8 +164,8 @@ Examples:
   cut -f1 lost.tsv | ruvector-snapshot restore nightly --to vectors.db \\
       --merge --ids-from -
 
-Exit codes: 0 restored and verified; 1 failure, FILE was not changed, unless the error says that it was, or only the output could not be written; 2 \
-wrong usage; 3 the snapshot is corrupt, FILE was not changed.";
+Exit codes: 0 restored and verified, or, with --dry-run, nothing is in the way; 1 failure, FILE was not changed, unless the error says that it was, or only the output could not be written; 2 \
+wrong usage; 3 the snapshot is corrupt, FILE was not changed. With --dry-run, a corrupt snapshot is in the way, with exit code 1.";
 
 pub(crate) const DUMP: &str = "\
 Prints each record as one line of JSON, in the order of the bytes of the ids:

@@ -27,6 +27,7 @@ mod merge;
 mod pin;
 mod prune;
 mod restore;
+mod restore_plan;
 mod show;
 mod store;
 mod verify;

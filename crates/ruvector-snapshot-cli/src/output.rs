@@ -182,8 +182,13 @@ pub(crate) fn ratio(snapshot: &Snapshot) -> String {
 
 /// Formats the number of vectors, the dimensions and the metric.
 pub(crate) fn shape(snapshot: &Snapshot) -> String {
-    let metric = snapshot.distance_metric.as_deref().unwrap_or("metric not recorded");
-    format!("{} of {} dimensions, {metric}", count(snapshot.vector_count as u64), snapshot.dimensions)
+    shape_of(snapshot.vector_count as u64, snapshot.dimensions as u64, snapshot.distance_metric.as_deref())
+}
+
+/// As [`shape`], of a database of so many vectors, with these dimensions and this metric.
+pub(crate) fn shape_of(vectors: u64, dimensions: u64, metric: Option<&str>) -> String {
+    let metric = metric.unwrap_or("metric not recorded");
+    format!("{} of {dimensions} dimensions, {metric}", count(vectors))
 }
 
 /// Prints what a snapshot holds apart from records, and names the first of it.

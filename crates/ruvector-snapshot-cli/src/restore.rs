@@ -5,20 +5,25 @@ use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use ruvector_snapshot::{ErrorKind, PartReport, RecordFilter, RestoreOptions, Snapshot, SnapshotManager, Transferred};
+use ruvector_snapshot::{PartReport, RecordFilter, RestoreOptions, Snapshot, SnapshotManager, Transferred};
 use serde_json::json;
 
 use crate::args::Restore;
-use crate::failure::{Exit, Failure, kind_name};
+use crate::failure::{Exit, Failure};
 use crate::interrupted::Attempts;
 use crate::merge::merge;
 use crate::output::{count, pace, print_transferred, shape, size, timestamp};
 use crate::progress::ProgressDisplay;
+use crate::restore_plan::{self, explained};
 use crate::session::Session;
 
 pub(crate) async fn restore(session: &Session, args: Restore) -> Result<Exit, Failure> {
     let manager = session.open()?;
     let id = session.resolve(&manager, &args.id).await?;
+    let options = RestoreOptions::default().overwrite(args.force).overwrite_while_open(args.force_while_open);
+    if args.dry_run {
+        return restore_plan::plan(session, &manager, &id, &args, &options).await;
+    }
     let filter = args.selection.filter()?;
     if args.merge {
         return merge(session, &manager, &id, &args.to, filter, args.on_conflict.unwrap_or_default()).await;
@@ -29,10 +34,7 @@ pub(crate) async fn restore(session: &Session, args: Restore) -> Result<Exit, Fa
     let started = Instant::now();
     let (snapshot, transferred) = {
         let progress = ProgressDisplay::new(session, &Attempts::default());
-        let options = RestoreOptions::default()
-            .overwrite(args.force)
-            .overwrite_while_open(args.force_while_open)
-            .progress(progress.listener());
+        let options = options.progress(progress.listener());
         let after_interrupt = report(args.to.clone(), progress.is_restored());
         let work = manager.restore_snapshot_to(&id, &args.to, &options);
         (session.run(&manager, work, after_interrupt).await, progress.transferred())
@@ -140,26 +142,6 @@ fn print_part(
         .field("verified", "each of these records has the digest that the snapshot has of it, and the file was read")?;
     output.field("", "back. It has this content checksum, which is that of the part, not that of the snapshot:")?;
     output.field("", &part.checksum)
-}
-
-fn explained(failure: Failure, to: &Path) -> Failure {
-    let directory = to.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let is_kind = |kind| failure.kind() == kind_name(kind);
-    match directory {
-        // It is at the destination, so its directory exists.
-        _ if is_kind(ErrorKind::AlreadyExists) => failure,
-        _ if is_kind(ErrorKind::Busy) => failure.with_hint(
-            "--force with --force-while-open replaces the file all the same; everything that the program writes after that is lost",
-        ),
-        _ if is_kind(ErrorKind::Corrupt) => failure.with_hint(format!(
-            "nothing was written to {}; `verify` shows everything that is corrupt, and another snapshot may be intact",
-            to.display()
-        )),
-        Some(directory) if !directory.exists() => {
-            failure.with_hint(format!("create the directory {} first", directory.display()))
-        }
-        _ => failure,
-    }
 }
 
 /// Reports after an interrupt whether this restore has changed the destination, and whether another program has.

@@ -9,6 +9,7 @@ use std::error::Error as StdError;
 use std::fmt;
 
 use ruvector_snapshot_format::{FormatError, FormatErrorKind};
+use serde::{Deserialize, Serialize};
 
 use self::limit::Limit;
 
@@ -18,7 +19,8 @@ pub type Result<T, E = SnapshotError> = std::result::Result<T, E>;
 /// What an error means for the caller.
 ///
 /// The [crate documentation](crate#errors) says what to do for each kind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// The snapshot, object or file does not exist.
@@ -63,7 +65,8 @@ impl fmt::Display for ErrorKind {
 
 /// What a caller can do about an error, where it is a choice that the caller makes with an option of its own. A program
 /// can say it in the words of its options.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Remedy {
     /// Delete the dependents of the snapshots first, or delete them too, with `cascade`.

@@ -120,7 +120,10 @@ pub use ops::delete::DeletePlan;
 pub use ops::find::{FindReport, FoundRecord, RecordState};
 pub use ops::merge::{MergeOptions, MergeReport};
 pub use ops::read::{IndexRow, IrregularRow, RecordBatch, RecordStream, SnapshotReader, StreamOptions, StreamProof};
-pub use ops::restore::{PartReport, RestoreOptions};
+pub use ops::restore::{
+    CheckOutcome, DestinationCheck, PartReport, PlannedFetch, PlannedFile, PlannedObject, PlannedSnapshot,
+    PlannedState, RestoreBlocker, RestoreDestination, RestoreOptions, RestorePlan,
+};
 pub use ops::verify::{Verification, VerifyOptions};
 pub use policy::retention;
 pub use policy::retention::{

@@ -9,7 +9,7 @@ use super::SnapshotManager;
 use crate::error::Result;
 use crate::ops::merge::{MergeOptions, MergeReport};
 use crate::ops::read::{RecordStream, StreamOptions};
-use crate::ops::restore::{PartReport, RestoreOptions};
+use crate::ops::restore::{PartReport, RestoreDestination, RestoreOptions, RestorePlan};
 use crate::ops::verify::{Verification, VerifyOptions};
 use crate::ops::{merge, read, restore, verify};
 use crate::repo::filter::RecordFilter;
@@ -91,6 +91,50 @@ impl SnapshotManager {
         options: &RestoreOptions,
     ) -> Result<Snapshot> {
         restore::to_file(&self.context, &id.parse()?, path.as_ref(), options).await
+    }
+
+    /// Plans a restore to a file or to a database in memory: what it would read and write, and everything that is in its
+    /// way. Writes nothing, neither to the store nor at the destination.
+    ///
+    /// Reads the `metadata.json` and the block directory of each snapshot of the chain, and asks for the size of each
+    /// file. Whether every byte is intact shows only when it is read:
+    /// [`verify_snapshot`](Self::verify_snapshot) does that.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if the snapshot does not exist, and the error of the
+    /// store if something cannot be read. What a restore could not do is no error: see
+    /// [`RestorePlan::blockers`](crate::RestorePlan::blockers).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use ruvector_snapshot::{SnapshotConfig, SnapshotManager};
+    /// # let db = ruvector_core::VectorDB::new(ruvector_core::types::DbOptions {
+    /// #     dimensions: 2, storage_path: "memory://".into(), ..Default::default() })?;
+    /// # db.insert(ruvector_core::VectorEntry { id: Some("a".into()), vector: vec![1.0, 2.0], metadata: None })?;
+    /// # let manager = SnapshotManager::open("memory://", SnapshotConfig::default())?;
+    /// # let snapshot = manager.create_snapshot(&db, "example").await?;
+    /// # let scratch = tempfile::tempdir()?;
+    /// # let path = scratch.path().join("restored.db");
+    /// use ruvector_snapshot::RestoreOptions;
+    ///
+    /// let plan = manager.plan_restore(&snapshot.id, &path, &RestoreOptions::default()).await?;
+    /// let bytes = plan.fetch.ok_or("a snapshot of the chain is corrupt")?.bytes;
+    /// println!("{} snapshots, {bytes} bytes to read", plan.chain.len());
+    /// assert!(plan.is_feasible());
+    /// assert!(!path.exists());
+    /// # Ok(()) }
+    /// ```
+    pub async fn plan_restore(
+        &self,
+        id: &str,
+        destination: impl Into<RestoreDestination>,
+        options: &RestoreOptions,
+    ) -> Result<RestorePlan> {
+        restore::plan(&self.context, &id.parse()?, &destination.into(), options).await
     }
 
     /// Restores a snapshot into a target of the caller's.

@@ -112,12 +112,20 @@ impl Chain {
         &self,
         config: &SnapshotConfig,
     ) -> Result<BoxStream<'static, Result<(Block, ContentSum)>>> {
-        if let [full] = self.snapshots.as_slice() {
-            let entries = full.directory().await?;
-            let blocks = full.blocks(&entries, ReadAhead::full(config)).and_then(read);
+        self.blocks_of(&self.directories(config).await?, config)
+    }
+
+    /// As [`blocks`](Self::blocks), with [`directories`](Self::directories) that have been read.
+    pub(crate) fn blocks_of(
+        &self,
+        directories: &[Arc<[BlockEntry]>],
+        config: &SnapshotConfig,
+    ) -> Result<BoxStream<'static, Result<(Block, ContentSum)>>> {
+        if let ([full], [entries]) = (self.snapshots.as_slice(), directories) {
+            let blocks = full.blocks(entries, self.read_ahead(0, config)).and_then(read);
             return Ok(judged(full, in_order(blocks, &full.metadata.id)));
         }
-        let merge = self.merge(config).await?;
+        let merge = self.merge_of(directories, config);
         Ok(judged(self.newest()?, merged_blocks(merge, self.dimensions()?, |_| true)))
     }
 
@@ -219,7 +227,7 @@ impl Chain {
     /// Returns how far to read ahead in a snapshot of the chain. The full snapshot has most of the rows. Of each
     /// increment one block is in memory and one is being read, and all increments together read as many bytes at once
     /// as the full snapshot: memory grows with the chain by one block each.
-    fn read_ahead(&self, at: usize, config: &SnapshotConfig) -> ReadAhead {
+    pub(crate) fn read_ahead(&self, at: usize, config: &SnapshotConfig) -> ReadAhead {
         match at + 1 == self.snapshots.len() {
             true => ReadAhead::full(config),
             false => ReadAhead { runs: 1, blocks: 1, run_bytes_max: RUN_BYTES_MAX / self.snapshots.len() as u64 },
@@ -227,7 +235,7 @@ impl Chain {
     }
 
     /// Reads the block directories of all snapshots, the newest first.
-    async fn directories(&self, config: &SnapshotConfig) -> Result<Vec<Arc<[BlockEntry]>>> {
+    pub(crate) async fn directories(&self, config: &SnapshotConfig) -> Result<Vec<Arc<[BlockEntry]>>> {
         let directories = self.snapshots.iter().map(StoredSnapshot::directory).collect::<Vec<_>>();
         stream::iter(directories).buffered(config.max_concurrent_io).try_collect().await
     }

@@ -22,6 +22,7 @@ pub(crate) mod filter;
 pub(crate) mod history;
 pub(crate) mod merge;
 pub(crate) mod reader;
+pub(crate) mod reads;
 pub(crate) mod selection;
 pub(crate) mod verify;
 

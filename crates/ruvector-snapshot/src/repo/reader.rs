@@ -124,6 +124,14 @@ pub(crate) fn runs(
     runs
 }
 
+/// Returns the range of a file in which the pieces of the blocks of a run are. It is read with one request, or with none
+/// if it is empty.
+pub(crate) fn range_of(run: &[BlockEntry], file: DataFile) -> Range<u64> {
+    let ranges = || run.iter().map(|entry| entry.range(file));
+    let start = ranges().map(|range| range.start).min().unwrap_or_default();
+    start..ranges().map(|range| range.end).max().unwrap_or_default()
+}
+
 fn stored_bytes(entry: &BlockEntry, file: DataFile) -> u64 {
     let range = entry.range(file);
     range.end.saturating_sub(range.start)
@@ -175,12 +183,18 @@ impl StoredSnapshot {
     /// Checks that every data file exists with the recorded size. Finds the damage that shows without reading data.
     pub(crate) async fn check_sizes(&self) -> Result<()> {
         for file in DataFile::ALL {
-            let key = self.key(file);
-            if let Some(problem) = check_size(self.store.as_ref(), &key, self.metadata.file(file)?.bytes).await? {
-                return Err(self.judged(problem.with_key(key)).await);
-            }
+            self.check_size(file).await?;
         }
         Ok(())
+    }
+
+    /// Checks that a data file exists with the recorded size.
+    pub(crate) async fn check_size(&self, file: DataFile) -> Result<()> {
+        let key = self.key(file);
+        match check_size(self.store.as_ref(), &key, self.metadata.file(file)?.bytes).await? {
+            Some(problem) => Err(self.judged(problem.with_key(key)).await),
+            None => Ok(()),
+        }
     }
 
     /// Returns the error to report for one that was found in this snapshot: `NotFound` if the snapshot that is read was
@@ -268,16 +282,16 @@ impl StoredSnapshot {
 
     /// Reads the pieces that consecutive blocks have in one file.
     async fn pieces_of(&self, file: DataFile, run: &[BlockEntry]) -> Result<Vec<Bytes>> {
-        let ranges = || run.iter().map(|entry| entry.range(file));
-        let start = ranges().map(|range| range.start).min().unwrap_or_default();
-        let end = ranges().map(|range| range.end).max().unwrap_or_default();
-        let bytes = self.range(file, start..end).await?;
+        let Range { start, end } = range_of(run, file);
+        // Blocks without metadata have no pieces there, and need no request.
+        let bytes = if start == end { Bytes::new() } else { self.range(file, start..end).await? };
         if bytes.len() as u64 != end - start {
             let message = format!("the store returned {} of {} bytes", bytes.len(), end - start);
             return Err(SnapshotError::new(ErrorKind::Unavailable, message).with_key(self.key(file)));
         }
         let within = |at: u64| (at - start) as usize;
-        Ok(ranges().map(|range| bytes.slice(within(range.start)..within(range.end))).collect())
+        let ranges = run.iter().map(|entry| entry.range(file));
+        Ok(ranges.map(|range| bytes.slice(within(range.start)..within(range.end))).collect())
     }
 
     /// Reads bytes of a data file. A missing file means that the snapshot is corrupt, unless it was deleted meanwhile.

@@ -23,6 +23,9 @@ use crate::snapshot::Snapshot;
 use crate::source::description::check_restorable;
 use crate::store::SnapshotStore;
 
+/// The program that writes, and the version of ruvector-core that it is made for. No crate can ask another for its
+/// version, so a test compares it with Cargo.lock.
+const WRITER: &str = concat!("ruvector-snapshot ", env!("CARGO_PKG_VERSION"), " for ruvector-core 2.4.0");
 /// Bytes that are read back with one request.
 const READ_BACK_BYTES: u64 = 8 << 20;
 
@@ -103,7 +106,7 @@ impl SnapshotWriter {
         metadata.metadata = spec.metadata;
         metadata.source = spec.source.info.with_not_captured(not_captured);
         metadata.compression_level = self.context.config.level();
-        metadata.writer = concat!("ruvector-snapshot ", env!("CARGO_PKG_VERSION")).to_owned();
+        metadata.writer = WRITER.to_owned();
         if let Content::Increment { base, changes, checksum } = content {
             let kept = base.vector_count.checked_sub(changes.removed).ok_or_else(|| {
                 let (removed, had) = (changes.removed, base.vector_count);

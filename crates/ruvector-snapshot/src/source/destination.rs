@@ -8,8 +8,10 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::destination_checks::{self, FileSize, Subject, give_owner_and_mode};
-use super::temporary::{Leftover, Temporary, directory, is_at, open, remove_dead};
+use super::destination_checks::{
+    self, Checks, FileSize, Finding, Prepared, Purpose, Subject, UNUSABLE_PATH, give_owner_and_mode,
+};
+use super::temporary::{Leftover, LeftoverState, Temporary, directory, find_dead, is_at, open};
 use crate::error::{ErrorKind, Remedy, Result, SnapshotError};
 use crate::sync::{DirectorySync, sync_directory};
 
@@ -32,40 +34,92 @@ pub(crate) struct Destination {
     overwrite: Overwrite,
 }
 
+/// The checks of what is at the destination.
+const PATH: &str = "path";
+const EXISTING_FILE: &str = "existing file";
+const OPEN_ELSEWHERE: &str = "open elsewhere";
+
 impl Destination {
-    /// Checks a destination. Changes nothing.
+    /// Looks at what a path names, and checks that a restore may write there. Changes nothing. `None` if the path is not
+    /// one that a file can have.
     ///
-    /// # Errors
-    ///
-    /// Returns [`ErrorKind::AlreadyExists`] if a file exists there and must be kept, [`ErrorKind::Busy`] if a program
-    /// holds its lock, and [`ErrorKind::InvalidInput`] if it is not a file.
-    pub(crate) fn check(path: &Path, overwrite: Overwrite) -> Result<Self> {
-        let path = resolve(path, overwrite)?;
+    /// The errors are [`ErrorKind::AlreadyExists`] if a file exists there and must be kept, [`ErrorKind::Busy`] if a
+    /// program holds its lock, and [`ErrorKind::InvalidInput`] if it is not a file.
+    pub(crate) fn check(path: &Path, overwrite: Overwrite, purpose: Purpose) -> (Option<Self>, Checks) {
+        let mut checks = Checks::new(purpose);
+        let path = match resolve(path, overwrite) {
+            Ok(path) => path,
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                checks.add(PATH, Ok(Finding::Passed));
+                let destination =
+                    checks.add(EXISTING_FILE, Err(error)).then(|| Self { path: path.to_owned(), overwrite });
+                checks.add_not_made([OPEN_ELSEWHERE], "it matters only to a file that is replaced");
+                return (destination, checks);
+            }
+            Err(error) => return (None, unusable(error, checks)),
+        };
         if path.file_name().is_none() {
-            return Err(SnapshotError::new(ErrorKind::InvalidInput, "this is not the name of a file")
-                .with_key(path.display().to_string()));
+            let error = SnapshotError::new(ErrorKind::InvalidInput, "this is not the name of a file");
+            return (None, unusable(error.with_key(path.display().to_string()), checks));
         }
         let destination = Self { path, overwrite };
-        // Released at once: the owner can open its file while the restore works.
-        drop(destination.lock()?);
-        Ok(destination)
+        checks.add(PATH, Ok(Finding::Passed));
+        checks.add(EXISTING_FILE, Ok(Finding::Passed));
+        let is_free = checks.add(OPEN_ELSEWHERE, destination.is_closed(purpose));
+        (is_free.then_some(destination), checks)
     }
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Makes every check that can be made before the first record is read, removes what killed restores have left at this
-    /// destination, and creates the temporary file. Calls `warn` with what the user should know, also before an error.
+    /// Returns the size of the file that is replaced, in bytes. `None` if there is none.
+    pub(crate) fn replaced_bytes(&self) -> Option<u64> {
+        let found = self.path.symlink_metadata().ok().filter(|found| found.is_file())?;
+        (self.overwrite != Overwrite::Never).then_some(found.len())
+    }
+
+    /// Makes every check that can be made before the first record is read. For a restore, removes what killed restores
+    /// have left at this destination before that, and creates the temporary file. `size` is `None` if the snapshot cannot
+    /// be read. Calls `warn` with what is left of killed restores, also before a check fails.
     ///
-    /// # Errors
-    ///
-    /// Returns the error that the end of the restore would return, and [`ErrorKind::StorageFull`] if there is too little
-    /// space for a file of this size.
-    pub(crate) fn prepare(&self, size: FileSize, warn: &dyn Fn(&str)) -> Result<Temporary> {
-        remove_dead(&self.path, |found| warn(&describe(found)));
-        let subject = Subject { path: &self.path, replaces: self.overwrite != Overwrite::Never, size };
-        destination_checks::check(&subject, warn)
+    /// The errors are those that the end of the restore would return, and [`ErrorKind::StorageFull`] if there is too
+    /// little space for a file of this size.
+    pub(crate) fn prepare(
+        &self,
+        size: Option<FileSize>,
+        purpose: Purpose,
+        warn: &mut dyn FnMut(&str),
+    ) -> (Prepared, Checks) {
+        let mut removable_bytes = 0_u64;
+        find_dead(&self.path, purpose == Purpose::Restore, |found| {
+            if found.state == LeftoverState::Removable {
+                removable_bytes = removable_bytes.saturating_add(found.allocated_bytes);
+            }
+            warn(&describe(found));
+        });
+        let replaces = self.overwrite != Overwrite::Never;
+        let subject = Subject { path: &self.path, replaces, size, removable_bytes, purpose };
+        let mut checks = Checks::new(purpose);
+        let prepared = destination_checks::check(&subject, &mut checks);
+        (prepared, checks)
+    }
+
+    /// Checks whether a program has the file at the destination open.
+    fn is_closed(&self, purpose: Purpose) -> Result<Finding> {
+        // Released at once: the owner can open its file while the restore works.
+        drop(self.lock()?);
+        // A restore that is told to replace such a file does so without a word.
+        if purpose == Purpose::Plan
+            && self.overwrite == Overwrite::EvenIfOpen
+            && matches!(lock(&self.path), Ok(Found::Locked))
+        {
+            return Ok(Finding::Doubtful(format!(
+                "a program has {} open; it would keep the replaced file, and everything that it writes from then on is lost",
+                self.path.display()
+            )));
+        }
+        Ok(Finding::Passed)
     }
 
     /// Renames a file to the destination, in one step, and makes that durable. Returns a warning if that is not
@@ -73,7 +127,7 @@ impl Destination {
     ///
     /// # Errors
     ///
-    /// Returns [`ErrorKind::AlreadyExists`] or [`ErrorKind::Busy`] as [`check`](Self::check) does, for what has happened
+    /// Returns [`ErrorKind::AlreadyExists`] or [`ErrorKind::Busy`] as a [`check`](Self::check) does, for what has happened
     /// at the destination since then. If the rename succeeded and the sync failed, the error says so.
     pub(crate) fn publish(self, file: Temporary, on_rename: impl FnOnce(&Path)) -> Result<Option<String>> {
         let path = &self.path;
@@ -196,12 +250,26 @@ fn try_lock(file: File) -> Found {
     Found::Free(None)
 }
 
+/// Adds the error of a path that no file can have, and all other checks, which cannot be made.
+fn unusable(error: SnapshotError, mut checks: Checks) -> Checks {
+    if checks.add(PATH, Err(error)) {
+        checks.add_not_made([EXISTING_FILE, OPEN_ELSEWHERE], UNUSABLE_PATH);
+        destination_checks::check_nothing(&mut checks);
+    }
+    checks
+}
+
 /// Says what was found of a restore that was killed.
 fn describe(found: &Leftover) -> String {
     let (path, bytes) = (found.path.display(), found.bytes);
-    match found.is_removed {
-        true => format!("{path} ({bytes} bytes) was removed: a restore to this path that was killed had left it"),
-        false => format!(
+    match found.state {
+        LeftoverState::Removed => {
+            format!("{path} ({bytes} bytes) was removed: a restore to this path that was killed had left it")
+        }
+        LeftoverState::Removable => {
+            format!("{path} ({bytes} bytes) would be removed: a restore to this path that was killed has left it")
+        }
+        LeftoverState::Kept => format!(
             "{path} ({bytes} bytes) may be left of a restore to this path that was killed, and could not be removed; remove \
              it if no restore to this path is running"
         ),

@@ -1,14 +1,15 @@
 //! What a restore needs of its destination, as a list of checks. All of them are made before the first record is read:
 //! whatever would fail at the end, and can be known at the start, fails at the start.
 //!
-//! The checks change nothing that stays.
+//! A restore and the plan of one make the same checks. The restore stops at the first that fails, and keeps its file. The
+//! plan makes all of them, in a file without a name, and leaves nothing.
 
 use std::fs::{File, Permissions};
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
-use super::file_system::{FileSystem, attributes, can_hold, file_bytes_max, name_bytes_max, reserve};
+use super::file_system::{FileSystem, attributes, can_hold, file_bytes_max, name_bytes_max, reserve, unnamed_file};
 use super::temporary::{NEW_FILE_MODE, Temporary, directory};
 use crate::error::{ErrorKind, Remedy, Result, SnapshotError};
 
@@ -21,6 +22,15 @@ pub(crate) struct FileSize {
     pub(crate) likely_bytes: u64,
 }
 
+/// What the checks are made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// A restore starts. The first check that fails ends it.
+    Restore,
+    /// A restore is planned. Every check is made, and nothing is left.
+    Plan,
+}
+
 /// What is checked.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Subject<'a> {
@@ -28,38 +38,173 @@ pub(super) struct Subject<'a> {
     pub(super) path: &'a Path,
     /// Whether a file there is replaced.
     pub(super) replaces: bool,
-    pub(super) size: FileSize,
+    /// `None` if the snapshot cannot be read.
+    pub(super) size: Option<FileSize>,
+    /// What a restore would remove before it writes, and has not.
+    pub(super) removable_bytes: u64,
+    pub(super) purpose: Purpose,
 }
 
-/// What a check returns: a sentence for the user if something may fail, and an error if it will.
-type Verdict = Result<Option<String>>;
+/// A check, and its verdict.
+#[derive(Debug)]
+pub(crate) struct Check {
+    pub(crate) name: &'static str,
+    pub(crate) verdict: Verdict,
+}
+
+/// What a check returns: what it found, and an error if the restore will fail.
+type Verdict = Result<Finding>;
+
+/// What a check that did not fail has found.
+#[derive(Debug)]
+pub(crate) enum Finding {
+    Passed,
+    /// The restore may fail. A sentence for the user.
+    Doubtful(String),
+    /// The check could not be made, for this reason.
+    NotMade(&'static str),
+}
+
+/// The checks that have been made, in order.
+#[derive(Debug)]
+pub(crate) struct Checks {
+    purpose: Purpose,
+    made: Vec<Check>,
+}
+
+impl Checks {
+    pub(super) fn new(purpose: Purpose) -> Self {
+        Self { purpose, made: Vec::new() }
+    }
+
+    /// Adds a check, and returns whether the next one is to be made.
+    pub(super) fn add(&mut self, name: &'static str, verdict: Verdict) -> bool {
+        let goes_on = verdict.is_ok() || self.purpose == Purpose::Plan;
+        self.made.push(Check { name, verdict });
+        goes_on
+    }
+
+    /// Adds checks that could not be made.
+    pub(super) fn add_not_made(&mut self, names: impl IntoIterator<Item = &'static str>, why: &'static str) {
+        self.made.extend(names.into_iter().map(|name| Check { name, verdict: Ok(Finding::NotMade(why)) }));
+    }
+
+    /// Returns the checks.
+    pub(crate) fn into_vec(self) -> Vec<Check> {
+        self.made
+    }
+}
+
+type CheckOfPath = fn(&Subject<'_>) -> Verdict;
+type CheckOfFile = fn(&Subject<'_>, &Beside) -> Verdict;
 
 /// The checks of the path, before a file is created beside it.
-const OF_THE_PATH: [fn(&Subject<'_>) -> Verdict; 3] = [name_fits, nothing_is_mounted, entries_can_change];
+const OF_THE_PATH: [(&str, CheckOfPath); 3] =
+    [("name", name_fits), ("mount point", nothing_is_mounted), ("attributes", entries_can_change)];
+
+/// Whether a file can be created beside the destination.
+const DIRECTORY: &str = "directory";
 
 /// The checks of a file that was created beside the destination.
-const OF_THE_FILE: [fn(&Subject<'_>, &Temporary) -> Verdict; 5] =
-    [owner_can_be_kept, size_is_allowed, size_is_possible, space_is_left, space_can_be_reserved];
+const OF_THE_FILE: [(&str, CheckOfFile); 5] = [
+    ("owner", owner_can_be_kept),
+    ("file size limit", size_is_allowed),
+    ("largest file", size_is_possible),
+    ("free space", space_is_left),
+    ("quota", space_can_be_reserved),
+];
 
-/// Makes all checks. Returns the temporary file. Calls `warn` with what may fail, also before an error.
-///
-/// # Errors
-///
-/// Returns the error of the first check that fails. Then there is no temporary file.
-pub(super) fn check(subject: &Subject<'_>, warn: &dyn Fn(&str)) -> Result<Temporary> {
-    for check in OF_THE_PATH {
-        check(subject)?.iter().for_each(|warning| warn(warning));
-    }
-    let temporary = new_file(subject.path)?;
-    for check in OF_THE_FILE {
-        check(subject, &temporary)?.iter().for_each(|warning| warn(warning));
-    }
-    Ok(temporary)
+/// A file that was created beside the destination.
+#[derive(Debug)]
+enum Beside {
+    /// The one that is restored to.
+    Named(Temporary),
+    /// One that nobody else sees.
+    Unnamed(File),
+    /// None, because the file system has no files without names.
+    Nothing(FileSystem),
 }
 
-fn new_file(path: &Path) -> Result<Temporary> {
-    Temporary::create(path)
-        .map_err(|error| SnapshotError::io(path, "create a temporary file in the directory of the destination", error))
+impl Beside {
+    fn create(subject: &Subject<'_>) -> Result<Self> {
+        let directory = directory(subject.path);
+        let created = match subject.purpose {
+            Purpose::Restore => Temporary::create(subject.path).map(Self::Named),
+            Purpose::Plan => unnamed_file(directory).map(|file| match file {
+                Some(file) => Self::Unnamed(file),
+                None => Self::Nothing(FileSystem::of_directory(directory)),
+            }),
+        };
+        created.map_err(|error| {
+            SnapshotError::io(subject.path, "create a temporary file in the directory of the destination", error)
+        })
+    }
+
+    fn file(&self) -> Option<&File> {
+        match self {
+            Self::Named(temporary) => Some(temporary.file()),
+            Self::Unnamed(file) => Some(file),
+            Self::Nothing(_) => None,
+        }
+    }
+
+    fn file_system(&self) -> FileSystem {
+        match self {
+            Self::Nothing(system) => *system,
+            Self::Named(_) | Self::Unnamed(_) => self.file().map(FileSystem::of).unwrap_or_default(),
+        }
+    }
+}
+
+/// What the checks have found and left.
+#[derive(Debug, Default)]
+pub(crate) struct Prepared {
+    /// The file that is restored to, if this is for a restore and no check has failed.
+    pub(crate) temporary: Option<Temporary>,
+    /// Bytes that the file system has left, with those that a restore would free before it writes.
+    pub(crate) free_bytes: Option<u64>,
+}
+
+const NEEDS_FILE: &str = "only a file that is created there could show it";
+const NO_FILE: &str = "no file can be created there";
+const UNKNOWN_SIZE: &str = "the size of the restored file is not known";
+pub(super) const UNUSABLE_PATH: &str = "the path cannot be used";
+
+/// Makes all checks, in this order.
+pub(super) fn check(subject: &Subject<'_>, checks: &mut Checks) -> Prepared {
+    for (name, check) in OF_THE_PATH {
+        if !checks.add(name, check(subject)) {
+            return Prepared::default();
+        }
+    }
+    let beside = match Beside::create(subject) {
+        Ok(beside) => beside,
+        Err(error) => {
+            if checks.add(DIRECTORY, Err(error)) {
+                checks.add_not_made(OF_THE_FILE.map(|(name, _)| name), NO_FILE);
+            }
+            return Prepared::default();
+        }
+    };
+    checks.add(DIRECTORY, Ok(Finding::Passed));
+    for (name, check) in OF_THE_FILE {
+        if !checks.add(name, check(subject, &beside)) {
+            return Prepared::default();
+        }
+    }
+    let free_bytes = beside.file_system().available_bytes.map(|left| left.saturating_add(subject.removable_bytes));
+    let temporary = match beside {
+        Beside::Named(temporary) => Some(temporary),
+        Beside::Unnamed(_) | Beside::Nothing(_) => None,
+    };
+    Prepared { temporary, free_bytes }
+}
+
+/// Adds all checks as checks that cannot be made, because the path is none of a file.
+pub(super) fn check_nothing(checks: &mut Checks) {
+    checks.add_not_made(OF_THE_PATH.map(|(name, _)| name), UNUSABLE_PATH);
+    checks.add_not_made([DIRECTORY], UNUSABLE_PATH);
+    checks.add_not_made(OF_THE_FILE.map(|(name, _)| name), UNUSABLE_PATH);
 }
 
 /// The temporary file has a shorter name if there is no room, so creating it does not show that the name is too long.
@@ -71,14 +216,14 @@ fn name_fits(subject: &Subject<'_>) -> Verdict {
                 format!("the name of the file has {bytes} bytes, and its file system allows {max}; use a shorter name");
             Err(refused(ErrorKind::InvalidInput, message, subject.path))
         }
-        _ => Ok(None),
+        _ => Ok(Finding::Passed),
     }
 }
 
 /// A file on which another one is mounted keeps its name: the rename fails with EBUSY.
 fn nothing_is_mounted(subject: &Subject<'_>) -> Verdict {
     if !subject.replaces || !attributes(subject.path).is_mount_point {
-        return Ok(None);
+        return Ok(Finding::Passed);
     }
     let message = "this file is a mount point, as of a single file that is mounted into a container, and a restore cannot replace \
                    it; the file was not changed. Mount its directory instead, or restore to another path";
@@ -93,7 +238,7 @@ fn entries_can_change(subject: &Subject<'_>) -> Verdict {
         (file, _) if file.is_append_only => ("this file is append-only", "a"),
         (_, parent) if parent.is_immutable => ("the directory of the destination is immutable", "i"),
         (_, parent) if parent.is_append_only => ("the directory of the destination is append-only", "a"),
-        _ => return Ok(None),
+        _ => return Ok(Finding::Passed),
     };
     let message = format!(
         "{what}, and nothing was changed; remove the attribute (`chattr -{which}`), or restore to another path"
@@ -106,17 +251,20 @@ fn real(directory: &Path) -> std::path::PathBuf {
 }
 
 /// The restored file gets the owner and the permissions of the one that it replaces.
-fn owner_can_be_kept(subject: &Subject<'_>, _: &Temporary) -> Verdict {
-    if subject.replaces && subject.path.exists() {
-        // A file of its own: after this, it may not be possible to write to it.
-        give_owner_and_mode(new_file(subject.path)?.file(), subject.path)?;
+fn owner_can_be_kept(subject: &Subject<'_>, _: &Beside) -> Verdict {
+    if !subject.replaces || !subject.path.exists() {
+        return Ok(Finding::Passed);
     }
-    Ok(None)
+    // A file of its own: after this, it may not be possible to write to it.
+    match Beside::create(subject)?.file() {
+        Some(file) => give_owner_and_mode(file, subject.path).map(|()| Finding::Passed),
+        None => Ok(Finding::NotMade(NEEDS_FILE)),
+    }
 }
 
 /// The limit of the process. A file that exceeds it is cut there.
-fn size_is_allowed(subject: &Subject<'_>, _: &Temporary) -> Verdict {
-    let FileSize { least_bytes, likely_bytes } = subject.size;
+fn size_is_allowed(subject: &Subject<'_>, _: &Beside) -> Verdict {
+    let Some(FileSize { least_bytes, likely_bytes }) = subject.size else { return Ok(Finding::NotMade(UNKNOWN_SIZE)) };
     match file_bytes_max() {
         Some(max) if max < least_bytes => {
             let message = format!(
@@ -127,37 +275,39 @@ fn size_is_allowed(subject: &Subject<'_>, _: &Temporary) -> Verdict {
             let refused = refused(ErrorKind::StorageFull, message, subject.path);
             Err(refused.with_remedy(Remedy::FileSizeLimit, advice))
         }
-        Some(max) if max < likely_bytes => Ok(Some(format!(
+        Some(max) if max < likely_bytes => Ok(Finding::Doubtful(format!(
             "the restored file may have about {likely_bytes} bytes, and this process may write files of {max} bytes \
              (`ulimit -f`, RLIMIT_FSIZE); if that is too little, the restore will fail"
         ))),
-        _ => Ok(None),
+        _ => Ok(Finding::Passed),
     }
 }
 
 /// The limit of the file system, for example 4 GiB of FAT.
-fn size_is_possible(subject: &Subject<'_>, temporary: &Temporary) -> Verdict {
-    let FileSize { least_bytes, likely_bytes } = subject.size;
-    if !can_hold(temporary.file(), least_bytes) {
+fn size_is_possible(subject: &Subject<'_>, beside: &Beside) -> Verdict {
+    let Some(FileSize { least_bytes, likely_bytes }) = subject.size else { return Ok(Finding::NotMade(UNKNOWN_SIZE)) };
+    let Some(file) = beside.file() else { return Ok(Finding::NotMade(NEEDS_FILE)) };
+    if !can_hold(file, least_bytes) {
         let message = format!(
             "the restored file will have at least {least_bytes} bytes, and the file system of the destination has no files of \
              this size; nothing was restored. Restore to another file system"
         );
         return Err(refused(ErrorKind::StorageFull, message, subject.path));
     }
-    Ok((!can_hold(temporary.file(), likely_bytes)).then(|| {
-        format!(
-            "the restored file may have about {likely_bytes} bytes, and the file system of the destination has no files of \
-             this size; if the file becomes too large, the restore will fail"
-        )
-    }))
+    if can_hold(file, likely_bytes) {
+        return Ok(Finding::Passed);
+    }
+    Ok(Finding::Doubtful(format!(
+        "the restored file may have about {likely_bytes} bytes, and the file system of the destination has no files of this \
+         size; if the file becomes too large, the restore will fail"
+    )))
 }
 
 /// The space of the replaced file is in use until the end, and does not count.
-fn space_is_left(subject: &Subject<'_>, temporary: &Temporary) -> Verdict {
-    let FileSize { least_bytes, likely_bytes } = subject.size;
-    let system = FileSystem::of(temporary.file());
-    match system.available_bytes {
+fn space_is_left(subject: &Subject<'_>, beside: &Beside) -> Verdict {
+    let Some(FileSize { least_bytes, likely_bytes }) = subject.size else { return Ok(Finding::NotMade(UNKNOWN_SIZE)) };
+    let system = beside.file_system();
+    match system.available_bytes.map(|left| left.saturating_add(subject.removable_bytes)) {
         Some(left) if left < least_bytes && system.is_plain => {
             let message = format!(
                 "the restored file needs at least {least_bytes} bytes, and its file system has {left} bytes left; nothing was \
@@ -165,26 +315,29 @@ fn space_is_left(subject: &Subject<'_>, temporary: &Temporary) -> Verdict {
             );
             Err(refused(ErrorKind::StorageFull, message, subject.path))
         }
-        Some(left) if left < likely_bytes => Ok(Some(format!(
+        Some(left) if left < likely_bytes => Ok(Finding::Doubtful(format!(
             "the restored file may need about {likely_bytes} bytes, and its file system has {left} bytes left; if that is too \
              little, the restore will fail"
         ))),
-        _ => Ok(None),
+        _ => Ok(Finding::Passed),
     }
 }
 
 /// A quota is known only by trying. The space stays reserved for the restored file.
-fn space_can_be_reserved(subject: &Subject<'_>, temporary: &Temporary) -> Verdict {
-    let least_bytes = subject.size.least_bytes;
-    if !FileSystem::of(temporary.file()).is_plain {
-        return Ok(None);
+fn space_can_be_reserved(subject: &Subject<'_>, beside: &Beside) -> Verdict {
+    let Some(FileSize { least_bytes, .. }) = subject.size else { return Ok(Finding::NotMade(UNKNOWN_SIZE)) };
+    let Some(file) = beside.file() else { return Ok(Finding::NotMade(NEEDS_FILE)) };
+    if !beside.file_system().is_plain {
+        return Ok(Finding::Passed);
     }
-    let Err(error) = reserve(temporary.file(), least_bytes) else { return Ok(None) };
+    let Err(error) = reserve(file, least_bytes.saturating_sub(subject.removable_bytes)) else {
+        return Ok(Finding::Passed);
+    };
     let why = match error.kind() {
         io::ErrorKind::QuotaExceeded => "a quota does not allow that",
         io::ErrorKind::StorageFull => "its file system does not have them",
         // A file system that cannot reserve space.
-        _ => return Ok(None),
+        _ => return Ok(Finding::Passed),
     };
     let message = format!(
         "the restored file needs at least {least_bytes} bytes, and {why}; nothing was restored. Free space, raise the quota, or \

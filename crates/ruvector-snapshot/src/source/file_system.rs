@@ -1,5 +1,5 @@
 //! What the system says about a file system, a file or this process before anything is written: space, limits and
-//! attributes. Changes nothing, and decides nothing. What is not known is `None`.
+//! attributes. Changes nothing that stays, and decides nothing. What is not known is `None`.
 
 use std::fs::File;
 use std::os::unix::fs::MetadataExt as _;
@@ -27,11 +27,19 @@ pub(crate) struct Attributes {
 }
 
 impl FileSystem {
-    /// Returns what is known of the file system of a file.
+    /// Returns what is known of the file system of a file that belongs to the user of this process.
     pub(crate) fn of(file: &File) -> Self {
+        Self::for_user(file, file.metadata().is_ok_and(|metadata| metadata.uid() == 0))
+    }
+
+    /// As [`of`](Self::of), of a directory, which can belong to anyone.
+    pub(crate) fn of_directory(directory: &Path) -> Self {
+        File::open(directory).map_or_else(|_| Self::default(), |opened| Self::for_user(&opened, false))
+    }
+
+    fn for_user(file: &File, is_root: bool) -> Self {
         let Ok(space) = rustix::fs::fstatvfs(file) else { return Self::default() };
-        // Root can use the blocks that are reserved for it. The file belongs to the user of this process.
-        let is_root = file.metadata().is_ok_and(|metadata| metadata.uid() == 0);
+        // Root can use the blocks that are reserved for it.
         let blocks = if is_root { space.f_bfree } else { space.f_bavail };
         // Some file systems of users report no blocks at all.
         let available_bytes = (space.f_blocks > 0).then(|| blocks.saturating_mul(space.f_frsize));
@@ -98,6 +106,40 @@ pub(crate) fn file_bytes_max() -> Option<u64> {
     let line = limits.lines().find_map(|line| line.strip_prefix("Max file size"))?;
     // The soft limit comes first. It can be the word unlimited.
     line.split_whitespace().next()?.parse().ok()
+}
+
+/// Creates a file without a name in a directory, which nobody else sees and which is gone when it is closed. `None` if the
+/// file system has no such files, although this user may create others there.
+///
+/// # Errors
+///
+/// Returns the error with which a file with a name could not be created either.
+pub(crate) fn unnamed_file(directory: &Path) -> std::io::Result<Option<File>> {
+    match open_unnamed(directory)? {
+        Some(file) => Ok(Some(file)),
+        None => {
+            // The dot makes a file in the place of the directory an error.
+            rustix::fs::access(directory.join("."), rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK)?;
+            Ok(None)
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn open_unnamed(directory: &Path) -> std::io::Result<Option<File>> {
+    use rustix::fs::{Mode, OFlags};
+    use rustix::io::Errno;
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    match rustix::fs::open(directory, flags, Mode::RUSR | Mode::WUSR) {
+        Ok(file) => Ok(Some(File::from(file))),
+        Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL | Errno::NOSYS) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn open_unnamed(_directory: &Path) -> std::io::Result<Option<File>> {
+    Ok(None)
 }
 
 /// Reserves space for the first bytes of a file, whose size stays. Other files cannot use it until the file is removed.

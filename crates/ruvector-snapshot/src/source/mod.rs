@@ -22,7 +22,7 @@ pub(crate) mod merge_target;
 pub(crate) mod raw_table;
 mod redb_types;
 pub(crate) mod target;
-mod temporary;
+pub(crate) mod temporary;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -366,8 +366,7 @@ pub trait RestoreTarget: Send {
     /// Any error ends the restore. The default is [`ErrorKind::Unsupported`].
     fn put_irregular(&mut self, item: IrregularItem<'_>) -> Result<()> {
         let _not_stored = item;
-        let message = "this target can store records only";
-        Err(SnapshotError::new(ErrorKind::Unsupported, message))
+        Err(records_only())
     }
 
     /// Stores records. Their digests have been verified.
@@ -395,6 +394,11 @@ pub trait RestoreTarget: Send {
     fn finish(&mut self) -> Result<()> {
         Ok(())
     }
+}
+
+/// Returns the error of a target for irregular rows that it cannot store.
+pub(crate) fn records_only() -> SnapshotError {
+    SnapshotError::new(ErrorKind::Unsupported, "this target can store records only")
 }
 
 /// Describes a database with these options and config rows.

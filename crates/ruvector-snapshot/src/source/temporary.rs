@@ -29,6 +29,8 @@ const NAME_BYTES_MAX: u64 = 255;
 const ATTEMPTS: usize = 16;
 /// The magic number of redb.
 const MAGIC: [u8; 9] = *b"redb\x1a\x0a\xa9\x0d\x0a";
+/// The unit in which a system counts what a file takes.
+const BLOCK_BYTES: u64 = 512;
 /// Bytes of a file that are read at once.
 const CHUNK_BYTES: usize = 64 << 10;
 
@@ -45,8 +47,19 @@ pub(crate) struct Temporary {
 pub(crate) struct Leftover {
     pub(crate) path: PathBuf,
     pub(crate) bytes: u64,
-    /// Whether it was removed. If not, its owner may be alive.
-    pub(crate) is_removed: bool,
+    /// What it takes of its file system.
+    pub(crate) allocated_bytes: u64,
+    pub(crate) state: LeftoverState,
+}
+
+/// What becomes of a temporary file that another restore has left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LeftoverState {
+    Removed,
+    /// A restore would remove it.
+    Removable,
+    /// It was not removed: its owner may be alive, or this user may not.
+    Kept,
 }
 
 impl Temporary {
@@ -118,9 +131,10 @@ fn rename_to_free(file: TempPath, path: &Path) -> io::Result<()> {
     })
 }
 
-/// Removes the temporary files of this destination that belong to no process any more. Reports each of them, and those
-/// that may, at once: it is known even if the restore fails or is cancelled before the next one.
-pub(crate) fn remove_dead(destination: &Path, report: impl Fn(&Leftover)) {
+/// Finds the temporary files of this destination that belong to no process any more, and removes them if `removes` is
+/// set. Reports each of them, and those that may, at once: it is known even if the restore fails or is cancelled before
+/// the next one.
+pub(crate) fn find_dead(destination: &Path, removes: bool, mut report: impl FnMut(&Leftover)) {
     let prefix = prefix(destination);
     let Ok(entries) = directory(destination).read_dir() else { return };
     let is_temporary = |name: &OsStr| {
@@ -130,13 +144,17 @@ pub(crate) fn remove_dead(destination: &Path, report: impl Fn(&Leftover)) {
     let found = entries.flatten().filter(|entry| is_temporary(&entry.file_name()));
     let mut paths: Vec<_> = found.map(|entry| entry.path()).collect();
     paths.sort();
-    paths.into_iter().filter_map(remove_if_dead).for_each(|leftover| report(&leftover));
+    paths.into_iter().filter_map(|path| inspect(path, removes)).for_each(|leftover| report(&leftover));
 }
 
 /// `None` if there is nothing to report: it is not the file of a restore, its owner lives, or it has gone.
-fn remove_if_dead(path: PathBuf) -> Option<Leftover> {
+fn inspect(path: PathBuf, removes: bool) -> Option<Leftover> {
     let found = path.symlink_metadata().ok().filter(std::fs::Metadata::is_file)?;
-    let (bytes, left) = (found.len(), |path| Some(Leftover { path, bytes: found.len(), is_removed: false }));
+    let leftover = |path, state| {
+        let allocated_bytes = found.blocks().saturating_mul(BLOCK_BYTES);
+        Some(Leftover { path, bytes: found.len(), allocated_bytes, state })
+    };
+    let left = |path| leftover(path, LeftoverState::Kept);
     // NFS grants an exclusive lock only for a file that is open for writing.
     let opened = open(OpenOptions::new().read(true).write(true), &path);
     let Ok(file) = opened.or_else(|_| open(OpenOptions::new().read(true), &path)) else {
@@ -158,8 +176,11 @@ fn remove_if_dead(path: PathBuf) -> Option<Leftover> {
     if !is_at(&file, &path).ok()? {
         return None;
     }
+    if !removes {
+        return leftover(path, LeftoverState::Removable);
+    }
     match std::fs::remove_file(&path) {
-        Ok(()) => Some(Leftover { path, bytes, is_removed: true }),
+        Ok(()) => leftover(path, LeftoverState::Removed),
         Err(_) => left(path),
     }
 }

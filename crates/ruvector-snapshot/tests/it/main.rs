@@ -28,6 +28,9 @@ mod parts;
 mod prune;
 mod record_streams;
 mod request_counts;
+#[cfg(target_os = "linux")]
+mod restore_memory;
+mod restore_plans;
 mod restore_targets;
 mod roundtrip;
 mod selection;

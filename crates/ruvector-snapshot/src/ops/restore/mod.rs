@@ -1,10 +1,14 @@
 //! Restore: writes the records of a snapshot to a database and verifies the content checksum.
 //!
-//! A database file is written beside its destination, committed and synced, read back and verified, and only then
+//! Every restore is planned first (`planning`), and then does what its plan says: nothing is decided here. A database file
+//! is written beside its destination, committed and synced, read back and verified, and only then
 //! renamed to its destination, in one step.
 
+mod memory;
 mod options;
 mod part;
+mod plan;
+mod planning;
 mod proof;
 mod size;
 
@@ -17,7 +21,6 @@ use ruvector_snapshot_format::block::Block;
 use ruvector_snapshot_format::checksum::ContentSum;
 use ruvector_snapshot_format::id::SnapshotId;
 use ruvector_snapshot_format::layout::DataFile;
-use ruvector_snapshot_format::model::DatabaseInfo;
 use tracing::Instrument as _;
 
 use crate::error::{ErrorKind, Result, SnapshotError};
@@ -27,29 +30,53 @@ use crate::repo::context::{Context, run_blocking};
 use crate::repo::irregular::{IrregularSection, check_block};
 use crate::snapshot::Snapshot;
 use crate::source::RestoreTarget;
-use crate::source::destination::Destination;
+use crate::source::destination_checks::Purpose;
 use crate::source::irregular_rows::IrregularIds;
-use crate::source::target::{FileTarget, MemoryTarget};
+use crate::source::target::{FileTarget, FinishedFile};
+use crate::store::metered::Meter;
+use planning::{Contents, cannot_store};
 use proof::{check_sum, verify_file};
 
 pub use options::RestoreOptions;
 pub use part::PartReport;
 pub(crate) use part::part_to_file;
+pub use plan::{
+    CheckOutcome, DestinationCheck, PlannedFetch, PlannedFile, PlannedObject, PlannedSnapshot, PlannedState,
+    RestoreBlocker, RestoreDestination, RestorePlan,
+};
+
+/// Plans a restore. Writes nothing.
+pub(crate) async fn plan(
+    context: &Context,
+    id: &SnapshotId,
+    destination: &RestoreDestination,
+    options: &RestoreOptions,
+) -> Result<RestorePlan> {
+    let span = tracing::info_span!("plan_restore", snapshot = %id);
+    async {
+        match destination {
+            RestoreDestination::File(path) => {
+                planning::to_file(context, id, path, options, Purpose::Plan).await.map(|(plan, _)| plan)
+            }
+            RestoreDestination::Memory => {
+                planning::to_memory(context, id, options, Purpose::Plan).await.map(|(plan, _)| plan)
+            }
+        }
+    }
+    .instrument(span)
+    .await
+}
 
 /// Restores into a new database in memory.
 pub(crate) async fn to_memory(context: &Context, id: &SnapshotId, options: &RestoreOptions) -> Result<VectorDB> {
     let span = tracing::info_span!("restore", snapshot = %id);
     async {
         let (context, meter) = &context.metered();
-        let chain = Chain::open(context, id).await?;
-        let database = Arc::new(chain.newest()?.restorable_database().await?);
-        let target = {
-            let database = database.clone();
-            context.run_blocking(move || MemoryTarget::create(&database)).await?
-        };
-        let target = restore_records(context, &chain, &database, OwnedTarget(target), options).await?;
+        let (_, work) = planning::to_memory(context, id, options, Purpose::Restore).await?;
+        let (contents, target) = work.ok_or_else(nothing_to_do)?;
+        let OwnedTarget(target) = restore_records(context, &contents, OwnedTarget(target), options).await?;
         report_transferred(options.progress.as_deref(), meter, 0);
-        Ok(target.0.finish())
+        Ok(target.finish())
     }
     .instrument(span)
     .await
@@ -65,57 +92,68 @@ pub(crate) async fn to_file(
     let span = tracing::info_span!("restore", snapshot = %id);
     async {
         let (context, meter) = &context.metered();
-        let (path, overwrite) = (destination.to_owned(), options.overwriting());
-        let destination = context.run_blocking(move || Destination::check(&path, overwrite)).await?;
-        let chain = Chain::open(context, id).await?;
-        let newest = chain.newest()?;
+        let (_, work) = planning::to_file(context, id, destination, options, Purpose::Restore).await?;
+        let (contents, destination, temporary) = work.ok_or_else(nothing_to_do)?;
+        let newest = contents.chain.newest()?;
         let snapshot = Snapshot::new(&newest.metadata, newest.metadata_json_bytes)?;
-        let size = size::of_restored_file(&chain)?;
-        let listener = options.progress.clone();
-        let (destination, temporary) = context
-            .run_blocking(move || {
-                let temporary = destination.prepare(size, &|warning| warn(listener.as_deref(), warning))?;
-                Ok((destination, temporary))
-            })
-            .await?;
-        let database = Arc::new(newest.restorable_database().await?);
         let target = context.run_blocking(move || FileTarget::create(destination, temporary)).await?;
-        let OwnedTarget(target) = restore_records(context, &chain, &database, OwnedTarget(target), options).await?;
+        let OwnedTarget(target) = restore_records(context, &contents, OwnedTarget(target), options).await?;
         let finished = {
-            let database = database.clone();
+            let database = contents.database.clone();
             context.run_blocking(move || target.finish(&database)).await?
         };
-        let (verify, progress) = (context.config.verify_checksum, options.progress.clone());
-        let (metadata, skips_irregular) = (newest.metadata.clone(), options.skip_irregular);
-        let verified = context
-            .run_blocking(move || {
-                if verify {
-                    let phase = Phase::VerifyRestored;
-                    let mut counter = ProgressCounter::start(progress.as_deref(), phase, metadata.vector_count);
-                    let mut expected = metadata.checksum;
-                    if skips_irregular {
-                        expected.unmerge(&metadata.irregular_checksum());
-                    }
-                    verify_file(&finished, &database, expected, &mut counter)?;
-                }
-                Ok(finished)
-            })
-            .await?;
-        // A step of its own: a caller who has cancelled meanwhile gets no file.
-        let (listener, written_bytes) = (options.progress.clone(), verified.written_bytes());
-        let on_rename = move |path: &Path| {
-            if let Some(listener) = listener {
-                listener.restored(path);
-            }
-        };
-        if let Some(warning) = context.run_blocking(move || verified.publish(on_rename)).await? {
-            warn(options.progress.as_deref(), &warning);
-        }
-        report_transferred(options.progress.as_deref(), meter, written_bytes);
+        let verified = verify(context, &contents, finished, options).await?;
+        publish(context, verified, options, meter).await?;
         Ok(snapshot)
     }
     .instrument(span)
     .await
+}
+
+/// Reads the finished file back, if the settings say so.
+async fn verify(
+    context: &Context,
+    contents: &Contents,
+    finished: FinishedFile,
+    options: &RestoreOptions,
+) -> Result<FinishedFile> {
+    if !context.config.verify_checksum {
+        return Ok(finished);
+    }
+    let (metadata, database) = (contents.chain.newest()?.metadata.clone(), contents.database.clone());
+    let (progress, skips_irregular) = (options.progress.clone(), options.skip_irregular);
+    context
+        .run_blocking(move || {
+            let phase = Phase::VerifyRestored;
+            let mut counter = ProgressCounter::start(progress.as_deref(), phase, metadata.vector_count);
+            let mut expected = metadata.checksum;
+            if skips_irregular {
+                expected.unmerge(&metadata.irregular_checksum());
+            }
+            verify_file(&finished, &database, expected, &mut counter)?;
+            Ok(finished)
+        })
+        .await
+}
+
+/// Gives the file its name. A step of its own: a caller who has cancelled meanwhile gets no file.
+async fn publish(context: &Context, verified: FinishedFile, options: &RestoreOptions, meter: &Meter) -> Result<()> {
+    let (listener, written_bytes) = (options.progress.clone(), verified.written_bytes());
+    let on_rename = move |path: &Path| {
+        if let Some(listener) = listener {
+            listener.restored(path);
+        }
+    };
+    if let Some(warning) = context.run_blocking(move || verified.publish(on_rename)).await? {
+        warn(options.progress.as_deref(), &warning);
+    }
+    report_transferred(options.progress.as_deref(), meter, written_bytes);
+    Ok(())
+}
+
+/// Returns the error for a plan that has neither a blocker nor what is needed for the restore.
+fn nothing_to_do() -> SnapshotError {
+    SnapshotError::new(ErrorKind::Internal, "the plan of a restore has neither a blocker nor its contents")
 }
 
 /// Restores into a target of the caller's.
@@ -131,10 +169,11 @@ pub(crate) async fn into_target(
         let chain = Chain::open(context, id).await?;
         let newest = chain.newest()?;
         let snapshot = Snapshot::new(&newest.metadata, newest.metadata_json_bytes)?;
-        let database = newest.database().await?;
+        let database = Arc::new(newest.database().await?);
         target.begin(&database)?;
-        let target = BorrowedTarget(target);
-        let BorrowedTarget(target) = restore_records(context, &chain, &database, target, options).await?;
+        let directories = chain.directories(&context.config).await?;
+        let contents = Contents { chain, database, directories };
+        let BorrowedTarget(target) = restore_records(context, &contents, BorrowedTarget(target), options).await?;
         target.finish()?;
         report_transferred(options.progress.as_deref(), meter, 0);
         Ok(snapshot)
@@ -197,17 +236,17 @@ impl BlockTarget for BorrowedTarget<'_> {
 /// Puts every record into the target, and verifies the content checksum of what was put.
 async fn restore_records<T: BlockTarget>(
     context: &Context,
-    chain: &Chain,
-    database: &DatabaseInfo,
+    contents: &Contents,
     target: T,
     options: &RestoreOptions,
 ) -> Result<T> {
+    let chain = &contents.chain;
     let newest = chain.newest()?;
     let metadata = &newest.metadata;
     let mut progress = ProgressCounter::start(options.progress.as_deref(), Phase::Restore, metadata.vector_count);
-    let (mut target, mut sum, irregular) = put_irregular(context, chain, database, target, options).await?;
+    let (mut target, mut sum, irregular) = put_irregular(context, contents, target, options).await?;
     let mut state = Arc::new(irregular).state();
-    let mut blocks = chain.blocks(&context.config).await?;
+    let mut blocks = chain.blocks_of(&contents.directories, &context.config)?;
     while let Some((block, block_sum)) = blocks.try_next().await? {
         let (block, checked) =
             check_block(block, state).await.map_err(|error| error.with_key(newest.key(DataFile::Index)))?;
@@ -228,8 +267,7 @@ async fn restore_records<T: BlockTarget>(
 /// compared with. They come first, so that a target that cannot store them refuses the snapshot at once.
 async fn put_irregular<T: BlockTarget>(
     context: &Context,
-    chain: &Chain,
-    database: &DatabaseInfo,
+    Contents { chain, database, .. }: &Contents,
     mut target: T,
     options: &RestoreOptions,
 ) -> Result<(T, ContentSum, IrregularIds)> {
@@ -239,20 +277,11 @@ async fn put_irregular<T: BlockTarget>(
     let metadata = &chain.newest()?.metadata;
     let what = metadata.irregular.as_ref().map(ToString::to_string).unwrap_or_default();
     if options.skip_irregular {
-        let warning = format!("{what} of the snapshot are not restored: they are not records of the target");
-        warn(options.progress.as_deref(), &warning);
         return Ok((target, metadata.irregular_checksum(), IrregularIds::default()));
     }
     while let Some(section) = sections.next().await? {
         let (returned, section) = target.put_irregular(context, section).await.map_err(|error| match error.kind() {
-            ErrorKind::Unsupported => {
-                let message = format!(
-                    "the snapshot holds {what} that this target cannot store ({}); restore to a file with the newest \
-                     version of this program, or skip them (RestoreOptions::skip_irregular)",
-                    error.message()
-                );
-                SnapshotError::new(ErrorKind::Unsupported, message).with_source(error)
-            }
+            ErrorKind::Unsupported => cannot_store(&what, error),
             _ => error,
         })?;
         target = returned;

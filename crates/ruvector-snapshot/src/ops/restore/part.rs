@@ -8,19 +8,19 @@ use ruvector_snapshot_format::checksum::ContentSum;
 use ruvector_snapshot_format::id::SnapshotId;
 use tracing::Instrument as _;
 
-use super::RestoreOptions;
+use super::planning::Planner;
 use super::proof::verify_file;
+use super::{RestoreOptions, nothing_to_do, publish};
 use crate::error::Result;
-use crate::progress::{Phase, ProgressCounter, report_transferred, warn};
+use crate::progress::{Phase, ProgressCounter, warn};
 use crate::repo::chain::Chain;
 use crate::repo::context::Context;
 use crate::repo::filter::RecordFilter;
 use crate::repo::selection::{MissingIds, check_selected, selected_blocks};
 use crate::snapshot::Snapshot;
 use crate::source::RestoreTarget as _;
-use crate::source::destination::Destination;
-use crate::source::destination_checks::FileSize;
-use crate::source::target::{FileTarget, FinishedFile};
+use crate::source::destination_checks::{FileSize, Purpose};
+use crate::source::target::FileTarget;
 
 /// The size of the smallest database: how many records a filter accepts is not known before they are read.
 const PART_SIZE: FileSize = FileSize { least_bytes: 4096, likely_bytes: 4096 };
@@ -48,19 +48,15 @@ pub(crate) async fn part_to_file(
     let span = tracing::info_span!("restore_part", snapshot = %id);
     async {
         let (context, meter) = &context.metered();
-        let (path, overwrite) = (destination.to_owned(), options.overwriting());
-        let destination = context.run_blocking(move || Destination::check(&path, overwrite)).await?;
+        let mut planner = Planner::new(context, id, options, Purpose::Restore);
+        let destination = planner.look(destination).await?.ok_or_else(nothing_to_do)?;
         let chain = Chain::open(context, id).await?;
         let newest = chain.newest()?;
         let snapshot = Snapshot::new(&newest.metadata, newest.metadata_json_bytes)?;
         let database = Arc::new(newest.restorable_database().await?);
-        let listener = options.progress.clone();
-        let target = context
-            .run_blocking(move || {
-                let temporary = destination.prepare(PART_SIZE, &|warning| warn(listener.as_deref(), warning))?;
-                FileTarget::create(destination, temporary)
-            })
-            .await?;
+        let (destination, temporary) = planner.prepare(destination, Some(PART_SIZE)).await?;
+        let temporary = temporary.ok_or_else(nothing_to_do)?;
+        let target = context.run_blocking(move || FileTarget::create(destination, temporary)).await?;
         if let Some(irregular) = &newest.metadata.irregular {
             let warning = format!("irregular rows of the snapshot are not restored with a part of it: {irregular}");
             warn(options.progress.as_deref(), &warning);
@@ -77,9 +73,7 @@ pub(crate) async fn part_to_file(
                 Ok(finished)
             })
             .await?;
-        let written_bytes = finished.written_bytes();
-        publish(context, finished, options).await?;
-        report_transferred(options.progress.as_deref(), meter, written_bytes);
+        publish(context, finished, options, meter).await?;
         Ok(PartReport { snapshot, records, checksum: sum.to_string() })
     }
     .instrument(span)
@@ -113,18 +107,4 @@ async fn put_selected(
     }
     check_selected(newest, filter, &missing, selected, sum).await?;
     Ok((target, selected, sum))
-}
-
-/// Gives the file its name. A step of its own: a caller who has cancelled meanwhile gets no file.
-async fn publish(context: &Context, finished: FinishedFile, options: &RestoreOptions) -> Result<()> {
-    let listener = options.progress.clone();
-    let on_rename = move |path: &Path| {
-        if let Some(listener) = listener {
-            listener.restored(path);
-        }
-    };
-    if let Some(warning) = context.run_blocking(move || finished.publish(on_rename)).await? {
-        warn(options.progress.as_deref(), &warning);
-    }
-    Ok(())
 }

@@ -9,6 +9,13 @@ use crate::source::destination_checks::FileSize;
 
 /// A page of redb.
 const PAGE_BYTES: u64 = 4096;
+/// The pages that a new file has, however few are used.
+const LEAST_PAGES_BYTES: u64 = 4 << 20;
+/// Pages that hold no rows: the tables of redb itself, and pages that were freed meanwhile.
+const OTHER_PAGES_BYTES: u64 = 512 << 10;
+/// The pages of a region, and the header of each. There is a page with the header of the file, too.
+const REGION_BYTES: u64 = 4 << 30;
+const REGION_HEADER_BYTES: u64 = 131 * PAGE_BYTES;
 /// What a page has besides rows, and a row besides its key and its value.
 const PAGE_HEADER_BYTES: u64 = 4;
 const ROW_HEADER_BYTES: u64 = 8;
@@ -60,9 +67,10 @@ fn of_state(records: u64, dimensions: u64, texts: Texts) -> FileSize {
     let payloads = texts.least_bytes.saturating_sub(records.saturating_mul(LINE_BYTES)) / 3;
     let least_bytes = vectors.saturating_add(payloads);
     // Pages are half full in the worst case, and the file grows to the next power of two.
-    let likely_bytes = vectors.saturating_add(texts.likely_bytes).saturating_mul(2);
-    let likely_bytes = likely_bytes.checked_next_power_of_two().unwrap_or(u64::MAX);
-    FileSize { least_bytes, likely_bytes }
+    let pages = vectors.saturating_add(texts.likely_bytes).saturating_mul(2).saturating_add(OTHER_PAGES_BYTES);
+    let pages = pages.checked_next_power_of_two().unwrap_or(u64::MAX).max(LEAST_PAGES_BYTES);
+    let headers = pages.div_ceil(REGION_BYTES).saturating_mul(REGION_HEADER_BYTES).saturating_add(PAGE_BYTES);
+    FileSize { least_bytes, likely_bytes: pages.saturating_add(headers) }
 }
 
 /// Returns the size of a table whose pages are full.
@@ -81,7 +89,7 @@ mod tests {
 
     #[test]
     fn the_metadata_of_an_increment_counts_only_as_what_may_be_needed() {
-        let likely_bytes = 32_768;
+        let likely_bytes = (4 << 20) + 132 * 4096;
         let texts = Texts { least_bytes: 10_022, likely_bytes: 10_022 };
         assert_eq!(of_state(1, 4, texts), FileSize { least_bytes: 4096 + 3333, likely_bytes });
         let texts = Texts { least_bytes: 0, likely_bytes: 10_022 };

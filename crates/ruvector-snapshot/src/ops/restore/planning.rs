@@ -1,0 +1,361 @@
+//! Makes the plan of a restore. A restore and a dry run plan with the same code: the restore stops at the first blocker,
+//! and the dry run goes on, to find all of them.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use futures::stream::{self, StreamExt as _};
+use ruvector_snapshot_format::id::SnapshotId;
+use ruvector_snapshot_format::index::BlockEntry;
+use ruvector_snapshot_format::layout::{self, DataFile};
+use ruvector_snapshot_format::model::DatabaseInfo;
+
+use super::memory;
+use super::options::RestoreOptions;
+use super::plan::{
+    CheckOutcome, DestinationCheck, PlannedFetch, PlannedFile, PlannedObject, PlannedSnapshot, PlannedState,
+    RestoreBlocker, RestorePlan,
+};
+use super::size;
+use crate::error::{ErrorKind, Result, SnapshotError};
+use crate::progress::warn;
+use crate::repo::chain::Chain;
+use crate::repo::context::Context;
+use crate::repo::reader::StoredSnapshot;
+use crate::source::destination::Destination;
+use crate::source::destination_checks::{Check, FileSize, Finding, Purpose};
+use crate::source::records_only;
+use crate::source::target::MemoryTarget;
+use crate::source::temporary::Temporary;
+
+/// The contents of a snapshot, as far as a restore needs to know them before it reads the records.
+#[derive(Debug)]
+pub(super) struct Contents {
+    pub(super) chain: Chain,
+    pub(super) database: Arc<DatabaseInfo>,
+    /// The block directories of all snapshots, the newest first.
+    pub(super) directories: Vec<Arc<[BlockEntry]>>,
+}
+
+/// Plans a restore to a file. For a restore also returns what it works with.
+pub(super) async fn to_file(
+    context: &Context,
+    id: &SnapshotId,
+    path: &Path,
+    options: &RestoreOptions,
+    purpose: Purpose,
+) -> Result<(RestorePlan, Option<(Contents, Destination, Temporary)>)> {
+    let mut planner = Planner::new(context, id, options, purpose);
+    let destination = planner.look(path).await?;
+    let chain = planner.open_chain(id).await?;
+    let size = chain.as_ref().map(size::of_restored_file).transpose()?;
+    let place = match destination {
+        Some(destination) => Some(planner.prepare(destination, size).await?),
+        None => None,
+    };
+    let contents = match chain {
+        Some(chain) => planner.read(chain, &FileRestore(size.unwrap_or_default())).await?,
+        None => None,
+    };
+    let work = match (contents, place) {
+        (Some((contents, ())), Some((destination, Some(temporary)))) => Some((contents, destination, temporary)),
+        _ => None,
+    };
+    Ok((planner.plan, work))
+}
+
+/// Plans a restore to a database in memory. Also returns what it works with, if there is no blocker.
+pub(super) async fn to_memory(
+    context: &Context,
+    id: &SnapshotId,
+    options: &RestoreOptions,
+    purpose: Purpose,
+) -> Result<(RestorePlan, Option<(Contents, MemoryTarget)>)> {
+    let mut planner = Planner::new(context, id, options, purpose);
+    let work = match planner.open_chain(id).await? {
+        Some(chain) => planner.read(chain, &MemoryRestore).await?,
+        None => None,
+    };
+    Ok((planner.plan, work))
+}
+
+/// What differs between restores to a file and to memory.
+trait Kind {
+    type Target: Send + 'static;
+
+    /// Creates what needs the description of the database.
+    async fn create(&self, context: &Context, database: &Arc<DatabaseInfo>) -> Result<Self::Target>;
+
+    /// Returns the error for irregular rows, if the target cannot store them.
+    fn refuses_irregular(&self) -> Option<SnapshotError>;
+
+    /// Returns the memory that the target takes, in bytes.
+    fn target_bytes(&self, chain: &Chain, directories: &[Arc<[BlockEntry]>]) -> Result<u64>;
+}
+
+struct FileRestore(FileSize);
+
+impl Kind for FileRestore {
+    type Target = ();
+
+    async fn create(&self, _context: &Context, _database: &Arc<DatabaseInfo>) -> Result<()> {
+        Ok(())
+    }
+
+    fn refuses_irregular(&self) -> Option<SnapshotError> {
+        None
+    }
+
+    fn target_bytes(&self, _chain: &Chain, _directories: &[Arc<[BlockEntry]>]) -> Result<u64> {
+        Ok(memory::of_file(self.0))
+    }
+}
+
+struct MemoryRestore;
+
+impl Kind for MemoryRestore {
+    type Target = MemoryTarget;
+
+    async fn create(&self, context: &Context, database: &Arc<DatabaseInfo>) -> Result<MemoryTarget> {
+        let database = database.clone();
+        context.run_blocking(move || MemoryTarget::create(&database)).await
+    }
+
+    fn refuses_irregular(&self) -> Option<SnapshotError> {
+        Some(records_only())
+    }
+
+    fn target_bytes(&self, chain: &Chain, directories: &[Arc<[BlockEntry]>]) -> Result<u64> {
+        memory::of_database(chain, directories)
+    }
+}
+
+/// A plan that is being made.
+pub(super) struct Planner<'a> {
+    context: &'a Context,
+    options: &'a RestoreOptions,
+    purpose: Purpose,
+    plan: RestorePlan,
+}
+
+impl<'a> Planner<'a> {
+    pub(super) fn new(context: &'a Context, id: &SnapshotId, options: &'a RestoreOptions, purpose: Purpose) -> Self {
+        Self { context, options, purpose, plan: RestorePlan::new(id.to_string()) }
+    }
+
+    /// Looks at the destination. `None` if no file can have this path.
+    pub(super) async fn look(&mut self, path: &Path) -> Result<Option<Destination>> {
+        let (path, overwrite, purpose) = (path.to_owned(), self.options.overwriting(), self.purpose);
+        let look = move || Ok(Destination::check(&path, overwrite, purpose));
+        let (destination, checks) = self.context.run_blocking(look).await?;
+        self.add_checks(checks.into_vec())?;
+        Ok(destination)
+    }
+
+    /// Makes all checks of the destination. `size` is `None` if the snapshot cannot be read.
+    pub(super) async fn prepare(
+        &mut self,
+        destination: Destination,
+        size: Option<FileSize>,
+    ) -> Result<(Destination, Option<Temporary>)> {
+        let replaced_bytes = destination.replaced_bytes();
+        if let Some(bytes) = replaced_bytes {
+            self.plan.warnings.push(format!("{} ({bytes} bytes) is replaced", destination.path().display()));
+        }
+        let (purpose, listener) = (self.purpose, self.options.progress.clone());
+        let work = move || {
+            let mut leftovers = Vec::new();
+            let (prepared, checks) = destination.prepare(size, purpose, &mut |warning| {
+                // At once: it is known even if the restore is cancelled before the next one.
+                if purpose == Purpose::Restore {
+                    warn(listener.as_deref(), warning);
+                }
+                leftovers.push(warning.to_owned());
+            });
+            Ok((destination, prepared, checks, leftovers))
+        };
+        let (destination, prepared, checks, leftovers) = self.context.run_blocking(work).await?;
+        self.plan.warnings.extend(leftovers);
+        self.plan.file = Some(PlannedFile {
+            path: destination.path().to_string_lossy().into_owned(),
+            replaced_bytes,
+            least_bytes: size.map(|size| size.least_bytes),
+            likely_bytes: size.map(|size| size.likely_bytes),
+            free_bytes: prepared.free_bytes,
+        });
+        self.add_checks(checks.into_vec())?;
+        Ok((destination, prepared.temporary))
+    }
+
+    /// Opens the chain and describes it. `None` if that is a blocker.
+    async fn open_chain(&mut self, id: &SnapshotId) -> Result<Option<Chain>> {
+        let chain = Chain::open(self.context, id).await;
+        let Some(chain) = self.unless_blocked(chain)? else { return Ok(None) };
+        let metadata = &chain.newest()?.metadata;
+        let not_captured = metadata.source.not_captured.clone();
+        self.plan.warnings.extend(not_captured.iter().map(|what| format!("the snapshot does not hold {what}")));
+        self.plan.state = Some(PlannedState {
+            name: metadata.name.clone(),
+            created_at: metadata.created_at,
+            records: metadata.vector_count,
+            dimensions: metadata.dimensions,
+            distance_metric: metadata.distance_metric.clone(),
+            checksum: metadata.checksum.to_string(),
+            irregular: metadata.irregular.clone(),
+            not_captured,
+        });
+        let snapshots = chain.snapshots().iter().rev().map(describe);
+        self.plan.chain = snapshots.collect::<Result<_>>()?;
+        Ok(Some(chain))
+    }
+
+    /// Reads what is needed before the records, and completes the plan. `None` if there is a blocker.
+    async fn read<K: Kind>(&mut self, chain: Chain, kind: &K) -> Result<Option<(Contents, K::Target)>> {
+        let target = self.create(&chain, kind).await?;
+        self.check_irregular(&chain, kind)?;
+        let directories = chain.directories(&self.context.config).await;
+        let directories = self.unless_blocked(directories)?;
+        if let Some(directories) = &directories {
+            self.count_reads(&chain, directories)?;
+            let working_bytes = memory::of_reading(&chain, directories, &self.context.config)?;
+            self.plan.memory_bytes = Some(working_bytes.saturating_add(kind.target_bytes(&chain, directories)?));
+        }
+        if self.purpose == Purpose::Plan {
+            self.check_sizes(&chain).await?;
+        }
+        let (Some((database, target)), Some(directories)) = (target, directories) else { return Ok(None) };
+        Ok(Some((Contents { chain, database, directories }, target)))
+    }
+
+    /// Reads the description of the database, and creates what needs it.
+    async fn create<K: Kind>(&mut self, chain: &Chain, kind: &K) -> Result<Option<(Arc<DatabaseInfo>, K::Target)>> {
+        let database = chain.newest()?.restorable_database().await;
+        let Some(database) = self.unless_blocked(database)?.map(Arc::new) else { return Ok(None) };
+        let target = kind.create(self.context, &database).await;
+        Ok(self.unless_blocked(target)?.map(|target| (database, target)))
+    }
+
+    fn check_irregular(&mut self, chain: &Chain, kind: &impl Kind) -> Result<()> {
+        let Some(what) = chain.newest()?.metadata.irregular.as_ref().map(ToString::to_string) else { return Ok(()) };
+        if self.options.skip_irregular {
+            let warning = format!("{what} of the snapshot are not restored: they are not records of the target");
+            if self.purpose == Purpose::Restore {
+                warn(self.options.progress.as_deref(), &warning);
+            }
+            self.plan.warnings.push(warning);
+            return Ok(());
+        }
+        match kind.refuses_irregular() {
+            Some(error) => self.unless_blocked(Err::<(), _>(cannot_store(&what, error))).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    fn count_reads(&mut self, chain: &Chain, directories: &[Arc<[BlockEntry]>]) -> Result<()> {
+        let reads = chain.reads(directories, !self.options.skip_irregular, &self.context.config)?;
+        let mut all = PlannedFetch::default();
+        for (planned, reads) in self.plan.chain.iter_mut().rev().zip(reads) {
+            for (object, reads) in planned.objects.iter_mut().zip(reads) {
+                let fetch = PlannedFetch::of_object(reads.bytes, reads.requests);
+                object.fetch = Some(fetch);
+                all.add(fetch);
+            }
+        }
+        self.plan.fetch = Some(all);
+        Ok(())
+    }
+
+    /// Checks that every data file has its size. A restore does not ask: it finds out when it reads.
+    async fn check_sizes(&mut self, chain: &Chain) -> Result<()> {
+        let files = chain.snapshots().iter().flat_map(|snapshot| DataFile::ALL.map(|file| (snapshot, file)));
+        let checks = files.map(|(snapshot, file)| snapshot.check_size(file)).collect::<Vec<_>>();
+        let checked: Vec<_> = stream::iter(checks).buffered(self.context.config.max_concurrent_io).collect().await;
+        for error in checked.into_iter().filter_map(Result::err) {
+            let is_known = self.plan.blockers.iter().any(|blocker| blocker.key.as_deref() == error.key());
+            if error.kind() == ErrorKind::Corrupt && !self.reads(error.key()) {
+                let warning = format!("{error}; this restore does not need it, but the snapshot is corrupt");
+                self.plan.warnings.push(warning);
+            } else if !is_known {
+                self.unless_blocked(Err::<(), _>(error))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns whether the restore reads this object, as far as that is known.
+    fn reads(&self, key: Option<&str>) -> bool {
+        let mut objects = self.plan.chain.iter().flat_map(|snapshot| &snapshot.objects);
+        let object = objects.find(|object| Some(&*object.key) == key);
+        object.and_then(|object| object.fetch).is_none_or(|fetch| fetch.requests > 0)
+    }
+
+    /// Adds checks of the destination. Fails at the first blocker, unless this is only planned.
+    fn add_checks(&mut self, checks: Vec<Check>) -> Result<()> {
+        for Check { name, verdict } in checks {
+            let (outcome, detail, advice) = match verdict {
+                Ok(Finding::Passed) => (CheckOutcome::Ok, None, None),
+                Ok(Finding::NotMade(why)) => (CheckOutcome::NotChecked, Some(why.to_owned()), None),
+                Ok(Finding::Doubtful(warning)) => {
+                    if self.purpose == Purpose::Restore {
+                        warn(self.options.progress.as_deref(), &warning);
+                    }
+                    self.plan.warnings.push(warning.clone());
+                    (CheckOutcome::Warning, Some(warning), None)
+                }
+                Err(error) if self.purpose == Purpose::Restore => return Err(error),
+                Err(error) => {
+                    let blocker = RestoreBlocker::of_destination(&error);
+                    let (message, advice) = (blocker.message.clone(), blocker.advice.clone());
+                    self.plan.blockers.push(blocker);
+                    (CheckOutcome::Blocker, Some(message), advice)
+                }
+            };
+            self.plan.checks.push(DestinationCheck { name: name.to_owned(), outcome, detail, advice });
+        }
+        Ok(())
+    }
+
+    /// Returns the result of reading the snapshot. If it cannot be restored, that is a blocker, and there is no result.
+    ///
+    /// Whether another error, such as one of the connection, is in the way of a restore is not known: it is returned.
+    fn unless_blocked<T>(&mut self, read: Result<T>) -> Result<Option<T>> {
+        match read {
+            Ok(read) => Ok(Some(read)),
+            Err(error)
+                if self.purpose == Purpose::Plan
+                    && matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Unsupported) =>
+            {
+                self.plan.blockers.push(RestoreBlocker::new(&error));
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn describe(snapshot: &StoredSnapshot) -> Result<PlannedSnapshot> {
+    let (id, metadata) = (snapshot.id(), &snapshot.metadata);
+    let object = |name: &str, size_bytes| PlannedObject { key: layout::key(id, name), size_bytes, fetch: None };
+    let mut objects = vec![object(layout::METADATA_JSON, snapshot.metadata_json_bytes)];
+    for file in DataFile::ALL {
+        objects.push(object(file.name(), metadata.file(file)?.bytes));
+    }
+    Ok(PlannedSnapshot {
+        id: id.to_string(),
+        snapshot_type: metadata.snapshot_type.clone(),
+        created_at: metadata.created_at,
+        format_version: metadata.format_version,
+        writer: metadata.writer.clone(),
+        objects,
+    })
+}
+
+/// Returns the error for irregular rows that a target cannot store, for the reason that it gives.
+pub(super) fn cannot_store(what: &str, error: SnapshotError) -> SnapshotError {
+    let message = format!(
+        "the snapshot holds {what} that this target cannot store ({}); restore to a file with the newest version of this \
+         program, or skip them (RestoreOptions::skip_irregular)",
+        error.message()
+    );
+    SnapshotError::new(ErrorKind::Unsupported, message).with_source(error)
+}

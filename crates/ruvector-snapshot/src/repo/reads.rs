@@ -1,0 +1,81 @@
+//! What it takes to read a whole chain: bytes and requests of each object. Computed from the block directories, with the
+//! functions by which the reader itself divides its reads.
+
+use std::sync::Arc;
+
+use ruvector_snapshot_format::index::{self, BlockEntry};
+use ruvector_snapshot_format::layout::{self, DataFile};
+
+use super::chain::Chain;
+use super::reader::{StoredSnapshot, range_of, runs};
+use crate::config::SnapshotConfig;
+use crate::error::Result;
+
+/// What is read of one object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ObjectReads {
+    /// The name of the file.
+    pub(crate) file: &'static str,
+    pub(crate) bytes: u64,
+    pub(crate) requests: u64,
+}
+
+impl ObjectReads {
+    fn new(file: &'static str) -> Self {
+        Self { file, bytes: 0, requests: 0 }
+    }
+
+    /// Adds a read. An empty one needs no request.
+    fn add(&mut self, bytes: u64) {
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.requests += u64::from(bytes > 0);
+    }
+}
+
+impl Chain {
+    /// Returns what a restore reads of each object of each snapshot, the newest first: the state, and the irregular rows
+    /// if `with_irregular` is set. A request that is repeated counts once. A large block counts, although it is not read if
+    /// a newer snapshot replaces its row.
+    pub(crate) fn reads(
+        &self,
+        directories: &[Arc<[BlockEntry]>],
+        with_irregular: bool,
+        config: &SnapshotConfig,
+    ) -> Result<Vec<[ObjectReads; 4]>> {
+        let irregular = self.irregular()?.filter(|_| with_irregular);
+        let each = self.snapshots().iter().zip(directories).enumerate().map(|(at, (snapshot, entries))| {
+            let mut sections = vec![index::DIRECTORY];
+            if at == 0 {
+                sections.push(index::DATABASE);
+            }
+            let stores_irregular = irregular.as_ref().is_some_and(|rows| rows.stored_in() == snapshot.id());
+            let irregular = snapshot.metadata.irregular_sections().filter(|_| stores_irregular);
+            let named = sections.into_iter().map(|name| snapshot.metadata.section(name));
+            let sections = named.chain(irregular.map(Ok)).map(|section| Ok(section?.bytes));
+            let run_bytes_max = self.read_ahead(at, config).run_bytes_max;
+            Ok(reads_of(snapshot, entries, sections.collect::<Result<Vec<u64>>>()?, run_bytes_max))
+        });
+        each.collect()
+    }
+}
+
+fn reads_of(
+    snapshot: &StoredSnapshot,
+    entries: &[BlockEntry],
+    sections: Vec<u64>,
+    run_bytes_max: u64,
+) -> [ObjectReads; 4] {
+    let mut metadata_json = ObjectReads::new(layout::METADATA_JSON);
+    metadata_json.add(snapshot.metadata_json_bytes);
+    let mut data = DataFile::ALL.map(|file| ObjectReads::new(file.name()));
+    for run in runs(entries, &DataFile::ALL, run_bytes_max, |entry| snapshot.is_large(entry)) {
+        let run = entries.get(run).unwrap_or_default();
+        for (file, reads) in DataFile::ALL.into_iter().zip(&mut data) {
+            let range = range_of(run, file);
+            reads.add(range.end.saturating_sub(range.start));
+        }
+    }
+    let [vectors, mut index, payloads] = data;
+    sections.into_iter().for_each(|bytes| index.add(bytes));
+    [metadata_json, vectors, index, payloads]
+}
