@@ -184,6 +184,34 @@ async fn large_files_are_read_with_as_many_requests_as_planned() {
     }
 }
 
+/// The large record of the base is not read, because the increment replaces it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_of_a_large_record_that_was_replaced_reads_less_than_planned() {
+    let (dir, store) = (TestDir::new(), memory_store());
+    let manager = dir.manager_with_store(store.clone());
+    let db = dir.path("a.db");
+    drop(make_database(&db, 40, 4, 1));
+    let mut state = 1u64;
+    let mut text = || {
+        let mut next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            char::from(b'a' + (state >> 60) as u8)
+        };
+        format!("{{\"text\":\"{}\"}}", (0..10 << 20).map(|_| next()).collect::<String>())
+    };
+    set_metadata(&db, "id-000002", &text());
+    let full = create_full(&manager, &db, "full").await.unwrap();
+    set_metadata(&db, "id-000002", &text());
+    let step = increment(&manager, &db, &full.id).await;
+    assert_reads_as_planned(&dir, store.clone(), &full.id, &RestoreOptions::default()).await;
+    let planned = plan(&manager, &step.id, &dir.restored()).await.fetch.unwrap();
+    let counting = CountingStore::over(store);
+    let restoring = dir.manager_with_store(counting.clone());
+    restoring.restore_snapshot_to(&step.id, dir.restored(), &RestoreOptions::default()).await.unwrap();
+    let read: u64 = counting.take_bytes_read().values().sum();
+    assert!(read < planned.bytes && planned.bytes < full.size_bytes + step.size_bytes, "{read} of {planned:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plan_of_a_bucket_counts_the_requests_that_the_server_receives() {
     let server = S3Server::start();
