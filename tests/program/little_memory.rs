@@ -14,7 +14,8 @@ use test_servers::{Fault, Request, S3Server};
 use super::bucket::Bucket;
 use super::sandbox::{RunResult, Sandbox};
 
-/// The address space in KiB that suffices for every command on a small store, however it is built.
+/// The address space in KiB that suffices for every command on a small store, also a forged one, unless it really holds
+/// tens of megabytes of ids or hundreds of thousands of settings.
 const ENOUGH_KIB: u32 = 256 << 10;
 
 /// Returns the address space in KiB for a command that needs so many MiB on two processors.
