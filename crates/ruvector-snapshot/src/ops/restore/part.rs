@@ -98,6 +98,8 @@ async fn put_selected(
         target = context
             .run_blocking(move || {
                 target.put(&mut block.rows())?;
+                drop(block);
+                target.settle()?;
                 Ok(target)
             })
             .await?;
