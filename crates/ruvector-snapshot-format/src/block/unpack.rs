@@ -18,6 +18,9 @@ pub struct IndexedRow {
     pub digest: Digest,
     /// What the row is.
     pub kind: RowKind,
+    /// Whether the row is alone in its block because of its metadata. The increments that change such a record have its
+    /// vector, whether that has changed or not.
+    pub has_large_metadata: bool,
 }
 
 /// What a row of a block is.
@@ -92,7 +95,7 @@ impl Block {
                 (false, true) => RowKind::WithVector,
                 (false, false) => RowKind::WithoutVector,
             };
-            Some(IndexedRow { digest: *digests.get(at)?, kind })
+            Some(IndexedRow { digest: *digests.get(at)?, kind, has_large_metadata: entry.has_large_metadata() })
         }))
     }
 

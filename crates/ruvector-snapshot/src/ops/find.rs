@@ -32,7 +32,8 @@ pub enum RecordState {
     VectorChanged,
     /// The metadata has changed, and the vector has not.
     MetadataChanged,
-    /// The vector, the metadata or both have changed. The index of a full snapshot does not say which.
+    /// The vector, the metadata or both have changed. The index does not say which if the snapshot is full, or if the
+    /// metadata has or had several megabytes.
     Changed,
     /// The snapshot does not have the record, and the snapshot before it has.
     Removed,
@@ -111,7 +112,7 @@ pub(crate) async fn find(context: &Context, listing: Listing, record_id: &str) -
         problems.extend(state.as_ref().err().map(|error| format!("{}: {error}", snapshot.id)));
         states.push(state.unwrap_or(State::UNKNOWN));
     }
-    let found = snapshots.into_iter().zip(states).rev().map(|(snapshot, State { digest, state })| FoundRecord {
+    let found = snapshots.into_iter().zip(states).rev().map(|(snapshot, State { digest, state, .. })| FoundRecord {
         snapshot,
         state,
         digest: digest.map(|digest| hex(&digest)),
@@ -134,11 +135,12 @@ fn before(snapshot: &Snapshot, snapshots: &[Snapshot], states: &[State]) -> Opti
 #[derive(Debug, Clone, Copy)]
 struct State {
     digest: Option<Digest>,
+    has_large_metadata: bool,
     state: RecordState,
 }
 
 impl State {
-    const UNKNOWN: Self = Self { digest: None, state: RecordState::Unknown };
+    const UNKNOWN: Self = Self { digest: None, has_large_metadata: false, state: RecordState::Unknown };
 
     /// Returns the state of a snapshot with this row, after the state `before`.
     fn after(snapshot: &Snapshot, row: Option<IndexedRow>, before: Option<Self>) -> Self {
@@ -148,24 +150,25 @@ impl State {
             return Self::UNKNOWN;
         }
         let had = before.and_then(|before| before.digest);
-        let (digest, kind) = match row {
-            None if is_increment => (had, None),
-            None => (None, None),
-            Some(IndexedRow { kind: RowKind::Tombstone, .. }) => (None, None),
-            Some(IndexedRow { digest, kind }) => (Some(digest), Some(kind)),
+        let had_large_metadata = before.is_some_and(|before| before.has_large_metadata);
+        let (digest, has_large_metadata) = match row {
+            None if is_increment => (had, had_large_metadata),
+            None | Some(IndexedRow { kind: RowKind::Tombstone, .. }) => (None, false),
+            Some(row) => (Some(row.digest), row.has_large_metadata),
         };
         let state = match (had, digest) {
             (None, None) => RecordState::Absent,
             (None, Some(_)) => RecordState::Added,
             (Some(_), None) => RecordState::Removed,
             (Some(had), Some(has)) if had == has => RecordState::Same,
-            (Some(_), Some(_)) => match kind {
+            (Some(_), Some(_)) => match row.map(|row| row.kind) {
                 _ if !is_increment => RecordState::Changed,
                 Some(RowKind::WithoutVector) => RecordState::MetadataChanged,
+                _ if has_large_metadata || had_large_metadata => RecordState::Changed,
                 _ => RecordState::VectorChanged,
             },
         };
-        Self { digest, state }
+        Self { digest, has_large_metadata, state }
     }
 }
 

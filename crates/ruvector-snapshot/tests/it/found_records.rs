@@ -91,6 +91,31 @@ async fn find_says_what_became_of_a_record_from_snapshot_to_snapshot() {
     }
 }
 
+/// An increment stores the vector of such a record whenever it changes.
+#[tokio::test]
+async fn find_does_not_say_what_has_changed_of_a_record_with_large_metadata() {
+    let dir = TestDir::new();
+    let path = dir.path("a.db");
+    let clock = TickingClock::from_year(2020, TimeDelta::minutes(1));
+    let manager = SnapshotManager::with_store(dir.config(), memory_store()).unwrap().with_clock(clock);
+    let insert = |n: i32, text_bytes: usize| {
+        let metadata = json_object(serde_json::json!({ "n": n, "text": "x".repeat(text_bytes) }));
+        let db = VectorDB::new(options(&path, 4)).unwrap();
+        db.insert(VectorEntry { id: Some("x".to_owned()), vector: vec![1.0; 4], metadata }).unwrap();
+    };
+    let mut base_id: Option<String> = None;
+    for (n, text_bytes) in [(1, 5 << 20), (2, 5 << 20), (3, 10), (4, 10), (5, 5 << 20)] {
+        insert(n, text_bytes);
+        let options = base_id.iter().fold(CreateOptions::default(), |options, base_id| options.base_id(base_id));
+        base_id = Some(manager.create_snapshot_of_file(&path, "s", &options).await.unwrap().id);
+    }
+    let report = manager.find_record("x").await.unwrap();
+    let found = states(&report);
+    assert_eq!((found[0], found[1], found[3]), (Added, Changed, MetadataChanged));
+    // The vector never changes.
+    assert!(found[1..].iter().all(|state| [Changed, MetadataChanged].contains(state)), "{found:?}");
+}
+
 #[tokio::test]
 async fn find_reads_one_piece_of_each_index_and_neither_vectors_nor_metadata() {
     let dir = TestDir::new();

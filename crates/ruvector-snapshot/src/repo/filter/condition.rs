@@ -30,7 +30,8 @@ const EXAMPLES: &str = "write for example 'lang=de', 'author.born>=1900' or 'lan
 /// makes `\`, `=`, `!`, `<` and `>` part of a name. A path does not lead into arrays.
 ///
 /// A value is a JSON number, `true`, `false`, `null`, or a JSON string in double quotes. Any other text is a string as it
-/// is: `lang=de` is the same as `lang="de"`. Numbers are compared as numbers, strings by their Unicode code points. Values
+/// is: `lang=de` is the same as `lang="de"`. Numbers are compared as numbers, strings by their Unicode code points. Two
+/// whole numbers are compared exactly if they fit in 128 bits; other numbers are compared as f64. Values
 /// of different kinds are not equal, and none is smaller: `year=2020` does not hold for the string `"2020"`. Only numbers
 /// and strings can be smaller. An array or an object equals no value.
 ///
