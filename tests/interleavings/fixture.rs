@@ -8,8 +8,8 @@ use chrono::TimeDelta;
 use futures::TryStreamExt as _;
 use ruvector_snapshot::store::{Location, SnapshotStore, StoreConfig, open};
 use ruvector_snapshot::{
-    ChainEnd, CreateOptions, ErrorKind, PrunePolicy, Result, SnapshotConfig, SnapshotError, SnapshotManager,
-    Verification,
+    ChainEnd, CopiedSnapshot, CopyOptions, CopyOutcome, CopySelection, CreateOptions, ErrorKind, PrunePolicy, Result,
+    SnapshotConfig, SnapshotError, SnapshotManager, Verification,
 };
 use ruvector_snapshot_format::layout;
 use test_fixtures::{Contents, TestDir, contents, entry, make_database};
@@ -42,6 +42,8 @@ pub(crate) enum Verb {
     Restore(usize),
     /// Compacts an increment into a full snapshot.
     Compact(usize),
+    /// Copies a snapshot, and those that it depends on, from another store that has the whole chain.
+    Copy(usize),
     /// Pins a snapshot.
     Pin(usize),
     /// Unpins a snapshot.
@@ -54,6 +56,12 @@ pub(crate) enum Verb {
     Lose(usize),
     /// Commits the abandoned upload of the start, as a request does that was sent before its process died.
     CommitLate,
+}
+
+impl Verb {
+    fn collects(self) -> bool {
+        matches!(self, Self::Prune | Self::CollectGarbage | Self::CollectGarbageAfterDays)
+    }
 }
 
 /// A chain of a full snapshot (0) and two increments (1 and 2), and an abandoned upload.
@@ -98,6 +106,8 @@ pub(crate) struct Run<'a> {
 enum Outcome {
     Created(String),
     Deleted(Vec<String>),
+    /// What the copy has committed, and why it has not committed the rest.
+    Copied(Vec<String>, Vec<(ErrorKind, String)>),
     Done,
 }
 
@@ -188,6 +198,7 @@ impl Fixture {
             let actor = Actor {
                 manager: self.manager(scheduler.store_of(number, store.clone()), time.clone()),
                 store: store.clone(),
+                whole_chain: self.manager(self.store(self.ids.len()).await, time.clone()),
                 late_commit: self.late_commit.clone(),
                 number,
                 scheduler: scheduler.clone(),
@@ -256,6 +267,8 @@ struct Actor {
     manager: SnapshotManager,
     /// The store without steps.
     store: Arc<dyn SnapshotStore>,
+    /// Another store, with the whole chain.
+    whole_chain: SnapshotManager,
     late_commit: (String, Bytes),
     number: usize,
     scheduler: Arc<StepScheduler>,
@@ -320,6 +333,7 @@ impl Actor {
             Verb::Compact(number) => {
                 manager.compact_snapshot(&self.ids[number], None).await.map(|created| Outcome::Created(created.id))
             }
+            Verb::Copy(number) => self.copy(number).await,
             Verb::Pin(number) => manager.pin_snapshot(&self.ids[number]).await.map(|()| Outcome::Done),
             Verb::Unpin(number) => manager.unpin_snapshot(&self.ids[number]).await.map(|()| Outcome::Done),
             Verb::CollectGarbage => self.collect_garbage().await,
@@ -346,6 +360,16 @@ impl Actor {
     async fn create(&self, options: CreateOptions) -> Result<Outcome> {
         let created = self.manager.create_snapshot_of_file(&self.database, "new", &options).await;
         created.map(|created| Outcome::Created(created.id))
+    }
+
+    async fn copy(&self, number: usize) -> Result<Outcome> {
+        let selection = CopySelection::Ids(vec![self.ids[number].clone()]);
+        let plan = self.whole_chain.plan_copy(&self.manager, &selection, &CopyOptions::default()).await?;
+        let report = self.whole_chain.apply_copy(&self.manager, &plan, None).await?;
+        let is_copied = |copied: &&CopiedSnapshot| copied.outcome == CopyOutcome::Copied;
+        let copied = report.snapshots.iter().filter(is_copied).map(|copied| copied.id.clone()).collect();
+        let failed = report.snapshots.into_iter().filter_map(|copied| copied.kind.zip(copied.error));
+        Ok(Outcome::Copied(copied, failed.collect()))
     }
 
     async fn delete(&self, number: usize, cascade: bool) -> Result<Outcome> {
@@ -419,6 +443,17 @@ impl Run<'_> {
                 let is_there = listed.contains(id) || self.planned_deletions.contains(id);
                 assert!(is_there, "{id} was created and is not listed: {}", self.description);
             }
+            (_, Ok(Outcome::Copied(ids, failures))) => {
+                for id in ids {
+                    let is_there = listed.contains(id) || self.planned_deletions.contains(id);
+                    assert!(is_there, "{id} was copied and is not listed: {}", self.description);
+                }
+                for (kind, message) in failures {
+                    self.check_failed_copy(*kind, message);
+                }
+            }
+            // It was copied again.
+            (_, Ok(Outcome::Deleted(_))) if self.verbs.iter().any(|verb| matches!(verb, Verb::Copy(_))) => {}
             (_, Ok(Outcome::Deleted(ids))) => {
                 assert!(!ids.iter().any(|id| listed.contains(id)), "not all are deleted: {}", self.description);
             }
@@ -429,6 +464,13 @@ impl Run<'_> {
             (_, Ok(Outcome::Done)) => {}
             (_, Err(error)) => self.check_error(verb, error),
         }
+    }
+
+    /// A copy fails only if the snapshot or a base of it was deleted in the target, or something may have collected it.
+    fn check_failed_copy(&self, kind: ErrorKind, message: &str) {
+        let is_disturbed = !self.planned_deletions.is_empty() || self.verbs.iter().any(|verb| verb.collects());
+        let is_right = is_disturbed && matches!(kind, ErrorKind::NotFound | ErrorKind::Unavailable);
+        assert!(is_right, "{kind}: {message}: {}", self.description);
     }
 
     fn check_error(&self, verb: Verb, error: &SnapshotError) {
@@ -465,7 +507,7 @@ impl Run<'_> {
                 matches!(kind, ErrorKind::NotFound | ErrorKind::InvalidInput)
                     || days_passed && kind == ErrorKind::Unavailable
             }
-            Verb::Lose(_) | Verb::CommitLate => false,
+            Verb::Lose(_) | Verb::CommitLate | Verb::Copy(_) => false,
             Verb::Prune | Verb::CollectGarbage | Verb::CollectGarbageAfterDays => {
                 days_passed && kind == ErrorKind::Unavailable
             }

@@ -132,6 +132,14 @@ mod two_legs {
         are_safe_for_compact_and_garbage_collection: 2, Compact(1), CollectGarbage, 1 in 5;
         are_safe_for_compact_and_garbage_collection_after_days: 2, Compact(1), CollectGarbageAfterDays, 1 in 5;
         are_safe_for_compact_and_verify: 2, Compact(1), Verify(1), 1 in 5;
+        are_safe_for_copy_and_delete_of_the_base: 1, Copy(1), Delete(0), 1 in 11;
+        are_safe_for_copy_and_cascade: 2, Copy(2), DeleteCascade(0), 1 in 31;
+        are_safe_for_copy_and_delete_of_what_it_copies: 2, Copy(2), Delete(1), 1 in 31;
+        are_safe_for_copy_and_prune: 2, Copy(2), Prune, 1 in 53;
+        are_safe_for_copy_and_garbage_collection: 1, Copy(1), CollectGarbage, 1 in 17;
+        are_safe_for_copy_and_garbage_collection_after_days: 1, Copy(1), CollectGarbageAfterDays, 1 in 17;
+        are_safe_for_copy_and_increment_of_the_base: 1, Copy(1), Increment(0), 1 in 53;
+        are_safe_for_two_copies_of_one_snapshot: 1, Copy(1), Copy(1), 1 in 53;
         are_safe_for_pin_and_delete: 1, Pin(0), Delete(0), 1 in 1;
         are_safe_for_two_pins: 1, Pin(0), Pin(0), 1 in 1;
         are_safe_for_unpin_and_delete: 1, Unpin(0), Delete(0), 1 in 1;
@@ -159,6 +167,8 @@ mod three_legs {
         are_safe_for_full_and_garbage_collection_after_days: 1, Full, CollectGarbageAfterDays, 1 in 23;
         are_safe_for_full_and_prune: 2, Full, Prune, 1 in 61;
         are_safe_for_compact_and_cascade: 2, Compact(1), DeleteCascade(0), 1 in 97;
+        are_safe_for_copy_and_delete_of_the_base: 1, Copy(1), Delete(0), 1 in 97;
+        are_safe_for_copy_and_garbage_collection_after_days: 0, Copy(1), CollectGarbageAfterDays, 1 in 97;
         are_safe_for_pin_and_delete: 1, Pin(0), Delete(0), 1 in 5;
     }
 }
@@ -190,7 +200,59 @@ async fn an_increment_a_delete_and_a_late_garbage_collection_are_safe() {
     }
 }
 
+/// A copy that was killed is repeated days later, while a collection removes what the first one has left.
+///
+/// Some steps of the first copy, some of the collection, some of the second copy, and then each of the two to its end, either
+/// of them first.
+#[tokio::test(start_paused = true)]
+async fn a_copy_of_what_a_killed_one_has_left_and_a_garbage_collection_are_safe() {
+    let fixture = Fixture::new().await;
+    let verbs = [Verb::Copy(1), Verb::CollectGarbageAfterDays, Verb::Copy(1)];
+    let [copy, collection] = steps_alone(&fixture, 1, [verbs[0], verbs[1]]).await;
+    let (mut number, mut runs) = (0usize, 0);
+    for steps_of_first in 1..=copy {
+        for steps_of_collection in 1..=collection {
+            for steps_of_second in 0..=copy {
+                for next in [1, 2] {
+                    number += 1;
+                    if !number.is_multiple_of(503) {
+                        continue;
+                    }
+                    let legs =
+                        vec![(0, steps_of_first), (1, steps_of_collection), (2, steps_of_second), (next, usize::MAX)];
+                    let schedule = Schedule { legs, crash: Some(0), seed: number as u64 };
+                    fixture.run(1, &verbs, &schedule).await.check().await;
+                    runs += 1;
+                }
+            }
+        }
+    }
+    assert!(runs > 50, "only {runs} runs");
+}
+
+/// A deletion stands still at any step, while another one deletes the same snapshot and a copy stores it again.
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_that_was_copied_again_is_not_taken_by_an_older_delete_or_garbage_collection() {
+    let fixture = Fixture::new().await;
+    for old in [Verb::Delete(0), Verb::CollectGarbage] {
+        for new in [Verb::Delete(0), Verb::Prune] {
+            let verbs = [old, new, Verb::Copy(0)];
+            for steps in 0..=fixture.steps_alone(1, old).await {
+                let legs = vec![(0, steps), (1, usize::MAX), (2, usize::MAX), (0, usize::MAX)];
+                let run = fixture.run(1, &verbs, &Schedule { legs, crash: None, seed: steps as u64 }).await;
+                run.check().await;
+            }
+        }
+    }
+}
+
 // ---- more than two actors, in random schedules
+
+#[tokio::test(start_paused = true)]
+async fn random_schedules_are_safe_for_a_copy_a_delete_and_a_late_garbage_collection() {
+    let verbs = [Verb::Copy(2), Verb::DeleteCascade(0), Verb::CollectGarbageAfterDays];
+    explore_random_schedules(2, &verbs, 0..100).await;
+}
 
 #[tokio::test(start_paused = true)]
 async fn random_schedules_are_safe_for_an_increment_a_delete_and_a_late_garbage_collection() {

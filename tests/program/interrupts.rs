@@ -231,6 +231,28 @@ fn an_interrupted_compact_leaves_no_trace() {
     assert_eq!(bucket.server.keys(), before);
 }
 
+/// The target of the copy is the bucket. What it has received is continued by the next copy.
+#[test]
+fn an_interrupted_copy_is_continued_by_the_next_one() {
+    let bucket = bucket_with_a_chain();
+    let before = bucket.server.keys();
+    let to = format!("{}-copy", bucket.store);
+    let copy = ["copy", "--all", "--to", &to, "--to-option", "stall_timeout=3s"];
+    let writes_index: fn(&Request) -> bool =
+        |request| request.is_put() && request.key().contains("-copy/") && request.key().ends_with("index.bin.gz");
+    let result = interrupted_at(&bucket, &copy, writes_index);
+    result.assert_fails_after_notice(
+        "interrupted: the snapshots that were copied before are complete; repeat the command",
+    );
+    assert_eq!(bucket.server.open_uploads(), 0);
+    let listed: Vec<_> = bucket.json(&["list", "--store", &to]).1["snapshots"].as_array().unwrap().clone();
+    assert!(listed.is_empty(), "{listed:?}");
+    assert!(bucket.ok(&copy).contains("2 snapshots copied, 0 there already"));
+    bucket.ok(&["verify", "--all", "--store", &to]);
+    let copied = bucket.server.keys().into_iter().filter(|key| key.contains("-copy/"));
+    assert_eq!(copied.map(|key| key.replace("-copy/", "/")).collect::<Vec<_>>(), before);
+}
+
 #[test]
 fn interrupted_parts_change_nothing_and_an_interrupted_dump_ends_its_document() {
     let bucket = bucket_with_a_chain();

@@ -348,7 +348,9 @@ fn every_verb_has_help_with_examples() {
     for text in ["Exit codes:", "Examples", "RUVECTOR_SNAPSHOT_STORE", "latest"] {
         assert!(help.contains(text), "{text:?} is not in {help}");
     }
-    for verb in ["create", "list", "show", "verify", "restore", "delete", "compact", "pin", "unpin", "prune", "demo"] {
+    for verb in
+        ["create", "list", "show", "verify", "restore", "delete", "copy", "compact", "pin", "unpin", "prune", "demo"]
+    {
         let help = sandbox.ok(&[verb, "--help"]);
         assert!(help.contains("Examples:") && help.contains("Exit codes:"), "{help}");
     }

@@ -86,6 +86,9 @@ pub(crate) enum Verb {
     /// Delete snapshots
     #[command(after_long_help = help::DELETE)]
     Delete(Delete),
+    /// Copy snapshots to another store
+    #[command(after_long_help = help::COPY)]
+    Copy(Copies),
     /// Turn an incremental snapshot into a full one
     #[command(after_long_help = help::COMPACT)]
     Compact(Compact),
@@ -256,6 +259,41 @@ pub(crate) struct Delete {
 pub(crate) struct Compact {
     /// An id, a prefix of an id, a name, or latest
     pub(crate) id: String,
+}
+
+#[derive(Debug, Args)]
+#[command(override_usage = "ruvector-snapshot copy <ID...|--all|--name NAME> --to <LOCATION> [OPTIONS]")]
+pub(crate) struct Copies {
+    /// Ids, prefixes of ids, names, or latest
+    #[arg(value_name = "ID", required_unless_present_any = ["all", "name"])]
+    pub(crate) ids: Vec<String>,
+    /// Copy every snapshot in the store
+    #[arg(long, conflicts_with_all = ["ids", "name"])]
+    pub(crate) all: bool,
+    /// Copy every snapshot with this name
+    #[arg(long, conflicts_with = "ids")]
+    pub(crate) name: Option<String>,
+    /// Store to copy to: a directory, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX
+    #[arg(long, value_name = "LOCATION")]
+    pub(crate) to: String,
+    /// Option of the bucket of --to, for example region=eu-west-1. Can be repeated. The options of -o are those of --store
+    /// alone; the environment is for both
+    // Parsed in `session`, as those of -o.
+    #[arg(long = "to-option", value_name = "KEY=VALUE")]
+    pub(crate) to_options: Vec<String>,
+    /// Store the state of an incremental snapshot as one full snapshot with a new id, and not the snapshots that it
+    /// depends on
+    #[arg(long)]
+    pub(crate) compact: bool,
+    /// Pin snapshots that are pinned
+    #[arg(long)]
+    pub(crate) pins: bool,
+    /// Read the stored data back and compare it before the commit. It downloads as much as it uploads
+    #[arg(long)]
+    pub(crate) verify_after_write: bool,
+    /// Print what would be copied, and copy nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 #[derive(Debug, Args)]

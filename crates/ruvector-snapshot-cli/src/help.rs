@@ -45,7 +45,7 @@ Exit codes:
   1  failure
   2  wrong usage: an invalid option, name or ID
   3  a snapshot or a database is corrupt
-  4  verify --all: there are no snapshots
+  4  verify --all, copy --all: there are no snapshots
   129, 130, 143  interrupted by SIGHUP, SIGINT (Ctrl-C) or SIGTERM
 
 `ruvector-snapshot COMMAND --help` explains each command, with examples.";
@@ -234,6 +234,35 @@ Examples:
 
 Exit codes: 0 stored; 1 failure, there is no new snapshot unless the error says that there may be one, or the snapshot is already full; 2 the ID is \
 ambiguous; 3 the chain is corrupt.";
+
+pub(crate) const COPY: &str = "\
+Copies snapshots, and those that they depend on, to another store: a second disk, or a bucket in another place. The copies have the same ids and the same \
+bytes. The SHA-256 of every file is verified on the way, and a copy exists only when all of it is stored. What is there already is not copied again, so \
+the command can be repeated every night.
+
+If the command is interrupted or fails, repeat it: files that are complete in the target are not sent again. What is not continued is removed by a prune of \
+the target after its grace period. If a snapshot cannot be copied, those that depend on it are skipped, and the others are copied.
+
+With --compact, the state of an incremental snapshot is stored as one full snapshot with an id of its own, which has the name, the time and the content \
+checksum. It is stored only once.
+
+A directory that does not exist is created if the directory above it exists; a bucket is not. A snapshot that was deleted in the target is copied again, so \
+use --name or IDs, or prune both stores by the same policy.
+
+Credentials: -o is for --store, and --to-option for --to. What no option says comes from the environment, which is the same for both. Two buckets of one \
+provider with different keys need options for one of them: `store options` lists them. Other users of this machine can see options, so put the keys of one \
+of the two into the environment, or use a file or a profile. --connections and the limits of the rates are for each store.
+
+Examples:
+  ruvector-snapshot copy --all --to /mnt/second-disk/snapshots
+  ruvector-snapshot copy latest --store /srv/snapshots \\
+      --to gs://offsite/snapshots
+  ruvector-snapshot copy --name nightly --to s3://bucket/backups \\
+      --to-option region=eu-west-1 --pins --dry-run
+  ruvector-snapshot copy latest --compact --to gs://archive/monthly
+
+Exit codes: 0 everything is in the target; 1 failure, complete or partial; 2 wrong usage; 3 a snapshot is corrupt and was not copied; 4 with --all, there \
+are no snapshots.";
 
 pub(crate) const PIN: &str = "\
 Protects snapshots from `delete` and `prune` until they are unpinned. Snapshots that they depend on are protected with them. Checks all IDs before the \

@@ -17,6 +17,7 @@ mod threads;
 mod warnings;
 
 mod compact;
+mod copy;
 mod create;
 mod delete;
 mod demo;
@@ -112,6 +113,7 @@ async fn call(session: &Session, verb: Verb) -> Result<Exit, Failure> {
         Verb::Dump(args) => dump::dump(session, &args).await,
         Verb::Find(args) => find::find(session, &args).await,
         Verb::Delete(args) => delete::delete(session, &args).await,
+        Verb::Copy(args) => copy::copy(session, &args).await,
         Verb::Compact(args) => compact::compact(session, &args).await,
         Verb::Pin(args) => pin::pin(session, &args.ids).await,
         Verb::Unpin(args) => pin::unpin(session, &args.ids).await,

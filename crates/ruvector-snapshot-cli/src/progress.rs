@@ -154,9 +154,10 @@ impl Display for Bar {
             self.bar.reset();
             self.bar.set_prefix(phase_name(update.phase));
         }
-        self.bar.set_length(update.records_total.max(update.records));
+        let (done, total) = position(update);
+        self.bar.set_length(total.max(done));
         self.bar.set_message(of_records(update, state.started.elapsed()));
-        self.bar.set_position(update.records);
+        self.bar.set_position(done);
     }
 }
 
@@ -192,6 +193,12 @@ impl Display for Lines {
 }
 
 fn document(update: ProgressUpdate, taken: Duration) -> Value {
+    if update.phase == Phase::Copy {
+        return json!({ "progress": {
+            "phase": phase_name(update.phase), "snapshots": update.records, "snapshots_total": update.records_total,
+            "bytes": update.bytes, "bytes_total": update.bytes_total, "bytes_per_second": rate(update.bytes, taken),
+        }});
+    }
     json!({ "progress": {
         "phase": phase_name(update.phase), "records": update.records, "records_total": update.records_total,
         "records_per_second": rate(update.records, taken),
@@ -202,12 +209,25 @@ fn document(update: ProgressUpdate, taken: Duration) -> Value {
 fn line(update: ProgressUpdate, taken: Duration) -> String {
     let total = update.records_total.max(update.records);
     let (phase, done, total) = (phase_name(update.phase), count(update.records), count(total));
-    format!("{phase}: {done} of {total} records, {}", of_records(update, taken))
+    let things = if update.phase == Phase::Copy { "snapshots" } else { "records" };
+    format!("{phase}: {done} of {total} {things}, {}", of_records(update, taken))
 }
 
-/// Formats the bytes of an update: those of the records, not of a store or a file.
+/// Returns how far the work has come, and how far it goes: in bytes if their total is known, and else in records.
+fn position(update: ProgressUpdate) -> (u64, u64) {
+    match update.bytes_total {
+        0 => (update.records, update.records_total),
+        total => (update.bytes, total),
+    }
+}
+
+/// Formats the bytes of an update: those of the records, not of a store or a file. Of a copy those of the objects.
 fn of_records(update: ProgressUpdate, taken: Duration) -> String {
-    format!("{} of records, {}/s", size(update.bytes), size(rate(update.bytes, taken)))
+    let (done, rate) = (size(update.bytes), size(rate(update.bytes, taken)));
+    match update.bytes_total {
+        0 => format!("{done} of records, {rate}/s"),
+        total => format!("{done} of {}, {rate}/s", size(total)),
+    }
 }
 
 fn phase_name(phase: Phase) -> &'static str {
@@ -217,6 +237,7 @@ fn phase_name(phase: Phase) -> &'static str {
         Phase::VerifyRestored => "verifying",
         Phase::Verify => "verifying",
         Phase::Stream => "streaming",
+        Phase::Copy => "copying",
         _ => "working",
     }
 }

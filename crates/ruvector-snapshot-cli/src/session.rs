@@ -86,29 +86,24 @@ impl Session {
     }
 
     fn open_location(&self, create: bool) -> Result<Arc<dyn SnapshotStore>, Failure> {
-        let location = self.location()?;
-        check_location(&location).map_err(Failure::usage)?;
-        let options = self.options()?.over(&StoreOptions::from_env(&location));
+        self.open_at(&self.location()?, &self.options, "-o", create)
+    }
+
+    /// Opens a store with options that were typed after `flag`.
+    pub(crate) fn open_at(
+        &self,
+        location: &Location,
+        options: &[String],
+        flag: &str,
+        create: bool,
+    ) -> Result<Arc<dyn SnapshotStore>, Failure> {
+        check_location(location).map_err(Failure::usage)?;
+        let options = parsed_options(options, flag)?.over(&StoreOptions::from_env(location));
         // A local path that cannot be used, for example because it is a file, is not wrong usage.
         let is_local = matches!(location, Location::Local(_)) && options.is_empty();
         let config = StoreConfig::default().create(create).options(options).transfers(self.transfers);
-        let opened = store::open(&location, &config);
+        let opened = store::open(location, &config);
         opened.map_err(if is_local { Failure::from } else { Failure::usage })
-    }
-
-    /// Returns the options that were typed.
-    fn options(&self) -> Result<StoreOptions, Failure> {
-        let wrong = |message: String| Failure::usage(SnapshotError::new(ErrorKind::InvalidInput, message));
-        let mut options = BTreeMap::new();
-        for text in &self.options {
-            let Some((name, value)) = text.split_once('=').filter(|(name, _)| !name.is_empty()) else {
-                return Err(wrong("-o takes KEY=VALUE, for example region=eu-west-1".to_owned()));
-            };
-            if options.insert(name, value).is_some() {
-                return Err(wrong(format!("the option {name} is given twice, but an option has one value")));
-            }
-        }
-        Ok(options.into_iter().collect())
     }
 
     /// Returns the location that was typed.
@@ -119,12 +114,13 @@ impl Session {
             );
             return Err(Failure::usage(SnapshotError::new(ErrorKind::InvalidInput, message)));
         }
-        let location = self.store.parse().map_err(|error| self.named_by_variable(error))?;
-        if location == Location::Memory {
-            let message = "a memory:// store would be lost when this program ends; use a directory or a bucket";
-            return Err(Failure::usage(SnapshotError::new(ErrorKind::InvalidInput, message)));
-        }
-        Ok(location)
+        lasting(self.store.parse().map_err(|error| self.named_by_variable(error))?)
+    }
+
+    /// Returns the location of the target of a copy.
+    pub(crate) fn target_location(&self, text: &str) -> Result<Location, Failure> {
+        let named = |error: SnapshotError| SnapshotError::new(error.kind(), format!("--to: {}", error.message()));
+        lasting(text.parse().map_err(|error| Failure::usage(named(error)))?)
     }
 
     /// Names the variable in an error about the location of the store, if that comes from it.
@@ -238,6 +234,30 @@ impl Session {
         let options = if self.options.is_empty() { "" } else { " -o ..." };
         format!("ruvector-snapshot{store}{options} {verb}")
     }
+}
+
+/// Refuses a store that would not outlast this run.
+fn lasting(location: Location) -> Result<Location, Failure> {
+    if location != Location::Memory {
+        return Ok(location);
+    }
+    let message = "a memory:// store would be lost when this program ends; use a directory or a bucket";
+    Err(Failure::usage(SnapshotError::new(ErrorKind::InvalidInput, message)))
+}
+
+/// Returns the options that were typed after `flag`.
+fn parsed_options(texts: &[String], flag: &str) -> Result<StoreOptions, Failure> {
+    let wrong = |message: String| Failure::usage(SnapshotError::new(ErrorKind::InvalidInput, message));
+    let mut options = BTreeMap::new();
+    for text in texts {
+        let Some((name, value)) = text.split_once('=').filter(|(name, _)| !name.is_empty()) else {
+            return Err(wrong(format!("{flag} takes KEY=VALUE, for example region=eu-west-1")));
+        };
+        if options.insert(name, value).is_some() {
+            return Err(wrong(format!("the option {name} is given twice, but an option has one value")));
+        }
+    }
+    Ok(options.into_iter().collect())
 }
 
 /// Waits until a signal has stopped the program. `None` if no signal can be received.

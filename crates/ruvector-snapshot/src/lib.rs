@@ -115,6 +115,9 @@ mod manager;
 pub use config::SnapshotConfig;
 pub use error::{ErrorKind, Remedy, Result, SnapshotError};
 pub use manager::SnapshotManager;
+pub use ops::copy::{
+    BlockedCopy, CopiedSnapshot, CopyOptions, CopyOutcome, CopyPlan, CopyReport, CopySelection, PlannedCopy,
+};
 pub use ops::create::{CreateOptions, PauseWrites, check_name, check_source_name, default_name};
 pub use ops::delete::DeletePlan;
 pub use ops::find::{FindReport, FoundRecord, RecordState};

@@ -1,5 +1,6 @@
 //! The façade: [`SnapshotManager`]. Every method parses its arguments and calls the verb of its name.
 
+mod copying;
 mod creating;
 mod deleting;
 mod listing;

@@ -18,6 +18,8 @@ pub enum Phase {
     Verify,
     /// Downloads the snapshot and passes its records to a stream.
     Stream,
+    /// Copies snapshots to another store. Counts snapshots and bytes of objects.
+    Copy,
 }
 
 /// How far a phase has come. Totals are expectations: a database that is being written may have more or fewer records.
@@ -26,13 +28,15 @@ pub enum Phase {
 pub struct ProgressUpdate {
     /// The phase.
     pub phase: Phase,
-    /// Number of records done.
+    /// Number of records done. In the phase [`Copy`](Phase::Copy): number of snapshots.
     pub records: u64,
-    /// Number of records in total.
+    /// Number of records in total. In the phase [`Copy`](Phase::Copy): number of snapshots.
     pub records_total: u64,
     /// Bytes of vectors and metadata done, uncompressed. Not what was read from or written to a store or a file: see
-    /// [`Transferred`].
+    /// [`Transferred`]. In the phase [`Copy`](Phase::Copy): bytes of objects.
     pub bytes: u64,
+    /// Number of bytes in total, if it is known; 0 if it is not. Known in the phase [`Copy`](Phase::Copy) only.
+    pub bytes_total: u64,
 }
 
 /// How many bytes a create, a compact or a restore has read and written in all.
@@ -143,7 +147,8 @@ pub(crate) struct ProgressCounter<'a> {
 
 impl<'a> ProgressCounter<'a> {
     pub(crate) fn start(listener: Option<&'a dyn Progress>, phase: Phase, records_total: u64) -> Self {
-        let counter = Self { listener, update: ProgressUpdate { phase, records: 0, records_total, bytes: 0 } };
+        let counter =
+            Self { listener, update: ProgressUpdate { phase, records: 0, records_total, bytes: 0, bytes_total: 0 } };
         counter.report();
         counter
     }

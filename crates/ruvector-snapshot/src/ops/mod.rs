@@ -5,6 +5,7 @@
 
 pub(crate) mod check_store;
 pub(crate) mod compact;
+pub(crate) mod copy;
 pub(crate) mod create;
 pub(crate) mod delete;
 pub(crate) mod find;

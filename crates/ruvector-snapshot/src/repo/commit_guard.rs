@@ -17,8 +17,35 @@ use crate::store::SnapshotStore;
 pub(crate) struct CommitGuard<'a> {
     pub(crate) context: &'a Context,
     pub(crate) id: &'a SnapshotId,
+    pub(crate) origin: Origin,
     /// All ancestors of the new snapshot. Empty for a full one.
     pub(crate) base_ids: &'a [SnapshotId],
+}
+
+/// Where the bytes of an upload come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// It is a new snapshot.
+    Created,
+    /// It is a snapshot of another store.
+    Copied,
+}
+
+impl Origin {
+    /// Returns what can be done if a base cannot be used.
+    fn without_base(self) -> &'static str {
+        match self {
+            Self::Created => "choose another base, or take a full snapshot",
+            Self::Copied => "repeat the copy, which copies the base again if it can",
+        }
+    }
+
+    fn noun(self) -> &'static str {
+        match self {
+            Self::Created => "create",
+            Self::Copied => "copy",
+        }
+    }
 }
 
 /// Why a commit failed.
@@ -30,7 +57,7 @@ pub(crate) enum CommitOutcome {
 }
 
 impl CommitOutcome {
-    fn into_error(self) -> SnapshotError {
+    pub(crate) fn into_error(self) -> SnapshotError {
         match self {
             Self::NotCommitted(error) | Self::Indeterminate(error) => error,
         }
@@ -86,14 +113,12 @@ impl CommitGuard<'_> {
         for (base_id, state) in self.base_states().await? {
             let (kind, why) = match state {
                 BaseState::Intact => continue,
-                BaseState::Deleted => (ErrorKind::NotFound, "it has been deleted; choose another base"),
-                BaseState::Marked => (
-                    ErrorKind::Unavailable,
-                    "it is being deleted, or its deletion was interrupted; take a full snapshot, or choose another base",
-                ),
-                BaseState::Incomplete => (ErrorKind::Corrupt, "a file of it is missing; choose another base"),
+                BaseState::Deleted => (ErrorKind::NotFound, "it has been deleted"),
+                BaseState::Marked => (ErrorKind::Unavailable, "it is being deleted, or its deletion was interrupted"),
+                BaseState::Incomplete => (ErrorKind::Corrupt, "a file of it is missing"),
             };
-            let message = format!("cannot use snapshot {base_id} as a base: {why}");
+            let advice = self.origin.without_base();
+            let message = format!("cannot use snapshot {base_id} as a base: {why}; {advice}");
             return Err(SnapshotError::new(kind, message));
         }
         Ok(())
@@ -143,7 +168,8 @@ impl CommitGuard<'_> {
         let objects = await_unmarked(self.context.store.as_ref(), id).await.map_err(|error| unconfirmed(id, error))?;
         if !objects.contains_key(layout::METADATA_JSON) {
             let message = format!(
-                "snapshot {id} was stored, but was deleted or collected before the create had ended; try again"
+                "snapshot {id} was stored, but was deleted or collected before the {} had ended; try again",
+                self.origin.noun()
             );
             return Err(CommitOutcome::NotCommitted(SnapshotError::new(ErrorKind::Unavailable, message)));
         }
@@ -182,9 +208,8 @@ impl CommitGuard<'_> {
                 BaseState::Deleted => (ErrorKind::NotFound, "was deleted meanwhile"),
                 BaseState::Incomplete => (ErrorKind::Corrupt, "has lost a file"),
             };
-            let message = format!(
-                "snapshot {id} was rolled back: its base {base_id} {why}; choose another base, or take a full snapshot"
-            );
+            let advice = self.origin.without_base();
+            let message = format!("snapshot {id} was rolled back: its base {base_id} {why}; {advice}");
             return Err(self.roll_back(SnapshotError::new(kind, message)).await);
         }
         if !is_any_marked && let Err(error) = self.context.store.delete(&layout::key(id, layout::UPLOAD_JSON)).await {

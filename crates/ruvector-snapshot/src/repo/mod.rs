@@ -27,7 +27,9 @@ pub(crate) mod selection;
 pub(crate) mod verify;
 
 pub(crate) mod commit_guard;
+pub(crate) mod compaction;
 pub(crate) mod pending_upload;
 pub(crate) mod pipeline;
+pub(crate) mod snapshot_copy;
 pub(crate) mod spec;
 pub(crate) mod writer;

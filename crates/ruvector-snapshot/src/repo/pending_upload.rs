@@ -10,7 +10,7 @@ use ruvector_snapshot_format::metadata::SnapshotMetadata;
 use tokio::task::{JoinError, JoinSet};
 use tracing::Instrument as _;
 
-use super::commit_guard::{CommitGuard, CommitOutcome, resolve_lost_answer};
+use super::commit_guard::{CommitGuard, CommitOutcome, Origin, resolve_lost_answer};
 use super::context::{Context, failed_task};
 use super::markers::STEP_TIME_LIMIT;
 use super::presence::exists;
@@ -160,12 +160,7 @@ impl PendingUpload {
         }
         let snapshot = Snapshot::new(metadata, json.len() as u64)?;
         self.guard(id).before_commit().await?;
-        if watch.elapsed() >= STEP_TIME_LIMIT {
-            let message = format!(
-                "the upload of {id} stalled for so long that it may have been collected as abandoned; try again"
-            );
-            return Err(SnapshotError::new(ErrorKind::Unavailable, message).into());
-        }
+        check_commit_time(id, &watch)?;
         // C5. From here on it may be a snapshot, and nothing of it is removed unless it is known not to be one.
         self.id = None;
         let key = layout::key(id, layout::METADATA_JSON);
@@ -176,7 +171,7 @@ impl PendingUpload {
     }
 
     fn guard<'a>(&'a self, id: &'a SnapshotId) -> CommitGuard<'a> {
-        CommitGuard { context: &self.context, id, base_ids: &self.base_ids }
+        CommitGuard { context: &self.context, id, origin: Origin::Created, base_ids: &self.base_ids }
     }
 
     /// Aborts the uploads and removes what was stored. What cannot be removed is not a snapshot, and is collected
@@ -253,8 +248,23 @@ async fn report_left(context: &Context, key: &str, error: &SnapshotError) {
     context.notices.add_left(key, &left, &notice);
 }
 
+/// The last check of step C4: whether a collection that has started since could have seen an old `checksum.sha256`.
+pub(super) fn check_commit_time(id: &SnapshotId, watch: &Stopwatch) -> Result<()> {
+    if watch.elapsed() < STEP_TIME_LIMIT {
+        return Ok(());
+    }
+    let message =
+        format!("the upload of {id} stalled for so long that it may have been collected as abandoned; try again");
+    Err(SnapshotError::new(ErrorKind::Unavailable, message))
+}
+
 /// Finishes one upload. A lost answer is resolved by the size of the object: no other process writes to the key.
-async fn finish(store: Arc<dyn SnapshotStore>, upload: Box<dyn Upload>, key: String, bytes: u64) -> Result<()> {
+pub(super) async fn finish(
+    store: Arc<dyn SnapshotStore>,
+    upload: Box<dyn Upload>,
+    key: String,
+    bytes: u64,
+) -> Result<()> {
     match upload.finish().await {
         Ok(_) => Ok(()),
         // An upload that does not exist was completed, or collected.
@@ -269,7 +279,11 @@ async fn finish(store: Arc<dyn SnapshotStore>, upload: Box<dyn Upload>, key: Str
 }
 
 /// Checks that the store holds as many bytes as were sent.
-async fn check_stored_size(store: &dyn SnapshotStore, metadata: &SnapshotMetadata, file: DataFile) -> Result<()> {
+pub(super) async fn check_stored_size(
+    store: &dyn SnapshotStore,
+    metadata: &SnapshotMetadata,
+    file: DataFile,
+) -> Result<()> {
     let key = layout::key(&metadata.id, file.name());
     let found = match store.head(&key).await {
         // Not as `NotFound`: the caller did not ask for it, and another try may help.

@@ -140,7 +140,7 @@ impl SnapshotWriter {
 }
 
 /// Reads a file back, a few ranges ahead, and compares its SHA-256 with that of the bytes that were sent.
-async fn read_back(
+pub(super) async fn read_back(
     store: &dyn SnapshotStore,
     metadata: &SnapshotMetadata,
     file: DataFile,

@@ -4,6 +4,7 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod bucket_stores;
+pub mod chain_and_full;
 #[path = "../../../ruvector-snapshot-format/tests/it/reference.rs"]
 pub mod reference_checksum;
 pub mod three_snapshots;

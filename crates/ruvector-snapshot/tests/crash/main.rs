@@ -6,6 +6,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod copies;
 mod faults;
 mod fixture;
 mod in_flight;

@@ -9,6 +9,7 @@ mod common;
 mod any_clock;
 mod companions;
 mod concurrent_ops;
+mod copies;
 mod corruption;
 mod dated_in_future;
 mod deleted_meanwhile;

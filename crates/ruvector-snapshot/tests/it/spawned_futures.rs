@@ -7,8 +7,8 @@ use futures::StreamExt as _;
 use ruvector_core::VectorDB;
 use ruvector_snapshot::source::{RestoreTarget, SnapshotSource};
 use ruvector_snapshot::{
-    CreateOptions, DeletePlan, MergeOptions, PrunePlan, PrunePolicy, RecordFilter, RestoreOptions, SnapshotManager,
-    StreamOptions, VerifyOptions,
+    CopyOptions, CopyPlan, CopySelection, CreateOptions, DeletePlan, MergeOptions, PrunePlan, PrunePolicy,
+    RecordFilter, RestoreOptions, SnapshotManager, StreamOptions, VerifyOptions,
 };
 
 fn assert_send(_: impl Future + Send) {}
@@ -26,6 +26,7 @@ fn assert_all(
     mut target: Box<dyn RestoreTarget>,
     delete_plan: DeletePlan,
     prune_plan: PrunePlan,
+    copy_plan: CopyPlan,
 ) {
     let manager = Arc::new(manager);
     let options = CreateOptions::default;
@@ -40,6 +41,8 @@ fn assert_all(
         manager => manager.create_snapshot_with(&db, "name", &options()),
         manager => manager.create_from(source.as_ref(), "name", &options()),
         manager => manager.compact_snapshot("id", None),
+        manager => manager.plan_copy(&manager, &CopySelection::All, &CopyOptions::default()),
+        manager => manager.apply_copy(&manager, &copy_plan, None),
         manager => manager.list(),
         manager => manager.get_snapshot("id"),
         manager => manager.chain("id"),

@@ -233,7 +233,7 @@ impl Running {
         sum: Option<ContentSum>,
         outcome: &Outcome,
     ) -> Result<Self> {
-        let update = ProgressUpdate { phase: Phase::Stream, records: 0, records_total: 0, bytes: 0 };
+        let update = ProgressUpdate { phase: Phase::Stream, records: 0, records_total: 0, bytes: 0, bytes_total: 0 };
         let (newest, outcome) = (reader.chain.newest()?.clone(), outcome.clone());
         Ok(Self { blocks, newest, sum, listener: None, update, outcome })
     }

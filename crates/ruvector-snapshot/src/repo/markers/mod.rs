@@ -251,11 +251,18 @@ impl DeletionMarker {
         }
     }
 
-    /// Returns the keys of everything beside the snapshot except `metadata.json` and this marker, other deletion
-    /// markers last.
+    /// Returns the keys of everything beside the snapshot except `metadata.json`, this marker and those of other
+    /// deletions that may still be running, old deletion markers last.
+    ///
+    /// A snapshot that was deleted can be copied from another store again, but not beside a marker. If this deletion
+    /// removed the marker of another one, the other one could go on and delete the copy (invariant I4).
     fn data_keys(&self, id: &SnapshotId, objects: &ObjectsByName) -> Vec<String> {
-        let own = self.key(id);
-        data_keys(id, objects).into_iter().filter(|key| *key != own).collect()
+        let now = objects.get(&self.file).map(|own| own.modified_at);
+        let start = now.and_then(|now| now.checked_sub_signed(MARKER_AGE_MIN));
+        let is_old = |object: &ObjectInfo| start.is_some_and(|start| object.modified_at < start);
+        let kept = objects.iter().filter(|(file, object)| layout::is_deletion_marker(file) && !is_old(object));
+        let kept: BTreeSet<String> = kept.map(|(file, _)| layout::key(id, file)).chain([self.key(id)]).collect();
+        data_keys(id, objects).into_iter().filter(|key| !kept.contains(key)).collect()
     }
 }
 

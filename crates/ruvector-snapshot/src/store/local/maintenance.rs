@@ -56,6 +56,13 @@ impl LocalMaintenance {
         Self { directory, location: location.to_owned() }
     }
 
+    /// Returns whether both are of one directory, whatever path or link leads there.
+    pub(crate) fn is_same_directory(&self, other: &Self) -> bool {
+        let identity = |maintenance: &Self| rustix::fs::stat(maintenance.directory.root()).ok();
+        let (one, other) = (identity(self), identity(other));
+        one.zip(other).is_some_and(|(one, other)| (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino))
+    }
+
     /// Returns staged files and empty directories that were last modified before `before`, sorted by key.
     ///
     /// The key of a directory ends with a slash.

@@ -1,0 +1,169 @@
+//! `copy`: stores snapshots in another store, as the plan says.
+#![expect(clippy::disallowed_methods, reason = "prints how long the work took")]
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ruvector_snapshot::store::{self, Location, SnapshotStore, StoreConfig};
+use ruvector_snapshot::{
+    BlockedCopy, CopiedSnapshot, CopyOptions, CopyOutcome, CopyPlan, CopyReport, CopySelection, ErrorKind, PlannedCopy,
+    SnapshotConfig, SnapshotManager,
+};
+use serde_json::{Value, json};
+
+use crate::args::Copies;
+use crate::failure::{Exit, Failure};
+use crate::interrupted::Attempts;
+use crate::output::{counted, fitted, pace, size, total};
+use crate::progress::ProgressDisplay;
+use crate::session::Session;
+
+pub(crate) async fn copy(session: &Session, args: &Copies) -> Result<Exit, Failure> {
+    let source = session.open()?;
+    let target = open_target(session, args)?;
+    let selection = selection(session, &source, args).await?;
+    let options = CopyOptions::default().compact(args.compact).pins(args.pins);
+    let plan = session.read(&source, source.plan_copy(&target, &selection, &options)).await?;
+    if selection == CopySelection::All && is_empty(&plan) {
+        let message = format!("there are no snapshots at {}, so nothing was copied", session.store);
+        return Err(Failure::nothing_there(message).with_hint("check --store, and that the disk is mounted"));
+    }
+    if args.dry_run {
+        print_plan(session, args, &plan)?;
+        return Ok(exit_code(plan.blocked.iter().map(|blocked| blocked.kind)));
+    }
+    let started = Instant::now();
+    let report = {
+        let progress = ProgressDisplay::new(session, &Attempts::default());
+        let work = source.apply_copy(&target, &plan, Some(progress.listener()));
+        let after_interrupt =
+            || "the snapshots that were copied before are complete; repeat the command to copy the rest".to_owned();
+        session.run(&target, work, after_interrupt).await
+    };
+    source.take_warnings().iter().for_each(|warning| session.warnings.add(warning));
+    let report = report?;
+    print_report(session, args, &report, started.elapsed()).map_err(|failure| {
+        let copied = of_outcome(&report, CopyOutcome::Copied).map(|copied| copied.id.as_str());
+        failure.with_hint(format!("copied before that: {}", copied.collect::<Vec<_>>().join(" ")))
+    })?;
+    Ok(exit_code(report.snapshots.iter().filter_map(|copied| copied.kind)))
+}
+
+/// Opens the target. A directory is created as `create` does it, but not by a dry run, to which it is an empty store.
+fn open_target(session: &Session, args: &Copies) -> Result<SnapshotManager, Failure> {
+    let config = SnapshotConfig { verify_after_write: args.verify_after_write, ..session.config() };
+    let location = session.target_location(&args.to)?;
+    let store: Arc<dyn SnapshotStore> = match &location {
+        Location::Local(path) if args.dry_run && !path.exists() && path.parent().is_some_and(is_directory) => {
+            store::open(&Location::Memory, &StoreConfig::default()).map_err(Failure::from)?
+        }
+        _ => session.open_at(&location, &args.to_options, "--to-option", true)?,
+    };
+    SnapshotManager::with_store(config, store).map_err(Failure::usage)
+}
+
+fn is_directory(parent: &std::path::Path) -> bool {
+    parent.as_os_str().is_empty() || parent.is_dir()
+}
+
+async fn selection(session: &Session, source: &SnapshotManager, args: &Copies) -> Result<CopySelection, Failure> {
+    Ok(match &args.name {
+        _ if args.all => CopySelection::All,
+        Some(name) => CopySelection::Named(name.clone()),
+        None => CopySelection::Ids(session.resolve_all(source, &args.ids).await?),
+    })
+}
+
+fn is_empty(plan: &CopyPlan) -> bool {
+    plan.copy.is_empty() && plan.existing.is_empty() && plan.blocked.is_empty()
+}
+
+/// Corrupt snapshots have an exit code of their own.
+fn exit_code(kinds: impl Iterator<Item = ErrorKind>) -> Exit {
+    let kinds: Vec<ErrorKind> = kinds.collect();
+    match kinds.is_empty() {
+        true => Exit::Success,
+        false if kinds.contains(&ErrorKind::Corrupt) => Exit::Corruption,
+        false => Exit::Failure,
+    }
+}
+
+fn print_plan(session: &Session, args: &Copies, plan: &CopyPlan) -> Result<(), Failure> {
+    let output = session.output;
+    output.document(&document(session, args, &json!({ "dry_run": true, "plan": plan, "bytes": plan.bytes() })))?;
+    for (what, planned) in [("copy", &plan.copy), ("exists", &plan.existing)] {
+        for PlannedCopy { id, name, bytes, compact, pin, .. } in planned {
+            let how = if *compact { ", as a full snapshot" } else { "" };
+            let pin = if *pin { ", pin" } else { "" };
+            output.line(format_args!("{what:<6}  {id}  {}  {}{how}{pin}", fitted(name, 24), size(*bytes)))?;
+        }
+    }
+    for BlockedCopy { id, reason, .. } in &plan.blocked {
+        output.message(format_args!("error: cannot copy snapshot {id}: {reason}"));
+    }
+    let existing = match plan.existing.len() {
+        0 => String::new(),
+        existing => format!("; {} there already", counted(existing as u64, "snapshot")),
+    };
+    output.line(format_args!(
+        "would copy {}, {}{existing}; nothing was copied (--dry-run)",
+        counted(plan.copy.len() as u64, "snapshot"),
+        size(plan.bytes())
+    ))
+}
+
+fn print_report(session: &Session, args: &Copies, report: &CopyReport, taken: Duration) -> Result<(), Failure> {
+    let output = session.output;
+    output.document(&document(
+        session,
+        args,
+        &json!({
+            "dry_run": false, "snapshots": report.snapshots, "complete": report.is_complete(),
+            "seconds": taken.as_secs_f64(), "store_read_bytes": report.read_bytes,
+            "store_written_bytes": report.written_bytes,
+        }),
+    ))?;
+    for CopiedSnapshot { id, name, target_id, .. } in of_outcome(report, CopyOutcome::Copied) {
+        let name = fitted(name.as_deref().unwrap_or_default(), 24);
+        let new_id = target_id.as_ref().filter(|target_id| *target_id != id);
+        let full = new_id.map(|new_id| format!("\n        as {new_id}, full"));
+        output.line(format_args!("copied  {id}  {name}"))?;
+        full.iter().try_for_each(|full| output.line(full.trim_start_matches('\n')))?;
+    }
+    for CopiedSnapshot { id, outcome, error, .. } in &report.snapshots {
+        let Some(error) = error else { continue };
+        let problem = match outcome {
+            CopyOutcome::Copied | CopyOutcome::Existing => "cannot pin",
+            _ => "cannot copy",
+        };
+        output.message(format_args!("error: {problem} snapshot {id}: {error}"));
+    }
+    let count = |outcome| of_outcome(report, outcome).count() as u64;
+    let failed = match count(CopyOutcome::Failed) + count(CopyOutcome::Skipped) {
+        0 => String::new(),
+        failed => format!(", {failed} not copied"),
+    };
+    output.line(format_args!(
+        "{} copied, {} there already{failed}",
+        counted(count(CopyOutcome::Copied), "snapshot"),
+        count(CopyOutcome::Existing)
+    ))?;
+    if report.written_bytes > 0 {
+        output.field("written", format_args!("{} to {}", size(report.written_bytes), args.to))?;
+        output.field("time", pace(taken, total([report.written_bytes]), "bytes"))?;
+    }
+    if failed.is_empty() {
+        return Ok(());
+    }
+    output.line("what was stored of the others is kept for the next copy; repeat the command")
+}
+
+fn of_outcome(report: &CopyReport, outcome: CopyOutcome) -> impl Iterator<Item = &CopiedSnapshot> {
+    report.snapshots.iter().filter(move |copied| copied.outcome == outcome)
+}
+
+fn document(session: &Session, args: &Copies, others: &Value) -> Value {
+    let mut document = json!({ "store": session.store, "to": args.to, "warnings": session.warnings.list() });
+    others.as_object().into_iter().flatten().for_each(|(name, value)| document[name] = value.clone());
+    document
+}

@@ -1,0 +1,397 @@
+//! What is to be copied, and what the target has already. Writes nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+use futures::stream::{self, StreamExt};
+use ruvector_snapshot_format::id::SnapshotId;
+use ruvector_snapshot_format::layout::{self, DataFile};
+use serde::Serialize;
+
+use crate::error::{ErrorKind, Result, SnapshotError};
+use crate::repo::context::Context;
+use crate::repo::inventory::{Inventory, read_metadata};
+use crate::repo::presence::no_snapshot;
+use crate::repo::snapshot_copy::{State, state_in_target};
+use crate::snapshot::Snapshot;
+use crate::text::is_same;
+
+/// Which snapshots are copied. The snapshots that they depend on are copied too.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CopySelection {
+    /// The snapshots with these ids.
+    Ids(Vec<String>),
+    /// All snapshots with this name.
+    Named(String),
+    /// All snapshots of the store.
+    All,
+}
+
+/// Options of a copy.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CopyOptions {
+    /// Whether an incremental snapshot is stored in the target as one full snapshot, with an id of its own, instead of
+    /// being copied with the snapshots that it depends on.
+    pub compact: bool,
+    /// Whether snapshots that are pinned are pinned in the target too.
+    pub pins: bool,
+}
+
+impl CopyOptions {
+    /// Sets whether an incremental snapshot is stored in the target as one full snapshot.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let options = ruvector_snapshot::CopyOptions::default().compact(true);
+    /// assert!(options.compact);
+    /// ```
+    #[must_use]
+    pub fn compact(self, compact: bool) -> Self {
+        Self { compact, ..self }
+    }
+
+    /// Sets whether snapshots that are pinned are pinned in the target too.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let options = ruvector_snapshot::CopyOptions::default().pins(true);
+    /// assert!(options.pins);
+    /// ```
+    #[must_use]
+    pub fn pins(self, pins: bool) -> Self {
+        Self { pins, ..self }
+    }
+}
+
+/// What is copied, as of the time of the plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+#[must_use = "a plan copies nothing until it is applied"]
+pub struct CopyPlan {
+    /// What is copied, oldest first: each snapshot after those that it depends on.
+    pub copy: Vec<PlannedCopy>,
+    /// What the target has already, oldest first.
+    pub existing: Vec<PlannedCopy>,
+    /// What cannot be copied, oldest first.
+    pub blocked: Vec<BlockedCopy>,
+}
+
+impl CopyPlan {
+    /// Returns the number of bytes that are still to be copied. Those of compacted snapshots are an estimate: the size
+    /// of the chain.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn example(plan: ruvector_snapshot::CopyPlan) {
+    /// println!("{} bytes to copy", plan.bytes());
+    /// # }
+    /// ```
+    pub fn bytes(&self) -> u64 {
+        let left = self.copy.iter().map(|planned| planned.bytes.saturating_sub(planned.stored_bytes));
+        left.fold(0, u64::saturating_add)
+    }
+}
+
+/// One snapshot of a [`CopyPlan`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct PlannedCopy {
+    /// The id of the snapshot in the source.
+    pub id: String,
+    /// The name of the snapshot.
+    pub name: String,
+    /// When the snapshot was taken.
+    pub created_at: DateTime<Utc>,
+    /// The ids of the snapshots that it depends on in the target, the newest first. Empty for a full snapshot and for a
+    /// compacted one.
+    pub ancestors: Vec<String>,
+    /// Whether it is stored in the target as a full snapshot with an id of its own.
+    pub compact: bool,
+    /// Whether it is to be pinned in the target.
+    pub pin: bool,
+    /// Number of objects that are read: five, or those of the chain of a compacted snapshot.
+    pub objects: u64,
+    /// Size of these objects, in bytes.
+    pub bytes: u64,
+    /// Size of the objects that an interrupted copy has stored in the target, in bytes. They are not copied again.
+    pub stored_bytes: u64,
+    /// The id in the target. `None` for a compacted snapshot that is not there yet.
+    pub target_id: Option<String>,
+}
+
+/// A snapshot that cannot be copied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct BlockedCopy {
+    /// The id of the snapshot.
+    pub id: String,
+    /// The name of the snapshot, if it can be read.
+    pub name: Option<String>,
+    /// The kind of error that a copy would end with.
+    pub kind: ErrorKind,
+    /// Why it cannot be copied.
+    pub reason: String,
+}
+
+/// Plans the copy of snapshots to another store. Writes nothing.
+pub(crate) async fn plan(
+    from: &Context,
+    to: &Context,
+    selection: &CopySelection,
+    options: CopyOptions,
+) -> Result<CopyPlan> {
+    check_directories(from, to)?;
+    let (source, target) = futures::try_join!(Inventory::read(from), Inventory::read(to))?;
+    let selected = select(&source, selection)?;
+    let mut planner = Planner { source: &source, target: &target, options, blocked: BTreeMap::new() };
+    let (compacted, mut copied) = planner.partition(selected);
+    for id in copied.clone() {
+        copied.extend(source.lineage.ancestors(&id).cloned());
+    }
+    let mut plan = CopyPlan { copy: Vec::new(), existing: Vec::new(), blocked: Vec::new() };
+    let states = planner.states(from, to, &copied).await?;
+    // Oldest first, so that a base is decided before its dependents.
+    for (id, state) in states {
+        planner.add(&mut plan, &id, state)?;
+    }
+    for id in compacted {
+        planner.add_compacted(&mut plan, &id)?;
+    }
+    plan.blocked = planner.blocked.into_values().collect();
+    [&mut plan.copy, &mut plan.existing].into_iter().for_each(|planned| planned.sort_by(|a, b| a.id.cmp(&b.id)));
+    Ok(plan)
+}
+
+/// Refuses a target that is the directory of the source, however it is called.
+fn check_directories(from: &Context, to: &Context) -> Result<()> {
+    match (&from.maintenance, &to.maintenance) {
+        (Some(one), Some(other)) if one.is_same_directory(other) => Err(same_store(from)),
+        _ => Ok(()),
+    }
+}
+
+fn same_store(from: &Context) -> SnapshotError {
+    let message = format!(
+        "the target of the copy is the store of the snapshots itself, {}; a copy there would protect nothing: choose another store",
+        from.store
+    );
+    SnapshotError::new(ErrorKind::InvalidInput, message)
+}
+
+/// Returns the ids of the selected snapshots, usable or not.
+fn select(source: &Inventory, selection: &CopySelection) -> Result<BTreeSet<SnapshotId>> {
+    let usable = source.listing.snapshots.iter().map(|snapshot| (snapshot.id.as_str(), Some(snapshot.name.as_str())));
+    let unusable = source.listing.unusable.iter().map(|unusable| (unusable.id.as_str(), unusable.name.as_deref()));
+    let all: Vec<_> = usable.chain(unusable).collect();
+    let chosen: Vec<&str> = match selection {
+        CopySelection::Ids(ids) => {
+            let is_there = |id: &&String| all.iter().any(|(other, _)| *other == id.as_str());
+            if let Some(id) = ids.iter().find(|id| !is_there(id)) {
+                return Err(no_snapshot(&id.parse()?));
+            }
+            ids.iter().map(String::as_str).collect()
+        }
+        CopySelection::Named(name) => {
+            let named = all.iter().filter(|(_, other)| other.is_some_and(|other| is_same(other, name)));
+            let named: Vec<_> = named.map(|(id, _)| *id).collect();
+            if named.is_empty() {
+                let message = format!("there is no snapshot with the name {name:?}; `list` shows all snapshots");
+                return Err(SnapshotError::new(ErrorKind::NotFound, message));
+            }
+            named
+        }
+        CopySelection::All => all.iter().map(|(id, _)| *id).collect(),
+    };
+    Ok(chosen.into_iter().map(str::parse).collect::<Result<_, _>>()?)
+}
+
+/// Decides about one snapshot after the other.
+struct Planner<'a> {
+    source: &'a Inventory,
+    target: &'a Inventory,
+    options: CopyOptions,
+    blocked: BTreeMap<SnapshotId, BlockedCopy>,
+}
+
+impl Planner<'_> {
+    /// Divides the selected snapshots into those that are compacted and those that are copied as they are.
+    fn partition(&self, selected: BTreeSet<SnapshotId>) -> (BTreeSet<SnapshotId>, BTreeSet<SnapshotId>) {
+        selected.into_iter().partition(|id| self.options.compact && self.source.lineage.base_of(id).is_some())
+    }
+
+    fn snapshot(&self, id: &SnapshotId) -> Option<&Snapshot> {
+        find(&self.source.listing.snapshots, id)
+    }
+
+    /// Compares each snapshot with what the target has, some at a time.
+    async fn states(
+        &self,
+        from: &Context,
+        to: &Context,
+        ids: &BTreeSet<SnapshotId>,
+    ) -> Result<Vec<(SnapshotId, Result<State>)>> {
+        let states = ids.iter().map(|id| {
+            let usable = self.usable(id).map(drop);
+            async move {
+                let state = match usable {
+                    Ok(()) => compare(from, to, self.target, id).await,
+                    Err(error) => Err(error),
+                };
+                (id.clone(), state)
+            }
+        });
+        let states = stream::iter(states.collect::<Vec<_>>()).buffered(from.config.max_concurrent_io);
+        let states: Vec<(SnapshotId, Result<State>)> = states.collect().await;
+        let is_own = |(id, state): &&(SnapshotId, Result<State>)| {
+            matches!(state, Ok(State::Existing)) && is_same_object(self.source, self.target, id)
+        };
+        if from.store.to_string() == to.store.to_string() && states.iter().find(is_own).is_some() {
+            return Err(same_store(from));
+        }
+        Ok(states)
+    }
+
+    /// Returns a snapshot of the source, or why it cannot be used.
+    fn usable(&self, id: &SnapshotId) -> Result<&Snapshot> {
+        match (self.snapshot(id), self.source.error_of(id)) {
+            (Some(snapshot), _) => Ok(snapshot),
+            (None, Some(error)) => Err(restated(error)),
+            (None, None) => Err(no_snapshot(id)),
+        }
+    }
+
+    fn add(&mut self, plan: &mut CopyPlan, id: &SnapshotId, state: Result<State>) -> Result<()> {
+        let ancestors: Vec<SnapshotId> = self.source.lineage.ancestors(id).cloned().collect();
+        let state = match ancestors.iter().find(|ancestor| self.blocked.contains_key(*ancestor)) {
+            Some(ancestor) if state.is_ok() => Err(without_base(ancestor, self.blocked.get(ancestor))),
+            _ => state,
+        };
+        let state = match state {
+            Ok(state) => state,
+            Err(error) => return self.block(id, error),
+        };
+        let Some(snapshot) = self.snapshot(id) else { return Ok(()) };
+        let planned = PlannedCopy {
+            ancestors: ancestors.iter().map(ToString::to_string).collect(),
+            compact: false,
+            pin: self.is_to_be_pinned(snapshot, Some(id)),
+            objects: layout::FILES.len() as u64,
+            bytes: snapshot.size_bytes,
+            stored_bytes: stored_bytes(snapshot, &state),
+            target_id: Some(id.to_string()),
+            id: snapshot.id.clone(),
+            name: snapshot.name.clone(),
+            created_at: snapshot.created_at,
+        };
+        match state {
+            State::Existing => plan.existing.push(planned),
+            State::Free(_) => plan.copy.push(planned),
+        }
+        Ok(())
+    }
+
+    /// A chain that is stored as a full snapshot is in the target if a full snapshot of the same state is there.
+    fn add_compacted(&mut self, plan: &mut CopyPlan, id: &SnapshotId) -> Result<()> {
+        let chain: Vec<SnapshotId> = std::iter::once(id).chain(self.source.lineage.ancestors(id)).cloned().collect();
+        let members = chain.iter().map(|member| self.usable(member)).collect::<Result<Vec<_>>>();
+        let members = match members {
+            Ok(members) => members,
+            Err(error) => return self.block(id, error),
+        };
+        let Some(snapshot) = members.first() else { return Ok(()) };
+        let is_same_state = |other: &&Snapshot| {
+            other.base_id().is_none()
+                && is_same(&other.name, &snapshot.name)
+                && other.created_at == snapshot.created_at
+                && other.checksum == snapshot.checksum
+        };
+        let existing = self.target.listing.snapshots.iter().find(is_same_state);
+        let existing_id = existing.map(|existing| existing.id.parse()).transpose()?;
+        let planned = PlannedCopy {
+            ancestors: Vec::new(),
+            compact: true,
+            pin: self.is_to_be_pinned(snapshot, existing_id.as_ref()),
+            objects: (members.len() * layout::FILES.len()) as u64,
+            bytes: members.iter().fold(0, |sum, member| sum.saturating_add(member.size_bytes)),
+            stored_bytes: 0,
+            target_id: existing.map(|existing| existing.id.clone()),
+            id: snapshot.id.clone(),
+            name: snapshot.name.clone(),
+            created_at: snapshot.created_at,
+        };
+        match existing {
+            Some(_) => plan.existing.push(planned),
+            None => plan.copy.push(planned),
+        }
+        Ok(())
+    }
+
+    fn is_to_be_pinned(&self, snapshot: &Snapshot, in_target: Option<&SnapshotId>) -> bool {
+        let is_pinned = in_target.is_some_and(|id| self.target.has(id, layout::PINNED_JSON));
+        self.options.pins && snapshot.pinned && !is_pinned
+    }
+
+    /// Records why a snapshot cannot be copied. A limit of this process says nothing of the snapshot, and ends the
+    /// plan.
+    fn block(&mut self, id: &SnapshotId, error: SnapshotError) -> Result<()> {
+        if error.is_of_process() {
+            return Err(error);
+        }
+        let name = self.snapshot(id).map(|snapshot| snapshot.name.clone());
+        let (kind, reason) = (error.kind(), error.to_string());
+        self.blocked.insert(id.clone(), BlockedCopy { id: id.to_string(), name, kind, reason });
+        Ok(())
+    }
+}
+
+/// Reads the `metadata.json` of a snapshot, and compares it with that in the target.
+async fn compare(from: &Context, to: &Context, target: &Inventory, id: &SnapshotId) -> Result<State> {
+    let (_, json) = read_metadata(from.store.as_ref(), id).await?;
+    let state = state_in_target(to, id, &json).await?;
+    match (&state, target.error_of(id)) {
+        (State::Existing, Some(error)) => {
+            let message = format!(
+                "{} has this snapshot, but it cannot be used there: {error}; delete it there, and repeat the copy",
+                to.store
+            );
+            Err(SnapshotError::new(error.kind(), message))
+        }
+        _ => Ok(state),
+    }
+}
+
+/// Returns whether both listings have the same object, and not one and a copy of it: a copy is written later.
+fn is_same_object(source: &Inventory, target: &Inventory, id: &SnapshotId) -> bool {
+    let [one, other] = [source, target].map(|inventory| inventory.objects.get(id)?.get(layout::METADATA_JSON));
+    one.zip(other).is_some_and(|(one, other)| one == other)
+}
+
+fn find<'a>(snapshots: &'a [Snapshot], id: &SnapshotId) -> Option<&'a Snapshot> {
+    snapshots.iter().find(|snapshot| snapshot.id == id.as_str())
+}
+
+/// Returns how much an earlier attempt has stored.
+fn stored_bytes(snapshot: &Snapshot, state: &State) -> u64 {
+    let State::Free(objects) = state else { return 0 };
+    let sizes = DataFile::ALL.into_iter().filter_map(|file| {
+        let expected = *snapshot.files.get(file.name())?;
+        objects.get(file.name()).filter(|object| object.size_bytes == expected).map(|_| expected)
+    });
+    sizes.fold(0, u64::saturating_add)
+}
+
+fn without_base(base_id: &SnapshotId, blocked: Option<&BlockedCopy>) -> SnapshotError {
+    let (kind, reason) = blocked.map_or((ErrorKind::Internal, ""), |blocked| (blocked.kind, blocked.reason.as_str()));
+    let message = format!("it depends on snapshot {base_id}, which cannot be copied: {reason}");
+    SnapshotError::new(kind, message)
+}
+
+/// Returns an error of the listing as one of the plan.
+fn restated(error: &SnapshotError) -> SnapshotError {
+    SnapshotError::new(error.kind(), error.to_string())
+}

@@ -1,0 +1,179 @@
+//! `copy`: to a directory and to buckets and back, what it prints, and how it ends.
+
+use std::fs;
+
+use serde_json::Value;
+use test_fixtures::flip_bit_in_the_middle;
+use test_servers::{GcsServer, S3Server};
+
+use super::bucket::{Bucket, Server};
+use super::sandbox::{DIMENSIONS, Sandbox, assert_holds, files_below, ids_of};
+
+/// Returns the files below a directory by their paths in it.
+fn below(sandbox: &Sandbox, directory: &str) -> Vec<(String, Vec<u8>)> {
+    let root = sandbox.path(directory);
+    let files = files_below(&root).into_iter();
+    files.map(|(path, bytes)| (path.strip_prefix(&root).unwrap().display().to_string(), bytes)).collect()
+}
+
+/// Returns a sandbox with a chain of two snapshots, and a full one with another name.
+fn chain_and_full() -> (Sandbox, Vec<String>) {
+    let sandbox = Sandbox::with_rows(300);
+    let first = sandbox.create("nightly");
+    let (exit_code, document) =
+        sandbox.json(&["create", "--db", "a.db", "--name", "nightly", "--base", &first, "--label", "x=1"]);
+    assert_eq!(exit_code, 0, "{document}");
+    let second = document["snapshot"]["id"].as_str().unwrap().to_owned();
+    let third = sandbox.create("team/weekly");
+    (sandbox, vec![first, second, third])
+}
+
+fn outcomes(document: &Value) -> Vec<&str> {
+    let snapshots = document["snapshots"].as_array().unwrap();
+    snapshots.iter().map(|snapshot| snapshot["outcome"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn all_snapshots_are_copied_to_a_new_directory_and_once_only() {
+    let (sandbox, ids) = chain_and_full();
+    let plan = sandbox.ok(&["copy", "--all", "--to", "offsite", "--dry-run"]);
+    assert!(plan.contains("would copy 3 snapshots") && plan.contains(&ids[0]), "{plan}");
+    assert!(plan.lines().all(|line| line.chars().count() <= 80), "{plan}");
+    assert!(!sandbox.path("offsite").exists());
+
+    let printed = sandbox.ok(&["copy", "--all", "--to", "offsite"]);
+    assert!(printed.contains(&format!("copied  {}  nightly", ids[1])), "{printed}");
+    assert!(printed.contains("3 snapshots copied, 0 there already"), "{printed}");
+    assert!(printed.lines().all(|line| line.chars().count() <= 80), "{printed}");
+    assert!(below(&sandbox, "offsite") == below(&sandbox, "snapshots"));
+    assert!(sandbox.ok(&["verify", "--all", "--store", "offsite"]).contains("intact"));
+    sandbox.ok(&["restore", &ids[1], "--to", "restored.db", "--store", "offsite"]);
+    assert_holds(&sandbox.path("restored.db"), 300, DIMENSIONS);
+
+    let (exit_code, document) = sandbox.json(&["copy", "--all", "--to", "offsite"]);
+    assert_eq!((exit_code, outcomes(&document)), (0, vec!["existing"; 3]));
+    assert_eq!(document["store_written_bytes"], 0);
+    let plan = sandbox.ok(&["copy", "--all", "--to", "offsite", "--dry-run"]);
+    assert!(plan.contains("would copy 0 snapshots, 0 B; 3 snapshots there already"), "{plan}");
+}
+
+#[test]
+fn snapshots_are_chosen_by_id_by_name_and_by_latest() {
+    let (sandbox, ids) = chain_and_full();
+    for (to, args, expected) in [
+        ("by-id", vec![ids[1].as_str()], vec![&ids[1], &ids[0]]),
+        ("by-name", vec!["--name", "team/weekly"], vec![&ids[2]]),
+        ("by-latest", vec!["latest", &ids[0]], vec![&ids[2], &ids[0]]),
+    ] {
+        sandbox.ok(&[&["copy", "--to", to], args.as_slice()].concat());
+        let (_, document) = sandbox.json(&["list", "--store", to]);
+        assert_eq!(ids_of(&document).iter().collect::<Vec<_>>(), expected, "{to}");
+    }
+}
+
+#[test]
+fn a_chain_is_compacted_and_pins_are_copied() {
+    let (sandbox, ids) = chain_and_full();
+    sandbox.ok(&["pin", &ids[1]]);
+    let copy = ["copy", ids[1].as_str(), "--compact", "--pins", "--to", "offsite"];
+    let printed = sandbox.ok(&copy);
+    assert!(printed.contains(", full") && printed.contains("1 snapshot copied"), "{printed}");
+    let (_, document) = sandbox.json(&["list", "--store", "offsite"]);
+    let snapshot = &document["snapshots"][0];
+    assert_eq!((snapshot["name"].as_str(), snapshot["pinned"].as_bool()), (Some("nightly"), Some(true)));
+    assert_eq!(snapshot["snapshot_type"], "full");
+    assert!(sandbox.ok(&copy).contains("0 snapshots copied, 1 there already"));
+    assert_eq!(sandbox.json(&["list", "--store", "offsite"]).1["snapshots"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_corrupt_snapshot_is_named_and_all_others_are_copied() {
+    let (sandbox, ids) = chain_and_full();
+    flip_bit_in_the_middle(&sandbox.stored(&ids[1], "vectors.bin.gz"));
+    let result = sandbox.run(&["copy", "--all", "--to", "offsite"]);
+    result.assert_fails(3, "vectors.bin.gz");
+    assert!(result.stderr.contains(&ids[1]) && result.stdout.contains("2 snapshots copied"), "{result:?}");
+    assert!(result.stdout.contains("1 not copied") && result.stdout.contains("repeat the command"), "{result:?}");
+    assert_eq!(ids_of(&sandbox.json(&["list", "--store", "offsite"]).1).len(), 2);
+    let (exit_code, document) = sandbox.json(&["copy", "--all", "--to", "offsite"]);
+    assert_eq!((exit_code, outcomes(&document)), (3, vec!["existing", "failed", "existing"]));
+    assert_eq!((&document["complete"], &document["snapshots"][1]["kind"]), (&false.into(), &"corrupt".into()));
+
+    // What the listing sees is blocked before anything is copied, and a dry run says so.
+    fs::remove_file(sandbox.stored(&ids[1], "vectors.bin.gz")).unwrap();
+    let result = sandbox.run(&["copy", "--all", "--to", "other", "--dry-run"]);
+    result.assert_fails(3, "the file is missing");
+    assert!(result.stdout.contains("would copy 2 snapshots"), "{result:?}");
+}
+
+#[test]
+fn mistakes_are_refused() {
+    let (sandbox, ids) = chain_and_full();
+    let id = ids[0].as_str();
+    let cases: [(&[&str], i32, &str); 8] = [
+        (&["copy", "--to", "offsite"], 2, "required arguments"),
+        (&["copy", id], 2, "--to"),
+        (&["copy", id, "--all", "--to", "offsite"], 2, "cannot be used with"),
+        (&["copy", "--all", "--to", "snapshots"], 1, "choose another store"),
+        (&["copy", "--all", "--to", "memory://"], 2, "would be lost"),
+        (&["copy", "--all", "--to", "missing/offsite"], 1, "does not exist"),
+        (&["copy", "--all", "--to", "s3://bucket/x", "--to-option", "secret"], 2, "--to-option takes KEY=VALUE"),
+        (&["copy", "--name", "unknown", "--to", "offsite"], 1, "no snapshot with the name"),
+    ];
+    for (args, exit_code, text) in cases {
+        sandbox.run(args).assert_fails(exit_code, text);
+    }
+    let inside = format!("snapshots/snapshot-{id}");
+    sandbox.run(&["copy", "--all", "--to", &inside]).assert_fails(2, "cannot be inside a snapshot");
+    fs::create_dir(sandbox.path("empty")).unwrap();
+    sandbox.run(&["copy", "--all", "--store", "empty", "--to", "offsite"]).assert_fails(4, "there are no snapshots");
+    assert_eq!(below(&sandbox, "offsite").len(), 0);
+}
+
+/// From a directory to S3, from there to GCS with options of its own, and back to a directory.
+#[test]
+fn snapshots_go_to_one_bucket_to_another_and_back() {
+    let s3 = Bucket::s3(S3Server::start());
+    let gcs = GcsServer::start();
+    let first = s3.sandbox.create("nightly");
+    s3.sandbox.ok(&["create", "--db", "a.db", "--name", "nightly", "--base", &first]);
+    let (base_url, token) = (format!("base_url={}", gcs.endpoint()), format!("bearer_token={}", GcsServer::TOKEN));
+    let gcs_store = format!("gs://{}/offsite", GcsServer::BUCKET);
+    let options = [base_url.as_str(), token.as_str(), "allow_http=true"];
+    let to_options = options.map(|option| ["--to-option", option]).concat();
+    let from_options = options.map(|option| ["-o", option]).concat();
+    let steps: [Vec<&str>; 3] = [
+        vec!["copy", "--all", "--store", "snapshots", "--to", &s3.store],
+        [&["copy", "--all", "--store", &s3.store, "--to", &gcs_store][..], &to_options].concat(),
+        [&["copy", "--all", "--store", &gcs_store, "--to", "back"][..], &from_options].concat(),
+    ];
+    for args in steps {
+        let output = s3.command(&args).env_remove("RUVECTOR_SNAPSHOT_STORE").output().unwrap();
+        assert!(output.status.success(), "{args:?}: {output:?}");
+        let text = format!("{output:?}");
+        assert!(text.contains("2 snapshots copied") && !text.contains(GcsServer::TOKEN), "{text}");
+    }
+    assert!(below(&s3.sandbox, "back") == below(&s3.sandbox, "snapshots"));
+    assert_eq!((s3.server.open_uploads(), gcs.open_uploads()), (0, 0));
+}
+
+/// The keys of the environment are for both buckets, and those of an option for one.
+#[test]
+fn a_bucket_of_another_server_needs_its_own_options() {
+    let Bucket { sandbox, server, store, environment } = Bucket::s3(S3Server::start());
+    let Server::S3(_here) = &server else { unreachable!() };
+    let there = S3Server::start();
+    sandbox.create("nightly");
+    let endpoint = format!("endpoint={}", there.endpoint());
+    let run = |args: &[&str]| {
+        let mut command = sandbox.command(args);
+        command.envs(environment.iter().map(|(name, value)| (name, value))).output().unwrap()
+    };
+    assert!(run(&["copy", "--all", "--to", &store]).status.success());
+    // The same location, at another server.
+    let copied = run(&["copy", "--all", "--store", &store, "--to", &store, "--to-option", &endpoint]);
+    assert!(copied.status.success(), "{copied:?}");
+    assert_eq!(there.objects().len(), 5);
+    let refused = run(&["copy", "--all", "--store", &store, "--to", &store]);
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+}
