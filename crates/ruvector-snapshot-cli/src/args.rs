@@ -7,7 +7,7 @@ use clap::builder::{PathBufValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use jiff::SpanRelativeTo;
-use ruvector_snapshot::{Condition, GroupBy, LabelPattern, OnConflict, Span, TimeZone};
+use ruvector_snapshot::{Condition, GroupBy, LabelPattern, OnConflict, SnapshotError, Span, TimeZone};
 
 use crate::help;
 
@@ -234,7 +234,7 @@ pub(crate) struct Selection {
     pub(crate) ids_from: Option<PathBuf>,
     /// Only records whose metadata has this: PATH=VALUE, !=, <, <=, >, >=, or `PATH exists`. Can be repeated, and then all
     /// must hold
-    #[arg(long = "where", value_name = "CONDITION")]
+    #[arg(long = "where", value_name = "CONDITION", value_parser = condition)]
     pub(crate) conditions: Vec<Condition>,
 }
 
@@ -421,6 +421,18 @@ fn label(text: &str) -> Result<(String, String), String> {
         Some((key, value)) => Ok((key.to_owned(), value.to_owned())),
         None => Err("a label is KEY=VALUE, for example host=db1".to_owned()),
     }
+}
+
+/// Parses a condition. Says how a shell may have cut it.
+fn condition(text: &str) -> Result<Condition, String> {
+    text.parse().map_err(|error: SnapshotError| {
+        let advice = match text.contains(['=', '!', '<', '>']) {
+            false => "a shell takes < and > for itself, so quote them",
+            true if text.trim().contains(char::is_whitespace) => "give --where once for each condition",
+            true => return error.to_string(),
+        };
+        format!("{error}; {advice}")
+    })
 }
 
 fn compression_level(text: &str) -> Result<u32, String> {

@@ -22,7 +22,7 @@ const IDS_NAMED: usize = 10;
 pub(crate) async fn dump(session: &Session, args: &Dump) -> Result<Exit, Failure> {
     let manager = session.open()?;
     let id = session.resolve(&manager, &args.id).await?;
-    let filter = args.selection.filter()?.unwrap_or_default();
+    let filter = args.selection.filter(session).await?.unwrap_or_default();
     let asked = filter.ids.as_ref().map_or(0, BTreeSet::len);
     let mut options = StreamOptions::default().filter(filter).progress(session.warnings.listener());
     options.after.clone_from(&args.after);
@@ -168,13 +168,13 @@ fn not_found(snapshot_id: &str, missing: &[String], asked: usize) -> Failure {
         0 => String::new(),
         more => format!(" and {} more", count(more)),
     };
-    let message = format!(
-        "{} of {} not in snapshot {snapshot_id}: {}{more}",
-        count(missing.len() as u64),
-        if asked == 1 { "1 id is".to_owned() } else { format!("{} ids are", count(asked as u64)) },
-        named.join(", "),
-    );
-    Failure::new(ErrorKind::NotFound, message).with_hint("`find` shows which snapshots have an id")
+    let (number, asked, named) = (count(missing.len() as u64), count(asked as u64), named.join(", "));
+    let message = match (missing.len(), asked.as_str()) {
+        (_, "1") => format!("the id {named} is not in snapshot {snapshot_id}"),
+        (1, _) => format!("1 of {asked} ids is not in snapshot {snapshot_id}: {named}"),
+        _ => format!("{number} of {asked} ids are not in snapshot {snapshot_id}: {named}{more}"),
+    };
+    Failure::new(ErrorKind::NotFound, message).with_hint("`find RECORD_ID` shows which snapshots have a record")
 }
 
 fn explained(failure: Failure, printed: u64) -> Failure {

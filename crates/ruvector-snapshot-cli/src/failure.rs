@@ -108,6 +108,11 @@ impl Failure {
         if is_usage { Self { exit: Exit::Usage, ..failure } } else { failure }
     }
 
+    /// Ends the run with exit code 1: what is corrupt is no snapshot.
+    pub(crate) fn not_of_snapshot(self) -> Self {
+        Self { exit: Exit::Failure, ..self }
+    }
+
     /// Replaces the hint that the kind of error suggests.
     pub(crate) fn with_hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into()), ..self }
@@ -249,6 +254,11 @@ fn remedy_hint(remedy: Remedy) -> Option<&'static str> {
              which writes nothing to it"
         }
         Remedy::Overwrite => "choose another path, or use --force to replace the file",
+        Remedy::MergePart => {
+            "--merge instead of --force puts the records into this database; --force would replace the whole file, and leave \
+             only the selected records in it; or choose another path"
+        }
+        Remedy::FindRecord => "`find RECORD_ID` shows which snapshots have a record",
         Remedy::OnConflict => {
             "--on-conflict keep leaves these records of the database as they are, and --on-conflict replace replaces them"
         }

@@ -1,15 +1,17 @@
 //! `find`: prints which snapshots have a record, and in which it changed.
 
+use std::collections::BTreeSet;
+
 use comfy_table::{Table, presets};
-use ruvector_snapshot::{FindReport, RecordState};
-use serde_json::json;
+use ruvector_snapshot::{FindReport, RecordState, SourceInfo};
+use serde_json::{Value, json};
 
 use crate::args::Find;
 use crate::failure::{Exit, Failure};
-use crate::output::{fitted, timestamp};
+use crate::output::{fitted, fitted_end, timestamp};
 use crate::session::Session;
 
-/// Columns of the terminal for a name.
+/// Columns of the terminal for a name, or for a source.
 const NAME_COLUMNS: usize = 40;
 
 pub(crate) async fn find(session: &Session, args: &Find) -> Result<Exit, Failure> {
@@ -26,7 +28,7 @@ fn print_document(session: &Session, report: &FindReport) -> Result<(), Failure>
     let snapshots = report.snapshots.iter().map(|found| {
         json!({
             "id": found.snapshot.id, "name": found.snapshot.name, "created_at": found.snapshot.created_at,
-            "base_id": found.snapshot.base_id(), "state": words(found.state).replace(' ', "_"), "digest": found.digest,
+            "source": source_document(&found.snapshot.source), "base_id": found.snapshot.base_id(), "state": words(found.state).replace(' ', "_"), "digest": found.digest,
         })
     });
     session.output.document(&json!({
@@ -42,15 +44,33 @@ fn print_text(session: &Session, report: &FindReport) -> Result<(), Failure> {
         return output
             .line(format_args!("no snapshot{unknown} at {} has the record {:?}", session.store, report.record_id));
     }
+    let sources: BTreeSet<String> = report.snapshots.iter().map(|found| source_text(&found.snapshot.source)).collect();
+    // Records of different databases with the same id have nothing to do with each other.
+    let has_sources = sources.len() > 1;
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    table.set_header(["ID", "NAME", "TAKEN", "RECORD"]);
+    let columns = ["ID", "NAME", "TAKEN", "SOURCE", "RECORD"];
+    table.set_header(columns.into_iter().filter(|column| has_sources || *column != "SOURCE"));
     for found in &report.snapshots {
         let snapshot = &found.snapshot;
-        let (name, taken) = (fitted(&snapshot.name, NAME_COLUMNS), timestamp(snapshot.created_at).to_string());
-        table.add_row([snapshot.id.as_str(), &name, &taken, words(found.state)]);
+        let mut row = vec![snapshot.id.clone(), fitted(&snapshot.name, NAME_COLUMNS)];
+        row.push(timestamp(snapshot.created_at).to_string());
+        if has_sources {
+            row.push(fitted_end(&source_text(&snapshot.source), NAME_COLUMNS));
+        }
+        row.push(words(found.state).to_owned());
+        table.add_row(row);
     }
     table.lines().try_for_each(|line| output.line(line.trim()))
+}
+
+/// Returns the name of a source, or else the host and the path of its database, or else its kind.
+fn source_text(source: &SourceInfo) -> String {
+    source.id().map_or_else(|| source.kind.clone(), |id| id.to_string())
+}
+
+fn source_document(source: &SourceInfo) -> Value {
+    json!({ "kind": source.kind, "name": source.name, "host": source.host, "path": source.path })
 }
 
 fn words(state: RecordState) -> &'static str {

@@ -144,10 +144,14 @@ A new FILE can be read by its owner only. A replaced FILE keeps its owner and it
 With --id, --ids-from or --where, only these records are restored: the output says how many of how many. By ids, only the parts of the snapshot that can \
 hold them are read. A condition is for example lang=de, author.born>=1900 or 'lang exists'; a dot separates names, and \\. is a dot in a name. Numbers are \
 compared as numbers, strings as strings, and a number never equals a string: year=2020 is the number, and year=\"2020\" the string. A record without the \
-path fulfils only !=. If an id is not in the snapshot, or no record is selected, nothing is restored.
+path fulfils only !=. Give --where once for each condition, and quote < and > from the shell. If an id is not in the snapshot, or no record is selected, \
+nothing is restored.
+
+With --ids-from -, the ids are read from standard input, to its end. A list of ids has at most 64 MiB.
 
 With --merge, the records are merged into the database FILE in one transaction: all of them or none. It must be closed, and have the same dimensions and \
-metric. --on-conflict decides what happens if it has another record with an id. Its other records and its settings stay as they are.
+metric. --on-conflict decides what happens if it has another record with an id. Its other records and its settings stay as they are. After a failure \
+or an interrupt no record was changed, but the file may be larger.
 
 With --dry-run, nothing is written. It prints the snapshots that are read, how many bytes are read and written, the free space and the memory that is \
 needed, and every check of FILE; what is in the way is printed as errors. Reads metadata.json and the block directories. It does not read the data: `verify` does. \
@@ -165,7 +169,7 @@ Examples:
       --merge --ids-from -
 
 Exit codes: 0 restored and verified, or, with --dry-run, nothing is in the way; 1 failure, FILE was not changed, unless the error says that it was, or only the output could not be written; 2 \
-wrong usage; 3 the snapshot is corrupt, FILE was not changed. With --dry-run, a corrupt snapshot is in the way, with exit code 1.";
+wrong usage; 3 the snapshot is corrupt, FILE was not changed. With --merge, no record of FILE was changed instead, and 1 also if FILE is corrupt. With --dry-run, a corrupt snapshot is in the way, with exit code 1.";
 
 pub(crate) const DUMP: &str = "\
 Prints each record as one line of JSON, in the order of the bytes of the ids:
@@ -178,7 +182,8 @@ The digest of every record is verified before it is printed. At the end of a dum
 snapshot, the command fails, after it has printed them.
 
 With --id or --ids-from, only the parts of the snapshot that can hold these records are read. `restore --help` explains --where. An id that is not in the snapshot is an error at the end, after the others \
-were printed. A dump that was interrupted goes on with --after and the last id that was printed. With --json, the records are the array `records` of one document.
+were printed. If no record fulfils the conditions, nothing is printed, with a warning and exit code 0. A dump that was interrupted goes on with --after \
+and the last id that was printed. If the output failed, for example because a disk was full, its last line may be cut: remove that line first. With --json, the records are the array `records` of one document.
 
 Examples:
   ruvector-snapshot dump latest > records.jsonl
@@ -199,13 +204,14 @@ next older snapshot of the same source.
   removed           the one before has it, this one does not
   absent            neither has it
   unknown           a snapshot cannot be used; a warning says why
-Reads indexes only: no vectors and no metadata.
+Reads indexes only: no vectors and no metadata. If the store has snapshots of several databases, the source of each is shown: the name that was given \
+with `create --source`, or else the host and the path.
 
 Examples:
   ruvector-snapshot find doc-17
   ruvector-snapshot find doc-17 --json | jq -r '.snapshots[] | select(.state == \"removed\").id'
 
-Exit codes: 0 a snapshot has the record; 1 none has it, or failure.";
+Exit codes: 0 a snapshot has the record; 1 none has it, or none of those that can be read, or failure.";
 
 pub(crate) const DELETE: &str = "\
 Checks all IDs before the first snapshot is deleted. If one of them does not exist, is pinned, or has a dependent that is not deleted too, nothing is \

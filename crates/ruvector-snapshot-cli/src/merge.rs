@@ -4,7 +4,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use ruvector_snapshot::{MergeOptions, MergeReport, OnConflict, RecordFilter, SnapshotManager};
+use ruvector_snapshot::{
+    ErrorKind, MergeOptions, MergeReport, OnConflict, RecordFilter, SnapshotError, SnapshotManager,
+};
 use serde_json::json;
 
 use crate::failure::{Exit, Failure};
@@ -29,9 +31,10 @@ pub(crate) async fn merge(
             .on_conflict(on_conflict)
             .progress(progress.listener());
         let after_interrupt = outcome(into.to_owned(), progress.is_restored());
-        let work = manager.merge_snapshot_into(id, into, &options);
+        let work = async { Ok(manager.merge_snapshot_into(id, into, &options).await) };
         (session.run(manager, work, after_interrupt).await?, progress.transferred())
     };
+    let report = report.map_err(|error| explained(error, into))?;
     let taken = started.elapsed();
     let MergeReport { snapshot, selected, counts, .. } = &report;
     let output = session.output;
@@ -66,6 +69,21 @@ pub(crate) async fn merge(
     Ok(Exit::Success)
 }
 
+/// Says what can be done about an error of the database file.
+fn explained(error: SnapshotError, into: &Path) -> Failure {
+    let (kind, is_of_file) = (error.kind(), error.key() == Some(&*into.to_string_lossy()));
+    let failure = Failure::from(error);
+    match kind {
+        ErrorKind::NotFound if is_of_file && !into.exists() => {
+            failure.with_hint("to restore to a new file, leave out --merge")
+        }
+        ErrorKind::Corrupt if is_of_file => failure.not_of_snapshot().with_hint(
+            "this database is corrupt, and not the snapshot; restore the snapshot to a new file, without --merge",
+        ),
+        _ => failure,
+    }
+}
+
 /// Reports after an interrupt whether the merge was committed.
 fn outcome(
     into: PathBuf,
@@ -73,6 +91,9 @@ fn outcome(
 ) -> impl FnOnce() -> String + Send + 'static {
     move || match is_merged() {
         true => format!("the records were already merged into {}", into.display()),
-        false => format!("nothing was merged, and {} has the records that it had", into.display()),
+        false => format!(
+            "nothing was merged, and {} has the records that it had; the file may be larger",
+            into.display()
+        ),
     }
 }

@@ -216,6 +216,12 @@ pub(crate) fn fitted(text: &str, columns_max: usize) -> String {
     cut
 }
 
+/// As [`fitted`], but keeps the end: what tells paths apart is there.
+pub(crate) fn fitted_end(text: &str, columns_max: usize) -> String {
+    let turned = |text: &str| text.chars().rev().collect::<String>();
+    turned(&fitted(&turned(&plain(text)), columns_max))
+}
+
 /// Divides a message into lines of so many terminal columns. All lines but the first are indented by the label, which
 /// ends with the first colon. A word that is longer than a line is not divided.
 fn wrapped(text: &str, columns_max: usize) -> Vec<String> {
@@ -311,6 +317,8 @@ mod tests {
         assert_eq!(fitted("short", 5), "short");
         assert_eq!(fitted("longer", 5), "long…");
         assert_eq!(fitted("日本語日本語", 7), "日本語…");
+        assert_eq!(fitted_end("short", 5), "short");
+        assert_eq!(fitted_end("longer", 5), "…nger");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::interrupted::Attempts;
 use crate::merge::merge;
 use crate::output::{count, pace, print_transferred, shape, size, timestamp};
 use crate::progress::ProgressDisplay;
-use crate::restore_plan::{self, explained};
+use crate::restore_plan::{self, explained, explained_part};
 use crate::session::Session;
 
 pub(crate) async fn restore(session: &Session, args: Restore) -> Result<Exit, Failure> {
@@ -24,7 +24,7 @@ pub(crate) async fn restore(session: &Session, args: Restore) -> Result<Exit, Fa
     if args.dry_run {
         return restore_plan::plan(session, &manager, &id, &args, &options).await;
     }
-    let filter = args.selection.filter()?;
+    let filter = args.selection.filter(session).await?;
     if args.merge {
         return merge(session, &manager, &id, &args.to, filter, args.on_conflict.unwrap_or_default()).await;
     }
@@ -103,7 +103,7 @@ async fn restore_part(
         let work = manager.restore_part_to(id, &args.to, filter, &options);
         (session.run(manager, work, after_interrupt).await, progress.transferred())
     };
-    let part = part.map_err(|failure| explained(failure, &args.to))?;
+    let part = part.map_err(|failure| explained_part(failure, &args.to))?;
     let restored = || format!("a part of the snapshot was restored to {} before that", args.to.display());
     print_part(session, &part, &args.to, (transferred, started.elapsed()))
         .map_err(|failure| failure.with_hint(restored()))?;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use ruvector_snapshot::{
-    CheckOutcome, ErrorKind, PlannedFile, PlannedSnapshot, PlannedState, RestoreOptions, RestorePlan, SnapshotManager,
+    CheckOutcome, ErrorKind, PlannedFile, PlannedSnapshot, PlannedState, Remedy, RestoreOptions, RestorePlan, SnapshotManager,
     SnapshotType,
 };
 use serde_json::json;
@@ -115,6 +115,20 @@ fn outcome(outcome: CheckOutcome) -> &'static str {
         CheckOutcome::Warning => "warning",
         CheckOutcome::Blocker => "blocker",
         _ => "not checked",
+    }
+}
+
+/// As [`explained`], of a restore of selected records. To replace the file would lose all others.
+pub(crate) fn explained_part(failure: Failure, to: &Path) -> Failure {
+    if failure.remedy() == Some(Remedy::FindRecord) {
+        failure
+    } else if failure.kind() == kind_name(ErrorKind::Busy) {
+        failure.with_hint(
+            "stop the program; then --merge instead of --force puts the records into its database; to replace the file would \
+             leave only the selected records",
+        )
+    } else {
+        explained(failure, to)
     }
 }
 

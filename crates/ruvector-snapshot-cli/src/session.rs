@@ -159,6 +159,20 @@ impl Session {
         }
     }
 
+    /// Waits for something that needs no cleaning up, until a signal arrives.
+    pub(crate) async fn until_interrupted<T>(
+        &self,
+        work: impl Future<Output = T>,
+        after_interrupt: impl FnOnce() -> String + Send + 'static,
+    ) -> Result<T, Failure> {
+        let mut interrupted = self.interrupted.clone();
+        tokio::select! {
+            biased;
+            Some(exit) = interrupt(&mut interrupted) => Err(Failure::interrupted(exit, after_interrupt)),
+            answer = work => Ok(answer),
+        }
+    }
+
     /// Runs work that changes nothing.
     pub(crate) async fn read<T>(
         &self,

@@ -92,6 +92,12 @@ pub enum Remedy {
     Overwrite,
     /// Choose what happens to records that differ, with [`MergeOptions::on_conflict`](crate::MergeOptions::on_conflict).
     OnConflict,
+    /// Merge the records into the database at that path, with
+    /// [`merge_snapshot_into`](crate::SnapshotManager::merge_snapshot_into), or choose another path. To replace the file
+    /// would leave only the selected records.
+    MergePart,
+    /// Look for a snapshot that has the record, with [`find_record`](crate::SnapshotManager::find_record).
+    FindRecord,
     /// Raise the limit of the size of files that this process may write, or use a file system that holds larger files.
     FileSizeLimit,
     /// Raise the limit of the number of files that this process may have open, or use fewer connections at the same time,

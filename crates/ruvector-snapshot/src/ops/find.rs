@@ -1,5 +1,7 @@
 //! Find: in which snapshots a record is, and in which it changed, from indexes alone.
 
+use std::collections::HashSet;
+
 use futures::stream::{self, StreamExt, TryStreamExt};
 use ruvector_snapshot_format::block::{IndexedRow, RowKind};
 use ruvector_snapshot_format::checksum::{Digest, hex};
@@ -100,6 +102,8 @@ impl FindReport {
 pub(crate) async fn find(context: &Context, listing: Listing, record_id: &str) -> Result<FindReport> {
     let unusable = listing.unusable.iter().map(|unusable| format!("{}: {}", unusable.id, unusable.error));
     let (mut snapshots, mut problems) = (listing.snapshots, unusable.collect::<Vec<_>>());
+    let usable = snapshots.iter().map(|snapshot| snapshot.id.clone());
+    let listed: HashSet<String> = usable.chain(listing.unusable.into_iter().map(|unusable| unusable.id)).collect();
     let rows = snapshots.iter().map(|snapshot| own_row(context, snapshot, record_id)).collect::<Vec<_>>();
     let mut rows: Vec<_> = stream::iter(rows).buffered(context.config.max_concurrent_io).try_collect().await?;
     // Oldest first: a state depends on older ones only.
@@ -109,7 +113,11 @@ pub(crate) async fn find(context: &Context, listing: Listing, record_id: &str) -
     for (snapshot, row) in snapshots.iter().zip(rows) {
         let before = before(snapshot, &snapshots, &states);
         let state = row.map(|row| State::after(snapshot, row, before));
-        problems.extend(state.as_ref().err().map(|error| format!("{}: {error}", snapshot.id)));
+        problems.extend(match &state {
+            Err(error) => Some(format!("{}: {error}", snapshot.id)),
+            Ok(state) if state.state == RecordState::Unknown => missing_base(snapshot, &listed),
+            Ok(_) => None,
+        });
         states.push(state.unwrap_or(State::UNKNOWN));
     }
     let found = snapshots.into_iter().zip(states).rev().map(|(snapshot, State { digest, state, .. })| FoundRecord {
@@ -118,6 +126,12 @@ pub(crate) async fn find(context: &Context, listing: Listing, record_id: &str) -
         digest: digest.map(|digest| hex(&digest)),
     });
     Ok(FindReport { record_id: record_id.to_owned(), snapshots: found.collect(), problems })
+}
+
+/// Says that the base of a snapshot is missing. `None` if it is listed: if it cannot be used, that was said of it.
+fn missing_base(snapshot: &Snapshot, listed: &HashSet<String>) -> Option<String> {
+    let base_id = snapshot.base_id().filter(|base_id| !listed.contains(*base_id))?;
+    Some(format!("{}, and of those that depend on it: its base {base_id} is missing", snapshot.id))
 }
 
 /// Returns the state that a snapshot is compared with: that of its base, or for a full snapshot the newest one of the same

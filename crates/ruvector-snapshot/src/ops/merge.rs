@@ -15,7 +15,7 @@ use crate::repo::context::Context;
 use crate::repo::filter::RecordFilter;
 use crate::repo::selection::{MissingIds, check_selected, selected_blocks};
 use crate::snapshot::Snapshot;
-use crate::source::merge_target::{MergeCounts, MergeTarget, OnConflict};
+use crate::source::merge_target::{MergeCounts, MergeTarget, NO_RECORD_CHANGED, OnConflict};
 
 /// Options of a merge. Start from `default()`.
 ///
@@ -170,6 +170,6 @@ async fn put_selected(
         selected += records;
         progress.add(records, bytes);
     }
-    check_selected(newest, filter, &missing, selected, sum).await?;
+    check_selected(newest, filter, &missing, selected, sum, NO_RECORD_CHANGED).await?;
     Ok((target, selected))
 }

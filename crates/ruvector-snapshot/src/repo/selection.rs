@@ -15,7 +15,7 @@ use super::context::run_blocking;
 use super::filter::RecordFilter;
 use super::reader::StoredSnapshot;
 use crate::config::SnapshotConfig;
-use crate::error::{ErrorKind, Result, SnapshotError, corrupt};
+use crate::error::{ErrorKind, Remedy, Result, SnapshotError, corrupt};
 
 /// Ids that an error names.
 const IDS_NAMED: usize = 10;
@@ -40,12 +40,12 @@ impl MissingIds {
         }
     }
 
-    /// Fails if an id of the filter is in no record of the snapshot.
+    /// Fails if an id of the filter is in no record of the snapshot. `outcome` is what that means.
     ///
     /// # Errors
     ///
     /// Returns `NotFound`, with the first of the ids.
-    pub(crate) fn check_none(&self, id: &SnapshotId, filter: &RecordFilter) -> Result<()> {
+    fn check_none(&self, id: &SnapshotId, filter: &RecordFilter, outcome: &str) -> Result<()> {
         let missing = self.list();
         if missing.is_empty() {
             return Ok(());
@@ -56,12 +56,14 @@ impl MissingIds {
             0 => String::new(),
             more => format!(" and {more} more"),
         };
-        let message = format!(
-            "{} of {asked} ids that were asked for are not in snapshot {id}: {}{more}; nothing was changed",
-            missing.len(),
-            named.join(", ")
-        );
-        Err(SnapshotError::new(ErrorKind::NotFound, message))
+        let (number, named) = (missing.len(), named.join(", "));
+        let message = match (number, asked) {
+            (_, 1) => format!("the id {named} is not in snapshot {id}; {outcome}"),
+            (1, _) => format!("1 of {asked} ids that were asked for is not in snapshot {id}: {named}; {outcome}"),
+            _ => format!("{number} of {asked} ids that were asked for are not in snapshot {id}: {named}{more}; {outcome}"),
+        };
+        let advice = "SnapshotManager::find_record shows which snapshots have a record";
+        Err(SnapshotError::new(ErrorKind::NotFound, message).with_remedy(Remedy::FindRecord, advice))
     }
 
     /// Returns the ids, sorted.
@@ -101,35 +103,28 @@ pub(crate) async fn selected_blocks(
 }
 
 /// Checks at the end of a selection that it has what it should have: every id of the filter, a record at least, and if the
-/// filter accepts everything, the content checksum of the snapshot.
+/// filter accepts everything, the content checksum of the snapshot. `outcome` is what a failure means for the file.
 pub(crate) async fn check_selected(
     newest: &StoredSnapshot,
     filter: &RecordFilter,
     missing: &MissingIds,
     selected: u64,
     sum: ContentSum,
+    outcome: &str,
 ) -> Result<()> {
-    missing.check_none(newest.id(), filter)?;
+    missing.check_none(newest.id(), filter, outcome)?;
     if filter.accepts_everything() {
         let (mut found, expected) = (newest.metadata.irregular_checksum(), newest.metadata.checksum);
         found.merge(&sum);
         if found != expected {
             let message =
-                format!("the content checksum of the snapshot is {found} instead of {expected}; nothing was changed");
+                format!("the content checksum of the snapshot is {found} instead of {expected}; {outcome}");
             return Err(newest.judged(corrupt(message).with_key(newest.key(DataFile::Index))).await);
         }
     } else if selected == 0 {
-        return Err(nothing_selected(newest.id()));
+        return Err(SnapshotError::new(ErrorKind::NotFound, filter.accepts_none_of(newest.id(), outcome)));
     }
     Ok(())
-}
-
-fn nothing_selected(id: &SnapshotId) -> SnapshotError {
-    let message = format!(
-        "the filter accepts no record of snapshot {id}; nothing was changed. A number and a string are never equal: \
-         year=2020 is the number, and year=\"2020\" the string"
-    );
-    SnapshotError::new(ErrorKind::NotFound, message)
 }
 
 /// Returns the records of a block for which the conditions of a filter hold, and their sum.

@@ -17,6 +17,9 @@ use crate::error::{ErrorKind, Remedy, Result, SnapshotError};
 /// What a commit that failed means.
 const UNCERTAIN: &str = "cannot commit the merge; the database has either all of the merged records or none of them";
 
+/// What it means for the file that a merge was not committed: redb makes a file larger before a commit.
+pub(crate) const NO_RECORD_CHANGED: &str = "no record of the database was changed; the file may be larger";
+
 /// What happens to a record of the snapshot if the database has another record with the same id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -44,7 +47,7 @@ pub struct MergeCounts {
     pub same: u64,
 }
 
-/// A transaction on the database. Dropping it changes nothing.
+/// A transaction on the database. Dropping it changes no record. The file may stay larger.
 pub(crate) struct MergeTarget {
     // Fields are dropped in this order: redb closes a database only after its transaction is gone.
     transaction: WriteTransaction,
@@ -121,7 +124,7 @@ impl MergeTarget {
     ///
     /// # Errors
     ///
-    /// Returns `AlreadyExists` if records differ and none may; then nothing has changed.
+    /// Returns `AlreadyExists` if records differ and none may; then no record has changed.
     pub(crate) fn commit(self) -> Result<MergeCounts> {
         let Self { transaction, database, path, on_conflict, counts, first_conflict, .. } = self;
         if on_conflict == OnConflict::Fail
@@ -176,11 +179,13 @@ fn open_elsewhere(path: &Path) -> SnapshotError {
 }
 
 fn conflicts(path: &Path, conflicts: u64, first: &str) -> SnapshotError {
-    let records = if conflicts == 1 { "1 record".to_owned() } else { format!("{conflicts} records") };
-    let message = format!(
-        "{records} of the snapshot differ from records with the same ids in the database, for example {first:?}; nothing was \
-         merged"
-    );
+    let differ = match conflicts {
+        1 => format!("1 record of the snapshot differs from the record with the same id in the database, {first:?}"),
+        _ => format!(
+            "{conflicts} records of the snapshot differ from records with the same ids in the database, for example {first:?}"
+        ),
+    };
+    let message = format!("{differ}; nothing was merged: {NO_RECORD_CHANGED}");
     SnapshotError::new(ErrorKind::AlreadyExists, message)
         .with_key(shown(path))
         .with_remedy(Remedy::OnConflict, "choose OnConflict::Keep or OnConflict::Replace")

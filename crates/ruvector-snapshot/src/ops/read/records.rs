@@ -202,6 +202,8 @@ struct Running {
     /// The sum of what is not in the stream and of the records so far. `None` if the stream does not have all records.
     sum: Option<ContentSum>,
     listener: Option<Arc<dyn Progress>>,
+    /// What is warned of at the end if the stream has had no record.
+    nothing_selected: Option<String>,
     update: ProgressUpdate,
     outcome: Outcome,
 }
@@ -223,6 +225,13 @@ impl Running {
             Some(ids) => ids.len() as u64,
         };
         running.listener.clone_from(&options.progress);
+        running.nothing_selected = (!options.filter.accepts_everything()).then(|| {
+            let outcome = match after {
+                Some(after) => format!("no record after {after:?} was streamed"),
+                None => "no record was streamed".to_owned(),
+            };
+            options.filter.accepts_none_of(running.newest.id(), &outcome)
+        });
         running.report(0, 0);
         Ok(running)
     }
@@ -235,7 +244,7 @@ impl Running {
     ) -> Result<Self> {
         let update = ProgressUpdate { phase: Phase::Stream, records: 0, records_total: 0, bytes: 0, bytes_total: 0 };
         let (newest, outcome) = (reader.chain.newest()?.clone(), outcome.clone());
-        Ok(Self { blocks, newest, sum, listener: None, update, outcome })
+        Ok(Self { blocks, newest, sum, listener: None, nothing_selected: None, update, outcome })
     }
 
     fn into_stream(self) -> BoxStream<'static, Result<RecordBatch>> {
@@ -273,6 +282,12 @@ impl Running {
             }
         };
         self.outcome.proof.get_or_init(|| proof);
+        if let Some(warning) = self.nothing_selected.take()
+            && self.update.records == 0
+            && self.outcome.missing.list().is_empty()
+        {
+            warn(self.listener.as_deref(), &warning);
+        }
         Ok(())
     }
 

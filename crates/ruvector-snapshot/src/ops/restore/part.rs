@@ -11,7 +11,7 @@ use tracing::Instrument as _;
 use super::planning::Planner;
 use super::proof::verify_file;
 use super::{RestoreOptions, nothing_to_do, publish};
-use crate::error::Result;
+use crate::error::{Remedy, Result, SnapshotError};
 use crate::progress::{Phase, ProgressCounter, warn};
 use crate::repo::chain::Chain;
 use crate::repo::context::Context;
@@ -49,12 +49,12 @@ pub(crate) async fn part_to_file(
     async {
         let (context, meter) = &context.metered();
         let mut planner = Planner::new(context, id, options, Purpose::Restore);
-        let destination = planner.look(destination).await?.ok_or_else(nothing_to_do)?;
+        let destination = planner.look(destination).await.map_err(or_merge)?.ok_or_else(nothing_to_do)?;
         let chain = Chain::open(context, id).await?;
         let newest = chain.newest()?;
         let snapshot = Snapshot::new(&newest.metadata, newest.metadata_json_bytes)?;
         let database = Arc::new(newest.restorable_database().await?);
-        let (destination, temporary) = planner.prepare(destination, Some(PART_SIZE)).await?;
+        let (destination, temporary) = planner.prepare(destination, Some(PART_SIZE)).await.map_err(or_merge)?;
         let temporary = temporary.ok_or_else(nothing_to_do)?;
         let target = context.run_blocking(move || FileTarget::create(destination, temporary)).await?;
         if let Some(irregular) = &newest.metadata.irregular {
@@ -73,11 +73,25 @@ pub(crate) async fn part_to_file(
                 Ok(finished)
             })
             .await?;
-        publish(context, finished, options, meter).await?;
+        publish(context, finished, options, meter).await.map_err(or_merge)?;
         Ok(PartReport { snapshot, records, checksum: sum.to_string() })
     }
     .instrument(span)
     .await
+}
+
+/// Replaces the advice to overwrite an existing file, which would leave only the selected records of a whole database.
+fn or_merge(error: SnapshotError) -> SnapshotError {
+    if error.remedy() != Some(Remedy::Overwrite) {
+        return error;
+    }
+    let part = SnapshotError::new(error.kind(), error.problem());
+    let keyed = match error.key() {
+        Some(key) => part.with_key(key),
+        None => part,
+    };
+    let advice = "merge the records into it, or choose another path; overwriting it would leave only the selected records";
+    keyed.with_remedy(Remedy::MergePart, advice).with_source(error)
 }
 
 /// Puts the selected records into the target. Returns their number and their sum.
@@ -107,6 +121,6 @@ async fn put_selected(
         selected += records;
         progress.add(records, bytes);
     }
-    check_selected(newest, filter, &missing, selected, sum).await?;
+    check_selected(newest, filter, &missing, selected, sum, "nothing was changed").await?;
     Ok((target, selected, sum))
 }

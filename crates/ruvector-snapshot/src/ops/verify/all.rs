@@ -109,10 +109,13 @@ impl Run {
                 return Ok(());
             }
         }
+        let none = match self.listed.len() {
+            1 => "the snapshot that was listed is not there any more: it was".to_owned(),
+            number => format!("none of the {number} snapshots that were listed is left: they were"),
+        };
         let message = format!(
-            "none of the {} snapshots that were listed is left: they were deleted during the verification, or the disk of the \
-             store was unmounted; check the store, and verify again",
-            self.listed.len()
+            "{none} deleted during the verification, or the disk of the store was unmounted; check the store, and verify \
+             again"
         );
         Err(SnapshotError::new(ErrorKind::Unavailable, message))
     }

@@ -272,10 +272,11 @@ fn check_keeps_counted(
     let group = if *group == SnapshotGroup::All { String::new() } else { format!("in the group [{group}] ") };
     let has_future = members.iter().any(|at| keep[*at].contains(&KeepReason::Future));
     let future = if has_future { " (those that are dated in the future do not count)" } else { "" };
-    let problem = format!(
-        "{group}the rules keep none of the {} snapshots that can be restored{future}, so nothing was deleted",
-        counted.len()
-    );
+    let none = match counted.len() {
+        1 => "do not keep the only snapshot that can be restored".to_owned(),
+        number => format!("keep none of the {number} snapshots that can be restored"),
+    };
+    let problem = format!("{group}the rules {none}{future}, so nothing was deleted");
     let advice =
         "add a rule, for example one that keeps the last snapshot, or delete these snapshots by their ids first";
     Err(invalid(problem).with_remedy(Remedy::AddRule, advice))

@@ -33,7 +33,8 @@ const EXAMPLES: &str = "write for example 'lang=de', 'author.born>=1900' or 'lan
 /// is: `lang=de` is the same as `lang="de"`. Numbers are compared as numbers, strings by their Unicode code points. Two
 /// whole numbers are compared exactly if they fit in 128 bits; other numbers are compared as f64. Values
 /// of different kinds are not equal, and none is smaller: `year=2020` does not hold for the string `"2020"`. Only numbers
-/// and strings can be smaller. An array or an object equals no value.
+/// and strings can be smaller. An array or an object equals no value. A string in which another condition seems to be is
+/// refused without double quotes.
 ///
 /// # Examples
 ///
@@ -96,6 +97,27 @@ impl Condition {
     }
 }
 
+impl Condition {
+    /// Returns how the value was read, if it is a number that could be meant as a string, or the reverse.
+    pub(crate) fn other_reading(&self) -> Option<String> {
+        let Test::Equal(value) = &self.test else { return None };
+        let (path, _, text) = split(&self.text)?;
+        let (path, text) = (path.trim(), text.trim());
+        match value {
+            Scalar::Integer(_) | Scalar::Float(_) => {
+                Some(format!("{path}={text} is the number, and {path}=\"{text}\" the string"))
+            }
+            Scalar::Text(string) => match Scalar::of_json(string.trim())? {
+                Scalar::Integer(_) | Scalar::Float(_) => {
+                    Some(format!("{path}={text} is the string, and {path}={} the number", string.trim()))
+                }
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for Condition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
@@ -127,7 +149,9 @@ fn parse(text: &str) -> Result<(Vec<String>, Test), String> {
         let path = path.ok_or("it has no operator: =, !=, <, <=, >, >= or exists")?;
         return Ok((parse_path(path)?, Test::Exists));
     };
-    let (path, value) = (parse_path(path)?, Scalar::parse(value.trim())?);
+    let (path, text) = (parse_path(path)?, value.trim());
+    let value = Scalar::parse(text)?;
+    check_is_one(text, &value)?;
     let ordered: &[Ordering] = match operator {
         "=" => return Ok((path, Test::Equal(value))),
         "!=" => return Ok((path, Test::NotEqual(value))),
@@ -142,8 +166,24 @@ fn parse(text: &str) -> Result<(Vec<String>, Test), String> {
         }
     };
     match value {
+        _ if text.is_empty() => Err(format!("it has no value after {operator}")),
         Scalar::Null | Scalar::Bool(_) => Err(format!("null, true and false have no order, so {operator} never holds")),
         value => Ok((path, Test::Ordered(value, ordered))),
+    }
+}
+
+/// Refuses a value that seems to hold another condition: read as a string, it would equal nothing.
+fn check_is_one(text: &str, value: &Scalar) -> Result<(), String> {
+    let words = || text.split_whitespace();
+    let is_joined = || words().skip(1).any(|word| matches!(word, "AND" | "OR" | "&&" | "||"));
+    let has_operator = || words().skip(1).any(|word| word.contains(OPERATOR));
+    let has_exists = || words().skip(1).last() == Some(EXISTS);
+    let is_string = matches!(value, Scalar::Text(_)) && !text.starts_with('"');
+    match is_string && (is_joined() || has_operator() || has_exists()) {
+        true => Err("its value seems to hold another condition; give each condition on its own, or write a value with \
+                     spaces in double quotes"
+            .to_owned()),
+        false => Ok(()),
     }
 }
 
@@ -308,6 +348,8 @@ mod tests {
             ("f=false", true, false),
             ("f!=true", true, true),
             ("e=", true, false),
+            ("lang!=Hello World", true, true),
+            (r#"lang!="a AND b=c""#, true, true),
             ("list=de", false, false),
             ("list exists", true, false),
             ("big=12345678901234567890", true, false),
@@ -320,6 +362,17 @@ mod tests {
             assert_eq!(condition.holds(None), holds_for_none, "{text} without metadata");
             assert_eq!(condition.holds(Some("{}")), holds_for_none, "{text} of an empty object");
             assert_eq!(condition.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_number_that_could_be_meant_as_a_string_is_told_from_it() {
+        let reading = |text: &str| text.parse::<Condition>().unwrap().other_reading();
+        let is = |text: &str| Some(text.to_owned());
+        assert_eq!(reading("year=2020"), is(r#"year=2020 is the number, and year="2020" the string"#));
+        assert_eq!(reading(r#"a.b = "2.5""#), is(r#"a.b="2.5" is the string, and a.b=2.5 the number"#));
+        for text in ["lang=de", "lang=", r#"lang="de""#, "year>2020", "year!=2020", "f=true", "year exists"] {
+            assert_eq!(reading(text), None, "{text}");
         }
     }
 
@@ -339,6 +392,12 @@ mod tests {
             ("f<true", "have no order"),
             ("n>=null", "have no order"),
             ("list=[1]", "an array or an object"),
+            ("year<", "it has no value after <"),
+            ("year >= ", "it has no value after >="),
+            ("year>=2000 lang=de", "another condition"),
+            ("year>=2000 AND lang=de", "another condition"),
+            ("lang=de OR fr", "another condition"),
+            ("year=2000 lang exists", "another condition"),
             (r#"lang="de"#, "is no JSON string"),
             (r"a\b=1", "a backslash in a path"),
         ] {

@@ -4,6 +4,8 @@ mod condition;
 
 use std::collections::BTreeSet;
 
+use ruvector_snapshot_format::id::SnapshotId;
+
 use crate::source::key_range::{KeyRange, coalesced};
 
 pub use condition::Condition;
@@ -100,6 +102,16 @@ impl RecordFilter {
     /// ```
     pub fn accepts_everything(&self) -> bool {
         self.ids.is_none() && self.conditions.is_empty()
+    }
+
+    /// Says that the filter accepts no record of a snapshot, what that means, and what may be the reason.
+    pub(crate) fn accepts_none_of(&self, snapshot_id: &SnapshotId, outcome: &str) -> String {
+        let readings: Vec<_> = self.conditions.iter().filter_map(Condition::other_reading).collect();
+        let advice = match readings.is_empty() {
+            true => String::new(),
+            false => format!(". A number and a string are never equal: {}", readings.join("; ")),
+        };
+        format!("the filter accepts no record of snapshot {snapshot_id}; {outcome}{advice}")
     }
 
     /// Returns the ranges of ids after `after` in which accepted records can be, sorted and disjoint. `None` for the
