@@ -99,15 +99,46 @@ fn an_id_that_is_not_there_is_an_error_after_the_others_were_printed() {
     let result = sandbox.run(&args);
     result.assert_fails(1, &format!("error: 2 of 3 ids are not in snapshot {}: \"\", \"no such id\"\n", ids[0]));
     assert_eq!(records(&result.stdout).into_keys().collect::<Vec<_>>(), ["id-000002"]);
-    sandbox.run(&["dump", "one", "--id", "x"]).assert_fails(1, "error: 1 of 1 id is not in snapshot");
+    sandbox.run(&["dump", "one", "--id", "x"]).assert_fails(1, "error: the id \"x\" is not in snapshot");
     let (exit_code, document) = sandbox.json(&args);
     assert_eq!((exit_code, &document["error"]["kind"]), (1, &json!("not_found")), "{document}");
     assert_eq!((&document["printed"], &document["records"][0]["id"]), (&json!(1), &json!("id-000002")), "{document}");
+    sandbox
+        .run(&["dump", "one", "--id", "id-000002", "--id", "x"])
+        .assert_fails(1, "error: 1 of 2 ids is not in snapshot");
     // So many are not all named.
     let many: Vec<_> = (0..200).map(|number| format!("no-{number}")).collect();
     let args: Vec<_> = ["dump", "one"].into_iter().chain(many.iter().flat_map(|id| ["--id", id])).collect();
     sandbox.run(&args).assert_fails(1, " and 190 more\n");
     sandbox.run(&["dump", "two"]).assert_fails(1, "no snapshot has the id, id prefix or name");
+}
+
+#[test]
+fn a_filter_that_accepts_nothing_is_a_warning() {
+    let (sandbox, ids) = Sandbox::with_snapshots(1);
+    let nothing = format!("the filter accepts no record of snapshot {}; no record was streamed", ids[0]);
+    let number = "A number and a string are never equal: n=\"5\" is the string, and n=5 the number";
+    for (conditions, warning) in [
+        (&["--where", "n>4000"][..], nothing.clone()),
+        (&["--where", "n=\"5\""], format!("{nothing}. {number}")),
+        (&["--where", "n>4000", "--id", "id-000001"], nothing.clone()),
+        (
+            &["--where", "n<5", "--after", "id-000005"],
+            nothing.replace("no record was", "no record after \"id-000005\" was"),
+        ),
+    ] {
+        let args = [&["dump", "one"], conditions].concat();
+        let result = sandbox.run(&args);
+        assert_eq!(
+            (result.exit_code, result.stderr, result.stdout),
+            (Some(0), format!("warning: {warning}\n"), String::new())
+        );
+        let (exit_code, document) = sandbox.json(&args);
+        assert_eq!((exit_code, &document["warnings"]), (0, &json!([warning])), "{document}");
+    }
+    // The error says it.
+    let result = sandbox.run(&["dump", "one", "--id", "x", "--where", "n=5"]);
+    assert!(result.stderr.starts_with("error: the id \"x\" is not"), "{result:?}");
 }
 
 #[test]

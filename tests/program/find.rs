@@ -1,6 +1,6 @@
 //! `find`: which snapshots have a record, as text and as JSON.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use test_servers::S3Server;
 
 use super::bucket::Bucket;
@@ -53,4 +53,46 @@ fn a_snapshot_that_cannot_be_used_is_named_in_a_warning() {
     assert!(result.stderr.starts_with(&format!("warning: not known of snapshot {}: ", ids[0])), "{result:?}");
     let result = sandbox.run(&["find", "no such"]);
     assert!(result.stdout.starts_with("no snapshot of those that can be read at "), "{result:?}");
+}
+
+#[test]
+fn a_missing_base_is_named_in_a_warning() {
+    let sandbox = Sandbox::with_rows(3);
+    let base = sandbox.create("base");
+    let increment = |name: &str| sandbox.ok(&["create", "--db", "a.db", "--name", name, "--base", "latest"]);
+    increment("first");
+    increment("second");
+    std::fs::remove_dir_all(sandbox.path("snapshots").join(format!("snapshot-{base}"))).unwrap();
+    let first = sandbox.ids().into_iter().min().unwrap();
+    let warning = format!("not known of snapshot {first}, and of those that depend on it: its base {base} is missing");
+    for id in ["id-000001", "no such"] {
+        let result = sandbox.run(&["find", id]);
+        assert_eq!((result.exit_code, &result.stderr), (Some(1), &format!("warning: {warning}\n")), "{result:?}");
+        assert!(result.stdout.starts_with("no snapshot of those that can be read at "), "{result:?}");
+        let (exit_code, document) = sandbox.json(&["find", id]);
+        assert_eq!((exit_code, &document["warnings"]), (1, &json!([warning])), "{document}");
+        assert!(document["snapshots"].as_array().unwrap().iter().all(|found| found["state"] == "unknown"));
+    }
+    // Another snapshot of the same database has it.
+    sandbox.create("full");
+    let result = sandbox.run(&["find", "id-000001"]);
+    assert_eq!((result.exit_code, result.stderr), (Some(0), format!("warning: {warning}\n")));
+    assert!(result.stdout.lines().nth(1).unwrap().ends_with("added"), "{}", result.stdout);
+}
+
+#[test]
+fn records_of_different_databases_are_told_apart() {
+    let sandbox = Sandbox::with_rows(3);
+    sandbox.create("one");
+    let path = sandbox.path("a.db").to_string_lossy().into_owned();
+    let printed = sandbox.ok(&["find", "id-000001"]);
+    assert!(!printed.contains("SOURCE"), "{printed}");
+    let (_, document) = sandbox.json(&["find", "id-000001"]);
+    let source = &document["snapshots"][0]["source"];
+    assert_eq!((&source["kind"], &source["path"], &source["name"]), (&json!("file"), &json!(path), &Value::Null));
+    sandbox.ok(&["create", "--db", "a.db", "--source", "articles"]);
+    let printed = sandbox.ok(&["find", "id-000001"]);
+    let lines: Vec<_> = printed.lines().collect();
+    assert!(lines[0].contains("SOURCE") && lines[1].contains(" articles "), "{printed}");
+    assert!(lines[2].contains("a.db ") && lines[1].ends_with("added") && lines[2].ends_with("added"), "{printed}");
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use ruvector_core::VectorEntry;
 use serde_json::{Value, json};
@@ -48,7 +48,7 @@ fn assert_parts(sandbox: &Sandbox, run: &dyn Fn(&[&str]) -> RunResult) {
 
     // The removed record is still in the older snapshot.
     run(&["restore", "latest", "--to", "a.db", "--merge", "--id", "id-000003"])
-        .assert_fails(1, "1 of 1 ids that were asked for are not in snapshot");
+        .assert_fails(1, "the id \"id-000003\" is not in snapshot");
     let printed = ok(&["restore", "full", "--to", "a.db", "--merge", "--id", "id-000003", "--id", "id-000004"]);
     assert!(printed.starts_with("merged 2 of 300 records of "), "{printed}");
     assert!(printed.contains("inserted      1, ") && printed.contains("same          1, "), "{printed}");
@@ -73,23 +73,102 @@ fn ids_are_read_from_standard_input_and_mistakes_are_named() {
     let result = RunResult::from(child.wait_with_output().unwrap());
     assert_eq!(result.exit_code, Some(0), "{result:?}");
     assert_eq!(ids(&sandbox.path("b.db")), ["id-000001", "id-000002"]);
+    // Some editors begin a file with a mark.
+    fs::write(sandbox.path("marked"), "\u{feff}id-000003\n").unwrap();
+    sandbox.ok(&["restore", "one", "--to", "b.db", "--force", "--ids-from", "marked"]);
+    assert_eq!(ids(&sandbox.path("b.db")), ["id-000003"]);
     fs::write(sandbox.path("empty"), "\n\n").unwrap();
     fs::write(sandbox.path("latin"), b"a\nb\xe9\n").unwrap();
     for (args, exit_code, text) in [
         (&["--where", "lang"][..], 2, "cannot read the condition \"lang\": it has no operator"),
+        (&["--where", "lang"], 2, "; a shell takes < and > for itself, so quote them"),
+        (&["--where", "n<"], 2, "it has no value after <"),
+        (&["--where", "n>=2 seed=1"], 2, "; give --where once for each condition"),
+        (&["--where", "n>=2 AND seed=1"], 2, "its value seems to hold another condition"),
         (&["--where", "lang==de"], 2, "there is no operator \"==\""),
         (&["--ids-from", "empty"], 2, "empty: there are no ids"),
         (&["--ids-from", "latin"], 2, "latin: line 2 is not UTF-8"),
         (&["--ids-from", "absent"], 1, "absent: cannot open the file with the ids"),
-        (&["--where", "n=\"1\""], 1, "A number and a string are never equal"),
+        (&["--ids-from", "-"], 2, "error: standard input: there are no ids"),
+        (&["--ids-from", "/dev/zero"], 2, "/dev/zero: more than 64 MiB, the longest list of ids"),
+        (
+            &["--where", "n=\"1\""],
+            1,
+            "A number and a string are never equal: n=\"1\" is the string, and n=1 the number\n",
+        ),
+        (&["--where", "n>4000"], 1, "nothing was changed\n"),
+        (&["--id", "x"], 1, "the id \"x\" is not in snapshot"),
+        (&["--id", "x"], 1, "hint: `find RECORD_ID` shows which snapshots have a record\n"),
+        (&["--id", "id-000001", "--id", "x"], 1, "1 of 2 ids that were asked for is not in snapshot"),
         (&["--on-conflict", "keep"], 2, "--merge"),
         (&["--merge", "--force"], 2, "cannot be used with"),
         (&["--merge"], 1, "c.db"),
+        (&["--merge"], 1, "hint: to restore to a new file, leave out --merge\n"),
     ] {
         let result = sandbox.run(&[&["restore", "one", "--to", "c.db"], args].concat());
         result.assert_fails(exit_code, text);
         assert!(!sandbox.path("c.db").exists());
     }
+}
+
+#[test]
+fn a_signal_ends_the_program_while_it_waits_for_ids() {
+    let (sandbox, _) = Sandbox::with_snapshots(1);
+    for (args, signal, exit_code) in [
+        (&["restore", "one", "--to", "b.db", "--ids-from", "-"][..], "-INT", 130),
+        (&["dump", "one", "--ids-from", "-"], "-TERM", 143),
+    ] {
+        let mut command = sandbox.command(args);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        // More than a pipe holds: when it is written, the program reads it, and waits for more. The other end stays open.
+        let mut input = child.stdin.take().unwrap();
+        input.write_all("id-000001\n".repeat(200_000).as_bytes()).unwrap();
+        assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+        let result = RunResult::from(child.wait_with_output().unwrap());
+        drop(input);
+        assert_eq!(result.exit_code, Some(exit_code), "{result:?}");
+        assert_eq!((result.stdout.as_str(), result.stderr.as_str()), ("", "error: interrupted: nothing was begun\n"));
+        assert!(!sandbox.path("b.db").exists());
+    }
+}
+
+#[test]
+fn a_part_does_not_advise_to_replace_a_database_by_it() {
+    let (sandbox, _) = Sandbox::with_snapshots(1);
+    let before = fs::read(sandbox.path("a.db")).unwrap();
+    let args = ["restore", "one", "--to", "a.db", "--id", "id-000001"];
+    let hint = "hint: --merge instead of --force puts the records into this database; --force would replace the whole file, \
+                and leave only the selected records in it; or choose another path\n";
+    sandbox.run(&args).assert_fails(1, "the file already exists and was not changed\n");
+    sandbox.run(&args).assert_fails(1, hint);
+    let (_, document) = sandbox.json(&args);
+    assert!(hint.contains(document["error"]["hint"].as_str().unwrap()), "{document}");
+    assert!(fs::read(sandbox.path("a.db")).unwrap() == before);
+    let db = open_database(&sandbox.path("a.db"), DIMENSIONS);
+    sandbox.run(&[&args[..], &["--force"]].concat()).assert_fails(1, "hint: stop the program; then --merge instead");
+    drop(db);
+    assert_eq!(ids(&sandbox.path("a.db")).len(), 300);
+    // All records are a restore of the database.
+    sandbox.run(&args[..4]).assert_fails(1, "hint: choose another path, or use --force to replace the file\n");
+}
+
+#[test]
+fn a_merge_into_a_corrupt_database_does_not_say_that_the_snapshot_is_corrupt() {
+    let (sandbox, ids) = Sandbox::with_snapshots(1);
+    let mut bytes = fs::read(sandbox.path("a.db")).unwrap();
+    bytes[4096..].fill(0x5a);
+    fs::write(sandbox.path("b.db"), bytes).unwrap();
+    let args = ["restore", "one", "--to", "b.db", "--merge"];
+    let result = sandbox.run(&args);
+    result.assert_fails(1, "error: b.db is corrupt, ");
+    result.assert_fails(1, "hint: the snapshot is not the reason; to restore it to a new file, leave out --merge\n");
+    assert_eq!(sandbox.json(&args).1["error"]["kind"], "corrupt");
+    // The snapshot is.
+    fs::copy(sandbox.path("a.db"), sandbox.path("b.db")).unwrap();
+    let vectors = sandbox.stored(&ids[0], "vectors.bin.gz");
+    let length = fs::metadata(&vectors).unwrap().len() as usize;
+    fs::write(vectors, vec![0; length]).unwrap();
+    assert_eq!(sandbox.run(&args).exit_code, Some(3));
 }
 
 /// Makes a database `b.db` that has records in common with `a.db`, one of them with other values.
@@ -107,7 +186,11 @@ fn a_merge_refuses_conflicts_and_a_database_that_is_open() {
     let before = records_of_file(&sandbox.path("b.db"));
     let merge = |args: &[&str]| sandbox.run(&[&["restore", "one", "--to", "b.db", "--merge"], args].concat());
     let result = merge(&[]);
-    result.assert_fails(1, "1 record of the snapshot differ");
+    result.assert_fails(
+        1,
+        "1 record of the snapshot differs from the record with the same id in the database, \"id-000001\"",
+    );
+    result.assert_fails(1, "no record of the database was changed; the file may be larger\n");
     result.assert_fails(1, "hint: --on-conflict keep leaves these records of the database as they are");
     assert_eq!(records_of_file(&sandbox.path("b.db")), before);
     let db = open_database(&sandbox.path("b.db"), DIMENSIONS);

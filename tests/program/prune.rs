@@ -224,7 +224,7 @@ fn rules_that_would_keep_nothing_of_one_group_delete_nothing() {
     let ids: Vec<String> = ["a", "b"].map(|name| sandbox.create(name)).into();
     for more in [&["--dry-run"][..], &[]] {
         let result = sandbox.run(&[&["prune", "--keep-label", "keep", "--group-by", "name"], more].concat());
-        let message = "in the group [name \"b\"] the rules keep none of the 1 snapshots that can be restored";
+        let message = "in the group [name \"b\"] the rules do not keep the only snapshot that can be restored";
         result.assert_fails(1, message);
         result.assert_fails(1, "hint: add a rule such as --keep-last 1");
     }

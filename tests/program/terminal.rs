@@ -39,3 +39,11 @@ fn the_progress_bar_leaves_no_line_between_the_results() {
         assert!(left.iter().any(|line| line.starts_with(&id)), "{left:?}");
     }
 }
+
+#[test]
+fn a_person_is_told_that_ids_are_read_from_the_terminal() {
+    let (sandbox, _) = Sandbox::with_snapshots(1);
+    let Some(written) = on_a_terminal(&sandbox, "dump one --ids-from - || true") else { return };
+    assert!(written.contains("reading ids from standard input, one on each line; Ctrl-D ends them"), "{written:?}");
+    assert!(written.contains("standard input: there are no ids"), "{written:?}");
+}

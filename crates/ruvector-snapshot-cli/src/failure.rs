@@ -258,6 +258,7 @@ fn remedy_hint(remedy: Remedy) -> Option<&'static str> {
             "--merge instead of --force puts the records into this database; --force would replace the whole file, and leave \
              only the selected records in it; or choose another path"
         }
+        Remedy::NewFile => "to restore to a new file, leave out --merge",
         Remedy::FindRecord => "`find RECORD_ID` shows which snapshots have a record",
         Remedy::OnConflict => {
             "--on-conflict keep leaves these records of the database as they are, and --on-conflict replace replaces them"

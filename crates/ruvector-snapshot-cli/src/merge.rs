@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use ruvector_snapshot::{
-    ErrorKind, MergeOptions, MergeReport, OnConflict, RecordFilter, SnapshotError, SnapshotManager,
+    ErrorKind, MergeOptions, MergeReport, OnConflict, RecordFilter, Remedy, SnapshotError, SnapshotManager,
 };
 use serde_json::json;
 
@@ -34,7 +34,7 @@ pub(crate) async fn merge(
         let work = async { Ok(manager.merge_snapshot_into(id, into, &options).await) };
         (session.run(manager, work, after_interrupt).await?, progress.transferred())
     };
-    let report = report.map_err(|error| explained(error, into))?;
+    let report = report.map_err(explained)?;
     let taken = started.elapsed();
     let MergeReport { snapshot, selected, counts, .. } = &report;
     let output = session.output;
@@ -69,18 +69,14 @@ pub(crate) async fn merge(
     Ok(Exit::Success)
 }
 
-/// Says what can be done about an error of the database file.
-fn explained(error: SnapshotError, into: &Path) -> Failure {
-    let (kind, is_of_file) = (error.kind(), error.key() == Some(&*into.to_string_lossy()));
-    let failure = Failure::from(error);
-    match kind {
-        ErrorKind::NotFound if is_of_file && !into.exists() => {
-            failure.with_hint("to restore to a new file, leave out --merge")
-        }
-        ErrorKind::Corrupt if is_of_file => failure.not_of_snapshot().with_hint(
-            "this database is corrupt, and not the snapshot; restore the snapshot to a new file, without --merge",
-        ),
-        _ => failure,
+/// Tells a corrupt database file from a corrupt snapshot.
+fn explained(error: SnapshotError) -> Failure {
+    let is_of_file = error.remedy() == Some(Remedy::NewFile);
+    match error.kind() {
+        ErrorKind::Corrupt if is_of_file => Failure::from(error)
+            .not_of_snapshot()
+            .with_hint("the snapshot is not the reason; to restore it to a new file, leave out --merge"),
+        _ => Failure::from(error),
     }
 }
 
@@ -91,9 +87,8 @@ fn outcome(
 ) -> impl FnOnce() -> String + Send + 'static {
     move || match is_merged() {
         true => format!("the records were already merged into {}", into.display()),
-        false => format!(
-            "nothing was merged, and {} has the records that it had; the file may be larger",
-            into.display()
-        ),
+        false => {
+            format!("nothing was merged, and {} has the records that it had; the file may be larger", into.display())
+        }
     }
 }

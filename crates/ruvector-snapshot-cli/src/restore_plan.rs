@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use ruvector_snapshot::{
-    CheckOutcome, ErrorKind, PlannedFile, PlannedSnapshot, PlannedState, Remedy, RestoreOptions, RestorePlan, SnapshotManager,
-    SnapshotType,
+    CheckOutcome, ErrorKind, PlannedFile, PlannedSnapshot, PlannedState, Remedy, RestoreOptions, RestorePlan,
+    SnapshotManager, SnapshotType,
 };
 use serde_json::json;
 

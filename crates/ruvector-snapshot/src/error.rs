@@ -96,6 +96,8 @@ pub enum Remedy {
     /// [`merge_snapshot_into`](crate::SnapshotManager::merge_snapshot_into), or choose another path. To replace the file
     /// would leave only the selected records.
     MergePart,
+    /// Restore to a new file: the database that records were to be merged into is missing or corrupt.
+    NewFile,
     /// Look for a snapshot that has the record, with [`find_record`](crate::SnapshotManager::find_record).
     FindRecord,
     /// Raise the limit of the size of files that this process may write, or use a file system that holds larger files.

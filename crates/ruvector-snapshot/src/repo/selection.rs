@@ -60,7 +60,9 @@ impl MissingIds {
         let message = match (number, asked) {
             (_, 1) => format!("the id {named} is not in snapshot {id}; {outcome}"),
             (1, _) => format!("1 of {asked} ids that were asked for is not in snapshot {id}: {named}; {outcome}"),
-            _ => format!("{number} of {asked} ids that were asked for are not in snapshot {id}: {named}{more}; {outcome}"),
+            _ => format!(
+                "{number} of {asked} ids that were asked for are not in snapshot {id}: {named}{more}; {outcome}"
+            ),
         };
         let advice = "SnapshotManager::find_record shows which snapshots have a record";
         Err(SnapshotError::new(ErrorKind::NotFound, message).with_remedy(Remedy::FindRecord, advice))
@@ -117,8 +119,7 @@ pub(crate) async fn check_selected(
         let (mut found, expected) = (newest.metadata.irregular_checksum(), newest.metadata.checksum);
         found.merge(&sum);
         if found != expected {
-            let message =
-                format!("the content checksum of the snapshot is {found} instead of {expected}; {outcome}");
+            let message = format!("the content checksum of the snapshot is {found} instead of {expected}; {outcome}");
             return Err(newest.judged(corrupt(message).with_key(newest.key(DataFile::Index))).await);
         }
     } else if selected == 0 {

@@ -69,15 +69,15 @@ impl MergeTarget {
     /// one of other dimensions or with another metric.
     pub(crate) fn open(path: &Path, records: &DatabaseInfo, on_conflict: OnConflict) -> Result<Self> {
         // redb writes to what it opens. This shows first, without writing, that it is a database of Ruvector.
-        drop(FileReader::open(path, &FileOptions::default())?);
-        let failed = |error: redb::Error| redb_error("cannot open the database", error).with_key(shown(path));
+        drop(FileReader::open(path, &FileOptions::default()).map_err(unusable)?);
+        let failed = |error: redb::Error| unusable(redb_error("cannot open the database", error).with_key(shown(path)));
         let database = match redb::Builder::new().set_cache_size(CACHE_BYTES).open(path) {
             Ok(database) => database,
             Err(DatabaseError::DatabaseAlreadyOpen) => return Err(open_elsewhere(path)),
             Err(error) => return Err(failed(error.into())),
         };
         // Read again under the lock: the file can be another one by now.
-        check_same_space(path, FileReader::open(path, &FileOptions::default())?.database(), records)?;
+        check_same_space(path, FileReader::open(path, &FileOptions::default()).map_err(unusable)?.database(), records)?;
         let transaction = database.begin_write().map_err(|error| failed(error.into()))?;
         let (counts, value) = (MergeCounts::default(), Vec::new());
         Ok(Self { transaction, database, path: path.to_owned(), on_conflict, counts, first_conflict: None, value })
@@ -117,7 +117,8 @@ impl MergeTarget {
             }
             Ok(())
         };
-        merge().map_err(|error| redb_error("cannot write to the database", error).with_key(shown(&self.path)))
+        let failed = |error| redb_error("cannot write to the database", error).with_key(shown(&self.path));
+        merge().map_err(|error| unusable(failed(error)))
     }
 
     /// Commits, and returns what was done.
@@ -138,7 +139,7 @@ impl MergeTarget {
         let committed = transaction.commit();
         drop(database);
         let failed = |error: redb::CommitError| redb_error(UNCERTAIN, error.into());
-        committed.map_err(|error| failed(error).with_key(shown(&path)))?;
+        committed.map_err(|error| unusable(failed(error).with_key(shown(&path))))?;
         Ok(counts)
     }
 }
@@ -171,6 +172,14 @@ fn check_same_space(path: &Path, own: &DatabaseInfo, records: &DatabaseInfo) -> 
         described(records)
     );
     Err(SnapshotError::new(ErrorKind::InvalidInput, message).with_key(shown(path)))
+}
+
+/// Says what can be done if the database is missing or corrupt. A caller could take it for the snapshot.
+fn unusable(error: SnapshotError) -> SnapshotError {
+    match error.kind() {
+        ErrorKind::NotFound | ErrorKind::Corrupt => error.with_remedy(Remedy::NewFile, "restore to a new file instead"),
+        _ => error,
+    }
 }
 
 fn open_elsewhere(path: &Path) -> SnapshotError {

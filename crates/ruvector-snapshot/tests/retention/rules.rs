@@ -163,7 +163,7 @@ fn a_policy_that_would_drop_every_restorable_snapshot_is_refused() {
     assert_eq!(lines(&planned(vec![broken()], &policy).unwrap()), ["keep broken: chain broken at lost"]);
     let future = snapshot("future", moment("2200-01-01T00:00:00Z"));
     let error = planned(vec![future, snapshot("a", taken)], &policy).unwrap_err();
-    assert!(error.message().contains("keep none of the 1 snapshots that can be restored"), "{error}");
+    assert!(error.message().contains("do not keep the only snapshot that can be restored"), "{error}");
 }
 
 /// Compacting an increment makes a full snapshot with the same moment and state. The random part of its id may be

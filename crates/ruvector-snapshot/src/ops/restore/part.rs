@@ -90,7 +90,8 @@ fn or_merge(error: SnapshotError) -> SnapshotError {
         Some(key) => part.with_key(key),
         None => part,
     };
-    let advice = "merge the records into it, or choose another path; overwriting it would leave only the selected records";
+    let advice =
+        "merge the records into it, or choose another path; overwriting it would leave only the selected records";
     keyed.with_remedy(Remedy::MergePart, advice).with_source(error)
 }
 

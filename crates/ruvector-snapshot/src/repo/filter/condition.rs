@@ -180,9 +180,11 @@ fn check_is_one(text: &str, value: &Scalar) -> Result<(), String> {
     let has_exists = || words().skip(1).last() == Some(EXISTS);
     let is_string = matches!(value, Scalar::Text(_)) && !text.starts_with('"');
     match is_string && (is_joined() || has_operator() || has_exists()) {
-        true => Err("its value seems to hold another condition; give each condition on its own, or write a value with \
+        true => {
+            Err("its value seems to hold another condition; give each condition on its own, or write a value with \
                      spaces in double quotes"
-            .to_owned()),
+                .to_owned())
+        }
         false => Ok(()),
     }
 }
