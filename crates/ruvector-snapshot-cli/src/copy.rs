@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::args::Copies;
 use crate::failure::{Exit, Failure};
 use crate::interrupted::Attempts;
-use crate::output::{counted, fitted, pace, size, total};
+use crate::output::{counted, fitted, rate, size};
 use crate::progress::ProgressDisplay;
 use crate::session::Session;
 
@@ -149,8 +149,9 @@ fn print_report(session: &Session, args: &Copies, report: &CopyReport, taken: Du
         count(CopyOutcome::Existing)
     ))?;
     if report.written_bytes > 0 {
-        output.field("written", format_args!("{} to {}", size(report.written_bytes), args.to))?;
-        output.field("time", pace(taken, total([report.written_bytes]), "bytes"))?;
+        let (written, rate) = (size(report.written_bytes), size(rate(report.written_bytes, taken)));
+        output.field("written", format_args!("{written} to {}, {rate}/s", args.to))?;
+        output.field("time", format_args!("{:.2} s", taken.as_secs_f64()))?;
     }
     if failed.is_empty() {
         return Ok(());
