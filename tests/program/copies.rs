@@ -38,12 +38,14 @@ fn all_snapshots_are_copied_to_a_new_directory_and_once_only() {
     let (sandbox, ids) = chain_and_full();
     let plan = sandbox.ok(&["copy", "--all", "--to", "offsite", "--dry-run"]);
     assert!(plan.contains("would copy 3 snapshots") && plan.contains(&ids[0]), "{plan}");
+    let new = "NEW: there were no snapshots at offsite before";
+    assert!(plan.contains(new), "{plan}");
     assert!(plan.lines().all(|line| line.chars().count() <= 80), "{plan}");
     assert!(!sandbox.path("offsite").exists());
 
     let printed = sandbox.ok(&["copy", "--all", "--to", "offsite"]);
     assert!(printed.contains(&format!("copied  {}  nightly", ids[1])), "{printed}");
-    assert!(printed.contains("3 snapshots copied, 0 there already"), "{printed}");
+    assert!(printed.contains("3 snapshots copied, 0 there already") && printed.contains(new), "{printed}");
     assert!(printed.lines().all(|line| line.chars().count() <= 80), "{printed}");
     assert!(below(&sandbox, "offsite") == below(&sandbox, "snapshots"));
     assert!(sandbox.ok(&["verify", "--all", "--store", "offsite"]).contains("intact"));
@@ -52,7 +54,7 @@ fn all_snapshots_are_copied_to_a_new_directory_and_once_only() {
 
     let (exit_code, document) = sandbox.json(&["copy", "--all", "--to", "offsite"]);
     assert_eq!((exit_code, outcomes(&document)), (0, vec!["existing"; 3]));
-    assert_eq!(document["store_written_bytes"], 0);
+    assert_eq!((&document["store_written_bytes"], &document["target_was_empty"]), (&0.into(), &false.into()));
     let plan = sandbox.ok(&["copy", "--all", "--to", "offsite", "--dry-run"]);
     assert!(plan.contains("would copy 0 snapshots, 0 B; 3 snapshots there already"), "{plan}");
 }

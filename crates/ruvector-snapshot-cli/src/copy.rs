@@ -42,7 +42,8 @@ pub(crate) async fn copy(session: &Session, args: &Copies) -> Result<Exit, Failu
     };
     source.take_warnings().iter().for_each(|warning| session.warnings.add(warning));
     let report = report?;
-    print_report(session, args, &report, started.elapsed()).map_err(|failure| {
+    let printed = print_report(session, args, &plan, &report, started.elapsed());
+    printed.map_err(|failure| {
         let copied = of_outcome(&report, CopyOutcome::Copied).map(|copied| copied.id.as_str());
         failure.with_hint(format!("copied before that: {}", copied.collect::<Vec<_>>().join(" ")))
     })?;
@@ -109,10 +110,25 @@ fn print_plan(session: &Session, args: &Copies, plan: &CopyPlan) -> Result<(), F
         "would copy {}, {}{existing}; nothing was copied (--dry-run)",
         counted(plan.copy.len() as u64, "snapshot"),
         size(plan.bytes())
-    ))
+    ))?;
+    print_new_target(session, args, plan)
 }
 
-fn print_report(session: &Session, args: &Copies, report: &CopyReport, taken: Duration) -> Result<(), Failure> {
+/// Says that the target has no snapshots, which a person should notice if it is a disk that is not mounted.
+fn print_new_target(session: &Session, args: &Copies, plan: &CopyPlan) -> Result<(), Failure> {
+    match plan.target_is_empty && !plan.copy.is_empty() {
+        true => session.output.field("target", format_args!("NEW: there were no snapshots at {} before", args.to)),
+        false => Ok(()),
+    }
+}
+
+fn print_report(
+    session: &Session,
+    args: &Copies,
+    plan: &CopyPlan,
+    report: &CopyReport,
+    taken: Duration,
+) -> Result<(), Failure> {
     let output = session.output;
     output.document(&document(
         session,
@@ -120,7 +136,7 @@ fn print_report(session: &Session, args: &Copies, report: &CopyReport, taken: Du
         &json!({
             "dry_run": false, "snapshots": report.snapshots, "complete": report.is_complete(),
             "seconds": taken.as_secs_f64(), "store_read_bytes": report.read_bytes,
-            "store_written_bytes": report.written_bytes,
+            "store_written_bytes": report.written_bytes, "target_was_empty": plan.target_is_empty,
         }),
     ))?;
     for CopiedSnapshot { id, name, target_id, .. } in of_outcome(report, CopyOutcome::Copied) {
@@ -148,6 +164,7 @@ fn print_report(session: &Session, args: &Copies, report: &CopyReport, taken: Du
         counted(count(CopyOutcome::Copied), "snapshot"),
         count(CopyOutcome::Existing)
     ))?;
+    print_new_target(session, args, plan)?;
     if report.written_bytes > 0 {
         let (written, rate) = (size(report.written_bytes), size(rate(report.written_bytes, taken)));
         output.field("written", format_args!("{written} to {}, {rate}/s", args.to))?;

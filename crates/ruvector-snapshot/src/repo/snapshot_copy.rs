@@ -1,9 +1,8 @@
 //! The copy of one snapshot into another store, byte by byte: the transfer of its files and the commit (steps T1 to T5
 //! of `docs/CONCURRENCY.md`). Which snapshots are copied is decided in `ops::copy`.
 //!
-//! What was stored stays if the copy fails or is killed: the next attempt continues with it, and otherwise it is
-//! collected like an abandoned upload. That is possible because a file appears in the target as a whole, and only if
-//! its SHA-256 is that of `metadata.json`.
+//! What was stored stays if the copy fails or is killed: the next attempt continues with it, after it has read it and
+//! compared its SHA-256, and otherwise it is collected like an abandoned upload.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -134,12 +133,12 @@ impl SnapshotCopy {
         announced
     }
 
-    /// Copies one file, unless an earlier attempt has stored it. It appears in the target only if its bytes are right.
+    /// Copies one file, unless an earlier attempt has stored it, which is read for this. It appears in the target only if its bytes are right.
     async fn copy_file(&self, file: DataFile) -> Result<()> {
         let Transfer { from, to, count, .. } = &self.between;
         let (key, info) = (layout::key(self.id(), file.name()), self.metadata.file(file)?);
         match to.store.head(&key).await {
-            Ok(object) if object.size_bytes == info.bytes => {
+            Ok(object) if object.size_bytes == info.bytes && self.is_right(to, file).await? => {
                 count(info.bytes);
                 return Ok(());
             }
@@ -157,6 +156,15 @@ impl SnapshotCopy {
             return Err(judge(from.store.as_ref(), self.id(), corrupt(message).with_key(key)).await);
         }
         upload.finish(info.bytes).await
+    }
+
+    /// Returns whether the file of the target has the right SHA-256. Something else may have stored it.
+    async fn is_right(&self, to: &Context, file: DataFile) -> Result<bool> {
+        match read_back(to.store.as_ref(), &self.metadata, file, to.config.max_concurrent_io).await {
+            Ok(()) => Ok(true),
+            Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Sends a file of the source to the upload, and returns its SHA-256.

@@ -9,7 +9,7 @@ use ruvector_snapshot::store::{SnapshotStore, TransferConfig};
 use ruvector_snapshot::{
     CopyOptions, CopyOutcome, CopyPlan, CopyReport, CopySelection, ErrorKind, SnapshotConfig, SnapshotManager,
 };
-use ruvector_snapshot_format::layout;
+use ruvector_snapshot_format::layout::{self, DataFile};
 use test_fixtures::{CountingStore, TestDir, contents, local_store, memory_store, objects};
 use test_servers::{GcsServer, S3Server};
 
@@ -307,9 +307,12 @@ async fn the_store_itself_is_no_target_whatever_it_is_called() {
     for [from, to] in pairs {
         assert_copies(&fixture.new_store().await, &from).await;
         let plan = manager(&from).plan_copy(&manager(&to), &CopySelection::All, &CopyOptions::default()).await;
-        let error = plan.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::InvalidInput);
-        assert!(error.message().contains("choose another store"), "{error}");
+        let compacted = CopyOptions::default().compact(true);
+        let compacted = manager(&from).plan_copy(&manager(&to), &ids(&[&fixture.ids[2]]), &compacted).await;
+        for error in [plan.unwrap_err(), compacted.unwrap_err()] {
+            assert_eq!(error.kind(), ErrorKind::InvalidInput);
+            assert!(error.message().contains("choose another store"), "{error}");
+        }
     }
     // Another server can have a bucket of the same name.
     let other = S3Server::start();
@@ -317,6 +320,53 @@ async fn the_store_itself_is_no_target_whatever_it_is_called() {
     assert_copies(&from, &to).await;
     let report = assert_copies(&from, &to).await;
     assert_eq!(outcomes(&report), [CopyOutcome::Existing; 4]);
+}
+
+#[tokio::test]
+async fn a_directory_inside_of_the_source_is_no_target_and_neither_is_one_around_it() {
+    let (fixture, dir) = (chain_and_full().await, TestDir::new());
+    let outer = dir.local_store();
+    assert_copies(&fixture.new_store().await, &outer).await;
+    let path = dir.snapshots().join("copies");
+    std::fs::create_dir(&path).unwrap();
+    let inner = local_store(&path);
+    for (from, to) in [(&outer, &inner), (&inner, &outer)] {
+        let plan = manager(from).plan_copy(&manager(to), &CopySelection::All, &CopyOptions::default()).await;
+        let error = plan.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        assert!(error.message().contains("inside of the other"), "{error}");
+    }
+}
+
+/// Something else has stored a file, or has removed the `metadata.json` of a corrupt snapshot.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_of_the_target_with_wrong_bytes_of_the_right_size_is_sent_again() {
+    let fixture = chain_and_full().await;
+    let from = fixture.new_store().await;
+    let (dir, server) = (TestDir::new(), S3Server::start());
+    for to in [dir.local_store(), s3_store(&server, "wrong")] {
+        for file in DataFile::ALL {
+            let key = key(&fixture.ids[0], file.name());
+            let mut wrong = objects(from.as_ref()).await[&key].to_vec();
+            let middle = wrong.len() / 2;
+            wrong[middle] ^= 1;
+            to.create(&key, wrong.into()).await.unwrap();
+        }
+        assert_copies(&from, &to).await;
+    }
+}
+
+#[tokio::test]
+async fn a_compacted_copy_that_is_being_deleted_is_not_there_already() {
+    let fixture = chain_and_full().await;
+    let (from, to) = (fixture.new_store().await, memory_store());
+    let (selection, options) = (ids(&[&fixture.ids[2]]), CopyOptions::default().compact(true));
+    let (_, first) = copy_with(&from, &to, &selection, options).await;
+    let first_id = first.snapshots[0].target_id.clone().unwrap();
+    to.create(&key(&first_id, "deleting-0123456789abcdef"), Bytes::new()).await.unwrap();
+    let (plan, second) = copy_with(&from, &to, &selection, options).await;
+    assert_eq!((plan.copy.len(), plan.existing.len()), (1, 0));
+    assert_ne!(second.snapshots[0].target_id, Some(first_id));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -338,7 +388,9 @@ async fn several_objects_are_copied_at_a_time_and_no_more_than_each_store_allows
     let plan = from.plan_copy(&manager(&to), &CopySelection::All, &CopyOptions::default()).await.unwrap();
     server.wire().reset_log();
     assert!(from.apply_copy(&manager(&to), &plan, None).await.unwrap().is_complete());
-    assert_eq!(source.take_most_concurrent_ranges(), 3);
+    // How many depends on how fast each of them ends.
+    let most = source.take_most_concurrent_ranges();
+    assert!((2..=3).contains(&most), "{most}");
     assert!(server.wire().max_in_flight() <= 2);
 }
 

@@ -78,6 +78,8 @@ pub struct CopyPlan {
     pub existing: Vec<PlannedCopy>,
     /// What cannot be copied, oldest first.
     pub blocked: Vec<BlockedCopy>,
+    /// Whether the target has no snapshots: a new store, or one that is not mounted.
+    pub target_is_empty: bool,
 }
 
 impl CopyPlan {
@@ -147,14 +149,19 @@ pub(crate) async fn plan(
 ) -> Result<CopyPlan> {
     check_directories(from, to)?;
     let (source, target) = futures::try_join!(Inventory::read(from), Inventory::read(to))?;
+    let is_same = from.store.to_string() == to.store.to_string();
+    if is_same && source.objects.keys().any(|id| is_same_object(&source, &target, id)) {
+        return Err(same_store(from));
+    }
     let selected = select(&source, selection)?;
     let mut planner = Planner { source: &source, target: &target, options, blocked: BTreeMap::new() };
     let (compacted, mut copied) = planner.partition(selected);
     for id in copied.clone() {
         copied.extend(source.lineage.ancestors(&id).cloned());
     }
-    let mut plan = CopyPlan { copy: Vec::new(), existing: Vec::new(), blocked: Vec::new() };
-    let states = planner.states(from, to, &copied).await?;
+    let target_is_empty = target.listing.snapshots.is_empty() && target.listing.unusable.is_empty();
+    let mut plan = CopyPlan { copy: Vec::new(), existing: Vec::new(), blocked: Vec::new(), target_is_empty };
+    let states = planner.states(from, to, &copied).await;
     // Oldest first, so that a base is decided before its dependents.
     for (id, state) in states {
         planner.add(&mut plan, &id, state)?;
@@ -167,12 +174,20 @@ pub(crate) async fn plan(
     Ok(plan)
 }
 
-/// Refuses a target that is the directory of the source, however it is called.
+/// Refuses a target that is the directory of the source, however it is called, or one inside of the other.
 fn check_directories(from: &Context, to: &Context) -> Result<()> {
-    match (&from.maintenance, &to.maintenance) {
-        (Some(one), Some(other)) if one.is_same_directory(other) => Err(same_store(from)),
-        _ => Ok(()),
+    let (Some(one), Some(other)) = (&from.maintenance, &to.maintenance) else { return Ok(()) };
+    if one.is_same_directory(other) {
+        return Err(same_store(from));
     }
+    if !one.is_inside(other) && !other.is_inside(one) {
+        return Ok(());
+    }
+    let message = format!(
+        "of the stores {} and {} one is inside of the other, so both are lost together; choose another directory for the copy",
+        from.store, to.store
+    );
+    Err(SnapshotError::new(ErrorKind::InvalidInput, message))
 }
 
 fn same_store(from: &Context) -> SnapshotError {
@@ -234,7 +249,7 @@ impl Planner<'_> {
         from: &Context,
         to: &Context,
         ids: &BTreeSet<SnapshotId>,
-    ) -> Result<Vec<(SnapshotId, Result<State>)>> {
+    ) -> Vec<(SnapshotId, Result<State>)> {
         let states = ids.iter().map(|id| {
             let usable = self.usable(id).map(drop);
             async move {
@@ -246,14 +261,7 @@ impl Planner<'_> {
             }
         });
         let states = stream::iter(states.collect::<Vec<_>>()).buffered(from.config.max_concurrent_io);
-        let states: Vec<(SnapshotId, Result<State>)> = states.collect().await;
-        let is_own = |(id, state): &&(SnapshotId, Result<State>)| {
-            matches!(state, Ok(State::Existing)) && is_same_object(self.source, self.target, id)
-        };
-        if from.store.to_string() == to.store.to_string() && states.iter().find(is_own).is_some() {
-            return Err(same_store(from));
-        }
-        Ok(states)
+        states.collect().await
     }
 
     /// Returns a snapshot of the source, or why it cannot be used.
@@ -310,7 +318,9 @@ impl Planner<'_> {
                 && other.created_at == snapshot.created_at
                 && other.checksum == snapshot.checksum
         };
-        let existing = self.target.listing.snapshots.iter().find(is_same_state);
+        // One that is being deleted is not there.
+        let is_deleted = |other: &&Snapshot| self.target.listing.marked_for_deletion.contains(&other.id);
+        let existing = self.target.listing.snapshots.iter().filter(|other| !is_deleted(other)).find(is_same_state);
         let existing_id = existing.map(|existing| existing.id.parse()).transpose()?;
         let planned = PlannedCopy {
             ancestors: Vec::new(),

@@ -63,6 +63,13 @@ impl LocalMaintenance {
         one.zip(other).is_some_and(|(one, other)| (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino))
     }
 
+    /// Returns whether this directory is below the other, whatever paths or links lead there.
+    pub(crate) fn is_inside(&self, other: &Self) -> bool {
+        let real = |maintenance: &Self| std::fs::canonicalize(maintenance.directory.root()).ok();
+        let (inner, outer) = (real(self), real(other));
+        inner.zip(outer).is_some_and(|(inner, outer)| inner != outer && inner.starts_with(outer))
+    }
+
     /// Returns staged files and empty directories that were last modified before `before`, sorted by key.
     ///
     /// The key of a directory ends with a slash.
