@@ -257,6 +257,18 @@ fn space_that_may_be_too_little_is_a_warning() {
 }
 
 #[test]
+fn the_plan_names_the_free_space_before_the_restore_reserves_any() {
+    let Some(shell) = Shell::with_mounts("mount -t tmpfs -o size=10m none d &&") else {
+        return println!("skipped: this system does not allow mounts in a namespace");
+    };
+    let (sandbox, _) = Sandbox::with_snapshots(1);
+    fs::create_dir(sandbox.path("d")).unwrap();
+    let result = shell.run(sandbox.command(&["restore", "one", "--to", "d/b.db", "--dry-run", "--json"]));
+    let (exit_code, document) = result.into_json();
+    assert_eq!((exit_code, &document["plan"]["file"]["free_bytes"]), (0, &(10 << 20).into()), "{document}");
+}
+
+#[test]
 fn a_limit_for_the_size_of_files_is_an_error_before_anything_is_read() {
     // Units of 512 bytes, and of 1024 bytes in some shells.
     let shell = Shell::new(&["/bin/sh"], "ulimit -f 8;");

@@ -283,11 +283,23 @@ async fn compare_sizes(
 
 /// Returns what is wrong with the size of an object, if anything.
 pub(crate) async fn check_size(store: &dyn SnapshotStore, key: &str, expected: u64) -> Result<Option<SnapshotError>> {
+    Ok(find_size(store, key, expected).await?.map(|(problem, _)| problem))
+}
+
+/// Returns what is wrong with the size of an object, if anything, and its size. A missing object has none.
+pub(super) async fn find_size(
+    store: &dyn SnapshotStore,
+    key: &str,
+    expected: u64,
+) -> Result<Option<(SnapshotError, Option<u64>)>> {
     match store.head(key).await {
         Ok(object) if object.size_bytes == expected => Ok(None),
-        Ok(object) => Ok(Some(corrupt(format!("the file has {} bytes instead of {expected}", object.size_bytes)))),
+        Ok(object) => {
+            let bytes = object.size_bytes;
+            Ok(Some((corrupt(format!("the file has {bytes} bytes instead of {expected}")), Some(bytes))))
+        }
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            Ok(Some(corrupt("the file is missing").with_source(error)))
+            Ok(Some((corrupt("the file is missing").with_source(error), None)))
         }
         Err(error) => Err(error),
     }

@@ -19,7 +19,7 @@ use ruvector_snapshot_format::metadata::SnapshotMetadata;
 use ruvector_snapshot_format::model::DatabaseInfo;
 
 use super::context::{Context, run_blocking};
-use super::inventory::{self, check_size};
+use super::inventory::{self, find_size};
 use super::presence::{absent, exists, gone, judge, no_snapshot};
 use crate::config::SnapshotConfig;
 use crate::error::{ErrorKind, Result, SnapshotError, corrupt};
@@ -189,11 +189,26 @@ impl StoredSnapshot {
     }
 
     /// Checks that a data file exists with the recorded size.
-    pub(crate) async fn check_size(&self, file: DataFile) -> Result<()> {
-        let key = self.key(file);
-        match check_size(self.store.as_ref(), &key, self.metadata.file(file)?.bytes).await? {
-            Some(problem) => Err(self.judged(problem.with_key(key)).await),
+    async fn check_size(&self, file: DataFile) -> Result<()> {
+        match self.wrong_size(file).await? {
+            Some((problem, _)) => Err(problem),
             None => Ok(()),
+        }
+    }
+
+    /// Returns what is wrong with the size of a data file, if anything, and how many bytes the file has.
+    pub(crate) async fn wrong_size(&self, file: DataFile) -> Result<Option<(SnapshotError, u64)>> {
+        let key = self.key(file);
+        match find_size(self.store.as_ref(), &key, self.metadata.file(file)?.bytes).await? {
+            Some((problem, bytes)) => {
+                let problem = self.judged(problem.with_key(key)).await;
+                // Of a snapshot that was deleted meanwhile, nothing else is worth saying.
+                if problem.kind() != ErrorKind::Corrupt {
+                    return Err(problem);
+                }
+                Ok(Some((problem, bytes.unwrap_or(0))))
+            }
+            None => Ok(None),
         }
     }
 

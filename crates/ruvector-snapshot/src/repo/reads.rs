@@ -1,6 +1,7 @@
 //! What it takes to read a whole chain: bytes and requests of each object. Computed from the block directories, with the
 //! functions by which the reader itself divides its reads.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use ruvector_snapshot_format::index::{self, BlockEntry};
@@ -18,17 +19,23 @@ pub(crate) struct ObjectReads {
     pub(crate) file: &'static str,
     pub(crate) bytes: u64,
     pub(crate) requests: u64,
+    /// Where the last byte that is read ends. What is behind it is not missed.
+    pub(crate) end: u64,
 }
 
 impl ObjectReads {
     fn new(file: &'static str) -> Self {
-        Self { file, bytes: 0, requests: 0 }
+        Self { file, bytes: 0, requests: 0, end: 0 }
     }
 
     /// Adds a read. An empty one needs no request.
-    fn add(&mut self, bytes: u64) {
-        self.bytes = self.bytes.saturating_add(bytes);
-        self.requests += u64::from(bytes > 0);
+    fn add(&mut self, range: Range<u64>) {
+        if range.is_empty() {
+            return;
+        }
+        self.bytes = self.bytes.saturating_add(range.end.saturating_sub(range.start));
+        self.requests += 1;
+        self.end = self.end.max(range.end);
     }
 }
 
@@ -51,9 +58,9 @@ impl Chain {
             let stores_irregular = irregular.as_ref().is_some_and(|rows| rows.stored_in() == snapshot.id());
             let irregular = snapshot.metadata.irregular_sections().filter(|_| stores_irregular);
             let named = sections.into_iter().map(|name| snapshot.metadata.section(name));
-            let sections = named.chain(irregular.map(Ok)).map(|section| Ok(section?.bytes));
+            let sections = named.chain(irregular.map(Ok)).map(|section| Ok(section?.range()));
             let run_bytes_max = self.read_ahead(at, config).run_bytes_max;
-            Ok(reads_of(snapshot, entries, sections.collect::<Result<Vec<u64>>>()?, run_bytes_max))
+            Ok(reads_of(snapshot, entries, sections.collect::<Result<_>>()?, run_bytes_max))
         });
         each.collect()
     }
@@ -62,20 +69,19 @@ impl Chain {
 fn reads_of(
     snapshot: &StoredSnapshot,
     entries: &[BlockEntry],
-    sections: Vec<u64>,
+    sections: Vec<Range<u64>>,
     run_bytes_max: u64,
 ) -> [ObjectReads; 4] {
     let mut metadata_json = ObjectReads::new(layout::METADATA_JSON);
-    metadata_json.add(snapshot.metadata_json_bytes);
+    metadata_json.add(0..snapshot.metadata_json_bytes);
     let mut data = DataFile::ALL.map(|file| ObjectReads::new(file.name()));
     for run in runs(entries, &DataFile::ALL, run_bytes_max, |entry| snapshot.is_large(entry)) {
         let run = entries.get(run).unwrap_or_default();
         for (file, reads) in DataFile::ALL.into_iter().zip(&mut data) {
-            let range = range_of(run, file);
-            reads.add(range.end.saturating_sub(range.start));
+            reads.add(range_of(run, file));
         }
     }
     let [vectors, mut index, payloads] = data;
-    sections.into_iter().for_each(|bytes| index.add(bytes));
+    sections.into_iter().for_each(|range| index.add(range));
     [metadata_json, vectors, index, payloads]
 }

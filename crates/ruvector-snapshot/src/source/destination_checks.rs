@@ -187,12 +187,13 @@ pub(super) fn check(subject: &Subject<'_>, checks: &mut Checks) -> Prepared {
         }
     };
     checks.add(DIRECTORY, Ok(Finding::Passed));
+    // Before the check of the quota reserves space in the file.
+    let free_bytes = beside.file_system().available_bytes.map(|left| left.saturating_add(subject.removable_bytes));
     for (name, check) in OF_THE_FILE {
         if !checks.add(name, check(subject, &beside)) {
             return Prepared::default();
         }
     }
-    let free_bytes = beside.file_system().available_bytes.map(|left| left.saturating_add(subject.removable_bytes));
     let temporary = match beside {
         Beside::Named(temporary) => Some(temporary),
         Beside::Unnamed(_) | Beside::Nothing(_) => None,

@@ -477,6 +477,59 @@ async fn whatever_is_in_the_way_in_the_store_is_a_blocker() {
     .await;
 }
 
+/// A restore reads ranges, so that it does not see what is behind them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_of_a_wrong_size_is_a_blocker_only_if_what_is_read_is_missing() {
+    on_each_store(async |dir, store| {
+        let manager = dir.manager_with_store(store.clone());
+        let ids = chain(dir, &manager).await;
+        let (id, plain, restored) = (&ids[2], RestoreOptions::default(), dir.restored());
+        let all = objects(store.as_ref()).await;
+        let put = async |key: &str, bytes: Bytes| {
+            store.delete(key).await.unwrap();
+            store.create(key, bytes).await.unwrap();
+        };
+        let (mut feasible_cuts, mut refused_cuts) = (0, 0);
+        let files = ["vectors.bin.gz", "index.bin.gz", "metadata.bin.gz"];
+        for (at, file) in ids.iter().flat_map(|id| files.map(|file| (id, file))) {
+            let key = key(at, file);
+            let whole = &all[&key];
+            let longer = Bytes::from([whole, &b"xx"[..]].concat());
+            for changed in [longer, whole.slice(..whole.len().saturating_sub(3)), whole.slice(..whole.len() / 2)] {
+                if changed.len() == whole.len() {
+                    continue;
+                }
+                let is_longer = changed.len() > whole.len();
+                put(&key, changed.clone()).await;
+                let plan = plan(&manager, id, &restored).await;
+                assert!(plan.is_feasible() || !is_longer, "{key}: {plan:?}");
+                let done = manager.restore_snapshot_to(id, &restored, &plain).await;
+                assert_eq!(plan.is_feasible(), done.is_ok(), "{key}, {} bytes: {plan:?} {done:?}", changed.len());
+                if plan.is_feasible() {
+                    let size = format!("{key}: the file has {} bytes instead of {}; ", changed.len(), whole.len());
+                    let said = "this restore does not need what is wrong there, but the snapshot is corrupt";
+                    let said = if changed.is_empty() {
+                        "this restore does not need it, but the snapshot is corrupt"
+                    } else {
+                        said
+                    };
+                    assert_eq!(plan.warnings, [size + said]);
+                    assert_eq!(records_of_file(&restored).0.len(), 40);
+                    fs::remove_file(&restored).unwrap();
+                    feasible_cuts += usize::from(!is_longer);
+                } else {
+                    assert_eq!(plan.blockers[0].key.as_deref(), Some(&*key));
+                    refused_cuts += 1;
+                }
+                put(&key, whole.clone()).await;
+            }
+        }
+        // Both happen, so that the test does not pass for the one only.
+        assert!(feasible_cuts > 0 && refused_cuts > 0, "{feasible_cuts} {refused_cuts}");
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_store_that_does_not_answer_is_an_error_and_no_blocker() {
     let (dir, store) = (TestDir::new(), memory_store());

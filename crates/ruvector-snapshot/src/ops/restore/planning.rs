@@ -1,6 +1,7 @@
 //! Makes the plan of a restore. A restore and a dry run plan with the same code: the restore stops at the first blocker,
 //! and the dry run goes on, to find all of them.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -136,11 +137,13 @@ pub(super) struct Planner<'a> {
     options: &'a RestoreOptions,
     purpose: Purpose,
     plan: RestorePlan,
+    /// Where the last byte that is read of an object ends, by its key. Empty if that is not known.
+    read_ends: BTreeMap<String, u64>,
 }
 
 impl<'a> Planner<'a> {
     pub(super) fn new(context: &'a Context, id: &SnapshotId, options: &'a RestoreOptions, purpose: Purpose) -> Self {
-        Self { context, options, purpose, plan: RestorePlan::new(id.to_string()) }
+        Self { context, options, purpose, plan: RestorePlan::new(id.to_string()), read_ends: BTreeMap::new() }
     }
 
     /// Looks at the destination. `None` if no file can have this path.
@@ -258,6 +261,7 @@ impl<'a> Planner<'a> {
             for (object, reads) in planned.objects.iter_mut().zip(reads) {
                 let fetch = PlannedFetch::of_object(reads.bytes, reads.requests);
                 object.fetch = Some(fetch);
+                self.read_ends.insert(object.key.clone(), reads.end);
                 all.add(fetch);
             }
         }
@@ -265,15 +269,18 @@ impl<'a> Planner<'a> {
         Ok(())
     }
 
-    /// Checks that every data file has its size. A restore does not ask: it finds out when it reads.
+    /// Checks that every data file has its size. A restore does not ask: it finds out when it reads, and misses only what
+    /// it reads.
     async fn check_sizes(&mut self, chain: &Chain) -> Result<()> {
         let files = chain.snapshots().iter().flat_map(|snapshot| DataFile::ALL.map(|file| (snapshot, file)));
-        let checks = files.map(|(snapshot, file)| snapshot.check_size(file)).collect::<Vec<_>>();
+        let checks = files.map(|(snapshot, file)| snapshot.wrong_size(file)).collect::<Vec<_>>();
         let checked: Vec<_> = stream::iter(checks).buffered(self.context.config.max_concurrent_io).collect().await;
-        for error in checked.into_iter().filter_map(Result::err) {
+        for wrong in checked {
+            let Some((error, bytes)) = wrong? else { continue };
             let is_known = self.plan.blockers.iter().any(|blocker| blocker.key.as_deref() == error.key());
-            if error.kind() == ErrorKind::Corrupt && !self.reads(error.key()) {
-                let warning = format!("{error}; this restore does not need it, but the snapshot is corrupt");
+            if bytes >= self.needed_bytes(error.key()) {
+                let it = if bytes == 0 { "it" } else { "what is wrong there" };
+                let warning = format!("{error}; this restore does not need {it}, but the snapshot is corrupt");
                 self.plan.warnings.push(warning);
             } else if !is_known {
                 self.unless_blocked(Err::<(), _>(error))?;
@@ -282,11 +289,12 @@ impl<'a> Planner<'a> {
         Ok(())
     }
 
-    /// Returns whether the restore reads this object, as far as that is known.
-    fn reads(&self, key: Option<&str>) -> bool {
+    /// Returns how many bytes of an object the restore needs, from its start: all that it should have, if more is not known.
+    fn needed_bytes(&self, key: Option<&str>) -> u64 {
+        let read = key.and_then(|key| self.read_ends.get(key)).copied();
         let mut objects = self.plan.chain.iter().flat_map(|snapshot| &snapshot.objects);
-        let object = objects.find(|object| Some(&*object.key) == key);
-        object.and_then(|object| object.fetch).is_none_or(|fetch| fetch.requests > 0)
+        let whole = || objects.find(|object| Some(&*object.key) == key).map(|object| object.size_bytes);
+        read.or_else(whole).unwrap_or(u64::MAX)
     }
 
     /// Adds checks of the destination. Fails at the first blocker, unless this is only planned.
