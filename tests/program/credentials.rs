@@ -143,3 +143,62 @@ fn each_kind_of_request_to_google_goes_on_with_a_token_that_was_renewed() {
         assert_eq!(bucket.server.keys(), Vec::<String>::new(), "{kind}");
     }
 }
+
+/// Runs a command with options, and returns the values of a header that the server received.
+fn headers_of(bucket: &Bucket, header: &str, options: &[&str]) -> Vec<Option<String>> {
+    bucket.server.wire().reset_log();
+    let options = options.iter().flat_map(|option| ["-o", option]);
+    bucket.ok(&["list"].into_iter().chain(options).collect::<Vec<_>>());
+    let requests = bucket.server.wire().requests();
+    assert!(!requests.is_empty());
+    requests.iter().map(|request| request.header(header).map(str::to_owned)).collect()
+}
+
+#[test]
+fn keys_of_options_are_sent_without_other_credentials_of_the_environment() {
+    const TOKEN: &str = "x-amz-security-token";
+    let mut bucket = Bucket::s3(S3Server::start());
+    bucket.create("one");
+    let key_id = format!("access_key_id={}", S3Server::ACCESS_KEY);
+    let secret = format!("secret_access_key={}", S3Server::SECRET_KEY);
+    // What belongs to the environment goes together.
+    bucket.environment.push(("AWS_SESSION_TOKEN", "of-the-environment".to_owned()));
+    let sent = headers_of(&bucket, TOKEN, &["region=us-east-1", "skip_signature=false"]);
+    // Signed URLs have it elsewhere.
+    assert!(sent.iter().any(|token| token.as_deref() == Some("of-the-environment")), "{sent:?}");
+    // One half of the keys is enough: the secret may be in the environment.
+    for options in [&[&*key_id, &*secret][..], &[&*key_id], &[&*secret]] {
+        let sent = headers_of(&bucket, TOKEN, options);
+        assert!(sent.iter().all(Option::is_none), "{options:?}: {sent:?}");
+    }
+    let sent = headers_of(&bucket, TOKEN, &[&key_id, &secret, "AWS_SESSION_TOKEN=of-the-options"]);
+    assert!(sent.iter().any(|token| token.as_deref() == Some("of-the-options")), "{sent:?}");
+
+    // A profile is used with its own keys.
+    let path = bucket.sandbox.path("credentials");
+    write_profile(&path, "of-the-profile");
+    let file = format!("shared_credentials_file={}", path.display());
+    let sent = headers_of(&bucket, TOKEN, &["profile=default", &file, "config_file=/dev/null"]);
+    assert!(sent.iter().any(|token| token.as_deref() == Some("of-the-profile")), "{sent:?}");
+    // Other ways to sign in of the environment do not matter.
+    bucket.environment.push(("AWS_WEB_IDENTITY_TOKEN_FILE", "/no/such/token".to_owned()));
+    bucket.environment.push(("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/other".to_owned()));
+    bucket.environment.push(("AWS_SKIP_SIGNATURE", "true".to_owned()));
+    let sent = headers_of(&bucket, "authorization", &[&key_id, &secret]);
+    assert!(
+        sent.iter().any(|sent| sent.as_deref().is_some_and(|sent| sent.contains(S3Server::ACCESS_KEY))),
+        "{sent:?}"
+    );
+}
+
+#[test]
+fn a_token_of_an_option_is_sent_in_the_place_of_other_credentials_of_google() {
+    let mut bucket = Bucket::gcs(GcsServer::start());
+    bucket.create("one");
+    bucket.environment.retain(|(name, _)| *name != "GOOGLE_BEARER_TOKEN");
+    bucket.environment.push(("GOOGLE_SKIP_SIGNATURE", "true".to_owned()));
+    bucket.environment.push(("GOOGLE_APPLICATION_CREDENTIALS", "/no/such/file".to_owned()));
+    let token = format!("bearer_token={}", GcsServer::TOKEN);
+    let sent = headers_of(&bucket, "authorization", &[&token]);
+    assert!(sent.iter().all(|sent| *sent == Some(format!("Bearer {}", GcsServer::TOKEN))), "{sent:?}");
+}

@@ -49,6 +49,7 @@ mod options;
 pub(crate) mod probe;
 #[cfg(feature = "http")]
 mod providers;
+mod sign_in;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod upload;

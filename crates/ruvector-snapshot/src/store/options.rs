@@ -10,6 +10,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::location::{Location, Provider};
+use super::sign_in::is_left_out;
 use super::value::ValueKind;
 use crate::error::{ErrorKind, Result, SnapshotError};
 
@@ -88,7 +89,8 @@ impl StoreOptions {
     }
 
     /// Returns these options with those of `defaults` for options that are not set here. Two names of one option, such
-    /// as `region` and `AWS_REGION`, count as the same option.
+    /// as `region` and `AWS_REGION`, count as the same option. If credentials are set here, other credentials of `defaults`
+    /// are left out: keys that are set here are not sent with an `AWS_SESSION_TOKEN`.
     ///
     /// # Examples
     ///
@@ -108,13 +110,29 @@ impl StoreOptions {
         all
     }
 
+    /// Returns the names of the options that are set, without those that say no.
+    fn passed(&self, provider: Provider) -> Result<Vec<&'static str>> {
+        let mut passed = Vec::new();
+        for (name, given) in &self.set {
+            let option = find(provider, name)?;
+            if !matches!(option.kind, ValueKind::Flag) || flag_of(&given.value) != Some(false) {
+                passed.push(option.name);
+            }
+        }
+        Ok(passed)
+    }
+
     /// Returns the options under the names of the provider's table, with values that can be sent.
     pub(super) fn read(&self, provider: Provider) -> Result<Settings> {
         let mut settings = Settings { provider, values: BTreeMap::new(), hidden: Vec::new() };
-        for options in [&self.defaults, &self.set] {
+        let passed = self.passed(provider)?;
+        for (options, are_defaults) in [(&self.defaults, true), (&self.set, false)] {
             let mut named = BTreeMap::new();
             for (name, given) in options {
                 let option = find(provider, name)?;
+                if are_defaults && is_left_out(provider, option.name, &passed) {
+                    continue;
+                }
                 if let Some(other) = named.insert(option.name, name)
                     && settings.get(option.name) != Some(given.value.as_str())
                 {
@@ -253,12 +271,8 @@ impl Settings {
     }
 
     pub(super) fn flag_or(&self, name: &str, default: bool) -> Result<bool> {
-        match self.get(name).map(str::to_ascii_lowercase).as_deref() {
-            None => Ok(default),
-            Some("false" | "0" | "no" | "n" | "off") => Ok(false),
-            Some("true" | "1" | "yes" | "y" | "on") => Ok(true),
-            Some(_) => Err(self.refused(name, "must be true or false")),
-        }
+        let Some(value) = self.get(name) else { return Ok(default) };
+        flag_of(value).ok_or_else(|| self.refused(name, "must be true or false"))
     }
 
     /// Returns a duration, such as `90`, `90s`, `2m` or `500ms`.
@@ -287,6 +301,14 @@ impl Settings {
             ));
         }
         Ok(())
+    }
+}
+
+fn flag_of(value: &str) -> Option<bool> {
+    match value.to_ascii_lowercase().as_str() {
+        "false" | "0" | "no" | "n" | "off" => Some(false),
+        "true" | "1" | "yes" | "y" | "on" => Some(true),
+        _ => None,
     }
 }
 

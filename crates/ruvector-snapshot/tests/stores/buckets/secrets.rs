@@ -338,3 +338,29 @@ async fn errors_keep_their_kind_although_their_text_contains_a_secret() {
         server.open(&[("session_token", word)]).create("taken", "value".into()).await.unwrap();
     }
 }
+
+/// Options that the environment could have set do not sign in, if others are passed.
+#[tokio::test(flavor = "multi_thread")]
+async fn credentials_of_azure_that_are_passed_are_not_mixed_with_others() {
+    let sas = format!("sv=2022-11-02&ss=b&srt=sco&sp=rwdlac&se=2099-01-01T00:00:00Z&sig={}", SECRETS[5]);
+    let each = [
+        ("sas_token", sas.as_str(), SECRETS[5]),
+        ("account_key", SECRETS[6], "SharedKey account:"),
+        ("bearer_token", SECRETS[9], SECRETS[9]),
+    ];
+    for (name, value, sent) in each {
+        let server = StubServer::responding("403 Forbidden", "", "");
+        let one: StoreOptions = [(name, value)].into_iter().collect();
+        let others: StoreOptions = each.into_iter().filter(|other| other.0 != name).map(|(n, v, _)| (n, v)).collect();
+        let endpoint = format!("http://{}", server.address());
+        let options = one.over(&others.over(&options_with_secrets("az://container", &endpoint)));
+        let store = open(&"az://container".parse().unwrap(), &StoreConfig::default().options(options)).unwrap();
+        store.head("key").await.unwrap_err();
+        let requests = server.requests();
+        assert!(!requests.is_empty());
+        for (other, _, mark) in each {
+            let is_sent = requests.iter().all(|request| request.contains(mark));
+            assert_eq!(is_sent, mark == sent, "{other} with {name}: {requests:?}");
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! Which credentials belong together: those that are passed as options are not mixed with others of the environment.
+//!
+//! Pure. A token of the environment that is sent with the keys of an option signs in as nobody, or as somebody else.
+
+use super::location::Provider;
+
+/// The ways to sign in, each with its options. An option that is in two ways belongs to both.
+///
+/// What only completes a way, such as a role for a token file, is in none. The profile is never dropped, because it also
+/// has the region: its keys are not read if there are others.
+const S3: &[&[&str]] = &[
+    &["access_key_id", "secret_access_key"],
+    &[SESSION_TOKEN],
+    &[PROFILE],
+    &["web_identity_token_file"],
+    &["container_credentials_relative_uri"],
+    &["container_credentials_full_uri", "container_authorization_token_file"],
+    &["skip_signature"],
+];
+
+const PROFILE: &str = "profile";
+
+/// It belongs to the keys that it was issued with. Alone it is no way to sign in: it completes the keys of the environment.
+const SESSION_TOKEN: &str = "session_token";
+
+const GCS: &[&[&str]] = &[
+    &["service_account"],
+    &["service_account_key"],
+    &["application_credentials"],
+    &["bearer_token"],
+    &["skip_signature"],
+];
+
+const AZURE: &[&[&str]] = &[
+    &["account_key"],
+    &["sas_token"],
+    &["bearer_token"],
+    &["client_id", "client_secret"],
+    &["client_id", "federated_token_file"],
+    &["client_id", "object_id", "msi_resource_id", "msi_endpoint"],
+    &["use_azure_cli"],
+    &["skip_signature"],
+];
+
+/// Returns whether a credential of the environment is left out, because others are passed as the options `passed`.
+pub(super) fn is_left_out(provider: Provider, name: &str, passed: &[&str]) -> bool {
+    let ways = match provider {
+        Provider::S3 => S3,
+        Provider::Gcs => GCS,
+        Provider::Azure => AZURE,
+    };
+    let chooses = |option: &&str| *option != SESSION_TOKEN && passed.contains(option);
+    let mut chosen = ways.iter().filter(|way| way.iter().any(chooses)).peekable();
+    let is_credential = name != PROFILE && ways.iter().any(|way| way.contains(&name));
+    is_credential && chosen.peek().is_some() && !chosen.any(|way| way.contains(&name))
+}
