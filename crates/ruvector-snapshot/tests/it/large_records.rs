@@ -7,14 +7,13 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 
-use ruvector_snapshot::{CreateOptions, RecordFilter, RestoreOptions, SnapshotConfig, SnapshotManager};
+use ruvector_snapshot::{CreateOptions, RestoreOptions, SnapshotConfig, SnapshotManager};
 use test_fixtures::{METADATA, TestDir, make_database};
 
 const DIRECTORY: &str = "RUVECTOR_SNAPSHOT_TEST_DIRECTORY";
 const VERB: &str = "RUVECTOR_SNAPSHOT_TEST_VERB";
 const MIB: usize = 1 << 20;
 const LARGE_ID: &str = "id-000002";
-const PART_IDS: [&str; 7] = [LARGE_ID, "id-000003", "id-000004", "id-000005", "id-000006", "id-000007", "id-000100"];
 
 /// Returns text that no compression makes much smaller.
 fn noise(bytes: usize) -> String {
@@ -73,11 +72,6 @@ async fn measured_process() {
             let restored = directory.join("restored.db");
             let _absent = std::fs::remove_file(&restored);
             manager.restore_snapshot_to(&latest().await, restored, &RestoreOptions::default()).await.unwrap();
-        }
-        "part" => {
-            let filter = RecordFilter::default().ids(PART_IDS);
-            let part = directory.join("part.db");
-            manager.restore_part_to(&latest().await, part, &filter, &RestoreOptions::default()).await.unwrap();
         }
         other => panic!("{other}"),
     }
@@ -167,13 +161,6 @@ fn a_record_of_35_mib_takes_at_most_three_times_its_size_or_as_much_as_redb() {
 fn several_large_records_take_as_much_as_one() {
     let ids = [LARGE_ID, "id-000003", "id-000100"];
     assert_at_most_three_times(&text(20 * MIB), &ids, &["create", "verify", CHANGE, "verify", NO_CHANGE, "compact"]);
-}
-
-#[test]
-fn a_restore_of_a_part_takes_no_more_than_that_of_all() {
-    let metadata = text(12 * MIB);
-    let peaks = peaks(&metadata, &PART_IDS, &["create", "restore", "part"]);
-    assert!(peaks[2] <= peaks[1] + metadata.len() / 2, "{peaks:?}");
 }
 
 /// A create remembers where the members of each object are that must be sorted.
