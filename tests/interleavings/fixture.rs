@@ -481,7 +481,9 @@ impl Run<'_> {
             Verb::List => false,
             // Where everything was deleted, it cannot tell that from a disk that was unmounted.
             Verb::VerifyAll => {
-                may_be_deleted(0) && kind == ErrorKind::Unavailable && error.message().contains("listed is left")
+                may_be_deleted(0)
+                    && kind == ErrorKind::Unavailable
+                    && error.message().contains("deleted during the verification")
             }
             Verb::Chain(number) | Verb::Verify(number) | Verb::Restore(number) => {
                 may_be_deleted(number) && kind == ErrorKind::NotFound
