@@ -28,7 +28,8 @@ fn print_document(session: &Session, report: &FindReport) -> Result<(), Failure>
     let snapshots = report.snapshots.iter().map(|found| {
         json!({
             "id": found.snapshot.id, "name": found.snapshot.name, "created_at": found.snapshot.created_at,
-            "source": source_document(&found.snapshot.source), "base_id": found.snapshot.base_id(), "state": words(found.state).replace(' ', "_"), "digest": found.digest,
+            "source": source_document(&found.snapshot.source), "base_id": found.snapshot.base_id(),
+            "state": words(found.state).replace(' ', "_"), "digest": found.digest,
         })
     });
     session.output.document(&json!({

@@ -29,7 +29,7 @@ pub(crate) async fn restore(session: &Session, args: Restore) -> Result<Exit, Fa
         return merge(session, &manager, &id, &args.to, filter, args.on_conflict.unwrap_or_default()).await;
     }
     if let Some(filter) = &filter {
-        return restore_part(session, &manager, &id, &args, filter).await;
+        return restore_part(session, &manager, &id, &args.to, filter, options).await;
     }
     let started = Instant::now();
     let (snapshot, transferred) = {
@@ -89,23 +89,21 @@ async fn restore_part(
     session: &Session,
     manager: &SnapshotManager,
     id: &str,
-    args: &Restore,
+    to: &Path,
     filter: &RecordFilter,
+    options: RestoreOptions,
 ) -> Result<Exit, Failure> {
     let started = Instant::now();
     let (part, transferred) = {
         let progress = ProgressDisplay::new(session, &Attempts::default());
-        let options = RestoreOptions::default()
-            .overwrite(args.force)
-            .overwrite_while_open(args.force_while_open)
-            .progress(progress.listener());
-        let after_interrupt = report(args.to.clone(), progress.is_restored());
-        let work = manager.restore_part_to(id, &args.to, filter, &options);
+        let options = options.progress(progress.listener());
+        let after_interrupt = report(to.to_owned(), progress.is_restored());
+        let work = manager.restore_part_to(id, to, filter, &options);
         (session.run(manager, work, after_interrupt).await, progress.transferred())
     };
-    let part = part.map_err(|failure| explained_part(failure, &args.to))?;
-    let restored = || format!("a part of the snapshot was restored to {} before that", args.to.display());
-    print_part(session, &part, &args.to, (transferred, started.elapsed()))
+    let part = part.map_err(|failure| explained_part(failure, to))?;
+    let restored = || format!("a part of the snapshot was restored to {} before that", to.display());
+    print_part(session, &part, to, (transferred, started.elapsed()))
         .map_err(|failure| failure.with_hint(restored()))?;
     Ok(Exit::Success)
 }

@@ -8,6 +8,7 @@ use ruvector_snapshot_format::checksum::{Digest, hex};
 use ruvector_snapshot_format::id::SnapshotId;
 
 use crate::error::{ErrorKind, Result, SnapshotError};
+use crate::policy::retention::GroupBy;
 use crate::repo::context::Context;
 use crate::repo::history::row_of;
 use crate::snapshot::{Listing, Snapshot};
@@ -140,7 +141,10 @@ fn before(snapshot: &Snapshot, snapshots: &[Snapshot], states: &[State]) -> Opti
     let older = snapshots.iter().zip(states).rev();
     let mut comparable = older.filter(|(other, state)| match snapshot.base_id() {
         Some(base_id) => other.id == base_id,
-        None => is_of_same_source(other, snapshot) && state.state != RecordState::Unknown,
+        None => {
+            let is_of_same_source = GroupBy::Source.group_of(other) == GroupBy::Source.group_of(snapshot);
+            is_of_same_source && state.state != RecordState::Unknown
+        }
     });
     comparable.next().map(|(_, state)| *state)
 }
@@ -198,10 +202,4 @@ async fn own_row(context: &Context, snapshot: &Snapshot, record_id: &str) -> Res
 
 fn concerns_one(error: &SnapshotError) -> bool {
     matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound | ErrorKind::Unsupported)
-}
-
-/// Returns whether two snapshots are of the same database. Sources without a name and a path are told apart by their kind.
-fn is_of_same_source(one: &Snapshot, other: &Snapshot) -> bool {
-    let (one, other) = (&one.source, &other.source);
-    one.id() == other.id() && (one.id().is_some() || one.kind == other.kind)
 }

@@ -3,17 +3,16 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use futures::TryStreamExt;
-use ruvector_snapshot_format::checksum::ContentSum;
+use ruvector_snapshot_format::block::Block;
 use ruvector_snapshot_format::id::SnapshotId;
 use tracing::Instrument as _;
 
 use crate::error::Result;
-use crate::progress::{Phase, Progress, ProgressCounter, report_transferred, warn};
+use crate::progress::{Progress, report_transferred, warn};
 use crate::repo::chain::Chain;
 use crate::repo::context::Context;
 use crate::repo::filter::RecordFilter;
-use crate::repo::selection::{MissingIds, check_selected, selected_blocks};
+use crate::repo::selection::put_selected;
 use crate::snapshot::Snapshot;
 use crate::source::merge_target::{MergeCounts, MergeTarget, NO_RECORD_CHANGED, OnConflict};
 
@@ -128,7 +127,9 @@ pub(crate) async fn merge(
             let warning = format!("irregular rows of the snapshot are not merged: {irregular}");
             warn(options.progress.as_deref(), &warning);
         }
-        let (target, selected) = put_selected(context, &chain, target, options).await?;
+        let progress = options.progress.as_deref();
+        let selected = put_selected(context, &chain, &options.filter, progress, target, put, NO_RECORD_CHANGED);
+        let (target, selected, _) = selected.await?;
         let listener = options.progress.clone();
         let commit = move || {
             let counts = target.commit()?;
@@ -145,31 +146,7 @@ pub(crate) async fn merge(
     .await
 }
 
-/// Puts the selected records into the target, and checks that they are there. Returns their number.
-async fn put_selected(
-    context: &Context,
-    chain: &Chain,
-    mut target: MergeTarget,
-    options: &MergeOptions,
-) -> Result<(MergeTarget, u64)> {
-    let newest = chain.newest()?;
-    let (filter, missing) = (&options.filter, MissingIds::default());
-    let total = filter.ids.as_ref().map_or(newest.metadata.vector_count, |ids| ids.len() as u64);
-    let mut progress = ProgressCounter::start(options.progress.as_deref(), Phase::Restore, total);
-    let (mut selected, mut sum) = (0, ContentSum::default());
-    let mut blocks = selected_blocks(chain, &context.config, filter, None, &missing).await?;
-    while let Some((block, block_sum)) = blocks.try_next().await? {
-        let (records, bytes) = (block.len() as u64, block.content_bytes() as u64);
-        target = context
-            .run_blocking(move || {
-                target.put(&mut block.rows())?;
-                Ok(target)
-            })
-            .await?;
-        sum.merge(&block_sum);
-        selected += records;
-        progress.add(records, bytes);
-    }
-    check_selected(newest, filter, &missing, selected, sum, NO_RECORD_CHANGED).await?;
-    Ok((target, selected))
+fn put(mut target: MergeTarget, block: Block) -> Result<MergeTarget> {
+    target.put(&mut block.rows())?;
+    Ok(target)
 }

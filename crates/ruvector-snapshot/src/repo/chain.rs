@@ -19,7 +19,7 @@ use super::presence::judge;
 use super::reader::{NextBlock, RUN_BYTES_MAX, ReadAhead, StoredSnapshot};
 use crate::config::SnapshotConfig;
 use crate::error::{ErrorKind, Result, SnapshotError, corrupt};
-use crate::source::key_range::{DiffRange, KeyRange};
+use crate::source::key_range::{DiffRange, KeyRange, contains_in_order};
 
 /// More snapshots than any chain has. `max_chain_length` is below it.
 const CHAIN_LENGTH_MAX: usize = 1024;
@@ -151,12 +151,7 @@ impl Chain {
             *entries = chosen.into();
         }
         let merge = self.merge_of(&directories, config);
-        let mut left = ranges.into_iter().peekable();
-        let is_wanted = move |id: &str| {
-            while left.next_if(|range| range.ends_before(id)).is_some() {}
-            left.peek().is_some_and(|range| range.start.as_str() <= id)
-        };
-        Ok(judged(self.newest()?, merged_blocks(merge, self.dimensions()?, is_wanted)))
+        Ok(judged(self.newest()?, merged_blocks(merge, self.dimensions()?, contains_in_order(ranges))))
     }
 
     /// Returns the rows of all snapshots in these ranges, merged by id, without vectors.

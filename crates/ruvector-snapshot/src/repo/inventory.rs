@@ -272,34 +272,27 @@ async fn compare_sizes(
         }
         // A listing is not atomic: the file may have been written after the listing passed its key.
         let key = layout::key(id, file);
-        let problem = match check_size(store, &key, *expected).await? {
-            None => continue,
-            Some(problem) => problem,
-        };
-        return Err(problem.with_key(key));
+        if let Some((problem, _)) = check_size(store, &key, *expected).await? {
+            return Err(problem.with_key(key));
+        }
     }
     Ok(())
 }
 
-/// Returns what is wrong with the size of an object, if anything.
-pub(crate) async fn check_size(store: &dyn SnapshotStore, key: &str, expected: u64) -> Result<Option<SnapshotError>> {
-    Ok(find_size(store, key, expected).await?.map(|(problem, _)| problem))
-}
-
-/// Returns what is wrong with the size of an object, if anything, and its size. A missing object has none.
-pub(super) async fn find_size(
+/// Returns what is wrong with the size of an object, if anything, and its size. A missing object has no bytes.
+pub(super) async fn check_size(
     store: &dyn SnapshotStore,
     key: &str,
     expected: u64,
-) -> Result<Option<(SnapshotError, Option<u64>)>> {
+) -> Result<Option<(SnapshotError, u64)>> {
     match store.head(key).await {
         Ok(object) if object.size_bytes == expected => Ok(None),
         Ok(object) => {
             let bytes = object.size_bytes;
-            Ok(Some((corrupt(format!("the file has {bytes} bytes instead of {expected}")), Some(bytes))))
+            Ok(Some((corrupt(format!("the file has {bytes} bytes instead of {expected}")), bytes)))
         }
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            Ok(Some((corrupt("the file is missing").with_source(error), None)))
+            Ok(Some((corrupt("the file is missing").with_source(error), 0)))
         }
         Err(error) => Err(error),
     }

@@ -67,8 +67,6 @@ pub(crate) struct Merge {
     /// The other members that have rows left, sorted by their ids, the smallest last. Of equal ids the newest comes
     /// last.
     waiting: Vec<usize>,
-    /// Whether the row of the newest snapshot was taken, and the next id must be moved to.
-    is_taken: bool,
 }
 
 /// The rows of one snapshot, in order.
@@ -84,12 +82,11 @@ impl Merge {
     pub(crate) fn new(blocks: Vec<BoxStream<'static, Result<NextBlock>>>) -> Self {
         let member = |blocks| Member { blocks, block: None, at: 0, order: BlockOrder::default() };
         let members: Vec<_> = blocks.into_iter().map(member).collect();
-        Self { current: (0..members.len()).collect(), waiting: Vec::new(), members, is_taken: false }
+        Self { current: (0..members.len()).collect(), waiting: Vec::new(), members }
     }
 
     /// Moves to the next id. Returns `false` at the end.
     pub(crate) async fn advance(&mut self) -> Result<bool> {
-        self.is_taken = false;
         for number in std::mem::take(&mut self.current) {
             let Some(member) = self.members.get_mut(number) else { continue };
             member.at += 1;
@@ -168,7 +165,6 @@ impl Merge {
         let Some(NextBlock::Read(mut block, _)) = member.and_then(|member| member.block.take()) else {
             return Ok(None);
         };
-        self.is_taken = true;
         match block.complete_row(&vector) {
             true => Ok(Some((block, sum))),
             false => Err(corrupt(format!("the vector of id {id:?} does not have the dimensions of the chain"))),
@@ -235,8 +231,8 @@ impl Merge {
     ) -> Result<Option<(Block, ContentSum)>> {
         let (mut block, mut sum) = (Block::new(dimensions), ContentSum::default());
         loop {
-            // A record that did not fit in the last block is still the current one.
-            let id = self.current.first().filter(|_| !self.is_taken).and_then(|first| self.id_of(*first));
+            // A record that did not fit in the last block is still the current one. One that was taken has no id.
+            let id = self.current.first().and_then(|first| self.id_of(*first));
             if id.is_some_and(&mut is_wanted) {
                 if self.is_large() {
                     if !block.is_empty() {

@@ -19,13 +19,13 @@ use ruvector_snapshot_format::metadata::SnapshotMetadata;
 use ruvector_snapshot_format::model::DatabaseInfo;
 
 use super::context::{Context, run_blocking};
-use super::inventory::{self, find_size};
+use super::inventory::{self, check_size};
 use super::presence::{absent, exists, gone, judge, no_snapshot};
 use crate::config::SnapshotConfig;
 use crate::error::{ErrorKind, Result, SnapshotError, corrupt};
 use crate::snapshot::{Snapshot, for_listing, is_large};
 use crate::source::description::check_restorable;
-use crate::source::key_range::{DiffRange, KeyRange};
+use crate::source::key_range::{DiffRange, KeyRange, contains_in_order};
 use crate::store::SnapshotStore;
 
 /// Bytes of all three files that are read with one request each: as many as a permit of the store's budget covers.
@@ -183,32 +183,22 @@ impl StoredSnapshot {
     /// Checks that every data file exists with the recorded size. Finds the damage that shows without reading data.
     pub(crate) async fn check_sizes(&self) -> Result<()> {
         for file in DataFile::ALL {
-            self.check_size(file).await?;
+            if let Some((problem, _)) = self.wrong_size(file).await? {
+                return Err(problem);
+            }
         }
         Ok(())
-    }
-
-    /// Checks that a data file exists with the recorded size.
-    async fn check_size(&self, file: DataFile) -> Result<()> {
-        match self.wrong_size(file).await? {
-            Some((problem, _)) => Err(problem),
-            None => Ok(()),
-        }
     }
 
     /// Returns what is wrong with the size of a data file, if anything, and how many bytes the file has.
     pub(crate) async fn wrong_size(&self, file: DataFile) -> Result<Option<(SnapshotError, u64)>> {
         let key = self.key(file);
-        match find_size(self.store.as_ref(), &key, self.metadata.file(file)?.bytes).await? {
-            Some((problem, bytes)) => {
-                let problem = self.judged(problem.with_key(key)).await;
-                // Of a snapshot that was deleted meanwhile, nothing else is worth saying.
-                if problem.kind() != ErrorKind::Corrupt {
-                    return Err(problem);
-                }
-                Ok(Some((problem, bytes.unwrap_or(0))))
-            }
-            None => Ok(None),
+        let checked = check_size(self.store.as_ref(), &key, self.metadata.file(file)?.bytes).await?;
+        let Some((problem, bytes)) = checked else { return Ok(None) };
+        match self.judged(problem.with_key(key)).await {
+            problem if problem.kind() == ErrorKind::Corrupt => Ok(Some((problem, bytes))),
+            // The snapshot was deleted meanwhile.
+            deleted => Err(deleted),
         }
     }
 
@@ -446,11 +436,7 @@ impl StoredSnapshot {
         let (id, dimensions) = (self.id().clone(), self.metadata.dimensions as usize);
         run_blocking(move || {
             let first = ranges.partition_point(|range| range.key_range.ends_before(&entry.first_id));
-            let mut left = ranges.iter().skip(first).map(|range| &range.key_range).peekable();
-            let is_wanted = |id: &str| {
-                while left.next_if(|range| range.ends_before(id)).is_some() {}
-                left.peek().is_some_and(|range| range.start.as_str() <= id)
-            };
+            let is_wanted = contains_in_order(ranges.iter().skip(first).map(|range| &range.key_range));
             let [index, payloads] = pieces.each_ref().map(|piece| piece.as_ref());
             let unpacked = match entry.has_large_metadata() {
                 true => Block::unpack_without_content(&entry, dimensions, index, is_wanted),
@@ -473,12 +459,8 @@ impl StoredSnapshot {
 }
 
 fn has_row_in(entry: &BlockEntry, piece: &[u8], ranges: &[KeyRange], id: &SnapshotId) -> Result<bool> {
-    let mut left = ranges.iter().peekable();
-    let has_row = Block::has_row_in_index(entry, piece, |id| {
-        while left.next_if(|range| range.ends_before(id)).is_some() {}
-        left.peek().is_some_and(|range| range.start.as_str() <= id)
-    });
-    has_row.map_err(|error| error_of(id, error.message().to_owned(), error.into()))
+    Block::has_row_in_index(entry, piece, contains_in_order(ranges))
+        .map_err(|error| error_of(id, error.message().to_owned(), error.into()))
 }
 
 /// Turns an error of the format, which names a file, into an error of a snapshot, which names a key.

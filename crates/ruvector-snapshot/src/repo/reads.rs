@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use ruvector_snapshot_format::index::{self, BlockEntry};
-use ruvector_snapshot_format::layout::{self, DataFile};
+use ruvector_snapshot_format::layout::DataFile;
 
 use super::chain::Chain;
 use super::reader::{StoredSnapshot, range_of, runs};
@@ -13,10 +13,8 @@ use crate::config::SnapshotConfig;
 use crate::error::Result;
 
 /// What is read of one object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct ObjectReads {
-    /// The name of the file.
-    pub(crate) file: &'static str,
     pub(crate) bytes: u64,
     pub(crate) requests: u64,
     /// Where the last byte that is read ends. What is behind it is not missed.
@@ -24,10 +22,6 @@ pub(crate) struct ObjectReads {
 }
 
 impl ObjectReads {
-    fn new(file: &'static str) -> Self {
-        Self { file, bytes: 0, requests: 0, end: 0 }
-    }
-
     /// Adds a read. An empty one needs no request.
     fn add(&mut self, range: Range<u64>) {
         if range.is_empty() {
@@ -40,7 +34,8 @@ impl ObjectReads {
 }
 
 impl Chain {
-    /// Returns what a restore reads of each object of each snapshot, the newest first: the state, and the irregular rows
+    /// Returns what a restore reads of `metadata.json` and of the data files, in the order of [`DataFile::ALL`], of each
+    /// snapshot, the newest first: the state, and the irregular rows
     /// if `with_irregular` is set. A request that is repeated counts once. A large block counts, although it is not read if
     /// a newer snapshot replaces its row.
     pub(crate) fn reads(
@@ -72,9 +67,9 @@ fn reads_of(
     sections: Vec<Range<u64>>,
     run_bytes_max: u64,
 ) -> [ObjectReads; 4] {
-    let mut metadata_json = ObjectReads::new(layout::METADATA_JSON);
+    let mut metadata_json = ObjectReads::default();
     metadata_json.add(0..snapshot.metadata_json_bytes);
-    let mut data = DataFile::ALL.map(|file| ObjectReads::new(file.name()));
+    let mut data = DataFile::ALL.map(|_| ObjectReads::default());
     for run in runs(entries, &DataFile::ALL, run_bytes_max, |entry| snapshot.is_large(entry)) {
         let run = entries.get(run).unwrap_or_default();
         for (file, reads) in DataFile::ALL.into_iter().zip(&mut data) {

@@ -11,11 +11,12 @@ use ruvector_snapshot_format::id::SnapshotId;
 use ruvector_snapshot_format::layout::DataFile;
 
 use super::chain::Chain;
-use super::context::run_blocking;
+use super::context::{Context, run_blocking};
 use super::filter::RecordFilter;
 use super::reader::StoredSnapshot;
 use crate::config::SnapshotConfig;
 use crate::error::{ErrorKind, Remedy, Result, SnapshotError, corrupt};
+use crate::progress::{Phase, Progress, ProgressCounter};
 
 /// Ids that an error names.
 const IDS_NAMED: usize = 10;
@@ -104,9 +105,37 @@ pub(crate) async fn selected_blocks(
     Ok(accepted.try_filter(|(block, _)| future::ready(!block.is_empty())).boxed())
 }
 
+/// Passes the records that a filter accepts to `put`, which gets and returns the target, and checks at the end that all of
+/// them were there. Returns the target, the number of the records, and their sum. `outcome` is what a failure means for the
+/// file.
+pub(crate) async fn put_selected<T: Send + 'static>(
+    context: &Context,
+    chain: &Chain,
+    filter: &RecordFilter,
+    progress: Option<&dyn Progress>,
+    mut target: T,
+    put: fn(T, Block) -> Result<T>,
+    outcome: &str,
+) -> Result<(T, u64, ContentSum)> {
+    let newest = chain.newest()?;
+    let total = filter.records_max(newest.metadata.vector_count);
+    let mut progress = ProgressCounter::start(progress, Phase::Restore, total);
+    let (mut selected, mut sum, missing) = (0, ContentSum::default(), MissingIds::default());
+    let mut blocks = selected_blocks(chain, &context.config, filter, None, &missing).await?;
+    while let Some((block, block_sum)) = blocks.try_next().await? {
+        let (records, bytes) = (block.len() as u64, block.content_bytes() as u64);
+        target = context.run_blocking(move || put(target, block)).await?;
+        sum.merge(&block_sum);
+        selected += records;
+        progress.add(records, bytes);
+    }
+    check_selected(newest, filter, &missing, selected, sum, outcome).await?;
+    Ok((target, selected, sum))
+}
+
 /// Checks at the end of a selection that it has what it should have: every id of the filter, a record at least, and if the
 /// filter accepts everything, the content checksum of the snapshot. `outcome` is what a failure means for the file.
-pub(crate) async fn check_selected(
+async fn check_selected(
     newest: &StoredSnapshot,
     filter: &RecordFilter,
     missing: &MissingIds,

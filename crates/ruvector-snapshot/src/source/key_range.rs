@@ -1,5 +1,7 @@
 //! Ranges of ids, in the order of their bytes. Pure.
 
+use std::borrow::Borrow;
+
 /// A range of ids in which the records of two states may differ.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DiffRange {
@@ -155,6 +157,15 @@ impl KeyRange {
     /// ```
     pub fn contains(&self, id: &str) -> bool {
         self.start.as_str() <= id && !self.ends_before(id)
+    }
+}
+
+/// Returns a check of whether an id is in one of these ranges, which are sorted and disjoint. The ids must come in order.
+pub(crate) fn contains_in_order<R: Borrow<KeyRange>>(ranges: impl IntoIterator<Item = R>) -> impl FnMut(&str) -> bool {
+    let mut left = ranges.into_iter().peekable();
+    move |id| {
+        while left.next_if(|range| range.borrow().ends_before(id)).is_some() {}
+        left.peek().is_some_and(|range| range.borrow().start.as_str() <= id)
     }
 }
 

@@ -220,10 +220,7 @@ impl Running {
         let blocks = selected_blocks(chain, config, &options.filter, after, &outcome.missing).await?;
         let sum = options.selects_everything().then(|| metadata.irregular_checksum());
         let mut running = Self::over(reader, blocks, sum, outcome)?;
-        running.update.records_total = match &options.filter.ids {
-            None => metadata.vector_count,
-            Some(ids) => ids.len() as u64,
-        };
+        running.update.records_total = options.filter.records_max(metadata.vector_count);
         running.listener.clone_from(&options.progress);
         running.nothing_selected = (!options.filter.accepts_everything()).then(|| {
             let outcome = match after {

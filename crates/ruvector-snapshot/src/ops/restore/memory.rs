@@ -53,7 +53,6 @@ pub(super) fn of_reading(chain: &Chain, directories: &[Arc<[BlockEntry]>], confi
             sum = sum.saturating_add(bytes);
         }
     }
-    // The rows of a chain are merged into blocks of their own.
     Ok(sum)
 }
 

@@ -3,8 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use futures::TryStreamExt;
-use ruvector_snapshot_format::checksum::ContentSum;
+use ruvector_snapshot_format::block::Block;
 use ruvector_snapshot_format::id::SnapshotId;
 use tracing::Instrument as _;
 
@@ -16,7 +15,7 @@ use crate::progress::{Phase, ProgressCounter, warn};
 use crate::repo::chain::Chain;
 use crate::repo::context::Context;
 use crate::repo::filter::RecordFilter;
-use crate::repo::selection::{MissingIds, check_selected, selected_blocks};
+use crate::repo::selection::put_selected;
 use crate::snapshot::Snapshot;
 use crate::source::RestoreTarget as _;
 use crate::source::destination_checks::{FileSize, Purpose};
@@ -61,7 +60,9 @@ pub(crate) async fn part_to_file(
             let warning = format!("irregular rows of the snapshot are not restored with a part of it: {irregular}");
             warn(options.progress.as_deref(), &warning);
         }
-        let (target, records, sum) = put_selected(context, &chain, target, filter, options).await?;
+        let progress = options.progress.as_deref();
+        let selected = put_selected(context, &chain, filter, progress, target, put, "nothing was changed");
+        let (target, records, sum) = selected.await?;
         let (verify, listener) = (context.config.verify_checksum, options.progress.clone());
         let finished = context
             .run_blocking(move || {
@@ -95,33 +96,9 @@ fn or_merge(error: SnapshotError) -> SnapshotError {
     keyed.with_remedy(Remedy::MergePart, advice).with_source(error)
 }
 
-/// Puts the selected records into the target. Returns their number and their sum.
-async fn put_selected(
-    context: &Context,
-    chain: &Chain,
-    mut target: FileTarget,
-    filter: &RecordFilter,
-    options: &RestoreOptions,
-) -> Result<(FileTarget, u64, ContentSum)> {
-    let newest = chain.newest()?;
-    let total = filter.ids.as_ref().map_or(newest.metadata.vector_count, |ids| ids.len() as u64);
-    let mut progress = ProgressCounter::start(options.progress.as_deref(), Phase::Restore, total);
-    let (mut selected, mut sum, missing) = (0, ContentSum::default(), MissingIds::default());
-    let mut blocks = selected_blocks(chain, &context.config, filter, None, &missing).await?;
-    while let Some((block, block_sum)) = blocks.try_next().await? {
-        let (records, bytes) = (block.len() as u64, block.content_bytes() as u64);
-        target = context
-            .run_blocking(move || {
-                target.put(&mut block.rows())?;
-                drop(block);
-                target.settle()?;
-                Ok(target)
-            })
-            .await?;
-        sum.merge(&block_sum);
-        selected += records;
-        progress.add(records, bytes);
-    }
-    check_selected(newest, filter, &missing, selected, sum, "nothing was changed").await?;
-    Ok((target, selected, sum))
+fn put(mut target: FileTarget, block: Block) -> Result<FileTarget> {
+    target.put(&mut block.rows())?;
+    drop(block);
+    target.settle()?;
+    Ok(target)
 }

@@ -114,6 +114,11 @@ impl RecordFilter {
         format!("the filter accepts no record of snapshot {snapshot_id}; {outcome}{advice}")
     }
 
+    /// Returns how many records of so many the filter can accept.
+    pub(crate) fn records_max(&self, records: u64) -> u64 {
+        self.ids.as_ref().map_or(records, |ids| ids.len() as u64)
+    }
+
     /// Returns the ranges of ids after `after` in which accepted records can be, sorted and disjoint. `None` for the
     /// range of all ids.
     pub(crate) fn ranges(&self, after: Option<&str>) -> Option<Vec<KeyRange>> {
