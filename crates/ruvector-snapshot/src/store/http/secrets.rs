@@ -5,14 +5,13 @@
 //! something longer in base64, as the password is in `Proxy-Authorization: Basic`. What is secret of a request, such as
 //! its signature or a token that a service has issued, is read from the request itself.
 
-use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use http::header::CONTENT_TYPE;
-use memchr::{memchr2, memmem};
+use memchr::memchr2;
 use object_store::client::HttpRequest;
 use url::{Url, form_urlencoded};
 
@@ -119,15 +118,12 @@ impl Secrets {
         let later = self.later.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let forgotten = of_request.iter().filter(|secret| !sent.iter().any(|other| Arc::ptr_eq(other, secret)));
         let secrets = self.known.iter().chain(&later).chain(&sent).chain(forgotten);
-        let text = SearchedText::new(text);
+        let escapes = text.bytes().enumerate().filter(|(_, byte)| ESCAPES.contains(byte));
+        let escapes: Vec<usize> = escapes.map(|(position, _)| position).collect();
         let mut found = Vec::new();
-        for form in secrets.flat_map(|secret| secret.forms()) {
-            if text.may_contain(form) {
-                form.find_all(&text, &mut found);
-            }
-        }
+        secrets.flat_map(|secret| secret.forms()).for_each(|form| form.find_all(text, &escapes, &mut found));
         found.sort_unstable();
-        replaced(text.text, &found)
+        replaced(text, &found)
     }
 }
 
@@ -278,60 +274,15 @@ impl Encoding {
             _ => [byte; 2],
         }
     }
-
-    /// Returns a text in which each byte is written in one way.
-    fn unified(self, bytes: &[u8]) -> Cow<'_, [u8]> {
-        let unified = |byte: &u8| match (self, byte) {
-            (Self::Plain, b'+') => b' ',
-            (Self::Hex, _) => byte.to_ascii_lowercase(),
-            (Self::Base64, b'-') => b'+',
-            (Self::Base64, b'_') => b'/',
-            _ => *byte,
-        };
-        match bytes.iter().all(|byte| unified(byte) == *byte) {
-            true => Cow::Borrowed(bytes),
-            false => Cow::Owned(bytes.iter().map(unified).collect()),
-        }
-    }
-}
-
-/// A text that is searched for many forms, most of which it does not contain.
-struct SearchedText<'a> {
-    text: &'a str,
-    /// Where an escape sequence may begin.
-    escapes: Vec<usize>,
-    /// Whether every byte stands for itself, and no line is wrapped.
-    is_literal: bool,
-    /// The text as each encoding reads it.
-    unified: [(Encoding, Cow<'a, [u8]>); 3],
-}
-
-impl<'a> SearchedText<'a> {
-    fn new(text: &'a str) -> Self {
-        let encodings = [Encoding::Plain, Encoding::Hex, Encoding::Base64];
-        Self {
-            text,
-            escapes: text.bytes().enumerate().filter(|(_, byte)| ESCAPES.contains(byte)).map(|(at, _)| at).collect(),
-            is_literal: !text.bytes().any(|byte| UNUSUAL_BYTES.contains(&byte)),
-            unified: encodings.map(|encoding| (encoding, encoding.unified(text.as_bytes()))),
-        }
-    }
-
-    /// Returns false only if the form is not in the text. What can be found, even cut off, has the same first bytes.
-    fn may_contain(&self, form: &Form) -> bool {
-        let beginning = form.bytes.get(..CUT_OFF_BYTES_MIN).unwrap_or(&form.bytes);
-        let mut unified = self.unified.iter().filter(|(encoding, _)| *encoding == form.encoding);
-        !self.is_literal || unified.any(|(encoding, text)| memmem::find(text, &encoding.unified(beginning)).is_some())
-    }
 }
 
 impl Form {
-    /// Adds where this form is in a text.
-    fn find_all(&self, text: &SearchedText<'_>, found: &mut Vec<(usize, usize)>) {
+    /// Adds where this form is in a text. `escapes` are the positions where an escape sequence may begin.
+    fn find_all(&self, text: &str, escapes: &[usize], found: &mut Vec<(usize, usize)>) {
         let Some(&first) = self.bytes.first() else { return };
         let [one, other] = self.encoding.ways_to_write(first);
-        let bytes = text.text.as_bytes();
-        let mut escaped = text.escapes.iter().copied().peekable();
+        let bytes = text.as_bytes();
+        let mut escaped = escapes.iter().copied().peekable();
         let mut start = 0;
         loop {
             while escaped.next_if(|&position| position < start).is_some() {}
@@ -340,7 +291,6 @@ impl Form {
             match self.end_at(bytes, begin) {
                 Some(end) => {
                     let (first, last) = self.extended(bytes, begin, end);
-                    let text = text.text;
                     let first = (0..=first).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
                     let last = (last..text.len()).find(|&at| text.is_char_boundary(at)).unwrap_or(text.len());
                     found.push((first, last));
