@@ -24,6 +24,7 @@ mod refusals;
 mod stored_snapshot;
 mod stores;
 mod test_dir;
+mod warnings;
 
 pub use clocks::{FixedClock, TickingClock};
 pub use counting_store::{CountingStore, ReadCounter};
@@ -38,3 +39,4 @@ pub use refusals::refusals;
 pub use stored_snapshot::{StoredSnapshot, edit_metadata, flip_bit_in_the_middle, reseal};
 pub use stores::{create_full, local_store, memory_store, objects};
 pub use test_dir::{TestDir, config, make_old, names};
+pub use warnings::Warnings;

@@ -1,10 +1,11 @@
 //! Fixtures that several subjects of the library's tests share. Fixtures that other crates use too are in
 //! `test-fixtures`.
 
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 pub mod bucket_stores;
 pub mod chain_and_full;
+pub mod measured_process;
 #[path = "../../../ruvector-snapshot-format/tests/it/reference.rs"]
 pub mod reference_checksum;
 pub mod three_snapshots;

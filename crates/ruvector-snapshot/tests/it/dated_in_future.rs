@@ -1,28 +1,14 @@
 //! Snapshots that were taken while a clock was wrong, and are dated in the future: a name and `latest` mean one of them only
 //! if they can mean no other.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, TimeZone as _, Utc};
-use ruvector_snapshot::{
-    CreateOptions, ErrorKind, Listing, Progress, ProgressUpdate, PrunePolicy, Snapshot, SnapshotManager, SourceId,
-};
-use test_fixtures::{FixedClock, TestDir, create_full, edit_metadata, make_database};
+use ruvector_snapshot::{CreateOptions, ErrorKind, Listing, PrunePolicy, Snapshot, SnapshotManager, SourceId};
+use test_fixtures::{FixedClock, TestDir, Warnings, create_full, edit_metadata, make_database};
 
 struct Fixture {
     dir: TestDir,
-}
-
-/// Remembers the warnings.
-#[derive(Debug, Default)]
-struct Warnings(Mutex<Vec<String>>);
-
-impl Progress for Warnings {
-    fn update(&self, _update: ProgressUpdate) {}
-
-    fn warning(&self, message: &str) {
-        self.0.lock().unwrap().push(message.to_owned());
-    }
 }
 
 /// The time of the machine that resolves.
@@ -58,7 +44,7 @@ impl Fixture {
         let warnings = Warnings::default();
         let id = self.manager(0).resolve_with(text, None, &warnings).await.unwrap();
         assert_eq!(self.manager(0).resolve(text).await.unwrap(), id);
-        let mut warnings = warnings.0.into_inner().unwrap();
+        let mut warnings = warnings.list();
         let warning = warnings.pop();
         assert_eq!(warnings, Vec::<String>::new());
         (id, warning)
@@ -165,7 +151,7 @@ async fn the_base_of_a_source_from_the_future_is_not_replaced_by_one_of_another_
     let (manager, source) = (fixture.manager(0), fixture.source("a.db"));
     let warnings = Warnings::default();
     assert_eq!(manager.resolve_with("latest", Some(&source), &warnings).await.unwrap(), future);
-    assert_eq!(warnings.0.lock().unwrap().len(), 1);
+    assert_eq!(warnings.list().len(), 1);
     let present = fixture.take("nightly", -30).await.id;
     assert_eq!(manager.resolve_base("latest", &source).await.unwrap(), present);
     let other = manager.resolve_base("latest", &fixture.source("b.db")).await.unwrap_err();

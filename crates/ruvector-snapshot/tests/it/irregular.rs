@@ -12,15 +12,16 @@ use ruvector_core::{VectorDB, VectorEntry};
 use ruvector_snapshot::source::{FileSource, RestoreTarget, SnapshotSource, SourceReader};
 use ruvector_snapshot::store::SnapshotStore;
 use ruvector_snapshot::{
-    ColumnType, CreateOptions, DatabaseInfo, ErrorKind, IrregularInfo, IrregularItem, IrregularTable, Progress,
-    ProgressUpdate, Record, RestoreOptions, Result, Snapshot, SnapshotId, SnapshotManager, SnapshotType, TypeOrigin,
+    ColumnType, CreateOptions, DatabaseInfo, ErrorKind, IrregularInfo, IrregularItem, IrregularTable, Record,
+    RestoreOptions, Result, Snapshot, SnapshotId, SnapshotManager, SnapshotType, TypeOrigin,
 };
 use ruvector_snapshot_format::irregular::Encoder;
 use ruvector_snapshot_format::metadata::SnapshotMetadata;
 use ruvector_snapshot_format::reader::MemoryFiles;
 use ruvector_snapshot_format::writer::Writer;
 use test_fixtures::{
-    RawRows, RawText, StoredSnapshot, TestDir, TickingClock, encode_vector, json_object, options, rows_of_file,
+    RawRows, RawText, StoredSnapshot, TestDir, TickingClock, Warnings, encode_vector, json_object, options,
+    rows_of_file,
 };
 use test_servers::S3Server;
 
@@ -68,18 +69,6 @@ impl Value for Reversed {
 impl Key for Reversed {
     fn compare(one: &[u8], other: &[u8]) -> std::cmp::Ordering {
         other.cmp(one)
-    }
-}
-
-/// A restore in memory, for a listener that keeps the warnings.
-#[derive(Debug, Default)]
-struct Warnings(std::sync::Mutex<Vec<String>>);
-
-impl Progress for Warnings {
-    fn update(&self, _update: ProgressUpdate) {}
-
-    fn warning(&self, message: &str) {
-        self.0.lock().unwrap().push(message.to_owned());
     }
 }
 
@@ -524,7 +513,7 @@ async fn a_target_that_cannot_store_irregular_rows_refuses_them_unless_they_are_
     assert!(error.to_string().contains("2 records") && error.to_string().contains("restore to a file"), "{error}");
     let db = manager.restore_snapshot_with(&snapshot.id, &skip).await.unwrap();
     assert_eq!(db.keys().unwrap(), ["a"]);
-    assert!(warnings.0.lock().unwrap()[0].contains("2 records of the snapshot are not restored"));
+    assert!(warnings.list()[0].contains("2 records of the snapshot are not restored"));
 
     let mut refusing = WithoutIrregular(Collected::default());
     let error = manager.restore_into(&snapshot.id, &mut refusing, &RestoreOptions::default()).await.unwrap_err();

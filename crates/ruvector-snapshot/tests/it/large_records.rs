@@ -4,14 +4,13 @@
 //! record is subtracted.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 
 use ruvector_snapshot::{CreateOptions, RestoreOptions, SnapshotConfig, SnapshotManager};
 use test_fixtures::{METADATA, TestDir, make_database};
 
-const DIRECTORY: &str = "RUVECTOR_SNAPSHOT_TEST_DIRECTORY";
-const VERB: &str = "RUVECTOR_SNAPSHOT_TEST_VERB";
+use crate::common::measured_process::{peak_bytes, report_peak, started_for};
+
 const MIB: usize = 1 << 20;
 const LARGE_ID: &str = "id-000002";
 
@@ -52,8 +51,8 @@ fn insert_with_redb(directory: &Path) {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "started as a child process by another test"]
 async fn measured_process() {
-    let (Some(directory), Ok(verb)) = (std::env::var_os(DIRECTORY), std::env::var(VERB)) else { return };
-    let directory = Path::new(&directory);
+    let Some((directory, verb)) = started_for() else { return };
+    let directory = directory.as_path();
     let config = SnapshotConfig { snapshot_dir: directory.join("snapshots"), ..SnapshotConfig::default() };
     let manager = SnapshotManager::new(config).unwrap();
     let create = async |base: Option<&str>| {
@@ -75,24 +74,7 @@ async fn measured_process() {
         }
         other => panic!("{other}"),
     }
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let peak = status.lines().find(|line| line.starts_with("VmHWM")).unwrap();
-    println!("{peak}");
-}
-
-/// Returns the most memory of a process that ran this command, in bytes.
-fn peak_bytes(directory: &Path, verb: &str) -> usize {
-    let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "large_records::measured_process", "--ignored", "--nocapture"])
-        .env(DIRECTORY, directory)
-        .env(VERB, verb)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{verb}: {text}");
-    let kib = text.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap().trim().strip_suffix(" kB").unwrap();
-    kib.parse::<usize>().unwrap() << 10
+    report_peak();
 }
 
 /// The commands that can be measured, in the order in which they are run. Two of them change the database first.
@@ -113,7 +95,7 @@ fn peaks(metadata: &str, ids: &[&str], commands: &[&str]) -> Vec<usize> {
             NO_CHANGE => set_metadata(&db, &["id-000200"], "{}"),
             _ => {}
         }
-        peak_bytes(&dir.path(""), command.split(' ').next().unwrap())
+        peak_bytes("large_records", &dir.path(""), command.split(' ').next().unwrap())
     };
     commands.iter().map(peak).collect()
 }

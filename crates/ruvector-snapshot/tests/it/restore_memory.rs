@@ -3,15 +3,13 @@
 //! Each restore runs in a process of its own, which reports the most memory that it has had.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use ruvector_core::types::{DbOptions, HnswConfig};
 use ruvector_core::{VectorDB, VectorEntry};
 use ruvector_snapshot::{CreateOptions, RestoreDestination, RestoreOptions, SnapshotConfig, SnapshotManager};
 use test_fixtures::{METADATA, TestDir, create_full, entry, make_database, options};
 
-const DIRECTORY: &str = "RUVECTOR_SNAPSHOT_TEST_DIRECTORY";
-const VERB: &str = "RUVECTOR_SNAPSHOT_TEST_VERB";
+use crate::common::measured_process::{peak_bytes, report_peak, started_for};
 
 /// Settings that do not depend on the machine.
 fn manager(directory: &Path) -> SnapshotManager {
@@ -23,8 +21,8 @@ fn manager(directory: &Path) -> SnapshotManager {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "started as a child process by another test"]
 async fn measured_process() {
-    let (Some(directory), Ok(verb)) = (std::env::var_os(DIRECTORY), std::env::var(VERB)) else { return };
-    let directory = Path::new(&directory);
+    let Some((directory, verb)) = started_for() else { return };
+    let directory = directory.as_path();
     let manager = manager(directory);
     let id = manager.resolve("latest").await.unwrap();
     match verb.as_str() {
@@ -37,23 +35,7 @@ async fn measured_process() {
         "memory" => drop(manager.restore_snapshot(&id).await.unwrap()),
         other => panic!("{other}"),
     }
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    println!("{}", status.lines().find(|line| line.starts_with("VmHWM")).unwrap());
-}
-
-/// Returns the most memory of a process that did this, in bytes.
-fn peak_bytes(directory: &Path, verb: &str) -> u64 {
-    let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "restore_memory::measured_process", "--ignored", "--nocapture"])
-        .env(DIRECTORY, directory)
-        .env(VERB, verb)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{verb}: {text}");
-    let kib = text.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap().trim().strip_suffix(" kB").unwrap();
-    kib.parse::<u64>().unwrap() << 10
+    report_peak();
 }
 
 /// Asserts that a restore of the latest snapshot takes no more than its plan says.
@@ -66,9 +48,13 @@ async fn assert_within_plan(dir: &TestDir, verb: &str) {
     };
     let plan = manager.plan_restore(&id, destination, &RestoreOptions::default()).await.unwrap();
     let planned = plan.memory_bytes.unwrap();
-    let taken = peak_bytes(&dir.path(""), verb).saturating_sub(peak_bytes(&dir.path(""), "nothing"));
+    let taken = peak_bytes("restore_memory", &dir.path(""), verb).saturating_sub(peak_bytes(
+        "restore_memory",
+        &dir.path(""),
+        "nothing",
+    ));
     println!("{verb}: {} of {} MiB", taken >> 20, planned >> 20);
-    assert!(taken <= planned, "a restore to {verb} took {taken} bytes, and its plan says {planned}");
+    assert!(taken as u64 <= planned, "a restore to {verb} took {taken} bytes, and its plan says {planned}");
 }
 
 async fn increment(manager: &SnapshotManager, db: &Path) {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -13,13 +13,13 @@ use ruvector_snapshot::source::{FileSource, RestoreTarget};
 use ruvector_snapshot::store::SnapshotStore;
 use ruvector_snapshot::store::testing::fault::{Call, FaultStore};
 use ruvector_snapshot::{
-    CheckOutcome, CreateOptions, ErrorKind, PlannedFetch, Progress, ProgressUpdate, Record, RestoreDestination,
-    RestoreOptions, RestorePlan, Result, Snapshot, SnapshotManager, SnapshotType,
+    CheckOutcome, CreateOptions, ErrorKind, PlannedFetch, Record, RestoreDestination, RestoreOptions, RestorePlan,
+    Result, Snapshot, SnapshotManager, SnapshotType,
 };
 use ruvector_snapshot_format::layout;
 use test_fixtures::{
-    CountingStore, METADATA, TestDir, create_full, edit_metadata, make_database, make_many_blocks, memory_store, names,
-    objects, records_of_file,
+    CountingStore, METADATA, TestDir, Warnings, create_full, edit_metadata, make_database, make_many_blocks,
+    memory_store, names, objects, records_of_file,
 };
 use test_servers::S3Server;
 
@@ -309,19 +309,7 @@ async fn a_plan_warns_of_what_is_lost_or_replaced() {
     // The restore says the same.
     let warnings = Arc::new(Warnings::default());
     manager.restore_snapshot_to(&snapshot.id, dir.restored(), &skips.progress(warnings.clone())).await.unwrap();
-    assert_eq!(*warnings.0.lock().unwrap(), [skipped.unwrap().clone()]);
-}
-
-/// A listener that keeps the warnings.
-#[derive(Debug, Default)]
-struct Warnings(Mutex<Vec<String>>);
-
-impl Progress for Warnings {
-    fn update(&self, _update: ProgressUpdate) {}
-
-    fn warning(&self, message: &str) {
-        self.0.lock().unwrap().push(message.to_owned());
-    }
+    assert_eq!(*warnings.list(), [skipped.unwrap().clone()]);
 }
 
 #[tokio::test]

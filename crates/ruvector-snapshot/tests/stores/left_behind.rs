@@ -4,29 +4,11 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use ruvector_snapshot::store::{SnapshotStore, StoreConfig, open};
-use ruvector_snapshot::{CreateOptions, ErrorKind, Progress, ProgressUpdate, Result, SnapshotError, SnapshotManager};
-use test_fixtures::{ForwardingStore, Method, StoreHooks, TestDir, create_full, memory_store};
+use ruvector_snapshot::{CreateOptions, ErrorKind, Result, SnapshotError, SnapshotManager};
+use test_fixtures::{ForwardingStore, Method, StoreHooks, TestDir, Warnings, create_full, memory_store};
 use test_servers::Fault;
 
 use super::buckets::fixture::{SERVERS, make_large, make_small};
-
-/// Collects warnings.
-#[derive(Debug, Default)]
-struct Warnings(Mutex<Vec<String>>);
-
-impl Progress for Warnings {
-    fn update(&self, _update: ProgressUpdate) {}
-
-    fn warning(&self, message: &str) {
-        self.0.lock().unwrap().push(message.to_owned());
-    }
-}
-
-impl Warnings {
-    fn list(&self) -> Vec<String> {
-        self.0.lock().unwrap().clone()
-    }
-}
 
 /// Refuses the creation of one object, and all deletions after it.
 struct Revoked {

@@ -1,13 +1,13 @@
 //! Servers that ignore or refuse preconditions, and stores that lie: what is still safe on them, and what `check_store`
 //! reports.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use ruvector_snapshot::store::testing::conformance;
 use ruvector_snapshot::store::testing::fault::{Call, Fault, FaultStore, Moment};
 use ruvector_snapshot::store::{CheckStatus, SnapshotStore, StoreReport};
-use ruvector_snapshot::{CreateOptions, ErrorKind, Progress, ProgressUpdate, SnapshotManager};
-use test_fixtures::{TestDir, create_full, memory_store};
+use ruvector_snapshot::{CreateOptions, ErrorKind, SnapshotManager};
+use test_fixtures::{TestDir, Warnings, create_full, memory_store};
 use test_servers::{Fault as HttpFault, Request, S3Server};
 
 use super::fixture::{SERVERS, Server, assert_restores, ids, make_small};
@@ -121,18 +121,6 @@ fn refuse(server: &Server, refusal: &HttpFault) {
 
 fn sent_with_precondition(server: &Server) -> usize {
     server.wire().requests().iter().filter(|request| has_precondition(request)).count()
-}
-
-/// Collects warnings.
-#[derive(Debug, Default)]
-struct Warnings(Mutex<Vec<String>>);
-
-impl Progress for Warnings {
-    fn update(&self, _update: ProgressUpdate) {}
-
-    fn warning(&self, message: &str) {
-        self.0.lock().unwrap().push(message.to_owned());
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -250,7 +238,7 @@ async fn snapshots_on_a_server_that_refuses_preconditions_are_created_with_one_w
         let options = CreateOptions::default().progress(warnings.clone());
         let full = manager.create_snapshot_of_file(&database, "a", &options).await.unwrap();
         {
-            let warnings = warnings.0.lock().unwrap();
+            let warnings = warnings.list();
             let [warning] = warnings.as_slice() else { panic!("{warnings:?}") };
             assert!(warning.contains("does not support If-None-Match"), "{warning}");
             assert!(warning.contains("conditional_create=false"), "{warning}");
@@ -261,7 +249,7 @@ async fn snapshots_on_a_server_that_refuses_preconditions_are_created_with_one_w
         manager.unpin_snapshot(&full.id).await.unwrap();
         manager.delete_snapshot(&increment.id).await.unwrap();
         assert_eq!(manager.take_warnings(), Vec::<String>::new());
-        assert_eq!(warnings.0.lock().unwrap().len(), 1);
+        assert_eq!(warnings.list().len(), 1);
 
         // Work without a listener leaves it to the caller.
         let other = server.manager(&dir, &[]);
