@@ -42,7 +42,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         report(&db)?;
     }
 
-    // Every record was verified by its digest. That none is missing is proved by a stream from the first record to the
+    // Every record was verified by its digest. That none is missing is verified by a stream from the first record to the
     // last, with the content checksum. After an interruption, compare the number of records.
     println!("every digest was verified: {}", rest.proof() == Some(StreamProof::RecordDigests));
     println!("all records are there: {}", db.len()? == snapshot.vector_count);

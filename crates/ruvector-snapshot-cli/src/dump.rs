@@ -73,7 +73,7 @@ struct Printer {
     document: Option<StreamedDocument>,
     buffer: Vec<u8>,
     printed: u64,
-    /// Whether nobody reads the output any more.
+    /// Whether the output is a closed pipe.
     is_closed: bool,
     /// Records with values that JSON does not have, and the id of the first.
     not_finite: u64,

@@ -216,7 +216,7 @@ pub(crate) fn fitted(text: &str, columns_max: usize) -> String {
     cut
 }
 
-/// As [`fitted`], but keeps the end: what tells paths apart is there.
+/// As [`fitted`], but keeps the end, in which paths usually differ.
 pub(crate) fn fitted_end(text: &str, columns_max: usize) -> String {
     let turned = |text: &str| text.chars().rev().collect::<String>();
     turned(&fitted(&turned(&plain(text)), columns_max))

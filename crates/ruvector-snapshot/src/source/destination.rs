@@ -109,7 +109,7 @@ impl Destination {
     fn is_closed(&self, purpose: Purpose) -> Result<Finding> {
         // Released at once: the owner can open its file while the restore works.
         drop(self.lock()?);
-        // A restore that is told to replace such a file does so without a word.
+        // A restore with the option to replace such a file does so without a warning.
         if purpose == Purpose::Plan
             && self.overwrite == Overwrite::EvenIfOpen
             && matches!(lock(&self.path), Ok(Found::Locked))

@@ -119,7 +119,7 @@ const OF_THE_FILE: [(&str, CheckOfFile); 5] = [
 enum Beside {
     /// The one that is restored to.
     Named(Temporary),
-    /// One that nobody else sees.
+    /// One that has no name.
     Unnamed(File),
     /// None, because the file system has no files without names.
     Nothing(FileSystem),

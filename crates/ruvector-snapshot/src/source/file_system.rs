@@ -108,7 +108,7 @@ pub(crate) fn file_bytes_max() -> Option<u64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// Creates a file without a name in a directory, which nobody else sees and which is gone when it is closed. `None` if the
+/// Creates a file without a name in a directory, which no other process can open and which is gone when it is closed. `None` if the
 /// file system has no such files, although this user may create others there.
 ///
 /// # Errors

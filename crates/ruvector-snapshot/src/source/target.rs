@@ -257,7 +257,7 @@ impl RestoreTarget for FileTarget {
     }
 
     /// After large rows, commits: redb would write them soon to make room, and would read them again in a commit. The last
-    /// one stays in its cache, because redb looks at it to insert the next row. It is freed before the next large one.
+    /// one stays in its cache, because redb reads it to insert the next row. It is freed before the next large one.
     fn settle(&mut self) -> Result<()> {
         if self.large_bytes <= LARGE_BYTES_CACHED {
             return Ok(());

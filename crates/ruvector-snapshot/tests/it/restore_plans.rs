@@ -530,7 +530,7 @@ async fn a_store_that_does_not_answer_is_an_error_and_no_blocker() {
     }
 }
 
-/// An object that is only read, so that a plan is told apart from a restore.
+/// An object that is only read, so that a plan can be distinguished from a restore.
 #[tokio::test]
 async fn a_restore_that_is_refused_reads_no_data() {
     let dir = TestDir::new();

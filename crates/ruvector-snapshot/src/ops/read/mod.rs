@@ -150,8 +150,8 @@ impl SnapshotReader {
     /// Streams records: all of them, those after an id, or those that a filter accepts. The digest of every record is
     /// verified.
     ///
-    /// The end of a stream of all records also proves that they are complete: if their content checksum is not that of
-    /// the snapshot, the last item is an error. [`RecordStream::proof`] says what was proved.
+    /// The end of a stream of all records also verifies that they are complete: if their content checksum is not that of
+    /// the snapshot, the last item is an error. [`RecordStream::proof`] returns what was verified.
     ///
     /// # Errors
     ///

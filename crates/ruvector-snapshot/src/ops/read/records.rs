@@ -1,4 +1,4 @@
-//! A stream of records, and what its end proves.
+//! A stream of records, and what is verified at its end.
 
 use std::fmt;
 use std::pin::Pin;
@@ -68,7 +68,7 @@ impl RecordBatch {
     }
 }
 
-/// What a stream of records has proved of the records that it has returned.
+/// What a stream has verified of the records that it has returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StreamProof {
@@ -111,7 +111,7 @@ struct Outcome {
 }
 
 impl RecordStream {
-    /// Returns what was proved of the records. `None` until the stream has ended, and after an error.
+    /// Returns what was verified of the records. `None` until the stream has ended, and after an error.
     ///
     /// # Examples
     ///
@@ -264,7 +264,7 @@ impl Running {
         Ok(Some(RecordBatch { block }))
     }
 
-    /// Compares the content checksum, if the stream had all records, and notes what is proved.
+    /// Compares the content checksum, if the stream had all records, and notes what is verified.
     async fn finish(&mut self) -> Result<()> {
         let expected = self.newest.metadata.checksum;
         let proof = match self.sum {

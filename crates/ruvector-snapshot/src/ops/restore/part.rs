@@ -48,7 +48,7 @@ pub(crate) async fn part_to_file(
     async {
         let (context, meter) = &context.metered();
         let mut planner = Planner::new(context, id, options, Purpose::Restore);
-        let destination = planner.look(destination).await.map_err(or_merge)?.ok_or_else(nothing_to_do)?;
+        let destination = planner.check_destination(destination).await.map_err(or_merge)?.ok_or_else(nothing_to_do)?;
         let chain = Chain::open(context, id).await?;
         let newest = chain.newest()?;
         let snapshot = Snapshot::new(&newest.metadata, newest.metadata_json_bytes)?;

@@ -47,7 +47,7 @@ pub(super) async fn to_file(
     purpose: Purpose,
 ) -> Result<(RestorePlan, Option<(Contents, Destination, Temporary)>)> {
     let mut planner = Planner::new(context, id, options, purpose);
-    let destination = planner.look(path).await?;
+    let destination = planner.check_destination(path).await?;
     let chain = planner.open_chain(id).await?;
     let size = chain.as_ref().map(size::of_restored_file).transpose()?;
     let place = match destination {
@@ -146,11 +146,11 @@ impl<'a> Planner<'a> {
         Self { context, options, purpose, plan: RestorePlan::new(id.to_string()), read_ends: BTreeMap::new() }
     }
 
-    /// Looks at the destination. `None` if no file can have this path.
-    pub(super) async fn look(&mut self, path: &Path) -> Result<Option<Destination>> {
+    /// Makes the checks of the destination that need no snapshot. `None` if no file can have this path.
+    pub(super) async fn check_destination(&mut self, path: &Path) -> Result<Option<Destination>> {
         let (path, overwrite, purpose) = (path.to_owned(), self.options.overwriting(), self.purpose);
-        let look = move || Ok(Destination::check(&path, overwrite, purpose));
-        let (destination, checks) = self.context.run_blocking(look).await?;
+        let check = move || Ok(Destination::check(&path, overwrite, purpose));
+        let (destination, checks) = self.context.run_blocking(check).await?;
         self.add_checks(checks.into_vec())?;
         Ok(destination)
     }
