@@ -53,6 +53,42 @@ fn every_verb_works_in_a_bucket() {
 }
 
 #[test]
+fn the_data_files_have_the_storage_class_of_the_option() {
+    let bucket = Bucket::s3(S3Server::start());
+    bucket.ok(&["create", "--db", "a.db", "--name", "ia", "-o", "storage_class=standard_ia"]);
+    let requests = bucket.server.wire().requests();
+    let with_class = requests.iter().filter(|request| request.header("x-amz-storage-class") == Some("STANDARD_IA"));
+    let mut keys: Vec<String> = with_class.map(Request::key).collect();
+    keys.sort();
+    assert!(keys.len() == 3 && keys.iter().all(|key| key.ends_with(".bin.gz")), "{keys:?}");
+    assert!(bucket.ok(&["verify", "latest"]).contains("intact"));
+
+    let refused = ["create", "--db", "a.db", "-o", "storage_class=DEEP_ARCHIVE"];
+    bucket.run(&refused).assert_fails(2, "use GLACIER_IR");
+    bucket.run(&["create", "--db", "a.db", "-o", "storage_class=cool"]).assert_fails(2, "must be one of STANDARD, ");
+    let copy = ["copy", "--all", "--to", "s3://other/x", "--to-option", "storage_class=GLACIER"];
+    bucket.run(&copy).assert_fails(2, "use GLACIER_IR");
+    let local = ["create", "--db", "a.db", "--store", "snapshots", "-o", "storage_class=STANDARD"];
+    bucket.run(&local).assert_fails(2, "takes no options");
+
+    // A lifecycle rule has moved it: the credentials are right, and it is not corrupt.
+    let (code, message) = ("InvalidObjectState", "The operation is not valid for the object's storage class");
+    bucket.server.wire().set(move |request, _| {
+        let is_data = request.is_get() && request.key().ends_with("vectors.bin.gz");
+        is_data.then_some(Fault::Error { status: 403, code, message })
+    });
+    for verb in [&["verify", "ia"][..], &["restore", "ia", "--to", "b.db"], &["dump", "ia"]] {
+        let result = bucket.run(verb);
+        result.assert_fails(1, "the object is intact, but in an archive class");
+        assert!(result.stderr.contains("aws s3api restore-object"), "{}", result.stderr);
+        assert!(!result.stderr.contains("corrupt") && !result.stderr.contains("credentials"), "{}", result.stderr);
+    }
+    let result = bucket.run(&["verify", "--all"]);
+    assert!(result.exit_code == Some(1) && result.stdout.contains("1 not verified"), "{result:?}");
+    assert!(result.stdout.contains("the object is intact, but in an archive class"), "{result:?}");
+}
+
+#[test]
 fn a_chain_works_in_a_bucket() {
     for bucket in Bucket::both() {
         let full = bucket.create("full");

@@ -1,6 +1,7 @@
 //! A server keeps the contract of a store, and what is stored in it can be restored. The same tests for each server.
 
 use std::panic::AssertUnwindSafe;
+use std::path::Path;
 use std::sync::Arc;
 
 use futures::{FutureExt as _, TryStreamExt as _};
@@ -8,8 +9,9 @@ use ruvector_snapshot::store::testing::conformance;
 use ruvector_snapshot::store::{CheckStatus, SnapshotStore, StoreConfig, StoreOptions, open};
 use ruvector_snapshot::{CreateOptions, RestoreOptions, SnapshotConfig, SnapshotManager};
 use test_fixtures::{TestDir, assert_same_rows, make_large_database};
+use test_servers::Minio;
 
-use super::{GCS, S3, setting};
+use super::{GCS, MINIO, S3, setting};
 
 const ROWS: usize = 200_000;
 const DIMENSIONS: usize = 384;
@@ -42,6 +44,47 @@ async fn s3_returns_300_megabytes_unchanged() {
 #[tokio::test(flavor = "multi_thread")]
 async fn gcs_returns_300_megabytes_unchanged() {
     in_a_new_prefix(GCS, "gcs_returns_300_megabytes_unchanged", returns_300_megabytes).await;
+}
+
+/// MinIO has these classes. Only it can say which class an object has.
+#[tokio::test(flavor = "multi_thread")]
+async fn minio_stores_the_data_files_in_the_class_of_the_option() {
+    let Some(binary) = setting(MINIO, "minio_stores_the_data_files_in_the_class_of_the_option") else { return };
+    let minio = Minio::start(Path::new(&binary));
+    let dir = TestDir::new();
+    let database = dir.path("a.db");
+    // More than one part.
+    make_large_database(&database, 10_000, DIMENSIONS);
+    for (class, expected) in [("STANDARD", "STANDARD"), ("reduced_redundancy", "REDUCED_REDUNDANCY")] {
+        let manager = minio_manager(&minio, &dir, class);
+        let snapshot = manager.create_snapshot_of_file(&database, class, &CreateOptions::default()).await.unwrap();
+        assert!(manager.verify_snapshot(&snapshot.id).await.unwrap());
+        for (file, expected) in
+            [("vectors.bin.gz", expected), ("metadata.bin.gz", expected), ("metadata.json", "STANDARD")]
+        {
+            let key = format!("classes/snapshot-{}/{file}", snapshot.id);
+            assert_eq!(minio.storage_class(&key), expected, "{key}");
+        }
+    }
+    let manager = minio_manager(&minio, &dir, "GLACIER_IR");
+    let error = manager.create_snapshot_of_file(&database, "refused", &CreateOptions::default()).await.unwrap_err();
+    assert!(error.to_string().contains("check storage_class"), "{error}");
+    assert_eq!((manager.list_snapshots().await.unwrap().len(), minio.open_uploads()), (2, Vec::new()));
+}
+
+fn minio_manager(minio: &Minio, dir: &TestDir, class: &str) -> SnapshotManager {
+    let location = format!("s3://{}/classes", Minio::BUCKET).parse().unwrap();
+    let options: StoreOptions = [
+        ("access_key_id", Minio::ACCESS_KEY),
+        ("secret_access_key", minio.secret_key()),
+        ("endpoint", &minio.endpoint()),
+        ("allow_http", "true"),
+        ("storage_class", class),
+    ]
+    .into_iter()
+    .collect();
+    let store = open(&location, &StoreConfig::default().options(options)).unwrap();
+    SnapshotManager::with_store(dir.config(), store).unwrap()
 }
 
 async fn keeps_the_contract(store: Arc<dyn SnapshotStore>) {

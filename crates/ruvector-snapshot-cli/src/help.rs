@@ -265,7 +265,8 @@ Examples:
       --to gs://offsite/snapshots
   ruvector-snapshot copy --name nightly --to s3://bucket/backups \\
       --to-option region=eu-west-1 --pins --dry-run
-  ruvector-snapshot copy latest --compact --to gs://archive/monthly
+  ruvector-snapshot copy latest --compact --to gs://archive/monthly \\
+      --to-option storage_class=ARCHIVE
 
 Exit codes: 0 everything is in the target; 1 failure, complete or partial; 2 wrong usage; 3 a snapshot is corrupt and was not copied; 4 with --all, there \
 are no snapshots.";

@@ -109,6 +109,9 @@ pub enum Remedy {
     OpenFilesOfMachine,
     /// Raise the limit of the number of threads and processes of this user, container or service.
     ThreadsLimit,
+    /// Bring the objects of the snapshot back from the archive class that they were moved to, with the tools of the
+    /// provider, and repeat the call when that is done.
+    BringFromArchive,
 }
 
 /// An error of this crate.

@@ -110,6 +110,13 @@ impl Minio {
         listing.lines().filter_map(key).collect()
     }
 
+    /// Returns the storage class of an object. MinIO lists none for the standard class.
+    pub fn storage_class(&self, key: &str) -> String {
+        let object = self.client(&["stat", "--json", &format!("test/{}/{key}", Self::BUCKET)]);
+        let class = object.split_once("\"X-Amz-Storage-Class\":\"").and_then(|(_, rest)| rest.split_once('"'));
+        class.map_or_else(|| "STANDARD".to_owned(), |(class, _)| class.to_owned())
+    }
+
     /// Returns the number of parts of multipart uploads on its disk. The server need not be running.
     pub fn parts_on_disk(&self) -> usize {
         let multipart = minio::data_dir(&self.instance).join(".minio.sys").join("multipart");

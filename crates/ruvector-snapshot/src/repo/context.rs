@@ -16,7 +16,7 @@ use crate::store::metered::{Meter, MeteredStore};
 use crate::store::notices::Notices;
 use crate::store::{self, LocalMaintenance, SnapshotStore};
 
-use super::keys::is_repository_key;
+use super::keys::{has_storage_class, is_repository_key};
 use super::location;
 
 /// The surroundings of one repository. Cheap to clone.
@@ -45,6 +45,7 @@ impl Context {
         let maintenance = store::maintenance_of(store.as_ref());
         let notices = store::notices_of(store.as_ref());
         let store = store::adopt(store, &config.transfers(), is_repository_key)?;
+        let store = store::with_storage_class_for(store, has_storage_class);
         let tasks = TaskTracker::new();
         // A closed tracker still accepts tasks, and only a closed one can be waited for.
         tasks.close();

@@ -41,6 +41,10 @@ pub(super) fn operation_failed(action: &str, location: &str, key: &str, cause: o
         _ => "the store did not respond as expected; try again",
     };
     let error = SnapshotError::new(kind, format!("cannot {action} in {location}: {reason}"));
+    let error = match rejection.as_ref().and_then(|rejection| rejection.remedy) {
+        Some((remedy, advice)) => error.with_remedy(remedy, advice),
+        None => error,
+    };
     // The rejection replaces the client's error, which contains the same information in other words.
     let error = match rejection {
         Some(rejection) => error.with_source(rejection),

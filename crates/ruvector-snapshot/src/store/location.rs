@@ -1,6 +1,6 @@
 //! Locations: where a store is, as a user writes it. Parses and prints a path or a URL; opens nothing.
 //!
-//! A new provider needs a variant of [`Provider`], a table in `options.rs`, a file in `providers/` and a line in
+//! A new provider needs a variant of [`Provider`], a table in `known_options.rs`, a file in `providers/` and a line in
 //! `open.rs`.
 
 use std::fmt;

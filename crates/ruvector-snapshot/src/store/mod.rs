@@ -39,6 +39,7 @@ pub(crate) mod cancellable;
 mod create;
 mod error;
 mod http;
+mod known_options;
 mod local;
 mod location;
 pub(crate) mod metered;
@@ -50,6 +51,7 @@ pub(crate) mod probe;
 #[cfg(feature = "http")]
 mod providers;
 mod sign_in;
+mod storage_class;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod upload;
@@ -57,12 +59,13 @@ mod value;
 
 pub use budget::TransferConfig;
 pub(crate) use create::CreateMode;
+pub use known_options::{KnownOption, known_options};
 pub use local::maintenance::LocalMaintenance;
 pub use location::{Location, Provider};
 pub use object::ObjectSnapshotStore;
 pub use open::{StoreConfig, maintenance_of, open};
-pub(crate) use open::{adopt, create_mode_of, multipart_uploads_of, notices_of};
-pub use options::{KnownOption, StoreOptions, known_options};
+pub(crate) use open::{adopt, create_mode_of, multipart_uploads_of, notices_of, with_storage_class_for};
+pub use options::StoreOptions;
 pub use probe::{CheckStatus, Finding, Speed, StoreReport};
 
 /// Length limit of a key, in bytes. A key and a prefix of this length fit in the 1,024 bytes that S3 and GCS allow.
@@ -140,7 +143,8 @@ pub trait SnapshotStore: Any + fmt::Debug + fmt::Display + Send + Sync {
     ///
     /// `size_hint_bytes` is an upper bound of the size and determines the part size. Without a hint, an upload is
     /// limited to 10,000 parts of 8 MiB (78 GiB). Unlike [`create`](Self::create), an upload may replace an existing
-    /// object.
+    /// object. In a bucket that was opened with the option `storage_class`, the object has that class; objects that are
+    /// created never have it.
     ///
     /// # Examples
     ///

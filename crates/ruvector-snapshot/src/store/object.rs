@@ -38,6 +38,10 @@ pub struct ObjectSnapshotStore {
     key_filter: Option<KeyFilter>,
     creates: Arc<Creates>,
     notices: Notices,
+    /// The storage class of uploads; `None` for that of the bucket.
+    storage_class: Option<&'static str>,
+    /// Which keys get it; `None` for all.
+    storage_class_keys: Option<KeyFilter>,
     /// Set if `objects` is a local directory.
     local: Option<LocalFs>,
     /// Set if `objects` is a bucket.
@@ -127,6 +131,8 @@ impl ObjectSnapshotStore {
             key_filter: None,
             creates: Arc::new(Creates::new(CreateMode::Conditional)),
             notices: Notices::default(),
+            storage_class: None,
+            storage_class_keys: None,
             local: None,
             uploads: None,
         })
@@ -160,6 +166,17 @@ impl ObjectSnapshotStore {
     /// Creates objects without a precondition.
     pub(super) fn without_preconditions(self) -> Self {
         Self { creates: Arc::new(Creates::new(CreateMode::Unconditional)), ..self }
+    }
+
+    /// Sets the storage class of uploads. Objects that are created are small and read by every listing, so they keep
+    /// the class of the bucket.
+    pub(super) fn with_storage_class(self, storage_class: Option<&'static str>) -> Self {
+        Self { storage_class, ..self }
+    }
+
+    /// Sets which uploads get the storage class.
+    pub(super) fn with_storage_class_for(self, keys: KeyFilter) -> Self {
+        Self { storage_class_keys: Some(keys), ..self }
     }
 
     pub(super) fn create_mode(&self) -> CreateMode {
@@ -297,7 +314,9 @@ impl SnapshotStore for ObjectSnapshotStore {
     }
 
     async fn upload(&self, key: &str, size_hint_bytes: Option<u64>) -> Result<Box<dyn Upload>> {
-        Ok(Box::new(ObjectUpload::new(self.destination(key)?, size_hint_bytes)?))
+        let storage_class =
+            self.storage_class.filter(|_| self.storage_class_keys.is_none_or(|has_class| has_class(key)));
+        Ok(Box::new(ObjectUpload::new(self.destination(key)?, size_hint_bytes, storage_class)?))
     }
 
     async fn get(&self, key: &str, limit_bytes: u64) -> Result<Bytes> {

@@ -10,7 +10,7 @@ use super::location::{Location, Provider, check_bucket};
 use super::notices::Notices;
 use super::object::{BucketClient, MultipartReport, ObjectSnapshotStore};
 use super::options::{Settings, StoreOptions};
-use super::{KeyFilter, LocalMaintenance, SnapshotStore, local};
+use super::{KeyFilter, LocalMaintenance, SnapshotStore, local, storage_class};
 use crate::clock::check_dates_requests;
 use crate::error::{ErrorKind, Result, SnapshotError};
 
@@ -128,9 +128,11 @@ pub fn open(location: &Location, config: &StoreConfig) -> Result<Arc<dyn Snapsho
             let settings = config.options.read(*provider)?;
             let budget = budget(settings.duration("retry_timeout")?.unwrap_or(RETRY_TIMEOUT))?;
             let is_conditional = settings.flag_or("conditional_create", true)?;
+            let storage_class = storage_class::read(&settings, *provider)?;
             let text = location.to_string();
             let client = open_bucket(*provider, bucket, &text, settings)?;
             let store = ObjectSnapshotStore::over_bucket(client, prefix, text)?.with_budget(budget);
+            let store = store.with_storage_class(storage_class);
             if is_conditional { store } else { store.without_preconditions() }
         }
         _ if !config.options.is_empty() => {
@@ -203,6 +205,14 @@ pub(crate) fn adopt(
     match ObjectSnapshotStore::downcast(store.as_ref()) {
         Some(own) => Ok(Arc::new(own.clone().with_key_filter(key_filter))),
         None => Ok(Arc::new(BudgetedStore::new(store, Budget::new(transfers, RETRY_TIMEOUT)?))),
+    }
+}
+
+/// Limits the storage class of a store of this crate to these keys. All other uploads get the class of the bucket.
+pub(crate) fn with_storage_class_for(store: Arc<dyn SnapshotStore>, keys: KeyFilter) -> Arc<dyn SnapshotStore> {
+    match ObjectSnapshotStore::downcast(store.as_ref()) {
+        Some(own) => Arc::new(own.clone().with_storage_class_for(keys)),
+        None => store,
     }
 }
 

@@ -10,7 +10,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
 use object_store::path::Path;
-use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt, PutPayload, PutPayloadMut};
+use object_store::{
+    Attribute, Attributes, MultipartUpload, ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutPayloadMut,
+};
 use tokio::runtime::Handle;
 use tokio::task::{JoinError, JoinSet};
 
@@ -63,6 +65,7 @@ impl Destination {
 
 pub(super) struct ObjectUpload {
     to: Destination,
+    storage_class: Option<&'static str>,
     part_bytes: usize,
     parts_started: u64,
     written_bytes: u64,
@@ -79,10 +82,15 @@ pub(super) struct ObjectUpload {
 }
 
 impl ObjectUpload {
-    pub(super) fn new(to: Destination, size_hint_bytes: Option<u64>) -> Result<Self> {
+    pub(super) fn new(
+        to: Destination,
+        size_hint_bytes: Option<u64>,
+        storage_class: Option<&'static str>,
+    ) -> Result<Self> {
         Ok(Self {
             part_bytes: part_bytes(size_hint_bytes.unwrap_or(0)).map_err(|error| error.with_key(&to.key))?,
             to,
+            storage_class,
             parts_started: 0,
             written_bytes: 0,
             buffer: PutPayloadMut::new(),
@@ -142,7 +150,7 @@ impl ObjectUpload {
             self.check_part(sent)?;
         }
         if self.multipart.is_none() {
-            self.start = Some(start(self.to.clone()).boxed());
+            self.start = Some(start(self.to.clone(), self.storage_class).boxed());
             let started = self.await_start().await;
             started.map_err(|cause| self.failed("start the upload", cause))?;
         }
@@ -180,7 +188,8 @@ impl ObjectUpload {
             let object_bytes = object.content_length() as u64;
             let _permit = self.to.budget.permit(object_bytes).await;
             self.to.budget.before_sending(object_bytes).await;
-            let stored = self.to.objects.put(&self.to.path, object).await;
+            let options = PutOptions { attributes: attributes(self.storage_class), ..PutOptions::default() };
+            let stored = self.to.objects.put_opts(&self.to.path, object, options).await;
             return stored.map(drop).map_err(|cause| self.failed("write", cause));
         }
         self.send_part().await?;
@@ -295,10 +304,11 @@ impl Drop for ObjectUpload {
 
 /// Starts a multipart upload. If a server started one and its response was lost, that upload stays: its id, which an
 /// abort needs, is unknown.
-async fn start(to: Destination) -> object_store::Result<Box<dyn MultipartUpload>> {
+async fn start(to: Destination, storage_class: Option<&'static str>) -> object_store::Result<Box<dyn MultipartUpload>> {
     let mut deadline = to.budget.deadline();
     loop {
-        let cause = match to.objects.put_multipart_opts(&to.path, part_options(&to.budget)).await {
+        let options = PutMultipartOptions { attributes: attributes(storage_class), ..part_options(&to.budget) };
+        let cause = match to.objects.put_multipart_opts(&to.path, options).await {
             Ok(multipart) => return Ok(multipart),
             Err(cause) => cause,
         };
@@ -306,6 +316,10 @@ async fn start(to: Destination) -> object_store::Result<Box<dyn MultipartUpload>
             return Err(cause);
         }
     }
+}
+
+fn attributes(storage_class: Option<&'static str>) -> Attributes {
+    storage_class.into_iter().map(|class| (Attribute::StorageClass, class)).collect()
 }
 
 /// Returns the part size for an object of at most `bound_bytes`. All parts but the last have this size; some servers

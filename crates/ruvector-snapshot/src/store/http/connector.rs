@@ -311,7 +311,7 @@ impl Client {
         if is_not_http(&why) && !self.reached.load(Ordering::Relaxed) {
             let advice = not_http_advice(is_http);
             let reason = format!("the server at {server} does not answer in HTTP ({why}); {advice}");
-            return rejected(ProviderRejection { kind: ErrorKind::InvalidInput, reason });
+            return rejected(ProviderRejection::new(ErrorKind::InvalidInput, reason));
         }
         if !error.is_connect() {
             let kind = if error.is_builder() { HttpErrorKind::Unknown } else { HttpErrorKind::Interrupted };
@@ -322,7 +322,7 @@ impl Client {
             return HttpError::new(HttpErrorKind::Connect, RedactedError(text));
         }
         let reason = format!("the server at {server} cannot be reached ({why}); {}", connect_advice(&why));
-        rejected(ProviderRejection { kind: ErrorKind::Unavailable, reason })
+        rejected(ProviderRejection::new(ErrorKind::Unavailable, reason))
     }
 
     /// Returns whether a failure means that this machine has no metadata service: the service has never responded with
@@ -338,7 +338,7 @@ impl Client {
             "no credentials are set, and this machine has no metadata service that provides them ({why}); {}",
             self.settings.credentials_hint
         );
-        rejected(ProviderRejection { kind: ErrorKind::PermissionDenied, reason })
+        rejected(ProviderRejection::new(ErrorKind::PermissionDenied, reason))
     }
 }
 

@@ -110,7 +110,7 @@ fn invalid(advice: &str, text: &str, status: StatusCode) -> ProviderRejection {
         (Some(code), _) => code.to_owned(),
         (None, _) => status.to_string(),
     };
-    ProviderRejection { kind: ErrorKind::InvalidInput, reason: format!("{advice} ({what})") }
+    ProviderRejection::new(ErrorKind::InvalidInput, format!("{advice} ({what})"))
 }
 
 /// Returns what to do about a connection that cannot be made, from the text of its last cause.

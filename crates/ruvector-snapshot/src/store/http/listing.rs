@@ -93,7 +93,7 @@ impl Body for ListingBody {
                     self.body = None;
                     if !root(&self.read).is_some_and(|root| ROOTS.contains(&root)) {
                         let reason = NO_LISTING.to_owned();
-                        let rejection = ProviderRejection { kind: ErrorKind::InvalidInput, reason };
+                        let rejection = ProviderRejection::new(ErrorKind::InvalidInput, reason);
                         return Poll::Ready(Some(Err(HttpError::new(HttpErrorKind::Unknown, rejection))));
                     }
                     return Poll::Ready(Some(Ok(Frame::data(with_readable_keys(&self.read).into()))));

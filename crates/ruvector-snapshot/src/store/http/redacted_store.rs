@@ -54,8 +54,8 @@ impl Redactor {
     /// Returns the cause of an error that decides what it means, with a text that contains no secret.
     fn redacted_cause(&self, error: &object_store::Error, redacted: String) -> Box<dyn StdError + Send + Sync> {
         let causes = || std::iter::successors(Some(error as &(dyn StdError + 'static)), |&error| error.source());
-        if let Some(ProviderRejection { kind, reason }) = ProviderRejection::within(error) {
-            let rejection = ProviderRejection { kind: *kind, reason: self.0.scrub(reason) };
+        if let Some(rejection) = ProviderRejection::within(error) {
+            let rejection = ProviderRejection { reason: self.0.scrub(&rejection.reason), ..rejection.clone() };
             return match causes().any(|cause| cause.is::<PreconditionRefused>()) {
                 true => Box::new(PreconditionRefused::new(rejection)),
                 false => Box::new(rejection),

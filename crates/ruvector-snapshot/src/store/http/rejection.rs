@@ -7,10 +7,12 @@
 use std::error::Error as StdError;
 use std::fmt;
 
-use crate::error::ErrorKind;
+use crate::error::{ErrorKind, Remedy};
 
 const FULL: &str = "the server or its quota is full; make room and try again";
 const NOT_IMPLEMENTED: u16 = 501;
+const BRING_BACK: &str = "bring the objects of the snapshot back with the tools of the provider, wait until that is done, and \
+                          try again; then change the lifecycle rule that archives them";
 
 /// Error codes with which servers refuse a header that they do not know. Some of them have other reasons too.
 const REFUSALS: [&str; 7] = [
@@ -29,6 +31,8 @@ pub(in crate::store) struct ProviderRejection {
     pub(in crate::store) kind: ErrorKind,
     /// Why, and what to do; to follow `cannot read in s3://bucket: `.
     pub(in crate::store) reason: String,
+    /// What can be done, as data and in words, where `reason` does not say it.
+    pub(in crate::store) remedy: Option<(Remedy, &'static str)>,
 }
 
 impl fmt::Display for ProviderRejection {
@@ -40,6 +44,10 @@ impl fmt::Display for ProviderRejection {
 impl StdError for ProviderRejection {}
 
 impl ProviderRejection {
+    pub(in crate::store) fn new(kind: ErrorKind, reason: String) -> Self {
+        Self { kind, reason, remedy: None }
+    }
+
     /// Returns the rejection in a chain of causes.
     pub(in crate::store) fn within<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Self> {
         std::iter::successors(Some(error), |&error| error.source()).find_map(|error| error.downcast_ref())
@@ -53,7 +61,7 @@ impl ProviderRejection {
 
     fn not_implemented() -> Self {
         let reason = "the server does not support this operation; check the options of the store (501 Not Implemented)";
-        Self { kind: ErrorKind::InvalidInput, reason: reason.to_owned() }
+        Self::new(ErrorKind::InvalidInput, reason.to_owned())
     }
 
     /// Returns the rejection that the body of an error response describes; `None` if it contains no known code.
@@ -73,13 +81,13 @@ impl ProviderRejection {
 
     /// Returns the rejection that the status 507 means, whatever its body is.
     pub(in crate::store) fn storage_full() -> Self {
-        Self { kind: ErrorKind::StorageFull, reason: format!("{FULL} (507 Insufficient Storage)") }
+        Self::new(ErrorKind::StorageFull, format!("{FULL} (507 Insufficient Storage)"))
     }
 
     /// Returns the rejection for a bucket that is in another region.
     pub(in crate::store) fn other_region(region: &str) -> Self {
         let reason = format!("the bucket is in the region {region}; set region={region} or AWS_REGION");
-        Self { kind: ErrorKind::InvalidInput, reason }
+        Self::new(ErrorKind::InvalidInput, reason)
     }
 
     /// Returns the rejection for an error code; `None` if the code is unknown or the client handles it.
@@ -126,9 +134,18 @@ impl ProviderRejection {
             "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException" | "PermanentRedirect" => {
                 (ErrorKind::InvalidInput, "the bucket is in another region; set region or AWS_REGION")
             }
+            // Neither the credentials nor the object are at fault.
             "InvalidObjectState" | "BlobArchived" => {
-                (ErrorKind::PermissionDenied, "the object is archived; restore it from the archive first")
+                (ErrorKind::Unavailable, "the object is intact, but in an archive class, which cannot be read directly")
             }
+            "BlobBeingRehydrated" => (
+                ErrorKind::Unavailable,
+                "the object is intact, but in an archive class, and it is being brought back from there",
+            ),
+            "InvalidStorageClass" | "BlobAccessTierNotSupportedForAccountType" => (
+                ErrorKind::InvalidInput,
+                "the server or the bucket does not have this storage class; check storage_class",
+            ),
             "XMinioStorageFull"
             | "XMinioAdminBucketQuotaExceeded"
             | "QuotaExceeded"
@@ -152,7 +169,9 @@ impl ProviderRejection {
             "" => format!("{reason} ({code})"),
             message => format!("{reason} ({code}: {})", message.trim_end_matches('.')),
         };
-        Some(Self { kind, reason })
+        let is_archived = matches!(code, "InvalidObjectState" | "BlobArchived" | "BlobBeingRehydrated");
+        let remedy = is_archived.then_some((Remedy::BringFromArchive, BRING_BACK));
+        Some(Self { kind, reason, remedy })
     }
 }
 

@@ -161,7 +161,7 @@ impl Limit {
             self.what,
             self.limit_bytes >> 20
         );
-        let rejection = ProviderRejection { kind: ErrorKind::InvalidInput, reason };
+        let rejection = ProviderRejection::new(ErrorKind::InvalidInput, reason);
         Err(HttpError::new(HttpErrorKind::Unknown, rejection))
     }
 }

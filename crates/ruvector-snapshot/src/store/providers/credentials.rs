@@ -207,7 +207,7 @@ pub(super) fn sign_with_bearer(bearer: &str, request: &mut HttpRequest) -> bool 
 }
 
 fn rejected(kind: ErrorKind, reason: String) -> object_store::Error {
-    object_store::Error::Generic { store: "credentials", source: Box::new(ProviderRejection { kind, reason }) }
+    object_store::Error::Generic { store: "credentials", source: Box::new(ProviderRejection::new(kind, reason)) }
 }
 
 /// A file with a token that another program renews. The client would send the token with the line end at its end.

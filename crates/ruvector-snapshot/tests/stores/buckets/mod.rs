@@ -20,4 +20,5 @@ mod renewed_credentials;
 mod request_counts;
 mod secrets;
 mod stalls;
+mod storage_classes;
 mod stub_server;
