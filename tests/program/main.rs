@@ -22,6 +22,7 @@ mod dump;
 mod echoed_secrets;
 #[cfg(target_os = "linux")]
 mod exhaustion;
+mod exports;
 mod file_size_limit;
 mod find;
 mod foreign_objects;

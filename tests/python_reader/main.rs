@@ -13,6 +13,8 @@ use ruvector_snapshot::{CreateOptions, SnapshotConfig, SnapshotManager};
 use serde::Deserialize;
 use test_fixtures::{RawRows, encode_vector, options};
 
+mod exports;
+
 type Metadata = HashMap<String, serde_json::Value>;
 
 const DIMENSIONS: usize = 5;

@@ -7,7 +7,7 @@ use clap::builder::{PathBufValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use jiff::SpanRelativeTo;
-use ruvector_snapshot::{Condition, GroupBy, LabelPattern, OnConflict, SnapshotError, Span, TimeZone};
+use ruvector_snapshot::{Condition, ExportFormat, GroupBy, LabelPattern, OnConflict, SnapshotError, Span, TimeZone};
 
 use crate::help;
 
@@ -80,6 +80,9 @@ pub(crate) enum Verb {
     /// Print records of a snapshot, as JSON Lines
     #[command(after_long_help = help::DUMP)]
     Dump(Dump),
+    /// Export the records of a snapshot to files for other programs
+    #[command(after_long_help = help::EXPORT)]
+    Export(Export),
     /// Find the snapshots that have a record
     #[command(after_long_help = help::FIND)]
     Find(Find),
@@ -214,6 +217,20 @@ pub(crate) struct Dump {
     /// Print only records whose ids come after this one, for example the last one of a dump that was interrupted
     #[arg(long, value_name = "RECORD_ID")]
     pub(crate) after: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    /// An id, a prefix of an id, a name, or latest
+    pub(crate) id: String,
+    /// Directory to create
+    #[arg(long, value_name = "DIR", value_parser = new_path())]
+    pub(crate) to: PathBuf,
+    /// Format of the files
+    #[arg(long, default_value_t, value_parser = export_format())]
+    pub(crate) format: ExportFormat,
+    #[command(flatten)]
+    pub(crate) selection: Selection,
 }
 
 #[derive(Debug, Args)]
@@ -413,6 +430,10 @@ fn on_conflict() -> impl TypedValueParser<Value = OnConflict> {
         "replace" => OnConflict::Replace,
         _ => OnConflict::Fail,
     })
+}
+
+fn export_format() -> impl TypedValueParser<Value = ExportFormat> {
+    PossibleValuesParser::new(ExportFormat::ALL.iter().map(|format| format.name())).try_map(|name| name.parse())
 }
 
 fn label(text: &str) -> Result<(String, String), String> {

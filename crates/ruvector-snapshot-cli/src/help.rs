@@ -193,6 +193,29 @@ Examples:
 
 Exit codes: 0 all were printed, or the reader has closed the pipe; 1 failure, or an id is not in the snapshot; 2 wrong usage; 3 the snapshot is corrupt.";
 
+pub(crate) const EXPORT: &str = "\
+Writes the records, in the order of the bytes of their ids, to a new directory DIR. It appears when all files are complete and synced, or not at all. A DIR \
+that exists must be an empty directory.
+
+--format npy writes two files. matrix.npy is an array of NumPy: one row of 32-bit floats for each record, with the same bits as in the database. Line i of \
+records.jsonl belongs to row i:
+  {\"id\":\"doc-1\",\"metadata\":{\"lang\":\"de\"}}
+The metadata is canonical JSON; null if there is none.
+
+The digest of every record is verified, and if all records are exported, their content checksum is compared with that of the snapshot before DIR appears. The \
+settings of the database are not exported: `show` prints them. Irregular rows are not exported either: a warning counts them. An export is no backup: it \
+cannot be restored.
+
+With --id or --ids-from, only the parts of the snapshot that can hold these records are read. `restore --help` explains --where.
+
+Examples:
+  ruvector-snapshot export latest --to exported
+  ruvector-snapshot export nightly --to german --where lang=de
+  python3 -c 'import numpy; print(numpy.load(\"exported/matrix.npy\").shape)'
+
+Exit codes: 0 exported; 1 failure, or an id is not in the snapshot, or no record fulfils the conditions; 2 wrong usage; 3 the snapshot is corrupt. After a \
+failure DIR is as it was, unless the error says that it was created.";
+
 pub(crate) const FIND: &str = "\
 Lists all snapshots, newest first, with what became of the record since the snapshot before: for an incremental snapshot its base, for a full one the \
 next older snapshot of the same source.

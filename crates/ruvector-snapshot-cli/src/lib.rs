@@ -22,6 +22,7 @@ mod create;
 mod delete;
 mod demo;
 mod dump;
+mod export;
 mod find;
 mod list;
 mod merge;
@@ -111,6 +112,7 @@ async fn call(session: &Session, verb: Verb) -> Result<Exit, Failure> {
         Verb::Verify(args) => verify::verify(session, args).await,
         Verb::Restore(args) => restore::restore(session, args).await,
         Verb::Dump(args) => dump::dump(session, &args).await,
+        Verb::Export(args) => export::export(session, args).await,
         Verb::Find(args) => find::find(session, &args).await,
         Verb::Delete(args) => delete::delete(session, &args).await,
         Verb::Copy(args) => copy::copy(session, &args).await,

@@ -238,6 +238,7 @@ fn phase_name(phase: Phase) -> &'static str {
         Phase::Verify => "verifying",
         Phase::Stream => "streaming",
         Phase::Copy => "copying",
+        Phase::Export => "exporting",
         _ => "working",
     }
 }

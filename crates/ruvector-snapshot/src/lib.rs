@@ -120,6 +120,7 @@ pub use ops::copy::{
 };
 pub use ops::create::{CreateOptions, PauseWrites, check_name, check_source_name, default_name};
 pub use ops::delete::DeletePlan;
+pub use ops::export::{ExportFormat, ExportOptions, ExportReport, ExportedFile};
 pub use ops::find::{FindReport, FoundRecord, RecordState};
 pub use ops::merge::{MergeOptions, MergeReport};
 pub use ops::read::{IndexRow, IrregularRow, RecordBatch, RecordStream, SnapshotReader, StreamOptions, StreamProof};

@@ -3,6 +3,7 @@
 mod copying;
 mod creating;
 mod deleting;
+mod exporting;
 mod listing;
 mod restoring;
 

@@ -20,6 +20,8 @@ pub enum Phase {
     Stream,
     /// Copies snapshots to another store. Counts snapshots and bytes of objects.
     Copy,
+    /// Downloads the snapshot, expands it and writes the files of an export.
+    Export,
 }
 
 /// How far a phase has come. Totals are expectations: a database that is being written may have more or fewer records.
@@ -39,7 +41,7 @@ pub struct ProgressUpdate {
     pub bytes_total: u64,
 }
 
-/// How many bytes a create, a compact or a restore has read and written in all.
+/// How many bytes a create, a compact, a restore or an export has read and written in all.
 ///
 /// # Examples
 ///
@@ -65,7 +67,7 @@ pub struct Transferred {
     pub store_read_bytes: u64,
     /// Bytes of objects that were written to the store.
     pub store_written_bytes: u64,
-    /// Bytes that were written to the restored database file.
+    /// Bytes that were written to the restored database file, or to the files of an export.
     pub file_written_bytes: u64,
 }
 
@@ -98,15 +100,16 @@ pub trait Progress: Debug + Send + Sync {
         let _not_needed = id;
     }
 
-    /// Receives the path of a restored database file, right after the file was renamed to it. A symbolic link was followed.
+    /// Receives the path of a restored database file, or of the directory of an export, right after it was renamed to this
+    /// path. A symbolic link was followed.
     ///
-    /// Until this call a restore has not changed its destination, and after it the restored file is there, even if the
-    /// restore is cancelled or fails after that. What happens to the file before or after is the work of others.
+    /// Until this call the destination has not changed, and after it what was written is there, even if the
+    /// work is cancelled or fails after that. What happens to the file before or after is the work of others.
     fn restored(&self, path: &std::path::Path) {
         let _not_needed = path;
     }
 
-    /// Receives how many bytes a create, a compact or a restore has read and written. Called once, when it has succeeded.
+    /// Receives how many bytes a create, a compact, a restore or an export has read and written. Called once, when it has succeeded.
     fn transferred(&self, transferred: Transferred) {
         let _not_needed = transferred;
     }

@@ -17,6 +17,7 @@
 mod clocks;
 mod counting_store;
 mod database;
+mod exported;
 mod forwarding_store;
 mod large_database;
 mod raw_rows;
@@ -32,6 +33,7 @@ pub use database::{
     CONFIG, Contents, METADATA, Records, Rows, VECTORS, contents, encode_vector, entry, json_object, make_database,
     make_many_blocks, options, records_of_file, rows_of_file,
 };
+pub use exported::read_npy_export;
 pub use forwarding_store::{ForwardingStore, Method, StoreHooks};
 pub use large_database::{assert_same_rows, make_large_database};
 pub use raw_rows::{ByteRows, RawRows, RawText};

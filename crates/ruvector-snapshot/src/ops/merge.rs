@@ -8,11 +8,11 @@ use ruvector_snapshot_format::id::SnapshotId;
 use tracing::Instrument as _;
 
 use crate::error::Result;
-use crate::progress::{Progress, report_transferred, warn};
+use crate::progress::{Phase, Progress, report_transferred, warn};
 use crate::repo::chain::Chain;
 use crate::repo::context::Context;
 use crate::repo::filter::RecordFilter;
-use crate::repo::selection::put_selected;
+use crate::repo::selection::{Put, put_selected};
 use crate::snapshot::Snapshot;
 use crate::source::merge_target::{MergeCounts, MergeTarget, NO_RECORD_CHANGED, OnConflict};
 
@@ -127,9 +127,9 @@ pub(crate) async fn merge(
             let warning = format!("irregular rows of the snapshot are not merged: {irregular}");
             warn(options.progress.as_deref(), &warning);
         }
-        let progress = options.progress.as_deref();
-        let selected = put_selected(context, &chain, &options.filter, progress, target, put, NO_RECORD_CHANGED);
-        let (target, selected, _) = selected.await?;
+        let (filter, progress) = (&options.filter, options.progress.as_deref());
+        let what = Put { filter, progress, phase: Phase::Restore, outcome: NO_RECORD_CHANGED };
+        let (target, selected, _) = put_selected(context, &chain, what, target, put).await?;
         let listener = options.progress.clone();
         let commit = move || {
             let counts = target.commit()?;

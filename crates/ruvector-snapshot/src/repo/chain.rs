@@ -10,6 +10,7 @@ use ruvector_snapshot_format::id::SnapshotId;
 use ruvector_snapshot_format::index::BlockEntry;
 use ruvector_snapshot_format::layout::{self, DataFile};
 use ruvector_snapshot_format::leaves;
+use ruvector_snapshot_format::limits;
 use ruvector_snapshot_format::metadata::SnapshotMetadata;
 use ruvector_snapshot_format::model::LeafTable;
 
@@ -67,6 +68,23 @@ impl Chain {
     /// Returns the ids of all snapshots, the newest first.
     pub(crate) fn ids(&self) -> Vec<SnapshotId> {
         self.snapshots.iter().map(|snapshot| snapshot.id().clone()).collect()
+    }
+
+    /// Returns the size of a file of all snapshots together after expansion, in bytes: as much as deflate can make of it, if
+    /// `metadata.json` records more.
+    pub(crate) fn expanded_bytes(&self, file: DataFile) -> Result<u64> {
+        self.snapshots.iter().try_fold(0_u64, |sum, snapshot| {
+            let info = snapshot.metadata.file(file)?;
+            Ok(sum.saturating_add(info.raw_bytes.min(info.bytes.saturating_mul(limits::EXPANSION))))
+        })
+    }
+
+    /// Returns the number of records of the state: as many as the files can hold, if `metadata.json` records more.
+    pub(crate) fn records(&self) -> Result<u64> {
+        let metadata = &self.newest()?.metadata;
+        // Every vector of the state is in a file of the chain.
+        let records_max = self.expanded_bytes(DataFile::Vectors)? / metadata.dimensions.saturating_mul(4).max(1);
+        Ok(metadata.vector_count.min(records_max))
     }
 
     /// Reads the leaf tables of the newest snapshot. `None` if it has none.

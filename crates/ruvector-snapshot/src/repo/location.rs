@@ -31,16 +31,8 @@ use super::keys::snapshot_of;
 /// ```
 pub fn check_location(location: &Location) -> Result<()> {
     match location {
-        Location::Local(path) => {
-            check_path(path)?;
-            // The directory may not exist yet. What exists of the path may be a link into a snapshot.
-            let full_path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
-            match full_path.ancestors().find_map(|ancestor| ancestor.canonicalize().ok()) {
-                Some(real) => check_path(&real),
-                None => Ok(()),
-            }
-        }
-        Location::Bucket { prefix, .. } => check_components(prefix.split('/'), &location.to_string()),
+        Location::Local(path) => check_path(path, "a store"),
+        Location::Bucket { prefix, .. } => check_components(prefix.split('/'), "a store", &location.to_string()),
         Location::Memory => Ok(()),
     }
 }
@@ -48,7 +40,7 @@ pub fn check_location(location: &Location) -> Result<()> {
 /// Refuses a store that is inside a snapshot of another one, by what it calls itself.
 pub(super) fn check_store(store: &dyn SnapshotStore) -> Result<()> {
     let location = store.to_string();
-    check_components(location.split('/'), &location)
+    check_components(location.split('/'), "a store", &location)
 }
 
 /// Returns whether the store has a snapshot, intact or not, readable or not. Reads the listing up to the first one.
@@ -79,18 +71,29 @@ pub(crate) async fn require_snapshots(store: &dyn SnapshotStore) -> Result<()> {
     Err(SnapshotError::new(ErrorKind::NotFound, message))
 }
 
-fn check_path(path: &Path) -> Result<()> {
+/// Refuses a path inside a snapshot of a store. `what` is what would be there.
+pub(crate) fn check_path(path: &Path, what: &str) -> Result<()> {
+    check_names(path, what)?;
+    // The path may not exist yet. What exists of it may be a link into a snapshot.
+    let full_path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    match full_path.ancestors().find_map(|ancestor| ancestor.canonicalize().ok()) {
+        Some(real) => check_names(&real, what),
+        None => Ok(()),
+    }
+}
+
+fn check_names(path: &Path, what: &str) -> Result<()> {
     let names = path.components().filter_map(|component| match component {
         Component::Normal(name) => name.to_str(),
         _ => None,
     });
-    check_components(names, &path.display().to_string())
+    check_components(names, what, &path.display().to_string())
 }
 
-fn check_components<'a>(mut names: impl Iterator<Item = &'a str>, location: &str) -> Result<()> {
+fn check_components<'a>(mut names: impl Iterator<Item = &'a str>, what: &str, location: &str) -> Result<()> {
     let Some(name) = names.find(|name| layout::parse_prefix(name).is_some()) else { return Ok(()) };
     let message = format!(
-        "a store cannot be inside a snapshot, but {location} is in {name}; use the directory or prefix that contains {name}"
+        "{what} cannot be inside a snapshot, but {location} is in {name}; use the directory or prefix that contains {name}"
     );
     Err(SnapshotError::new(ErrorKind::InvalidInput, message))
 }

@@ -105,21 +105,28 @@ pub(crate) async fn selected_blocks(
     Ok(accepted.try_filter(|(block, _)| future::ready(!block.is_empty())).boxed())
 }
 
+/// Which records are put, and what is said of that.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Put<'a> {
+    pub(crate) filter: &'a RecordFilter,
+    pub(crate) progress: Option<&'a dyn Progress>,
+    pub(crate) phase: Phase,
+    /// What a failure means for the destination.
+    pub(crate) outcome: &'a str,
+}
+
 /// Passes the records that a filter accepts to `put`, which gets and returns the target, and checks at the end that all of
-/// them were there. Returns the target, the number of the records, and their sum. `outcome` is what a failure means for the
-/// file.
+/// them were there. Returns the target, the number of the records, and their sum.
 pub(crate) async fn put_selected<T: Send + 'static>(
     context: &Context,
     chain: &Chain,
-    filter: &RecordFilter,
-    progress: Option<&dyn Progress>,
+    Put { filter, progress, phase, outcome }: Put<'_>,
     mut target: T,
     put: fn(T, Block) -> Result<T>,
-    outcome: &str,
 ) -> Result<(T, u64, ContentSum)> {
     let newest = chain.newest()?;
     let total = filter.records_max(newest.metadata.vector_count);
-    let mut progress = ProgressCounter::start(progress, Phase::Restore, total);
+    let mut progress = ProgressCounter::start(progress, phase, total);
     let (mut selected, mut sum, missing) = (0, ContentSum::default(), MissingIds::default());
     let mut blocks = selected_blocks(chain, &context.config, filter, None, &missing).await?;
     while let Some((block, block_sum)) = blocks.try_next().await? {

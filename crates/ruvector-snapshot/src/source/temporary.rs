@@ -21,12 +21,12 @@ pub(super) const NEW_FILE_MODE: u32 = 0o600;
 
 /// Between the name of the destination and the random characters.
 const INFIX: &[u8] = b".restoring-";
-const RANDOM_CHARACTERS: usize = 6;
+pub(super) const RANDOM_CHARACTERS: usize = 6;
 /// The longest name of most file systems.
 const NAME_BYTES_MAX: u64 = 255;
 /// Number of files that are created until one is locked. Another restore that removes leftovers may hold the lock of a
 /// new one for a moment, and removes it.
-const ATTEMPTS: usize = 16;
+pub(super) const ATTEMPTS: usize = 16;
 /// The magic number of redb.
 const MAGIC: [u8; 9] = *b"redb\x1a\x0a\xa9\x0d\x0a";
 /// The unit in which a system counts what a file takes.
@@ -137,14 +137,16 @@ fn rename_to_free(file: TempPath, path: &Path) -> io::Result<()> {
 pub(crate) fn find_dead(destination: &Path, removes: bool, mut report: impl FnMut(&Leftover)) {
     let prefix = prefix(destination);
     let Ok(entries) = directory(destination).read_dir() else { return };
-    let is_temporary = |name: &OsStr| {
-        let random = name.as_bytes().strip_prefix(prefix.as_bytes());
-        random.is_some_and(|random| random.len() == RANDOM_CHARACTERS && random.iter().all(u8::is_ascii_alphanumeric))
-    };
-    let found = entries.flatten().filter(|entry| is_temporary(&entry.file_name()));
+    let found = entries.flatten().filter(|entry| is_temporary(&entry.file_name(), &prefix));
     let mut paths: Vec<_> = found.map(|entry| entry.path()).collect();
     paths.sort();
     paths.into_iter().filter_map(|path| inspect(path, removes)).for_each(|leftover| report(&leftover));
+}
+
+/// Returns whether a name is that of a temporary file with this prefix.
+pub(super) fn is_temporary(name: &OsStr, prefix: &OsStr) -> bool {
+    let random = name.as_bytes().strip_prefix(prefix.as_bytes());
+    random.is_some_and(|random| random.len() == RANDOM_CHARACTERS && random.iter().all(u8::is_ascii_alphanumeric))
 }
 
 /// `None` if there is nothing to report: it is not the file of a restore, its owner lives, or it has gone.
@@ -240,15 +242,19 @@ pub(super) fn directory(path: &Path) -> &Path {
     }
 }
 
+fn prefix(destination: &Path) -> OsString {
+    prefix_with(destination, INFIX)
+}
+
 /// Returns the start of the names of all temporary files of a destination. It has only the start of a name that would
 /// leave no room for the rest.
-fn prefix(destination: &Path) -> OsString {
+pub(super) fn prefix_with(destination: &Path, infix: &[u8]) -> OsString {
     let name = destination.file_name().unwrap_or_default();
     let max = name_bytes_max(directory(destination)).unwrap_or(NAME_BYTES_MAX);
-    let room = usize::try_from(max).unwrap_or(usize::MAX).saturating_sub(1 + INFIX.len() + RANDOM_CHARACTERS);
+    let room = usize::try_from(max).unwrap_or(usize::MAX).saturating_sub(1 + infix.len() + RANDOM_CHARACTERS);
     let mut prefix = OsString::from(".");
     prefix.push(start(name, room));
-    prefix.push(OsStr::from_bytes(INFIX));
+    prefix.push(OsStr::from_bytes(infix));
     prefix
 }
 

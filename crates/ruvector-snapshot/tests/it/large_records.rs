@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::sync::LazyLock;
 
-use ruvector_snapshot::{CreateOptions, RestoreOptions, SnapshotConfig, SnapshotManager};
+use ruvector_snapshot::{CreateOptions, ExportOptions, RestoreOptions, SnapshotConfig, SnapshotManager};
 use test_fixtures::{METADATA, TestDir, make_database};
 
 use crate::common::measured_process::{peak_bytes, report_peak, started_for};
@@ -72,6 +72,11 @@ async fn measured_process() {
             let _absent = std::fs::remove_file(&restored);
             manager.restore_snapshot_to(&latest().await, restored, &RestoreOptions::default()).await.unwrap();
         }
+        "export" => {
+            let exported = directory.join("exported");
+            let _absent = std::fs::remove_dir_all(&exported);
+            manager.export_snapshot(&latest().await, exported, &ExportOptions::default()).await.unwrap();
+        }
         other => panic!("{other}"),
     }
     report_peak();
@@ -80,7 +85,8 @@ async fn measured_process() {
 /// The commands that can be measured, in the order in which they are run. Two of them change the database first.
 const CHANGE: &str = "increment with the record";
 const NO_CHANGE: &str = "increment without the record";
-const ALL: &[&str] = &["create", "verify", "restore", CHANGE, "verify", "restore", NO_CHANGE, "compact", "redb"];
+const ALL: &[&str] =
+    &["create", "verify", "restore", CHANGE, "verify", "restore", "export", NO_CHANGE, "compact", "redb"];
 
 /// Runs commands on a database whose records of these ids have this metadata, and returns what each of them takes.
 fn peaks(metadata: &str, ids: &[&str], commands: &[&str]) -> Vec<usize> {

@@ -15,7 +15,7 @@ use crate::progress::{Phase, ProgressCounter, warn};
 use crate::repo::chain::Chain;
 use crate::repo::context::Context;
 use crate::repo::filter::RecordFilter;
-use crate::repo::selection::put_selected;
+use crate::repo::selection::{Put, put_selected};
 use crate::snapshot::Snapshot;
 use crate::source::RestoreTarget as _;
 use crate::source::destination_checks::{FileSize, Purpose};
@@ -61,8 +61,8 @@ pub(crate) async fn part_to_file(
             warn(options.progress.as_deref(), &warning);
         }
         let progress = options.progress.as_deref();
-        let selected = put_selected(context, &chain, filter, progress, target, put, "nothing was changed");
-        let (target, records, sum) = selected.await?;
+        let what = Put { filter, progress, phase: Phase::Restore, outcome: "nothing was changed" };
+        let (target, records, sum) = put_selected(context, &chain, what, target, put).await?;
         let (verify, listener) = (context.config.verify_checksum, options.progress.clone());
         let finished = context
             .run_blocking(move || {

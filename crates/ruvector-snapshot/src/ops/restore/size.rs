@@ -1,7 +1,6 @@
 //! Estimates the size of a restored file from what `metadata.json` says of the snapshots of a chain.
 
 use ruvector_snapshot_format::layout::DataFile;
-use ruvector_snapshot_format::limits;
 
 use crate::error::Result;
 use crate::repo::chain::Chain;
@@ -30,25 +29,13 @@ const LINE_BYTES: u64 = 22;
 /// and not as too large.
 pub(super) fn of_restored_file(chain: &Chain) -> Result<FileSize> {
     let metadata = &chain.newest()?.metadata;
-    let (mut vectors_bytes, mut payload_bytes, mut index_bytes) = (0_u64, 0_u64, 0_u64);
-    for snapshot in chain.snapshots() {
-        let raw = |file| snapshot.metadata.file(file).map(|info| expanded_bytes(info.bytes, info.raw_bytes));
-        vectors_bytes = vectors_bytes.saturating_add(raw(DataFile::Vectors)?);
-        payload_bytes = payload_bytes.saturating_add(raw(DataFile::Payloads)?);
-        index_bytes = index_bytes.saturating_add(raw(DataFile::Index)?);
-    }
+    let payload_bytes = chain.expanded_bytes(DataFile::Payloads)?;
+    let index_bytes = chain.expanded_bytes(DataFile::Index)?;
     // An increment does not say how much of the metadata of its chain is left.
     let is_exact = chain.snapshots().len() == 1;
     let likely_bytes = payload_bytes.saturating_add(index_bytes);
     let texts = Texts { least_bytes: if is_exact { payload_bytes } else { 0 }, likely_bytes };
-    // Every vector of the state is in a file of the chain.
-    let records_max = vectors_bytes / metadata.dimensions.saturating_mul(4).max(1);
-    Ok(of_state(metadata.vector_count.min(records_max), metadata.dimensions, texts))
-}
-
-/// Returns the size of a file after expansion, or as much as deflate makes of it, if that is less.
-fn expanded_bytes(bytes: u64, raw_bytes: u64) -> u64 {
-    raw_bytes.min(bytes.saturating_mul(limits::EXPANSION))
+    Ok(of_state(chain.records()?, metadata.dimensions, texts))
 }
 
 /// What a chain has besides vectors, in bytes.

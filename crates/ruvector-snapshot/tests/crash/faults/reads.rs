@@ -1,9 +1,9 @@
 //! Faults of the store during restore, verify and list: no operation returns wrong data, an unavailable store is not
 //! reported as corruption, and no object changes.
 
-use ruvector_snapshot::store::testing::fault::{Call, Fault};
-use ruvector_snapshot::{Listing, RestoreOptions, VerifyOptions, VerifyReport};
-use test_fixtures::{contents, records_of_file};
+use ruvector_snapshot::store::testing::fault::{Call, Fault, Gate};
+use ruvector_snapshot::{ExportOptions, Listing, RestoreOptions, VerifyOptions, VerifyReport};
+use test_fixtures::{contents, read_npy_export, records_of_file};
 
 use super::fixture::{Case, Run, faults};
 use crate::common::three_snapshots::ThreeSnapshots;
@@ -32,6 +32,46 @@ async fn a_restore_to_a_file_with_any_fault_fails_and_leaves_no_file() {
         .await;
     assert!(runs > 50, "only {runs} runs");
     assert!(records_of_file(&fixture.dir.restored()) == expected);
+}
+
+#[tokio::test]
+async fn an_export_with_any_fault_or_that_is_cancelled_leaves_nothing() {
+    let fixture = ThreeSnapshots::new().await;
+    let path = fixture.dir.path("restored/exported");
+    let runs = fixture
+        .inject_at_every_step(
+            faults(),
+            async |manager| {
+                // The run without a fault leaves the directory.
+                let _absent = std::fs::remove_dir_all(&path);
+                manager.export_snapshot(&fixture.ids[1], &path, &ExportOptions::default()).await
+            },
+            async |run, case, result| {
+                let what = case.what();
+                run.assert_unchanged(&what).await;
+                case.assert_reported_by(&result.map(|report| report.records).expect_err(&what));
+                fixture.dir.assert_nothing_restored();
+            },
+        )
+        .await;
+    assert!(runs > 50, "only {runs} runs");
+    assert!(read_npy_export(&path).0 == fixture.contents[1]);
+    std::fs::remove_dir_all(&path).unwrap();
+
+    for at in 0.. {
+        let gate = Gate::new();
+        let run = fixture.run([(at, Fault::Wait(gate.clone()))]).await;
+        let options = ExportOptions::default();
+        tokio::select! {
+            result = run.manager.export_snapshot(&fixture.ids[1], &path, &options) => {
+                assert!(at > 5 && result.unwrap().is_complete);
+                break;
+            }
+            () = gate.reached() => {}
+        }
+        run.manager.wait_for_cleanup().await;
+        fixture.dir.assert_nothing_restored();
+    }
 }
 
 #[tokio::test]

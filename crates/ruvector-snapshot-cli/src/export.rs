@@ -1,0 +1,92 @@
+//! `export`: writes the records of a snapshot to files for other programs.
+#![expect(clippy::disallowed_methods, reason = "prints how long the work took")]
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use ruvector_snapshot::{ErrorKind, ExportOptions, ExportReport, Transferred};
+use serde_json::json;
+
+use crate::args::Export;
+use crate::failure::{Exit, Failure, kind_name};
+use crate::interrupted::Attempts;
+use crate::output::{count, pace, print_transferred, size, timestamp};
+use crate::progress::ProgressDisplay;
+use crate::session::Session;
+
+pub(crate) async fn export(session: &Session, args: Export) -> Result<Exit, Failure> {
+    let manager = session.open()?;
+    let id = session.resolve(&manager, &args.id).await?;
+    let filter = args.selection.filter(session).await?.unwrap_or_default();
+    let started = Instant::now();
+    let (report, transferred) = {
+        let progress = ProgressDisplay::new(session, &Attempts::default());
+        let options = ExportOptions::default().format(args.format).filter(filter).progress(progress.listener());
+        let after_interrupt = outcome(args.to.clone(), progress.is_restored());
+        let work = manager.export_snapshot(&id, &args.to, &options);
+        (session.run(&manager, work, after_interrupt).await, progress.transferred())
+    };
+    let report = report.map_err(|failure| explained(failure, &args.to))?;
+    let exported = || format!("{} was exported before that", args.to.display());
+    print(session, &report, &args.to, (transferred, started.elapsed()))
+        .map_err(|failure| failure.with_hint(exported()))?;
+    Ok(Exit::Success)
+}
+
+fn print(
+    session: &Session,
+    report: &ExportReport,
+    to: &Path,
+    (transferred, taken): (Transferred, Duration),
+) -> Result<(), Failure> {
+    let (snapshot, output) = (&report.snapshot, session.output);
+    output.document_of(
+        snapshot,
+        &json!({
+            "to": to.to_string_lossy(), "format": report.format, "files": report.files,
+            "records": report.records, "records_in_snapshot": snapshot.vector_count,
+            "dimensions": snapshot.dimensions, "is_complete": report.is_complete, "checksum": report.checksum,
+            "store_read_bytes": transferred.store_read_bytes, "file_written_bytes": transferred.file_written_bytes,
+            "seconds": taken.as_secs_f64(), "warnings": session.warnings.list(),
+        }),
+    )?;
+    let (records, whole) = (count(report.records), count(snapshot.vector_count as u64));
+    output.line(format_args!("exported {records} of {whole} records of {} to {}", snapshot.id, to.display()))?;
+    output.field("name", &snapshot.name)?;
+    output.field("taken", timestamp(snapshot.created_at))?;
+    for file in &report.files {
+        output.field("file", format_args!("{}, {}", file.name, size(file.bytes)))?;
+    }
+    output.field("time", pace(taken, report.records, "records"))?;
+    print_transferred(&output, transferred, taken)?;
+    match report.is_complete {
+        true => output.field("verified", "all records, with the content checksum of the snapshot"),
+        false => output.field("verified", "each of these records has the digest that the snapshot has of it"),
+    }
+}
+
+/// Adds what can be done about the failure of an export to this path.
+fn explained(failure: Failure, to: &Path) -> Failure {
+    let parent = to.parent().filter(|parent| !parent.as_os_str().is_empty());
+    match parent {
+        _ if failure.kind() == kind_name(ErrorKind::Corrupt) => failure.with_hint(format!(
+            "nothing was written to {}; `verify` shows everything that is corrupt, and another snapshot may be intact",
+            to.display()
+        )),
+        Some(parent) if !parent.exists() => {
+            failure.with_hint(format!("create the directory {} first", parent.display()))
+        }
+        _ => failure,
+    }
+}
+
+/// Reports after an interrupt whether the directory has appeared.
+fn outcome(
+    to: PathBuf,
+    is_exported: impl FnOnce() -> bool + Send + 'static,
+) -> impl FnOnce() -> String + Send + 'static {
+    move || match is_exported() {
+        true => format!("{} was already exported, and was kept", to.display()),
+        false => "nothing was exported, and nothing was left behind".to_owned(),
+    }
+}

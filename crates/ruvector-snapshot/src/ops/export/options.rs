@@ -1,0 +1,185 @@
+//! The options of an export, and what it has written.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{ErrorKind, SnapshotError};
+use crate::progress::Progress;
+use crate::repo::filter::RecordFilter;
+use crate::snapshot::Snapshot;
+
+/// The files that an export writes.
+///
+/// # Examples
+///
+/// ```
+/// use ruvector_snapshot::ExportFormat;
+///
+/// assert_eq!("npy".parse::<ExportFormat>()?, ExportFormat::Npy);
+/// assert_eq!(ExportFormat::Npy.to_string(), "npy");
+/// # Ok::<(), ruvector_snapshot::SnapshotError>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum ExportFormat {
+    /// `matrix.npy`, an array of NumPy with one row of 32-bit floats for each record, and `records.jsonl`, whose line i has
+    /// the id and the metadata of row i.
+    #[default]
+    Npy,
+}
+
+impl ExportFormat {
+    /// All formats.
+    pub const ALL: &[Self] = &[Self::Npy];
+
+    /// Returns the name.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(ruvector_snapshot::ExportFormat::Npy.name(), "npy");
+    /// ```
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Npy => "npy",
+        }
+    }
+}
+
+impl fmt::Display for ExportFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for ExportFormat {
+    type Err = SnapshotError;
+
+    fn from_str(text: &str) -> Result<Self, SnapshotError> {
+        Self::ALL.iter().copied().find(|format| format.name() == text).ok_or_else(|| {
+            let names: Vec<_> = Self::ALL.iter().map(|format| format.name()).collect();
+            let message = format!("there is no format {text:?}; the formats are: {}", names.join(", "));
+            SnapshotError::new(ErrorKind::InvalidInput, message)
+        })
+    }
+}
+
+/// Options of an export. Start from `default()`.
+///
+/// # Examples
+///
+/// ```
+/// use ruvector_snapshot::{ExportFormat, ExportOptions, RecordFilter};
+///
+/// let options = ExportOptions::default().format(ExportFormat::Npy).filter(RecordFilter::default().id("doc-17"));
+/// assert!(!options.filter.accepts_everything());
+/// ```
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct ExportOptions {
+    /// The files that are written.
+    pub format: ExportFormat,
+    /// The records that are exported. By default all.
+    pub filter: RecordFilter,
+    /// A listener for progress and warnings. [`Progress::restored`] is called right after the directory got its name.
+    pub progress: Option<Arc<dyn Progress>>,
+}
+
+impl ExportOptions {
+    /// Writes the files of this format.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ruvector_snapshot::{ExportFormat, ExportOptions};
+    ///
+    /// assert_eq!(ExportOptions::default().format(ExportFormat::Npy).format, ExportFormat::Npy);
+    /// ```
+    #[must_use]
+    pub fn format(self, format: ExportFormat) -> Self {
+        Self { format, ..self }
+    }
+
+    /// Exports only the records that this filter accepts.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ruvector_snapshot::{ExportOptions, RecordFilter};
+    ///
+    /// let options = ExportOptions::default().filter(RecordFilter::default().condition("lang=de".parse()?));
+    /// assert!(!options.filter.accepts_everything());
+    /// # Ok::<(), ruvector_snapshot::SnapshotError>(())
+    /// ```
+    #[must_use]
+    pub fn filter(self, filter: RecordFilter) -> Self {
+        Self { filter, ..self }
+    }
+
+    /// Reports progress to this listener.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use ruvector_snapshot::{ExportOptions, Progress, ProgressUpdate};
+    ///
+    /// #[derive(Debug)]
+    /// struct Printer;
+    ///
+    /// impl Progress for Printer {
+    ///     fn update(&self, update: ProgressUpdate) {
+    ///         println!("{} records", update.records);
+    ///     }
+    /// }
+    ///
+    /// let options = ExportOptions::default().progress(Arc::new(Printer));
+    /// assert!(options.progress.is_some());
+    /// ```
+    #[must_use]
+    pub fn progress(self, progress: Arc<dyn Progress>) -> Self {
+        Self { progress: Some(progress), ..self }
+    }
+}
+
+/// What an export has written.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct ExportReport {
+    /// The snapshot.
+    pub snapshot: Snapshot,
+    /// The directory. A symbolic link was followed.
+    pub directory: PathBuf,
+    /// The format of the files.
+    pub format: ExportFormat,
+    /// The number of records that were exported.
+    pub records: u64,
+    /// Whether all records of the snapshot were exported: whether their content checksum is that of the snapshot.
+    pub is_complete: bool,
+    /// The content checksum of the exported records. Irregular rows are not part of it.
+    pub checksum: String,
+    /// The files.
+    pub files: Vec<ExportedFile>,
+}
+
+/// A file of an export.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ExportedFile {
+    /// The name in the directory.
+    pub name: String,
+    /// The size in bytes.
+    pub bytes: u64,
+}
+
+impl ExportedFile {
+    pub(super) fn new(name: &str, bytes: u64) -> Self {
+        Self { name: name.to_owned(), bytes }
+    }
+}
