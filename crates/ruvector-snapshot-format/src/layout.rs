@@ -2,7 +2,10 @@
 
 use std::fmt;
 
+use chrono::{DateTime, NaiveDateTime, Utc};
+
 use crate::id::SnapshotId;
+use crate::ledger::{EntryName, VerifyResult};
 
 /// The commit: a snapshot exists if and only if its `metadata.json` exists.
 pub const METADATA_JSON: &str = "metadata.json";
@@ -24,6 +27,8 @@ pub const FILES: [&str; 5] =
 const CHECK: &str = "store-check-";
 
 const DELETING: &str = "deleting-";
+
+const CHECKED: &str = "checked-";
 
 /// The three files that hold blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -80,6 +85,33 @@ pub fn is_deletion_marker(file: &str) -> bool {
     file.strip_prefix(DELETING).is_some_and(|random| random.len() == 16 && !random.contains('/'))
 }
 
+/// Returns the name of a ledger entry.
+pub fn ledger_entry(entry: &EntryName) -> String {
+    let time = entry.time.format("%Y%m%dT%H%M%S%3fZ");
+    format!("{CHECKED}{time}-{}-{}-{:016x}.json", entry.depth, entry.result, entry.random)
+}
+
+/// Returns what the name of a ledger entry says, or `None` if a file is none. The inverse of [`ledger_entry`].
+pub fn parse_ledger_entry(file: &str) -> Option<EntryName> {
+    let mut parts = file.strip_prefix(CHECKED)?.strip_suffix(".json")?.split('-');
+    let (time, depth, result, random) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let result = [VerifyResult::Intact, VerifyResult::Corrupt].into_iter().find(|one| one.as_str() == result)?;
+    let random = u64::from_str_radix(random, 16).ok()?;
+    let entry = EntryName { time: parse_time(time)?, depth: depth.parse().ok()?, result, random };
+    // Each entry has one name.
+    (ledger_entry(&entry) == file).then_some(entry)
+}
+
+/// Returns whether a file is a ledger entry.
+pub fn is_ledger_entry(file: &str) -> bool {
+    parse_ledger_entry(file).is_some()
+}
+
+/// Parses the time in the form that ids have.
+fn parse_time(text: &str) -> Option<DateTime<Utc>> {
+    Some(NaiveDateTime::parse_from_str(text, "%Y%m%dT%H%M%S%3fZ").ok()?.and_utc())
+}
+
 /// Returns the snapshot that a prefix belongs to, if any. The inverse of [`prefix`].
 pub fn parse_prefix(prefix: &str) -> Option<SnapshotId> {
     prefix.strip_prefix("snapshot-")?.parse().ok()
@@ -90,4 +122,53 @@ pub fn parse_prefix(prefix: &str) -> Option<SnapshotId> {
 pub fn parse_key(key: &str) -> Option<(SnapshotId, &str)> {
     let (prefix, file) = key.split_once('/')?;
     Some((parse_prefix(prefix)?, file))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAME: &str = "checked-20260203T040506789Z-2of7-intact-0123456789abcdef.json";
+
+    #[test]
+    fn a_ledger_entry_has_exactly_one_name() {
+        let entry = parse_ledger_entry(NAME).unwrap();
+        assert_eq!(entry.time, "2026-02-03T04:05:06.789Z".parse::<DateTime<Utc>>().unwrap());
+        assert_eq!((entry.depth.to_string().as_str(), entry.result), ("2of7", VerifyResult::Intact));
+        assert_eq!((entry.random, ledger_entry(&entry)), (0x0123_4567_89ab_cdef, NAME.to_owned()));
+        for (from, to) in [
+            ("checked-", "Checked-"),
+            ("checked-", "checked"),
+            ("20260203", "20260230"),
+            ("20260203", "+20260203"),
+            ("040506789Z", "046006789Z"),
+            ("040506789Z", "040561789Z"),
+            ("040506789Z", "04050678Z"),
+            ("2of7", "8of7"),
+            ("2of7", "half"),
+            ("intact", "fine"),
+            ("intact", "Intact"),
+            ("0123456789abcdef", "0123456789ABCDEF"),
+            ("0123456789abcdef", "123456789abcdef"),
+            ("0123456789abcdef", "+123456789abcdef"),
+            ("0123456789abcdef.json", "0123456789abcdef-1.json"),
+            (".json", ".json.tmp"),
+            (".json", ""),
+            ("checked-", "a/checked-"),
+            ("2of7", "2of7/x"),
+        ] {
+            let name = NAME.replacen(from, to, 1);
+            assert_ne!(name, NAME);
+            assert!(!is_ledger_entry(&name), "{name}");
+        }
+    }
+
+    #[test]
+    fn times_at_the_limits_of_the_years_have_names() {
+        for time in ["0000-01-01T00:00:00Z", "9999-12-31T23:59:59.999Z", "1969-12-31T23:59:59.001Z"] {
+            let time: DateTime<Utc> = time.parse().unwrap();
+            let entry = EntryName { time, ..parse_ledger_entry(NAME).unwrap() };
+            assert_eq!(parse_ledger_entry(&ledger_entry(&entry)), Some(entry));
+        }
+    }
 }

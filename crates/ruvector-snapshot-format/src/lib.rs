@@ -8,7 +8,7 @@
 //! - [`metadata`], [`block`], [`index`], [`leaves`], [`payloads`] and [`irregular`] are the parts of the files, [`codec`]
 //!   is their compression.
 //! - [`lineage`] answers which snapshots depend on which.
-//! - [`layout`] has the names of the files and the keys of objects in a store.
+//! - [`layout`] has the names of the files and the keys of objects in a store, [`ledger`] what is kept of verifications.
 //!
 //! Everything that is read is checked against the [`limits`] of the format before memory is allocated for it. Corrupt
 //! and malicious input leads to an error, never to a panic. See [`reader::Reader`] and [`writer::Writer`] for examples.
@@ -21,6 +21,7 @@ pub mod large;
 pub mod layout;
 pub mod lineage;
 
+pub mod ledger;
 pub mod model;
 pub mod source;
 

@@ -4,6 +4,8 @@
 
 /// Size of metadata.json and of checksum.sha256.
 pub const METADATA_JSON_BYTES: u64 = 1 << 20;
+/// Size of a ledger entry.
+pub const LEDGER_ENTRY_BYTES: u64 = 256 << 10;
 /// Rows of a block.
 pub const BLOCK_ROWS: usize = 1 << 16;
 /// Size of an id.

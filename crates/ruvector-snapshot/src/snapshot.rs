@@ -1,5 +1,7 @@
 //! What is known of a store without reading data: [`Snapshot`], [`Listing`] and [`Orphan`]. Asks no store.
 
+pub(crate) mod checks;
+
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
@@ -13,6 +15,7 @@ use ruvector_snapshot_format::model::{Changes, SnapshotType};
 use ruvector_snapshot_format::{Labels, RawJson};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use self::checks::Checks;
 use crate::error::{ErrorKind, Result, SnapshotError};
 
 /// How far ahead of the clock a snapshot may be dated: clocks of several machines do not agree exactly. One that is dated
@@ -178,7 +181,12 @@ fn some_json<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<
 
 /// Returns whether a moment is so far ahead of `now` that it comes from a wrong clock.
 pub(crate) fn is_in_future(moment: DateTime<Utc>, now: DateTime<Utc>) -> bool {
-    now.checked_add_signed(CLOCK_TOLERANCE).is_some_and(|latest| moment > latest)
+    moment > latest_now(now)
+}
+
+/// Returns the latest moment that is not in the future at the time `now`.
+pub(crate) fn latest_now(now: DateTime<Utc>) -> DateTime<Utc> {
+    now.checked_add_signed(CLOCK_TOLERANCE).unwrap_or(DateTime::<Utc>::MAX_UTC)
 }
 
 /// As [`is_in_future`], for the moment in an id.
@@ -226,6 +234,9 @@ pub struct Listing {
     /// Whether `unfinished` has all multipart uploads of the store. False if the provider or the server cannot list them,
     /// if the permission is missing, if there are more than 1,000, or if the server takes more than 10 seconds.
     pub multipart_uploads_known: bool,
+    /// What the ledger of each of `snapshots` and `unusable` says of its verifications, by id. Without those that have no
+    /// entries.
+    pub checks: BTreeMap<String, Checks>,
     /// Number of objects in the store that belong neither to a snapshot nor to a store check. They are never read and
     /// never deleted. A foreign file or directory in a local directory counts as one, whatever is in it.
     pub foreign: u64,
@@ -342,6 +353,22 @@ impl Listing {
         self.dated_in_future.iter().any(|other| other == id)
     }
 
+    /// Returns what the ledger of a snapshot says of its verifications. `None` if it has no entries.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn example(listing: ruvector_snapshot::Listing) {
+    /// let is_corrupt = |id: &str| listing.checks_of(id).is_some_and(|checks| checks.corrupt_at().is_some());
+    /// for snapshot in listing.snapshots.iter().filter(|snapshot| is_corrupt(&snapshot.id)) {
+    ///     println!("{} was found corrupt", snapshot.id);
+    /// }
+    /// # }
+    /// ```
+    pub fn checks_of(&self, id: &str) -> Option<&Checks> {
+        self.checks.get(id)
+    }
+
     /// Returns what is [unfinished](Self::unfinished) of an upload or a deletion: its finished objects.
     ///
     /// # Examples
@@ -428,6 +455,8 @@ pub enum OrphanKind {
     Deletion,
     /// A marker beside a snapshot that is no longer needed.
     Marker,
+    /// A ledger entry that is not needed: a newer one replaces it, or its snapshot was deleted.
+    LedgerEntry,
     /// An object of a store check.
     Check,
     /// A temporary file of a local store.

@@ -10,6 +10,7 @@ use crate::ops::read::{self, SnapshotReader};
 use crate::progress::Progress;
 use crate::repo::chain::Chain;
 use crate::repo::inventory::{self, Inventory};
+use crate::repo::ledger::{self, Ledger};
 use crate::repo::location;
 use crate::repo::orphans;
 use crate::repo::resolve;
@@ -115,6 +116,26 @@ impl SnapshotManager {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Returns the ledger of a snapshot: when it was verified, how deep, and with what result. Reads one listing of the
+    /// snapshot, and the contents of the newest 100 entries.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ErrorKind::NotFound`] if the snapshot does not exist. An entry that cannot be read is not an error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(manager: ruvector_snapshot::SnapshotManager, id: &str) -> Result<(), Box<dyn std::error::Error>> {
+    /// for entry in manager.ledger(id).await?.entries {
+    ///     println!("{} {}: {}", entry.time, entry.depth, if entry.intact { "intact" } else { "corrupt" });
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub async fn ledger(&self, id: &str) -> Result<Ledger> {
+        ledger::read(&self.context, &id.parse()?).await
     }
 
     /// Returns a snapshot and its ancestors, newest first. Reads no data. Ancestors are without

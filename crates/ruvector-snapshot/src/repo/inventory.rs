@@ -15,6 +15,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt, stream};
 use ruvector_snapshot_format::id::SnapshotId;
 use ruvector_snapshot_format::lineage::{BaseRef, ChainEnd, Lineage};
@@ -23,8 +24,10 @@ use ruvector_snapshot_format::{layout, limits};
 
 use super::context::Context;
 use super::keys::{is_of_snapshot, snapshot_of};
+use super::ledger;
 use super::presence::{
-    ObjectsByName, exists, gone, is_being_deleted, is_lost, judge, list_again, lost_metadata_json, no_snapshot,
+    ObjectsByName, exists, gone, is_being_deleted, is_empty, is_lost, judge, list_again, lost_metadata_json,
+    no_snapshot,
 };
 use crate::error::{ErrorKind, Result, SnapshotError, corrupt};
 use crate::snapshot::{Listing, Snapshot, UnusableSnapshot, newest_first};
@@ -70,7 +73,9 @@ impl Inventory {
         let lost = confirm_lost(context, seemingly_lost, &mut objects, &bases).await?;
         bases.extend(lost.iter().map(|id| (id.clone(), BaseRef::Unreadable)));
         classify(&mut listing, &objects, &lost);
-        listing.find_dated_in_future(context.clock.now());
+        let now = context.clock.now();
+        listing.find_dated_in_future(now);
+        find_checks(&mut listing, &objects, now);
         Ok(Self { listing, objects, lineage: Lineage::new(bases), lost, checks })
     }
 
@@ -416,8 +421,8 @@ fn classify(listing: &mut Listing, objects: &BTreeMap<SnapshotId, ObjectsByName>
     for (id, objects) in objects.iter().rev() {
         if is_being_deleted(objects) && usable.contains(id.as_str()) {
             listing.marked_for_deletion.push(id.to_string());
-        } else if objects.contains_key(layout::METADATA_JSON) {
-            // Usable or unusable, as its metadata.json says.
+        } else if objects.contains_key(layout::METADATA_JSON) || is_empty(objects) {
+            // Usable or unusable, as its metadata.json says; or entries of a snapshot that was deleted.
         } else if is_being_deleted(objects) {
             listing.deleting.push(id.to_string());
         } else if lost.contains(id) {
@@ -429,4 +434,14 @@ fn classify(listing: &mut Listing, objects: &BTreeMap<SnapshotId, ObjectsByName>
     }
     listing.unusable.sort_by(|a, b| b.id.cmp(&a.id));
     listing.snapshots.sort_by(newest_first);
+}
+
+/// Fills [`Listing::checks`].
+fn find_checks(listing: &mut Listing, objects: &BTreeMap<SnapshotId, ObjectsByName>, now: DateTime<Utc>) {
+    let usable = listing.snapshots.iter().map(|snapshot| snapshot.id.as_str());
+    let listed: BTreeSet<&str> = usable.chain(listing.unusable.iter().map(|unusable| unusable.id.as_str())).collect();
+    let checks = objects.iter().filter(|(id, _)| listed.contains(id.as_str()));
+    let checks = checks.map(|(id, objects)| (id.to_string(), ledger::checks_of(objects, now)));
+    let checks = checks.filter(|(_, checks)| checks.entries() > 0).collect();
+    listing.checks = checks;
 }

@@ -25,5 +25,8 @@ pub(super) fn snapshot_of(key: &str) -> Option<SnapshotId> {
 }
 
 pub(super) fn is_of_snapshot(file: &str) -> bool {
-    layout::FILES.contains(&file) || layout::MARKERS.contains(&file) || layout::is_deletion_marker(file)
+    layout::FILES.contains(&file)
+        || layout::MARKERS.contains(&file)
+        || layout::is_deletion_marker(file)
+        || layout::is_ledger_entry(file)
 }

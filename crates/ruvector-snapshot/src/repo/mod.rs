@@ -11,6 +11,7 @@ pub(crate) mod deletion_batches;
 pub(crate) mod inventory;
 pub(crate) mod irregular;
 pub(crate) mod keys;
+pub(crate) mod ledger;
 pub(crate) mod location;
 pub(crate) mod markers;
 pub(crate) mod orphans;

@@ -11,9 +11,10 @@ use super::context::Context;
 use super::deletion_batches::DeleteOptions;
 use super::inventory::Inventory;
 use super::keys::is_repository_key;
+use super::ledger;
 use super::markers::collection::{OrphanCause, collect, collect_marker};
 use super::markers::{is_orphan, marker_grace_start, marker_mtime, store_time, upload_bases};
-use super::presence::{ObjectsByName, is_being_deleted};
+use super::presence::{ObjectsByName, is_being_deleted, is_empty};
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::snapshot::{Orphan, OrphanKind};
 use crate::store::ObjectInfo;
@@ -39,13 +40,19 @@ pub(crate) fn find(
     // Whatever became of them, snapshots depend on these, or may.
     let unread = inventory.unread();
     let required = inventory.lineage.required_by(|_| true, upload_roots.iter().chain(&unread));
+    let grace_start = context.grace_start(now);
+    let is_old = |object: &&ObjectInfo| object.modified_at < grace_start;
     let mut orphans = Vec::new();
     for (id, objects) in &inventory.objects {
         if inventory.lost.contains(id) {
             continue;
         }
+        let entries = ledger::unneeded_of(objects, now).into_iter().filter(is_old);
         if let Some(commit) = objects.get(layout::METADATA_JSON) {
             orphans.extend(old_markers(context, objects, commit, now));
+            orphans.extend(entries.map(|object| of_object(object, OrphanKind::LedgerEntry)));
+        } else if is_empty(objects) {
+            orphans.extend(entries.map(|object| of_object(object, OrphanKind::LedgerEntry)));
         } else if objects.iter().all(|(file, object)| is_orphan(context, file, object, now))
             // A deletion marker shows that nothing depends on it.
             && if is_being_deleted(objects) { !required.ids().contains(id) } else { !required.contains(id) }
@@ -53,8 +60,6 @@ pub(crate) fn find(
             orphans.push(of_objects(id, objects));
         }
     }
-    let grace_start = context.grace_start(now);
-    let is_old = |object: &&ObjectInfo| object.modified_at < grace_start;
     orphans.extend(inventory.checks.iter().filter(is_old).map(|object| of_object(object, OrphanKind::Check)));
     orphans.extend(files.iter().filter(is_old).map(of_local_store));
     orphans.sort();
@@ -68,7 +73,13 @@ pub(crate) fn unfinished(inventory: &Inventory, files: &[ObjectInfo], uploads: &
         .objects
         .iter()
         .filter(|(id, objects)| !objects.contains_key(layout::METADATA_JSON) && !inventory.lost.contains(*id));
-    let mut found: Vec<Orphan> = without_snapshot.map(|(id, objects)| of_objects(id, objects)).collect();
+    let mut found = Vec::new();
+    for (id, objects) in without_snapshot {
+        match is_empty(objects) {
+            true => found.extend(objects.values().map(|object| of_object(object, OrphanKind::LedgerEntry))),
+            false => found.push(of_objects(id, objects)),
+        }
+    }
     found.extend(inventory.checks.iter().map(|object| of_object(object, OrphanKind::Check)));
     found.extend(files.iter().map(of_local_store));
     found.extend(uploads.iter().map(|upload| of_object(upload, OrphanKind::Multipart)));
@@ -155,7 +166,8 @@ fn not_collected(failed: Vec<(&str, SnapshotError)>) -> Option<SnapshotError> {
 async fn collect_one(context: &Context, orphan: &Orphan, now: DateTime<Utc>, is_exclusive: bool) -> Result<bool> {
     match orphan.kind {
         OrphanKind::Marker => collect_marker(context, &orphan.key, marker_grace_start(context, now)).await,
-        OrphanKind::Check => match context.store.head(&orphan.key).await {
+        // An entry that is not needed is not needed later either.
+        OrphanKind::Check | OrphanKind::LedgerEntry => match context.store.head(&orphan.key).await {
             Ok(object) if object.modified_at < context.grace_start(now) => {
                 context.store.delete(&orphan.key).await.map(|()| true)
             }

@@ -14,7 +14,7 @@ use super::keys::is_of_snapshot;
 use crate::error::{ErrorKind, Result, SnapshotError, corrupt};
 use crate::store::{ObjectInfo, SnapshotStore};
 
-/// The objects under the prefix of one snapshot, by name: its files and markers.
+/// The objects under the prefix of one snapshot, by name: its files, markers and ledger entries.
 pub(crate) type ObjectsByName = BTreeMap<String, ObjectInfo>;
 
 /// Returns whether the snapshot is committed.
@@ -39,10 +39,15 @@ pub(crate) fn is_being_deleted(objects: &ObjectsByName) -> bool {
     objects.keys().any(|file| layout::is_deletion_marker(file))
 }
 
+/// Returns whether there is nothing but ledger entries, which a deletion can leave: no snapshot and no upload.
+pub(crate) fn is_empty(objects: &ObjectsByName) -> bool {
+    objects.keys().all(|file| layout::is_ledger_entry(file))
+}
+
 /// Returns whether objects of a snapshot that has lost its `metadata.json` are left. Markers are deleted last, so of one
 /// that is being deleted there is a marker.
 pub(crate) fn is_lost(objects: &ObjectsByName) -> bool {
-    !objects.is_empty() && !objects.contains_key(layout::METADATA_JSON) && !is_being_deleted(objects)
+    !is_empty(objects) && !objects.contains_key(layout::METADATA_JSON) && !is_being_deleted(objects)
 }
 
 /// Lists the objects of a snapshot that seems to have lost its `metadata.json` (reading rule R4).

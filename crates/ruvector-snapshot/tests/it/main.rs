@@ -22,6 +22,7 @@ mod irregular;
 mod irregular_verdicts;
 #[cfg(target_os = "linux")]
 mod large_records;
+mod ledger;
 mod malicious_snapshots;
 mod memory_source;
 mod model;

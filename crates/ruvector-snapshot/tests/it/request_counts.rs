@@ -77,8 +77,9 @@ async fn a_verify_makes_a_known_number_of_requests() {
     let expected = [
         // metadata.json and checksum.sha256.
         (Call::Get, 2),
-        // The size of each data file.
-        (Call::Head, 3),
+        // The size of each data file, and whether the snapshot is still there when its entry is written.
+        (Call::Head, 3 + 1),
+        (Call::Create, 1),
         // Three sections, the pieces of the one block, and the end of the index file, which holds the sections.
         (Call::GetRange, 3 + 3 + 1),
     ];

@@ -7,7 +7,7 @@ use futures::stream::{self, Stream, StreamExt};
 use ruvector_snapshot_format::id::SnapshotId;
 
 use super::report::{Verification, VerifyOptions};
-use super::verify;
+use super::{recorded, verify};
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::repo::context::Context;
 use crate::repo::inventory::Inventory;
@@ -69,6 +69,8 @@ struct Counts {
 
 struct Known {
     dependent_id: String,
+    /// Its ancestors.
+    chain: Vec<String>,
     corruption: Vec<Corruption>,
 }
 
@@ -81,7 +83,11 @@ impl Run {
             };
         };
         let verification = match self.known.remove(&id) {
-            Some(Known { dependent_id, corruption }) => Verification::VerifiedWith { id, dependent_id, corruption },
+            Some(Known { dependent_id, chain, corruption }) => {
+                let options = &self.options;
+                recorded::record_ancestor(&self.context, &id, &dependent_id, &chain, &corruption, options).await;
+                Verification::VerifiedWith { id, dependent_id, corruption }
+            }
             None => self.verify(id).await,
         };
         if let Some(counts) = &mut self.counts {
@@ -163,6 +169,8 @@ fn ancestors_known_from(report: &VerifyReport) -> impl Iterator<Item = (String, 
         let concerns = |one: &&Corruption| one.snapshot == *id || is_in_ancestor(one);
         let is_known = report.is_intact() || report.corruption.iter().any(is_in_ancestor);
         let corruption = || report.corruption.iter().filter(concerns).cloned().collect();
-        is_known.then(|| (id.clone(), Known { dependent_id: report.id.clone(), corruption: corruption() }))
+        let older = || chain.iter().skip(at + 1).cloned().collect();
+        is_known
+            .then(|| (id.clone(), Known { dependent_id: report.id.clone(), chain: older(), corruption: corruption() }))
     })
 }

@@ -2,16 +2,29 @@
 
 use std::sync::Arc;
 
+use ruvector_snapshot_format::ledger::VerifyDepth;
+
 use crate::error::SnapshotError;
 use crate::progress::Progress;
 use crate::repo::verify::{Corruption, VerifyReport};
 
 /// Options of a verification. Start from `default()`.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct VerifyOptions {
-    /// A listener for progress.
+    /// How deep snapshots are verified. Default: [`VerifyDepth::Full`], every byte.
+    pub depth: VerifyDepth,
+    /// Whether the result is recorded beside the snapshot, as an entry of its [ledger](crate::SnapshotManager::ledger).
+    /// Default: true. That needs the permission to create objects. If it fails, the result stands, with a warning.
+    pub record: bool,
+    /// A listener for progress and warnings.
     pub progress: Option<Arc<dyn Progress>>,
+}
+
+impl Default for VerifyOptions {
+    fn default() -> Self {
+        Self { depth: VerifyDepth::Full, record: true, progress: None }
+    }
 }
 
 impl VerifyOptions {
@@ -37,7 +50,20 @@ impl VerifyOptions {
     /// ```
     #[must_use]
     pub fn progress(self, progress: Arc<dyn Progress>) -> Self {
-        Self { progress: Some(progress) }
+        Self { progress: Some(progress), ..self }
+    }
+
+    /// Sets whether the result is recorded beside the snapshot.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let options = ruvector_snapshot::VerifyOptions::default().record(false);
+    /// assert!(!options.record);
+    /// ```
+    #[must_use]
+    pub fn record(self, record: bool) -> Self {
+        Self { record, ..self }
     }
 }
 

@@ -68,7 +68,13 @@ impl ChainCheck<'_> {
         self.leaves(chain).await?;
         self.irregular(chain).await?;
         // The blocks of a single full snapshot have shown its state already.
-        if chain.snapshots().len() > 1 { self.states(chain).await } else { Ok(()) }
+        if chain.snapshots().len() > 1 {
+            self.states(chain).await?;
+        }
+        if self.report.is_intact() {
+            self.report.checksum = Some(chain.newest()?.metadata.checksum.to_string());
+        }
+        Ok(())
     }
 
     /// Verifies what can be read of a chain that does not reach a full snapshot, and reports where it breaks.

@@ -19,6 +19,8 @@ pub struct VerifyReport {
     pub corruption: Vec<Corruption>,
     /// Number of records whose digests were verified. If something is corrupt: in all snapshots of the chain.
     pub records: u64,
+    /// The content checksum of the state, if it was verified and nothing is corrupt.
+    pub checksum: Option<String>,
     /// Bytes that were read from the store and compared, of all snapshots of the chain.
     pub bytes: u64,
 }
@@ -39,7 +41,7 @@ pub struct Corruption {
 
 impl VerifyReport {
     pub(super) fn new(id: String) -> Self {
-        Self { id, chain: Vec::new(), corruption: Vec::new(), records: 0, bytes: 0 }
+        Self { id, chain: Vec::new(), corruption: Vec::new(), records: 0, checksum: None, bytes: 0 }
     }
 
     /// Returns whether nothing is corrupt.

@@ -80,7 +80,9 @@ async fn a_restore_and_a_verify_take_a_few_requests_more_per_link_of_the_chain()
         let expected = [
             // metadata.json and checksum.sha256.
             (Call::Get, 2 * links),
-            (Call::Head, 3 * links),
+            // The sizes; and whether the snapshot is still there when its entry is written.
+            (Call::Head, 3 * links + 1),
+            (Call::Create, 1),
             // Of each link: its directory, the section of the options, the end of the index file (which holds the
             // sections), its leaf table, and its directory again for the state. Of an empty increment: its two empty
             // members. Of the full snapshot: the pieces of the one block, and again for the state.

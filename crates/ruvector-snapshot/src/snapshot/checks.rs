@@ -1,0 +1,338 @@
+//! What the names of ledger entries say of a snapshot: [`Checks`]. Which entries count, and which are not needed any
+//! more, is decided here (`docs/FORMAT.md`, section 9). Asks no store.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use ruvector_snapshot_format::ledger::{EntryName, VerifyDepth, VerifyResult};
+use serde::ser::SerializeStruct as _;
+use serde::{Serialize, Serializer};
+
+/// An entry, as a listing shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ListedEntry {
+    pub(crate) name: EntryName,
+    /// When it was written, by the clock of the store.
+    pub(crate) modified_at: DateTime<Utc>,
+}
+
+/// What decides whether an entry counts.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Counted {
+    /// When `metadata.json` was written, by the clock of the store. An entry that is older is about other objects.
+    pub(crate) committed_at: DateTime<Utc>,
+    /// The latest time that is not in the future.
+    pub(crate) latest: DateTime<Utc>,
+}
+
+impl Counted {
+    fn is_in_future(&self, entry: &ListedEntry) -> bool {
+        entry.name.time > self.latest
+    }
+
+    pub(crate) fn counts(&self, entry: &ListedEntry) -> bool {
+        let is_trusted = entry.name.result == VerifyResult::Corrupt || !self.is_in_future(entry);
+        entry.modified_at >= self.committed_at && is_trusted
+    }
+}
+
+/// When a snapshot was verified, how deep and with what result, as far as its ledger shows.
+///
+/// The ledger is what earlier verifications have left. It says nothing of what has happened to the stored bytes since.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Checks {
+    /// The newest intact entry of each depth.
+    intact: BTreeMap<VerifyDepth, Stamp>,
+    corrupt_at: Option<DateTime<Utc>>,
+    entries: usize,
+}
+
+/// When an entry was written, by both clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Stamp {
+    time: DateTime<Utc>,
+    modified_at: DateTime<Utc>,
+}
+
+impl Stamp {
+    fn of(entry: &ListedEntry) -> Self {
+        Self { time: entry.name.time, modified_at: entry.modified_at }
+    }
+}
+
+impl Checks {
+    pub(crate) fn new(entries: &[ListedEntry], counted: Counted) -> Self {
+        let mut checks = Self { entries: entries.len(), ..Self::default() };
+        let counting = || entries.iter().filter(|entry| counted.counts(entry));
+        for entry in counting().filter(|entry| entry.name.result == VerifyResult::Intact) {
+            let newest = checks.intact.entry(entry.name.depth).or_insert_with(|| Stamp::of(entry));
+            *newest = Stamp::of(entry).max(*newest);
+        }
+        let corrupt = counting().filter(|entry| entry.name.result == VerifyResult::Corrupt);
+        let standing = corrupt.filter(|corrupt| !checks.is_repaired_since(corrupt, counted));
+        checks.corrupt_at = standing.max_by_key(|entry| newest_corrupt(entry)).map(|entry| entry.name.time);
+        checks
+    }
+
+    /// Returns whether everything was found intact after an entry that says that something is corrupt: by the clock of
+    /// the store, and by those of the machines if that of the corrupt entry was not wrong.
+    fn is_repaired_since(&self, corrupt: &ListedEntry, counted: Counted) -> bool {
+        self.complete_by(|stamp| {
+            let is_later = stamp.time > corrupt.name.time || counted.is_in_future(corrupt);
+            (is_later && stamp.modified_at >= corrupt.modified_at).then_some(stamp.time)
+        })
+        .is_some()
+    }
+
+    /// Returns the latest time at which every byte had been read: of a full verification, or of the oldest of all subsets.
+    /// Uses only the entries for which `time_of` returns a time.
+    fn complete_by(&self, time_of: impl Fn(&Stamp) -> Option<DateTime<Utc>>) -> Option<DateTime<Utc>> {
+        let full = self.intact.get(&VerifyDepth::Full).and_then(&time_of);
+        // The number of subsets read, and the oldest.
+        let mut subsets: BTreeMap<u16, (u16, DateTime<Utc>)> = BTreeMap::new();
+        for (depth, stamp) in &self.intact {
+            if let (VerifyDepth::Subset { of, .. }, Some(time)) = (depth, time_of(stamp)) {
+                let (read, oldest) = subsets.entry(*of).or_insert((0, time));
+                *read += 1;
+                *oldest = time.min(*oldest);
+            }
+        }
+        let complete = subsets.into_iter().filter(|(of, (read, _))| read == of).map(|(_, (_, oldest))| oldest);
+        complete.chain(full).max()
+    }
+
+    /// Returns when every byte of the snapshot and its ancestors was last found intact. If that was done in numbered
+    /// subsets, it is the time of the oldest of them; `None` if one is missing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn example(listing: ruvector_snapshot::Listing) {
+    /// for snapshot in &listing.snapshots {
+    ///     match listing.checks_of(&snapshot.id).and_then(|checks| checks.verified_at()) {
+    ///         Some(time) => println!("{} was verified at {time}", snapshot.id),
+    ///         None => println!("{} was never verified", snapshot.id),
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    pub fn verified_at(&self) -> Option<DateTime<Utc>> {
+        self.complete_by(|stamp| Some(stamp.time))
+    }
+
+    /// Returns when the snapshot was last restored as a drill.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(ruvector_snapshot::Checks::default().drilled_at(), None);
+    /// ```
+    pub fn drilled_at(&self) -> Option<DateTime<Utc>> {
+        self.intact_at(VerifyDepth::Drill)
+    }
+
+    /// Returns the time of the newest result that something is corrupt, of the snapshot or an ancestor, unless every byte
+    /// was found intact after that.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(ruvector_snapshot::Checks::default().corrupt_at(), None);
+    /// ```
+    pub fn corrupt_at(&self) -> Option<DateTime<Utc>> {
+        self.corrupt_at
+    }
+
+    /// Returns when the snapshot was last found intact by a verification that includes one of this depth.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ruvector_snapshot::{Checks, VerifyDepth};
+    ///
+    /// assert_eq!(Checks::default().intact_at(VerifyDepth::Quick), None);
+    /// ```
+    pub fn intact_at(&self, depth: VerifyDepth) -> Option<DateTime<Utc>> {
+        let including = self.intact.iter().filter(|(other, _)| other.includes(depth)).map(|(_, stamp)| stamp.time);
+        let complete = self.verified_at().filter(|_| VerifyDepth::Full.includes(depth));
+        including.chain(complete).max()
+    }
+
+    /// Returns the number of entries in the ledger, those that do not count included.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(ruvector_snapshot::Checks::default().entries(), 0);
+    /// ```
+    pub fn entries(&self) -> usize {
+        self.entries
+    }
+}
+
+/// Serializes what the methods return.
+impl Serialize for Checks {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut checks = serializer.serialize_struct("Checks", 5)?;
+        checks.serialize_field("verified_at", &self.verified_at())?;
+        checks.serialize_field("quick_verified_at", &self.intact_at(VerifyDepth::Quick))?;
+        checks.serialize_field("drilled_at", &self.drilled_at())?;
+        checks.serialize_field("corrupt_at", &self.corrupt_at)?;
+        checks.serialize_field("entries", &self.entries)?;
+        checks.end()
+    }
+}
+
+/// Returns the entries that are not needed: those that do not count, and those that a newer one replaces. `counted` is
+/// `None` if there is no snapshot.
+pub(crate) fn unneeded(entries: &[ListedEntry], counted: Option<Counted>) -> Vec<&ListedEntry> {
+    let counting = || entries.iter().filter(|entry| counted.is_some_and(|counted| counted.counts(entry)));
+    let mut kept: BTreeMap<VerifyDepth, &ListedEntry> = BTreeMap::new();
+    for entry in counting().filter(|entry| entry.name.result == VerifyResult::Intact) {
+        let newest = kept.entry(entry.name.depth).or_insert(entry);
+        if (Stamp::of(entry), entry.name.random) > (Stamp::of(newest), newest.name.random) {
+            *newest = entry;
+        }
+    }
+    let corrupt = counting().filter(|entry| entry.name.result == VerifyResult::Corrupt);
+    let corrupt = corrupt.max_by_key(|entry| newest_corrupt(entry));
+    let is_needed = |entry: &ListedEntry| {
+        kept.get(&entry.name.depth).into_iter().copied().chain(corrupt).any(|kept| std::ptr::eq(kept, entry))
+    };
+    entries.iter().filter(|entry| !is_needed(entry)).collect()
+}
+
+/// Orders corrupt entries. The clock of the store comes first: those of the machines can be wrong.
+fn newest_corrupt(entry: &ListedEntry) -> (DateTime<Utc>, DateTime<Utc>, Reverse<VerifyDepth>, u64) {
+    (entry.modified_at, entry.name.time, Reverse(entry.name.depth), entry.name.random)
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+
+    const NOW: i64 = 1000;
+
+    fn at(hours: i64) -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH + TimeDelta::hours(hours)
+    }
+
+    /// An entry whose machine and store agree on the time.
+    fn entry(hours: i64, depth: &str, result: VerifyResult) -> ListedEntry {
+        dated(hours, hours, depth, result)
+    }
+
+    fn dated(machine: i64, store: i64, depth: &str, result: VerifyResult) -> ListedEntry {
+        let depth = depth.parse().unwrap();
+        let name = EntryName { time: at(machine), depth, result, random: machine.unsigned_abs() };
+        ListedEntry { name, modified_at: at(store) }
+    }
+
+    fn counted() -> Counted {
+        Counted { committed_at: at(0), latest: at(NOW) }
+    }
+
+    fn checks(entries: &[ListedEntry]) -> Checks {
+        Checks::new(entries, counted())
+    }
+
+    use VerifyResult::{Corrupt, Intact};
+
+    #[test]
+    fn the_newest_of_each_depth_counts() {
+        let entries = [
+            entry(3, "full", Intact),
+            entry(9, "quick", Intact),
+            entry(1, "full", Intact),
+            entry(5, "drill", Intact),
+            entry(7, "sample10", Intact),
+        ];
+        let checks = checks(&entries);
+        assert_eq!(checks.verified_at(), Some(at(3)));
+        assert_eq!(checks.drilled_at(), Some(at(5)));
+        assert_eq!(checks.intact_at(VerifyDepth::Quick), Some(at(9)));
+        assert_eq!(checks.intact_at(VerifyDepth::Sample { percent: 5 }), Some(at(7)));
+        assert_eq!(checks.intact_at(VerifyDepth::Sample { percent: 20 }), Some(at(3)));
+        assert_eq!(checks.intact_at(VerifyDepth::Subset { number: 1, of: 2 }), Some(at(3)));
+        assert_eq!((checks.corrupt_at(), checks.entries()), (None, 5));
+    }
+
+    #[test]
+    fn all_subsets_together_are_a_full_verification_as_old_as_the_oldest() {
+        let mut entries: Vec<_> = (1..=6).map(|n| entry(n, &format!("{n}of7"), Intact)).collect();
+        entries.push(entry(50, "7of8", Intact));
+        assert_eq!(checks(&entries).verified_at(), None);
+        entries.push(entry(7, "7of7", Intact));
+        assert_eq!(checks(&entries).verified_at(), Some(at(1)));
+        entries.push(entry(8, "1of7", Intact));
+        assert_eq!(checks(&entries).verified_at(), Some(at(2)));
+        assert_eq!(checks(&entries).intact_at(VerifyDepth::Subset { number: 7, of: 7 }), Some(at(7)));
+        assert_eq!(checks(&entries).intact_at(VerifyDepth::Full), Some(at(2)));
+    }
+
+    #[test]
+    fn corruption_stands_until_everything_is_read_again() {
+        let corrupt = entry(10, "quick", Corrupt);
+        let with = |others: &[ListedEntry]| {
+            let entries: Vec<_> = others.iter().cloned().chain([corrupt.clone()]).collect();
+            checks(&entries).corrupt_at()
+        };
+        let standing = Some(at(10));
+        assert_eq!(with(&[]), standing);
+        for other in [
+            entry(9, "full", Intact),
+            entry(11, "quick", Intact),
+            entry(11, "drill", Intact),
+            entry(11, "sample99", Intact),
+            entry(11, "1of2", Intact),
+            // The clock of the other machine is ahead, or behind.
+            dated(11, 9, "full", Intact),
+            dated(9, 11, "full", Intact),
+        ] {
+            assert_eq!(with(std::slice::from_ref(&other)), standing, "{other:?}");
+        }
+        assert_eq!(with(&[entry(11, "1of2", Intact), entry(9, "2of2", Intact)]), standing);
+        assert_eq!(with(&[entry(11, "full", Intact)]), None);
+        assert_eq!(with(&[entry(11, "1of2", Intact), entry(12, "2of2", Intact)]), None);
+        assert_eq!(with(&[entry(11, "full", Intact), entry(12, "1of2", Corrupt)]), Some(at(12)));
+    }
+
+    #[test]
+    fn entries_from_the_future_do_not_reassure_and_do_not_stop_to_warn() {
+        let future = NOW + 5;
+        assert_eq!(checks(&[dated(future, 5, "full", Intact)]).verified_at(), None);
+        let corrupt = dated(future, 5, "full", Corrupt);
+        assert_eq!(checks(std::slice::from_ref(&corrupt)).corrupt_at(), Some(at(future)));
+        assert!(checks(&[corrupt.clone(), entry(4, "full", Intact)]).corrupt_at().is_some());
+        assert_eq!(checks(&[corrupt, entry(6, "full", Intact)]).corrupt_at(), None);
+    }
+
+    #[test]
+    fn entries_from_before_the_snapshot_do_not_count() {
+        let counted = Counted { committed_at: at(5), latest: at(NOW) };
+        let before = [dated(6, 4, "full", Intact), dated(6, 4, "full", Corrupt)];
+        let checks = Checks::new(&before, counted);
+        assert_eq!((checks.verified_at(), checks.corrupt_at(), checks.entries()), (None, None, 2));
+        assert_eq!(unneeded(&before, Some(counted)).len(), 2);
+    }
+
+    #[test]
+    fn what_is_not_needed_can_go_without_a_change_of_what_is_known() {
+        let depths = ["quick", "full", "drill", "1of2", "2of2", "sample10"];
+        let mut entries = Vec::new();
+        for round in 0..30 {
+            let result = if round % 11 == 0 { Corrupt } else { Intact };
+            entries.push(dated(round * 7 % 30, round, depths[round as usize % depths.len()], result));
+        }
+        entries.push(dated(NOW + 1, 3, "full", Intact));
+        let unneeded: Vec<_> = unneeded(&entries, Some(counted())).into_iter().cloned().collect();
+        let left: Vec<_> = entries.iter().filter(|entry| !unneeded.contains(entry)).cloned().collect();
+        assert_eq!(left.len(), depths.len() + 1);
+        assert_eq!(Checks { entries: entries.len(), ..checks(&left) }, checks(&entries));
+        assert!(super::unneeded(&left, Some(counted())).is_empty());
+        assert_eq!(super::unneeded(&left, None).len(), left.len());
+    }
+}
