@@ -18,6 +18,7 @@ mod credentials;
 mod deleted_meanwhile;
 #[cfg(target_os = "linux")]
 mod destinations;
+mod diff;
 mod dump;
 mod echoed_secrets;
 #[cfg(target_os = "linux")]

@@ -86,6 +86,9 @@ pub(crate) enum Verb {
     /// Find the snapshots that have a record
     #[command(after_long_help = help::FIND)]
     Find(Find),
+    /// Compare two snapshots
+    #[command(after_long_help = help::DIFF)]
+    Diff(Diff),
     /// Delete snapshots
     #[command(after_long_help = help::DELETE)]
     Delete(Delete),
@@ -238,6 +241,33 @@ pub(crate) struct Find {
     /// The id of the record
     #[arg(value_name = "RECORD_ID")]
     pub(crate) record_id: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Diff {
+    /// The first snapshot: an id, a prefix of an id, a name, or latest
+    #[arg(value_name = "ID")]
+    pub(crate) first: String,
+    /// The second snapshot, which is compared with the first one
+    #[arg(value_name = "OTHER_ID")]
+    pub(crate) second: String,
+    /// Store of the second snapshot, if it is not that of the first
+    #[arg(long, value_name = "LOCATION")]
+    pub(crate) to: Option<String>,
+    /// Option of the bucket of --to, for example region=eu-west-1. Can be repeated. The options of -o are those of --store
+    /// alone; the environment is for both
+    // Parsed in `session`, as those of -o.
+    #[arg(long = "to-option", value_name = "KEY=VALUE", requires = "to")]
+    pub(crate) to_options: Vec<String>,
+    /// Print each record that differs, and then the counts
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// Print each record that differs as a line of JSON, and nothing else
+    #[arg(long, conflicts_with_all = ["list", "json"])]
+    pub(crate) jsonl: bool,
+    /// End with exit code 1 if the snapshots differ
+    #[arg(long)]
+    pub(crate) exit_code: bool,
 }
 
 /// Which records.

@@ -236,6 +236,29 @@ Examples:
 
 Exit codes: 0 a snapshot has the record; 1 none has it, or none of those that can be read, or failure.";
 
+pub(crate) const DIFF: &str = "\
+Prints how many records differ between two snapshots, related or not, of one store or of two. With --list, each of them; with --jsonl, each as a line of JSON.
+  added             only the second snapshot has it
+  removed           only the first snapshot has it
+  vector changed    another vector, the same metadata
+  metadata changed  other metadata, the same vector
+  both changed      another vector and other metadata
+Each record counts once. Other dimensions, another metric, and irregular rows that differ are printed too. Of irregular rows it is not compared which ones.
+
+Reads the indexes, and nothing if the content checksums are equal. Of records that differ, the metadata is read, and vectors only where that does not decide. \
+What two snapshots of a chain have in common is read only where the others have changed something. The ids and digests that are compared are verified. \
+To check everything, use `verify`.
+
+With --to, the second snapshot is in another store, for example the copy of the first one: --to-option is for that store, and -o for --store.
+
+Examples:
+  ruvector-snapshot diff nightly latest
+  ruvector-snapshot diff nightly latest --list | grep ^removed
+  ruvector-snapshot diff 20260130 20260131 --jsonl | jq -r .id
+  ruvector-snapshot diff latest latest --to s3://bucket/offsite --exit-code
+
+Exit codes: 0 compared, whether they differ or not; 1 failure, and with --exit-code also if they differ; 2 wrong usage; 3 a snapshot is corrupt.";
+
 pub(crate) const DELETE: &str = "\
 Checks all IDs before the first snapshot is deleted. If one of them does not exist, is pinned, or has a dependent that is not deleted too, nothing is \
 deleted. With --cascade, all dependents are deleted as well. A deletion cannot be undone.

@@ -21,6 +21,7 @@ mod copy;
 mod create;
 mod delete;
 mod demo;
+mod diff;
 mod dump;
 mod export;
 mod find;
@@ -114,6 +115,7 @@ async fn call(session: &Session, verb: Verb) -> Result<Exit, Failure> {
         Verb::Dump(args) => dump::dump(session, &args).await,
         Verb::Export(args) => export::export(session, args).await,
         Verb::Find(args) => find::find(session, &args).await,
+        Verb::Diff(args) => diff::diff(session, &args).await,
         Verb::Delete(args) => delete::delete(session, &args).await,
         Verb::Copy(args) => copy::copy(session, &args).await,
         Verb::Compact(args) => compact::compact(session, &args).await,

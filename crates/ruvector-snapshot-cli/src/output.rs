@@ -269,7 +269,7 @@ pub(crate) fn quoted_path(path: &Path) -> String {
 }
 
 /// Escapes characters that control a terminal or change the direction of the text.
-fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

@@ -209,6 +209,9 @@ fn document(update: ProgressUpdate, taken: Duration) -> Value {
 fn line(update: ProgressUpdate, taken: Duration) -> String {
     let total = update.records_total.max(update.records);
     let (phase, done, total) = (phase_name(update.phase), count(update.records), count(total));
+    if update.phase == Phase::Compare {
+        return format!("{phase}: {done} of {total} rows");
+    }
     let things = if update.phase == Phase::Copy { "snapshots" } else { "records" };
     format!("{phase}: {done} of {total} {things}, {}", of_records(update, taken))
 }
@@ -225,6 +228,8 @@ fn position(update: ProgressUpdate) -> (u64, u64) {
 fn of_records(update: ProgressUpdate, taken: Duration) -> String {
     let (done, rate) = (size(update.bytes), size(rate(update.bytes, taken)));
     match update.bytes_total {
+        // Indexes are compared, and no contents.
+        _ if update.phase == Phase::Compare => format!("{} rows", count(update.records)),
         0 => format!("{done} of records, {rate}/s"),
         total => format!("{done} of {}, {rate}/s", size(total)),
     }
@@ -238,6 +243,7 @@ fn phase_name(phase: Phase) -> &'static str {
         Phase::Verify => "verifying",
         Phase::Stream => "streaming",
         Phase::Copy => "copying",
+        Phase::Compare => "comparing",
         Phase::Export => "exporting",
         _ => "working",
     }

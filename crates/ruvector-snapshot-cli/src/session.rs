@@ -55,18 +55,26 @@ impl Session {
 
     /// Opens an existing store.
     pub(crate) fn open_store(&self) -> Result<Arc<dyn SnapshotStore>, Failure> {
-        self.open_location(false).map_err(|failure| {
-            let is_local = matches!(self.location(), Ok(Location::Local(_)));
-            if !is_local || failure.kind() != kind_name(ErrorKind::NotFound) {
+        self.open_existing(&self.location()?, &self.store, &self.options, ["-o", "--store"])
+    }
+
+    /// Opens an existing store. `text` is its location as typed, and `flags` are those of its options and of its location.
+    pub(crate) fn open_existing(
+        &self,
+        location: &Location,
+        text: &str,
+        options: &[String],
+        [flag, location_flag]: [&str; 2],
+    ) -> Result<Arc<dyn SnapshotStore>, Failure> {
+        self.open_at(location, options, flag, false).map_err(|failure| {
+            if !matches!(location, Location::Local(_)) || failure.kind() != kind_name(ErrorKind::NotFound) {
                 return failure;
             }
-            Failure::new(
-                ErrorKind::NotFound,
-                format!("cannot open the store {}: the directory does not exist", self.store),
-            )
-            .with_hint(
-                "check --store, and that the disk is mounted; `create` makes the last level of the path, and no more",
-            )
+            Failure::new(ErrorKind::NotFound, format!("cannot open the store {text}: the directory does not exist"))
+                .with_hint(format!(
+                    "check {location_flag}, and that the disk is mounted; `create` makes the last level of the path, and no \
+                     more"
+                ))
         })
     }
 
@@ -184,7 +192,18 @@ impl Session {
 
     /// Resolves an id, an id prefix, a name or `latest`. An ambiguous one is wrong usage.
     pub(crate) async fn resolve(&self, manager: &SnapshotManager, text: &str) -> Result<String, Failure> {
-        self.resolve_with(manager, text, None).await
+        self.resolve_with(manager, text, None, &self.store, "--store").await
+    }
+
+    /// As [`resolve`](Self::resolve), in the store at this location, which was typed after `flag`.
+    pub(crate) async fn resolve_in(
+        &self,
+        manager: &SnapshotManager,
+        text: &str,
+        store: &str,
+        flag: &str,
+    ) -> Result<String, Failure> {
+        self.resolve_with(manager, text, None, store, flag).await
     }
 
     /// As [`resolve`](Self::resolve), for the base of an increment of this source.
@@ -194,7 +213,7 @@ impl Session {
         text: &str,
         source: &SourceId,
     ) -> Result<String, Failure> {
-        self.resolve_with(manager, text, Some(source)).await
+        self.resolve_with(manager, text, Some(source), &self.store, "--store").await
     }
 
     async fn resolve_with(
@@ -202,23 +221,11 @@ impl Session {
         manager: &SnapshotManager,
         text: &str,
         source: Option<&SourceId>,
+        store: &str,
+        flag: &str,
     ) -> Result<String, Failure> {
         let resolved = async { Ok(manager.resolve_with(text, source, &self.warnings).await) };
-        self.read(manager, resolved).await?.map_err(|error| self.unresolved(error))
-    }
-
-    /// Returns the failure for something that was not found. The wrong store is the usual reason.
-    fn unresolved(&self, error: SnapshotError) -> Failure {
-        let is_missing = error.kind() == ErrorKind::NotFound;
-        match error.source() {
-            // An error of the store, for example a missing bucket, is not wrong usage.
-            Some(_) => Failure::from(error),
-            None if is_missing => Failure::usage(error).with_hint(format!(
-                "the store is {}; check --store, and that its disk is mounted",
-                quoted(&self.store)
-            )),
-            None => Failure::usage(error),
-        }
+        self.read(manager, resolved).await?.map_err(|error| unresolved(error, store, flag))
     }
 
     /// Resolves several, each once.
@@ -277,4 +284,16 @@ fn parsed_options(texts: &[String], flag: &str) -> Result<StoreOptions, Failure>
 /// Waits until a signal has stopped the program. `None` if no signal can be received.
 async fn interrupt(interrupted: &mut Interrupts) -> Option<Exit> {
     *interrupted.wait_for(Option::is_some).await.ok()?
+}
+
+/// Returns the failure for something that was not found. The wrong store is the usual reason.
+fn unresolved(error: SnapshotError, store: &str, flag: &str) -> Failure {
+    let is_missing = error.kind() == ErrorKind::NotFound;
+    match error.source() {
+        // An error of the store, for example a missing bucket, is not wrong usage.
+        Some(_) => Failure::from(error),
+        None if is_missing => Failure::usage(error)
+            .with_hint(format!("the store is {}; check {flag}, and that its disk is mounted", quoted(store))),
+        None => Failure::usage(error),
+    }
 }

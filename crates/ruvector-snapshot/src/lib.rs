@@ -120,6 +120,7 @@ pub use ops::copy::{
 };
 pub use ops::create::{CreateOptions, PauseWrites, check_name, check_source_name, default_name};
 pub use ops::delete::DeletePlan;
+pub use ops::diff::{DiffEntry, DiffOptions, DiffSummary, DiffedSnapshot, SnapshotDiff};
 pub use ops::export::{ExportFormat, ExportOptions, ExportReport, ExportedFile};
 pub use ops::find::{FindReport, FoundRecord, RecordState};
 pub use ops::merge::{MergeOptions, MergeReport};
@@ -136,6 +137,7 @@ pub use policy::retention::{
 };
 pub use progress::{Phase, Progress, ProgressUpdate, Transferred};
 pub use repo::attempt::AttemptOutcome;
+pub use repo::comparison::RecordChange;
 pub use repo::deletion_batches::{DeleteOptions, DeleteReport};
 pub use repo::filter::{Condition, RecordFilter};
 pub use repo::ledger::{Ledger, ListedVerification};

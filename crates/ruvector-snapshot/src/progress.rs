@@ -22,6 +22,8 @@ pub enum Phase {
     Copy,
     /// Downloads the snapshot, expands it and writes the files of an export.
     Export,
+    /// Compares the indexes of two snapshots. Counts rows of both.
+    Compare,
 }
 
 /// How far a phase has come. Totals are expectations: a database that is being written may have more or fewer records.

@@ -112,6 +112,11 @@ impl Block {
         ChangedRow { id: row.id, digest: self.digests.get(at).copied().unwrap_or_default(), change }
     }
 
+    /// Returns what row `at` is, even if its content was not unpacked.
+    pub fn kind(&self, at: usize) -> RowKind {
+        RowKind::of(self.ids.flags.get(at).copied().unwrap_or_default())
+    }
+
     /// Returns whether a writer closes this block before it adds `row`.
     pub fn is_full_for(&self, row: Record<'_>) -> bool {
         let exceeds = |bytes: usize, more: usize| bytes.saturating_add(more) > limits::BLOCK_TARGET_BYTES;

@@ -34,6 +34,16 @@ pub enum RowKind {
     Tombstone,
 }
 
+impl RowKind {
+    pub(super) fn of(flags: u8) -> Self {
+        match (flags & FLAG_REMOVED != 0, flags & FLAG_VECTOR != 0) {
+            (true, _) => Self::Tombstone,
+            (false, true) => Self::WithVector,
+            (false, false) => Self::WithoutVector,
+        }
+    }
+}
+
 impl Block {
     /// Unpacks a block from its three pieces, and verifies the digest of every row that has its vector in this block.
     ///
@@ -89,12 +99,7 @@ impl Block {
         let (ids, digests) = unpack_index(entry, piece).map_err(|error| error.with_file(DataFile::Index.name()))?;
         let at = (0..ids.len()).find(|at| ids.get(*at) == id);
         Ok(at.and_then(|at| {
-            let flags = ids.flags.get(at)?;
-            let kind = match (flags & FLAG_REMOVED != 0, flags & FLAG_VECTOR != 0) {
-                (true, _) => RowKind::Tombstone,
-                (false, true) => RowKind::WithVector,
-                (false, false) => RowKind::WithoutVector,
-            };
+            let kind = RowKind::of(*ids.flags.get(at)?);
             Some(IndexedRow { digest: *digests.get(at)?, kind, has_large_metadata: entry.has_large_metadata() })
         }))
     }
@@ -111,8 +116,10 @@ impl Block {
         Ok((0..ids.len()).any(|at| is_wanted(ids.get(at))))
     }
 
-    /// Unpacks the id and the digest of the row of a block with one row, if `is_wanted` accepts it. `index` is its piece
-    /// in index.bin.gz. If the row has metadata, it is an empty text.
+    /// Unpacks the ids, the digests and the [kinds](Self::kind) of the rows that `is_wanted` accepts. `index` is the piece
+    /// in index.bin.gz. If a row has metadata, it is an empty text.
+    ///
+    /// Only the CRC-32 and the sizes are verified.
     ///
     /// # Errors
     ///

@@ -5,6 +5,7 @@ use ruvector_snapshot_format::metadata::SourceId;
 
 use super::SnapshotManager;
 use crate::error::{ErrorKind, Result};
+use crate::ops::diff::{self, DiffOptions, SnapshotDiff};
 use crate::ops::find::{self, FindReport};
 use crate::ops::read::{self, SnapshotReader};
 use crate::progress::Progress;
@@ -260,6 +261,42 @@ impl SnapshotManager {
     /// ```
     pub async fn find_record(&self, record_id: &str) -> Result<FindReport> {
         find::find(&self.context, Inventory::read(&self.context).await?.listing, record_id).await
+    }
+
+    /// Compares two snapshots, related or not, and streams the records that differ, in the order of their ids. The first
+    /// snapshot is `id` of this store, the second one is `other_id` of the store of `other`, which can be this one.
+    ///
+    /// Reads the indexes, and nothing if the content checksums are equal. Snapshots that both chains have are read only
+    /// where they matter. Of a record that differs, the metadata of both is read, and the vector of one of the two if the metadata
+    /// has changed and it is not known whether the vector has. If the dimensions or the metric differ, the
+    /// [summary](SnapshotDiff::summary) says so, and the records are compared all the same. Of irregular rows it only says
+    /// whether they differ.
+    ///
+    /// The ids and digests that were compared are verified by the content checksums of both snapshots when the stream has
+    /// ended. Metadata is only verified by the CRC-32 of its block; [`verify_snapshot`](Self::verify_snapshot) reads
+    /// everything.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if a snapshot does not exist, and
+    /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt), also from the stream, if what is read is corrupt.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(manager: ruvector_snapshot::SnapshotManager, offsite: ruvector_snapshot::SnapshotManager) -> ruvector_snapshot::Result<()> {
+    /// use ruvector_snapshot::DiffOptions;
+    ///
+    /// let (yesterday, today) = ("20260130T080000000Z-0123456789abcdef", "20260131T080000000Z-0123456789abcdef");
+    /// let diff = manager.diff(yesterday, &manager, today, &DiffOptions::default()).await?;
+    /// let summary = diff.finish().await?;
+    /// println!("{} added, {} removed", summary.added, summary.removed);
+    /// let same = manager.diff(today, &offsite, today, &DiffOptions::default()).await?;
+    /// assert!(same.finish().await?.is_equal());
+    /// # Ok(()) }
+    /// ```
+    pub async fn diff(&self, id: &str, other: &Self, other_id: &str, options: &DiffOptions) -> Result<SnapshotDiff> {
+        diff::diff([&self.context, &other.context], [&id.parse()?, &other_id.parse()?], options).await
     }
 
     /// Opens a snapshot for reading: all records, ranges of records, or its index. See [`SnapshotReader`] for an

@@ -313,7 +313,7 @@ fn broken(dependent: &StoredSnapshot, base_id: &SnapshotId, why: &str) -> Snapsh
 }
 
 /// Checks the snapshot that is read once more before an error of the stream says that it is corrupt.
-fn judged<T: Send + 'static>(
+pub(super) fn judged<T: Send + 'static>(
     snapshot: &StoredSnapshot,
     items: impl Stream<Item = Result<T>> + Send + 'static,
 ) -> BoxStream<'static, Result<T>> {

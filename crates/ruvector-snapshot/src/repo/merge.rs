@@ -2,8 +2,8 @@
 //! reads.
 
 use futures::stream::{BoxStream, TryStreamExt};
-use ruvector_snapshot_format::block::{Block, BlockOrder};
-use ruvector_snapshot_format::checksum::{ContentSum, digest};
+use ruvector_snapshot_format::block::{Block, BlockOrder, RowKind};
+use ruvector_snapshot_format::checksum::{ContentSum, Digest, digest};
 use ruvector_snapshot_format::model::{Change, ChangedRow, Changes, Record};
 
 use super::reader::NextBlock;
@@ -69,10 +69,23 @@ pub(crate) struct Merge {
     waiting: Vec<usize>,
 }
 
+/// Where a row of the current id is, and what its index says of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RowPlace {
+    /// The number of the member.
+    pub(crate) member: usize,
+    /// The number of the block in the stream of the member.
+    pub(crate) block: usize,
+    pub(crate) kind: RowKind,
+    pub(crate) digest: Digest,
+}
+
 /// The rows of one snapshot, in order.
 struct Member {
     blocks: BoxStream<'static, Result<NextBlock>>,
     block: Option<NextBlock>,
+    /// Blocks that were fetched, with `block`.
+    fetched: usize,
     at: usize,
     order: BlockOrder,
 }
@@ -80,7 +93,7 @@ struct Member {
 impl Merge {
     /// Merges streams of blocks, that of the newest snapshot first.
     pub(crate) fn new(blocks: Vec<BoxStream<'static, Result<NextBlock>>>) -> Self {
-        let member = |blocks| Member { blocks, block: None, at: 0, order: BlockOrder::default() };
+        let member = |blocks| Member { blocks, block: None, fetched: 0, at: 0, order: BlockOrder::default() };
         let members: Vec<_> = blocks.into_iter().map(member).collect();
         Self { current: (0..members.len()).collect(), waiting: Vec::new(), members }
     }
@@ -179,6 +192,17 @@ impl Merge {
     /// Returns the rows of the current id, the newest first.
     fn rows(&self) -> impl Iterator<Item = ChangedRow<'_>> {
         self.current.iter().filter_map(|at| self.members.get(*at)?.row())
+    }
+
+    /// Returns the places of the rows of the current id, in the order of the members. Leaves out large rows that were not
+    /// read.
+    pub(crate) fn places(&self) -> impl Iterator<Item = RowPlace> {
+        self.current.iter().filter_map(|number| {
+            let member = self.members.get(*number)?;
+            let Some(NextBlock::Read(block, _)) = &member.block else { return None };
+            let (kind, digest) = (block.kind(member.at), block.change(member.at).digest);
+            Some(RowPlace { member: *number, block: member.fetched.saturating_sub(1), kind, digest })
+        })
     }
 
     /// Returns the numbers of the members whose state has a record of the current id, the oldest first.
@@ -314,6 +338,7 @@ impl Member {
                 return Err(corrupt("the blocks of a snapshot are not sorted by id"));
             }
             self.block = Some(next);
+            self.fetched += 1;
             self.at = 0;
         }
         Ok(())

@@ -19,6 +19,7 @@ pub(crate) mod presence;
 pub(crate) mod resolve;
 
 pub(crate) mod chain;
+pub(crate) mod comparison;
 pub(crate) mod filter;
 pub(crate) mod history;
 pub(crate) mod merge;

@@ -400,6 +400,40 @@ impl StoredSnapshot {
             .buffered(ahead.blocks)
     }
 
+    /// Streams the rows of the given blocks in order, with their digests and kinds, and without vectors and metadata. Reads
+    /// only the index. Digests are not verified.
+    pub(crate) fn blocks_without_content(
+        &self,
+        entries: &Arc<[BlockEntry]>,
+        ahead: ReadAhead,
+    ) -> impl Stream<Item = Result<NextBlock>> + use<> {
+        let (fetcher, expander, entries) = (self.clone(), self.clone(), entries.clone());
+        stream::iter(runs(&entries, &[DataFile::Index], ahead.run_bytes_max, |_| false))
+            .map(move |run| {
+                let (snapshot, run) = (fetcher.clone(), entries.get(run).unwrap_or_default().to_vec());
+                async move {
+                    let pieces = snapshot.pieces_of(DataFile::Index, &run).await?;
+                    Ok::<_, SnapshotError>(stream::iter(run.into_iter().zip(pieces).map(Ok)))
+                }
+            })
+            .buffered(ahead.runs)
+            .try_flatten()
+            .map(move |fetched: Result<_>| {
+                let (id, dimensions) = (expander.id().clone(), expander.metadata.dimensions as usize);
+                async move {
+                    let (entry, piece) = fetched?;
+                    run_blocking(move || {
+                        let unpacked = Block::unpack_without_content(&entry, dimensions, &piece, |_| true);
+                        let block =
+                            unpacked.map_err(|error| error_of(&id, error.message().to_owned(), error.into()))?;
+                        Ok(NextBlock::Read(block, ContentSum::default()))
+                    })
+                    .await
+                }
+            })
+            .buffered(ahead.blocks)
+    }
+
     /// Returns those of the given blocks that have a row whose id is in these ranges, which are sorted and disjoint. Reads
     /// only the index.
     pub(crate) async fn blocks_with_rows_in(

@@ -13,6 +13,7 @@ mod copies;
 mod corruption;
 mod dated_in_future;
 mod deleted_meanwhile;
+mod diffs;
 mod exports;
 mod found_records;
 mod golden;

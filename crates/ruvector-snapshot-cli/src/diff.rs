@@ -1,0 +1,220 @@
+//! `diff`: prints which records differ between two snapshots, and how many.
+
+use std::io;
+
+use futures::StreamExt as _;
+use ruvector_snapshot::{
+    DiffEntry, DiffOptions, DiffSummary, DiffedSnapshot, RecordChange, SnapshotDiff, SnapshotManager,
+};
+use serde_json::{Value, json};
+
+use crate::args::Diff;
+use crate::failure::{Exit, Failure};
+use crate::interrupted::Attempts;
+use crate::output::{Output, counted, fitted, plain, size};
+use crate::progress::ProgressDisplay;
+use crate::session::Session;
+use crate::streamed::StreamedDocument;
+
+/// Bytes that are printed together.
+const BUFFER_BYTES: usize = 64 << 10;
+/// Differences that are printed before an interrupt is seen.
+const CHUNK_LEN: usize = 4096;
+/// Columns of a label.
+const LABEL_COLUMNS: usize = 18;
+/// Columns of the name of a snapshot, which are left beside its id.
+const NAME_COLUMNS: usize = 24;
+
+pub(crate) async fn diff(session: &Session, args: &Diff) -> Result<Exit, Failure> {
+    let manager = session.open()?;
+    let (other, other_store) = match &args.to {
+        None => (manager.clone(), session.store.as_str()),
+        Some(to) => (open_other(session, args, to)?, to.as_str()),
+    };
+    let id = session.resolve(&manager, &args.first).await?;
+    let option = if args.to.is_some() { "--to" } else { "--store" };
+    let other_id = session.resolve_in(&other, &args.second, other_store, option).await?;
+    let is_listed = args.list || args.jsonl;
+    let progress = (!is_listed).then(|| ProgressDisplay::new(session, &Attempts::default()));
+    let listener = progress.as_ref().map_or_else(|| session.warnings.listener(), ProgressDisplay::listener);
+    let opening = DiffOptions::default().progress(listener);
+    let mut diff = session.read(&manager, manager.diff(&id, &other, &other_id, &opening)).await?;
+    let mut printer = Printer::begin(session.output, args)?;
+    let printed = print_entries(session, &manager, &mut diff, &mut printer).await;
+    drop(progress);
+    other.take_warnings().iter().for_each(|warning| session.warnings.add(warning));
+    // Also after an error: these records differ.
+    let printed = printed.and(printer.flush());
+    let document = |summary: Option<&DiffSummary>| document(session, other_store, summary);
+    match (printed, diff.summary()) {
+        (Err(failure), _) => Err(printer.fail(document(None), failure, &session.warnings.list())),
+        // The output is a closed pipe: its reader has seen enough.
+        (Ok(()), None) => Ok(Exit::Success),
+        (Ok(()), Some(summary)) => {
+            printer.end(document(Some(summary)))?;
+            if !args.jsonl {
+                print_summary(session.output, summary)?;
+            }
+            Ok(if args.exit_code && !summary.is_equal() { Exit::Failure } else { Exit::Success })
+        }
+    }
+}
+
+/// Opens the store of the second snapshot.
+fn open_other(session: &Session, args: &Diff, to: &str) -> Result<SnapshotManager, Failure> {
+    let location = session.target_location(to)?;
+    let store = session.open_existing(&location, to, &args.to_options, ["--to-option", "--to"])?;
+    SnapshotManager::with_store(session.config(), store).map_err(Failure::usage)
+}
+
+async fn print_entries(
+    session: &Session,
+    manager: &SnapshotManager,
+    diff: &mut SnapshotDiff,
+    printer: &mut Printer,
+) -> Result<(), Failure> {
+    let mut chunks = diff.ready_chunks(CHUNK_LEN);
+    while let Some(chunk) = session.read(manager, async { Ok(chunks.next().await) }).await? {
+        for entry in chunk {
+            printer.entry(&entry?)?;
+        }
+        if printer.is_closed {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Prints the records that differ, in one of the forms.
+struct Printer {
+    output: Output,
+    form: Form,
+    buffer: Vec<u8>,
+    /// Whether the output is a closed pipe.
+    is_closed: bool,
+}
+
+enum Form {
+    /// Only the counts are printed.
+    Counts,
+    Lines,
+    JsonLines,
+    /// The array of a JSON document.
+    Document(StreamedDocument),
+}
+
+impl Printer {
+    fn begin(output: Output, args: &Diff) -> Result<Self, Failure> {
+        let form = match (args.list, args.jsonl) {
+            (_, true) => Form::JsonLines,
+            (true, _) if output.json => Form::Document(StreamedDocument::begin(output, "changes")?),
+            (true, _) => Form::Lines,
+            (false, false) => Form::Counts,
+        };
+        Ok(Self { output, form, buffer: Vec::new(), is_closed: false })
+    }
+
+    fn entry(&mut self, entry: &DiffEntry) -> Result<(), Failure> {
+        match &mut self.form {
+            Form::Counts => return Ok(()),
+            Form::Lines => {
+                let line = format!("{:<LABEL_COLUMNS$}{}\n", words(entry.change), plain(&entry.id));
+                self.buffer.extend_from_slice(line.as_bytes());
+            }
+            Form::JsonLines => {
+                serde_json::to_writer(&mut self.buffer, entry).map_err(unwritten)?;
+                self.buffer.push(b'\n');
+            }
+            Form::Document(document) => {
+                self.buffer.extend_from_slice(document.next_item().as_bytes());
+                serde_json::to_writer(&mut self.buffer, entry).map_err(unwritten)?;
+            }
+        }
+        if self.buffer.len() > BUFFER_BYTES { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<(), Failure> {
+        if !self.is_closed && !self.buffer.is_empty() {
+            self.is_closed = !self.output.raw_while_read(&self.buffer)?;
+        }
+        self.buffer.clear();
+        Ok(())
+    }
+
+    /// Prints the document, or the end of it.
+    fn end(self, others: Value) -> Result<(), Failure> {
+        match self.form {
+            Form::Document(document) => document.end(&others),
+            Form::JsonLines => Ok(()),
+            Form::Counts | Form::Lines => self.output.document(&others),
+        }
+    }
+
+    fn fail(self, others: Value, failure: Failure, warnings: &[String]) -> Failure {
+        match self.form {
+            Form::Document(document) => document.fail_with(others, failure, warnings),
+            _ => failure,
+        }
+    }
+}
+
+fn unwritten(error: serde_json::Error) -> Failure {
+    Failure::output(&io::Error::from(error))
+}
+
+fn document(session: &Session, other_store: &str, summary: Option<&DiffSummary>) -> Value {
+    let mut document =
+        json!({ "store": session.store, "other_store": other_store, "warnings": session.warnings.list() });
+    if let Some(summary) = summary {
+        let summarized = json!(summary);
+        summarized.as_object().into_iter().flatten().for_each(|(name, value)| document[name] = value.clone());
+        document["differences"] = summary.differences().into();
+        document["equal"] = summary.is_equal().into();
+    }
+    document
+}
+
+fn print_summary(output: Output, summary: &DiffSummary) -> Result<(), Failure> {
+    let field = |label: &str, value: String| output.line(format_args!("{label:<LABEL_COLUMNS$}{value}"));
+    for (label, DiffedSnapshot { id, name, .. }) in [("first", &summary.first), ("second", &summary.second)] {
+        field(label, format!("{id}  {}", fitted(name, NAME_COLUMNS)))?;
+    }
+    for (change, number) in [
+        (RecordChange::Added, summary.added),
+        (RecordChange::Removed, summary.removed),
+        (RecordChange::Vector, summary.vector_changed),
+        (RecordChange::Metadata, summary.metadata_changed),
+        (RecordChange::VectorAndMetadata, summary.vector_and_metadata_changed),
+    ] {
+        field(words(change), crate::output::count(number))?;
+    }
+    field("unchanged", crate::output::count(summary.unchanged))?;
+    let (first, second) = (&summary.first, &summary.second);
+    if first.dimensions != second.dimensions {
+        field("dimensions", format!("{}, then {}", first.dimensions, second.dimensions))?;
+    }
+    if first.distance_metric != second.distance_metric {
+        let metric = |snapshot: &DiffedSnapshot| snapshot.distance_metric.clone().unwrap_or_else(|| "none".to_owned());
+        field("metric", format!("{}, then {}", metric(first), metric(second)))?;
+    }
+    if summary.irregular_rows_differ {
+        field("irregular rows", "differ; which ones is not compared".to_owned())?;
+    }
+    field("read", size(summary.read_bytes))?;
+    match (summary.is_equal(), summary.differences()) {
+        (true, _) => output.line("the snapshots are equal"),
+        (false, 0) => output.line("the snapshots have the same records, and differ otherwise"),
+        (false, differences) => output.line(format_args!("{} differ", counted(differences, "record"))),
+    }
+}
+
+fn words(change: RecordChange) -> &'static str {
+    match change {
+        RecordChange::Added => "added",
+        RecordChange::Removed => "removed",
+        RecordChange::Vector => "vector changed",
+        RecordChange::Metadata => "metadata changed",
+        RecordChange::VectorAndMetadata => "both changed",
+        _ => "changed",
+    }
+}
