@@ -54,6 +54,7 @@ mod refused_names;
 mod refused_sync;
 #[cfg(target_os = "linux")]
 mod restore_plans;
+mod search;
 mod sources;
 #[cfg(target_os = "linux")]
 mod terminal;

@@ -7,6 +7,7 @@ use clap::builder::{PathBufValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use jiff::SpanRelativeTo;
+use ruvector_core::DistanceMetric;
 use ruvector_snapshot::{Condition, ExportFormat, GroupBy, LabelPattern, OnConflict, SnapshotError, Span, TimeZone};
 
 use crate::help;
@@ -89,6 +90,9 @@ pub(crate) enum Verb {
     /// Compare two snapshots
     #[command(after_long_help = help::DIFF)]
     Diff(Diff),
+    /// Search a snapshot for the nearest vectors, without restoring it
+    #[command(after_long_help = help::SEARCH)]
+    Search(Search),
     /// Delete snapshots
     #[command(after_long_help = help::DELETE)]
     Delete(Delete),
@@ -268,6 +272,33 @@ pub(crate) struct Diff {
     /// End with exit code 1 if the snapshots differ
     #[arg(long)]
     pub(crate) exit_code: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(override_usage = "ruvector-snapshot search <ID> <--like RECORD_ID|--query FILE> [OPTIONS]")]
+pub(crate) struct Search {
+    /// An id, a prefix of an id, a name, or latest
+    pub(crate) id: String,
+    /// Search for the vector that this record has in the snapshot. The record itself is not among its results. Can be
+    /// repeated
+    #[arg(long = "like", value_name = "RECORD_ID", required_unless_present = "query")]
+    pub(crate) like: Vec<String>,
+    /// Search for the vectors in FILE, one on each line, as a JSON array of numbers or as `dump` prints a record; - for
+    /// standard input
+    #[arg(long, value_name = "FILE")]
+    pub(crate) query: Option<PathBuf>,
+    /// Number of neighbors of each vector
+    #[arg(short = 'k', long = "neighbors", value_name = "N", default_value_t = 10, value_parser = neighbors)]
+    pub(crate) k: usize,
+    /// Only records whose metadata has this, as for `restore`. Can be repeated, and then all must hold
+    #[arg(long = "where", value_name = "CONDITION", value_parser = condition)]
+    pub(crate) conditions: Vec<Condition>,
+    /// Print the metadata of the neighbors too
+    #[arg(long)]
+    pub(crate) with_metadata: bool,
+    /// Metric of a snapshot that records none: euclidean, cosine, dot-product or manhattan
+    #[arg(long, value_name = "METRIC", hide_possible_values = true, value_parser = metric())]
+    pub(crate) metric: Option<DistanceMetric>,
 }
 
 /// Which records.
@@ -464,6 +495,20 @@ fn on_conflict() -> impl TypedValueParser<Value = OnConflict> {
 
 fn export_format() -> impl TypedValueParser<Value = ExportFormat> {
     PossibleValuesParser::new(ExportFormat::ALL.iter().map(|format| format.name())).try_map(|name| name.parse())
+}
+
+fn metric() -> impl TypedValueParser<Value = DistanceMetric> {
+    PossibleValuesParser::new(["euclidean", "cosine", "dot-product", "manhattan"]).map(|name| match name.as_str() {
+        "euclidean" => DistanceMetric::Euclidean,
+        "cosine" => DistanceMetric::Cosine,
+        "manhattan" => DistanceMetric::Manhattan,
+        _ => DistanceMetric::DotProduct,
+    })
+}
+
+fn neighbors(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| "must be a whole number, at least 1".to_owned())
 }
 
 fn label(text: &str) -> Result<(String, String), String> {

@@ -259,6 +259,30 @@ Examples:
 
 Exit codes: 0 compared, whether they differ or not; 1 failure, and with --exit-code also if they differ; 2 wrong usage; 3 a snapshot is corrupt.";
 
+pub(crate) const SEARCH: &str = "\
+Prints the records whose vectors are nearest to a vector: the exact nearest neighbors, by the metric of the database and with the distances that Ruvector \
+computes. The smaller the distance, the nearer; for DotProduct it is the negative dot product. Of equal distances, the id that comes first is first. A \
+vector with NaN comes last.
+
+The snapshot is not restored. All records are read once, however many vectors are searched for, and compared with each of them. That takes about as long as a \
+`verify`. It answers at once after a disaster: Ruvector builds its search index again whenever it opens a database, and a restored database answers only after \
+that. The digest of every record is verified, and at the end their content checksum. If something is corrupt, the command fails without a result. \
+It does not replace `verify`, which reads everything.
+
+FILE of --query has one JSON value on each line: an array of numbers, or an object such as {\"id\":\"q1\",\"vector\":[0.25,-1.5]}, whose id names the result. \
+It has at most 10,000 vectors and 256 MiB. A search has at most 1,000,000 neighbors in all. --where chooses the neighbors: `restore --help` explains it. \
+The metadata is cut to fit the line; with --json it is complete. Irregular rows are not searched: a warning counts them.
+
+Examples:
+  ruvector-snapshot search latest --like doc-17
+  ruvector-snapshot search nightly --like doc-17 -k 3 --where lang=de \\
+      --with-metadata
+  ruvector-snapshot search 20260331 --query questions.jsonl --json
+  echo '[0.25,-1.5]' | ruvector-snapshot search latest --query -
+
+Exit codes: 0 success, even if nothing was found; 1 failure, or the record of --like is not in the snapshot; 2 wrong usage, for example a vector of other dimensions; \
+3 the snapshot is corrupt.";
+
 pub(crate) const DELETE: &str = "\
 Checks all IDs before the first snapshot is deleted. If one of them does not exist, is pinned, or has a dependent that is not deleted too, nothing is \
 deleted. With --cascade, all dependents are deleted as well. A deletion cannot be undone.

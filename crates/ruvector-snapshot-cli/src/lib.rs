@@ -6,6 +6,7 @@
 mod args;
 mod failure;
 mod help;
+mod input;
 mod interrupted;
 mod output;
 mod progress;
@@ -29,8 +30,10 @@ mod list;
 mod merge;
 mod pin;
 mod prune;
+mod queries;
 mod restore;
 mod restore_plan;
+mod search;
 mod show;
 mod store;
 mod verify;
@@ -116,6 +119,7 @@ async fn call(session: &Session, verb: Verb) -> Result<Exit, Failure> {
         Verb::Export(args) => export::export(session, args).await,
         Verb::Find(args) => find::find(session, &args).await,
         Verb::Diff(args) => diff::diff(session, &args).await,
+        Verb::Search(args) => search::search(session, args).await,
         Verb::Delete(args) => delete::delete(session, &args).await,
         Verb::Copy(args) => copy::copy(session, &args).await,
         Verb::Compact(args) => compact::compact(session, &args).await,

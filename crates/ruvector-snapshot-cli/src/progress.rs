@@ -245,6 +245,7 @@ fn phase_name(phase: Phase) -> &'static str {
         Phase::Copy => "copying",
         Phase::Compare => "comparing",
         Phase::Export => "exporting",
+        Phase::Search => "searching",
         _ => "working",
     }
 }

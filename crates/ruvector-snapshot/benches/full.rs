@@ -1,4 +1,4 @@
-//! How fast a full snapshot is taken, verified and restored, and how small it is: ratios against other ways to do the
+//! How fast a full snapshot is taken, verified, searched and restored, and how small it is: ratios against other ways to do the
 //! same work, measured in one run on one machine.
 //!
 //!     cargo bench -p ruvector-snapshot --bench full -- [ROWS] [DATABASE]
@@ -16,7 +16,7 @@ use ruvector_core::VectorEntry;
 use ruvector_core::storage::VectorStorage;
 use ruvector_core::types::DbOptions;
 use ruvector_snapshot::source::{FileOptions, FileReader, SourceReader as _};
-use ruvector_snapshot::{CreateOptions, RestoreOptions, SnapshotConfig, SnapshotManager};
+use ruvector_snapshot::{CreateOptions, Query, RestoreOptions, SearchOptions, SnapshotConfig, SnapshotManager};
 
 const DIMENSIONS: usize = 384;
 const RUNS: usize = 3;
@@ -41,6 +41,14 @@ fn main() {
     });
     let snapshot = runtime.block_on(manager.list_snapshots()).unwrap().remove(0);
     let verify = best(|| assert!(runtime.block_on(manager.verify_snapshot(&snapshot.id)).unwrap()));
+    let [search, search_100] = [1, 100].map(|number| {
+        let queries: Vec<_> = (0..number).map(|at| Query::like(rows[at * rows.len() / number].0.as_str())).collect();
+        best(|| {
+            let options = SearchOptions::default();
+            let work = manager.search_snapshot(&snapshot.id, &queries, &options);
+            assert_eq!(runtime.block_on(work).unwrap().results.len(), number);
+        })
+    });
     let place = dir.path().join("restored.db");
     let restore = best(|| {
         let options = RestoreOptions::default().overwrite(true);
@@ -64,6 +72,7 @@ fn main() {
     let ratio = |a: Duration, b: Duration| a.as_secs_f64() / b.as_secs_f64();
     println!("create   {:8.3} s  {}", create.as_secs_f64(), rate(create));
     println!("verify   {:8.3} s  {}", verify.as_secs_f64(), rate(verify));
+    println!("search   {:8.3} s  {}", search.as_secs_f64(), rate(search));
     println!("restore  {:8.3} s  {}", restore.as_secs_f64(), rate(restore));
     println!("copy     {:8.3} s  {}", copy.as_secs_f64(), rate(copy));
     println!("insert   {:8.3} s  {}", insert.as_secs_f64(), rate(insert));
@@ -73,6 +82,11 @@ fn main() {
         "create is {:.1} x as fast as gzip -6 of the vectors alone, {:.1} x as two of them",
         ratio(gzip, create),
         ratio(gzip_twice, create)
+    );
+    println!(
+        "search takes {:.2} x the time of verify for 1 query, {:.2} x for 100",
+        ratio(search, verify),
+        ratio(search_100, verify)
     );
     println!("create takes {:.2} x the time of a copy of the database file", ratio(create, copy));
     println!("restore takes {:.2} x the time of a sorted insert with redb", ratio(restore, insert));

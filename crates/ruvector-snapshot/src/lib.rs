@@ -56,7 +56,8 @@
 //! - [`SnapshotConfig`] has the settings.
 //! - [`store`] has the places where snapshots are kept, and the trait for your own.
 //! - [`source`] has the traits for your own sources and restore targets.
-//! - [`SnapshotManager::restore_stream`] and [`SnapshotReader`] read records without restoring a database.
+//! - [`SnapshotManager::restore_stream`] and [`SnapshotReader`] read records without restoring a database, and
+//!   [`SnapshotManager::search_snapshot`] searches them.
 //! - The crate `ruvector-snapshot-format`, exported as `format`, reads and writes the stored bytes, without I/O.
 //!   `docs/FORMAT.md` specifies them.
 //!
@@ -129,6 +130,7 @@ pub use ops::restore::{
     CheckOutcome, DestinationCheck, PartReport, PlannedFetch, PlannedFile, PlannedObject, PlannedSnapshot,
     PlannedState, RestoreBlocker, RestoreDestination, RestoreOptions, RestorePlan,
 };
+pub use ops::search::{Neighbor, Query, SearchOptions, SearchReport, SearchResult};
 pub use ops::verify::{Verification, VerifyOptions};
 pub use policy::retention;
 pub use policy::retention::{

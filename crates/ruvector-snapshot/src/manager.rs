@@ -6,6 +6,7 @@ mod deleting;
 mod exporting;
 mod listing;
 mod restoring;
+mod searching;
 
 use std::sync::Arc;
 

@@ -18,6 +18,8 @@ pub enum Phase {
     Verify,
     /// Downloads the snapshot and passes its records to a stream.
     Stream,
+    /// Downloads the snapshot and compares its records with vectors.
+    Search,
     /// Copies snapshots to another store. Counts snapshots and bytes of objects.
     Copy,
     /// Downloads the snapshot, expands it and writes the files of an export.
@@ -43,7 +45,7 @@ pub struct ProgressUpdate {
     pub bytes_total: u64,
 }
 
-/// How many bytes a create, a compact, a restore or an export has read and written in all.
+/// How many bytes a create, a compact, a restore, an export or a search has read and written in all.
 ///
 /// # Examples
 ///
@@ -111,7 +113,8 @@ pub trait Progress: Debug + Send + Sync {
         let _not_needed = path;
     }
 
-    /// Receives how many bytes a create, a compact, a restore or an export has read and written. Called once, when it has succeeded.
+    /// Receives how many bytes a create, a compact, a restore, an export or a search has read and written. Called once, when
+    /// it has succeeded.
     fn transferred(&self, transferred: Transferred) {
         let _not_needed = transferred;
     }

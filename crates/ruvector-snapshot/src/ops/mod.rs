@@ -16,4 +16,5 @@ pub(crate) mod pin;
 pub(crate) mod prune;
 pub(crate) mod read;
 pub(crate) mod restore;
+pub(crate) mod search;
 pub(crate) mod verify;

@@ -23,6 +23,7 @@ pub(crate) mod comparison;
 pub(crate) mod filter;
 pub(crate) mod history;
 pub(crate) mod merge;
+pub(crate) mod nearest;
 pub(crate) mod reader;
 pub(crate) mod reads;
 pub(crate) mod selection;

@@ -46,7 +46,7 @@ impl MissingIds {
     /// # Errors
     ///
     /// Returns `NotFound`, with the first of the ids.
-    fn check_none(&self, id: &SnapshotId, filter: &RecordFilter, outcome: &str) -> Result<()> {
+    pub(crate) fn check_none(&self, id: &SnapshotId, filter: &RecordFilter, outcome: &str) -> Result<()> {
         let missing = self.list();
         if missing.is_empty() {
             return Ok(());

@@ -6,7 +6,9 @@
 use std::path::Path;
 use std::sync::LazyLock;
 
-use ruvector_snapshot::{CreateOptions, ExportOptions, RestoreOptions, SnapshotConfig, SnapshotManager};
+use ruvector_snapshot::{
+    CreateOptions, ExportOptions, Query, RestoreOptions, SearchOptions, SnapshotConfig, SnapshotManager,
+};
 use test_fixtures::{METADATA, TestDir, make_database};
 
 use crate::common::measured_process::{peak_bytes, report_peak, started_for};
@@ -77,6 +79,10 @@ async fn measured_process() {
             let _absent = std::fs::remove_dir_all(&exported);
             manager.export_snapshot(&latest().await, exported, &ExportOptions::default()).await.unwrap();
         }
+        "search" => {
+            let query = Query::like("id-000001");
+            manager.search_snapshot(&latest().await, &[query], &SearchOptions::default()).await.unwrap();
+        }
         other => panic!("{other}"),
     }
     report_peak();
@@ -86,7 +92,7 @@ async fn measured_process() {
 const CHANGE: &str = "increment with the record";
 const NO_CHANGE: &str = "increment without the record";
 const ALL: &[&str] =
-    &["create", "verify", "restore", CHANGE, "verify", "restore", "export", NO_CHANGE, "compact", "redb"];
+    &["create", "verify", "restore", CHANGE, "verify", "restore", "export", "search", NO_CHANGE, "compact", "redb"];
 
 /// Runs commands on a database whose records of these ids have this metadata, and returns what each of them takes.
 fn peaks(metadata: &str, ids: &[&str], commands: &[&str]) -> Vec<usize> {

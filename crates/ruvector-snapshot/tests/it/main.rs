@@ -37,6 +37,8 @@ mod restore_memory;
 mod restore_plans;
 mod restore_targets;
 mod roundtrip;
+#[cfg(target_os = "linux")]
+mod search;
 mod selection;
 mod source_identity;
 mod sources;

@@ -2,7 +2,7 @@
 //! reported as corruption, and no object changes.
 
 use ruvector_snapshot::store::testing::fault::{Call, Fault, Gate};
-use ruvector_snapshot::{ExportOptions, Listing, RestoreOptions, VerifyOptions, VerifyReport};
+use ruvector_snapshot::{ExportOptions, Listing, Query, RestoreOptions, SearchOptions, VerifyOptions, VerifyReport};
 use test_fixtures::{contents, read_npy_export, records_of_file};
 
 use super::fixture::{Case, Run, faults};
@@ -85,6 +85,25 @@ async fn a_restore_into_memory_with_any_fault_fails() {
                 let what = case.what();
                 run.assert_unchanged(&what).await;
                 case.assert_reported_by(&result.map(drop).expect_err(&what));
+            },
+        )
+        .await;
+    assert!(runs > 50, "only {runs} runs");
+}
+
+#[tokio::test]
+async fn a_search_with_any_fault_has_no_result() {
+    let fixture = ThreeSnapshots::new().await;
+    let queries = [Query::vector([1.0, 0.0, 0.0, 0.0]), Query::like("id-000001")];
+    let options = SearchOptions::default().with_metadata(true);
+    let runs = fixture
+        .inject_at_every_step(
+            faults(),
+            async |manager| manager.search_snapshot(&fixture.ids[1], &queries, &options).await,
+            async |run, case, result| {
+                let what = case.what();
+                run.assert_unchanged(&what).await;
+                case.assert_reported_by(&result.map(|report| report.results).expect_err(&what));
             },
         )
         .await;
