@@ -109,14 +109,14 @@ impl Chain {
         let entries = |rows: std::ops::Range<usize>, seed| {
             rows.map(|row| entry(format!("id-{row:06}"), row, DIMENSIONS, seed)).collect::<Vec<_>>()
         };
-        db.insert_batch(&entries(0..ROWS, 1)).unwrap();
+        db.insert_batch(entries(0..ROWS, 1)).unwrap();
         let (mut ids, mut records): (Vec<String>, _) = (Vec::new(), vec![plain(&db)]);
         ids.push(create_full(&manager, &path, "full").await.unwrap().id);
         for round in 0..2 {
             let first = 100 * round;
             // Others of the same ids, new ones, and one without its vector: only its metadata differs.
-            db.insert_batch(&entries(first..first + 20, 5 + round as u64)).unwrap();
-            db.insert_batch(&entries(ROWS + first..ROWS + first + 10, 9)).unwrap();
+            db.insert_batch(entries(first..first + 20, 5 + round as u64)).unwrap();
+            db.insert_batch(entries(ROWS + first..ROWS + first + 10, 9)).unwrap();
             (first + 30..first + 40).for_each(|row| assert!(db.delete(&format!("id-{row:06}")).unwrap()));
             let mut changed = entry(format!("id-{:06}", first + 50), first + 50, DIMENSIONS, 1);
             changed.metadata = test_fixtures::json_object(serde_json::json!({ "n": 1000 + round }));
