@@ -8,7 +8,7 @@
 //! | `RUVECTOR_SNAPSHOT_TEST_GCS` | a gs:// location in Google Cloud Storage itself, with credentials in `GOOGLE_*` |
 //! | `RUVECTOR_SNAPSHOT_TEST_MINIO` | the path of a minio binary with mc beside it; the tests start and kill it |
 //!
-//! `running` tests servers that run, `killed` a server that is killed. Run them in the release profile:
+//! `running` tests servers that run, `killed` a server that is killed, `recovery` the page docs/RECOVERY.md. Run them in the release profile:
 //!
 //! ```sh
 //! cargo test --release -p ruvector-snapshot-tests --test servers -- --nocapture
@@ -16,6 +16,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 mod killed;
+mod recovery;
 mod running;
 
 const S3: &str = "RUVECTOR_SNAPSHOT_TEST_S3";
