@@ -189,6 +189,19 @@ fn a_destination_that_is_no_file_is_refused_before_anything_is_read() {
         refused("missing/b.db", "cannot create a temporary file in the directory of the destination");
         refused("missing/b.db", "create the directory missing first");
         refused("a.db/b.db", "cannot use this path as the destination");
+        // A file in a directory of a snapshot would belong to no command, and --force would replace what is stored.
+        let snapshot = "elsewhere/snapshot-20260131T080000000Z-0123456789abcdef";
+        fs::create_dir_all(sandbox.path(snapshot)).unwrap();
+        fs::write(sandbox.path(snapshot).join("vectors.bin.gz"), "stored").unwrap();
+        symlink(snapshot, sandbox.path("to-snapshot")).unwrap();
+        for inside in ["to-snapshot/b.db", &format!("{snapshot}/b.db"), &format!("{snapshot}/missing/b.db")] {
+            refused(inside, "the path is inside the snapshot snapshot-20260131T080000000Z-0123456789abcdef");
+        }
+        store.assert_refused(
+            &shell,
+            &["--to", "to-snapshot/vectors.bin.gz", "--force"],
+            &["choose a path outside of it"],
+        );
         refused(&long, &long);
         store.assert_refused(&shell, &["--to", &long], &["cannot use this path as the destination"]);
         store.assert_refused(&shell, &["--to", "a.db"], &["the file already exists"]);

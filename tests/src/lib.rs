@@ -3,7 +3,7 @@
 //! | suite | tests |
 //! |---|---|
 //! | `program` | the command line end to end |
-//! | `servers` | real servers; skipped if the environment names none |
+//! | `servers` | real servers, and docs/RECOVERY.md; skipped if the environment names none |
 //! | `interleavings` | several managers on one store, in many orders, with crashes |
 //! | `live` | snapshots of a database that is being written |
 //! | `plugins` | stores that a user writes |

@@ -1,12 +1,13 @@
 //! Whether a store is where its user means it to be: not inside a snapshot of another store, and with snapshots in it
 //! if there must be some. A mistyped path, or a disk that is not mounted, looks like an empty store.
 
-use std::path::{Component, Path};
+use std::path::Path;
 
 use futures::TryStreamExt;
 use ruvector_snapshot_format::layout;
 
 use crate::error::{ErrorKind, Result, SnapshotError};
+use crate::source::database_path::snapshot_around;
 use crate::store::{ListEntry, Location, SnapshotStore};
 
 use super::keys::snapshot_of;
@@ -73,27 +74,17 @@ pub(crate) async fn require_snapshots(store: &dyn SnapshotStore) -> Result<()> {
 
 /// Refuses a path inside a snapshot of a store. `what` is what would be there.
 pub(crate) fn check_path(path: &Path, what: &str) -> Result<()> {
-    check_names(path, what)?;
-    // The path may not exist yet. What exists of it may be a link into a snapshot.
-    let full_path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    match full_path.ancestors().find_map(|ancestor| ancestor.canonicalize().ok()) {
-        Some(real) => check_names(&real, what),
-        None => Ok(()),
-    }
-}
-
-fn check_names(path: &Path, what: &str) -> Result<()> {
-    let names = path.components().filter_map(|component| match component {
-        Component::Normal(name) => name.to_str(),
-        _ => None,
-    });
-    check_components(names, what, &path.display().to_string())
+    snapshot_around(path).map_or(Ok(()), |name| Err(inside(&name, what, &path.display().to_string())))
 }
 
 fn check_components<'a>(mut names: impl Iterator<Item = &'a str>, what: &str, location: &str) -> Result<()> {
-    let Some(name) = names.find(|name| layout::parse_prefix(name).is_some()) else { return Ok(()) };
+    let name = names.find(|name| layout::parse_prefix(name).is_some());
+    name.map_or(Ok(()), |name| Err(inside(name, what, location)))
+}
+
+fn inside(name: &str, what: &str, location: &str) -> SnapshotError {
     let message = format!(
         "{what} cannot be inside a snapshot, but {location} is in {name}; use the directory or prefix that contains {name}"
     );
-    Err(SnapshotError::new(ErrorKind::InvalidInput, message))
+    SnapshotError::new(ErrorKind::InvalidInput, message)
 }

@@ -1,7 +1,10 @@
-//! The path of a database file as a snapshot records it: absolute, and as text. Opens no file.
+//! The path of a database file as a snapshot records it: absolute, and as text. Whether a path is inside a snapshot. Opens no
+//! file.
 
 use std::fmt::Write as _;
 use std::path::{Component, Path, PathBuf};
+
+use ruvector_snapshot_format::layout;
 
 use crate::error::{Result, SnapshotError};
 
@@ -23,6 +26,18 @@ pub(crate) fn absolute(path: &Path) -> Result<PathBuf> {
     let mut path = resolved.iter().collect::<PathBuf>().canonicalize().map_err(failed)?;
     path.extend(kept);
     Ok(path)
+}
+
+/// Returns the name of the directory `snapshot-ID` that a path is in, or that it is. `None` if there is none.
+///
+/// The path need not exist. What exists of it may be a link into a snapshot.
+pub(crate) fn snapshot_around(path: &Path) -> Option<String> {
+    let full_path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let real = full_path.ancestors().find_map(|ancestor| ancestor.canonicalize().ok());
+    [Some(full_path), real].into_iter().flatten().find_map(|path| {
+        let mut names = path.components().filter_map(|component| component.as_os_str().to_str());
+        names.find(|name| layout::parse_prefix(name).is_some()).map(str::to_owned)
+    })
 }
 
 /// Returns a path as text. Different paths have different texts: bytes that are not UTF-8 are written as `\xNN`.
@@ -56,6 +71,21 @@ mod tests {
         assert_eq!(of("link/../../link/a.db"), root.join("link/a.db"));
         assert_eq!(absolute(Path::new("a.db")).unwrap(), std::env::current_dir().unwrap().join("a.db"));
         assert!(absolute(&root.join("missing/../a.db")).is_err());
+    }
+
+    #[test]
+    fn a_path_is_inside_a_snapshot_by_its_names_and_by_its_links() {
+        let dir = tempfile::tempdir().unwrap();
+        let name = "snapshot-20260131T080000000Z-0123456789abcdef";
+        std::fs::create_dir(dir.path().join(name)).unwrap();
+        std::os::unix::fs::symlink(dir.path().join(name), dir.path().join("link")).unwrap();
+        let around = |path: &str| snapshot_around(&dir.path().join(path));
+        for inside in [name, &format!("{name}/a.db"), "link/a.db", "link/missing/a.db"] {
+            assert_eq!(around(inside).as_deref(), Some(name), "{inside}");
+        }
+        for outside in ["a.db", "snapshot-1/a.db", "missing/a.db"] {
+            assert_eq!(around(outside), None, "{outside}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::database_path::snapshot_around;
 use super::destination_checks::{
     self, Checks, FileSize, Finding, Prepared, Purpose, Subject, UNUSABLE_PATH, give_owner_and_mode,
 };
@@ -60,6 +61,11 @@ impl Destination {
         };
         if path.file_name().is_none() {
             let error = SnapshotError::new(ErrorKind::InvalidInput, "this is not the name of a file");
+            return (None, unusable(error.with_key(path.display().to_string()), checks));
+        }
+        if let Some(name) = snapshot_around(&path) {
+            let message = format!("the path is inside the snapshot {name}; choose a path outside of it");
+            let error = SnapshotError::new(ErrorKind::InvalidInput, message);
             return (None, unusable(error.with_key(path.display().to_string()), checks));
         }
         let destination = Self { path, overwrite };
