@@ -32,6 +32,7 @@ mod full_store;
 #[cfg(target_os = "linux")]
 mod hints;
 mod hostile_settings;
+mod imports;
 #[cfg(unix)]
 mod interrupts;
 mod irregular;

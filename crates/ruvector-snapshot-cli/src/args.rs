@@ -84,6 +84,9 @@ pub(crate) enum Verb {
     /// Export the records of a snapshot to files for other programs
     #[command(after_long_help = help::EXPORT)]
     Export(Export),
+    /// Import a file of the crate ruvector-snapshot 2.3.0
+    #[command(after_long_help = help::IMPORT)]
+    Import(Import),
     /// Find the snapshots that have a record
     #[command(after_long_help = help::FIND)]
     Find(Find),
@@ -238,6 +241,27 @@ pub(crate) struct Export {
     pub(crate) format: ExportFormat,
     #[command(flatten)]
     pub(crate) selection: Selection,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Import {
+    /// File to import, ID.snapshot.gz. Its sidecar ID.metadata.json must be beside it
+    pub(crate) file: PathBuf,
+    /// Name of the snapshot [default: the name of the collection in FILE]
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Name of the database, wherever it is [default: the name of the collection in FILE]
+    #[arg(long, value_name = "NAME", env = SOURCE_VARIABLE, hide_env_values = true)]
+    pub(crate) source: Option<String>,
+    /// Label to store with the snapshot. Can be repeated
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
+    pub(crate) labels: Vec<(String, String)>,
+    /// Import FILE without its sidecar. Then nothing shows that the contents are those that were written
+    #[arg(long)]
+    pub(crate) unverified: bool,
+    /// Directory in which the records are sorted, in a file without a name [default: the system's temporary directory]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) scratch_dir: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

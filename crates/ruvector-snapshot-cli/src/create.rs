@@ -82,7 +82,7 @@ pub(crate) async fn create(session: &Session, args: Create) -> Result<Exit, Fail
 }
 
 /// Returns the name of the source. White space around a name of the environment, such as a line end, is no part of it.
-fn source_name(source: Option<String>) -> Result<Option<String>, Failure> {
+pub(crate) fn source_name(source: Option<String>) -> Result<Option<String>, Failure> {
     let Some(name) = source else { return Ok(None) };
     if std::env::var_os(SOURCE_VARIABLE).is_none_or(|variable| variable != name.as_str()) {
         check_source_name(&name).map_err(Failure::usage)?;
@@ -215,7 +215,7 @@ fn print(session: &Session, created: &Created<'_>, db: &Path, taken: Duration) -
     output.line(format_args!("next: {verify}, or restore {} --to FILE", snapshot.id))
 }
 
-fn labels(pairs: Vec<(String, String)>) -> Result<BTreeMap<String, String>, Failure> {
+pub(crate) fn labels(pairs: Vec<(String, String)>) -> Result<BTreeMap<String, String>, Failure> {
     let mut labels = BTreeMap::new();
     for (key, value) in pairs {
         if labels.contains_key(&key) {
@@ -228,7 +228,7 @@ fn labels(pairs: Vec<(String, String)>) -> Result<BTreeMap<String, String>, Fail
 }
 
 /// Checks a directory that may not be needed for a long time: a mistyped one should not show on the busiest day.
-fn check_scratch_dir(scratch_dir: Option<&Path>) -> Result<(), Failure> {
+pub(crate) fn check_scratch_dir(scratch_dir: Option<&Path>) -> Result<(), Failure> {
     match scratch_dir {
         Some(path) if !path.is_dir() => {
             let message = format!("--scratch-dir {}: the directory does not exist", path.display());

@@ -263,6 +263,9 @@ fn remedy_hint(remedy: Remedy) -> Option<&'static str> {
         Remedy::OnConflict => {
             "--on-conflict keep leaves these records of the database as they are, and --on-conflict replace replaces them"
         }
+        Remedy::Unverified => {
+            "put the sidecar beside the file, or add --unverified, if you know by other means that the file is intact"
+        }
         Remedy::FileSizeLimit => {
             "raise the limit, for example with `ulimit -f unlimited` or LimitFSIZE= of systemd; if there is none, use a file \
              system that holds larger files"

@@ -216,6 +216,27 @@ Examples:
 Exit codes: 0 exported; 1 failure, or an id is not in the snapshot, or no record fulfils the conditions; 2 wrong usage; 3 the snapshot is corrupt. After a \
 failure DIR is as it was, unless the error says that it was created.";
 
+pub(crate) const IMPORT: &str = "\
+Stores the records of a file of the crate ruvector-snapshot 2.3.0, as it is published on crates.io, as a full snapshot. It can then be restored, verified, copied \
+and exported like any other. FILE is not changed.
+
+FILE is read as a whole before anything is stored, and the SHA-256 of its contents is compared with that in its sidecar ID.metadata.json. The records are sorted \
+in a temporary file, which takes about twice as much as the expanded records.
+
+The snapshot is dated as FILE is: its records are as old, so `latest` may mean another one, and a retention policy may delete it soon; `pin` it to keep it. The labels \
+imported-id and imported-version have the id in FILE and the version of the crate.
+
+Limits: FILE has the dimensions, the metric and three parameters of the index. It has no other setting of a database, such as the quantization: a restored database \
+has none. A payload null becomes no metadata. Refused are an id that is there twice, a vector with other dimensions than the collection, and a payload that is \
+not a JSON object: no database can hold them.
+
+Examples:
+  ruvector-snapshot import old/0b7c8a52-2d6a-4b0f-9d5e-3b1f5a3c9e01.snapshot.gz
+  ruvector-snapshot import old/articles.snapshot.gz --name articles-2025 \\
+      --label from=old-server
+
+Exit codes: 0 stored; 1 failure, or no database can hold the records; 2 wrong usage; 3 FILE or its sidecar is corrupt. After a failure there is no new snapshot.";
+
 pub(crate) const FIND: &str = "\
 Lists all snapshots, newest first, with what became of the record since the snapshot before: for an incremental snapshot its base, for a full one the \
 next older snapshot of the same source.

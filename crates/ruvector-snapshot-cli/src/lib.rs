@@ -26,6 +26,7 @@ mod diff;
 mod dump;
 mod export;
 mod find;
+mod import;
 mod list;
 mod merge;
 mod pin;
@@ -76,8 +77,10 @@ pub fn main() -> ExitCode {
 fn parse() -> Result<Cli, clap::Error> {
     let mut command = Cli::command();
     if std::env::var_os(SOURCE_VARIABLE).is_some_and(|name| name.is_empty()) {
-        command =
-            command.mut_subcommand("create", |create| create.mut_arg("source", |source| source.env(Resettable::Reset)));
+        for verb in ["create", "import"] {
+            command =
+                command.mut_subcommand(verb, |verb| verb.mut_arg("source", |source| source.env(Resettable::Reset)));
+        }
     }
     let mut matches = command.try_get_matches_from_mut(std::env::args_os())?;
     Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
@@ -117,6 +120,7 @@ async fn call(session: &Session, verb: Verb) -> Result<Exit, Failure> {
         Verb::Restore(args) => restore::restore(session, args).await,
         Verb::Dump(args) => dump::dump(session, &args).await,
         Verb::Export(args) => export::export(session, args).await,
+        Verb::Import(args) => import::import(session, args).await,
         Verb::Find(args) => find::find(session, &args).await,
         Verb::Diff(args) => diff::diff(session, &args).await,
         Verb::Search(args) => search::search(session, args).await,

@@ -246,6 +246,7 @@ fn phase_name(phase: Phase) -> &'static str {
         Phase::Compare => "comparing",
         Phase::Export => "exporting",
         Phase::Search => "searching",
+        Phase::Import => "sorting",
         _ => "working",
     }
 }

@@ -100,6 +100,9 @@ pub enum Remedy {
     NewFile,
     /// Look for a snapshot that has the record, with [`find_record`](crate::SnapshotManager::find_record).
     FindRecord,
+    /// Put the sidecar of the file beside it, or import the file without its checksum, with
+    /// [`ImportOptions::unverified`](crate::ImportOptions::unverified).
+    Unverified,
     /// Raise the limit of the size of files that this process may write, or use a file system that holds larger files.
     FileSizeLimit,
     /// Raise the limit of the number of files that this process may have open, or use fewer connections at the same time,

@@ -119,11 +119,12 @@ pub use manager::SnapshotManager;
 pub use ops::copy::{
     BlockedCopy, CopiedSnapshot, CopyOptions, CopyOutcome, CopyPlan, CopyReport, CopySelection, PlannedCopy,
 };
-pub use ops::create::{CreateOptions, PauseWrites, check_name, check_source_name, default_name};
+pub use ops::create::{CreateOptions, PauseWrites};
 pub use ops::delete::DeletePlan;
 pub use ops::diff::{DiffEntry, DiffOptions, DiffSummary, DiffedSnapshot, SnapshotDiff};
 pub use ops::export::{ExportFormat, ExportOptions, ExportReport, ExportedFile};
 pub use ops::find::{FindReport, FoundRecord, RecordState};
+pub use ops::import::ImportOptions;
 pub use ops::merge::{MergeOptions, MergeReport};
 pub use ops::read::{IndexRow, IrregularRow, RecordBatch, RecordStream, SnapshotReader, StreamOptions, StreamProof};
 pub use ops::restore::{
@@ -144,6 +145,7 @@ pub use repo::deletion_batches::{DeleteOptions, DeleteReport};
 pub use repo::filter::{Condition, RecordFilter};
 pub use repo::ledger::{Ledger, ListedVerification};
 pub use repo::location::check_location;
+pub use repo::names::{check_name, check_source_name, default_name};
 pub use repo::verify::{Corruption, VerifyReport};
 pub use ruvector_snapshot_format::id::SnapshotId;
 pub use ruvector_snapshot_format::irregular::{ColumnType, IrregularInfo, IrregularItem, IrregularTable, TypeOrigin};

@@ -3,7 +3,7 @@
 mod copying;
 mod creating;
 mod deleting;
-mod exporting;
+mod exchanging;
 mod listing;
 mod restoring;
 mod searching;

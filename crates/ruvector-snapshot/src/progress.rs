@@ -26,6 +26,8 @@ pub enum Phase {
     Export,
     /// Compares the indexes of two snapshots. Counts rows of both.
     Compare,
+    /// Reads a file of another program, and sorts its records. The phase [`Create`](Phase::Create) follows.
+    Import,
 }
 
 /// How far a phase has come. Totals are expectations: a database that is being written may have more or fewer records.

@@ -20,6 +20,7 @@ mod database;
 mod exported;
 mod forwarding_store;
 mod large_database;
+mod published;
 mod raw_rows;
 mod refusals;
 mod stored_snapshot;
@@ -36,6 +37,7 @@ pub use database::{
 pub use exported::read_npy_export;
 pub use forwarding_store::{ForwardingStore, Method, StoreHooks};
 pub use large_database::{assert_same_rows, make_large_database};
+pub use published::Published;
 pub use raw_rows::{ByteRows, RawRows, RawText};
 pub use refusals::refusals;
 pub use stored_snapshot::{StoredSnapshot, edit_metadata, flip_bit_in_the_middle, reseal};

@@ -11,6 +11,7 @@ pub(crate) mod delete;
 pub(crate) mod diff;
 pub(crate) mod export;
 pub(crate) mod find;
+pub(crate) mod import;
 pub(crate) mod merge;
 pub(crate) mod pin;
 pub(crate) mod prune;

@@ -20,6 +20,7 @@ pub(crate) mod irregular_rows;
 pub(crate) mod key_range;
 pub(crate) mod memory;
 pub(crate) mod merge_target;
+pub(crate) mod published;
 pub(crate) mod raw_table;
 mod redb_types;
 pub(crate) mod target;

@@ -316,9 +316,9 @@ impl FinishedFile {
 /// The storage of a database in a file whose lock is held by its owner. The storage of redb takes the lock, and releases
 /// it when the database is closed: too early, because the file is verified after that.
 #[derive(Debug)]
-struct LockedFile {
-    file: Arc<File>,
-    written_bytes: Arc<AtomicU64>,
+pub(super) struct LockedFile {
+    pub(super) file: Arc<File>,
+    pub(super) written_bytes: Arc<AtomicU64>,
 }
 
 impl StorageBackend for LockedFile {

@@ -18,6 +18,7 @@ mod exports;
 mod found_records;
 mod golden;
 mod golden_irregular;
+mod imports;
 mod increments;
 mod irregular;
 mod irregular_verdicts;

@@ -9,7 +9,6 @@ mod base;
 mod base_source;
 mod delta;
 mod leaf_diff;
-mod names;
 mod options;
 mod strict;
 
@@ -31,8 +30,10 @@ use crate::progress::{report_transferred, warn};
 use crate::repo::context::{Context, run_blocking};
 use crate::repo::irregular::RowsFrom;
 use crate::repo::location;
+use crate::repo::names::{check_name, check_source_name};
 use crate::repo::pipeline::{BlockStream, SourceTrailer, read_ahead, read_inline, store_blocks};
 use crate::repo::spec::{Completion, Content, SnapshotSpec, SourceSummary};
+use crate::repo::user_json;
 use crate::snapshot::Snapshot;
 use crate::source::database_path;
 use crate::source::file::{FILE_KIND, FileOptions, FileReader, Mirror, is_irregular_row_met};
@@ -45,7 +46,6 @@ use base::Base;
 use delta::Totals;
 use leaf_diff::SourceDiff;
 
-pub use names::{check_name, check_source_name, default_name};
 pub use options::{CreateOptions, PauseWrites};
 
 /// Attempts to read an increment directly from a file that is being written, before the file is mirrored.
@@ -71,9 +71,9 @@ pub(crate) async fn create(
     name: &str,
     options: &CreateOptions,
 ) -> Result<Snapshot> {
-    let (name, labels) = (composed(name), options.composed_labels()?);
+    let (name, labels) = (composed(name), user_json::composed_labels(&options.labels)?);
     check_name(&name)?;
-    options.check()?;
+    user_json::check(&options.labels, &options.metadata)?;
     let source_name = source_name(&context.config, options)?;
     let source_name = source_name.as_deref();
     let (context, meter) = &context.metered();
@@ -102,7 +102,7 @@ pub(crate) async fn create(
 
 /// Opens a database file, and returns an error if no snapshot can be taken of it with these options. Stores nothing.
 pub(crate) async fn check_source(path: &Path, config: &SnapshotConfig, options: &CreateOptions) -> Result<()> {
-    options.check()?;
+    user_json::check(&options.labels, &options.metadata)?;
     source_name(config, options)?;
     let file_options = FileOptions { scratch_dir: config.scratch_dir.clone(), ..FileOptions::default() };
     let (path, is_strict) = (path.to_owned(), options.strict);

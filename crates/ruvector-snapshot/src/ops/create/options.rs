@@ -4,14 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use ruvector_snapshot_format::Labels;
-
-use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::progress::Progress;
-use crate::text::composed;
-
-/// Limit on labels and metadata, in bytes. `metadata.json` has at most 1 MiB and is written with indentation.
-const USER_JSON_BYTES_MAX: u64 = 512 << 10;
 
 /// Options of a create. Start from `default()`.
 ///
@@ -219,33 +212,6 @@ impl CreateOptions {
     #[must_use]
     pub fn pause_writes(self, pause_writes: Arc<dyn PauseWrites>) -> Self {
         Self { pause_writes: Some(pause_writes), ..self }
-    }
-
-    /// Returns the labels with composed keys and values. Refuses two keys that are the same then.
-    pub(super) fn composed_labels(&self) -> Result<Labels> {
-        let mut labels = BTreeMap::new();
-        for (key, value) in &self.labels {
-            if labels.insert(composed(key).into_owned(), composed(value).into_owned()).is_some() {
-                let message = format!("the label {key:?} is given twice, in two spellings, but a label has one value");
-                return Err(SnapshotError::new(ErrorKind::InvalidInput, message));
-            }
-        }
-        Ok(labels.into())
-    }
-
-    /// Refuses what `metadata.json` cannot hold.
-    pub(super) fn check(&self) -> Result<()> {
-        let invalid = |what: &str| SnapshotError::new(ErrorKind::InvalidInput, what.to_owned());
-        let json = serde_json::to_vec(&(&self.labels, &self.metadata)).map_err(|error| {
-            invalid("the labels or the metadata of the snapshot are not valid JSON").with_source(error)
-        })?;
-        if json.len() as u64 > USER_JSON_BYTES_MAX {
-            return Err(invalid("the labels and the metadata of the snapshot are larger than 512 KiB together"));
-        }
-        let nested = serde_json::from_slice::<serde_json::Value>(&json);
-        nested
-            .map(drop)
-            .map_err(|error| invalid("the metadata of the snapshot is nested too deeply").with_source(error))
     }
 }
 

@@ -1,8 +1,11 @@
 //! Faults of the store during a create: the new snapshot is intact or does not exist, and the result says which.
 
+use ruvector_core::VectorDB;
 use ruvector_snapshot::store::testing::fault::{Call, Fault, Moment, Step};
-use ruvector_snapshot::{ErrorKind, Listing, Result, Snapshot, VerifyOptions};
+use ruvector_snapshot::{ErrorKind, ImportOptions, Listing, Result, Snapshot, SnapshotManager, VerifyOptions};
 use ruvector_snapshot_format::layout;
+
+use test_fixtures::{Published, options};
 
 use super::fixture::{Case, Run, faults, without_left};
 use crate::common::three_snapshots::ThreeSnapshots;
@@ -12,26 +15,40 @@ const KEPT: [usize; 3] = [0, 1, 2];
 #[tokio::test]
 async fn a_create_with_any_fault_stores_a_complete_snapshot_or_none() {
     let fixture = ThreeSnapshots::new().await;
+    assert_complete_or_none(&fixture, async |manager| fixture.create_fourth(&manager).await).await;
+}
+
+#[tokio::test]
+async fn an_import_with_any_fault_stores_a_complete_snapshot_or_none() {
+    let fixture = ThreeSnapshots::new().await;
+    let db = fixture.dir.path("3.db");
+    let entries = VectorDB::new(options(&db, 4)).unwrap();
+    let entries = entries.keys().unwrap().into_iter().map(|id| entries.get(&id).unwrap().unwrap()).collect::<Vec<_>>();
+    let file = Published::of_entries(4, entries).write(&fixture.dir.path(""), "fourth");
+    let import = async |manager: SnapshotManager| manager.import_file(&file, &ImportOptions::default()).await;
+    assert_complete_or_none(&fixture, import).await;
+}
+
+async fn assert_complete_or_none(
+    fixture: &ThreeSnapshots,
+    operation: impl AsyncFn(SnapshotManager) -> Result<Snapshot>,
+) {
     let faults = faults().into_iter().chain([Fault::Fail(ErrorKind::AlreadyExists)]);
     let runs = fixture
-        .inject_at_every_step(
-            faults,
-            async |manager| fixture.create_fourth(&manager).await,
-            async |run, case, result| {
-                let listing = run.check(case, &KEPT).await;
-                match result {
-                    Ok(made) => check_created(run, case, &listing, &made).await,
-                    Err(error) => {
-                        case.assert_reported_by(&error);
-                        if case.is_lasting() {
-                            let first = format!("injected at step {}", case.at);
-                            assert!(without_left(&error).ends_with(&first), "{}: {error:?}", case.what());
-                        }
-                        check_failed(run, case, &listing, error.message()).await;
+        .inject_at_every_step(faults, operation, async |run, case, result| {
+            let listing = run.check(case, &KEPT).await;
+            match result {
+                Ok(made) => check_created(run, case, &listing, &made).await,
+                Err(error) => {
+                    case.assert_reported_by(&error);
+                    if case.is_lasting() {
+                        let first = format!("injected at step {}", case.at);
+                        assert!(without_left(&error).ends_with(&first), "{}: {error:?}", case.what());
                     }
+                    check_failed(run, case, &listing, error.message()).await;
                 }
-            },
-        )
+            }
+        })
         .await;
     assert!(runs > 170, "only {runs} runs");
     fixture.dir.assert_scratch_empty();

@@ -1,13 +1,15 @@
-//! The verb of the façade that exports snapshots.
+//! The verbs of the façade that exchange data with other programs: export and import.
 
 use std::path::Path;
 
 use super::SnapshotManager;
 use crate::error::Result;
-use crate::ops::export;
 use crate::ops::export::{ExportOptions, ExportReport};
+use crate::ops::import::ImportOptions;
+use crate::ops::{export, import};
+use crate::snapshot::Snapshot;
 
-/// Exporting snapshots.
+/// Exporting snapshots, and importing files of other programs.
 impl SnapshotManager {
     /// Exports the records of a snapshot to files that other programs read, in a new directory. The directory appears under
     /// its name with all of its files, complete and synced, or not at all. Memory is bounded by the settings.
@@ -52,5 +54,41 @@ impl SnapshotManager {
         options: &ExportOptions,
     ) -> Result<ExportReport> {
         export::export(&self.context, &id.parse()?, path.as_ref().to_owned(), options).await
+    }
+
+    /// Imports a file `ID.snapshot.gz` of the crate ruvector-snapshot 2.3.0, as it is published on crates.io: its records
+    /// become a full snapshot.
+    ///
+    /// The file is read as a whole before anything is stored, and the SHA-256 of its contents is compared with that in its
+    /// sidecar `ID.metadata.json`. Its records are in no order: they are sorted in a temporary file without a name in
+    /// [`SnapshotConfig::scratch_dir`](crate::SnapshotConfig::scratch_dir), which takes about twice as much as the
+    /// expanded records. Memory is bounded.
+    ///
+    /// The snapshot is dated as the file is: its records are as old. The labels `imported-id` and `imported-version` have
+    /// the id in the file and the version of the crate. The name and the source are those of the options, or else the name
+    /// of the collection. The file has the dimensions, the metric and three parameters of the index, and no other setting
+    /// of a database: `source.not_captured` says so.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if the file or its sidecar does not exist;
+    /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) if one of them is not what the crate has written;
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if it is another kind of file, or if no database can hold
+    /// its records: an id that is there twice, a vector with other dimensions than the collection, a payload that is not a
+    /// JSON object; and the errors of a create. After an error there is no new snapshot.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(manager: ruvector_snapshot::SnapshotManager) -> Result<(), Box<dyn std::error::Error>> {
+    /// use ruvector_snapshot::ImportOptions;
+    ///
+    /// let options = ImportOptions::default().name("from-the-old-server");
+    /// let snapshot = manager.import_file("old/0b7c8a52-2d6a-4b0f-9d5e-3b1f5a3c9e01.snapshot.gz", &options).await?;
+    /// println!("{} records of {}", snapshot.vector_count, snapshot.created_at);
+    /// # Ok(()) }
+    /// ```
+    pub async fn import_file(&self, path: impl AsRef<Path>, options: &ImportOptions) -> Result<Snapshot> {
+        import::import_file(&self.context, path.as_ref().to_owned(), options).await
     }
 }

@@ -1,0 +1,92 @@
+//! `import`: stores the records of a file of the published crate as a full snapshot.
+#![expect(clippy::disallowed_methods, reason = "prints how long the work took")]
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use ruvector_snapshot::{ErrorKind, ImportOptions, Snapshot, SnapshotConfig, SnapshotError, Transferred, check_name};
+use serde_json::json;
+
+use crate::args::Import;
+use crate::create::{check_scratch_dir, labels, source_name};
+use crate::failure::{Exit, Failure, kind_name};
+use crate::interrupted::Attempts;
+use crate::output::{pace, print_transferred, ratio, shape, timestamp};
+use crate::progress::ProgressDisplay;
+use crate::session::Session;
+
+pub(crate) async fn import(session: &Session, args: Import) -> Result<Exit, Failure> {
+    if let Some(name) = &args.name {
+        check_name(name).map_err(Failure::usage)?;
+    }
+    let mut options = ImportOptions::default().unverified(args.unverified);
+    (options.name, options.source_name, options.labels) = (args.name, source_name(args.source)?, labels(args.labels)?);
+    check_scratch_dir(args.scratch_dir.as_deref())?;
+    let config = SnapshotConfig { scratch_dir: args.scratch_dir, ..session.config() };
+    // Before anything is created in the store: a mistyped path leaves nothing behind.
+    if let Err(error) = args.file.metadata() {
+        return Err(SnapshotError::io(&args.file, "open the file", error).into());
+    }
+    let location = session.location()?;
+    let manager = session.open_or_create(config)?;
+    let store_is_new = !session.read(&manager, manager.has_snapshots()).await?;
+    let (started, attempts) = (Instant::now(), Attempts::default());
+    let (imported, transferred) = {
+        let progress = ProgressDisplay::new(session, &attempts);
+        let options = options.progress(progress.listener());
+        let after_interrupt = attempts.report(&manager, location);
+        let work = manager.import_file(&args.file, &options);
+        (session.run(&manager, work, after_interrupt).await, progress.transferred())
+    };
+    let snapshot = imported.map_err(explained)?;
+    let imported = Imported { snapshot: &snapshot, store_is_new, transferred };
+    print(session, &imported, &args.file, started.elapsed()).map_err(|failure| failure.after_create(&snapshot.id))?;
+    Ok(Exit::Success)
+}
+
+/// What was imported.
+struct Imported<'a> {
+    snapshot: &'a Snapshot,
+    /// Whether the store had no snapshots before.
+    store_is_new: bool,
+    transferred: Transferred,
+}
+
+fn print(session: &Session, imported: &Imported<'_>, file: &Path, taken: Duration) -> Result<(), Failure> {
+    let output = session.output;
+    let Imported { snapshot, store_is_new, transferred } = *imported;
+    output.document_of(
+        snapshot,
+        &json!({
+            "file": file.to_string_lossy(), "store": session.store, "store_is_new": store_is_new,
+            "seconds": taken.as_secs_f64(), "store_written_bytes": transferred.store_written_bytes,
+            "warnings": session.warnings.list(), "not_captured": snapshot.source.not_captured,
+        }),
+    )?;
+    output.line(format_args!("imported {}", snapshot.id))?;
+    if store_is_new {
+        output.field("store", format_args!("NEW: there were no snapshots at {} before", session.store))?;
+    }
+    output.field("name", &snapshot.name)?;
+    output.field("file", format_args!("{}, of {}", file.display(), timestamp(snapshot.created_at)))?;
+    output.field("vectors", shape(snapshot))?;
+    output.field("size", ratio(snapshot))?;
+    output.field("time", pace(taken, snapshot.vector_count as u64, "records"))?;
+    print_transferred(&output, transferred, taken)?;
+    output.field("checksum", &snapshot.checksum)?;
+    for what in &snapshot.source.not_captured {
+        output.field("not captured", what)?;
+    }
+    let verify = session.command(&format!("verify {}", snapshot.id));
+    output.line(format_args!("next: {verify}, or restore {} --to FILE", snapshot.id))
+}
+
+/// Says what a corrupt file means for the store.
+fn explained(failure: Failure) -> Failure {
+    match failure.kind() {
+        kind if kind == kind_name(ErrorKind::Corrupt) => {
+            failure.with_hint("no snapshot was created; look for another copy of the file")
+        }
+        _ => failure,
+    }
+}
