@@ -91,6 +91,24 @@ fn an_interrupted_restore_leaves_no_trace() {
     assert_holds(&sandbox.path("c.db"), ROWS, DIMENSIONS);
 }
 
+#[test]
+fn an_interrupted_drill_leaves_no_trace() {
+    let sandbox = sandbox_with_one_snapshot();
+    fs::create_dir(sandbox.path("scratch")).unwrap();
+    let args = ["drill", "old", "--scratch-dir", "scratch", "--no-record"];
+    let scratch = || sandbox.names("scratch").first().map(|name| sandbox.path("scratch").join(name));
+    // While it restores, and when the restored database is there and is examined.
+    let restores = || scratch().is_some();
+    let examines = || scratch().is_some_and(|directory| directory.join("restored.db").exists());
+    for begun in [&restores as &dyn Fn() -> bool, &examines] {
+        let result = interrupted(&sandbox, &args, "-INT", begun, || ());
+        result.assert_fails_after_notice("interrupted: the scratch directory was removed; nothing was changed");
+        assert_eq!(sandbox.names("scratch"), Vec::<String>::new());
+    }
+    assert_eq!(sandbox.names("."), ["a.db", "scratch", "snapshots"]);
+    assert_eq!(sandbox.ids().len(), 1);
+}
+
 /// The file that appears at the destination meanwhile is not what was restored.
 #[test]
 fn an_interrupted_restore_does_not_claim_the_file_of_another_program() {

@@ -19,6 +19,7 @@ mod deleted_meanwhile;
 #[cfg(target_os = "linux")]
 mod destinations;
 mod diff;
+mod drill;
 mod dump;
 mod echoed_secrets;
 #[cfg(target_os = "linux")]

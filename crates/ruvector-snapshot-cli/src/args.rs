@@ -9,12 +9,12 @@ use chrono::TimeDelta;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use ruvector_core::DistanceMetric;
-use ruvector_snapshot::{Condition, ExportFormat, GroupBy, LabelPattern, OnConflict, Span, TimeZone};
+use ruvector_snapshot::{Condition, DrillOptions, ExportFormat, GroupBy, LabelPattern, OnConflict, Span, TimeZone};
 
 use crate::help;
 use values::{
     compression_level, condition, connections, count, export_format, grace, label, max_chain, metric, neighbors,
-    new_path, on_conflict, rate,
+    new_path, on_conflict, probes, rate, recall,
 };
 
 /// The store if none is given.
@@ -98,6 +98,9 @@ pub(crate) enum Verb {
     /// Compare two snapshots
     #[command(after_long_help = help::DIFF)]
     Diff(Diff),
+    /// Rehearse a recovery, and measure it
+    #[command(after_long_help = help::DRILL)]
+    Drill(Drill),
     /// Search a snapshot for the nearest vectors, without restoring it
     #[command(after_long_help = help::SEARCH)]
     Search(Search),
@@ -301,6 +304,25 @@ pub(crate) struct Diff {
     /// End with exit code 1 if the snapshots differ
     #[arg(long)]
     pub(crate) exit_code: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Drill {
+    /// An id, a prefix of an id, a name, or latest
+    pub(crate) id: String,
+    /// Number of records whose vectors are searched for, 1 to 10000
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = probes)]
+    pub(crate) probes: usize,
+    /// Fail if the restored database finds less than this share of the nearest neighbors, from 0 to 1
+    #[arg(long, value_name = "RECALL", default_value_t = DrillOptions::default().min_recall, value_parser = recall)]
+    pub(crate) min_recall: f64,
+    /// Directory to restore the database in, which must exist and needs as much space as the database [default: the
+    /// system's temporary directory]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) scratch_dir: Option<PathBuf>,
+    /// Do not record the drill beside the snapshot
+    #[arg(long)]
+    pub(crate) no_record: bool,
 }
 
 #[derive(Debug, Args)]

@@ -280,6 +280,33 @@ Examples:
 
 Exit codes: 0 compared, whether they differ or not; 1 failure, and with --exit-code also if they differ; 2 wrong usage; 3 a snapshot is corrupt.";
 
+pub(crate) const DRILL: &str = "\
+Does what a recovery does, and measures it. Restores the snapshot from the store into a scratch directory, reads the database file back and compares its content \
+checksum, opens it with Ruvector, and searches for the vectors of 100 of its records, drawn evenly over the ids. Everything is removed again.
+
+It prints:
+  data          the time until the restored database was there, and verified
+  first search  the time until Ruvector has answered, which is what a recovery
+                takes (RTO). Ruvector builds its search index again whenever it
+                opens a database, and that takes most of the time. `search`
+                answers from the snapshot meanwhile
+  age           from the moment of the snapshot until now: what was written in
+                this time would be lost (RPO)
+  recall@10     the share of the 10 nearest neighbors that Ruvector finds,
+                compared with an exact search
+
+With a recall below --min-recall the drill fails. The recall depends on the vectors, the metric and the settings of the index, and not on the snapshot: compare it with \
+that of earlier drills, and choose --min-recall for your database. A drill that has \
+passed is recorded beside the snapshot, and so is one that finds something corrupt in the store; --no-record turns that off. It needs memory for the search \
+index, as Ruvector does.
+
+Examples:
+  ruvector-snapshot drill latest
+  ruvector-snapshot drill nightly --min-recall 0.95 --scratch-dir /var/tmp
+  ruvector-snapshot drill latest --json | jq .time_to_first_search_ms
+
+Exit codes: 0 the drill has passed; 1 the recall is too low, Ruvector cannot open the restored database, or another failure; 2 wrong usage; 3 the snapshot is corrupt.";
+
 pub(crate) const SEARCH: &str = "\
 Prints the records whose vectors are nearest to a vector: the exact nearest neighbors, by the metric of the database and with the distances that Ruvector \
 computes. The smaller the distance, the nearer; for DotProduct it is the negative dot product. Of equal distances, the id that comes first is first. A \

@@ -23,6 +23,7 @@ mod create;
 mod delete;
 mod demo;
 mod diff;
+mod drill;
 mod dump;
 mod export;
 mod find;
@@ -123,6 +124,7 @@ async fn call(session: &Session, verb: Verb) -> Result<Exit, Failure> {
         Verb::Import(args) => import::import(session, args).await,
         Verb::Find(args) => find::find(session, &args).await,
         Verb::Diff(args) => diff::diff(session, &args).await,
+        Verb::Drill(args) => drill::drill(session, args).await,
         Verb::Search(args) => search::search(session, args).await,
         Verb::Delete(args) => delete::delete(session, &args).await,
         Verb::Copy(args) => copy::copy(session, &args).await,

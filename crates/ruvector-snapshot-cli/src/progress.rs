@@ -247,6 +247,7 @@ fn phase_name(phase: Phase) -> &'static str {
         Phase::Export => "exporting",
         Phase::Search => "searching",
         Phase::Import => "sorting",
+        Phase::Drill => "opening",
         _ => "working",
     }
 }

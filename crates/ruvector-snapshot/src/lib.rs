@@ -122,6 +122,7 @@ pub use ops::copy::{
 pub use ops::create::{CreateOptions, PauseWrites};
 pub use ops::delete::DeletePlan;
 pub use ops::diff::{DiffEntry, DiffOptions, DiffSummary, DiffedSnapshot, SnapshotDiff};
+pub use ops::drill::{DrillOptions, DrillReport};
 pub use ops::export::{ExportFormat, ExportOptions, ExportReport, ExportedFile};
 pub use ops::find::{FindReport, FoundRecord, RecordState};
 pub use ops::import::ImportOptions;

@@ -20,6 +20,8 @@ pub enum Phase {
     Stream,
     /// Downloads the snapshot and compares its records with vectors.
     Search,
+    /// Opens the restored database and searches it. Counts searches.
+    Drill,
     /// Copies snapshots to another store. Counts snapshots and bytes of objects.
     Copy,
     /// Downloads the snapshot, expands it and writes the files of an export.

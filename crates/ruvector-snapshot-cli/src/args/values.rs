@@ -41,6 +41,16 @@ pub(super) fn metric() -> impl TypedValueParser<Value = DistanceMetric> {
     })
 }
 
+pub(super) fn probes(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| (1..=10_000).contains(number));
+    number.ok_or_else(|| "must be a whole number from 1 to 10000".to_owned())
+}
+
+pub(super) fn recall(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number| (0.0..=1.0).contains(number));
+    number.ok_or_else(|| "must be a number from 0 to 1, for example 0.9".to_owned())
+}
+
 pub(super) fn neighbors(text: &str) -> Result<usize, String> {
     let number = text.parse().ok().filter(|number| *number > 0);
     number.ok_or_else(|| "must be a whole number, at least 1".to_owned())

@@ -9,6 +9,7 @@ pub(crate) mod copy;
 pub(crate) mod create;
 pub(crate) mod delete;
 pub(crate) mod diff;
+pub(crate) mod drill;
 pub(crate) mod export;
 pub(crate) mod find;
 pub(crate) mod import;

@@ -23,6 +23,7 @@ pub(crate) mod merge_target;
 pub(crate) mod published;
 pub(crate) mod raw_table;
 mod redb_types;
+pub(crate) mod scratch;
 pub(crate) mod target;
 pub(crate) mod temporary;
 

@@ -14,6 +14,7 @@ mod corruption;
 mod dated_in_future;
 mod deleted_meanwhile;
 mod diffs;
+mod drill;
 mod exports;
 mod found_records;
 mod golden;

@@ -7,8 +7,8 @@ use futures::StreamExt as _;
 use ruvector_core::VectorDB;
 use ruvector_snapshot::source::{RestoreTarget, SnapshotSource};
 use ruvector_snapshot::{
-    CopyOptions, CopyPlan, CopySelection, CreateOptions, DeletePlan, MergeOptions, PrunePlan, PrunePolicy,
-    RecordFilter, RestoreOptions, SnapshotManager, StreamOptions, VerifyOptions,
+    CopyOptions, CopyPlan, CopySelection, CreateOptions, DeletePlan, DrillOptions, MergeOptions, PrunePlan,
+    PrunePolicy, RecordFilter, RestoreOptions, SearchOptions, SnapshotManager, StreamOptions, VerifyOptions,
 };
 
 fn assert_send(_: impl Future + Send) {}
@@ -55,6 +55,8 @@ fn assert_all(
         manager => manager.restore_part_to("id", "b.db", &RecordFilter::default(), &RestoreOptions::default()),
         manager => manager.merge_snapshot_into("id", "b.db", &MergeOptions::default()),
         manager => manager.restore_stream("id", StreamOptions::default()).collect::<Vec<_>>(),
+        manager => manager.search_snapshot("id", &[], &SearchOptions::default()),
+        manager => manager.drill_snapshot("id", &DrillOptions::default()),
         manager => manager.verify_snapshot_with("id", &VerifyOptions::default()),
         manager => manager.verify_all(VerifyOptions::default()).collect::<Vec<_>>(),
         manager => manager.delete_snapshot("id"),

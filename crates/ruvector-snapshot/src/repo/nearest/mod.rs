@@ -11,6 +11,7 @@ use std::sync::Arc;
 use futures::TryStreamExt as _;
 use ruvector_snapshot_format::block::Block;
 use ruvector_snapshot_format::layout::DataFile;
+use ruvector_snapshot_format::model::Record;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::chain::Chain;
@@ -18,6 +19,7 @@ use super::context::failed_task;
 use crate::config::SnapshotConfig;
 use crate::error::{ErrorKind, Result, SnapshotError, corrupt};
 use crate::progress::{Phase, Progress, ProgressCounter};
+use crate::source::SourceReader;
 use best::Best;
 
 pub(crate) use best::{Candidate, Scan, Target};
@@ -63,6 +65,36 @@ pub(crate) async fn nearest(
         return Err(newest.judged(corrupt(message).with_key(newest.key(DataFile::Index))).await);
     }
     Ok(work.nearest.into_iter().map(Best::into_sorted).collect())
+}
+
+/// Returns the nearest records of a source for each target, the nearest first. Blocks the thread.
+///
+/// # Errors
+///
+/// Returns the error of the source.
+pub(crate) fn nearest_of(
+    source: &mut dyn SourceReader,
+    scan: &Scan,
+    mut progress: ProgressCounter<'_>,
+) -> Result<Vec<Vec<Candidate>>> {
+    let mut nearest = vec![Best::new(scan.k); scan.targets.len()];
+    let mut block = Block::new(usize::try_from(source.database().dimensions).unwrap_or(usize::MAX));
+    let mut compare = |block: &Block| {
+        let limits: Vec<_> = nearest.iter().map(Best::limit).collect();
+        nearest.iter_mut().zip(scan.nearest_in(block, &limits)).for_each(|(nearest, found)| nearest.merge(found));
+        progress.add(block.len() as u64, block.content_bytes() as u64);
+    };
+    while let Some(record) = source.next_record()? {
+        // The metadata is not compared.
+        let record = Record { metadata: None, ..record };
+        if block.is_full_for(record) {
+            compare(&block);
+            block = block.new_like();
+        }
+        block.push(record)?;
+    }
+    compare(&block);
+    Ok(nearest.into_iter().map(Best::into_sorted).collect())
 }
 
 /// Blocks that are compared on several threads. Their results are added in the order of the blocks.

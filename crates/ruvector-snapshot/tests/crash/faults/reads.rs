@@ -2,8 +2,10 @@
 //! reported as corruption, and no object changes.
 
 use ruvector_snapshot::store::testing::fault::{Call, Fault, Gate};
-use ruvector_snapshot::{ExportOptions, Listing, Query, RestoreOptions, SearchOptions, VerifyOptions, VerifyReport};
-use test_fixtures::{contents, read_npy_export, records_of_file};
+use ruvector_snapshot::{
+    DrillOptions, ExportOptions, Listing, Query, RestoreOptions, SearchOptions, VerifyOptions, VerifyReport,
+};
+use test_fixtures::{contents, names, read_npy_export, records_of_file};
 
 use super::fixture::{Case, Run, faults};
 use crate::common::three_snapshots::ThreeSnapshots;
@@ -104,6 +106,26 @@ async fn a_search_with_any_fault_has_no_result() {
                 let what = case.what();
                 run.assert_unchanged(&what).await;
                 case.assert_reported_by(&result.map(|report| report.results).expect_err(&what));
+            },
+        )
+        .await;
+    assert!(runs > 50, "only {runs} runs");
+}
+
+#[tokio::test]
+async fn a_drill_with_any_fault_fails_and_leaves_nothing() {
+    let fixture = ThreeSnapshots::new().await;
+    let scratch = fixture.dir.scratch();
+    let options = DrillOptions::default().scratch_dir(&scratch).record(false);
+    let runs = fixture
+        .inject_at_every_step(
+            faults(),
+            async |manager| manager.drill_snapshot(&fixture.ids[1], &options).await,
+            async |run, case, result| {
+                let what = case.what();
+                run.assert_unchanged(&what).await;
+                case.assert_reported_by(&result.map(|report| report.passed).expect_err(&what));
+                assert_eq!(names(&scratch), Vec::<String>::new(), "{what}");
             },
         )
         .await;

@@ -1,0 +1,111 @@
+//! `drill`: rehearses the recovery of a snapshot, and prints what was measured.
+
+use std::time::Duration;
+
+use ruvector_snapshot::{DrillOptions, DrillReport, Transferred};
+use serde::Serialize;
+
+use crate::args::Drill;
+use crate::failure::{Exit, Failure};
+use crate::interrupted::Attempts;
+use crate::output::{counted, print_transferred, shape, size, timestamp};
+use crate::progress::ProgressDisplay;
+use crate::session::Session;
+
+/// The document: the report, and the warnings.
+#[derive(Serialize)]
+struct Document<'a> {
+    store: &'a str,
+    #[serde(flatten)]
+    report: &'a DrillReport,
+    warnings: Vec<String>,
+}
+
+pub(crate) async fn drill(session: &Session, args: Drill) -> Result<Exit, Failure> {
+    let manager = session.open()?;
+    let id = session.resolve(&manager, &args.id).await?;
+    let mut options = DrillOptions::default().probes(args.probes).min_recall(args.min_recall).record(!args.no_record);
+    options.scratch_dir = args.scratch_dir;
+    let report = {
+        let progress = ProgressDisplay::new(session, &Attempts::default());
+        let options = options.progress(progress.listener());
+        let after_interrupt = || "the scratch directory was removed; nothing was changed".to_owned();
+        session.run(&manager, manager.drill_snapshot(&id, &options), after_interrupt).await?
+    };
+    session.output.document(&Document { store: &session.store, report: &report, warnings: session.warnings.list() })?;
+    print(session, &report)?;
+    Ok(if report.passed { Exit::Success } else { Exit::Failure })
+}
+
+fn print(session: &Session, report: &DrillReport) -> Result<(), Failure> {
+    let (output, snapshot) = (session.output, &report.snapshot);
+    output.line(format_args!("drilled {}", snapshot.id))?;
+    output.field("name", &snapshot.name)?;
+    output.field("taken", timestamp(snapshot.created_at))?;
+    output.field("age", age(report.data_age_ms))?;
+    output.field("vectors", shape(snapshot))?;
+    output.field("data", format_args!("restored and verified after {}", seconds(report.time_to_data_ms)))?;
+    match report.time_to_first_search_ms {
+        Some(time) => {
+            output.field("first search", format_args!("answered after {}", seconds(time)))?;
+            let open = seconds(report.time_to_open_ms);
+            output.field("", format_args!("of which Ruvector built its index again for {open}"))?;
+        }
+        None => output.field("first search", "not measured: there is no record to search for")?,
+    }
+    let recall = format!("recall@{}", report.neighbors.max(1));
+    match report.recall {
+        Some(found) => {
+            let probes = counted(report.probes as u64, "search").replace("searchs", "searches");
+            let verdict = if report.passed { "at least" } else { "TOO LOW: it must be at least" };
+            output.field(&recall, format_args!("{found:.3} in {probes}, {verdict} {}", report.min_recall))?;
+            if !report.passed {
+                output.field("", "the data was verified, but the index of Ruvector finds too little of it")?;
+            }
+        }
+        None => output.field("recall", "not measured: there is no record to search for")?,
+    }
+    output.field("file", format_args!("{}, removed again", size(report.file_bytes)))?;
+    let mut transferred = Transferred::default();
+    transferred.store_read_bytes = report.store_read_bytes;
+    print_transferred(&output, transferred, Duration::from_millis(report.time_to_data_ms))
+}
+
+fn seconds(milliseconds: u64) -> String {
+    format!("{:.2} s", Duration::from_millis(milliseconds).as_secs_f64())
+}
+
+/// Formats an age in its two largest units.
+fn age(milliseconds: i64) -> String {
+    let total = milliseconds.unsigned_abs() / 1000;
+    let (days, hours, minutes, seconds) = (total / 86_400, total / 3600 % 24, total / 60 % 60, total % 60);
+    let text = match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, minutes) => format!("{minutes} min {seconds} s"),
+        (0, hours, minutes) => format!("{hours} h {minutes} min"),
+        (days, hours, _) => format!("{days} d {hours} h"),
+    };
+    match milliseconds < 0 {
+        true => format!("{text} in the future: a clock is or was wrong"),
+        false => format!("{text}: what was written since would be lost"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_age_has_its_two_largest_units() {
+        for (milliseconds, expected) in [
+            (0, "0 s: "),
+            (59_999, "59 s: "),
+            (61_000, "1 min 1 s: "),
+            (7_260_000, "2 h 1 min: "),
+            (90_000_000, "1 d 1 h: "),
+            (-5_000, "5 s in the future"),
+        ] {
+            assert!(age(milliseconds).starts_with(expected), "{milliseconds}: {}", age(milliseconds));
+        }
+    }
+}

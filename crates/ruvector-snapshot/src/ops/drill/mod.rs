@@ -1,0 +1,204 @@
+//! Drill: rehearses a recovery. Restores a snapshot into a scratch directory, opens the restored database with Ruvector,
+//! compares its searches with an exact one, and measures how long everything takes. Removes what it has made.
+//!
+//! How a snapshot is restored is an argument: that is another verb, which the façade passes.
+#![expect(clippy::disallowed_methods, reason = "measures how long a recovery takes")]
+
+mod examine;
+mod options;
+mod report;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ruvector_snapshot_format::id::SnapshotId;
+use ruvector_snapshot_format::layout;
+use ruvector_snapshot_format::ledger::{Finding, VerifyDepth};
+use tracing::Instrument as _;
+
+use crate::error::{ErrorKind, Result, SnapshotError};
+use crate::progress::{Progress, ProgressUpdate, report_transferred, warn};
+use crate::repo::context::Context;
+use crate::repo::ledger;
+use crate::snapshot::Snapshot;
+use crate::source::scratch::ScratchDirectory;
+use examine::examine;
+
+pub use options::DrillOptions;
+pub use report::DrillReport;
+
+/// The start of the names of scratch directories.
+const PREFIX: &str = "ruvector-snapshot-drill-";
+/// Probes of one drill.
+const PROBES_MAX: usize = 10_000;
+
+/// Rehearses the recovery of a snapshot. `restore` restores it to a file, and verifies the file.
+pub(crate) async fn drill<F>(
+    context: &Context,
+    id: &SnapshotId,
+    options: &DrillOptions,
+    restore: impl FnOnce(Context, PathBuf, Option<Arc<dyn Progress>>) -> F,
+) -> Result<DrillReport>
+where
+    F: Future<Output = Result<Snapshot>> + Send,
+{
+    let span = tracing::info_span!("drill", snapshot = %id);
+    async {
+        check_options(options)?;
+        let drilled = rehearse(context, id, options, restore).await;
+        if options.record {
+            record(context, id, options, &drilled).await;
+        }
+        drilled
+    }
+    .instrument(span)
+    .await
+}
+
+fn check_options(options: &DrillOptions) -> Result<()> {
+    let invalid = |message: String| Err(SnapshotError::new(ErrorKind::InvalidInput, message));
+    match (options.probes, options.min_recall) {
+        (probes, _) if !(1..=PROBES_MAX).contains(&probes) => {
+            invalid(format!("a drill has from 1 to {PROBES_MAX} probes, not {probes}"))
+        }
+        (_, recall) if !(0.0..=1.0).contains(&recall) => {
+            invalid(format!("a recall is from 0 to 1, so {recall} cannot be required"))
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn rehearse<F>(
+    context: &Context,
+    id: &SnapshotId,
+    options: &DrillOptions,
+    restore: impl FnOnce(Context, PathBuf, Option<Arc<dyn Progress>>) -> F,
+) -> Result<DrillReport>
+where
+    F: Future<Output = Result<Snapshot>> + Send,
+{
+    // The restored file is read back, whatever the settings say: that is what a drill is for.
+    let mut verifying = context.clone();
+    verifying.config.verify_checksum = true;
+    let (context, meter) = &verifying.metered();
+    let started_at = context.clock.now();
+    let scratch = scratch_directory(context, options).await?;
+    let path = scratch.path().join("restored.db");
+    let forwarded = options.progress.clone().map(|listener| Arc::new(Forwarded(listener)) as Arc<dyn Progress>);
+    let started = Instant::now();
+    let snapshot = restore(context.clone(), path.clone(), forwarded).await?;
+    let to_data = started.elapsed();
+    let file_bytes = path.metadata().map_or(0, |found| found.len());
+    let found = examine(&path, snapshot.vector_count as u64, options.probes, options.progress.clone()).await.map_err(
+        |error| {
+            // The path is that of a file that is about to be removed.
+            error.while_doing(&format!("rehearse the recovery of snapshot {id}"), "nothing was left")
+        },
+    )?;
+    if let Err(error) = context.run_blocking(move || scratch.remove()).await {
+        warn(options.progress.as_deref(), &format!("{error}; remove it yourself"));
+    }
+    report_transferred(options.progress.as_deref(), meter, file_bytes);
+    let to_first_search = found.first_search.map(|first| to_data + found.open + first);
+    Ok(DrillReport {
+        passed: found.recall.is_none_or(|recall| recall >= options.min_recall),
+        data_age_ms: (started_at - snapshot.created_at).num_milliseconds(),
+        time_to_data_ms: milliseconds(to_data),
+        time_to_open_ms: milliseconds(found.open),
+        time_to_first_search_ms: to_first_search.map(milliseconds),
+        probes: found.probes,
+        neighbors: found.neighbors,
+        recall: found.recall,
+        min_recall: options.min_recall,
+        file_bytes,
+        store_read_bytes: meter.read_bytes(),
+        snapshot,
+    })
+}
+
+async fn scratch_directory(context: &Context, options: &DrillOptions) -> Result<ScratchDirectory> {
+    let chosen = options.scratch_dir.clone().or_else(|| context.config.scratch_dir.clone());
+    let parent = chosen.unwrap_or_else(std::env::temp_dir);
+    let listener = options.progress.clone();
+    let create = move || ScratchDirectory::create(&parent, PREFIX, |warning| warn(listener.as_deref(), warning));
+    context.run_blocking(create).await
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Adds a drill to the ledger: one that has passed, and one that has found something corrupt in the store. Any other
+/// failure says nothing of what is stored.
+async fn record(context: &Context, id: &SnapshotId, options: &DrillOptions, drilled: &Result<DrillReport>) {
+    let entry = || {
+        let mut entry = ledger::new_entry(context, id, VerifyDepth::Drill)?;
+        match drilled {
+            Ok(report) => {
+                entry.records = report.snapshot.vector_count as u64;
+                entry.bytes = report.store_read_bytes;
+                entry.checksum = Some(report.snapshot.checksum.clone());
+                entry.drill = serde_json::to_value(Figures::of(report)).ok();
+            }
+            Err(error) => {
+                let place = error.key().and_then(layout::parse_key);
+                let (snapshot, file) = place.map(|(id, file)| (id.to_string(), file.to_owned())).unwrap_or_default();
+                entry.add_finding(Finding { snapshot, file, block: None, detail: error.message().to_owned() });
+            }
+        }
+        Ok(entry)
+    };
+    let says_something = match drilled {
+        Ok(report) => report.passed,
+        Err(error) => {
+            error.kind() == ErrorKind::Corrupt && error.key().is_some_and(|key| layout::parse_key(key).is_some())
+        }
+    };
+    if says_something {
+        ledger::record_or_warn(context, entry(), options.progress.as_deref()).await;
+    }
+}
+
+/// What the ledger has of a drill.
+#[derive(serde::Serialize)]
+struct Figures {
+    recall: Option<f64>,
+    probes: usize,
+    neighbors: usize,
+    time_to_data_ms: u64,
+    time_to_open_ms: u64,
+    time_to_first_search_ms: Option<u64>,
+    data_age_ms: i64,
+}
+
+impl Figures {
+    fn of(report: &DrillReport) -> Self {
+        Self {
+            recall: report.recall,
+            probes: report.probes,
+            neighbors: report.neighbors,
+            time_to_data_ms: report.time_to_data_ms,
+            time_to_open_ms: report.time_to_open_ms,
+            time_to_first_search_ms: report.time_to_first_search_ms,
+            data_age_ms: report.data_age_ms,
+        }
+    }
+}
+
+/// A listener that passes on what concerns the drill. That a file was restored does not: it is removed again. What was
+/// transferred is reported at the end.
+#[derive(Debug)]
+struct Forwarded(Arc<dyn Progress>);
+
+impl Progress for Forwarded {
+    fn update(&self, update: ProgressUpdate) {
+        self.0.update(update);
+    }
+
+    fn restored(&self, _path: &Path) {}
+
+    fn warning(&self, message: &str) {
+        self.0.warning(message);
+    }
+}
