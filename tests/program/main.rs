@@ -23,6 +23,7 @@ mod drill;
 mod dump;
 mod echoed_secrets;
 #[cfg(target_os = "linux")]
+mod embeddings;
 mod exhaustion;
 mod exports;
 mod file_size_limit;

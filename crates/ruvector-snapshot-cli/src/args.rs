@@ -12,9 +12,10 @@ use ruvector_core::DistanceMetric;
 use ruvector_snapshot::{Condition, DrillOptions, ExportFormat, GroupBy, LabelPattern, OnConflict, Span, TimeZone};
 
 use crate::help;
+pub(crate) use values::Pairs;
 use values::{
-    compression_level, condition, connections, count, export_format, grace, label, max_chain, metric, neighbors,
-    new_path, on_conflict, probes, rate, recall,
+    compression_level, condition, connections, count, embedding, export_format, grace, label, max_chain, metric,
+    neighbors, new_path, on_conflict, probes, rate, recall,
 };
 
 /// The store if none is given.
@@ -151,6 +152,13 @@ pub(crate) struct Create {
     /// Accept a base of another database or path
     #[arg(long, requires = "base")]
     pub(crate) base_from_elsewhere: bool,
+    /// What is known of the embedding model of the vectors, for example model=all-MiniLM-L6-v2,normalized=true. Can be
+    /// repeated. An increment without it has that of its base
+    #[arg(long, value_name = "KEY=VALUE,...", value_parser = embedding)]
+    pub(crate) embedding: Vec<Pairs>,
+    /// Accept a base of another embedding model
+    #[arg(long, requires = "base")]
+    pub(crate) other_embedding: bool,
     /// Fail if the snapshot would not hold something that belongs to the database
     #[arg(long)]
     pub(crate) strict: bool,
@@ -212,6 +220,9 @@ pub(crate) struct Restore {
     /// With --force: replace FILE even while a program holds its lock. What that program writes afterwards is lost
     #[arg(long, requires = "force")]
     pub(crate) force_while_open: bool,
+    /// Replace FILE, or merge into it, even if it records another embedding model than that of the snapshot
+    #[arg(long)]
+    pub(crate) other_embedding: bool,
     #[command(flatten)]
     pub(crate) selection: Selection,
     /// Merge the records into the database FILE, which must exist and be closed

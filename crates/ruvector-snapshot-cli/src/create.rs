@@ -11,7 +11,7 @@ use ruvector_snapshot::{
 };
 use serde_json::json;
 
-use crate::args::{Create, SOURCE_VARIABLE};
+use crate::args::{Create, Pairs, SOURCE_VARIABLE};
 use crate::failure::{Exit, Failure, kind_name};
 use crate::interrupted::Attempts;
 use crate::output::{
@@ -42,6 +42,7 @@ pub(crate) async fn create(session: &Session, args: Create) -> Result<Exit, Fail
     let mut options =
         CreateOptions::default().labels(labels).base_from_elsewhere(args.base_from_elsewhere).strict(args.strict);
     options.source_name = source_name;
+    options = embedding(options, args.embedding)?.other_embedding(args.other_embedding);
     // Before anything is created in the store: a mistyped path leaves nothing behind.
     let checked = SnapshotManager::check_source_with(&args.db, &config, &options).await;
     checked.map_err(|error| explained(&args.db, error))?;
@@ -79,6 +80,17 @@ pub(crate) async fn create(session: &Session, args: Create) -> Result<Exit, Fail
     let created = Created { snapshot: &snapshot, chain: &chain, store_is_new, transferred };
     print(session, &created, &args.db, started.elapsed()).map_err(|failure| failure.after_create(&snapshot.id))?;
     Ok(Exit::Success)
+}
+
+/// Adds what was said of the embedding model.
+fn embedding(mut options: CreateOptions, given: Vec<Pairs>) -> Result<CreateOptions, Failure> {
+    for (key, value) in given.into_iter().flat_map(|pairs| pairs.0) {
+        if options.embedding.insert(key.clone(), value).is_some() {
+            let message = format!("--embedding gives {key} twice");
+            return Err(Failure::usage(SnapshotError::new(ErrorKind::InvalidInput, message)));
+        }
+    }
+    Ok(options)
 }
 
 /// Returns the name of the source. White space around a name of the environment, such as a line end, is no part of it.

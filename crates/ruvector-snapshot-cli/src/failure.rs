@@ -278,6 +278,10 @@ fn remedy_hint(remedy: Remedy) -> Option<&'static str> {
             "raise the limit, for example with `ulimit -u` or TasksMax= of systemd, or end other processes of this user"
         }
         Remedy::AddRule => "add a rule such as --keep-last 1, or delete these snapshots by their IDs first",
+        Remedy::OtherEmbedding => {
+            "vectors of different models cannot be compared with each other; if these are of the same model, or you want to \
+             replace one by the other, add --other-embedding"
+        }
         Remedy::BringFromArchive => {
             "bring the objects of the snapshot back first (`aws s3api restore-object`, `az storage blob set-tier`), wait until \
              that is done, and try again; then change the lifecycle rule that archives them"

@@ -79,6 +79,9 @@ in containers, whose host names change. With --base, `latest` and names mean sna
 --base-from-elsewhere is given, for example after the database was moved. If only the host differs, or the database has lost half of its records, the \
 command prints a warning.
 
+A snapshot records the embedding space that the database records in its table `config`, and what --embedding says of the model. `show` prints both. With \
+--base, a base of another identity is refused, unless --other-embedding is given.
+
 Examples:
   ruvector-snapshot create --db vectors.db
   ruvector-snapshot create --db vectors.db --base latest
@@ -148,6 +151,8 @@ path fulfils only !=. Give --where once for each condition, and quote < and > fr
 nothing is restored.
 
 With --ids-from -, the ids are read from standard input, to its end. A list of ids has at most 64 MiB.
+
+A database that records another embedding model than the snapshot is neither replaced nor merged into, unless --other-embedding is given.
 
 With --merge, the records are merged into the database FILE in one transaction: all of them or none. It must be closed, and have the same dimensions and \
 metric. --on-conflict decides what happens if it has another record with an id. Its other records and its settings stay as they are. After a failure \

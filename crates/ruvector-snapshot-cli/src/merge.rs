@@ -4,9 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use ruvector_snapshot::{
-    ErrorKind, MergeOptions, MergeReport, OnConflict, RecordFilter, Remedy, SnapshotError, SnapshotManager,
-};
+use ruvector_snapshot::{ErrorKind, MergeOptions, MergeReport, Remedy, SnapshotError, SnapshotManager};
 use serde_json::json;
 
 use crate::failure::{Exit, Failure};
@@ -20,16 +18,12 @@ pub(crate) async fn merge(
     manager: &SnapshotManager,
     id: &str,
     into: &Path,
-    filter: Option<RecordFilter>,
-    on_conflict: OnConflict,
+    options: MergeOptions,
 ) -> Result<Exit, Failure> {
     let started = Instant::now();
     let (report, transferred) = {
         let progress = ProgressDisplay::new(session, &Attempts::default());
-        let options = MergeOptions::default()
-            .filter(filter.unwrap_or_default())
-            .on_conflict(on_conflict)
-            .progress(progress.listener());
+        let options = options.progress(progress.listener());
         let after_interrupt = outcome(into.to_owned(), progress.is_restored());
         let work = async { Ok(manager.merge_snapshot_into(id, into, &options).await) };
         (session.run(manager, work, after_interrupt).await?, progress.transferred())

@@ -5,7 +5,9 @@ use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use ruvector_snapshot::{PartReport, RecordFilter, RestoreOptions, Snapshot, SnapshotManager, Transferred};
+use ruvector_snapshot::{
+    MergeOptions, PartReport, RecordFilter, RestoreOptions, Snapshot, SnapshotManager, Transferred,
+};
 use serde_json::json;
 
 use crate::args::Restore;
@@ -21,12 +23,17 @@ pub(crate) async fn restore(session: &Session, args: Restore) -> Result<Exit, Fa
     let manager = session.open()?;
     let id = session.resolve(&manager, &args.id).await?;
     let options = RestoreOptions::default().overwrite(args.force).overwrite_while_open(args.force_while_open);
+    let options = options.other_embedding(args.other_embedding);
     if args.dry_run {
         return restore_plan::plan(session, &manager, &id, &args, &options).await;
     }
     let filter = args.selection.filter(session).await?;
     if args.merge {
-        return merge(session, &manager, &id, &args.to, filter, args.on_conflict.unwrap_or_default()).await;
+        let options = MergeOptions::default()
+            .filter(filter.unwrap_or_default())
+            .on_conflict(args.on_conflict.unwrap_or_default())
+            .other_embedding(args.other_embedding);
+        return merge(session, &manager, &id, &args.to, options).await;
     }
     if let Some(filter) = &filter {
         return restore_part(session, &manager, &id, &args.to, filter, options).await;

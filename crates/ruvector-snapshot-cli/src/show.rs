@@ -1,6 +1,6 @@
 //! `show`: prints everything that is known of one snapshot without reading its data.
 
-use ruvector_snapshot::{ErrorKind, Listing, Snapshot, SnapshotManager, SourceInfo};
+use ruvector_snapshot::{EmbeddingInfo, ErrorKind, Listing, Snapshot, SnapshotManager, SourceInfo};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -105,6 +105,10 @@ fn print(session: &Session, snapshot: &Snapshot, is_dated_in_future: bool) -> Re
     }
     output.field("checksum", &snapshot.checksum)?;
     output.field("source", source(&snapshot.source))?;
+    let embedding = snapshot.embedding.iter().flat_map(EmbeddingInfo::lines);
+    for (at, line) in embedding.enumerate() {
+        output.field(if at == 0 { "embedding" } else { "" }, line)?;
+    }
     if let Some(irregular) = &snapshot.irregular {
         print_irregular(&output, irregular)?;
     }

@@ -4,7 +4,8 @@
 //! these files and back. It is pure: it does no I/O, has no async code, and knows no store and no database.
 //!
 //! - [`reader::Reader`] reads a snapshot from bytes, and [`writer::Writer`] makes one.
-//! - [`model`] has the records and the description of a database, [`source`] says where they came from.
+//! - [`model`] has the records and the description of a database, [`source`] says where they came from, and
+//!   [`embedding`] what their vectors are of.
 //! - [`metadata`], [`block`], [`index`], [`leaves`], [`payloads`] and [`irregular`] are the parts of the files, [`codec`]
 //!   is their compression.
 //! - [`lineage`] answers which snapshots depend on which.
@@ -21,6 +22,7 @@ pub mod large;
 pub mod layout;
 pub mod lineage;
 
+pub mod embedding;
 pub mod ledger;
 pub mod model;
 pub mod source;

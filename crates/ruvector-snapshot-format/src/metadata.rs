@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::checksum::{ContentSum, checksum_sha256, parse_sha256, sha256_hex};
 use crate::codec::member::check_expansion;
+use crate::embedding::EmbeddingInfo;
 use crate::error::{FormatError, Result};
 use crate::id::{SnapshotId, has_writable_year};
 use crate::irregular::{self, IrregularInfo};
@@ -68,6 +69,9 @@ pub struct SnapshotMetadata {
     pub metadata: RawJson,
     /// Where the records came from.
     pub source: SourceInfo,
+    /// What is known of the embedding model. `None` if that is nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub embedding: Option<EmbeddingInfo>,
     /// The compression level that the writer was asked for, 0 to 9.
     pub compression_level: u32,
     /// The three data files, by name.

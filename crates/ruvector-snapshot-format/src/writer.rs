@@ -226,6 +226,7 @@ impl SnapshotMetadata {
             labels: Labels::default(),
             metadata: RawJson::default(),
             source: SourceInfo::new("memory", None),
+            embedding: None,
             compression_level: 6,
             files: data.files,
             blocks: data.blocks,

@@ -112,6 +112,9 @@ pub enum Remedy {
     OpenFilesOfMachine,
     /// Raise the limit of the number of threads and processes of this user, container or service.
     ThreadsLimit,
+    /// Check that the vectors are of the same embedding model, and accept another identity of it with `other_embedding`, if the
+    /// vectors can be compared all the same.
+    OtherEmbedding,
     /// Bring the objects of the snapshot back from the archive class that they were moved to, with the tools of the
     /// provider, and repeat the call when that is done.
     BringFromArchive,

@@ -148,6 +148,7 @@ pub use repo::ledger::{Ledger, ListedVerification};
 pub use repo::location::check_location;
 pub use repo::names::{check_name, check_source_name, default_name};
 pub use repo::verify::{Corruption, VerifyReport};
+pub use ruvector_snapshot_format::embedding::EmbeddingInfo;
 pub use ruvector_snapshot_format::id::SnapshotId;
 pub use ruvector_snapshot_format::irregular::{ColumnType, IrregularInfo, IrregularItem, IrregularTable, TypeOrigin};
 pub use ruvector_snapshot_format::ledger::{Finding, LedgerEntry, VerifyDepth, VerifyResult};

@@ -6,6 +6,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use ruvector_snapshot_format::embedding::EmbeddingInfo;
 use ruvector_snapshot_format::id::SnapshotId;
 use ruvector_snapshot_format::irregular::IrregularInfo;
 use ruvector_snapshot_format::layout::{self, DataFile};
@@ -70,6 +71,9 @@ pub struct Snapshot {
     /// Where the records came from. A listing and a chain have the first 64 sentences of what was not captured, and one
     /// that says how many more there are.
     pub source: SourceInfo,
+    /// What the database and the user have recorded of the embedding model. `None` if that is nothing, and in a listing if
+    /// it has more than 32 KiB.
+    pub embedding: Option<EmbeddingInfo>,
     /// What the snapshot holds apart from records: rows of the database file that are kept as they are. `None` if there
     /// are none.
     pub irregular: Option<IrregularInfo>,
@@ -122,6 +126,7 @@ impl Snapshot {
             labels: metadata.labels.clone(),
             metadata: Some(metadata.metadata.clone()),
             source: metadata.source.clone(),
+            embedding: metadata.embedding.clone(),
             irregular: metadata.irregular.clone(),
             raw_bytes,
             files,
@@ -135,6 +140,7 @@ impl Snapshot {
     pub(crate) fn for_listing(mut self) -> Self {
         self.metadata = self.metadata.filter(|json| !is_large(json));
         self.source = for_listing(self.source);
+        self.embedding = self.embedding.filter(|embedding| !embedding.is_large());
         self
     }
 

@@ -56,6 +56,18 @@ pub(super) fn neighbors(text: &str) -> Result<usize, String> {
     number.ok_or_else(|| "must be a whole number, at least 1".to_owned())
 }
 
+/// Pairs that were given together.
+#[derive(Debug, Clone)]
+pub(crate) struct Pairs(pub(crate) Vec<(String, String)>);
+
+pub(super) fn embedding(text: &str) -> Result<Pairs, String> {
+    let pairs = text.split(',').map(|pair| match pair.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.trim().to_owned(), value.to_owned())),
+        _ => Err("it is KEY=VALUE, or several with commas between, for example model=all-MiniLM-L6-v2".to_owned()),
+    });
+    pairs.collect::<Result<_, _>>().map(Pairs)
+}
+
 pub(super) fn label(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some(("", _)) => Err("a label needs a key before the =, for example host=db1".to_owned()),

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use chrono::{DateTime, Utc};
 use ruvector_snapshot_format::RawJson;
+use ruvector_snapshot_format::embedding::EmbeddingInfo;
 use serde_json::Value;
 use tracing::Instrument as _;
 
@@ -228,6 +229,7 @@ async fn store(context: &Context, sorted: Sorted, options: &ImportOptions) -> Re
         created_at,
         labels: user_json::composed_labels(&labels)?,
         metadata: RawJson::new(&Value::Null)?,
+        embedding: EmbeddingInfo::recorded_in(&source.database.rows),
         source,
         base_ids: Vec::new(),
         progress: options.progress.as_ref(),

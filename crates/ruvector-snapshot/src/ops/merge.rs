@@ -33,6 +33,8 @@ pub struct MergeOptions {
     pub filter: RecordFilter,
     /// What happens if the database has another record with the same id. By default nothing is merged.
     pub on_conflict: OnConflict,
+    /// Whether a database of another embedding identity is accepted, see [`other_embedding`](Self::other_embedding).
+    pub other_embedding: bool,
     /// A listener for progress and warnings. [`Progress::restored`] is called right after the commit.
     pub progress: Option<Arc<dyn Progress>>,
 }
@@ -66,6 +68,21 @@ impl MergeOptions {
     #[must_use]
     pub fn on_conflict(self, on_conflict: OnConflict) -> Self {
         Self { on_conflict, ..self }
+    }
+
+    /// Accepts a database that records another embedding space, or another model, than that of the snapshot. By default
+    /// nothing is merged: vectors of different models cannot be compared with each other. What only one of the two records
+    /// is no reason.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let options = ruvector_snapshot::MergeOptions::default().other_embedding(true);
+    /// assert!(options.other_embedding);
+    /// ```
+    #[must_use]
+    pub fn other_embedding(self, accept: bool) -> Self {
+        Self { other_embedding: accept, ..self }
     }
 
     /// Reports progress to this listener.
@@ -121,8 +138,10 @@ pub(crate) async fn merge(
         let newest = chain.newest()?;
         let snapshot = Snapshot::new(&newest.metadata, newest.metadata_json_bytes)?;
         let database = newest.restorable_database().await?;
-        let (destination, on_conflict) = (path.clone(), options.on_conflict);
-        let target = context.run_blocking(move || MergeTarget::open(&destination, &database, on_conflict)).await?;
+        let (destination, on_conflict, accepts_other) = (path.clone(), options.on_conflict, options.other_embedding);
+        let open = move || MergeTarget::open(&destination, &database, on_conflict, accepts_other);
+        let (target, warning) = context.run_blocking(open).await?;
+        warning.iter().for_each(|warning| warn(options.progress.as_deref(), warning));
         if let Some(irregular) = &newest.metadata.irregular {
             let warning = format!("irregular rows of the snapshot are not merged: {irregular}");
             warn(options.progress.as_deref(), &warning);

@@ -63,6 +63,7 @@ pub(crate) async fn store_compacted(
         labels: metadata.labels.clone(),
         metadata: metadata.metadata.clone(),
         source,
+        embedding: metadata.embedding.clone().unwrap_or_default(),
         base_ids: Vec::new(),
         progress: progress.as_ref(),
     };

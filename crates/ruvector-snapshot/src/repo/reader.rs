@@ -159,6 +159,7 @@ impl StoredSnapshot {
         }
         if *id != read_id {
             metadata.source = for_listing(metadata.source);
+            metadata.embedding = metadata.embedding.filter(|embedding| !embedding.is_large());
         }
         let metadata = Arc::new(metadata);
         Ok(Self { store, read_id, metadata, has_user_json, metadata_json_bytes, checksum_sha256 })

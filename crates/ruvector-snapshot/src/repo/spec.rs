@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use ruvector_snapshot_format::checksum::ContentSum;
+use ruvector_snapshot_format::embedding::EmbeddingInfo;
 use ruvector_snapshot_format::id::SnapshotId;
 use ruvector_snapshot_format::irregular::IrregularInfo;
 use ruvector_snapshot_format::metadata::{SnapshotMetadata, SourceInfo};
@@ -46,6 +47,7 @@ pub(crate) struct SnapshotSpec<'a> {
     pub(crate) labels: Labels,
     pub(crate) metadata: RawJson,
     pub(crate) source: SourceSummary,
+    pub(crate) embedding: EmbeddingInfo,
     /// All ancestors of an increment, the newest first. Empty for a full snapshot.
     pub(crate) base_ids: Vec<SnapshotId>,
     pub(crate) progress: Option<&'a Arc<dyn Progress>>,

@@ -105,6 +105,7 @@ impl SnapshotWriter {
         metadata.labels = spec.labels;
         metadata.metadata = spec.metadata;
         metadata.source = spec.source.info.with_not_captured(not_captured);
+        metadata.embedding = Some(spec.embedding).filter(|embedding| !embedding.is_empty());
         metadata.compression_level = self.context.config.level();
         metadata.writer = WRITER.to_owned();
         if let Content::Increment { base, changes, checksum } = content {

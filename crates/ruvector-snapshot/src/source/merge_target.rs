@@ -6,10 +6,12 @@
 use std::path::{Path, PathBuf};
 
 use redb::{Database, DatabaseError, ReadableTable as _, WriteTransaction};
+use ruvector_snapshot_format::embedding::EmbeddingInfo;
 use ruvector_snapshot_format::model::{DatabaseInfo, Record};
 use ruvector_snapshot_format::payloads;
 
 use super::SourceReader as _;
+use super::embedding::other_embedding;
 use super::file::{FileOptions, FileReader, append_vector};
 use super::target::{CACHE_BYTES, METADATA, VECTORS, redb_error};
 use crate::error::{ErrorKind, Remedy, Result, SnapshotError};
@@ -66,8 +68,14 @@ impl MergeTarget {
     /// # Errors
     ///
     /// Returns `NotFound` if there is no file, `Busy` if a program has it open, and `InvalidInput` if it is no database, or
-    /// one of other dimensions or with another metric.
-    pub(crate) fn open(path: &Path, records: &DatabaseInfo, on_conflict: OnConflict) -> Result<Self> {
+    /// one of other dimensions, with another metric, or of another embedding identity, unless that is accepted. Then there is
+    /// a warning.
+    pub(crate) fn open(
+        path: &Path,
+        records: &DatabaseInfo,
+        on_conflict: OnConflict,
+        accepts_other_embedding: bool,
+    ) -> Result<(Self, Option<String>)> {
         // redb writes to what it opens. This shows first, without writing, that it is a database of Ruvector.
         drop(FileReader::open(path, &FileOptions::default()).map_err(unusable)?);
         let failed = |error: redb::Error| unusable(redb_error("cannot open the database", error).with_key(shown(path)));
@@ -77,10 +85,14 @@ impl MergeTarget {
             Err(error) => return Err(failed(error.into())),
         };
         // Read again under the lock: the file can be another one by now.
-        check_same_space(path, FileReader::open(path, &FileOptions::default()).map_err(unusable)?.database(), records)?;
+        let reader = FileReader::open(path, &FileOptions::default()).map_err(unusable)?;
+        check_same_space(path, reader.database(), records)?;
+        let warning = check_same_embedding(reader.database(), records, accepts_other_embedding)
+            .map_err(|error| error.with_key(shown(path)))?;
         let transaction = database.begin_write().map_err(|error| failed(error.into()))?;
         let (counts, value) = (MergeCounts::default(), Vec::new());
-        Ok(Self { transaction, database, path: path.to_owned(), on_conflict, counts, first_conflict: None, value })
+        let path = path.to_owned();
+        Ok((Self { transaction, database, path, on_conflict, counts, first_conflict: None, value }, warning))
     }
 
     /// Merges records.
@@ -172,6 +184,17 @@ fn check_same_space(path: &Path, own: &DatabaseInfo, records: &DatabaseInfo) -> 
         described(records)
     );
     Err(SnapshotError::new(ErrorKind::InvalidInput, message).with_key(shown(path)))
+}
+
+/// Checks that both databases record the same embedding space, if both record one.
+fn check_same_embedding(own: &DatabaseInfo, records: &DatabaseInfo, accepts_other: bool) -> Result<Option<String>> {
+    let [own, records] = [own, records].map(|database| EmbeddingInfo::recorded_in(&database.rows));
+    let differences = own.differences(&records);
+    if differences.is_empty() {
+        return Ok(None);
+    }
+    let between = ["the database", "the snapshot"];
+    other_embedding("merge into this database", between, &differences, accepts_other).map(Some)
 }
 
 /// Says what can be done if the database is missing or corrupt. A caller could take it for the snapshot.

@@ -12,6 +12,7 @@ pub(crate) mod database_path;
 pub(crate) mod description;
 pub(crate) mod destination;
 pub(crate) mod destination_checks;
+pub(crate) mod embedding;
 pub(crate) mod export_directory;
 pub(crate) mod file;
 mod file_system;

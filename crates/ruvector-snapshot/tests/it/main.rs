@@ -15,6 +15,7 @@ mod dated_in_future;
 mod deleted_meanwhile;
 mod diffs;
 mod drill;
+mod embeddings;
 mod exports;
 mod found_records;
 mod golden;

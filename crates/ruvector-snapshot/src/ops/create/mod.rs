@@ -2,12 +2,13 @@
 //!
 //! The order of the objects is in `repo::writer` and `repo::commit_guard`. This file chooses how a source is read: how
 //! often, and whether directly or through a mirror. `base` opens the base of an increment,
-//! `base_source` compares its source with this one, `leaf_diff` finds where the
+//! `base_source` compares its source with this one, `embedding` its embedding identity, `leaf_diff` finds where the
 //! source may differ from it, and `delta` finds what differs.
 
 mod base;
 mod base_source;
 mod delta;
+mod embedding;
 mod leaf_diff;
 mod options;
 mod strict;
@@ -74,6 +75,7 @@ pub(crate) async fn create(
     let (name, labels) = (composed(name), user_json::composed_labels(&options.labels)?);
     check_name(&name)?;
     user_json::check(&options.labels, &options.metadata)?;
+    embedding::check_given(&options.embedding)?;
     let source_name = source_name(&context.config, options)?;
     let source_name = source_name.as_deref();
     let (context, meter) = &context.metered();
@@ -103,6 +105,7 @@ pub(crate) async fn create(
 /// Opens a database file, and returns an error if no snapshot can be taken of it with these options. Stores nothing.
 pub(crate) async fn check_source(path: &Path, config: &SnapshotConfig, options: &CreateOptions) -> Result<()> {
     user_json::check(&options.labels, &options.metadata)?;
+    embedding::check_given(&options.embedding)?;
     source_name(config, options)?;
     let file_options = FileOptions { scratch_dir: config.scratch_dir.clone(), ..FileOptions::default() };
     let (path, is_strict) = (path.to_owned(), options.strict);
@@ -289,6 +292,7 @@ impl Create<'_> {
             created_at,
             labels: self.labels.clone(),
             metadata: RawJson::new(&self.options.metadata)?,
+            embedding: embedding::identity(&source.database, self.options),
             source,
             base_ids: Vec::new(),
             progress: self.options.progress.as_ref(),
@@ -305,7 +309,10 @@ impl Create<'_> {
         let metadata = base.metadata()?;
         let warning = base_source::check(metadata, &spec.source.info, self.options.base_from_elsewhere)?;
         base.check_shape(&spec.source.database)?;
+        let (identity, other) = embedding::identity_on(metadata, spec.embedding, self.options.other_embedding)?;
+        spec.embedding = identity;
         self.warn(warning);
+        self.warn(other);
         spec.base_ids = base.ids();
         let (own_leaves, changes) = self.changes(blocks, base, diff).await.map_err(|error| base.explained(error))?;
         let complete = |(trailer, totals): (SourceTrailer, Totals)| {

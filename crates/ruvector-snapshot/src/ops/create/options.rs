@@ -32,6 +32,11 @@ pub struct CreateOptions {
     pub source_name: Option<String>,
     /// Whether a base of another source is accepted.
     pub base_from_elsewhere: bool,
+    /// What is known of the embedding model of the vectors, for example `model`, `revision` and `normalized`. It is stored
+    /// with the snapshot. If it is empty, an increment has that of its base.
+    pub embedding: BTreeMap<String, String>,
+    /// Whether a base of another embedding identity is accepted.
+    pub other_embedding: bool,
     /// Whether every byte of the base and its ancestors is read and verified before anything is stored, as
     /// [`verify_snapshot`](crate::SnapshotManager::verify_snapshot) does. Default: false. Then the `metadata.json` of
     /// each is read and its seal verified, the sizes of the data files are compared, and so is all data of the base
@@ -88,6 +93,35 @@ impl CreateOptions {
     #[must_use]
     pub fn base_from_elsewhere(self, accept: bool) -> Self {
         Self { base_from_elsewhere: accept, ..self }
+    }
+
+    /// Says something of the embedding model of the vectors. Vectors of different models cannot be compared with each other,
+    /// and nothing in a vector shows its model. A base of which something else was said is refused.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let options = ruvector_snapshot::CreateOptions::default().embedding("model", "all-MiniLM-L6-v2");
+    /// assert_eq!(options.embedding["model"], "all-MiniLM-L6-v2");
+    /// ```
+    #[must_use]
+    pub fn embedding(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.embedding.insert(key.into(), value.into());
+        self
+    }
+
+    /// Accepts a base of another embedding identity: of which the database has recorded, or the user has said something
+    /// else. The snapshot is exact.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let options = ruvector_snapshot::CreateOptions::default().other_embedding(true);
+    /// assert!(options.other_embedding);
+    /// ```
+    #[must_use]
+    pub fn other_embedding(self, accept: bool) -> Self {
+        Self { other_embedding: accept, ..self }
     }
 
     /// Reads and verifies the whole chain of the base before anything is stored.

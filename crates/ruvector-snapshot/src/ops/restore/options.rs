@@ -26,6 +26,9 @@ pub struct RestoreOptions {
     /// [`Snapshot::irregular`](crate::Snapshot::irregular). By default a target that cannot store them, such as a
     /// database in memory, refuses the snapshot.
     pub skip_irregular: bool,
+    /// Whether [`overwrite`](Self::overwrite) also replaces a database of another embedding identity, see
+    /// [`other_embedding`](Self::other_embedding). Default: false.
+    pub other_embedding: bool,
     /// A listener for progress.
     pub progress: Option<Arc<dyn Progress>>,
 }
@@ -56,6 +59,21 @@ impl RestoreOptions {
     #[must_use]
     pub fn overwrite_while_open(self, overwrite_while_open: bool) -> Self {
         Self { overwrite_while_open, ..self }
+    }
+
+    /// Replaces a database that records another embedding space, or another model, than that of the snapshot: a program that
+    /// goes on to write or search vectors of the model that it had would put together what cannot be compared. Without
+    /// [`overwrite`](Self::overwrite) it has no effect.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let options = ruvector_snapshot::RestoreOptions::default().overwrite(true).other_embedding(true);
+    /// assert!(options.other_embedding);
+    /// ```
+    #[must_use]
+    pub fn other_embedding(self, accept: bool) -> Self {
+        Self { other_embedding: accept, ..self }
     }
 
     /// Returns what happens to a file at the destination.

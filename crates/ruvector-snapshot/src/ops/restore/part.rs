@@ -53,6 +53,7 @@ pub(crate) async fn part_to_file(
         let newest = chain.newest()?;
         let snapshot = Snapshot::new(&newest.metadata, newest.metadata_json_bytes)?;
         let database = Arc::new(newest.restorable_database().await?);
+        planner.check_embedding(&destination, &database).await?;
         let (destination, temporary) = planner.prepare(destination, Some(PART_SIZE)).await.map_err(or_merge)?;
         let temporary = temporary.ok_or_else(nothing_to_do)?;
         let target = context.run_blocking(move || FileTarget::create(destination, temporary)).await?;

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use futures::stream::{self, StreamExt as _};
+use ruvector_snapshot_format::embedding::EmbeddingInfo;
 use ruvector_snapshot_format::id::SnapshotId;
 use ruvector_snapshot_format::index::BlockEntry;
 use ruvector_snapshot_format::layout::{self, DataFile};
@@ -23,8 +24,11 @@ use crate::progress::warn;
 use crate::repo::chain::Chain;
 use crate::repo::context::Context;
 use crate::repo::reader::StoredSnapshot;
+use crate::source::SourceReader as _;
 use crate::source::destination::Destination;
 use crate::source::destination_checks::{Check, FileSize, Finding, Purpose};
+use crate::source::embedding::other_embedding;
+use crate::source::file::{FileOptions, FileReader};
 use crate::source::records_only;
 use crate::source::target::MemoryTarget;
 use crate::source::temporary::Temporary;
@@ -58,6 +62,9 @@ pub(super) async fn to_file(
         Some(chain) => planner.read(chain, &FileRestore(size.unwrap_or_default())).await?,
         None => None,
     };
+    if let (Some((contents, ())), Some((destination, _))) = (&contents, &place) {
+        planner.check_embedding(destination, &contents.database).await?;
+    }
     let work = match (contents, place) {
         (Some((contents, ())), Some((destination, Some(temporary)))) => Some((contents, destination, temporary)),
         _ => None,
@@ -188,6 +195,30 @@ impl<'a> Planner<'a> {
         });
         self.add_checks(checks.into_vec())?;
         Ok((destination, prepared.temporary))
+    }
+
+    /// Checks that a database that is replaced does not record another embedding identity than that of the snapshot. What is
+    /// no database, or cannot be read, records none.
+    pub(super) async fn check_embedding(&mut self, destination: &Destination, database: &DatabaseInfo) -> Result<()> {
+        let snapshots = EmbeddingInfo::recorded_in(&database.rows);
+        if destination.replaced_bytes().is_none() || snapshots.is_empty() {
+            return Ok(());
+        }
+        let path = destination.path().to_owned();
+        let read = move || {
+            let reader = FileReader::open(&path, &FileOptions::default()).ok();
+            Ok(reader.map(|reader| EmbeddingInfo::recorded_in(&reader.database().rows)))
+        };
+        let replaced = self.context.run_blocking(read).await?.unwrap_or_default();
+        let differences = replaced.differences(&snapshots);
+        if differences.is_empty() {
+            return Ok(());
+        }
+        let between = ["the database there", "the snapshot"];
+        let verdict = other_embedding("replace this database", between, &differences, self.options.other_embedding)
+            .map(Finding::Doubtful)
+            .map_err(|error| error.with_key(destination.path().display().to_string()));
+        self.add_checks(vec![Check { name: "embedding", verdict }])
     }
 
     /// Opens the chain and describes it. `None` if that is a blocker.
