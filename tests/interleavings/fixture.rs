@@ -529,7 +529,8 @@ impl Run<'_> {
         assert_eq!(self.pinned().await, *pinned, "a collection changed the pins: {}", self.description);
         for object in self.objects().await {
             let (id, file) = layout::parse_key(&object).unwrap();
-            let is_of_snapshot = layout::FILES.contains(&file) || file == layout::PINNED_JSON;
+            let is_beside = file == layout::PINNED_JSON || layout::is_ledger_entry(file);
+            let is_of_snapshot = layout::FILES.contains(&file) || is_beside;
             assert!(listed.contains(id.as_str()) && is_of_snapshot, "{object} is left: {}", self.description);
         }
         for id in pinned {

@@ -64,3 +64,4 @@ mod terminal;
 mod unfinished;
 mod unreadable;
 mod verbs;
+mod verify_depths;

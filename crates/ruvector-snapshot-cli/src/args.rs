@@ -9,13 +9,15 @@ use chrono::TimeDelta;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use ruvector_core::DistanceMetric;
-use ruvector_snapshot::{Condition, DrillOptions, ExportFormat, GroupBy, LabelPattern, OnConflict, Span, TimeZone};
+use ruvector_snapshot::{
+    Condition, DrillOptions, ExportFormat, GroupBy, LabelPattern, OnConflict, Span, TimeZone, VerifyDepth,
+};
 
 use crate::help;
 pub(crate) use values::Pairs;
 use values::{
     compression_level, condition, connections, count, embedding, export_format, grace, label, max_chain, metric,
-    neighbors, new_path, on_conflict, probes, rate, recall,
+    neighbors, new_path, on_conflict, probes, rate, recall, subset,
 };
 
 /// The store if none is given.
@@ -205,6 +207,18 @@ pub(crate) struct Verify {
     /// Verify every snapshot in the store
     #[arg(long, conflicts_with = "id")]
     pub(crate) all: bool,
+    /// Check metadata, existence and sizes only; read no data
+    #[arg(long, conflicts_with = "subset")]
+    pub(crate) quick: bool,
+    /// Read one part of the data, for example 2/7, or a random sample, for example 10%
+    #[arg(long, value_name = "PART", value_parser = subset)]
+    pub(crate) subset: Option<VerifyDepth>,
+    /// Skip what was found intact within this time, for example 7d
+    #[arg(long, value_name = "SPAN")]
+    pub(crate) max_age: Option<Span>,
+    /// Do not record the result in the store
+    #[arg(long)]
+    pub(crate) no_record: bool,
 }
 
 #[derive(Debug, Args)]

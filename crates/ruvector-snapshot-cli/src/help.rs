@@ -108,6 +108,9 @@ Snapshots that are dated more than 5 minutes in the future, because a clock is o
 The TYPE of a snapshot is `full`, or for example `+3 base 20260131T080000`: the third incremental snapshot of its chain, and the start of the id of its \
 base. Pinned snapshots are marked. SIZE is what the objects of a snapshot take in the store.
 
+VERIFIED is when every byte of a snapshot and its base was last found intact, as `verify` has recorded it, or CORRUPT. If all parts of a subset were read, it \
+is the oldest of them. `quick` means that not every byte was read. DRILLED is when it was last restored as a drill.
+
 Examples:
   ruvector-snapshot list
   ruvector-snapshot list --json | jq -r '.snapshots[].id'
@@ -117,7 +120,8 @@ Exit codes: 0 success, even if there are no snapshots; 1 the store does not exis
 cannot be read; 3 a snapshot is corrupt.";
 
 pub(crate) const SHOW: &str = "\
-Prints labels, file sizes, the content checksum, the source, the chain, the dependents, and whether the snapshot is pinned. Reads no data.
+Prints labels, file sizes, the content checksum, the source, the chain, the dependents, whether the snapshot is pinned, and when it was verified, how deep \
+and with what result. Reads no data.
 
 Examples:
   ruvector-snapshot show latest
@@ -127,13 +131,24 @@ Exit codes: 0 success; 1 the snapshot does not exist; 2 the ID is ambiguous; 3 t
 
 pub(crate) const VERIFY: &str = "\
 Reads every byte of a snapshot and of all snapshots that it depends on. Checks every file, block and record, and prints everything that is corrupt, by \
-file and block. With --all, the snapshots of a chain are verified together; a store without snapshots is a failure. Writes nothing.
+file and block. With --all, the snapshots of a chain are verified together; a store without snapshots is a failure.
+
+With --quick, no data is read: only metadata.json with its seal, checksum.sha256, and existence and sizes of the files. It finds what is missing or cut off, \
+but no changed byte. With --subset 2/7, the whole index is read, with the content checksum, and the second of seven parts of the other data: 1/7 to 7/7 read \
+every byte once. With --subset 10%, that is at least a tenth at a random place. What is corrupt in the rest is not found.
+
+Each result is recorded beside the snapshot, as a small object checked-... that is never changed; `list` and `show` print it, and prune removes old ones. \
+That needs the permission to write these objects. If it fails, a warning is printed, and the exit code is that of the verification. --no-record does not \
+record. --max-age skips snapshots that were found intact at least so deep within this time, but never one that was found corrupt since.
 
 Examples:
   ruvector-snapshot verify latest
+  ruvector-snapshot verify --all --quick
+  ruvector-snapshot verify --all --subset \"$(date +%u)/7\"
+  ruvector-snapshot verify --all --max-age 7d
   ruvector-snapshot verify --all --quiet || echo 'check the backups'
 
-Exit codes: 0 intact; 1 something could not be read; 2 wrong usage; 3 something is corrupt; 4 with --all, there are no snapshots.";
+Exit codes: 0 what was read is intact, or everything was skipped; 1 something could not be read; 2 wrong usage; 3 something is corrupt; 4 with --all, there are no snapshots.";
 
 pub(crate) const RESTORE: &str = "\
 Reads a snapshot, and all snapshots that it depends on, and writes a database file. The file is written under a hidden name in the same directory, read \

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use comfy_table::{CellAlignment, Table, presets};
 use ruvector_snapshot::{
-    CLOCK_TOLERANCE, ChainEnd, ErrorKind, Listing, Orphan, OrphanKind, RawJson, Snapshot, SnapshotManager,
-    UnusableSnapshot,
+    CLOCK_TOLERANCE, ChainEnd, Checks, ErrorKind, Listing, Orphan, OrphanKind, RawJson, Snapshot, SnapshotManager,
+    UnusableSnapshot, VerifyDepth,
 };
 use serde::Serialize;
 use serde_json::json;
 
 use crate::failure::{Exit, Failure, kind_name};
-use crate::output::{count, counted, fitted, orphan_kind, size, total};
+use crate::output::{ago, count, counted, fitted, orphan_kind, size, timestamp, total};
 use crate::session::Session;
 use crate::streamed::StreamedDocument;
 
@@ -94,13 +94,15 @@ struct Listed<'a> {
     chain: Vec<String>,
     chain_state: &'static str,
     dated_in_future: bool,
+    /// What was recorded of its verifications.
+    verification: Option<&'a Checks>,
 }
 
 async fn document<'a>(
     session: &Session,
     manager: &SnapshotManager,
     snapshot: &'a Snapshot,
-    listing: &Listing,
+    listing: &'a Listing,
 ) -> Result<Listed<'a>, Failure> {
     let (metadata, metadata_error) = match large_metadata(session, manager, snapshot).await? {
         Ok(metadata) => (metadata, None),
@@ -113,7 +115,17 @@ async fn document<'a>(
     };
     let dated_in_future = listing.is_dated_in_future(&snapshot.id);
     let base_id = snapshot.base_id();
-    Ok(Listed { snapshot, metadata, metadata_error, base_id, chain: ancestry.ids, chain_state, dated_in_future })
+    let verification = listing.checks_of(&snapshot.id);
+    Ok(Listed {
+        snapshot,
+        metadata,
+        metadata_error,
+        base_id,
+        chain: ancestry.ids,
+        chain_state,
+        dated_in_future,
+        verification,
+    })
 }
 
 /// Reads the user's JSON if the listing has left it out, or returns why that is not possible. It is not kept, because
@@ -140,6 +152,7 @@ fn print_text(session: &Session, listing: &Listing, broken: &[BrokenChains]) -> 
     if !listing.snapshots.is_empty() {
         table(listing).trim_fmt().lines().try_for_each(|line| output.line(line))?;
     }
+    print_found_corrupt(session, listing)?;
     for BrokenChains { base_id, end, ids } in broken {
         let (state, why) = match listing.unusable.iter().find(|unusable| unusable.id == *base_id) {
             _ if *end == ChainEnd::Missing => ("MISSING", String::new()),
@@ -246,17 +259,22 @@ fn print_summary(session: &Session, listing: &Listing, broken: &[BrokenChains]) 
 fn table(listing: &Listing) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    table.set_header(["ID", "NAME", "TAKEN (UTC)", "VECTORS", "DIM", "SIZE", "TYPE"]);
+    let is_any_drilled = listing.checks.values().any(|checks| checks.drilled_at().is_some());
+    let drilled = is_any_drilled.then(|| "DRILLED".to_owned());
+    let header = ["ID", "NAME", "TAKEN (UTC)", "VECTORS", "DIM", "SIZE", "VERIFIED"].map(str::to_owned);
+    table.set_header(header.into_iter().chain(drilled).chain(["TYPE".to_owned()]));
     for snapshot in &listing.snapshots {
-        table.add_row([
+        let row = [
             snapshot.id.clone(),
             fitted(&snapshot.name, NAME_COLUMNS),
             snapshot.created_at.format("%Y-%m-%d %H:%M:%S").to_string(),
             count(snapshot.vector_count as u64),
             snapshot.dimensions.to_string(),
             size(snapshot.size_bytes),
-            snapshot_type(snapshot, listing),
-        ]);
+            verified(snapshot, listing),
+        ];
+        let drilled = is_any_drilled.then(|| drilled_at(snapshot, listing));
+        table.add_row(row.into_iter().chain(drilled).chain([snapshot_type(snapshot, listing)]));
     }
     for (at, column) in table.column_iter_mut().enumerate() {
         column.set_padding((0, 2));
@@ -265,6 +283,36 @@ fn table(listing: &Listing) -> Table {
         }
     }
     table
+}
+
+/// Returns when every byte of a snapshot was last found intact, or that it was found corrupt.
+fn verified(snapshot: &Snapshot, listing: &Listing) -> String {
+    let Some(checks) = listing.checks_of(&snapshot.id) else { return "never".to_owned() };
+    match (checks.corrupt_at(), checks.verified_at(), checks.intact_at(VerifyDepth::Quick)) {
+        (Some(_), ..) => "CORRUPT".to_owned(),
+        (None, Some(time), _) => ago(time, listing.listed_at),
+        (None, None, Some(time)) => format!("quick {}", ago(time, listing.listed_at)),
+        (None, None, None) => "never".to_owned(),
+    }
+}
+
+fn drilled_at(snapshot: &Snapshot, listing: &Listing) -> String {
+    let time = listing.checks_of(&snapshot.id).and_then(Checks::drilled_at);
+    time.map_or_else(|| "never".to_owned(), |time| ago(time, listing.listed_at))
+}
+
+/// Prints which snapshots were found corrupt. A listing does not find that itself.
+fn print_found_corrupt(session: &Session, listing: &Listing) -> Result<(), Failure> {
+    let found = listing.snapshots.iter().filter_map(|snapshot| {
+        let corrupt_at = listing.checks_of(&snapshot.id)?.corrupt_at()?;
+        Some((&snapshot.id, corrupt_at))
+    });
+    found.into_iter().try_for_each(|(id, corrupt_at)| {
+        session.output.line(format_args!(
+            "{id}  CORRUPT  found by a verification at {}, and not verified in full since; `verify {id}` prints where",
+            timestamp(corrupt_at)
+        ))
+    })
 }
 
 /// Returns why a snapshot cannot be used. The line starts with the id, so only the file of the key is named.

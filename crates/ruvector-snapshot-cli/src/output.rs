@@ -158,6 +158,17 @@ pub(crate) fn timestamp(time: DateTime<Utc>) -> impl fmt::Display {
     time.format("%Y-%m-%d %H:%M:%S UTC")
 }
 
+/// Formats how long a time lies before another one.
+pub(crate) fn ago(time: DateTime<Utc>, now: DateTime<Utc>) -> String {
+    let age = now.signed_duration_since(time);
+    match age.num_minutes() {
+        ..1 => "just now".to_owned(),
+        minutes @ 1..60 => format!("{minutes} min ago"),
+        60..2880 => format!("{} h ago", age.num_hours()),
+        _ => format!("{} d ago", count(age.num_days().unsigned_abs())),
+    }
+}
+
 /// Formats the number of changes of an incremental snapshot.
 pub(crate) fn changes(changes: &Changes) -> String {
     let Changes { added, changed, removed, .. } = *changes;

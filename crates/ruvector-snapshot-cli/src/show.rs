@@ -1,16 +1,21 @@
 //! `show`: prints everything that is known of one snapshot without reading its data.
 
-use ruvector_snapshot::{EmbeddingInfo, ErrorKind, Listing, Snapshot, SnapshotManager, SourceInfo};
+use ruvector_snapshot::{
+    EmbeddingInfo, ErrorKind, Ledger, Listing, Snapshot, SnapshotManager, SourceInfo, VerifyDepth,
+};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::args::Show;
 use crate::failure::{Exit, Failure};
-use crate::output::{changes, counted, print_irregular, ratio, shape, size, timestamp, total};
+use crate::output::{ago, changes, counted, print_irregular, ratio, shape, size, timestamp, total};
 use crate::session::Session;
 
 /// Number of dependents that are printed.
 const DEPENDENTS_SHOWN: usize = 40;
+
+/// Number of entries of the ledger that are printed.
+const ENTRIES_SHOWN: usize = 40;
 
 pub(crate) async fn show(session: &Session, args: &Show) -> Result<Exit, Failure> {
     let manager = session.open()?;
@@ -19,18 +24,21 @@ pub(crate) async fn show(session: &Session, args: &Show) -> Result<Exit, Failure
         return Err(Failure::new(ErrorKind::NotFound, format!("snapshot {id} was deleted meanwhile")));
     };
     let listing = session.read(&manager, manager.list()).await?;
+    let ledger = session.read(&manager, manager.ledger(&id)).await?;
     let (chain, broken) = chain(session, &manager, &snapshot).await?;
     let corruption = listed_error(&listing, &id).or(broken);
     let dependents = listing.dependents(&[&id]);
     let chain_ids: Vec<&str> = chain.iter().skip(1).map(|ancestor| ancestor.id.as_str()).collect();
     let others = json!({
         "store": session.store, "corruption": corruption, "base_id": snapshot.base_id(), "chain": chain_ids,
-        "dependents": dependents, "dated_in_future": listing.is_dated_in_future(&id), "warnings": session.warnings.list(),
+        "dependents": dependents, "dated_in_future": listing.is_dated_in_future(&id), "ledger": ledger,
+        "warnings": session.warnings.list(),
     });
     session.output.document_of(&snapshot, &Shown { chain_snapshots: &chain, others })?;
     print(session, &snapshot, listing.is_dated_in_future(&id))?;
     print_chain(session, &chain)?;
     print_dependents(session, &dependents)?;
+    print_ledger(session, &ledger)?;
     let Some(corruption) = corruption else { return Ok(Exit::Success) };
     session.output.field("CORRUPT", corruption)?;
     Ok(Exit::Corruption)
@@ -80,6 +88,38 @@ fn print_dependents(session: &Session, dependents: &[String]) -> Result<(), Fail
     }
     match dependents.len().checked_sub(DEPENDENTS_SHOWN) {
         Some(more) if more > 0 => session.output.field("", format_args!("and {more} more")),
+        _ => Ok(()),
+    }
+}
+
+/// Prints when the snapshot was verified, and each entry of its ledger.
+fn print_ledger(session: &Session, ledger: &Ledger) -> Result<(), Failure> {
+    let (output, checks) = (session.output, &ledger.checks);
+    let when = |time| format!("{}, {}", ago(time, ledger.read_at), timestamp(time));
+    let not_all = || match checks.intact_at(VerifyDepth::Quick) {
+        Some(time) => format!("never every byte; what was read was intact {}", when(time)),
+        None => "never".to_owned(),
+    };
+    output.field("verified", checks.verified_at().map_or_else(not_all, when))?;
+    if let Some(time) = checks.corrupt_at() {
+        output.field("", format_args!("CORRUPT {}", when(time)))?;
+    }
+    if let Some(time) = checks.drilled_at() {
+        output.field("drilled", when(time))?;
+    }
+    for (at, entry) in ledger.entries.iter().take(ENTRIES_SHOWN).enumerate() {
+        let result = if entry.intact { "intact" } else { "CORRUPT" };
+        let counts = if entry.counts { "" } else { ", does not count" };
+        let content = match (&entry.content, &entry.error) {
+            (Some(content), _) => format!(", {} read, {}", size(content.bytes), content.program),
+            (None, Some(_)) => ", content unreadable".to_owned(),
+            (None, None) => String::new(),
+        };
+        let (time, depth) = (timestamp(entry.time), entry.depth);
+        output.field(if at == 0 { "ledger" } else { "" }, format_args!("{time}  {depth} {result}{content}{counts}"))?;
+    }
+    match ledger.entries.len().checked_sub(ENTRIES_SHOWN) {
+        Some(more) if more > 0 => output.field("", format_args!("and {more} more")),
         _ => Ok(()),
     }
 }

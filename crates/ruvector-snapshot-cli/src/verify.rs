@@ -2,33 +2,48 @@
 
 use futures::TryStreamExt as _;
 use ruvector_snapshot::{
-    Corruption, ErrorKind, SnapshotError, SnapshotManager, Verification, VerifyOptions, VerifyReport,
+    Corruption, ErrorKind, SnapshotError, SnapshotManager, Verification, VerifyDepth, VerifyOptions, VerifyReport,
 };
 use serde_json::{Value, json};
 
 use crate::args::Verify;
 use crate::failure::{Exit, Failure, kind_name};
 use crate::interrupted::Attempts;
-use crate::output::{count, counted, size};
+use crate::output::{count, counted, size, timestamp};
 use crate::progress::ProgressDisplay;
 use crate::session::Session;
 
 pub(crate) async fn verify(session: &Session, args: Verify) -> Result<Exit, Failure> {
     let manager = session.open()?;
-    match args.id {
-        Some(id) => verify_one(session, &manager, &id).await,
-        None => verify_all(session, &manager).await,
+    match &args.id {
+        Some(id) => verify_one(session, &manager, id, &args).await,
+        None => verify_all(session, &manager, &args).await,
     }
 }
 
-async fn verify_one(session: &Session, manager: &SnapshotManager, text: &str) -> Result<Exit, Failure> {
+fn options(args: &Verify, progress: &ProgressDisplay) -> VerifyOptions {
+    let options = VerifyOptions::default().depth(depth(args)).record(!args.no_record).progress(progress.listener());
+    match args.max_age {
+        Some(max_age) => options.max_age(max_age),
+        None => options,
+    }
+}
+
+fn depth(args: &Verify) -> VerifyDepth {
+    if args.quick { VerifyDepth::Quick } else { args.subset.unwrap_or_default() }
+}
+
+async fn verify_one(session: &Session, manager: &SnapshotManager, text: &str, args: &Verify) -> Result<Exit, Failure> {
     let id = session.resolve(manager, text).await?;
-    let report = {
+    let verification = {
         let progress = ProgressDisplay::new(session, &Attempts::default());
-        let options = VerifyOptions::default().progress(progress.listener());
-        session.read(manager, manager.verify_snapshot_with(&id, &options)).await?
+        session.read(manager, manager.verify_due(&id, &options(args, &progress))).await?
     };
-    print_report(session, &report)?;
+    let Verification::Verified(report) = verification else {
+        let document = print_verification(session, &verification, args)?;
+        return finish(session, document.into_iter().collect(), &Totals { skipped: 1, ..Totals::default() }, args);
+    };
+    print_report(session, &report, args)?;
     for id in &report.chain {
         session.output.line(format_args!("  depends on {id}, which was verified with it"))?;
     }
@@ -41,7 +56,8 @@ async fn verify_one(session: &Session, manager: &SnapshotManager, text: &str) ->
         session.output.line(format_args!("corrupt in {places}; {others} (see `show`)"))?;
     }
     let totals = Totals { corrupt: u64::from(!report.is_intact()), ..Totals::default() };
-    finish(session, vec![report_document(&report)], &totals)
+    let totals = Totals { intact: 1 - totals.corrupt, ..totals };
+    finish(session, vec![report_document(&report)], &totals, args)
 }
 
 /// How many snapshots of each kind there are.
@@ -51,12 +67,12 @@ struct Totals {
     corrupt: u64,
     failed: u64,
     deleted: u64,
+    skipped: u64,
 }
 
-async fn verify_all(session: &Session, manager: &SnapshotManager) -> Result<Exit, Failure> {
+async fn verify_all(session: &Session, manager: &SnapshotManager, args: &Verify) -> Result<Exit, Failure> {
     let progress = ProgressDisplay::new(session, &Attempts::default());
-    let options = VerifyOptions::default().progress(progress.listener());
-    let mut verifications = std::pin::pin!(manager.verify_all(options));
+    let mut verifications = std::pin::pin!(manager.verify_all(options(args, &progress)));
     let (mut documents, mut totals) = (Vec::new(), Totals::default());
     while let Some(verification) = session.read(manager, verifications.try_next()).await? {
         progress.clear();
@@ -65,30 +81,31 @@ async fn verify_all(session: &Session, manager: &SnapshotManager) -> Result<Exit
             Some(false) => totals.corrupt += 1,
             None if matches!(verification, Verification::Failed { .. }) => totals.failed += 1,
             None if matches!(verification, Verification::Deleted { .. }) => totals.deleted += 1,
+            None if matches!(verification, Verification::Skipped { .. }) => totals.skipped += 1,
             None => {}
         }
-        documents.extend(print_verification(session, &verification)?);
+        documents.extend(print_verification(session, &verification, args)?);
     }
     drop(progress);
-    if totals.intact + totals.corrupt + totals.failed == 0 {
+    if totals.intact + totals.corrupt + totals.failed + totals.skipped == 0 {
         let message = format!("there are no snapshots at {}, so nothing was verified", session.store);
         let hint = "check --store, and that the disk is mounted; `list` shows everything that is there";
         return Err(Failure::nothing_there(message).with_hint(hint));
     }
-    session.output.line(summary(&totals))?;
-    finish(session, documents, &totals)
+    session.output.line(summary(&totals, args))?;
+    finish(session, documents, &totals, args)
 }
 
 /// Prints one verification, and returns its JSON document if it is about a snapshot.
-fn print_verification(session: &Session, verification: &Verification) -> Result<Option<Value>, Failure> {
+fn print_verification(session: &Session, verification: &Verification, args: &Verify) -> Result<Option<Value>, Failure> {
     let output = session.output;
     match verification {
         Verification::Verified(report) => {
-            print_report(session, report)?;
+            print_report(session, report, args)?;
             Ok(Some(report_document(report)))
         }
         Verification::VerifiedWith { id, dependent_id, corruption } => {
-            let state = if corruption.is_empty() { "intact" } else { "CORRUPT" };
+            let state = if corruption.is_empty() { intact(args) } else { "CORRUPT".to_owned() };
             output.line(format_args!("{id}  {state}, verified with {dependent_id}"))?;
             print_corruption(session, id, corruption)?;
             Ok(Some(json!({
@@ -106,6 +123,11 @@ fn print_verification(session: &Session, verification: &Verification) -> Result<
             ))?;
             Ok(None)
         }
+        Verification::Skipped { id, intact_at } => {
+            let intact_at = intact_at.to_owned();
+            output.line(format_args!("{id}  skipped: nothing was read; found intact {}", timestamp(intact_at)))?;
+            Ok(Some(json!({ "id": id, "intact": null, "skipped": true, "intact_at": intact_at })))
+        }
         Verification::Deleted { id } => {
             output.line(format_args!("{id}  not verified: it was deleted meanwhile"))?;
             Ok(Some(json!({ "id": id, "intact": null, "deleted": true })))
@@ -114,16 +136,32 @@ fn print_verification(session: &Session, verification: &Verification) -> Result<
     }
 }
 
-fn print_report(session: &Session, report: &VerifyReport) -> Result<(), Failure> {
-    let (records, bytes) = (counted(report.records, "record"), size(report.bytes));
+/// Returns what an intact snapshot is called: not simply intact, unless every byte was read.
+fn intact(args: &Verify) -> String {
+    match depth(args) {
+        VerifyDepth::Quick => "quick: intact metadata and sizes, no data read".to_owned(),
+        VerifyDepth::Subset { number, of } => format!("intact in subset {number}/{of}"),
+        VerifyDepth::Sample { percent } => format!("intact in a sample of {percent} %"),
+        _ => "intact".to_owned(),
+    }
+}
+
+fn print_report(session: &Session, report: &VerifyReport, args: &Verify) -> Result<(), Failure> {
+    let records = counted(report.records, "record");
+    let bytes = match depth(args) {
+        VerifyDepth::Full => size(report.bytes),
+        _ => format!("{} of {}", size(report.bytes), size(report.stored_bytes)),
+    };
     let chain = match report.chain.len() as u64 {
         0 => String::new(),
         length => format!(", with {} that it depends on", counted(length, "snapshot")),
     };
     if report.is_intact() {
-        return session
-            .output
-            .line(format_args!("{}  intact: {records}, {bytes} read from the store{chain}", report.id));
+        let (id, intact) = (&report.id, intact(args));
+        return match depth(args) {
+            VerifyDepth::Quick => session.output.line(format_args!("{id}  {intact}{chain}")),
+            _ => session.output.line(format_args!("{id}  {intact}: {records}, {bytes} read from the store{chain}")),
+        };
     }
     session
         .output
@@ -138,13 +176,21 @@ fn print_corruption(session: &Session, id: &str, corruption: &[Corruption]) -> R
     })
 }
 
-fn summary(totals: &Totals) -> String {
-    let mut summary = format!("{} intact", counted(totals.intact, "snapshot"));
+fn summary(totals: &Totals, args: &Verify) -> String {
+    let snapshots = counted(totals.intact, "snapshot");
+    let mut summary = match depth(args) {
+        VerifyDepth::Quick => format!("{snapshots} with intact metadata and sizes (quick, no data read)"),
+        VerifyDepth::Full => format!("{snapshots} intact"),
+        _ => format!("{snapshots} {}; the rest was not read", intact(args)),
+    };
     if totals.corrupt > 0 {
         summary += &format!(", {} corrupt", count(totals.corrupt));
     }
     if totals.failed > 0 {
         summary += &format!(", {} not verified", count(totals.failed));
+    }
+    if totals.skipped > 0 {
+        summary += &format!(", {} skipped (verified within --max-age, nothing read)", count(totals.skipped));
     }
     if totals.deleted > 0 {
         summary += &format!(", {} deleted meanwhile", count(totals.deleted));
@@ -152,10 +198,13 @@ fn summary(totals: &Totals) -> String {
     summary
 }
 
-fn finish(session: &Session, snapshots: Vec<Value>, totals: &Totals) -> Result<Exit, Failure> {
-    let is_intact = totals.corrupt == 0 && totals.failed == 0;
+fn finish(session: &Session, snapshots: Vec<Value>, totals: &Totals, args: &Verify) -> Result<Exit, Failure> {
+    let is_any_read = totals.intact + totals.corrupt + totals.failed > 0;
+    // Null if nothing was read.
+    let is_intact = is_any_read.then_some(totals.corrupt == 0 && totals.failed == 0);
     session.output.document(&json!({
-        "store": session.store, "intact": is_intact, "snapshots": snapshots, "deleted": totals.deleted,
+        "store": session.store, "depth": depth(args), "intact": is_intact, "snapshots": snapshots,
+        "deleted": totals.deleted, "skipped": totals.skipped,
         "warnings": session.warnings.list(),
     }))?;
     Ok(match (totals.corrupt, totals.failed) {
@@ -168,7 +217,8 @@ fn finish(session: &Session, snapshots: Vec<Value>, totals: &Totals) -> Result<E
 fn report_document(report: &VerifyReport) -> Value {
     json!({
         "id": report.id, "intact": report.is_intact(), "records": report.records, "store_read_bytes": report.bytes,
-        "chain": report.chain, "corruption": report.corruption,
+        "stored_bytes": report.stored_bytes, "checksum": report.checksum, "chain": report.chain,
+        "corruption": report.corruption,
     })
 }
 

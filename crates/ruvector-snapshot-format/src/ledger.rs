@@ -86,6 +86,40 @@ impl VerifyDepth {
         }
     }
 
+    /// Parses what a user writes for a subset: `2/7` for the second of seven parts, or `10%` for a random tenth.
+    ///
+    /// ```
+    /// use ruvector_snapshot_format::ledger::VerifyDepth;
+    ///
+    /// assert_eq!(VerifyDepth::parse_subset("2/7")?, VerifyDepth::subset(2, 7)?);
+    /// assert_eq!(VerifyDepth::parse_subset("10%")?, VerifyDepth::sample(10)?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns `InvalidInput` if the text has another form, or names a subset that does not exist.
+    pub fn parse_subset(text: &str) -> Result<Self> {
+        let number = |digits: &str| -> Option<u64> {
+            let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+            // More digits than any limit has.
+            is_number.then(|| digits.parse().unwrap_or(u64::MAX))
+        };
+        let small = |number: u64| u16::try_from(number).unwrap_or(u16::MAX);
+        let percent = text.strip_suffix('%').map(str::trim_end).and_then(number);
+        let fraction = text.split_once('/').and_then(|(a, b)| Some((number(a)?, number(b)?)));
+        match (percent, fraction) {
+            (Some(percent), _) => Self::sample(u8::try_from(percent).unwrap_or(u8::MAX)),
+            (None, Some((part, of))) => Self::subset(small(part), small(of)),
+            (None, None) => {
+                let shown: String = text.chars().take(64).collect();
+                Err(FormatError::invalid_input(format!(
+                    "{shown:?} is not a subset; give a part, for example 2/7, or a whole percentage, for example 10%"
+                )))
+            }
+        }
+    }
+
     /// Returns whether a verification of this depth has found out at least as much as one of the depth `other`, at the
     /// same time. A drill does not read every byte, so it includes only another drill.
     pub fn includes(self, other: Self) -> bool {
@@ -383,6 +417,41 @@ mod tests {
             assert!(error.message().contains(reason), "{number}/{of}: {error}");
         }
         assert!(VerifyDepth::sample(0).is_err() && VerifyDepth::sample(101).is_err());
+    }
+
+    #[test]
+    fn subsets_are_parsed_and_nonsense_is_refused() {
+        for (text, depth) in
+            [("2/7", "2of7"), ("1/1", "full"), ("100%", "full"), ("10%", "sample10"), ("10 %", "sample10")]
+        {
+            assert_eq!(VerifyDepth::parse_subset(text).unwrap().to_string(), depth, "{text}");
+        }
+        let refused = [
+            "",
+            "%",
+            "/",
+            "0/7",
+            "8/7",
+            "1/0",
+            "7/",
+            "/7",
+            "-1/7",
+            "1/7/7",
+            "1/99999999999999999999999",
+            "0%",
+            "101%",
+            "999999999999999999999%",
+            "10.5%",
+            "-5%",
+            "10",
+            "half",
+            "2of7",
+            " 2/7",
+            "2/7%",
+        ];
+        for text in refused {
+            assert!(VerifyDepth::parse_subset(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -217,6 +217,8 @@ pub(crate) fn newest_first(a: &Snapshot, b: &Snapshot) -> Ordering {
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct Listing {
+    /// When the listing was made, by the clock of this machine: what ages are counted from.
+    pub listed_at: DateTime<Utc>,
     /// The snapshots, newest first.
     pub snapshots: Vec<Snapshot>,
     /// Snapshots that cannot be used, newest first: `metadata.json` is corrupt, missing or of a newer version, a file is

@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use clap::builder::{PathBufValueParser, PossibleValuesParser, TypedValueParser};
 use jiff::SpanRelativeTo;
 use ruvector_core::DistanceMetric;
-use ruvector_snapshot::{Condition, ExportFormat, OnConflict, SnapshotError};
+use ruvector_snapshot::{Condition, ExportFormat, OnConflict, SnapshotError, VerifyDepth};
 
 /// Parses a path that may be made. A control character in it, such as the end of a line of a script from Windows, is a
 /// mistake, unless there is such a file.
@@ -125,6 +125,11 @@ pub(super) fn count(text: &str) -> Result<usize, String> {
         Ok(count) => Ok(count),
         Err(_) => Err("must be a whole number, at least 1".to_owned()),
     }
+}
+
+/// Parses which part of the data a verification reads.
+pub(super) fn subset(text: &str) -> Result<VerifyDepth, SnapshotError> {
+    Ok(VerifyDepth::parse_subset(text)?)
 }
 
 /// Parses a length of time without calendar units.

@@ -318,9 +318,10 @@ impl SnapshotManager {
         Ok(self.verify_snapshot_with(id, &VerifyOptions::default()).await?.is_intact())
     }
 
-    /// Reads a whole snapshot and its ancestors, and reports everything that is corrupt, by file and block.
+    /// Reads a snapshot and its ancestors, and reports everything that is corrupt, by file and block. Reads every byte,
+    /// unless [`VerifyOptions::depth`] says otherwise. Adds the result to the [ledger](Self::ledger) of the snapshot.
     ///
-    /// An intact snapshot can be restored to a file: a restore makes the same checks.
+    /// An intact snapshot of which every byte was read can be restored to a file: a restore makes the same checks.
     ///
     /// # Errors
     ///
@@ -342,6 +343,30 @@ impl SnapshotManager {
     /// ```
     pub async fn verify_snapshot_with(&self, id: &str, options: &VerifyOptions) -> Result<VerifyReport> {
         verify::verify(&self.context, &id.parse()?, options).await
+    }
+
+    /// As [`verify_snapshot_with`](Self::verify_snapshot_with), unless the ledger of the snapshot shows that it was found
+    /// intact at least so deep within [`VerifyOptions::max_age`]. Then nothing is read, and the answer is
+    /// [`Verification::Skipped`].
+    ///
+    /// # Errors
+    ///
+    /// The same as [`verify_snapshot_with`](Self::verify_snapshot_with).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(manager: ruvector_snapshot::SnapshotManager, id: &str) -> Result<(), Box<dyn std::error::Error>> {
+    /// use ruvector_snapshot::{Verification, VerifyOptions};
+    ///
+    /// match manager.verify_due(id, &VerifyOptions::default().max_age("7d".parse()?)).await? {
+    ///     Verification::Skipped { intact_at, .. } => println!("not read again: it was intact at {intact_at}"),
+    ///     verification => println!("intact: {:?}", verification.is_intact()),
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub async fn verify_due(&self, id: &str, options: &VerifyOptions) -> Result<Verification> {
+        verify::verify_due(&self.context, &id.parse()?, options).await
     }
 
     /// Verifies every snapshot in the store, newest first. A chain is verified once, from its newest snapshot; if that

@@ -198,27 +198,51 @@ impl Chain {
         let mut steps = vec![Step::default(); self.snapshots.len()];
         while merge.advance().await? {
             merge.read_all().await?;
-            merge.add_to(&mut steps).map_err(|(number, error)| match self.snapshots.get(number) {
-                Some(snapshot) => error.with_key(snapshot.key(DataFile::Index)),
-                None => error,
-            })?;
+            merge.add_to(&mut steps).map_err(|error| self.at_snapshot(error))?;
         }
         Ok(steps)
     }
 
+    /// As [`steps`](Self::steps), with the digests as they are stored. Reads only indexes.
+    pub(crate) async fn steps_of_indexes(&self, config: &SnapshotConfig) -> Result<Vec<Step>> {
+        let mut merge = self.index_rows(config).await?;
+        let mut steps = vec![Step::default(); self.snapshots.len()];
+        while merge.advance().await? {
+            merge.add_digests_to(&mut steps).map_err(|error| self.at_snapshot(error))?;
+        }
+        Ok(steps)
+    }
+
+    fn at_snapshot(&self, (number, error): (usize, SnapshotError)) -> SnapshotError {
+        match self.snapshots.get(number) {
+            Some(snapshot) => error.with_key(snapshot.key(DataFile::Index)),
+            None => error,
+        }
+    }
+
     /// Shows `visit` each id with the number of each snapshot, the newest first, whose state has a record of this id, in
-    /// order of the ids. Reads no vectors, and verifies no digests.
+    /// order of the ids. Reads only indexes, and verifies no digests.
     pub(crate) async fn each_record(
         &self,
         config: &SnapshotConfig,
         mut visit: impl FnMut(usize, &str) -> Result<()>,
     ) -> Result<()> {
-        let mut merge = self.rows_in(&Arc::from([DiffRange::all()]), config).await?;
+        let mut merge = self.index_rows(config).await?;
         while merge.advance().await? {
             let Some(row) = merge.newest() else { continue };
             merge.members_with_record().try_for_each(|number| visit(number, row.id))?;
         }
         Ok(())
+    }
+
+    /// Returns the rows of all snapshots, merged by id, without vectors and metadata.
+    async fn index_rows(&self, config: &SnapshotConfig) -> Result<Merge> {
+        let directories = self.directories(config).await?;
+        let members = self.snapshots.iter().zip(directories).enumerate();
+        let members = members.map(|(at, (snapshot, entries))| {
+            judged(snapshot, snapshot.blocks_without_content(&entries, self.read_ahead(at, config)))
+        });
+        Ok(Merge::new(members.collect()))
     }
 
     /// Merges the rows of all blocks.

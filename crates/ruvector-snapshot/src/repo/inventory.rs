@@ -75,6 +75,7 @@ impl Inventory {
         classify(&mut listing, &objects, &lost);
         let now = context.clock.now();
         listing.find_dated_in_future(now);
+        listing.listed_at = now;
         find_checks(&mut listing, &objects, now);
         Ok(Self { listing, objects, lineage: Lineage::new(bases), lost, checks })
     }

@@ -29,6 +29,8 @@ const CONTENTS_READ_MAX: usize = 100;
 #[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
 pub struct Ledger {
+    /// When it was read, by the clock of this machine: what ages are counted from.
+    pub read_at: DateTime<Utc>,
     /// What the entries say together.
     pub checks: Checks,
     /// All entries, the newest first.
@@ -127,7 +129,8 @@ fn counted_by(objects: &ObjectsByName, now: DateTime<Utc>) -> Option<Counted> {
 /// Returns `NotFound` if the snapshot does not exist.
 pub(crate) async fn read(context: &Context, id: &SnapshotId) -> Result<Ledger> {
     let objects = objects_of(context.store.as_ref(), id).await?;
-    let Some(counted) = counted_by(&objects, context.clock.now()) else {
+    let read_at = context.clock.now();
+    let Some(counted) = counted_by(&objects, read_at) else {
         return Err(absent(context.store.as_ref(), id).await);
     };
     let mut entries = entries_of(&objects);
@@ -141,7 +144,7 @@ pub(crate) async fn read(context: &Context, id: &SnapshotId) -> Result<Ledger> {
         Ok::<_, SnapshotError>(listed(id, &entry, counted, content))
     });
     let read = stream::iter(reads.collect::<Vec<_>>()).buffered(context.config.max_concurrent_io);
-    Ok(Ledger { checks, entries: read.try_collect().await? })
+    Ok(Ledger { read_at, checks, entries: read.try_collect().await? })
 }
 
 fn listed(

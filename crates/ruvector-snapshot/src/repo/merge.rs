@@ -24,20 +24,28 @@ impl Step {
         row: ChangedRow<'a>,
         base: Option<(&'a [u8], ContentSum)>,
     ) -> Result<Option<(&'a [u8], ContentSum)>> {
+        let record = resolve_record(row, base.map(|(vector, _)| vector))?;
+        let sum = self.apply_digest(row, base.map(|(_, sum)| sum))?;
+        Ok(record.zip(sum).map(|(record, sum)| (record.vector, sum)))
+    }
+
+    /// Applies a row to the sum of the record of the base, and returns that of the resulting record. The digest is taken
+    /// as it is stored.
+    fn apply_digest(&mut self, row: ChangedRow<'_>, base: Option<ContentSum>) -> Result<Option<ContentSum>> {
         let mut stored = ContentSum::default();
         stored.add(&row.digest);
-        let record = resolve_record(row, base.map(|(vector, _)| vector))?;
+        let record = (row.change != Change::Removed).then_some(stored);
         match (base, record) {
             (None, Some(_)) => self.changes.added += 1,
             (Some(_), Some(_)) => self.changes.changed += 1,
-            (Some((_, base)), None) if base == stored => self.changes.removed += 1,
+            (Some(base), None) if base == stored => self.changes.removed += 1,
             (_, None) => {
                 return Err(corrupt(format!("a tombstone removes record {:?}, which the base does not have", row.id)));
             }
         }
-        base.iter().for_each(|(_, base)| self.sum.unmerge(base));
-        record.iter().for_each(|_| self.sum.merge(&stored));
-        Ok(record.map(|record| (record.vector, stored)))
+        base.iter().for_each(|base| self.sum.unmerge(base));
+        record.iter().for_each(|record| self.sum.merge(record));
+        Ok(record)
     }
 }
 
@@ -241,6 +249,17 @@ impl Merge {
             let row = self.members.get(*number).and_then(Member::row);
             let (Some(row), Some(step)) = (row, steps.get_mut(*number)) else { continue };
             base = step.apply(row, base).map_err(|error| (*number, error))?;
+        }
+        Ok(())
+    }
+
+    /// As [`add_to`](Self::add_to), with the digests as they are stored. Needs no vectors and no metadata.
+    pub(crate) fn add_digests_to(&self, steps: &mut [Step]) -> Result<(), (usize, SnapshotError)> {
+        let mut base = None;
+        for number in self.current.iter().rev() {
+            let row = self.members.get(*number).and_then(Member::row);
+            let (Some(row), Some(step)) = (row, steps.get_mut(*number)) else { continue };
+            base = step.apply_digest(row, base).map_err(|error| (*number, error))?;
         }
         Ok(())
     }

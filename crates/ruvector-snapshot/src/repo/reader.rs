@@ -287,7 +287,7 @@ impl StoredSnapshot {
     }
 
     /// Reads the pieces that consecutive blocks have in one file.
-    async fn pieces_of(&self, file: DataFile, run: &[BlockEntry]) -> Result<Vec<Bytes>> {
+    pub(crate) async fn pieces_of(&self, file: DataFile, run: &[BlockEntry]) -> Result<Vec<Bytes>> {
         let Range { start, end } = range_of(run, file);
         // Blocks without metadata have no pieces there, and need no request.
         let bytes = if start == end { Bytes::new() } else { self.range(file, start..end).await? };
@@ -420,19 +420,23 @@ impl StoredSnapshot {
             .buffered(ahead.runs)
             .try_flatten()
             .map(move |fetched: Result<_>| {
-                let (id, dimensions) = (expander.id().clone(), expander.metadata.dimensions as usize);
+                let snapshot = expander.clone();
                 async move {
                     let (entry, piece) = fetched?;
-                    run_blocking(move || {
-                        let unpacked = Block::unpack_without_content(&entry, dimensions, &piece, |_| true);
-                        let block =
-                            unpacked.map_err(|error| error_of(&id, error.message().to_owned(), error.into()))?;
-                        Ok(NextBlock::Read(block, ContentSum::default()))
-                    })
-                    .await
+                    Ok(NextBlock::Read(snapshot.unpack_index(entry, piece).await?, ContentSum::default()))
                 }
             })
             .buffered(ahead.blocks)
+    }
+
+    /// Expands the ids and the digests of a block, without vectors and metadata.
+    pub(crate) async fn unpack_index(&self, entry: BlockEntry, piece: Bytes) -> Result<Block> {
+        let (id, dimensions) = (self.id().clone(), self.metadata.dimensions as usize);
+        run_blocking(move || {
+            Block::unpack_without_content(&entry, dimensions, &piece, |_| true)
+                .map_err(|error| error_of(&id, error.message().to_owned(), error.into()))
+        })
+        .await
     }
 
     /// Returns those of the given blocks that have a row whose id is in these ranges, which are sorted and disjoint. Reads

@@ -48,3 +48,4 @@ mod sources;
 mod spawned_futures;
 mod transferred;
 mod verdicts;
+mod verify_depths;

@@ -15,7 +15,7 @@ use crate::error::{ErrorKind, Remedy, Result, SnapshotError, corrupt};
 use crate::repo::chain::Chain;
 use crate::repo::context::Context;
 use crate::repo::merge::Merge;
-use crate::repo::verify::{VerifyReport, verify_chain};
+use crate::repo::verify::{Scope, VerifyReport, verify_chain};
 use crate::source::key_range::DiffRange;
 
 pub(super) struct Base {
@@ -60,7 +60,7 @@ impl Base {
         let checks = stream::iter(checks.collect::<Vec<_>>()).buffered(context.config.max_concurrent_io);
         checks.try_collect::<()>().await?;
         if options.verify_base || context.config.verify_after_write {
-            check_intact(&verify_chain(context, id, options.progress.as_deref()).await?)?;
+            check_intact(&verify_chain(context, id, &Scope::Full, options.progress.as_deref()).await?)?;
         }
         let base = &chain.newest()?.metadata;
         let leaves = chain.leaves(&context.config).await?.map(Arc::new);

@@ -1,24 +1,27 @@
 //! Verifies every snapshot of a store, each chain once, from its newest snapshot.
 
-use std::collections::HashMap;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
 
 use futures::stream::{self, Stream, StreamExt};
 use ruvector_snapshot_format::id::SnapshotId;
 
 use super::report::{Verification, VerifyOptions};
-use super::{recorded, verify};
+use super::{recorded, skipped, verify_listed};
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::repo::context::Context;
 use crate::repo::inventory::Inventory;
 use crate::repo::presence::gone;
-use crate::repo::verify::{Corruption, VerifyReport};
+use crate::repo::verify::{Corruption, ListedObjects, VerifyReport};
+use crate::snapshot::checks::Checks;
 
 /// Streams what is found out about each snapshot, newest first. Goes on after corruption and after errors that concern
 /// one snapshot. Ends with an error if nothing is left of what was listed.
 pub(crate) fn verify_all(context: Context, options: VerifyOptions) -> impl Stream<Item = Result<Verification>> + Send {
     let listed = stream::once(async move {
-        let listing = Inventory::read(&context).await?.listing;
+        let Inventory { listing, objects, .. } = Inventory::read(&context).await?;
+        let usable: BTreeSet<String> = listing.snapshots.iter().map(|snapshot| snapshot.id.clone()).collect();
+        let checks = listing.checks.into_iter().filter(|(id, _)| usable.contains(id)).collect();
         let mut ids: Vec<String> = listing.snapshots.iter().map(|snapshot| snapshot.id.clone()).collect();
         let mut lost = HashMap::new();
         for unusable in listing.unusable {
@@ -30,7 +33,8 @@ pub(crate) fn verify_all(context: Context, options: VerifyOptions) -> impl Strea
         ids.sort_by(|a, b| b.cmp(a));
         let pending = listing.pending_uploads.into();
         let (known, counts) = (HashMap::new(), Some(Counts::default()));
-        let run = Run { context, options, listed: ids.clone(), ids: ids.into(), pending, lost, known, counts };
+        let (listed, objects) = (ids.clone(), Arc::new(objects));
+        let run = Run { context, options, listed, objects, checks, ids: ids.into(), pending, lost, known, counts };
         Ok::<_, SnapshotError>(stream::unfold(run, |mut run| async move {
             let next = run.next().await?;
             Some((next, run))
@@ -48,6 +52,9 @@ struct Run {
     options: VerifyOptions,
     /// All snapshots, newest first.
     listed: Vec<String>,
+    objects: ListedObjects,
+    /// What the ledgers of usable snapshots say.
+    checks: BTreeMap<String, Checks>,
     /// Snapshots that are left, newest first: a dependent comes before its base.
     ids: VecDeque<String>,
     pending: VecDeque<String>,
@@ -88,7 +95,10 @@ impl Run {
                 recorded::record_ancestor(&self.context, &id, &dependent_id, &chain, &corruption, options).await;
                 Verification::VerifiedWith { id, dependent_id, corruption }
             }
-            None => self.verify(id).await,
+            None => match self.checks.get(&id).and_then(|checks| skipped(&self.context, &id, checks, &self.options)) {
+                Some(skipped) => skipped,
+                None => self.verify(id).await,
+            },
         };
         if let Some(counts) = &mut self.counts {
             match &verification {
@@ -131,7 +141,7 @@ impl Run {
             Ok(parsed) => parsed,
             Err(error) => return Verification::Failed { id, error: SnapshotError::from(error) },
         };
-        match verify(&self.context, &parsed, &self.options).await {
+        match verify_listed(&self.context, &parsed, &self.options, Some(self.objects.clone())).await {
             Ok(report) => {
                 for (ancestor, known) in ancestors_known_from(&report) {
                     self.known.entry(ancestor).or_insert(known);

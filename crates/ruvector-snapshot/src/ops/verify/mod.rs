@@ -9,21 +9,66 @@ mod recorded;
 mod report;
 
 use ruvector_snapshot_format::id::SnapshotId;
+use ruvector_snapshot_format::ledger::VerifyDepth;
 use tracing::Instrument as _;
 
-use crate::error::Result;
+use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::repo::context::Context;
-use crate::repo::verify::{VerifyReport, verify_chain};
+use crate::repo::ledger;
+use crate::repo::presence::objects_of;
+use crate::repo::verify::{ListedObjects, Scope, VerifyReport, verify_chain};
+use crate::snapshot::checks::Checks;
 
 pub(crate) use all::verify_all;
 pub use report::{Verification, VerifyOptions};
 
-/// Verifies a snapshot and all its ancestors.
+/// Verifies a snapshot and all its ancestors, whenever that was done before.
 pub(crate) async fn verify(context: &Context, id: &SnapshotId, options: &VerifyOptions) -> Result<VerifyReport> {
+    verify_listed(context, id, options, None).await
+}
+
+/// As [`verify`], unless the ledger shows that it was done within [`VerifyOptions::max_age`].
+pub(crate) async fn verify_due(context: &Context, id: &SnapshotId, options: &VerifyOptions) -> Result<Verification> {
+    if options.max_age.is_some() {
+        let objects = objects_of(context.store.as_ref(), id).await?;
+        let checks = ledger::checks_of(&objects, context.clock.now());
+        if let Some(skipped) = skipped(context, id.as_str(), &checks, options) {
+            return Ok(skipped);
+        }
+    }
+    verify(context, id, options).await.map(Verification::Verified)
+}
+
+/// As [`verify`], with the sizes that a listing has shown, if there is one.
+async fn verify_listed(
+    context: &Context,
+    id: &SnapshotId,
+    options: &VerifyOptions,
+    listed: Option<ListedObjects>,
+) -> Result<VerifyReport> {
+    let scope = match options.depth {
+        VerifyDepth::Quick => Scope::Quick { listed },
+        VerifyDepth::Subset { number, of } => Scope::Subset { number, of },
+        VerifyDepth::Sample { percent } => Scope::Sample { percent, random: context.clock.random()? },
+        VerifyDepth::Full => Scope::Full,
+        other => {
+            let message = format!("a verification cannot have the depth {other}; a drill restores the snapshot");
+            return Err(SnapshotError::new(ErrorKind::InvalidInput, message));
+        }
+    };
     let span = tracing::info_span!("verify", snapshot = %id);
-    let verified = verify_chain(context, id, options.progress.as_deref()).instrument(span).await;
+    let verified = verify_chain(context, id, &scope, options.progress.as_deref()).instrument(span).await;
     if let Ok(report) = &verified {
         recorded::record_report(context, report, options).await;
     }
     verified
+}
+
+/// Returns that a snapshot is skipped, if its ledger shows an intact verification that is young and deep enough, and no
+/// corruption since.
+fn skipped(context: &Context, id: &str, checks: &Checks, options: &VerifyOptions) -> Option<Verification> {
+    let oldest = options.max_age?.before_utc(context.clock.now());
+    let intact_at = checks.intact_at(options.depth).filter(|intact_at| *intact_at >= oldest)?;
+    let skipped = Verification::Skipped { id: id.to_owned(), intact_at };
+    checks.corrupt_at().is_none().then_some(skipped)
 }

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use ruvector_snapshot_format::ledger::VerifyDepth;
 
 use crate::error::SnapshotError;
+use crate::policy::retention::Span;
 use crate::progress::Progress;
 use crate::repo::verify::{Corruption, VerifyReport};
 
@@ -14,6 +16,10 @@ use crate::repo::verify::{Corruption, VerifyReport};
 pub struct VerifyOptions {
     /// How deep snapshots are verified. Default: [`VerifyDepth::Full`], every byte.
     pub depth: VerifyDepth,
+    /// Skips snapshots that were found intact at least so deep within this span of time, as their ledgers show. Default: none
+    /// is skipped. A snapshot whose newest result is that it is corrupt is never skipped. Only
+    /// [`verify_due`](crate::SnapshotManager::verify_due) and [`verify_all`](crate::SnapshotManager::verify_all) skip.
+    pub max_age: Option<Span>,
     /// Whether the result is recorded beside the snapshot, as an entry of its [ledger](crate::SnapshotManager::ledger).
     /// Default: true. That needs the permission to create objects. If it fails, the result stands, with a warning.
     pub record: bool,
@@ -23,7 +29,7 @@ pub struct VerifyOptions {
 
 impl Default for VerifyOptions {
     fn default() -> Self {
-        Self { depth: VerifyDepth::Full, record: true, progress: None }
+        Self { depth: VerifyDepth::Full, max_age: None, record: true, progress: None }
     }
 }
 
@@ -51,6 +57,36 @@ impl VerifyOptions {
     #[must_use]
     pub fn progress(self, progress: Arc<dyn Progress>) -> Self {
         Self { progress: Some(progress), ..self }
+    }
+
+    /// Sets how deep snapshots are verified.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ruvector_snapshot::{VerifyDepth, VerifyOptions};
+    ///
+    /// let monday = VerifyOptions::default().depth(VerifyDepth::subset(1, 7)?);
+    /// # let _ = monday;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn depth(self, depth: VerifyDepth) -> Self {
+        Self { depth, ..self }
+    }
+
+    /// Skips snapshots that were verified within this span of time.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let options = ruvector_snapshot::VerifyOptions::default().max_age("7d".parse()?);
+    /// # let _ = options;
+    /// # Ok::<(), ruvector_snapshot::SnapshotError>(())
+    /// ```
+    #[must_use]
+    pub fn max_age(self, max_age: Span) -> Self {
+        Self { max_age: Some(max_age), ..self }
     }
 
     /// Sets whether the result is recorded beside the snapshot.
@@ -90,6 +126,14 @@ pub enum Verification {
         /// Why.
         error: SnapshotError,
     },
+    /// Nothing was read, because the ledger shows that the snapshot was found intact within
+    /// [`VerifyOptions::max_age`].
+    Skipped {
+        /// The id of the snapshot.
+        id: String,
+        /// When it was found intact.
+        intact_at: DateTime<Utc>,
+    },
     /// The snapshot was deleted after it was listed: nothing of it is left, or a deletion marker. If files are left
     /// without one, it is [`Failed`](Self::Failed).
     Deleted {
@@ -117,11 +161,11 @@ impl Verification {
         match self {
             Self::Verified(report) => &report.id,
             Self::VerifiedWith { id, .. } | Self::Failed { id, .. } => id,
-            Self::Deleted { id } | Self::PendingUpload { id } => id,
+            Self::Skipped { id, .. } | Self::Deleted { id } | Self::PendingUpload { id } => id,
         }
     }
 
-    /// Returns whether the snapshot is intact, or `None` if that could not be found out or it is not a snapshot.
+    /// Returns whether what was read of the snapshot is intact, or `None` if nothing was read, or it is not a snapshot.
     ///
     /// # Examples
     ///
@@ -139,7 +183,7 @@ impl Verification {
             Self::Verified(report) => Some(report.is_intact()),
             Self::VerifiedWith { corruption, .. } => Some(corruption.is_empty()),
             Self::Failed { error, .. } if error.kind() == crate::ErrorKind::Corrupt => Some(false),
-            Self::Failed { .. } | Self::Deleted { .. } | Self::PendingUpload { .. } => None,
+            Self::Failed { .. } | Self::Skipped { .. } | Self::Deleted { .. } | Self::PendingUpload { .. } => None,
         }
     }
 }

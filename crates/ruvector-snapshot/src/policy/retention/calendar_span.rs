@@ -3,11 +3,12 @@
 use std::fmt;
 use std::str::FromStr;
 
+use chrono::{DateTime, Utc};
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
 use super::invalid;
-use super::time_zone::TimeZone;
+use super::time_zone::{TimeZone, timestamp};
 use crate::error::SnapshotError;
 
 /// Years, months, days and hours.
@@ -59,6 +60,13 @@ impl Span {
             time_zone.to_ambiguous_timestamp(local).earlier().ok()?
         };
         by_date.checked_sub(hours).ok()
+    }
+
+    /// Returns the moment that lies this span before another in UTC. If no calendar has it, the first moment of all.
+    pub(crate) fn before_utc(self, moment: DateTime<Utc>) -> DateTime<Utc> {
+        let before = self.before(timestamp(moment), &TimeZone::default());
+        let before = before.and_then(|before| DateTime::from_timestamp_micros(before.as_microsecond()));
+        before.unwrap_or(DateTime::<Utc>::MIN_UTC)
     }
 
     /// Returns each number and the letter of its unit, largest unit first.

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use bytes::Bytes;
+use ruvector_snapshot_format::block::Block;
 use ruvector_snapshot_format::checksum::ContentSum;
 use ruvector_snapshot_format::codec::crc32;
 use ruvector_snapshot_format::index::BlockEntry;
@@ -44,6 +46,8 @@ pub(super) struct BlockCheck {
     pub(super) verified: Option<VerifiedBlock>,
     /// Whether the block is large and was not read yet.
     is_unread: bool,
+    /// Whether only the index of the block is read.
+    is_index_only: bool,
 }
 
 pub(super) struct VerifiedBlock {
@@ -59,7 +63,7 @@ pub(super) struct VerifiedBlock {
 
 impl BlockCheck {
     fn new(at: usize, entry: BlockEntry, pieces: Pieces) -> Self {
-        Self { at, entry, pieces, corruption: Vec::new(), verified: None, is_unread: false }
+        Self { at, entry, pieces, corruption: Vec::new(), verified: None, is_unread: false, is_index_only: false }
     }
 }
 
@@ -70,8 +74,10 @@ pub(super) async fn fetch_run(
     first: usize,
     run: &[BlockEntry],
     sizes: [Option<u64>; 3],
+    is_chosen: bool,
 ) -> Result<Vec<BlockCheck>> {
     match run {
+        run if !is_chosen => read_index(snapshot, first, run, sizes).await,
         [large] if snapshot.is_large(large) => {
             let unread = BlockCheck { is_unread: true, ..BlockCheck::new(first, large.clone(), Pieces::default()) };
             Ok(vec![unread])
@@ -122,6 +128,34 @@ async fn read_run(
     Ok(fetched)
 }
 
+/// Reads the pieces of consecutive blocks in the index. If that shows corruption, reads them one by one.
+async fn read_index(
+    snapshot: &StoredSnapshot,
+    first: usize,
+    run: &[BlockEntry],
+    [_, size, _]: [Option<u64>; 3],
+) -> Result<Vec<BlockCheck>> {
+    let pieces = match run.iter().all(|entry| is_within(&entry.range(DataFile::Index), size)) {
+        true => snapshot.pieces_of(DataFile::Index, run).await.map(Some),
+        false => Ok(None),
+    };
+    let pieces = match pieces {
+        Err(error) if !is_corruption(&error) => return Err(error),
+        pieces => pieces.ok().flatten(),
+    };
+    let mut fetched = Vec::with_capacity(run.len());
+    for (number, entry) in run.iter().enumerate() {
+        let mut check = BlockCheck::new(first + number, entry.clone(), Pieces::default());
+        check.is_index_only = true;
+        match pieces.as_ref().and_then(|pieces| pieces.get(number)) {
+            Some(piece) => check.pieces = [Bytes::new(), piece.clone(), Bytes::new()],
+            None => fetch_piece(snapshot, &mut check, DataFile::Index, size).await?,
+        }
+        fetched.push(check);
+    }
+    Ok(fetched)
+}
+
 /// Reads the pieces of one block.
 async fn fetch_block(
     snapshot: &StoredSnapshot,
@@ -130,24 +164,38 @@ async fn fetch_block(
     sizes: [Option<u64>; 3],
 ) -> Result<BlockCheck> {
     let mut check = BlockCheck::new(at, entry, Pieces::default());
-    for ((file, size), piece) in DataFile::ALL.into_iter().zip(sizes).zip(&mut check.pieces) {
-        let range = check.entry.range(file);
-        if !is_within(&range, size) {
-            // A missing file has been reported once for all blocks.
-            if size.is_some() {
-                check.corruption.push(corruption(snapshot, at, file.name(), "the file ends before or within it"));
-            }
-            continue;
-        }
-        match snapshot.range(file, range).await {
-            Ok(bytes) => *piece = bytes,
-            Err(error) if is_corruption(&error) => {
-                check.corruption.push(corruption(snapshot, at, file.name(), error.message()));
-            }
-            Err(error) => return Err(error),
-        }
+    for (file, size) in DataFile::ALL.into_iter().zip(sizes) {
+        fetch_piece(snapshot, &mut check, file, size).await?;
     }
     Ok(check)
+}
+
+/// Reads the piece of a block in one file.
+async fn fetch_piece(
+    snapshot: &StoredSnapshot,
+    check: &mut BlockCheck,
+    file: DataFile,
+    size: Option<u64>,
+) -> Result<()> {
+    let (at, range) = (check.at, check.entry.range(file));
+    if !is_within(&range, size) {
+        // A missing file has been reported once for all blocks.
+        if size.is_some() {
+            check.corruption.push(corruption(snapshot, at, file.name(), "the file ends before or within it"));
+        }
+        return Ok(());
+    }
+    match snapshot.range(file, range).await {
+        Ok(bytes) => {
+            let pieces = DataFile::ALL.into_iter().zip(&mut check.pieces);
+            pieces.filter(|(other, _)| *other == file).for_each(|(_, piece)| *piece = bytes.clone());
+        }
+        Err(error) if is_corruption(&error) => {
+            check.corruption.push(corruption(snapshot, at, file.name(), error.message()));
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(())
 }
 
 /// Verifies a block that was read.
@@ -159,7 +207,8 @@ pub(super) async fn verify_block(snapshot: &StoredSnapshot, mut check: BlockChec
     let pieces = check.pieces.clone();
     let found = run_blocking(move || Ok(pieces.map(|piece| (piece.len() as u64, crc32(&piece))))).await?;
     let mut is_complete = true;
-    for (file, (bytes, crc32)) in DataFile::ALL.into_iter().zip(found) {
+    let is_read = |file: &DataFile| !check.is_index_only || *file == DataFile::Index;
+    for (file, (bytes, crc32)) in DataFile::ALL.into_iter().zip(found).filter(|(file, _)| is_read(file)) {
         let range = entry.range(file);
         if bytes != range.end - range.start {
             is_complete = false;
@@ -170,12 +219,22 @@ pub(super) async fn verify_block(snapshot: &StoredSnapshot, mut check: BlockChec
     if !is_complete || !check.corruption.is_empty() {
         return Ok(check);
     }
-    match snapshot.unpack(at, entry, check.pieces.clone()).await {
+    let unpacked = match check.is_index_only {
+        true => {
+            let [_, piece, _] = check.pieces.clone();
+            snapshot.unpack_index(entry, piece).await.map(|block| {
+                let sum = sum_of(&block);
+                (block, sum)
+            })
+        }
+        false => snapshot.unpack(at, entry, check.pieces.clone()).await,
+    };
+    match unpacked {
         Ok((block, sum)) => {
             check.verified = Some(VerifiedBlock {
                 sum,
                 rows: block.len() as u64,
-                records: u64::from(check.entry.vector_rows),
+                records: if check.is_index_only { 0 } else { u64::from(check.entry.vector_rows) },
                 removed: (0..block.len()).filter(|at| block.change(*at).change == Change::Removed).count() as u64,
                 bytes: block.content_bytes() as u64,
                 first_id: block.id(0).to_owned(),
@@ -203,6 +262,13 @@ pub(super) async fn hash_pieces([vectors, index, payloads]: [FileHash; 3], piece
 fn corruption(snapshot: &StoredSnapshot, at: usize, file: &str, detail: &str) -> Corruption {
     let snapshot = snapshot.id().to_string();
     Corruption { snapshot, file: file.to_owned(), block: Some(at), detail: detail.to_owned() }
+}
+
+/// Returns the sum of the digests of a block, as they are stored.
+fn sum_of(block: &Block) -> ContentSum {
+    let mut sum = ContentSum::default();
+    (0..block.len()).for_each(|at| sum.add(&block.change(at).digest));
+    sum
 }
 
 fn is_within(range: &Range<u64>, size: Option<u64>) -> bool {

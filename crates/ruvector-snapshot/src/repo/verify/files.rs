@@ -1,6 +1,7 @@
 //! Verifies the files of one snapshot: `checksum.sha256`, the sizes, every block, the sections, and the SHA-256 of each
 //! data file.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
@@ -14,17 +15,21 @@ use sha2::Digest as _;
 
 use super::blocks::{BlockCheck, FileHash, VerifiedBlock, check_if_large, fetch_run, hash_pieces, verify_block};
 use super::report::{Corruption, VerifyReport, is_corruption};
+use super::scope::Scope;
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::progress::{Phase, Progress, ProgressCounter};
 use crate::repo::context::{Context, run_blocking};
 use crate::repo::irregular::IrregularSections;
+use crate::repo::presence::{ObjectsByName, objects_of};
 use crate::repo::reader::{RUN_BYTES_MAX, StoredSnapshot, runs};
+use crate::snapshot::Snapshot;
 use crate::source::irregular_rows::IrregularIds;
 
 /// Verifies one snapshot and adds to a report.
 pub(super) struct FileCheck<'a> {
     context: &'a Context,
     snapshot: &'a StoredSnapshot,
+    scope: &'a Scope,
     progress: Option<&'a dyn Progress>,
     report: &'a mut VerifyReport,
     found: Found,
@@ -53,16 +58,27 @@ impl<'a> FileCheck<'a> {
     pub(super) fn new(
         context: &'a Context,
         snapshot: &'a StoredSnapshot,
+        scope: &'a Scope,
         progress: Option<&'a dyn Progress>,
         report: &'a mut VerifyReport,
     ) -> Self {
-        Self { context, snapshot, progress, report, found: Found::default() }
+        Self { context, snapshot, scope, progress, report, found: Found::default() }
     }
 
     pub(super) async fn run(mut self) -> Result<Found> {
         self.report.bytes += self.snapshot.metadata_json_bytes;
+        let files = Snapshot::new(&self.snapshot.metadata, self.snapshot.metadata_json_bytes)?;
+        self.report.stored_bytes = self.report.stored_bytes.saturating_add(files.size_bytes);
         self.checksum_file().await?;
-        let sizes = self.sizes().await?;
+        if let Scope::Quick { listed } = self.scope {
+            let own = listed.as_ref().and_then(|listed| listed.get(self.snapshot.id()));
+            let objects = match own {
+                Some(objects) => objects.clone(),
+                None => objects_of(self.context.store.as_ref(), self.snapshot.id()).await?,
+            };
+            return self.sizes(&objects).await.map(|_| self.found);
+        }
+        let sizes = self.sizes(&ObjectsByName::new()).await?;
         match self.snapshot.directory().await {
             Ok(entries) => self.contents(&entries, sizes).await?,
             Err(error) if is_corruption(&error) => {
@@ -70,7 +86,8 @@ impl<'a> FileCheck<'a> {
                     self.add(DataFile::Index.name(), None, error.message());
                 }
                 // Without the directory no block can be found, but the SHA-256 of every file can be compared.
-                for (file, size) in DataFile::ALL.into_iter().zip(sizes) {
+                let is_read = |file: &DataFile| matches!(self.scope, Scope::Full) || *file == DataFile::Index;
+                for (file, size) in DataFile::ALL.into_iter().zip(sizes).filter(|(file, _)| is_read(file)) {
                     self.rest_of_file(file, FileHash::new(size)).await?;
                 }
             }
@@ -93,11 +110,16 @@ impl<'a> FileCheck<'a> {
         Ok(())
     }
 
-    /// Returns the stored sizes of the data files that can be read.
-    async fn sizes(&mut self) -> Result<[Option<u64>; 3]> {
+    /// Returns the stored sizes of the data files that can be read. One that a listing has shown with the right size is not
+    /// looked at again.
+    async fn sizes(&mut self, listed: &ObjectsByName) -> Result<[Option<u64>; 3]> {
         let mut sizes = [None; 3];
         for (file, size) in DataFile::ALL.into_iter().zip(&mut sizes) {
             let expected = self.snapshot.metadata.file(file)?.bytes;
+            if listed.get(file.name()).is_some_and(|object| object.size_bytes == expected) {
+                *size = Some(expected);
+                continue;
+            }
             match self.context.store.head(&self.snapshot.key(file)).await {
                 Ok(object) => {
                     *size = Some(object.size_bytes);
@@ -114,7 +136,8 @@ impl<'a> FileCheck<'a> {
 
     /// Verifies every block, then the sections, and the SHA-256 of each file over the same bytes, in order.
     async fn contents(&mut self, entries: &Arc<[BlockEntry]>, sizes: [Option<u64>; 3]) -> Result<()> {
-        let (files, totals) = self.blocks(entries, sizes).await?;
+        let chosen = self.scope.chosen(self.snapshot.id(), entries);
+        let (files, totals) = self.blocks(entries, &chosen, sizes).await?;
         self.check_totals(&totals);
         match self.snapshot.restorable_database().await {
             Ok(database) => self.found.database = Some(database),
@@ -122,8 +145,11 @@ impl<'a> FileCheck<'a> {
         }
         self.irregular().await?;
         let mut changed = Vec::new();
+        let is_complete = chosen.iter().all(|chosen| *chosen);
         for (file, hash) in DataFile::ALL.into_iter().zip(files) {
-            if !self.rest_of_file(file, hash).await? {
+            // Of a file that was read in part, the SHA-256 is not known.
+            let is_read = is_complete || file == DataFile::Index || has_no_pieces(entries, file);
+            if is_read && !self.rest_of_file(file, hash).await? {
                 changed.push(file.name());
             }
         }
@@ -161,14 +187,17 @@ impl<'a> FileCheck<'a> {
     async fn blocks(
         &mut self,
         entries: &Arc<[BlockEntry]>,
+        chosen: &[bool],
         sizes: [Option<u64>; 3],
     ) -> Result<([FileHash; 3], BlockTotals)> {
         let (snapshot, config) = (self.snapshot, &self.context.config);
         let mut progress = ProgressCounter::start(self.progress, Phase::Verify, snapshot.metadata.rows());
         let mut files = sizes.map(FileHash::new);
         let mut totals = BlockTotals { sum: Some(ContentSum::default()), removed: 0, order: BlockOrder::default() };
-        let mut checks = stream::iter(runs(entries, &DataFile::ALL, RUN_BYTES_MAX, |entry| snapshot.is_large(entry)))
-            .map(|run| fetch_run(snapshot, run.start, entries.get(run).unwrap_or_default(), sizes))
+        let mut checks = stream::iter(runs_of(snapshot, entries, chosen))
+            .map(|(run, is_chosen)| {
+                fetch_run(snapshot, run.start, entries.get(run).unwrap_or_default(), sizes, is_chosen)
+            })
             .buffered(config.max_concurrent_io)
             .map_ok(|run| stream::iter(run.into_iter().map(Ok)))
             .try_flatten()
@@ -272,4 +301,28 @@ impl<'a> FileCheck<'a> {
         }
         Ok(())
     }
+}
+
+/// Returns whether no block has bytes in a file. Then it consists of one empty member.
+fn has_no_pieces(entries: &[BlockEntry], file: DataFile) -> bool {
+    entries.iter().all(|entry| entry.range(file).is_empty())
+}
+
+/// Groups consecutive blocks that are read together, and says of each group whether it is read as a whole. Of the others
+/// only the index is read.
+fn runs_of(snapshot: &StoredSnapshot, entries: &[BlockEntry], chosen: &[bool]) -> Vec<(Range<usize>, bool)> {
+    let mut start = 0;
+    let mut all = Vec::new();
+    for alike in chosen.chunk_by(|a, b| a == b) {
+        let end = start + alike.len();
+        let is_chosen = alike.first().copied().unwrap_or_default();
+        let blocks = entries.get(start..end).unwrap_or_default();
+        let runs = match is_chosen {
+            true => runs(blocks, &DataFile::ALL, RUN_BYTES_MAX, |entry| snapshot.is_large(entry)),
+            false => runs(blocks, &[DataFile::Index], RUN_BYTES_MAX, |_| false),
+        };
+        all.extend(runs.into_iter().map(|run| (start + run.start..start + run.end, is_chosen)));
+        start = end;
+    }
+    all
 }

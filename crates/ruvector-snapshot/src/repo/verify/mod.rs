@@ -1,13 +1,14 @@
-//! The verification of one chain: reads every byte and collects everything that is corrupt, by file and block. Shared by
-//! verify and by a create that verifies its base. Writes nothing.
+//! The verification of one chain: reads all of it, or as much as a scope says, and collects everything that is corrupt, by
+//! file and block. Shared by verify and by a create that verifies its base. Writes nothing.
 //!
-//! `report` has what a verification returns, `chain` verifies the snapshots of one chain, `files` the files of one
-//! snapshot, and `blocks` its blocks.
+//! `report` has what a verification returns, `scope` what it reads, `chain` verifies the snapshots of one chain, `files`
+//! the files of one snapshot, and `blocks` its blocks.
 
 mod blocks;
 mod chain;
 mod files;
 mod report;
+mod scope;
 
 use ruvector_snapshot_format::id::SnapshotId;
 
@@ -17,6 +18,7 @@ use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::progress::Progress;
 
 pub use report::{Corruption, VerifyReport};
+pub(crate) use scope::{ListedObjects, Scope};
 
 /// Verifies a snapshot and all its ancestors: the files of each, then their chain.
 ///
@@ -26,10 +28,11 @@ pub use report::{Corruption, VerifyReport};
 pub(crate) async fn verify_chain(
     context: &Context,
     id: &SnapshotId,
+    scope: &Scope,
     progress: Option<&dyn Progress>,
 ) -> Result<VerifyReport> {
     for _ in 0..2 {
-        let verified = chain::verify_once(context, id, progress).await;
+        let verified = chain::verify_once(context, id, scope, progress).await;
         let is_doubtful = match &verified {
             Ok(report) => !report.is_intact(),
             Err(error) => error.kind() == ErrorKind::NotFound,

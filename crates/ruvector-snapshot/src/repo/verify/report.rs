@@ -17,12 +17,15 @@ pub struct VerifyReport {
     /// Everything that is corrupt. Empty if the snapshot is intact. One corruption can hide another, which shows after
     /// the first is repaired.
     pub corruption: Vec<Corruption>,
-    /// Number of records whose digests were verified. If something is corrupt: in all snapshots of the chain.
+    /// Number of records whose digests were verified. 0 if no data was read. If something is corrupt: in all snapshots of the chain.
     pub records: u64,
     /// The content checksum of the state, if it was verified and nothing is corrupt.
     pub checksum: Option<String>,
     /// Bytes that were read from the store and compared, of all snapshots of the chain.
     pub bytes: u64,
+    /// Bytes that the files of all snapshots of the chain have, as far as they could be opened. All of them are read, unless the
+    /// [depth](crate::VerifyOptions::depth) says otherwise.
+    pub stored_bytes: u64,
 }
 
 /// One corruption.
@@ -41,7 +44,7 @@ pub struct Corruption {
 
 impl VerifyReport {
     pub(super) fn new(id: String) -> Self {
-        Self { id, chain: Vec::new(), corruption: Vec::new(), records: 0, checksum: None, bytes: 0 }
+        Self { id, chain: Vec::new(), corruption: Vec::new(), records: 0, checksum: None, bytes: 0, stored_bytes: 0 }
     }
 
     /// Returns whether nothing is corrupt.
