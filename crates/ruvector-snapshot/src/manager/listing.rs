@@ -278,8 +278,8 @@ impl SnapshotManager {
     ///
     /// # Errors
     ///
-    /// Returns [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if a snapshot does not exist, and
-    /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt), also from the stream, if what is read is corrupt.
+    /// Returns [`ErrorKind::NotFound`] if a snapshot does not exist, and
+    /// [`ErrorKind::Corrupt`], also from the stream, if what is read is corrupt.
     ///
     /// # Examples
     ///
