@@ -39,6 +39,11 @@ fn assert_exports(sandbox: &Sandbox, run: &dyn Fn(&[&str]) -> RunResult) {
     assert_eq!(document["files"][0], json!({ "name": "matrix.npy", "bytes": bytes }), "{document}");
     assert_eq!((&document["to"], &document["warnings"]), (&json!("part"), &json!([])), "{document}");
     assert!(document["file_written_bytes"].as_u64().unwrap() > bytes as u64, "{document}");
+    let printed = ok(&["export", "latest", "--to", "parquet", "--format", "parquet"]);
+    assert!(printed.contains("  file          records.parquet, "), "{printed}");
+    assert_eq!(sandbox.names("parquet"), ["records.parquet"]);
+    let bytes = fs::read(sandbox.path("parquet/records.parquet")).unwrap();
+    assert!(bytes.starts_with(b"PAR1") && bytes.ends_with(b"PAR1"));
     assert!(run(&["export", "latest", "--to", "one", "--id", "id-000001"]).stdout.contains("1 of 299 records"));
 }
 
@@ -63,7 +68,7 @@ fn mistakes_are_named_and_nothing_is_left() {
         (&["one", "--to", "absent/x"], 1, "hint: create the directory absent first\n"),
         (&["one", "--to", &inside], 1, "an export cannot be inside a snapshot"),
         (&["one"], 2, "--to <DIR>"),
-        (&["one", "--to", "x", "--format", "csv"], 2, "possible values: npy"),
+        (&["one", "--to", "x", "--format", "csv"], 2, "possible values: npy, parquet"),
         (&["nothing", "--to", "x"], 1, "no snapshot has the id, id prefix or name"),
         (&["one", "--to", "x", "--id", "y"], 1, "the id \"y\" is not in snapshot"),
         (&["one", "--to", "x", "--id", "y"], 1, "hint: `find RECORD_ID` shows which snapshots have a record\n"),
@@ -87,7 +92,7 @@ fn an_export_that_reaches_the_limit_of_file_sizes_leaves_no_trace() {
     create_database(&sandbox.path("a.db"), 2000, 128);
     sandbox.create("one");
     // The first is found before the start, the second when it is reached: how many records are selected is not known.
-    for selection in [&[][..], &["--where", "n>=0"]] {
+    for selection in [&[][..], &["--where", "n>=0"], &["--format", "parquet", "--where", "n>=0"]] {
         let command = sandbox.command(&[&["export", "one", "--to", "x"], selection].concat());
         let result = RunResult::from(after("ulimit -f 64", &command).output().unwrap());
         for text in ["RLIMIT_FSIZE", "hint: raise the limit, for example with `ulimit -f unlimited`", "error: x"] {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use ruvector_core::VectorDB;
-use ruvector_snapshot::{ExportOptions, SnapshotConfig, SnapshotManager};
+use ruvector_snapshot::{ExportFormat, ExportOptions, SnapshotConfig, SnapshotManager};
 
 use super::{DIMENSIONS, difficult_database, skipped};
 
@@ -20,6 +20,27 @@ for row, line in zip(matrix, lines):
     record = json.loads(line)
     has_metadata = record["metadata"] is not None
     print(record["id"].encode().hex(), row.tobytes().hex(), has_metadata, sep=",")
+"#;
+
+const PYARROW: &str = r#"
+import json, sys, pyarrow.parquet
+table = pyarrow.parquet.read_table(sys.argv[1] + "/records.parquet")
+vector = table.schema.field("vector").type
+assert vector.value_type == "float" and table.column_names == ["id", "vector", "metadata"], table.schema
+print(table.num_rows, vector.list_size)
+for row in table.to_pylist():
+    metadata = row["metadata"]
+    assert metadata is None or isinstance(json.loads(metadata), dict)
+    # Through numpy: Python's own floats lose the bits of NaN.
+    print(row["id"].encode().hex(), "", metadata is not None, sep=",")
+"#;
+
+const PYARROW_BITS: &str = r#"
+import sys, numpy, pyarrow.parquet
+table = pyarrow.parquet.read_table(sys.argv[1] + "/records.parquet", columns=["vector"])
+for chunk in table.column("vector").chunks:
+    for row in chunk.flatten().to_numpy(zero_copy_only=False).reshape(len(chunk), -1):
+        print(row.tobytes().hex())
 "#;
 
 /// Returns the lines that a reader prints of these records.
@@ -44,7 +65,7 @@ fn printed(script: &str, directory: &Path) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn numpy_reads_an_export_with_the_bits_of_every_value() {
+async fn numpy_and_pyarrow_read_an_export_with_the_bits_of_every_value() {
     if skipped() {
         return;
     }
@@ -56,4 +77,21 @@ async fn numpy_reads_an_export_with_the_bits_of_every_value() {
     let to = dir.path().join("exported");
     manager.export_snapshot(&snapshot.id, &to, &ExportOptions::default()).await.unwrap();
     assert_eq!(printed(NUMPY, &to), expected(&db));
+
+    let to = dir.path().join("parquet");
+    let options = ExportOptions::default().format(ExportFormat::Parquet);
+    manager.export_snapshot(&snapshot.id, &to, &options).await.unwrap();
+    if Command::new("python3")
+        .args(["-c", "import pyarrow.parquet"])
+        .output()
+        .is_ok_and(|output| output.status.success())
+    {
+        let lines = expected(&db);
+        let fields: Vec<Vec<_>> = lines[1..].iter().map(|line| line.split(',').collect()).collect();
+        let without_vectors = fields.iter().map(|fields| format!("{},,{}", fields[0], fields[2]));
+        assert_eq!(printed(PYARROW, &to), std::iter::once(lines[0].clone()).chain(without_vectors).collect::<Vec<_>>());
+        assert_eq!(printed(PYARROW_BITS, &to), fields.iter().map(|fields| fields[1]).collect::<Vec<_>>());
+    } else {
+        eprintln!("SKIPPED, parquet was not read: python3 has no pyarrow");
+    }
 }

@@ -222,6 +222,9 @@ records.jsonl belongs to row i:
   {\"id\":\"doc-1\",\"metadata\":{\"lang\":\"de\"}}
 The metadata is canonical JSON; null if there is none.
 
+--format parquet writes records.parquet, with the columns id (a string), vector (a list of 32-bit floats of fixed size) and metadata (JSON, or null), in row \
+groups of about 32 MiB. Vectors are not compressed, the rest with Snappy.
+
 The digest of every record is verified, and if all records are exported, their content checksum is compared with that of the snapshot before DIR appears. The \
 settings of the database are not exported: `show` prints them. Irregular rows are not exported either: a warning counts them. An export is no backup: it \
 cannot be restored.
@@ -230,7 +233,8 @@ With --id or --ids-from, only the parts of the snapshot that can hold these reco
 
 Examples:
   ruvector-snapshot export latest --to exported
-  ruvector-snapshot export nightly --to german --where lang=de
+  ruvector-snapshot export nightly --to german --format parquet \\
+      --where lang=de
   python3 -c 'import numpy; print(numpy.load(\"exported/matrix.npy\").shape)'
 
 Exit codes: 0 exported; 1 failure, or an id is not in the snapshot, or no record fulfils the conditions; 2 wrong usage; 3 the snapshot is corrupt. After a \

@@ -87,6 +87,7 @@
 //! | `aws` | yes | stores at `s3://`: Amazon S3, MinIO and other servers that speak S3 |
 //! | `gcp` | yes | stores at `gs://`: Google Cloud Storage |
 //! | `azure` | no | stores at `az://`: Azure Blob Storage |
+//! | `parquet` | no | exports in the format parquet |
 //! | `testing` | no | `store::testing`: the conformance suite for your own store, and a store that injects faults |
 
 #[cfg(not(unix))]

@@ -183,6 +183,12 @@ impl ExportFile {
         self.name
     }
 
+    /// Returns the path that it will have.
+    #[cfg(feature = "parquet")]
+    pub(crate) fn path(&self) -> &Path {
+        &self.shown
+    }
+
     /// Converts an error of writing.
     pub(crate) fn failed(&self, error: io::Error) -> SnapshotError {
         SnapshotError::io(&self.shown, "write the export", error)

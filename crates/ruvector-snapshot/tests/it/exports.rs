@@ -5,11 +5,21 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 use std::sync::Arc;
 
+use arrow_array::Array as _;
+use arrow_array::cast::AsArray as _;
+use arrow_array::types::Float32Type;
+use arrow_schema::{DataType, Field};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::basic::LogicalType;
 use ruvector_core::{VectorDB, VectorEntry};
-use ruvector_snapshot::{CreateOptions, ErrorKind, ExportOptions, RecordFilter, SnapshotManager, check_location};
+use ruvector_snapshot::source::{SnapshotSource, SourceReader};
+use ruvector_snapshot::{
+    CreateOptions, DatabaseInfo, ErrorKind, ExportFormat, ExportOptions, Record, RecordFilter, Result, SnapshotManager,
+    check_location,
+};
 use serde_json::json;
 use test_fixtures::{
-    RawRows, TestDir, Warnings, contents, create_full, encode_vector, flip_bit_in_the_middle, json_object,
+    Contents, RawRows, TestDir, Warnings, contents, create_full, encode_vector, flip_bit_in_the_middle, json_object,
     make_database, make_many_blocks, memory_store, names, options, read_npy_export,
 };
 use test_servers::S3Server;
@@ -32,6 +42,91 @@ fn difficult_entries() -> Vec<VectorEntry> {
         .filter(|_| at % 3 > 0),
     };
     ids.iter().enumerate().map(entry).collect()
+}
+
+fn as_parquet() -> ExportOptions {
+    ExportOptions::default().format(ExportFormat::Parquet)
+}
+
+/// Reads `records.parquet` with the crate that wrote it. Returns the records, and the size of each row group. Asserts that the
+/// rows are in the order of the ids.
+#[track_caller]
+fn read_parquet_export(directory: &Path, dimensions: usize) -> (Contents, Vec<i64>) {
+    assert_eq!(names(directory), ["records.parquet"]);
+    let file = fs::File::open(directory.join("records.parquet")).unwrap();
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
+    let schema = builder.schema().clone();
+    let element = Arc::new(Field::new("element", DataType::Float32, false));
+    assert_eq!(schema.field(1).data_type(), &DataType::FixedSizeList(element, dimensions as i32));
+    let types = builder.parquet_schema().columns();
+    assert_eq!(types[2].logical_type_ref(), Some(&LogicalType::Json));
+    let sizes = builder.metadata().row_groups().iter().map(|group| group.total_byte_size()).collect();
+    let mut records = Vec::new();
+    for batch in builder.build().unwrap() {
+        let batch = batch.unwrap();
+        let (ids, metadata) = (batch.column(0).as_string::<i32>(), batch.column(2).as_string::<i32>());
+        let vectors = batch.column(1).as_fixed_size_list();
+        for row in 0..batch.num_rows() {
+            let vector = vectors.value(row);
+            let bits = vector.as_primitive::<Float32Type>().values().iter().map(|value| value.to_bits()).collect();
+            let metadata = (!metadata.is_null(row)).then(|| serde_json::from_str(metadata.value(row)).unwrap());
+            records.push((ids.value(row).to_owned(), (bits, metadata)));
+        }
+    }
+    assert!(records.is_sorted_by(|one, next| one.0 < next.0));
+    (records.into_iter().collect(), sizes)
+}
+
+/// Records of 1,024 dimensions.
+#[derive(Debug)]
+struct Many(usize);
+
+struct ManyReader {
+    database: DatabaseInfo,
+    records: usize,
+    next: usize,
+    id: String,
+    vector: Vec<u8>,
+}
+
+impl SnapshotSource for Many {
+    fn open(&self) -> Result<Box<dyn SourceReader>> {
+        let (database, vector) = (DatabaseInfo::new(1024), vec![0; 4096]);
+        Ok(Box::new(ManyReader { database, records: self.0, next: 0, id: String::new(), vector }))
+    }
+}
+
+impl SourceReader for ManyReader {
+    fn database(&self) -> &DatabaseInfo {
+        &self.database
+    }
+
+    fn next_record(&mut self) -> Result<Option<Record<'_>>> {
+        if self.next == self.records {
+            return Ok(None);
+        }
+        self.next += 1;
+        self.id = format!("{:06}", self.next);
+        self.vector[..4].copy_from_slice(&(self.next as f32).to_le_bytes());
+        Ok(Some(Record { id: &self.id, vector: &self.vector, metadata: None }))
+    }
+}
+
+#[tokio::test]
+async fn a_parquet_file_has_row_groups_of_bounded_size() {
+    let dir = TestDir::new();
+    let manager = dir.manager();
+    let snapshot = manager.create_from(&Many(9500), "many", &CreateOptions::default()).await.unwrap();
+    let to = dir.path("exported");
+    manager.export_snapshot(&snapshot.id, &to, &as_parquet()).await.unwrap();
+    let (records, row_groups) = read_parquet_export(&to, 1024);
+    assert_eq!(records.len(), 9500);
+    assert!(records.iter().zip(1..).all(|((_, (bits, metadata)), n)| {
+        metadata.is_none() && bits[0] == (n as f32).to_bits() && bits[1..].iter().all(|bits| *bits == 0)
+    }));
+    assert_eq!(row_groups.len(), 2, "{row_groups:?}");
+    // 32 MiB, and the block with which they were full.
+    assert!(row_groups[0] >= 32 << 20 && row_groups[0] < 35 << 20, "{row_groups:?}");
 }
 
 #[tokio::test]
@@ -58,13 +153,22 @@ async fn every_record_of_a_full_snapshot_and_of_a_chain_is_exported_bit_by_bit()
         let newest = manager.create_snapshot_of_file(&path, "newest", &on).await.unwrap();
         for (snapshot, expected) in [(&empty, Default::default()), (&first, at_first), (&newest, contents(&db))] {
             let to = dir.path(&snapshot.name);
-            let report = manager.export_snapshot(&snapshot.id, &to, &ExportOptions::default()).await.unwrap();
+            let npy = manager.export_snapshot(&snapshot.id, &to, &ExportOptions::default()).await.unwrap();
             let (found, shape) = read_npy_export(&to);
             assert!(found == expected, "{}", snapshot.name);
-            assert_eq!(shape, (snapshot.vector_count, DIMENSIONS));
-            assert_eq!((&report.snapshot.id, &report.checksum), (&snapshot.id, &snapshot.checksum));
-            let bytes = |name: &str| fs::metadata(to.join(name)).unwrap().len();
+            let parquet = dir.path(&format!("{} parquet", snapshot.name));
+            let report = manager.export_snapshot(&snapshot.id, &parquet, &as_parquet()).await.unwrap();
+            let (found, row_groups) = read_parquet_export(&parquet, DIMENSIONS);
+            assert!(found == expected, "{}", snapshot.name);
+            assert_eq!(row_groups.len(), usize::from(!expected.is_empty()));
+            let bytes = fs::metadata(parquet.join("records.parquet")).unwrap().len();
             let files: Vec<_> = report.files.iter().map(|file| (file.name.as_str(), file.bytes)).collect();
+            assert_eq!(files, [("records.parquet", bytes)]);
+            assert_eq!((report.format, &report.checksum), (ExportFormat::Parquet, &snapshot.checksum));
+            assert_eq!(shape, (snapshot.vector_count, DIMENSIONS));
+            assert_eq!((&npy.snapshot.id, &npy.checksum), (&snapshot.id, &snapshot.checksum));
+            let bytes = |name: &str| fs::metadata(to.join(name)).unwrap().len();
+            let files: Vec<_> = npy.files.iter().map(|file| (file.name.as_str(), file.bytes)).collect();
             let expected = ["matrix.npy", "records.jsonl"].map(|name| (name, bytes(name)));
             assert_eq!(files, expected);
             // As a restored database: for its owner alone.
@@ -121,10 +225,12 @@ async fn a_corrupt_snapshot_is_not_exported() {
         let snapshot = create_full(&manager, &dir.path("a.db"), "a").await.unwrap();
         flip_bit_in_the_middle(&dir.snapshots().join(snapshot.prefix()).join(file));
         let to = dir.path("restored/exported");
-        let error = manager.export_snapshot(&snapshot.id, &to, &Default::default()).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
-        assert!(error.to_string().contains(file), "{error}");
-        dir.assert_nothing_restored();
+        for options in [ExportOptions::default(), as_parquet()] {
+            let error = manager.export_snapshot(&snapshot.id, &to, &options).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+            assert!(error.to_string().contains(file), "{error}");
+            dir.assert_nothing_restored();
+        }
     }
 }
 

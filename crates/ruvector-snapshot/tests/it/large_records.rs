@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use ruvector_snapshot::{
-    CreateOptions, ExportOptions, Query, RestoreOptions, SearchOptions, SnapshotConfig, SnapshotManager,
+    CreateOptions, ExportFormat, ExportOptions, Query, RestoreOptions, SearchOptions, SnapshotConfig, SnapshotManager,
 };
 use test_fixtures::{METADATA, TestDir, make_database};
 
@@ -74,10 +74,12 @@ async fn measured_process() {
             let _absent = std::fs::remove_file(&restored);
             manager.restore_snapshot_to(&latest().await, restored, &RestoreOptions::default()).await.unwrap();
         }
-        "export" => {
+        "export" | "parquet" => {
             let exported = directory.join("exported");
             let _absent = std::fs::remove_dir_all(&exported);
-            manager.export_snapshot(&latest().await, exported, &ExportOptions::default()).await.unwrap();
+            let format = if verb == "parquet" { ExportFormat::Parquet } else { ExportFormat::Npy };
+            let options = ExportOptions::default().format(format);
+            manager.export_snapshot(&latest().await, exported, &options).await.unwrap();
         }
         "search" => {
             let query = Query::like("id-000001");

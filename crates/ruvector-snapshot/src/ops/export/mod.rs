@@ -5,15 +5,18 @@
 
 mod npy;
 mod options;
+#[cfg(feature = "parquet")]
+mod parquet;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ruvector_snapshot_format::block::Block;
 use ruvector_snapshot_format::id::SnapshotId;
+use ruvector_snapshot_format::model::Record;
 use tracing::Instrument as _;
 
-use crate::error::Result;
+use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::progress::{Phase, Progress, report_transferred, warn};
 use crate::repo::chain::Chain;
 use crate::repo::context::Context;
@@ -22,11 +25,15 @@ use crate::repo::selection::{Put, put_selected};
 use crate::snapshot::Snapshot;
 use crate::source::export_directory::{ExportDirectory, LeastSize};
 use npy::NpyFiles;
+#[cfg(feature = "parquet")]
+use parquet::ParquetFile;
 
 pub use options::{ExportFormat, ExportOptions, ExportReport, ExportedFile};
 
 /// The names of all files that an export can have, of all formats and versions.
-const KNOWN_FILES: [&str; 2] = [npy::MATRIX, npy::RECORDS];
+const KNOWN_FILES: [&str; 3] = [npy::MATRIX, npy::RECORDS, PARQUET];
+/// The file of the format parquet.
+const PARQUET: &str = "records.parquet";
 const NOTHING: &str = "nothing was exported";
 
 /// Exports the records of a snapshot to a new directory.
@@ -40,6 +47,7 @@ pub(crate) async fn export(
     async {
         let (context, meter) = &context.metered();
         check_path(&path, "an export")?;
+        check_format(options.format)?;
         let directory = create_directory(context, path, options.progress.clone()).await?;
         let chain = Chain::open(context, id).await?;
         let newest = chain.newest()?;
@@ -69,6 +77,17 @@ pub(crate) async fn export(
     .await
 }
 
+/// Refuses a format that this build does not have.
+fn check_format(format: ExportFormat) -> Result<()> {
+    if format == ExportFormat::Parquet && !cfg!(feature = "parquet") {
+        let message = format!(
+            "this program was built without the format {format}; {NOTHING}. Build it with the feature `parquet`, or export to npy"
+        );
+        return Err(SnapshotError::new(ErrorKind::Unsupported, message));
+    }
+    Ok(())
+}
+
 /// Creates the directory, and warns of what killed exports have left, also if that fails.
 async fn create_directory(
     context: &Context,
@@ -91,6 +110,11 @@ fn least_size(chain: &Chain, options: &ExportOptions) -> Result<LeastSize> {
     let dimensions = chain.newest()?.metadata.dimensions;
     Ok(match options.format {
         ExportFormat::Npy => npy::least_size(records, dimensions),
+        // Vectors are not compressed.
+        ExportFormat::Parquet => {
+            let bytes = records.saturating_mul(dimensions).saturating_mul(4);
+            LeastSize { bytes, largest_file_bytes: bytes }
+        }
     })
 }
 
@@ -142,9 +166,7 @@ struct Target {
 
 impl Target {
     fn put(mut self, block: Block) -> Result<Self> {
-        match &mut self.files {
-            Files::Npy(files) => files.put(&block)?,
-        }
+        self.files.put(block)?;
         Ok(self)
     }
 }
@@ -153,18 +175,43 @@ impl Target {
 #[derive(Debug)]
 enum Files {
     Npy(NpyFiles),
+    #[cfg(feature = "parquet")]
+    Parquet(Box<ParquetFile>),
 }
 
 impl Files {
     fn create(format: ExportFormat, directory: &ExportDirectory, dimensions: u64) -> Result<Self> {
         match format {
             ExportFormat::Npy => NpyFiles::create(directory, dimensions).map(Self::Npy),
+            #[cfg(feature = "parquet")]
+            ExportFormat::Parquet => Ok(Self::Parquet(Box::new(ParquetFile::create(directory, dimensions)?))),
+            #[cfg(not(feature = "parquet"))]
+            ExportFormat::Parquet => Err(SnapshotError::new(ErrorKind::Internal, "the format was not checked")),
+        }
+    }
+
+    fn put(&mut self, block: Block) -> Result<()> {
+        match self {
+            Self::Npy(files) => files.put(&block),
+            #[cfg(feature = "parquet")]
+            Self::Parquet(file) => file.put(block),
         }
     }
 
     fn finish(self) -> Result<Vec<ExportedFile>> {
         match self {
             Self::Npy(files) => files.finish(),
+            #[cfg(feature = "parquet")]
+            Self::Parquet(file) => file.finish(),
         }
     }
+}
+
+/// Checks that a vector has the dimensions of the others. The file would be shifted after it.
+fn check_vector(record: &Record<'_>, dimensions: u64) -> Result<()> {
+    if record.vector.len() as u64 == dimensions.saturating_mul(4) {
+        return Ok(());
+    }
+    let message = format!("the vector of {:?} has other dimensions than the snapshot; {NOTHING}", record.id);
+    Err(SnapshotError::new(ErrorKind::Corrupt, message))
 }

@@ -4,8 +4,9 @@ use std::io::Write as _;
 
 use ruvector_snapshot_format::block::Block;
 
+use super::check_vector;
 use super::options::ExportedFile;
-use crate::error::{ErrorKind, Result, SnapshotError};
+use crate::error::Result;
 use crate::source::export_directory::{ExportDirectory, ExportFile, LeastSize};
 
 pub(super) const MATRIX: &str = "matrix.npy";
@@ -38,10 +39,7 @@ impl NpyFiles {
 
     pub(super) fn put(&mut self, block: &Block) -> Result<()> {
         for record in block.rows() {
-            if record.vector.len() as u64 != self.dimensions.saturating_mul(4) {
-                let message = format!("the vector of {:?} has other dimensions than the snapshot", record.id);
-                return Err(SnapshotError::new(ErrorKind::Corrupt, message));
-            }
+            check_vector(&record, self.dimensions)?;
             self.matrix.write_all(record.vector).map_err(|error| self.matrix.failed(error))?;
             self.put_line(record.id, record.metadata).map_err(|error| self.records.failed(error))?;
             self.rows += 1;

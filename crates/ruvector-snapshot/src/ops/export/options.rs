@@ -31,11 +31,14 @@ pub enum ExportFormat {
     /// the id and the metadata of row i.
     #[default]
     Npy,
+    /// `records.parquet`, with the columns `id` (a string), `vector` (a list of 32-bit floats of fixed size) and `metadata`
+    /// (JSON, or null). Only in a build with the feature `parquet`.
+    Parquet,
 }
 
 impl ExportFormat {
     /// All formats.
-    pub const ALL: &[Self] = &[Self::Npy];
+    pub const ALL: &[Self] = &[Self::Npy, Self::Parquet];
 
     /// Returns the name.
     ///
@@ -47,6 +50,7 @@ impl ExportFormat {
     pub fn name(self) -> &'static str {
         match self {
             Self::Npy => "npy",
+            Self::Parquet => "parquet",
         }
     }
 }
