@@ -13,6 +13,12 @@ pub mod three_snapshots;
 use std::collections::BTreeMap;
 
 use ruvector_snapshot::store::testing::fault::{Call, Moment, Step};
+use ruvector_snapshot::{Result, SnapshotManager, VerifyOptions};
+
+/// Verifies a snapshot and leaves nothing in the store.
+pub async fn is_intact(manager: &SnapshotManager, id: &str) -> Result<bool> {
+    Ok(manager.verify_snapshot_with(id, &VerifyOptions::default().record(false)).await?.is_intact())
+}
 
 /// Counts the calls in a log of steps, by kind.
 pub fn count_calls(steps: &[Step]) -> BTreeMap<Call, usize> {

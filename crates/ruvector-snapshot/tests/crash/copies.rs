@@ -15,6 +15,7 @@ use ruvector_snapshot_format::layout;
 use test_fixtures::{TestDir, local_store, memory_store, objects};
 
 use crate::common::chain_and_full::{ChainAndFull, chain_and_full};
+use crate::common::is_intact;
 
 /// The two stores of one copy, and what goes on at each.
 struct Pair {
@@ -69,7 +70,7 @@ impl Pair {
         assert!(listing.unusable.is_empty(), "{what}: {:?}", listing.unusable);
         let found = objects(self.to.as_ref()).await;
         for snapshot in &listing.snapshots {
-            assert!(target.verify_snapshot(&snapshot.id).await.unwrap(), "{what}: {} is corrupt", snapshot.id);
+            assert!(is_intact(&target, &snapshot.id).await.unwrap(), "{what}: {} is corrupt", snapshot.id);
             for file in layout::FILES {
                 let key = layout::key(&snapshot.id.parse().unwrap(), file);
                 assert!(found[&key] == self.fixture.objects[&key], "{what}: {key}");

@@ -9,6 +9,7 @@ use ruvector_snapshot::store::testing::fault::{Call, Fault, FaultStore, Gate, Mo
 use ruvector_snapshot::{ErrorKind, Listing, Result, SnapshotError, SnapshotManager};
 use test_fixtures::{Contents, contents, objects};
 
+use crate::common::is_intact;
 use crate::common::three_snapshots::ThreeSnapshots;
 
 /// One run of an operation, in a store that holds three snapshots.
@@ -150,14 +151,14 @@ impl Run<'_> {
             assert!(listed.contains(self.fixture.ids[*number].as_str()), "{what}: snapshot {number} is lost");
         }
         for id in listed {
-            assert!(self.healthy.verify_snapshot(id).await.unwrap(), "{what}: {id} is listed and corrupt");
+            assert!(is_intact(&self.healthy, id).await.unwrap(), "{what}: {id} is listed and corrupt");
             let restored = contents(&self.healthy.restore_snapshot(id).await.unwrap());
             assert!(restored == *self.captured(id), "{what}: {id} restores to other records");
         }
         for unusable in &listing.unusable {
             let id = &unusable.id;
             assert!(
-                !self.healthy.verify_snapshot(id).await.unwrap(),
+                !is_intact(&self.healthy, id).await.unwrap(),
                 "{what}: {id} is unusable in the listing and intact for verify"
             );
             if let Ok(db) = self.healthy.restore_snapshot(id).await {
@@ -180,7 +181,7 @@ impl Run<'_> {
             assert_eq!(self.inner.open_uploads(), 0, "{what}: uploads are still open");
         }
         let next = self.fixture.create_fourth(&self.healthy).await.unwrap_or_else(|error| panic!("{what}: {error:?}"));
-        assert!(self.healthy.verify_snapshot(&next.id).await.unwrap(), "{what}");
+        assert!(is_intact(&self.healthy, &next.id).await.unwrap(), "{what}");
         self.healthy.delete_snapshot(&next.id).await.unwrap();
         listing
     }

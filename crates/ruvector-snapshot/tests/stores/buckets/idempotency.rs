@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream;
-use ruvector_snapshot::{ErrorKind, RestoreOptions, Result, Snapshot, SnapshotManager};
+use ruvector_snapshot::{ErrorKind, RestoreOptions, Result, Snapshot, SnapshotManager, VerifyOptions};
 use ruvector_snapshot_format::layout::{self, DataFile};
 use ruvector_snapshot_format::metadata::SnapshotMetadata;
 use sha2::{Digest as _, Sha256};
@@ -166,7 +166,8 @@ impl Case<'_> {
             if self.is_copy_of_large(&objects, id) {
                 continue;
             }
-            let report = self.healthy.verify_snapshot_with(id, &Default::default()).await.unwrap();
+            let options = VerifyOptions::default().record(false);
+            let report = self.healthy.verify_snapshot_with(id, &options).await.unwrap();
             assert!(report.is_intact(), "{what}: {report:?}");
         }
         let keys: BTreeSet<_> = objects.keys().map(|key| key["backups/".len()..].to_owned()).collect();
@@ -297,7 +298,11 @@ async fn a_multipart_create_succeeds_after_one_lost_response_at_any_request() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_verify_succeeds_after_one_fault_and_detects_corrupt_bytes() {
     let fixture = Fixture::new().await;
-    let operation = async |manager: &SnapshotManager, _: &TestDir| manager.verify_snapshot(&fixture.small_id).await;
+    let options = VerifyOptions::default().record(false);
+    let operation = async |manager: &SnapshotManager, _: &TestDir| {
+        let report = manager.verify_snapshot_with(&fixture.small_id, &options).await;
+        report.map(|report| report.is_intact())
+    };
     let check = async |case: &Case<'_>, result: Result<bool>| {
         if *case.fault != Fault::Corrupt || case.hit.is_head() {
             assert!(case.unwrap_retried(result), "{}: an intact snapshot was reported as corrupt", case.what());
