@@ -1,11 +1,13 @@
 //! `search`: the nearest records of a snapshot, as the library finds them, from a disk and from buckets.
 
 use std::io::Write as _;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
+use std::thread;
 
 use ruvector_core::types::SearchQuery;
 use serde_json::{Value, json};
 use test_fixtures::entry;
+use test_servers::{Fault, Request, S3Server};
 
 use super::bucket::Bucket;
 use super::sandbox::{DIMENSIONS, RunResult, Sandbox, create_database, open_database};
@@ -144,4 +146,23 @@ fn a_corrupt_snapshot_has_no_result() {
     let result = sandbox.run(&["search", "one", "--like", "id-000001"]);
     result.assert_fails(3, "vectors.bin.gz");
     assert_eq!(result.stdout, "");
+}
+
+#[test]
+fn an_interrupted_search_says_that_nothing_was_changed() {
+    let bucket = Bucket::s3(S3Server::start());
+    assert_eq!(bucket.run(&["create", "--db", "a.db", "--name", "one"]).exit_code, Some(0));
+    let reads_vectors: fn(&Request) -> bool = |request| request.is_get() && request.key().ends_with("vectors.bin.gz");
+    let wire = bucket.server.wire();
+    wire.reset_log();
+    wire.set(move |request, _| reads_vectors(request).then_some(Fault::Hang));
+    let mut command = bucket.command(&["search", "one", "--like", "id-000001", "-o", "stall_timeout=60s"]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    while !wire.requests().iter().any(reads_vectors) {
+        thread::yield_now();
+    }
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let result = RunResult::from(child.wait_with_output().unwrap());
+    assert_eq!((result.exit_code, result.stdout.as_str()), (Some(130), ""), "{result:?}");
+    assert!(result.stderr.contains("interrupted: nothing was changed"), "{result:?}");
 }

@@ -11,8 +11,8 @@ use ruvector_snapshot::{
     CreateOptions, ErrorKind, Query, Remedy, SearchOptions, SearchReport, SearchResult, SnapshotConfig, SnapshotManager,
 };
 use test_fixtures::{
-    CONFIG, CountingStore, StoredSnapshot, TestDir, VECTORS, Warnings, contents, create_full, encode_vector, entry,
-    make_database, make_many_blocks, memory_store, options, rows_of_file,
+    CONFIG, CountingStore, METADATA, StoredSnapshot, TestDir, VECTORS, Warnings, contents, create_full, encode_vector,
+    entry, make_database, make_many_blocks, memory_store, options, rows_of_file,
 };
 use test_servers::S3Server;
 
@@ -340,6 +340,27 @@ async fn an_empty_database_has_no_neighbors() {
     let report = manager.search_snapshot(&empty.id, &query, &SearchOptions::default()).await.unwrap();
     assert_eq!((report.records, report.results[0].neighbors.len()), (0, 0));
     let (kind, _) = error_of(&manager, &empty.id, &[Query::like("a")], &SearchOptions::default()).await;
+    assert_eq!(kind, ErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn irregular_rows_are_not_searched_and_a_warning_counts_them() {
+    let dir = TestDir::new();
+    let (path, manager) = (dir.path("a.db"), dir.manager());
+    drop(make_database(&path, 10, 4, 1));
+    let database = redb::Database::open(&path).unwrap();
+    let write = database.begin_write().unwrap();
+    write.open_table(METADATA).unwrap().insert("no vector", "{}").unwrap();
+    write.commit().unwrap();
+    drop(database);
+    let snapshot = create_full(&manager, &path, "irregular").await.unwrap();
+    let warnings = Arc::new(Warnings::default());
+    let options = SearchOptions::default().k(20).progress(warnings.clone());
+    let report = manager.search_snapshot(&snapshot.id, &[Query::like("id-000001")], &options).await.unwrap();
+    assert_eq!((report.records, report.results[0].neighbors.len()), (10, 9));
+    let irregular = snapshot.irregular.unwrap();
+    assert_eq!(warnings.list(), [format!("irregular rows of the snapshot are not searched: {irregular}")]);
+    let (kind, _) = error_of(&manager, &snapshot.id, &[Query::like("no vector")], &options).await;
     assert_eq!(kind, ErrorKind::NotFound);
 }
 
