@@ -144,6 +144,13 @@ fn a_closed_pipe_ends_the_list() {
     let mut child = sandbox.command(&["diff", "empty", "full", "--list"]).stdout(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     assert_eq!(child.wait().unwrap().code(), Some(0));
+    // Whether they differ is known all the same, however much of it was printed.
+    for args in [&["--list"][..], &["--jsonl"], &["--list", "--json"], &[]] {
+        let args = [&["diff", "empty", "full", "--exit-code"], args].concat();
+        let mut child = sandbox.command(&args).stdout(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        assert_eq!(child.wait().unwrap().code(), Some(1), "{args:?}");
+    }
 }
 
 #[test]

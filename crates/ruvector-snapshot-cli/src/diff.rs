@@ -48,8 +48,8 @@ pub(crate) async fn diff(session: &Session, args: &Diff) -> Result<Exit, Failure
     let document = |summary: Option<&DiffSummary>| document(session, other_store, summary);
     match (printed, diff.summary()) {
         (Err(failure), _) => Err(printer.fail(document(None), failure, &session.warnings.list())),
-        // The output is a closed pipe: its reader has seen enough.
-        (Ok(()), None) => Ok(Exit::Success),
+        // The output is a closed pipe: its reader has seen enough. Something was printed, so the snapshots differ.
+        (Ok(()), None) => Ok(if args.exit_code { Exit::Failure } else { Exit::Success }),
         (Ok(()), Some(summary)) => {
             printer.end(document(Some(summary)))?;
             if !args.jsonl {
@@ -202,7 +202,10 @@ fn print_summary(output: Output, summary: &DiffSummary) -> Result<(), Failure> {
     }
     field("read", size(summary.read_bytes))?;
     match (summary.is_equal(), summary.differences()) {
-        (true, _) => output.line("the snapshots are equal"),
+        (true, _) => {
+            field("compared", "the content checksums; `verify` reads the data".to_owned())?;
+            output.line("the snapshots are equal")
+        }
         (false, 0) => output.line("the snapshots have the same records, and differ otherwise"),
         (false, differences) => output.line(format_args!("{} differ", counted(differences, "record"))),
     }

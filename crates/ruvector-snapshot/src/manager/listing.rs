@@ -274,7 +274,8 @@ impl SnapshotManager {
     ///
     /// The ids and digests that were compared are verified by the content checksums of both snapshots when the stream has
     /// ended. Metadata is only verified by the CRC-32 of its block; [`verify_snapshot`](Self::verify_snapshot) reads
-    /// everything.
+    /// everything. Of two snapshots with the same content checksum no data is read: their files must exist with the recorded
+    /// sizes.
     ///
     /// # Errors
     ///

@@ -262,7 +262,8 @@ impl fmt::Debug for SnapshotDiff {
     }
 }
 
-/// Opens both chains, and compares them as the stream is read. Snapshots with the same content checksum are not read.
+/// Opens both chains, and compares them as the stream is read. Of snapshots with the same content checksum nothing is read,
+/// but their files must be there: nobody may take a copy that has lost its data for one that is the same.
 pub(crate) async fn diff(
     contexts: [&Context; 2],
     ids: [&SnapshotId; 2],
@@ -274,7 +275,10 @@ pub(crate) async fn diff(
     let (metadata, other_metadata) = (chain.newest()?.metadata.clone(), other_chain.newest()?.metadata.clone());
     let summary = DiffSummary::new(&metadata, &other_metadata);
     let comparison = match metadata.checksum == other_metadata.checksum {
-        true => None,
+        true => {
+            futures::try_join!(chain.check_sizes(&first.config), other_chain.check_sizes(&second.config))?;
+            None
+        }
         false => Some(Comparison::open([chain, other_chain], [&first, &second]).await?),
     };
     let done = Arc::new(OnceLock::new());

@@ -70,6 +70,16 @@ impl Chain {
         self.snapshots.iter().map(|snapshot| snapshot.id().clone()).collect()
     }
 
+    /// Checks that every data file of every snapshot exists with the recorded size. Reads none of them.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Corrupt` if one is missing or has another size.
+    pub(crate) async fn check_sizes(&self, config: &SnapshotConfig) -> Result<()> {
+        let checks = self.snapshots.iter().map(StoredSnapshot::check_sizes).collect::<Vec<_>>();
+        stream::iter(checks).buffered(config.max_concurrent_io).try_collect().await
+    }
+
     /// Returns the size of a file of all snapshots together after expansion, in bytes: as much as deflate can make of it, if
     /// `metadata.json` records more.
     pub(crate) fn expanded_bytes(&self, file: DataFile) -> Result<u64> {

@@ -387,6 +387,34 @@ async fn what_is_corrupt_is_named_and_nothing_is_said_to_be_equal() {
     assert_eq!(missing.kind(), ErrorKind::NotFound);
 }
 
+/// The content checksums are the same, but one of the two has lost data: it, or its base.
+#[tokio::test]
+async fn a_snapshot_that_has_lost_a_file_is_not_said_to_be_equal() {
+    let (dir, offsite) = (TestDir::new(), TestDir::new());
+    let (manager, made) = in_directory(&dir).await;
+    let other = offsite.manager();
+    let plan = manager.plan_copy(&other, &CopySelection::All, &CopyOptions::default()).await.unwrap();
+    assert!(manager.apply_copy(&other, &plan, None).await.unwrap().is_complete());
+    let id = &made[1].id;
+    for file in DataFile::ALL {
+        let stored = StoredSnapshot::read(&offsite.snapshots(), &made[0].id);
+        for is_missing in [true, false] {
+            stored.put(file.name(), b"");
+            if is_missing {
+                stored.remove(file.name());
+            }
+            for (first, second) in [(&manager, &other), (&other, &manager), (&other, &other)] {
+                let error = diff((first, id), (second, id)).await.unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+                assert!(error.to_string().starts_with(&key(&made[0].id, file.name())), "{error}");
+            }
+            stored.repair();
+        }
+    }
+    let (changes, summary) = diff((&manager, id), (&other, id)).await.unwrap();
+    assert!(changes.is_empty() && summary.is_equal());
+}
+
 /// Each of the reads fails once. Nothing is counted after that.
 #[tokio::test]
 async fn a_read_that_fails_is_no_difference() {

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use futures::stream::{self, StreamExt, TryStreamExt};
 use ruvector_snapshot_format::id::SnapshotId;
 use ruvector_snapshot_format::irregular::IrregularInfo;
 use ruvector_snapshot_format::layout;
@@ -56,9 +55,7 @@ impl Base {
             return Err(refused.with_remedy(Remedy::LongerChain, &advice));
         }
         // Data that the base has lost is lost in all its dependents, and would be missed only when it is needed.
-        let checks = chain.snapshots().iter().map(|snapshot| snapshot.check_sizes());
-        let checks = stream::iter(checks.collect::<Vec<_>>()).buffered(context.config.max_concurrent_io);
-        checks.try_collect::<()>().await?;
+        chain.check_sizes(&context.config).await?;
         if options.verify_base || context.config.verify_after_write {
             check_intact(&verify_chain(context, id, &Scope::Full, options.progress.as_deref()).await?)?;
         }
