@@ -63,8 +63,14 @@ fn assert_depths(run: &dyn Fn(&[&str]) -> RunResult) {
 
     // What the ledger has.
     let show = ok(run, &["show", "latest"]);
-    for text in ["verified", "just now, ", "full intact, ", "quick intact, ", "sample10 intact, ", "ruvector-snapshot "]
-    {
+    for text in [
+        "verified",
+        "just now, ",
+        "every byte intact, ",
+        "quick intact, ",
+        "sample of 10 % intact, ",
+        "ruvector-snapshot ",
+    ] {
         assert!(show.contains(text), "{text}: {show}");
     }
     let document = json_of(run, &["show", "latest"]);
@@ -112,13 +118,16 @@ fn corruption_is_listed_until_everything_is_intact_again() {
     assert!(quick.contains("no data read"), "{quick}");
     let result = sandbox.run(&["verify", "one"]);
     assert_eq!(result.exit_code, Some(3), "{result:?}");
-    let list = sandbox.ok(&["list"]);
-    let line = format!("{}  CORRUPT  found by a verification at ", ids[0]);
-    assert!(list.lines().any(|printed| printed.starts_with(&line)), "{list}");
-    assert!(sandbox.ok(&["show", "one"]).contains("full CORRUPT"));
+    let list = sandbox.run(&["list"]);
+    let line = format!("{}  CORRUPT  found by a verification or a drill at ", ids[0]);
+    assert!(list.stdout.lines().any(|printed| printed.starts_with(&line)), "{list:?}");
+    assert_eq!(list.exit_code, Some(3), "{list:?}");
+    let show = sandbox.run(&["show", "one"]);
+    assert!(show.stdout.contains("every byte CORRUPT") && show.exit_code == Some(3), "{show:?}");
+    sandbox.ok(&["show", "two"]);
     assert_eq!(sandbox.run(&["verify", "one", "--max-age", "1y"]).exit_code, Some(3));
     std::fs::write(&path, intact).unwrap();
-    assert!(sandbox.ok(&["list"]).contains("CORRUPT"));
+    assert!(sandbox.run(&["list"]).stdout.contains("CORRUPT"));
     assert!(sandbox.ok(&["verify", "one"]).contains("  intact: "));
     assert!(!sandbox.ok(&["list"]).contains("CORRUPT"));
 }

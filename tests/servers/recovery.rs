@@ -210,10 +210,11 @@ fn filled_in(line: &str, values: &BTreeMap<&'static str, String>) -> String {
     format!("{before}='{value}'{after}")
 }
 
-/// Returns the words of a line, with one sign for every word that has a digit and every unit of size.
+/// Returns the words of a line, with one sign for every path, every word that has a digit and every unit of size.
 fn without_numbers(line: &str) -> String {
     let word = |word: &str| match word.trim_end_matches([',', ';', ':']) {
         "B" | "bytes" | "KiB" | "MiB" | "GiB" | "B/s" | "KiB/s" | "MiB/s" | "GiB/s" => "UNIT".to_owned(),
+        bare if bare.contains('/') => "PATH".to_owned(),
         bare if bare.contains(|letter: char| letter.is_ascii_digit()) => "NUMBER".to_owned(),
         _ => word.to_owned(),
     };

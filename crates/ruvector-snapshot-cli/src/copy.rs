@@ -20,8 +20,9 @@ use crate::session::Session;
 
 pub(crate) async fn copy(session: &Session, args: &Copies) -> Result<Exit, Failure> {
     let source = session.open()?;
-    let target = open_target(session, args)?;
+    // Before the target is opened, which can create its directory.
     let selection = selection(session, &source, args).await?;
+    let target = open_target(session, args)?;
     let options = CopyOptions::default().compact(args.compact).pins(args.pins);
     let plan = session.read(&source, source.plan_copy(&target, &selection, &options)).await?;
     if selection == CopySelection::All && is_empty(&plan) {
@@ -170,10 +171,14 @@ fn print_report(
         output.field("written", format_args!("{written} to {}, {rate}/s", args.to))?;
         output.field("time", format_args!("{:.2} s", taken.as_secs_f64()))?;
     }
-    if failed.is_empty() {
-        return Ok(());
+    let can_continue = |copied: &CopiedSnapshot| {
+        use ErrorKind::{Busy, PermissionDenied, StorageFull, Unavailable};
+        matches!(copied.kind, Some(Unavailable | StorageFull | PermissionDenied | Busy))
+    };
+    match report.snapshots.iter().any(can_continue) {
+        true => output.line("what was stored of them is kept: mend the cause, and repeat the command to go on"),
+        false => Ok(()),
     }
-    output.line("what was stored of the others is kept for the next copy; repeat the command")
 }
 
 fn of_outcome(report: &CopyReport, outcome: CopyOutcome) -> impl Iterator<Item = &CopiedSnapshot> {

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use ruvector_snapshot::{DrillOptions, DrillReport, Transferred};
+use ruvector_snapshot::{DrillOptions, DrillReport, ErrorKind, Transferred};
 use serde::Serialize;
 
 use crate::args::Drill;
-use crate::failure::{Exit, Failure};
+use crate::failure::{Exit, Failure, kind_name};
 use crate::interrupted::Attempts;
 use crate::output::{counted, print_transferred, shape, size, timestamp};
 use crate::progress::ProgressDisplay;
@@ -30,11 +30,23 @@ pub(crate) async fn drill(session: &Session, args: Drill) -> Result<Exit, Failur
         let progress = ProgressDisplay::new(session, &Attempts::default());
         let options = options.progress(progress.listener());
         let after_interrupt = || "the scratch directory was removed; nothing was changed".to_owned();
-        session.run(&manager, manager.drill_snapshot(&id, &options), after_interrupt).await?
+        session.run(&manager, manager.drill_snapshot(&id, &options), after_interrupt).await.map_err(hinted)?
     };
     session.output.document(&Document { store: &session.store, report: &report, warnings: session.warnings.list() })?;
     print(session, &report)?;
     Ok(if report.passed { Exit::Success } else { Exit::Failure })
+}
+
+fn hinted(failure: Failure) -> Failure {
+    if failure.exit() == Exit::Corruption {
+        failure.with_hint(
+            "`verify` shows everything that is corrupt, and a snapshot that does not depend on the corrupt one may be intact",
+        )
+    } else if failure.kind() == kind_name(ErrorKind::StorageFull) {
+        failure.with_hint("--scratch-dir selects the directory that the snapshot is restored to")
+    } else {
+        failure
+    }
 }
 
 fn print(session: &Session, report: &DrillReport) -> Result<(), Failure> {
@@ -49,7 +61,7 @@ fn print(session: &Session, report: &DrillReport) -> Result<(), Failure> {
         Some(time) => {
             output.field("first search", format_args!("answered after {}", seconds(time)))?;
             let open = seconds(report.time_to_open_ms);
-            output.field("", format_args!("of which Ruvector built its index again for {open}"))?;
+            output.field("", format_args!("{open} of that for Ruvector to build its index again"))?;
         }
         None => output.field("first search", "not measured: there is no record to search for")?,
     }

@@ -290,7 +290,7 @@ Prints how many records differ between two snapshots, related or not, of one sto
   both changed      another vector and other metadata
 Each record counts once. Other dimensions, another metric, and irregular rows that differ are printed too. Of irregular rows it is not compared which ones.
 
-Reads the indexes, and nothing if the content checksums are equal. Of records that differ, the metadata is read, and vectors only where that does not decide. \
+Reads the indexes. If the content checksums are equal, it reads no data, and only checks that the files are there. Of records that differ, the metadata is read, and vectors only where that does not decide. \
 What two snapshots of a chain have in common is read only where the others have changed something. The ids and digests that are compared are verified. \
 To check everything, use `verify`.
 

@@ -94,6 +94,9 @@ fn run(cli: Cli) -> Exit {
             let answer = runtime.block_on(call(&session, verb));
             // Waits for other threads, so that every temporary file is removed.
             drop(runtime);
+            if !matches!(answer, Ok(Exit::Success)) {
+                session.remove_created();
+            }
             (answer.map_err(Failure::with_interrupt_report), session.warnings.list())
         }
         Err(failure) => (Err(failure), Vec::new()),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, Utc};
 use comfy_table::{CellAlignment, Table, presets};
 use ruvector_snapshot::{
     CLOCK_TOLERANCE, ChainEnd, Checks, ErrorKind, Listing, Orphan, OrphanKind, RawJson, Snapshot, SnapshotManager,
@@ -28,7 +29,8 @@ pub(crate) async fn list(session: &Session) -> Result<Exit, Failure> {
     print_text(session, &listing, &broken)?;
     let is_any = |kind| listing.unusable.iter().any(|unusable| unusable.error.kind() == kind);
     let is_any_missing = broken.iter().any(|broken| broken.end == ChainEnd::Missing);
-    Ok(if is_any(ErrorKind::Corrupt) || is_any_missing {
+    let is_any_found = found_corrupt(&listing).next().is_some();
+    Ok(if is_any(ErrorKind::Corrupt) || is_any_missing || is_any_found {
         Exit::Corruption
     } else if !listing.unusable.is_empty() {
         Exit::Failure
@@ -303,15 +305,19 @@ fn drilled_at(snapshot: &Snapshot, listing: &Listing) -> String {
 
 /// Prints which snapshots were found corrupt. A listing does not find that itself.
 fn print_found_corrupt(session: &Session, listing: &Listing) -> Result<(), Failure> {
-    let found = listing.snapshots.iter().filter_map(|snapshot| {
-        let corrupt_at = listing.checks_of(&snapshot.id)?.corrupt_at()?;
-        Some((&snapshot.id, corrupt_at))
-    });
-    found.into_iter().try_for_each(|(id, corrupt_at)| {
+    found_corrupt(listing).try_for_each(|(id, corrupt_at)| {
         session.output.line(format_args!(
-            "{id}  CORRUPT  found by a verification at {}, and not verified in full since; `verify {id}` prints where",
+            "{id}  CORRUPT  found by a verification or a drill at {}, and not verified in full since; `verify {id}` prints where",
             timestamp(corrupt_at)
         ))
+    })
+}
+
+/// Returns the snapshots that were found corrupt, and when.
+fn found_corrupt(listing: &Listing) -> impl Iterator<Item = (&String, DateTime<Utc>)> {
+    listing.snapshots.iter().filter_map(|snapshot| {
+        let corrupt_at = listing.checks_of(&snapshot.id)?.corrupt_at()?;
+        Some((&snapshot.id, corrupt_at))
     })
 }
 

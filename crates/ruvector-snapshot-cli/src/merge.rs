@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::failure::{Exit, Failure};
 use crate::interrupted::Attempts;
-use crate::output::{count, pace, print_transferred, timestamp};
+use crate::output::{count, pace, print_transferred, source, timestamp};
 use crate::progress::ProgressDisplay;
 use crate::session::Session;
 
@@ -47,6 +47,7 @@ pub(crate) async fn merge(
         output.line(format_args!("merged {part} of {whole} records of {} into {}", snapshot.id, into.display()))?;
         output.field("name", &snapshot.name)?;
         output.field("taken", timestamp(snapshot.created_at))?;
+        output.field("source", source(&snapshot.source))?;
         output.field("inserted", format_args!("{}, which the database did not have", count(counts.inserted)))?;
         output
             .field("replaced", format_args!("{}, which the database had with other values", count(counts.replaced)))?;

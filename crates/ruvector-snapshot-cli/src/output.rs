@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use indicatif::{BinaryBytes, HumanCount};
-use ruvector_snapshot::{Changes, IrregularInfo, OrphanKind, Snapshot, Transferred};
+use ruvector_snapshot::{Changes, IrregularInfo, OrphanKind, Snapshot, SourceInfo, Transferred};
 use serde::Serialize;
 use unicode_width::UnicodeWidthChar;
 
@@ -156,6 +156,21 @@ pub(crate) fn rate(number: u64, taken: Duration) -> u64 {
 /// Formats a time.
 pub(crate) fn timestamp(time: DateTime<Utc>) -> impl fmt::Display {
     time.format("%Y-%m-%d %H:%M:%S UTC")
+}
+
+/// Formats the name of a source, its kind, its host and path, and the commit.
+pub(crate) fn source(source: &SourceInfo) -> String {
+    let place = match (&source.host, &source.path) {
+        (Some(host), Some(path)) => format!(" {host}:{path}"),
+        (None, Some(path)) => format!(" {path}"),
+        (Some(host), None) => format!(" on {host}"),
+        (None, None) => String::new(),
+    };
+    let commit = source.transaction_id.map(|commit| format!(", commit {commit}")).unwrap_or_default();
+    match &source.name {
+        Some(name) => format!("{name} ({}{place}){commit}", source.kind),
+        None => format!("{}{place}{commit}", source.kind),
+    }
 }
 
 /// Formats how long a time lies before another one.

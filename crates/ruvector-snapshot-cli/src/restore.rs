@@ -14,7 +14,7 @@ use crate::args::Restore;
 use crate::failure::{Exit, Failure};
 use crate::interrupted::Attempts;
 use crate::merge::merge;
-use crate::output::{count, pace, print_transferred, shape, size, timestamp};
+use crate::output::{count, pace, print_transferred, shape, size, source, timestamp};
 use crate::progress::ProgressDisplay;
 use crate::restore_plan::{self, explained, explained_part};
 use crate::session::Session;
@@ -73,6 +73,7 @@ fn print(
     output.line(format_args!("restored {} to {}", snapshot.id, to.display()))?;
     output.field("name", &snapshot.name)?;
     output.field("taken", timestamp(snapshot.created_at))?;
+    output.field("source", source(&snapshot.source))?;
     output.field("vectors", shape(snapshot))?;
     if let Some(irregular) = &snapshot.irregular {
         output.field("irregular", format_args!("{irregular}, restored as they were"))?;
@@ -138,6 +139,7 @@ fn print_part(
     output.line(format_args!("restored {records} of {whole} records of {} to {}", snapshot.id, to.display()))?;
     output.field("name", &snapshot.name)?;
     output.field("taken", timestamp(snapshot.created_at))?;
+    output.field("source", source(&snapshot.source))?;
     if let Some(bytes) = file_bytes {
         output.field("file", size(bytes))?;
     }

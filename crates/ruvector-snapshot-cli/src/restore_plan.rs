@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::args::Restore;
 use crate::failure::{Exit, Failure, kind_name};
-use crate::output::{count, counted, shape_of, size, timestamp, total};
+use crate::output::{count, counted, shape_of, size, source, timestamp, total};
 use crate::session::Session;
 
 /// Plans the restore of this snapshot and prints the plan. What is in the way goes to standard error.
@@ -66,6 +66,7 @@ fn print_state(session: &Session, state: &PlannedState) -> Result<(), Failure> {
     let output = session.output;
     output.field("name", &state.name)?;
     output.field("taken", timestamp(state.created_at))?;
+    output.field("source", source(&state.source))?;
     output.field("vectors", shape_of(state.records, state.dimensions, state.distance_metric.as_deref()))?;
     if let Some(irregular) = &state.irregular {
         output.field("irregular", format_args!("{irregular}, restored as they were"))?;
@@ -143,7 +144,8 @@ pub(crate) fn explained(failure: Failure, to: &Path) -> Failure {
             "--force with --force-while-open replaces the file all the same; everything that the program writes after that is lost",
         ),
         _ if is_kind(ErrorKind::Corrupt) => failure.with_hint(format!(
-            "nothing was written to {}; `verify` shows everything that is corrupt, and another snapshot may be intact",
+            "nothing was written to {}; `verify` shows everything that is corrupt, and a snapshot that does not depend on the \
+             corrupt one may be intact",
             to.display()
         )),
         Some(directory) if !directory.exists() => {

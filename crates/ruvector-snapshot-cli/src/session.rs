@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 use std::error::Error as _;
 use std::future::Future;
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ruvector_snapshot::store::{self, Location, SnapshotStore, StoreConfig, StoreOptions, TransferConfig};
 use ruvector_snapshot::{ErrorKind, SnapshotConfig, SnapshotError, SnapshotManager, SourceId, check_location};
@@ -26,6 +27,8 @@ pub(crate) struct Session {
     options: Vec<String>,
     transfers: TransferConfig,
     interrupted: Interrupts,
+    /// Directories that this run has created for stores.
+    created: Mutex<Vec<PathBuf>>,
 }
 
 /// Receives how the program ends if a signal has stopped it, and `None` until then.
@@ -39,7 +42,8 @@ impl Session {
             .max_upload_bytes_per_second(global.limit_upload)
             .max_download_bytes_per_second(global.limit_download);
         let warnings = Warnings::new(output);
-        Self { output, warnings, store: global.store, options: global.options, transfers, interrupted }
+        let created = Mutex::default();
+        Self { output, warnings, store: global.store, options: global.options, transfers, interrupted, created }
     }
 
     /// Opens an existing store. A store that does not exist is an error and is not created: the path may be mistyped,
@@ -110,8 +114,22 @@ impl Session {
         // A local path that cannot be used, for example because it is a file, is not wrong usage.
         let is_local = matches!(location, Location::Local(_)) && options.is_empty();
         let config = StoreConfig::default().create(create).options(options).transfers(self.transfers);
+        let new = match location {
+            Location::Local(path) if create && path.symlink_metadata().is_err() => Some(path.clone()),
+            _ => None,
+        };
         let opened = store::open(location, &config);
+        self.created.lock().unwrap_or_else(PoisonError::into_inner).extend(new.filter(|_| opened.is_ok()));
         opened.map_err(if is_local { Failure::from } else { Failure::usage })
+    }
+
+    /// After a failure: removes directories that this run has created for stores, and that are empty. Otherwise a mistyped
+    /// path would look like a store without snapshots from now on.
+    pub(crate) fn remove_created(&self) {
+        for path in self.created.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            // Fails if there is anything in it.
+            let _removed = std::fs::remove_dir(path);
+        }
     }
 
     /// Returns the location that was typed.

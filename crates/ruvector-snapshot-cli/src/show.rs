@@ -1,14 +1,12 @@
 //! `show`: prints everything that is known of one snapshot without reading its data.
 
-use ruvector_snapshot::{
-    EmbeddingInfo, ErrorKind, Ledger, Listing, Snapshot, SnapshotManager, SourceInfo, VerifyDepth,
-};
+use ruvector_snapshot::{EmbeddingInfo, ErrorKind, Ledger, Listing, Snapshot, SnapshotManager, VerifyDepth};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::args::Show;
 use crate::failure::{Exit, Failure};
-use crate::output::{ago, changes, counted, print_irregular, ratio, shape, size, timestamp, total};
+use crate::output::{ago, changes, counted, print_irregular, ratio, shape, size, source, timestamp, total};
 use crate::session::Session;
 
 /// Number of dependents that are printed.
@@ -39,7 +37,10 @@ pub(crate) async fn show(session: &Session, args: &Show) -> Result<Exit, Failure
     print_chain(session, &chain)?;
     print_dependents(session, &dependents)?;
     print_ledger(session, &ledger)?;
-    let Some(corruption) = corruption else { return Ok(Exit::Success) };
+    let Some(corruption) = corruption else {
+        let is_found_corrupt = ledger.checks.corrupt_at().is_some();
+        return Ok(if is_found_corrupt { Exit::Corruption } else { Exit::Success });
+    };
     session.output.field("CORRUPT", corruption)?;
     Ok(Exit::Corruption)
 }
@@ -115,12 +116,21 @@ fn print_ledger(session: &Session, ledger: &Ledger) -> Result<(), Failure> {
             (None, Some(_)) => ", content unreadable".to_owned(),
             (None, None) => String::new(),
         };
-        let (time, depth) = (timestamp(entry.time), entry.depth);
+        let (time, depth) = (timestamp(entry.time), depth_words(entry.depth));
         output.field(if at == 0 { "ledger" } else { "" }, format_args!("{time}  {depth} {result}{content}{counts}"))?;
     }
     match ledger.entries.len().checked_sub(ENTRIES_SHOWN) {
         Some(more) if more > 0 => output.field("", format_args!("and {more} more")),
         _ => Ok(()),
+    }
+}
+
+fn depth_words(depth: VerifyDepth) -> String {
+    match depth {
+        VerifyDepth::Subset { number, of } => format!("subset {number}/{of}"),
+        VerifyDepth::Sample { percent } => format!("sample of {percent} %"),
+        VerifyDepth::Full => "every byte".to_owned(),
+        other => other.to_string(),
     }
 }
 
@@ -163,21 +173,6 @@ fn print(session: &Session, snapshot: &Snapshot, is_dated_in_future: bool) -> Re
     }
     output.field("written by", &snapshot.writer)?;
     output.field("stored in", format_args!("{} at {}", snapshot.prefix(), session.store))
-}
-
-/// Formats the name of a source, its kind, its host and path, and the commit.
-fn source(source: &SourceInfo) -> String {
-    let place = match (&source.host, &source.path) {
-        (Some(host), Some(path)) => format!(" {host}:{path}"),
-        (None, Some(path)) => format!(" {path}"),
-        (Some(host), None) => format!(" on {host}"),
-        (None, None) => String::new(),
-    };
-    let commit = source.transaction_id.map(|commit| format!(", commit {commit}")).unwrap_or_default();
-    match &source.name {
-        Some(name) => format!("{name} ({}{place}){commit}", source.kind),
-        None => format!("{}{place}{commit}", source.kind),
-    }
 }
 
 /// Returns what the listing says is wrong with the snapshot, for example a missing file.

@@ -43,21 +43,31 @@ async fn verify_one(session: &Session, manager: &SnapshotManager, text: &str, ar
         let document = print_verification(session, &verification, args)?;
         return finish(session, document.into_iter().collect(), &Totals { skipped: 1, ..Totals::default() }, args);
     };
-    print_report(session, &report, args)?;
-    for id in &report.chain {
-        session.output.line(format_args!("  depends on {id}, which was verified with it"))?;
-    }
-    if !report.is_intact() {
-        let places = counted(report.corruption.len() as u64, "place");
-        let others = match report.chain.is_empty() {
-            true => "other snapshots are not affected unless they depend on this one",
-            false => "snapshots that depend on none of these are not affected",
-        };
-        session.output.line(format_args!("corrupt in {places}; {others} (see `show`)"))?;
-    }
+    print_one(session, &report, args).map_err(|failure| match report.is_intact() {
+        true => failure,
+        false => failure.with_hint(format!("snapshot {} is corrupt", report.id)),
+    })?;
     let totals = Totals { corrupt: u64::from(!report.is_intact()), ..Totals::default() };
     let totals = Totals { intact: 1 - totals.corrupt, ..totals };
     finish(session, vec![report_document(&report)], &totals, args)
+}
+
+fn print_one(session: &Session, report: &VerifyReport, args: &Verify) -> Result<(), Failure> {
+    print_report(session, report, args)?;
+    let how = match depth(args) {
+        VerifyDepth::Full => "which was verified with it",
+        _ => "which was checked in the same way",
+    };
+    report.chain.iter().try_for_each(|id| session.output.line(format_args!("  depends on {id}, {how}")))?;
+    if report.is_intact() {
+        return Ok(());
+    }
+    let places = counted(report.corruption.len() as u64, "place");
+    let others = match report.chain.is_empty() {
+        true => "other snapshots are not affected unless they depend on this one",
+        false => "snapshots that depend on none of these are not affected",
+    };
+    session.output.line(format_args!("corrupt in {places}; {others} (see `show`)"))
 }
 
 /// How many snapshots of each kind there are.
@@ -163,9 +173,11 @@ fn print_report(session: &Session, report: &VerifyReport, args: &Verify) -> Resu
             _ => session.output.line(format_args!("{id}  {intact}: {records}, {bytes} read from the store{chain}")),
         };
     }
-    session
-        .output
-        .line(format_args!("{}  CORRUPT: {records} intact, {bytes} read from the store{chain}", report.id))?;
+    let found = match depth(args) {
+        VerifyDepth::Quick => "found by metadata and sizes, no data read".to_owned(),
+        _ => format!("{records} intact, {bytes} read from the store"),
+    };
+    session.output.line(format_args!("{}  CORRUPT: {found}{chain}", report.id))?;
     print_corruption(session, &report.id, &report.corruption)
 }
 

@@ -268,8 +268,7 @@ fn resolve(path: &Path) -> Result<PathBuf> {
 }
 
 fn already_exists(path: &Path) -> SnapshotError {
-    let message =
-        "this exists and is not an empty directory; it was not changed. Remove it, or give the path of a new directory";
+    let message = "this exists and is not an empty directory; it was not changed. Give the path of a new directory";
     SnapshotError::new(ErrorKind::AlreadyExists, message).with_key(path.display().to_string())
 }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 use ruvector_snapshot_format::irregular::IrregularInfo;
 use ruvector_snapshot_format::model::SnapshotType;
+use ruvector_snapshot_format::source::SourceInfo;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{ErrorKind, Remedy, SnapshotError};
@@ -128,6 +129,8 @@ pub struct PlannedState {
     pub name: String,
     /// When the snapshot was taken.
     pub created_at: DateTime<Utc>,
+    /// Where the records came from.
+    pub source: SourceInfo,
     /// Number of records.
     pub records: u64,
     /// Number of f32 values in each vector.

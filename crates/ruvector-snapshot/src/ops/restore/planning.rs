@@ -231,6 +231,7 @@ impl<'a> Planner<'a> {
         self.plan.state = Some(PlannedState {
             name: metadata.name.clone(),
             created_at: metadata.created_at,
+            source: metadata.source.clone(),
             records: metadata.vector_count,
             dimensions: metadata.dimensions,
             distance_metric: metadata.distance_metric.clone(),
