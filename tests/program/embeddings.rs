@@ -27,7 +27,7 @@ fn assert_identities(sandbox: &Sandbox, run: &dyn Fn(&[&str]) -> RunResult) {
         "--name",
         "full",
         "--embedding",
-        "model=m,normalized=true",
+        "model = m, normalized=true",
         "--embedding",
         "revision=1",
     ]);

@@ -282,6 +282,9 @@ fn remedy_hint(remedy: Remedy) -> Option<&'static str> {
             "vectors of different models cannot be compared with each other; if these are of the same model, or you want to \
              replace one by the other, add --other-embedding"
         }
+        Remedy::OtherRuvector => {
+            "the snapshot is intact; see whether the version of Ruvector that wrote the database opens a copy of it"
+        }
         Remedy::BringFromArchive => {
             "bring the objects of the snapshot back first (`aws s3api restore-object`, `az storage blob set-tier`), wait until \
              that is done, and try again; then change the lifecycle rule that archives them"

@@ -209,11 +209,21 @@ fn document(update: ProgressUpdate, taken: Duration) -> Value {
 fn line(update: ProgressUpdate, taken: Duration) -> String {
     let total = update.records_total.max(update.records);
     let (phase, done, total) = (phase_name(update.phase), count(update.records), count(total));
-    if update.phase == Phase::Compare {
-        return format!("{phase}: {done} of {total} rows");
+    if let Some(things) = without_contents(update.phase) {
+        return format!("{phase}: {done} of {total} {things}");
     }
     let things = if update.phase == Phase::Copy { "snapshots" } else { "records" };
     format!("{phase}: {done} of {total} {things}, {}", of_records(update, taken))
+}
+
+/// Returns what a phase counts that has no contents to measure.
+fn without_contents(phase: Phase) -> Option<&'static str> {
+    match phase {
+        // Indexes are compared.
+        Phase::Compare => Some("rows"),
+        Phase::Drill => Some("searches"),
+        _ => None,
+    }
 }
 
 /// Returns how far the work has come, and how far it goes: in bytes if their total is known, and else in records.
@@ -227,9 +237,10 @@ fn position(update: ProgressUpdate) -> (u64, u64) {
 /// Formats the bytes of an update: those of the records, not of a store or a file. Of a copy those of the objects.
 fn of_records(update: ProgressUpdate, taken: Duration) -> String {
     let (done, rate) = (size(update.bytes), size(rate(update.bytes, taken)));
+    if let Some(things) = without_contents(update.phase) {
+        return format!("{} {things}", count(update.records));
+    }
     match update.bytes_total {
-        // Indexes are compared, and no contents.
-        _ if update.phase == Phase::Compare => format!("{} rows", count(update.records)),
         0 => format!("{done} of records, {rate}/s"),
         total => format!("{done} of {}, {rate}/s", size(total)),
     }

@@ -115,6 +115,8 @@ pub enum Remedy {
     /// Check that the vectors are of the same embedding model, and accept another identity of it with `other_embedding`, if the
     /// vectors can be compared all the same.
     OtherEmbedding,
+    /// Open the database with the version of Ruvector that wrote it. The snapshot is intact.
+    OtherRuvector,
     /// Bring the objects of the snapshot back from the archive class that they were moved to, with the tools of the
     /// provider, and repeat the call when that is done.
     BringFromArchive,

@@ -62,7 +62,7 @@ pub(crate) struct Pairs(pub(crate) Vec<(String, String)>);
 
 pub(super) fn embedding(text: &str) -> Result<Pairs, String> {
     let pairs = text.split(',').map(|pair| match pair.split_once('=') {
-        Some((key, value)) if !key.is_empty() => Ok((key.trim().to_owned(), value.to_owned())),
+        Some((key, value)) if !key.is_empty() => Ok((key.trim().to_owned(), value.trim().to_owned())),
         _ => Err("it is KEY=VALUE, or several with commas between, for example model=all-MiniLM-L6-v2".to_owned()),
     });
     pairs.collect::<Result<_, _>>().map(Pairs)

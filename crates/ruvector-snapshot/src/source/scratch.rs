@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use super::temporary::is_at;
-use crate::error::{Result, SnapshotError};
+use crate::error::{ErrorKind, Result, SnapshotError};
 
 const RANDOM_CHARACTERS: usize = 6;
 /// The file that is locked. A directory that a user has given such a name does not have it.
@@ -35,11 +35,17 @@ impl ScratchDirectory {
     ///
     /// # Errors
     ///
-    /// Fails if no directory can be created in `parent`, for example because it does not exist.
+    /// Fails if no directory can be created in `parent`, for example because it does not exist, and returns `InvalidInput` if
+    /// its path is not UTF-8: Ruvector would create a file elsewhere.
     pub(crate) fn create(parent: &Path, prefix: &str, mut warn: impl FnMut(&str)) -> Result<Self> {
         let failed = |error| SnapshotError::io(parent, "create a scratch directory there", error);
         // Ruvector refuses relative paths that start with `..`.
         let parent = std::path::absolute(parent).map_err(failed)?;
+        if parent.to_str().is_none() {
+            let message =
+                "the path of the scratch directory is not UTF-8, and Ruvector opens no such path; choose another one";
+            return Err(SnapshotError::new(ErrorKind::InvalidInput, message).with_key(parent.display().to_string()));
+        }
         let created = Self::create_in(&parent, prefix).map_err(failed)?;
         for (removed, bytes) in created.remove_dead(&parent, prefix) {
             let shown = removed.display();

@@ -1,13 +1,15 @@
 //! Drills: what they measure, what they refuse, and that they leave nothing behind.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
 
 use redb::ReadableTable as _;
 use ruvector_core::types::{DbOptions, HnswConfig};
 use ruvector_core::{DistanceMetric, VectorDB};
 use ruvector_snapshot::store::testing::fault::{Call, Fault, FaultStore, Gate, Moment};
-use ruvector_snapshot::{CreateOptions, DrillOptions, ErrorKind, SnapshotManager, VerifyDepth, VerifyResult};
+use ruvector_snapshot::{CreateOptions, DrillOptions, ErrorKind, Remedy, SnapshotManager, VerifyDepth, VerifyResult};
 use test_fixtures::{
     CONFIG, METADATA, TestDir, Warnings, create_full, entry, make_database, memory_store, names, options,
 };
@@ -179,6 +181,7 @@ async fn a_database_that_ruvector_cannot_open_is_an_error() {
         "{error}"
     );
     assert!(error.to_string().contains("Ruvector cannot open it"), "{error}");
+    assert_eq!(error.remedy(), Some(Remedy::OtherRuvector), "{error}");
     assert_eq!(names(&dir.scratch()), Vec::<String>::new());
     assert_eq!(newest_entry(&manager, &snapshot.id).await, None);
 }
@@ -211,6 +214,27 @@ async fn options_that_make_no_sense_and_a_scratch_directory_that_is_not_there_ar
     // The scratch directory of the settings, if the options have none.
     let report = manager.drill_snapshot(id, &DrillOptions::default()).await.unwrap();
     assert_eq!(report.snapshot.id, *id);
+}
+
+/// Ruvector takes a path as text. It would create another database at another path, and that of an empty snapshot would do.
+#[tokio::test]
+async fn a_scratch_directory_whose_path_is_not_utf8_is_refused_and_nothing_is_created_elsewhere() {
+    let dir = TestDir::new();
+    let manager = dir.manager();
+    let scratch = dir.path("restored").join(OsStr::from_bytes(b"scratch-\xff"));
+    fs::create_dir(&scratch).unwrap();
+    for rows in [0, 5] {
+        let path = dir.path(&format!("{rows}.db"));
+        drop(make_database(&path, rows, 4, 1));
+        let snapshot = create_full(&manager, &path, "a").await.unwrap();
+        let options = DrillOptions::default().scratch_dir(&scratch);
+        let error = manager.drill_snapshot(&snapshot.id, &options).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+        assert!(error.to_string().contains("is not UTF-8, and Ruvector opens no such path"), "{error}");
+        let created = [dir.path("restored"), scratch.clone()].map(|path| fs::read_dir(path).unwrap().count());
+        assert_eq!(created, [1, 0]);
+        assert_eq!(newest_entry(&manager, &snapshot.id).await, None);
+    }
 }
 
 #[tokio::test]

@@ -267,7 +267,11 @@ async fn equal_distances_are_sorted_by_id_and_what_is_no_number_comes_last() {
         let manager = dir.manager_with_store(memory_store());
         let snapshot = create_full(&manager, &path, "a").await.unwrap();
         let queries = [Query::vector([2.0, 2.0]), Query::like("nan"), Query::vector([0.0, 0.0])];
-        let report = manager.search_snapshot(&snapshot.id, &queries, &SearchOptions::default().k(9)).await.unwrap();
+        let warnings = Arc::new(Warnings::default());
+        let options = SearchOptions::default().k(9).progress(warnings.clone());
+        let report = manager.search_snapshot(&snapshot.id, &queries, &options).await.unwrap();
+        let warnings = warnings.list();
+        assert!(warnings.len() == 1 && warnings[0].contains("record \"nan\" has a value that is not"), "{warnings:?}");
         let ids = |at: usize| report.results[at].neighbors.iter().map(|one| one.id.as_str()).collect::<Vec<_>>();
         assert_eq!((ids(0).len(), ids(0)[5]), (6, "nan"), "{metric:?}");
         let of_three: Vec<_> = ids(0).into_iter().filter(|id| id.len() == 1 && *id != "d").collect();

@@ -50,7 +50,7 @@ pub(super) async fn examine(
     let path = path.to_owned();
     let work = move || {
         let is_cancelled = || sender.is_closed();
-        let found = examine_here(&path, records, probes, progress.as_deref(), is_cancelled);
+        let found = examine_here(&path, records, probes, progress.as_deref(), &is_cancelled);
         if sender.send(found).is_err() {
             remove_recreated(&path);
         }
@@ -75,20 +75,25 @@ fn unusable(why: &str) -> SnapshotError {
     SnapshotError::new(ErrorKind::Unsupported, message)
 }
 
+/// Returns the error of a drill that nobody waits for any more.
+fn cancelled() -> SnapshotError {
+    SnapshotError::new(ErrorKind::Internal, "the drill was cancelled")
+}
+
 fn examine_here(
     path: &Path,
     records: u64,
     probes: usize,
     progress: Option<&dyn Progress>,
-    is_cancelled: impl Fn() -> bool,
+    is_cancelled: &dyn Fn() -> bool,
 ) -> Result<Findings> {
     let options = options_of(path)?;
     let distance = Distance::of(&options);
-    let probes = exact_search(path, records, probes, distance, progress)?;
+    let probes = exact_search(path, records, probes, distance, progress, is_cancelled)?;
     let mut counter = ProgressCounter::start(progress, Phase::Drill, probes.len() as u64);
     let failed = |what: &str, error| unusable(what).with_source(database_error("Ruvector failed", error));
     if is_cancelled() {
-        return Err(unusable("the drill was cancelled"));
+        return Err(cancelled());
     }
     let started = Instant::now();
     let db = VectorDB::new(options).map_err(|error| failed("Ruvector cannot open it", error))?;
@@ -100,6 +105,9 @@ fn examine_here(
     let neighbors = NEIGHBORS.min(usize::try_from(records).unwrap_or(NEIGHBORS));
     let (mut first_search, mut hits) = (None, 0);
     for probe in &probes {
+        if is_cancelled() {
+            return Err(cancelled());
+        }
         let query = SearchQuery { vector: probe.values.clone(), k: neighbors, filter: None, ef_search: None };
         let started = Instant::now();
         let results = db.search(query).map_err(|error| failed("Ruvector cannot search it", error))?;
@@ -115,7 +123,9 @@ fn examine_here(
 /// Returns the options with which Ruvector opens a database file. What the file records is not changed by them.
 fn options_of(path: &Path) -> Result<DbOptions> {
     let reader = FileReader::open(path, &FileOptions::default())?;
-    database_options(reader.database(), &path.to_string_lossy())
+    // A path that Ruvector does not have as it is would be that of another file, which it creates.
+    let path = path.to_str().ok_or_else(|| unusable("its path is not UTF-8"))?;
+    database_options(reader.database(), path)
 }
 
 /// Draws probes evenly over the ids, and searches for them.
@@ -125,6 +135,7 @@ fn exact_search(
     probes: usize,
     distance: Distance,
     progress: Option<&dyn Progress>,
+    is_cancelled: &dyn Fn() -> bool,
 ) -> Result<Vec<Probe>> {
     let probes = records.min(probes as u64);
     let numbers: BTreeSet<u64> = (0..probes).map(|probe| (probe * records).div_ceil(probes)).collect();
@@ -140,7 +151,7 @@ fn exact_search(
     let targets = vectors.iter().map(target).collect();
     let scan = Scan { distance, targets, conditions: Vec::new(), k: NEIGHBORS };
     let counter = ProgressCounter::start(progress, Phase::Search, records);
-    let nearest = nearest_of(&mut FileReader::open(path, &FileOptions::default())?, &scan, counter)?;
+    let nearest = nearest_of(&mut FileReader::open(path, &FileOptions::default())?, &scan, counter, is_cancelled)?;
     let probe = |(values, nearest)| Probe { values, nearest };
     Ok(vectors.into_iter().zip(nearest).map(probe).collect())
 }

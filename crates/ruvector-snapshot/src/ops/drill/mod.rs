@@ -17,7 +17,7 @@ use ruvector_snapshot_format::layout;
 use ruvector_snapshot_format::ledger::{Finding, VerifyDepth};
 use tracing::Instrument as _;
 
-use crate::error::{ErrorKind, Result, SnapshotError};
+use crate::error::{ErrorKind, Remedy, Result, SnapshotError};
 use crate::progress::{Progress, ProgressUpdate, report_transferred, warn};
 use crate::repo::context::Context;
 use crate::repo::ledger;
@@ -32,6 +32,7 @@ pub use report::DrillReport;
 const PREFIX: &str = "ruvector-snapshot-drill-";
 /// Probes of one drill.
 const PROBES_MAX: usize = 10_000;
+const OTHER_RUVECTOR: &str = "open the database with the version of Ruvector that wrote it";
 
 /// Rehearses the recovery of a snapshot. `restore` restores it to a file, and verifies the file.
 pub(crate) async fn drill<F>(
@@ -93,7 +94,12 @@ where
     let found = examine(&path, snapshot.vector_count as u64, options.probes, options.progress.clone()).await.map_err(
         |error| {
             // The path is that of a file that is about to be removed.
-            error.while_doing(&format!("rehearse the recovery of snapshot {id}"), "nothing was left")
+            let error = error.while_doing(&format!("rehearse the recovery of snapshot {id}"), "nothing was left");
+            match error.kind() {
+                // The restore has refused what a newer version has written.
+                ErrorKind::Unsupported => error.with_remedy(Remedy::OtherRuvector, OTHER_RUVECTOR),
+                _ => error,
+            }
         },
     )?;
     if let Err(error) = context.run_blocking(move || scratch.remove()).await {

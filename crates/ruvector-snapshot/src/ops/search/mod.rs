@@ -36,6 +36,8 @@ const QUERIES_MAX: usize = 10_000;
 const NEIGHBORS_MAX: usize = 1_000_000;
 /// Size of the vectors of all queries together, in bytes.
 const VECTORS_BYTES_MAX: usize = 256 << 20;
+/// Records that warnings name.
+const WARNINGS_MAX: usize = 10;
 /// Size of the metadata of all neighbors together, in bytes.
 const METADATA_BYTES_MAX: usize = 256 << 20;
 
@@ -61,6 +63,7 @@ pub(crate) async fn search(
             warn(options.progress.as_deref(), &warning);
         }
         let targets = targets(context, &chain, distance, queries).await?;
+        warn_of_no_numbers(&targets, options);
         let scan = Scan { distance, targets, conditions: options.conditions.clone(), k: options.k };
         let found = nearest(&chain, &context.config, scan, options.progress.as_deref()).await?;
         warn_of_nothing(id, &found, options);
@@ -215,6 +218,22 @@ async fn each_record(
         block.rows().try_for_each(&mut visit)?;
     }
     Ok(())
+}
+
+/// Warns of records whose vectors are near to nothing. Given vectors of this kind are refused.
+fn warn_of_no_numbers(targets: &[Target], options: &SearchOptions) {
+    let ids: BTreeSet<&str> =
+        targets.iter().filter(|one| !one.point.is_comparable()).filter_map(|one| one.without.as_deref()).collect();
+    for id in ids.iter().take(WARNINGS_MAX) {
+        let warning = format!(
+            "the vector of the record {id:?} has a value that is not a finite number, so no record is near to it: its \
+             distances are no numbers, and its neighbors have no meaning"
+        );
+        warn(options.progress.as_deref(), &warning);
+    }
+    if let Some(more) = ids.len().checked_sub(WARNINGS_MAX).filter(|more| *more > 0) {
+        warn(options.progress.as_deref(), &format!("the vectors of {more} more records have such a value"));
+    }
 }
 
 /// Warns if the conditions hold for no record, and a mistake in them may be the reason.

@@ -119,11 +119,17 @@ pub(crate) struct Scan {
 
 impl Scan {
     /// Returns the nearest records of a block for each target. `limits` are those of the blocks before it: a candidate at
-    /// the limit is no better, because its id comes later.
-    pub(crate) fn nearest_in(&self, block: &Block, limits: &[Option<f32>]) -> Vec<Best> {
+    /// the limit is no better, because its id comes later. Ends at the next record when the search is cancelled: with
+    /// thousands of targets, a block takes many seconds.
+    pub(crate) fn nearest_in(
+        &self,
+        block: &Block,
+        limits: &[Option<f32>],
+        is_cancelled: impl Fn() -> bool,
+    ) -> Vec<Best> {
         let mut nearest = vec![Best::new(self.k); self.targets.len()];
         let mut point = Point::default();
-        for record in block.rows() {
+        for record in block.rows().take_while(|_| !is_cancelled()) {
             self.distance.fill(&mut point, record.values());
             // Conditions are compared, and the id is copied, only if the record is a candidate.
             let (mut holds, mut shared) = (None, None::<Arc<str>>);
@@ -148,7 +154,29 @@ impl Scan {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use std::cell::Cell;
+
+    use ruvector_core::types::DbOptions;
+    use ruvector_snapshot_format::model::Record;
+
     use super::*;
+
+    #[test]
+    fn a_search_that_is_cancelled_compares_no_further_record_of_its_block() {
+        let mut block = Block::new(1);
+        for id in ["a", "b", "c", "d"] {
+            block.push(Record { id, vector: &1_f32.to_le_bytes(), metadata: None }).unwrap();
+        }
+        let distance = Distance::of(&DbOptions { hnsw_config: None, ..DbOptions::default() });
+        let target = Target { point: distance.point([1.0].into_iter()), without: None };
+        let scan = Scan { distance, targets: vec![target], conditions: Vec::new(), k: 10 };
+        let compared = |records: usize| {
+            let begun = Cell::new(0);
+            let is_cancelled = || begun.replace(begun.get() + 1) >= records;
+            scan.nearest_in(&block, &[None], is_cancelled).remove(0).into_sorted().len()
+        };
+        assert_eq!([0, 2, 4, 9].map(compared), [0, 2, 4, 4]);
+    }
 
     #[test]
     fn candidates_are_sorted_by_distance_and_then_by_id_and_what_is_no_number_comes_last() {

@@ -33,6 +33,13 @@ pub(crate) struct Point {
     is_comparable: bool,
 }
 
+impl Point {
+    /// Returns whether its distances are numbers.
+    pub(crate) fn is_comparable(&self) -> bool {
+        self.is_comparable
+    }
+}
+
 impl Distance {
     /// Returns the distance that a database with these options has.
     pub(crate) fn of(options: &DbOptions) -> Self {

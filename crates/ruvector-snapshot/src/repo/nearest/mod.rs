@@ -7,6 +7,7 @@ mod distance;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::TryStreamExt as _;
 use ruvector_snapshot_format::block::Block;
@@ -64,10 +65,11 @@ pub(crate) async fn nearest(
         );
         return Err(newest.judged(corrupt(message).with_key(newest.key(DataFile::Index))).await);
     }
-    Ok(work.nearest.into_iter().map(Best::into_sorted).collect())
+    Ok(std::mem::take(&mut work.nearest).into_iter().map(Best::into_sorted).collect())
 }
 
-/// Returns the nearest records of a source for each target, the nearest first. Blocks the thread.
+/// Returns the nearest records of a source for each target, the nearest first. Blocks the thread. What is returned when it
+/// is cancelled is not complete.
 ///
 /// # Errors
 ///
@@ -76,12 +78,14 @@ pub(crate) fn nearest_of(
     source: &mut dyn SourceReader,
     scan: &Scan,
     mut progress: ProgressCounter<'_>,
+    is_cancelled: &dyn Fn() -> bool,
 ) -> Result<Vec<Vec<Candidate>>> {
     let mut nearest = vec![Best::new(scan.k); scan.targets.len()];
     let mut block = Block::new(usize::try_from(source.database().dimensions).unwrap_or(usize::MAX));
     let mut compare = |block: &Block| {
         let limits: Vec<_> = nearest.iter().map(Best::limit).collect();
-        nearest.iter_mut().zip(scan.nearest_in(block, &limits)).for_each(|(nearest, found)| nearest.merge(found));
+        let found = scan.nearest_in(block, &limits, is_cancelled);
+        nearest.iter_mut().zip(found).for_each(|(nearest, found)| nearest.merge(found));
         progress.add(block.len() as u64, block.content_bytes() as u64);
     };
     while let Some(record) = source.next_record()? {
@@ -89,6 +93,9 @@ pub(crate) fn nearest_of(
         let record = Record { metadata: None, ..record };
         if block.is_full_for(record) {
             compare(&block);
+            if is_cancelled() {
+                break;
+            }
             block = block.new_like();
         }
         block.push(record)?;
@@ -103,17 +110,21 @@ struct Work {
     /// The nearest so far, of each target.
     nearest: Vec<Best>,
     running: VecDeque<JoinHandle<Vec<Best>>>,
+    /// Whether nobody waits for the results any more.
+    is_cancelled: Arc<AtomicBool>,
 }
 
 impl Work {
     fn new(scan: Scan) -> Self {
         let nearest = vec![Best::new(scan.k); scan.targets.len()];
-        Self { scan: Arc::new(scan), nearest, running: VecDeque::new() }
+        Self { scan: Arc::new(scan), nearest, running: VecDeque::new(), is_cancelled: Arc::default() }
     }
 
     fn start(&mut self, block: Block) {
         let (scan, limits) = (self.scan.clone(), self.nearest.iter().map(Best::limit).collect::<Vec<_>>());
-        self.running.push_back(spawn_blocking(move || scan.nearest_in(&block, &limits)));
+        let is_cancelled = self.is_cancelled.clone();
+        let compare = move || scan.nearest_in(&block, &limits, || is_cancelled.load(Ordering::Relaxed));
+        self.running.push_back(spawn_blocking(compare));
     }
 
     /// Waits until fewer than so many blocks are being compared.
@@ -130,5 +141,12 @@ impl Work {
             }
         }
         Ok(())
+    }
+}
+
+/// A search that fails or is dropped does not leave its threads at work: a program that ends waits for them.
+impl Drop for Work {
+    fn drop(&mut self) {
+        self.is_cancelled.store(true, Ordering::Relaxed);
     }
 }
