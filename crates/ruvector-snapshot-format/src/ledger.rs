@@ -210,7 +210,7 @@ impl fmt::Display for VerifyResult {
 /// What the name of an entry says.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EntryName {
-    /// The end of the verification, to the millisecond.
+    /// The start of the verification, or its end if it has found corruption, to the millisecond.
     pub time: DateTime<Utc>,
     /// How deep it was.
     pub depth: VerifyDepth,
@@ -225,7 +225,7 @@ pub struct EntryName {
 pub struct LedgerEntry {
     /// The snapshot that was verified.
     pub snapshot: SnapshotId,
-    /// The end of the verification, to the millisecond.
+    /// The start of the verification, or its end if it has found corruption, to the millisecond.
     pub time: DateTime<Utc>,
     /// How deep it was.
     pub depth: VerifyDepth,

@@ -242,8 +242,8 @@ pub struct Listing {
     /// Whether `unfinished` has all multipart uploads of the store. False if the provider or the server cannot list them,
     /// if the permission is missing, if there are more than 1,000, or if the server takes more than 10 seconds.
     pub multipart_uploads_known: bool,
-    /// What the ledger of each of `snapshots` and `unusable` says of its verifications, by id. Without those that have no
-    /// entries.
+    /// What the ledger of each of `snapshots` and `unusable` says of its verifications, by id, and what those of the ancestors
+    /// say of corruption. Without those of which they say nothing.
     pub checks: BTreeMap<String, Checks>,
     /// Number of objects in the store that belong neither to a snapshot nor to a store check. They are never read and
     /// never deleted. A foreign file or directory in a local directory counts as one, whatever is in it.
@@ -361,7 +361,7 @@ impl Listing {
         self.dated_in_future.iter().any(|other| other == id)
     }
 
-    /// Returns what the ledger of a snapshot says of its verifications. `None` if it has no entries.
+    /// Returns what is recorded of the verifications of a snapshot. `None` if it is nothing.
     ///
     /// # Examples
     ///

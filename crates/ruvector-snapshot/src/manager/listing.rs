@@ -10,8 +10,9 @@ use crate::ops::find::{self, FindReport};
 use crate::ops::read::{self, SnapshotReader};
 use crate::progress::Progress;
 use crate::repo::chain::Chain;
+use crate::repo::chain_checks::read_ledger;
 use crate::repo::inventory::{self, Inventory};
-use crate::repo::ledger::{self, Ledger};
+use crate::repo::ledger::Ledger;
 use crate::repo::location;
 use crate::repo::orphans;
 use crate::repo::resolve;
@@ -136,7 +137,7 @@ impl SnapshotManager {
     /// # Ok(()) }
     /// ```
     pub async fn ledger(&self, id: &str) -> Result<Ledger> {
-        ledger::read(&self.context, &id.parse()?).await
+        read_ledger(&self.context, &id.parse()?).await
     }
 
     /// Returns a snapshot and its ancestors, newest first. Reads no data. Ancestors are without

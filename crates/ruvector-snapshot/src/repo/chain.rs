@@ -23,7 +23,7 @@ use crate::error::{ErrorKind, Result, SnapshotError, corrupt};
 use crate::source::key_range::{DiffRange, KeyRange, contains_in_order};
 
 /// More snapshots than any chain has. `max_chain_length` is below it.
-const CHAIN_LENGTH_MAX: usize = 1024;
+pub(crate) const CHAIN_LENGTH_MAX: usize = 1024;
 
 /// The snapshots of a chain, the newest first.
 #[derive(Debug, Clone)]

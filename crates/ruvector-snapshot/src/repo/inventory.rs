@@ -30,6 +30,7 @@ use super::presence::{
     no_snapshot,
 };
 use crate::error::{ErrorKind, Result, SnapshotError, corrupt};
+use crate::snapshot::checks::{ChainChecks, Checks};
 use crate::snapshot::{Listing, Snapshot, UnusableSnapshot, newest_first};
 use crate::store::{ListEntry, ObjectInfo, SnapshotStore};
 
@@ -76,8 +77,9 @@ impl Inventory {
         let now = context.clock.now();
         listing.find_dated_in_future(now);
         listing.listed_at = now;
-        find_checks(&mut listing, &objects, now);
-        Ok(Self { listing, objects, lineage: Lineage::new(bases), lost, checks })
+        let lineage = Lineage::new(bases);
+        find_checks(&mut listing, &objects, &lineage, now);
+        Ok(Self { listing, objects, lineage, lost, checks })
     }
 
     /// Returns the base of a snapshot. `None` if the snapshot is not listed.
@@ -438,11 +440,23 @@ fn classify(listing: &mut Listing, objects: &BTreeMap<SnapshotId, ObjectsByName>
 }
 
 /// Fills [`Listing::checks`].
-fn find_checks(listing: &mut Listing, objects: &BTreeMap<SnapshotId, ObjectsByName>, now: DateTime<Utc>) {
+fn find_checks(
+    listing: &mut Listing,
+    objects: &BTreeMap<SnapshotId, ObjectsByName>,
+    lineage: &Lineage<SnapshotId>,
+    now: DateTime<Utc>,
+) {
+    let mut known: BTreeMap<&SnapshotId, ChainChecks> = BTreeMap::new();
+    // A base is older than its dependents.
+    for (id, objects) in objects {
+        let base = lineage.base_of(id).and_then(|base_id| known.get(base_id));
+        if let Some(checks) = ledger::checks_of(objects, base, now) {
+            known.insert(id, checks);
+        }
+    }
     let usable = listing.snapshots.iter().map(|snapshot| snapshot.id.as_str());
     let listed: BTreeSet<&str> = usable.chain(listing.unusable.iter().map(|unusable| unusable.id.as_str())).collect();
-    let checks = objects.iter().filter(|(id, _)| listed.contains(id.as_str()));
-    let checks = checks.map(|(id, objects)| (id.to_string(), ledger::checks_of(objects, now)));
-    let checks = checks.filter(|(_, checks)| checks.entries() > 0).collect();
-    listing.checks = checks;
+    let checks = known.into_iter().map(|(id, known)| (id.to_string(), known.checks));
+    let is_worth_it = |checks: &Checks| checks.entries() > 0 || checks.corrupt_at().is_some();
+    listing.checks = checks.filter(|(id, checks)| listed.contains(id.as_str()) && is_worth_it(checks)).collect();
 }

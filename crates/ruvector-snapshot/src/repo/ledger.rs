@@ -12,10 +12,10 @@ use ruvector_snapshot_format::{layout, limits};
 use serde::Serialize;
 
 use super::context::Context;
-use super::presence::{ObjectsByName, absent, exists, objects_of};
+use super::presence::{ObjectsByName, absent, exists};
 use crate::error::{ErrorKind, Result, SnapshotError, corrupt};
 use crate::progress::{Progress, warn};
-use crate::snapshot::checks::{Checks, Counted, ListedEntry, unneeded};
+use crate::snapshot::checks::{ChainChecks, Checks, Counted, ListedEntry, unneeded};
 use crate::snapshot::latest_now;
 use crate::store::ObjectInfo;
 
@@ -31,7 +31,7 @@ const CONTENTS_READ_MAX: usize = 100;
 pub struct Ledger {
     /// When it was read, by the clock of this machine: what ages are counted from.
     pub read_at: DateTime<Utc>,
-    /// What the entries say together.
+    /// What the entries say together, with those of the ancestors that say that something is corrupt.
     pub checks: Checks,
     /// All entries, the newest first.
     pub entries: Vec<ListedVerification>,
@@ -43,14 +43,14 @@ pub struct Ledger {
 pub struct ListedVerification {
     /// The key of the object.
     pub key: String,
-    /// The end of the verification, by the clock of the machine that verified.
+    /// The start of the verification, by the clock of the machine that verified, or its end if it has found corruption.
     pub time: DateTime<Utc>,
     /// How deep it was.
     pub depth: VerifyDepth,
     /// Whether it found nothing corrupt.
     pub intact: bool,
-    /// Whether the entry counts. It does not if it is older than the snapshot, or if it is intact and its time is in the
-    /// future.
+    /// Whether the entry counts. It does not if it is older than the snapshot, or if it is intact and older than a file of
+    /// the chain, or dated in the future.
     pub counts: bool,
     /// The content. `None` if it cannot be read, or if there are 100 newer entries.
     pub content: Option<LedgerEntry>,
@@ -58,13 +58,16 @@ pub struct ListedVerification {
     pub error: Option<String>,
 }
 
-/// Creates an entry that says that a verification of this depth, which ends now, has found nothing.
+/// Creates an entry that says that a verification of this depth has found nothing.
+///
+/// Its time is the start of a verification that has found nothing, and the end of one that has: what changes while a store is
+/// read may not have been read any more.
 ///
 /// # Errors
 ///
-/// Returns `InvalidInput` if the clock is not in the years 0 to 9999.
-pub(crate) fn new_entry(context: &Context, id: &SnapshotId, depth: VerifyDepth) -> Result<LedgerEntry> {
-    Ok(LedgerEntry::new(id, context.clock.now(), depth, PROGRAM)?)
+/// Returns `InvalidInput` if the time is not in the years 0 to 9999.
+pub(crate) fn new_entry(id: &SnapshotId, time: DateTime<Utc>, depth: VerifyDepth) -> Result<LedgerEntry> {
+    Ok(LedgerEntry::new(id, time, depth, PROGRAM)?)
 }
 
 /// Adds an entry to the ledger of its snapshot. Returns `false` if the snapshot does not exist any more.
@@ -80,20 +83,25 @@ pub(crate) async fn record(context: &Context, entry: &LedgerEntry) -> Result<boo
     Ok(true)
 }
 
-/// As [`record`], and turns a failure into a warning: what was found out stands all the same.
-pub(crate) async fn record_or_warn(context: &Context, entry: Result<LedgerEntry>, progress: Option<&dyn Progress>) {
+/// As [`record`], and turns a failure into a warning: what was found out stands all the same. Returns `false` if it is no use
+/// to try it again, because the permission is missing.
+pub(crate) async fn record_or_warn(
+    context: &Context,
+    entry: Result<LedgerEntry>,
+    progress: Option<&dyn Progress>,
+) -> bool {
     let recorded = match &entry {
         Ok(entry) => record(context, entry).await.map(drop),
         Err(error) => Err(SnapshotError::new(error.kind(), error.message().to_owned())),
     };
-    if let Err(error) = recorded {
-        let of = entry.map(|entry| format!(" of snapshot {}", entry.snapshot)).unwrap_or_default();
-        let message = format!(
-            "the verification{of} was not recorded, so `list` will not show it: {error}; the result stands. Without the permission to \
-             write to the store, verify without a record"
-        );
-        warn(progress, &message);
-    }
+    let Err(error) = recorded else { return true };
+    let of = entry.map(|entry| format!(" of snapshot {}", entry.snapshot)).unwrap_or_default();
+    let message = format!(
+        "the verification{of} was not recorded, so `list` will not show it: {error}; the result stands. Without the permission to \
+         write to the store, verify without a record"
+    );
+    warn(progress, &message);
+    error.kind() != ErrorKind::PermissionDenied
 }
 
 /// Returns the entries among the objects of a snapshot.
@@ -102,12 +110,14 @@ pub(crate) fn entries_of(objects: &ObjectsByName) -> Vec<ListedEntry> {
     entries.map(|(name, object)| ListedEntry { name, modified_at: object.modified_at }).collect()
 }
 
-/// Returns what the entries beside a snapshot say at the time `now`.
-pub(crate) fn checks_of(objects: &ObjectsByName, now: DateTime<Utc>) -> Checks {
-    match counted_by(objects, now) {
-        Some(counted) => Checks::new(&entries_of(objects), counted),
-        None => Checks::default(),
-    }
+/// Returns what the entries beside a snapshot say at the time `now`, with what is known of its base. `None` if there is no
+/// snapshot.
+pub(crate) fn checks_of(
+    objects: &ObjectsByName,
+    base: Option<&ChainChecks>,
+    now: DateTime<Utc>,
+) -> Option<ChainChecks> {
+    Some(ChainChecks::new(&entries_of(objects), counted_by(objects, now)?, base))
 }
 
 /// Returns the entries that are not needed at the time `now`, whatever their age.
@@ -119,23 +129,29 @@ pub(crate) fn unneeded_of(objects: &ObjectsByName, now: DateTime<Utc>) -> Vec<&O
 
 fn counted_by(objects: &ObjectsByName, now: DateTime<Utc>) -> Option<Counted> {
     let committed_at = objects.get(layout::METADATA_JSON)?.modified_at;
-    Some(Counted { committed_at, latest: latest_now(now) })
+    let files = layout::FILES.into_iter().filter_map(|file| objects.get(file));
+    let written_at = files.map(|object| object.modified_at).max().unwrap_or(committed_at);
+    Some(Counted { committed_at, written_at, latest: latest_now(now) })
 }
 
-/// Reads the ledger of a snapshot. An entry whose content cannot be read is listed with the reason.
+/// Reads the ledger of a snapshot from its objects and what is known of its base. An entry whose content cannot be read is
+/// listed with the reason.
 ///
 /// # Errors
 ///
 /// Returns `NotFound` if the snapshot does not exist.
-pub(crate) async fn read(context: &Context, id: &SnapshotId) -> Result<Ledger> {
-    let objects = objects_of(context.store.as_ref(), id).await?;
+pub(crate) async fn read(
+    context: &Context,
+    id: &SnapshotId,
+    objects: &ObjectsByName,
+    base: Option<&ChainChecks>,
+) -> Result<Ledger> {
     let read_at = context.clock.now();
-    let Some(counted) = counted_by(&objects, read_at) else {
+    let Some(ChainChecks { checks, counted, .. }) = checks_of(objects, base, read_at) else {
         return Err(absent(context.store.as_ref(), id).await);
     };
-    let mut entries = entries_of(&objects);
+    let mut entries = entries_of(objects);
     entries.sort_by(|a, b| b.name.cmp(&a.name));
-    let checks = Checks::new(&entries, counted);
     let reads = entries.into_iter().enumerate().map(|(at, entry)| async move {
         let content = match at < CONTENTS_READ_MAX {
             true => Some(read_content(context, id, &entry.name).await?),

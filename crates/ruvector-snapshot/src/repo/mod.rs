@@ -20,6 +20,7 @@ pub(crate) mod presence;
 pub(crate) mod resolve;
 
 pub(crate) mod chain;
+pub(crate) mod chain_checks;
 pub(crate) mod comparison;
 pub(crate) mod filter;
 pub(crate) mod history;

@@ -22,6 +22,9 @@ pub(crate) struct ListedEntry {
 pub(crate) struct Counted {
     /// When `metadata.json` was written, by the clock of the store. An entry that is older is about other objects.
     pub(crate) committed_at: DateTime<Utc>,
+    /// When the youngest file of the snapshot and its ancestors was written. An intact entry that is older says nothing of
+    /// that file.
+    pub(crate) written_at: DateTime<Utc>,
     /// The latest time that is not in the future.
     pub(crate) latest: DateTime<Utc>,
 }
@@ -32,8 +35,41 @@ impl Counted {
     }
 
     pub(crate) fn counts(&self, entry: &ListedEntry) -> bool {
-        let is_trusted = entry.name.result == VerifyResult::Corrupt || !self.is_in_future(entry);
-        entry.modified_at >= self.committed_at && is_trusted
+        match entry.name.result {
+            VerifyResult::Corrupt => entry.modified_at >= self.committed_at,
+            VerifyResult::Intact => entry.modified_at >= self.written_at && !self.is_in_future(entry),
+        }
+    }
+}
+
+/// What the ledgers of a snapshot and its ancestors say.
+#[derive(Debug, Clone)]
+pub(crate) struct ChainChecks {
+    /// What they say of the snapshot.
+    pub(crate) checks: Checks,
+    /// What decides which of its entries count.
+    pub(crate) counted: Counted,
+    /// Corrupt entries, also of ancestors, after which not everything was found intact.
+    standing: Vec<ListedEntry>,
+}
+
+impl ChainChecks {
+    /// Of the entries of a snapshot, and what is known of its base, if it has one. Who verifies a snapshot verifies its
+    /// ancestors too, so what was found corrupt in one of them is corrupt in this snapshot until it is verified again.
+    pub(crate) fn new(entries: &[ListedEntry], own: Counted, base: Option<&Self>) -> Self {
+        let written_at = base.map_or(own.written_at, |base| own.written_at.max(base.counted.written_at));
+        let counted = Counted { written_at, ..own };
+        let mut checks = Checks { entries: entries.len(), ..Checks::default() };
+        let counting = || entries.iter().filter(|entry| counted.counts(entry));
+        for entry in counting().filter(|entry| entry.name.result == VerifyResult::Intact) {
+            let newest = checks.intact.entry(entry.name.depth).or_insert_with(|| Stamp::of(entry));
+            *newest = Stamp::of(entry).max(*newest);
+        }
+        let corrupt = counting().filter(|entry| entry.name.result == VerifyResult::Corrupt);
+        let corrupt = corrupt.chain(base.map_or(&[][..], |base| &base.standing));
+        let standing: Vec<_> = corrupt.filter(|corrupt| !checks.is_repaired_since(corrupt, counted)).cloned().collect();
+        checks.corrupt_at = standing.iter().max_by_key(|entry| newest_corrupt(entry)).map(|entry| entry.name.time);
+        Self { checks, counted, standing }
     }
 }
 
@@ -62,19 +98,6 @@ impl Stamp {
 }
 
 impl Checks {
-    pub(crate) fn new(entries: &[ListedEntry], counted: Counted) -> Self {
-        let mut checks = Self { entries: entries.len(), ..Self::default() };
-        let counting = || entries.iter().filter(|entry| counted.counts(entry));
-        for entry in counting().filter(|entry| entry.name.result == VerifyResult::Intact) {
-            let newest = checks.intact.entry(entry.name.depth).or_insert_with(|| Stamp::of(entry));
-            *newest = Stamp::of(entry).max(*newest);
-        }
-        let corrupt = counting().filter(|entry| entry.name.result == VerifyResult::Corrupt);
-        let standing = corrupt.filter(|corrupt| !checks.is_repaired_since(corrupt, counted));
-        checks.corrupt_at = standing.max_by_key(|entry| newest_corrupt(entry)).map(|entry| entry.name.time);
-        checks
-    }
-
     /// Returns whether everything was found intact after an entry that says that something is corrupt: by the clock of
     /// the store, and by those of the machines if that of the corrupt entry was not wrong.
     fn is_repaired_since(&self, corrupt: &ListedEntry, counted: Counted) -> bool {
@@ -232,11 +255,11 @@ mod tests {
     }
 
     fn counted() -> Counted {
-        Counted { committed_at: at(0), latest: at(NOW) }
+        Counted { committed_at: at(0), written_at: at(0), latest: at(NOW) }
     }
 
     fn checks(entries: &[ListedEntry]) -> Checks {
-        Checks::new(entries, counted())
+        ChainChecks::new(entries, counted(), None).checks
     }
 
     use VerifyResult::{Corrupt, Intact};
@@ -312,11 +335,43 @@ mod tests {
 
     #[test]
     fn entries_from_before_the_snapshot_do_not_count() {
-        let counted = Counted { committed_at: at(5), latest: at(NOW) };
+        let counted = Counted { committed_at: at(5), written_at: at(5), latest: at(NOW) };
         let before = [dated(6, 4, "full", Intact), dated(6, 4, "full", Corrupt)];
-        let checks = Checks::new(&before, counted);
+        let checks = ChainChecks::new(&before, counted, None).checks;
         assert_eq!((checks.verified_at(), checks.corrupt_at(), checks.entries()), (None, None, 2));
         assert_eq!(unneeded(&before, Some(counted)).len(), 2);
+    }
+
+    #[test]
+    fn of_a_file_that_was_written_later_only_corruption_is_known() {
+        let counted = Counted { written_at: at(5), ..counted() };
+        let entries = [entry(4, "full", Intact), entry(3, "quick", Corrupt)];
+        let of = |base| ChainChecks::new(&entries, counted, base).checks;
+        assert_eq!((of(None).verified_at(), of(None).corrupt_at()), (None, Some(at(3))));
+        // Also if it is a file of an ancestor.
+        let base = ChainChecks::new(&[], counted, None);
+        let dependent = ChainChecks::new(&entries[..1], self::counted(), Some(&base));
+        assert_eq!(dependent.checks.verified_at(), None);
+        assert!(!dependent.counted.counts(&entries[0]));
+    }
+
+    #[test]
+    fn corruption_of_an_ancestor_is_corruption_until_one_of_both_is_verified_again() {
+        let chain = |entries: [&[ListedEntry]; 3]| {
+            let oldest = ChainChecks::new(entries[0], counted(), None);
+            let middle = ChainChecks::new(entries[1], counted(), Some(&oldest));
+            ChainChecks::new(entries[2], counted(), Some(&middle)).checks.corrupt_at()
+        };
+        let (corrupt, before, after) =
+            ([entry(5, "quick", Corrupt)], [entry(4, "full", Intact)], [entry(6, "full", Intact)]);
+        assert_eq!(chain([&corrupt, &[], &[]]), Some(at(5)));
+        assert_eq!(chain([&corrupt, &[], &before]), Some(at(5)));
+        assert_eq!(chain([&corrupt, &before, &before]), Some(at(5)));
+        assert_eq!(chain([&corrupt, &[], &after]), None);
+        assert_eq!(chain([&corrupt, &after, &[]]), None);
+        let both = [corrupt[0].clone(), after[0].clone()];
+        assert_eq!(chain([&both, &[], &before]), None);
+        assert_eq!(chain([&after, &corrupt, &[]]), Some(at(5)));
     }
 
     #[test]

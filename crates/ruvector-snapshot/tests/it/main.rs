@@ -27,6 +27,7 @@ mod irregular_verdicts;
 #[cfg(target_os = "linux")]
 mod large_records;
 mod ledger;
+mod ledgers_of_chains;
 mod malicious_snapshots;
 mod memory_source;
 mod model;

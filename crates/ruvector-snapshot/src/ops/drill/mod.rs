@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
 use ruvector_snapshot_format::id::SnapshotId;
 use ruvector_snapshot_format::layout;
 use ruvector_snapshot_format::ledger::{Finding, VerifyDepth};
@@ -47,9 +48,11 @@ where
     let span = tracing::info_span!("drill", snapshot = %id);
     async {
         check_options(options)?;
+        let started_at = context.clock.now();
         let drilled = rehearse(context, id, options, restore).await;
         if options.record {
-            record(context, id, options, &drilled).await;
+            let time = if drilled.is_ok() { started_at } else { context.clock.now() };
+            record(context, id, time, options, &drilled).await;
         }
         drilled
     }
@@ -137,9 +140,15 @@ fn milliseconds(duration: Duration) -> u64 {
 
 /// Adds a drill to the ledger: one that has passed, and one that has found something corrupt in the store. Any other
 /// failure says nothing of what is stored.
-async fn record(context: &Context, id: &SnapshotId, options: &DrillOptions, drilled: &Result<DrillReport>) {
+async fn record(
+    context: &Context,
+    id: &SnapshotId,
+    time: DateTime<Utc>,
+    options: &DrillOptions,
+    drilled: &Result<DrillReport>,
+) {
     let entry = || {
-        let mut entry = ledger::new_entry(context, id, VerifyDepth::Drill)?;
+        let mut entry = ledger::new_entry(id, time, VerifyDepth::Drill)?;
         match drilled {
             Ok(report) => {
                 entry.records = report.snapshot.vector_count as u64;

@@ -3,25 +3,28 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use futures::stream::{self, Stream, StreamExt};
 use ruvector_snapshot_format::id::SnapshotId;
+use ruvector_snapshot_format::lineage::{ChainEnd, Lineage};
 
 use super::report::{Verification, VerifyOptions};
-use super::{recorded, skipped, verify_listed};
+use super::{Timed, recorded, skipped, verify_listed};
 use crate::error::{ErrorKind, Result, SnapshotError};
+use crate::progress::warn;
 use crate::repo::context::Context;
 use crate::repo::inventory::Inventory;
 use crate::repo::presence::gone;
 use crate::repo::verify::{Corruption, ListedObjects, VerifyReport};
+use crate::snapshot::Listing;
 use crate::snapshot::checks::Checks;
 
 /// Streams what is found out about each snapshot, newest first. Goes on after corruption and after errors that concern
 /// one snapshot. Ends with an error if nothing is left of what was listed.
 pub(crate) fn verify_all(context: Context, options: VerifyOptions) -> impl Stream<Item = Result<Verification>> + Send {
     let listed = stream::once(async move {
-        let Inventory { listing, objects, .. } = Inventory::read(&context).await?;
-        let usable: BTreeSet<String> = listing.snapshots.iter().map(|snapshot| snapshot.id.clone()).collect();
-        let checks = listing.checks.into_iter().filter(|(id, _)| usable.contains(id)).collect();
+        let Inventory { mut listing, objects, lineage, .. } = Inventory::read(&context).await?;
+        let checks = checks_of_whole(&mut listing, &lineage);
         let mut ids: Vec<String> = listing.snapshots.iter().map(|snapshot| snapshot.id.clone()).collect();
         let mut lost = HashMap::new();
         for unusable in listing.unusable {
@@ -34,7 +37,8 @@ pub(crate) fn verify_all(context: Context, options: VerifyOptions) -> impl Strea
         let pending = listing.pending_uploads.into();
         let (known, counts) = (HashMap::new(), Some(Counts::default()));
         let (listed, objects) = (ids.clone(), Arc::new(objects));
-        let run = Run { context, options, listed, objects, checks, ids: ids.into(), pending, lost, known, counts };
+        let ids = ids.into();
+        let run = Run { context, options, listed, objects, lineage, checks, ids, pending, lost, known, counts };
         Ok::<_, SnapshotError>(stream::unfold(run, |mut run| async move {
             let next = run.next().await?;
             Some((next, run))
@@ -46,6 +50,18 @@ pub(crate) fn verify_all(context: Context, options: VerifyOptions) -> impl Strea
     })
 }
 
+/// Returns what the ledgers say of snapshots with a complete chain, of which the listing shows every file.
+fn checks_of_whole(listing: &mut Listing, lineage: &Lineage<SnapshotId>) -> BTreeMap<SnapshotId, Checks> {
+    let usable: BTreeSet<&str> = listing.snapshots.iter().map(|snapshot| snapshot.id.as_str()).collect();
+    let is_whole = |id: &SnapshotId| {
+        let mut chain = lineage.ancestors(id).chain([id]);
+        matches!(lineage.chain_end(id), Some(ChainEnd::Full(_))) && chain.all(|id| usable.contains(id.as_str()))
+    };
+    let checks = std::mem::take(&mut listing.checks).into_iter();
+    let checks = checks.filter_map(|(id, checks)| Some((id.parse().ok()?, checks)));
+    checks.filter(|(id, _)| is_whole(id)).collect()
+}
+
 /// One verification of all snapshots.
 struct Run {
     context: Context,
@@ -53,8 +69,9 @@ struct Run {
     /// All snapshots, newest first.
     listed: Vec<String>,
     objects: ListedObjects,
-    /// What the ledgers of usable snapshots say.
-    checks: BTreeMap<String, Checks>,
+    lineage: Lineage<SnapshotId>,
+    /// What the ledgers say of snapshots that can be skipped. Nothing that this run has found corrupt can.
+    checks: BTreeMap<SnapshotId, Checks>,
     /// Snapshots that are left, newest first: a dependent comes before its base.
     ids: VecDeque<String>,
     pending: VecDeque<String>,
@@ -79,6 +96,8 @@ struct Known {
     /// Its ancestors.
     chain: Vec<String>,
     corruption: Vec<Corruption>,
+    /// When the verification of the dependent was started.
+    started_at: DateTime<Utc>,
 }
 
 impl Run {
@@ -90,12 +109,14 @@ impl Run {
             };
         };
         let verification = match self.known.remove(&id) {
-            Some(Known { dependent_id, chain, corruption }) => {
-                let options = &self.options;
-                recorded::record_ancestor(&self.context, &id, &dependent_id, &chain, &corruption, options).await;
+            Some(Known { dependent_id, chain, corruption, started_at }) => {
+                let (context, options) = (&self.context, &self.options);
+                let can_record =
+                    recorded::record_ancestor(context, &id, &dependent_id, &chain, &corruption, started_at, options);
+                self.stop_recording_unless(can_record.await);
                 Verification::VerifiedWith { id, dependent_id, corruption }
             }
-            None => match self.checks.get(&id).and_then(|checks| skipped(&self.context, &id, checks, &self.options)) {
+            None => match self.skipped(&id) {
                 Some(skipped) => skipped,
                 None => self.verify(id).await,
             },
@@ -136,14 +157,41 @@ impl Run {
         Err(SnapshotError::new(ErrorKind::Unavailable, message))
     }
 
+    /// Without the permission there is one warning, and one for all that is left.
+    fn stop_recording_unless(&mut self, can_record: bool) {
+        if !can_record {
+            self.options.record = false;
+            if !self.ids.is_empty() {
+                let message = "the verifications of the snapshots that follow are not recorded either";
+                warn(self.options.progress.as_deref(), message);
+            }
+        }
+    }
+
+    fn skipped(&self, id: &str) -> Option<Verification> {
+        let checks = self.checks.get(&id.parse().ok()?)?;
+        skipped(&self.context, id, checks, &self.options)
+    }
+
+    /// Removes what is known from the ledgers of snapshots that were found corrupt just now, and of their dependents.
+    fn distrust(&mut self, report: &VerifyReport) {
+        let corrupt: BTreeSet<SnapshotId> =
+            report.corruption.iter().filter_map(|one| one.snapshot.parse().ok()).collect();
+        for id in self.lineage.dependents(&corrupt).iter().chain(&corrupt) {
+            self.checks.remove(id);
+        }
+    }
+
     async fn verify(&mut self, id: String) -> Verification {
         let parsed = match id.parse() {
             Ok(parsed) => parsed,
             Err(error) => return Verification::Failed { id, error: SnapshotError::from(error) },
         };
         match verify_listed(&self.context, &parsed, &self.options, Some(self.objects.clone())).await {
-            Ok(report) => {
-                for (ancestor, known) in ancestors_known_from(&report) {
+            Ok(Timed { started_at, report, can_record }) => {
+                self.stop_recording_unless(can_record);
+                self.distrust(&report);
+                for (ancestor, known) in ancestors_known_from(&report, started_at) {
                     self.known.entry(ancestor).or_insert(known);
                 }
                 Verification::Verified(report)
@@ -172,7 +220,7 @@ impl Run {
 ///
 /// An ancestor that is corrupt itself gets a verification of its own, which may find more. So does one below all
 /// corruption: its state was not checked.
-fn ancestors_known_from(report: &VerifyReport) -> impl Iterator<Item = (String, Known)> {
+fn ancestors_known_from(report: &VerifyReport, started_at: DateTime<Utc>) -> impl Iterator<Item = (String, Known)> {
     let chain = &report.chain;
     chain.iter().enumerate().filter_map(move |(at, id)| {
         let is_in_ancestor = |one: &Corruption| chain.iter().skip(at + 1).any(|ancestor| *ancestor == one.snapshot);
@@ -180,7 +228,7 @@ fn ancestors_known_from(report: &VerifyReport) -> impl Iterator<Item = (String, 
         let is_known = report.is_intact() || report.corruption.iter().any(is_in_ancestor);
         let corruption = || report.corruption.iter().filter(concerns).cloned().collect();
         let older = || chain.iter().skip(at + 1).cloned().collect();
-        is_known
-            .then(|| (id.clone(), Known { dependent_id: report.id.clone(), chain: older(), corruption: corruption() }))
+        let dependent_id = report.id.clone();
+        is_known.then(|| (id.clone(), Known { dependent_id, chain: older(), corruption: corruption(), started_at }))
     })
 }

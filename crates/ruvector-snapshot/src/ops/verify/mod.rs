@@ -8,44 +8,55 @@ mod all;
 mod recorded;
 mod report;
 
+use chrono::{DateTime, Utc};
 use ruvector_snapshot_format::id::SnapshotId;
 use ruvector_snapshot_format::ledger::VerifyDepth;
 use tracing::Instrument as _;
 
 use crate::error::{ErrorKind, Result, SnapshotError};
+use crate::repo::chain_checks::ListedChain;
 use crate::repo::context::Context;
-use crate::repo::ledger;
-use crate::repo::presence::objects_of;
 use crate::repo::verify::{ListedObjects, Scope, VerifyReport, verify_chain};
 use crate::snapshot::checks::Checks;
 
 pub(crate) use all::verify_all;
 pub use report::{Verification, VerifyOptions};
 
-/// Verifies a snapshot and all its ancestors, whenever that was done before.
+/// Verifies a snapshot and all its ancestors, whenever that was done before. What is corrupt in an ancestor is recorded
+/// beside that, too.
 pub(crate) async fn verify(context: &Context, id: &SnapshotId, options: &VerifyOptions) -> Result<VerifyReport> {
-    verify_listed(context, id, options, None).await
+    let Timed { started_at, report, can_record } = verify_listed(context, id, options, None).await?;
+    if can_record {
+        recorded::record_corrupt_ancestors(context, &report, started_at, options).await;
+    }
+    Ok(report)
 }
 
-/// As [`verify`], unless the ledger shows that it was done within [`VerifyOptions::max_age`].
+/// As [`verify`], unless the ledger shows that it was done within [`VerifyOptions::max_age`], and everything is still there.
 pub(crate) async fn verify_due(context: &Context, id: &SnapshotId, options: &VerifyOptions) -> Result<Verification> {
     if options.max_age.is_some() {
-        let objects = objects_of(context.store.as_ref(), id).await?;
-        let checks = ledger::checks_of(&objects, context.clock.now());
-        if let Some(skipped) = skipped(context, id.as_str(), &checks, options) {
+        let known = ListedChain::read(context, id).await?.checks(context.clock.now());
+        if let Some(skipped) = known.and_then(|known| skipped(context, id.as_str(), &known.checks, options)) {
             return Ok(skipped);
         }
     }
     verify(context, id, options).await.map(Verification::Verified)
 }
 
-/// As [`verify`], with the sizes that a listing has shown, if there is one.
+/// A report, when its verification was started, and whether others can be recorded.
+struct Timed {
+    started_at: DateTime<Utc>,
+    report: VerifyReport,
+    can_record: bool,
+}
+
+/// As [`verify`], with the sizes that a listing has shown, if there is one. Records the snapshot alone.
 async fn verify_listed(
     context: &Context,
     id: &SnapshotId,
     options: &VerifyOptions,
     listed: Option<ListedObjects>,
-) -> Result<VerifyReport> {
+) -> Result<Timed> {
     let scope = match options.depth {
         VerifyDepth::Quick => Scope::Quick { listed },
         VerifyDepth::Subset { number, of } => Scope::Subset { number, of },
@@ -57,11 +68,10 @@ async fn verify_listed(
         }
     };
     let span = tracing::info_span!("verify", snapshot = %id);
-    let verified = verify_chain(context, id, &scope, options.progress.as_deref()).instrument(span).await;
-    if let Ok(report) = &verified {
-        recorded::record_report(context, report, options).await;
-    }
-    verified
+    let started_at = context.clock.now();
+    let report = verify_chain(context, id, &scope, options.progress.as_deref()).instrument(span).await?;
+    let can_record = recorded::record_report(context, &report, started_at, options).await;
+    Ok(Timed { started_at, report, can_record })
 }
 
 /// Returns that a snapshot is skipped, if its ledger shows an intact verification that is young and deep enough, and no

@@ -1,5 +1,6 @@
 //! From the report of a verification to the entry of a ledger.
 
+use chrono::{DateTime, Utc};
 use ruvector_snapshot_format::id::SnapshotId;
 use ruvector_snapshot_format::ledger::{Finding, LedgerEntry};
 
@@ -9,15 +10,35 @@ use crate::repo::context::Context;
 use crate::repo::ledger;
 use crate::repo::verify::{Corruption, VerifyReport};
 
-/// Adds the report of a verification to the ledger of its snapshot, unless the options say otherwise.
-pub(super) async fn record_report(context: &Context, report: &VerifyReport, options: &VerifyOptions) {
+/// Adds the report of a verification to the ledger of its snapshot, unless the options say otherwise. Returns `false` if it
+/// is no use to record others.
+pub(super) async fn record_report(
+    context: &Context,
+    report: &VerifyReport,
+    started_at: DateTime<Utc>,
+    options: &VerifyOptions,
+) -> bool {
     let entry = || {
-        let entry = new_entry(context, &report.id, &report.chain, &report.corruption, options)?;
+        let entry = new_entry(context, &report.id, &report.chain, &report.corruption, started_at, options)?;
         let checksum = report.checksum.clone();
         Ok(LedgerEntry { records: report.records, bytes: report.bytes, checksum, ..entry })
     };
-    if options.record {
-        ledger::record_or_warn(context, entry(), options.progress.as_deref()).await;
+    !options.record || ledger::record_or_warn(context, entry(), options.progress.as_deref()).await
+}
+
+/// Adds what a report says of ancestors that are corrupt themselves to their ledgers.
+pub(super) async fn record_corrupt_ancestors(
+    context: &Context,
+    report: &VerifyReport,
+    started_at: DateTime<Utc>,
+    options: &VerifyOptions,
+) {
+    for (at, id) in report.chain.iter().enumerate() {
+        let corruption: Vec<_> = report.corruption.iter().filter(|one| one.snapshot == *id).cloned().collect();
+        if !corruption.is_empty() {
+            let older = report.chain.get(at + 1..).unwrap_or_default();
+            record_ancestor(context, id, &report.id, older, &corruption, started_at, options).await;
+        }
     }
 }
 
@@ -28,15 +49,14 @@ pub(super) async fn record_ancestor(
     dependent_id: &str,
     chain: &[String],
     corruption: &[Corruption],
+    started_at: DateTime<Utc>,
     options: &VerifyOptions,
-) {
+) -> bool {
     let entry = || {
-        let entry = new_entry(context, id, chain, corruption, options)?;
+        let entry = new_entry(context, id, chain, corruption, started_at, options)?;
         Ok(LedgerEntry { verified_with: Some(dependent_id.parse()?), ..entry })
     };
-    if options.record {
-        ledger::record_or_warn(context, entry(), options.progress.as_deref()).await;
-    }
+    !options.record || ledger::record_or_warn(context, entry(), options.progress.as_deref()).await
 }
 
 fn new_entry(
@@ -44,9 +64,11 @@ fn new_entry(
     id: &str,
     chain: &[String],
     corruption: &[Corruption],
+    started_at: DateTime<Utc>,
     options: &VerifyOptions,
 ) -> Result<LedgerEntry> {
-    let mut entry = ledger::new_entry(context, &id.parse()?, options.depth)?;
+    let time = if corruption.is_empty() { started_at } else { context.clock.now() };
+    let mut entry = ledger::new_entry(&id.parse()?, time, options.depth)?;
     entry.chain = chain.iter().map(|id| Ok(id.parse::<SnapshotId>()?)).collect::<Result<_>>()?;
     for Corruption { snapshot, file, block, detail } in corruption.iter().cloned() {
         entry.add_finding(Finding { snapshot, file, block, detail });

@@ -1,0 +1,81 @@
+//! What the ledgers of a snapshot and its ancestors say together. Reads listings and the `metadata.json` of each.
+
+use chrono::{DateTime, Utc};
+use ruvector_snapshot_format::id::SnapshotId;
+use ruvector_snapshot_format::layout::DataFile;
+use ruvector_snapshot_format::metadata::SnapshotMetadata;
+
+use super::chain::CHAIN_LENGTH_MAX;
+use super::context::Context;
+use super::inventory::{has_all_files, read_metadata};
+use super::ledger::{self, Ledger};
+use super::presence::{ObjectsByName, objects_of};
+use crate::error::{ErrorKind, Result, SnapshotError};
+use crate::snapshot::checks::ChainChecks;
+
+/// The objects of the snapshots of a chain, the newest first.
+pub(crate) struct ListedChain {
+    objects: Vec<ObjectsByName>,
+    /// Whether the chain reaches a full snapshot, and all files are there, with their sizes.
+    is_whole: bool,
+}
+
+impl ListedChain {
+    /// Lists the chain of a snapshot, as far as it can be followed.
+    pub(crate) async fn read(context: &Context, id: &SnapshotId) -> Result<Self> {
+        let store = context.store.as_ref();
+        let mut chain = Self { objects: Vec::new(), is_whole: true };
+        let mut next = Some(id.clone());
+        while let Some(id) = next.take() {
+            let objects = objects_of(store, &id).await?;
+            match read_metadata(store, &id).await {
+                Ok((metadata, _)) => {
+                    chain.is_whole &= is_whole(&metadata, &objects)?;
+                    next = metadata.base_id()?.filter(|_| chain.objects.len() < CHAIN_LENGTH_MAX);
+                }
+                Err(error) if is_of_snapshot(&error) => chain.is_whole = false,
+                Err(error) => return Err(error),
+            }
+            chain.objects.push(objects);
+        }
+        Ok(chain)
+    }
+
+    /// Returns what the ledgers say at the time `now`. `None` if a snapshot or a file of the chain is missing.
+    pub(crate) fn checks(&self, now: DateTime<Utc>) -> Option<ChainChecks> {
+        let objects = self.objects.first().filter(|_| self.is_whole)?;
+        ledger::checks_of(objects, self.base_checks(now).as_ref(), now)
+    }
+
+    /// Returns what is known of the base, as far as the chain can be followed.
+    fn base_checks(&self, now: DateTime<Utc>) -> Option<ChainChecks> {
+        let oldest_first = self.objects.iter().skip(1).rev();
+        oldest_first.fold(None, |base, objects| ledger::checks_of(objects, base.as_ref(), now).or(base))
+    }
+}
+
+/// Reads the ledger of a snapshot, and what those of its ancestors say of it.
+///
+/// # Errors
+///
+/// Returns `NotFound` if the snapshot does not exist.
+pub(crate) async fn read_ledger(context: &Context, id: &SnapshotId) -> Result<Ledger> {
+    let chain = ListedChain::read(context, id).await?;
+    let base = chain.base_checks(context.clock.now());
+    let objects = chain.objects.into_iter().next().unwrap_or_default();
+    ledger::read(context, id, &objects, base.as_ref()).await
+}
+
+fn is_whole(metadata: &SnapshotMetadata, objects: &ObjectsByName) -> Result<bool> {
+    let mut is_whole = has_all_files(objects);
+    for file in DataFile::ALL {
+        let bytes = metadata.file(file)?.bytes;
+        is_whole &= objects.get(file.name()).is_some_and(|object| object.size_bytes == bytes);
+    }
+    Ok(is_whole)
+}
+
+/// Returns whether an error says something of the snapshot, which its verification reports.
+fn is_of_snapshot(error: &SnapshotError) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt | ErrorKind::Unsupported)
+}
