@@ -241,7 +241,7 @@ Exit codes: 0 exported; 1 failure, or an id is not in the snapshot, or no record
 failure DIR is as it was, unless the error says that it was created.";
 
 pub(crate) const IMPORT: &str = "\
-Stores the records of a file of the crate ruvector-snapshot 2.3.0, as it is published on crates.io, as a full snapshot. It can then be restored, verified, copied \
+Stores the records of a file of the crate ruvector-snapshot 2.3.0, as it was published, as a full snapshot. It can then be restored, verified, copied \
 and exported like any other. FILE is not changed.
 
 FILE is read as a whole before anything is stored, and the SHA-256 of its contents is compared with that in its sidecar ID.metadata.json. The records are sorted \

@@ -248,7 +248,10 @@ fn print_summary(session: &Session, listing: &Listing, broken: &[BrokenChains]) 
     }
     let unusable = match listing.unusable.len() {
         0 => String::new(),
-        unusable => format!("; {unusable} cannot be used (`verify ID` prints why, `delete ID` removes one)"),
+        unusable if listing.unusable.iter().any(|one| one.error.kind() == ErrorKind::Corrupt) => {
+            format!("; {unusable} cannot be used (`verify ID` prints why, `delete ID` removes one that is corrupt)")
+        }
+        unusable => format!("; {unusable} cannot be used (`verify ID` prints why)"),
     };
     let missing = match broken.iter().filter(|broken| broken.end == ChainEnd::Missing).count() as u64 {
         0 => String::new(),

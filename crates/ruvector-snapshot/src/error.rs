@@ -220,6 +220,15 @@ impl SnapshotError {
         self
     }
 
+    /// Returns an error of the same kind with another problem. What can be done stays.
+    pub(crate) fn about(&self, problem: String) -> Self {
+        let error = Self::new(self.kind, problem);
+        match (self.remedy(), self.advice()) {
+            (Some(remedy), Some(advice)) => error.with_remedy(remedy, advice),
+            _ => error,
+        }
+    }
+
     /// Adds what a clean-up has left that failed too, before the words that say what can be done.
     pub(crate) fn leaving(mut self, left: &[String]) -> Self {
         if left.is_empty() {

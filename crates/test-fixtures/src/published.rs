@@ -1,4 +1,4 @@
-//! Files like those of the crate ruvector-snapshot 2.3.0 as published on crates.io, without that crate: bincode 2 with its
+//! Files like those of the crate ruvector-snapshot 2.3.0 as published, without that crate: bincode 2 with its
 //! standard configuration, in one gzip member, and a sidecar with the SHA-256 of what is in it.
 
 use std::fs;

@@ -56,7 +56,7 @@ impl SnapshotManager {
         export::export(&self.context, &id.parse()?, path.as_ref().to_owned(), options).await
     }
 
-    /// Imports a file `ID.snapshot.gz` of the crate ruvector-snapshot 2.3.0, as it is published on crates.io: its records
+    /// Imports a file `ID.snapshot.gz` of the crate ruvector-snapshot 2.3.0, as it was published: its records
     /// become a full snapshot.
     ///
     /// The file is read as a whole before anything is stored, and the SHA-256 of its contents is compared with that in its

@@ -312,10 +312,10 @@ async fn open_base(
             return Err(broken(dependent, base_id, "which is not in the store").with_source(error));
         }
         Err(error) => {
-            let message =
-                format!("snapshot {} depends on {base_id}, which cannot be read: {}", dependent.id(), error.message());
+            let problem =
+                format!("snapshot {} depends on {base_id}, which cannot be read: {}", dependent.id(), error.problem());
             let key = layout::key(base_id, layout::METADATA_JSON);
-            return Err(SnapshotError::new(error.kind(), message).with_key(key).with_source(error));
+            return Err(error.about(problem).with_key(key).with_source(error));
         }
         Ok(base) => base,
     };

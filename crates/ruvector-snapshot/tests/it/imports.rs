@@ -1,4 +1,4 @@
-//! Imports of files of the crate ruvector-snapshot 2.3.0 as published on crates.io.
+//! Imports of files of the crate ruvector-snapshot 2.3.0 as published.
 //!
 //! The files in `tests/published` were written by that crate itself, with `SnapshotManager::create_snapshot` over
 //! `LocalStorage`, of records that `golden` repeats. Other files are written by `test_fixtures::Published`, which is

@@ -58,6 +58,10 @@ impl ParquetFile {
     }
 
     pub(super) fn put(&mut self, block: Block) -> Result<()> {
+        if self.dimensions == 0 {
+            let message = "the records have vectors without values, which parquet cannot hold; export them as npy";
+            return Err(SnapshotError::new(ErrorKind::Unsupported, message));
+        }
         let batch = self.batch(&block)?;
         drop(block);
         self.writer.write(&batch).map_err(|error| failed(&self.path, error))?;

@@ -1,4 +1,4 @@
-//! A file of the crate ruvector-snapshot 2.3.0 as published on crates.io: all records of a collection, in no order, in one
+//! A file of the crate ruvector-snapshot 2.3.0 as published: all records of a collection, in no order, in one
 //! gzip member. Not a format of this project, apart from the name.
 //!
 //! Records are sorted in a temporary redb file without a name, so that memory is bounded. It takes about twice the size of

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ruvector_snapshot::store::{SnapshotStore, StoreConfig, StoreOptions, open};
 use ruvector_snapshot::{CopyOptions, CopySelection, CreateOptions, ErrorKind, Remedy, SnapshotManager};
-use ruvector_snapshot_format::layout::DataFile;
+use ruvector_snapshot_format::layout::{self, DataFile};
 use test_fixtures::{TestDir, create_full};
 use test_servers::{Fault, Request};
 
@@ -155,7 +155,21 @@ async fn a_snapshot_in_an_archive_says_what_to_do() {
     }
     dir.assert_nothing_restored();
     // A listing needs only the small objects.
-    assert_eq!(manager.list_snapshots().await.unwrap(), [made]);
+    assert_eq!(manager.list_snapshots().await.unwrap(), std::slice::from_ref(&made));
+
+    // The same of an ancestor, even if its metadata.json was moved.
+    server.wire().clear();
+    let increment = manager.create_snapshot_of_file(&small, "increment", &options).await.unwrap();
+    let key = layout::key(&made.id.parse().unwrap(), layout::METADATA_JSON);
+    server.wire().set(move |request, _| {
+        (request.is_get() && request.key().ends_with(&key)).then_some(Fault::Error { status: 403, code, message })
+    });
+    for error in [
+        manager.chain(&increment.id).await.map(drop).unwrap_err(),
+        manager.restore_snapshot(&increment.id).await.map(drop).unwrap_err(),
+    ] {
+        assert_eq!((error.kind(), error.remedy()), (ErrorKind::Unavailable, Some(Remedy::BringFromArchive)), "{error}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
