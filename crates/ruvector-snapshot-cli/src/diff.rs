@@ -14,10 +14,8 @@ use crate::interrupted::Attempts;
 use crate::output::{Output, counted, fitted, plain, size};
 use crate::progress::ProgressDisplay;
 use crate::session::Session;
-use crate::streamed::StreamedDocument;
+use crate::streamed::{OutputBuffer, StreamedDocument};
 
-/// Bytes that are printed together.
-const BUFFER_BYTES: usize = 64 << 10;
 /// Differences that are printed before an interrupt is seen.
 const CHUNK_LEN: usize = 4096;
 /// Columns of a label.
@@ -44,7 +42,7 @@ pub(crate) async fn diff(session: &Session, args: &Diff) -> Result<Exit, Failure
     drop(progress);
     other.take_warnings().iter().for_each(|warning| session.warnings.add(warning));
     // Also after an error: these records differ.
-    let printed = printed.and(printer.flush());
+    let printed = printed.and(printer.buffer.flush());
     let document = |summary: Option<&DiffSummary>| document(session, other_store, summary);
     match (printed, diff.summary()) {
         (Err(failure), _) => Err(printer.fail(document(None), failure, &session.warnings.list())),
@@ -78,7 +76,7 @@ async fn print_entries(
         for entry in chunk {
             printer.entry(&entry?)?;
         }
-        if printer.is_closed {
+        if printer.buffer.is_closed {
             break;
         }
     }
@@ -89,9 +87,7 @@ async fn print_entries(
 struct Printer {
     output: Output,
     form: Form,
-    buffer: Vec<u8>,
-    /// Whether the output is a closed pipe.
-    is_closed: bool,
+    buffer: OutputBuffer,
 }
 
 enum Form {
@@ -111,7 +107,7 @@ impl Printer {
             (true, _) => Form::Lines,
             (false, false) => Form::Counts,
         };
-        Ok(Self { output, form, buffer: Vec::new(), is_closed: false })
+        Ok(Self { output, form, buffer: OutputBuffer::new(output) })
     }
 
     fn entry(&mut self, entry: &DiffEntry) -> Result<(), Failure> {
@@ -119,26 +115,18 @@ impl Printer {
             Form::Counts => return Ok(()),
             Form::Lines => {
                 let line = format!("{:<LABEL_COLUMNS$}{}\n", words(entry.change), plain(&entry.id));
-                self.buffer.extend_from_slice(line.as_bytes());
+                self.buffer.bytes.extend_from_slice(line.as_bytes());
             }
             Form::JsonLines => {
-                serde_json::to_writer(&mut self.buffer, entry).map_err(unwritten)?;
-                self.buffer.push(b'\n');
+                serde_json::to_writer(&mut self.buffer.bytes, entry).map_err(unwritten)?;
+                self.buffer.bytes.push(b'\n');
             }
             Form::Document(document) => {
-                self.buffer.extend_from_slice(document.next_item().as_bytes());
-                serde_json::to_writer(&mut self.buffer, entry).map_err(unwritten)?;
+                self.buffer.bytes.extend_from_slice(document.next_item().as_bytes());
+                serde_json::to_writer(&mut self.buffer.bytes, entry).map_err(unwritten)?;
             }
         }
-        if self.buffer.len() > BUFFER_BYTES { self.flush() } else { Ok(()) }
-    }
-
-    fn flush(&mut self) -> Result<(), Failure> {
-        if !self.is_closed && !self.buffer.is_empty() {
-            self.is_closed = !self.output.raw_while_read(&self.buffer)?;
-        }
-        self.buffer.clear();
-        Ok(())
+        self.buffer.flush_if_full()
     }
 
     /// Prints the document, or the end of it.

@@ -12,10 +12,8 @@ use crate::args::Dump;
 use crate::failure::{Exit, Failure};
 use crate::output::{Output, count, counted};
 use crate::session::Session;
-use crate::streamed::StreamedDocument;
+use crate::streamed::{OutputBuffer, StreamedDocument};
 
-/// Bytes that are printed together. Longer metadata is printed on its own.
-const BUFFER_BYTES: usize = 64 << 10;
 /// Ids that an error names.
 const IDS_NAMED: usize = 10;
 
@@ -30,7 +28,7 @@ pub(crate) async fn dump(session: &Session, args: &Dump) -> Result<Exit, Failure
     let mut printer = Printer::begin(session.output)?;
     let printed = print_records(session, &manager, &mut records, &mut printer).await;
     // Also after an error: these records were verified.
-    let printed = printed.and(printer.flush());
+    let printed = printed.and(printer.buffer.flush());
     printer.warn(session);
     let missing = records.missing_ids();
     // Without an end of the stream, ids that were not found yet are not known to be missing.
@@ -51,7 +49,7 @@ async fn print_records(
 ) -> Result<(), Failure> {
     while let Some(batch) = session.read(manager, records.try_next()).await? {
         batch.records().try_for_each(|record| printer.record(record))?;
-        if printer.is_closed {
+        if printer.buffer.is_closed {
             return Ok(());
         }
     }
@@ -68,13 +66,10 @@ struct Printed<'a> {
 
 /// Prints records, and counts them.
 struct Printer {
-    output: Output,
     /// The document, if the output is JSON.
     document: Option<StreamedDocument>,
-    buffer: Vec<u8>,
+    buffer: OutputBuffer,
     printed: u64,
-    /// Whether the output is a closed pipe.
-    is_closed: bool,
     /// Records with values that JSON does not have, and the id of the first.
     not_finite: u64,
     first_not_finite: Option<String>,
@@ -83,48 +78,28 @@ struct Printer {
 impl Printer {
     fn begin(output: Output) -> Result<Self, Failure> {
         let document = if output.json { Some(StreamedDocument::begin(output, "records")?) } else { None };
-        Ok(Self {
-            output,
-            document,
-            buffer: Vec::with_capacity(BUFFER_BYTES),
-            printed: 0,
-            is_closed: false,
-            not_finite: 0,
-            first_not_finite: None,
-        })
+        Ok(Self { document, buffer: OutputBuffer::new(output), printed: 0, not_finite: 0, first_not_finite: None })
     }
 
     fn record(&mut self, record: Record<'_>) -> Result<(), Failure> {
         let before = self.document.as_mut().map_or("", StreamedDocument::next_item);
-        self.buffer.extend_from_slice(before.as_bytes());
+        self.buffer.bytes.extend_from_slice(before.as_bytes());
         let printed = Printed { id: record.id, vector: record.values().collect() };
         if printed.vector.iter().any(|value| !value.is_finite()) {
             self.not_finite += 1;
             self.first_not_finite.get_or_insert_with(|| record.id.to_owned());
         }
         // Values that are not finite are written as null.
-        serde_json::to_writer(&mut self.buffer, &printed).map_err(|error| Failure::output(&io::Error::from(error)))?;
+        serde_json::to_writer(&mut self.buffer.bytes, &printed)
+            .map_err(|error| Failure::output(&io::Error::from(error)))?;
         // The metadata is one more member of the same object.
-        self.buffer.truncate(self.buffer.len().saturating_sub(1));
-        self.buffer.extend_from_slice(br#","metadata":"#);
-        let metadata = record.metadata.unwrap_or("null").as_bytes();
-        if metadata.len() > BUFFER_BYTES {
-            self.flush()?;
-            self.is_closed |= !self.output.raw_while_read(metadata)?;
-        } else {
-            self.buffer.extend_from_slice(metadata);
-        }
-        self.buffer.extend_from_slice(if self.document.is_some() { b"}" } else { b"}\n" });
+        let bytes = &mut self.buffer.bytes;
+        bytes.truncate(bytes.len().saturating_sub(1));
+        bytes.extend_from_slice(br#","metadata":"#);
+        self.buffer.push(record.metadata.unwrap_or("null").as_bytes())?;
+        self.buffer.bytes.extend_from_slice(if self.document.is_some() { b"}" } else { b"}\n" });
         self.printed += 1;
-        if self.buffer.len() > BUFFER_BYTES { self.flush() } else { Ok(()) }
-    }
-
-    fn flush(&mut self) -> Result<(), Failure> {
-        if !self.is_closed && !self.buffer.is_empty() {
-            self.is_closed = !self.output.raw_while_read(&self.buffer)?;
-        }
-        self.buffer.clear();
-        Ok(())
+        self.buffer.flush_if_full()
     }
 
     /// Warns of values that JSON does not have.

@@ -1,4 +1,5 @@
-//! A JSON document with one long array, which is printed item by item: the items need not be in memory together.
+//! Output that is printed item by item, so that the items need not be in memory together: a JSON document with one long
+//! array, and the buffer of the commands that print many records.
 
 use std::io;
 
@@ -7,6 +8,49 @@ use serde_json::{Value, json};
 
 use crate::failure::Failure;
 use crate::output::Output;
+
+/// Bytes that are printed together.
+const BUFFER_BYTES: usize = 64 << 10;
+
+/// Collects small pieces of output, until there are enough of them. After its reader has closed the pipe, it drops them.
+pub(crate) struct OutputBuffer {
+    output: Output,
+    /// What was not printed yet.
+    pub(crate) bytes: Vec<u8>,
+    /// Whether the output is a closed pipe.
+    pub(crate) is_closed: bool,
+}
+
+impl OutputBuffer {
+    pub(crate) fn new(output: Output) -> Self {
+        Self { output, bytes: Vec::with_capacity(BUFFER_BYTES), is_closed: false }
+    }
+
+    /// Adds bytes. Prints them at once if there are very many.
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        if bytes.len() <= BUFFER_BYTES {
+            self.bytes.extend_from_slice(bytes);
+            return Ok(());
+        }
+        self.flush()?;
+        self.is_closed |= !self.output.raw_while_read(bytes)?;
+        Ok(())
+    }
+
+    /// Prints everything, if that is enough.
+    pub(crate) fn flush_if_full(&mut self) -> Result<(), Failure> {
+        if self.bytes.len() > BUFFER_BYTES { self.flush() } else { Ok(()) }
+    }
+
+    /// Prints everything.
+    pub(crate) fn flush(&mut self) -> Result<(), Failure> {
+        if !self.is_closed && !self.bytes.is_empty() {
+            self.is_closed = !self.output.raw_while_read(&self.bytes)?;
+        }
+        self.bytes.clear();
+        Ok(())
+    }
+}
 
 /// A document that is being printed.
 pub(crate) struct StreamedDocument {
