@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::args::Drill;
 use crate::failure::{Exit, Failure, kind_name};
 use crate::interrupted::Attempts;
-use crate::output::{counted, print_transferred, shape, size, timestamp};
+use crate::output::{count, print_transferred, shape, size, timestamp};
 use crate::progress::ProgressDisplay;
 use crate::session::Session;
 
@@ -68,7 +68,7 @@ fn print(session: &Session, report: &DrillReport) -> Result<(), Failure> {
     let recall = format!("recall@{}", report.neighbors.max(1));
     match report.recall {
         Some(found) => {
-            let probes = counted(report.probes as u64, "search").replace("searchs", "searches");
+            let probes = count(report.probes as u64) + if report.probes == 1 { " search" } else { " searches" };
             let verdict = if report.passed { "at least" } else { "TOO LOW: it must be at least" };
             output.field(&recall, format_args!("{found:.3} in {probes}, {verdict} {}", report.min_recall))?;
             if !report.passed {

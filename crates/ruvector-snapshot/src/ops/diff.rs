@@ -263,7 +263,7 @@ impl fmt::Debug for SnapshotDiff {
 }
 
 /// Opens both chains, and compares them as the stream is read. Of snapshots with the same content checksum nothing is read,
-/// but their files must be there: nobody may take a copy that has lost its data for one that is the same.
+/// but their files must be there: a copy that has lost its data is not the same.
 pub(crate) async fn diff(
     contexts: [&Context; 2],
     ids: [&SnapshotId; 2],

@@ -5,12 +5,12 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use chrono::{DateTime, Utc};
 use ruvector_snapshot_format::RawJson;
 use ruvector_snapshot_format::embedding::EmbeddingInfo;
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use crate::error::{ErrorKind, Result, SnapshotError};
@@ -176,13 +176,13 @@ pub(crate) async fn import_file(context: &Context, path: PathBuf, options: &Impo
 async fn sort(context: &Context, path: PathBuf, options: &ImportOptions) -> Result<Sorted> {
     let (listener, is_sidecar_needed) = (options.progress.clone(), !options.unverified);
     let scratch_dir = context.config.scratch_dir.clone().unwrap_or_else(std::env::temp_dir);
-    let cancel = CancelOnDrop::default();
-    let is_cancelled = cancel.0.clone();
+    let cancellation = CancellationToken::new();
+    let _cancels = cancellation.clone().drop_guard();
     context
         .run_blocking(move || {
             let mut counter: Option<ProgressCounter<'_>> = None;
             published::sort(&path, is_sidecar_needed, &scratch_dir, &mut |header, records, bytes| {
-                if is_cancelled.load(Ordering::Relaxed) {
+                if cancellation.is_cancelled() {
                     return Err(SnapshotError::new(ErrorKind::Unavailable, "the import was cancelled"));
                 }
                 let start = || ProgressCounter::start(listener.as_deref(), Phase::Import, header.records);
@@ -191,16 +191,6 @@ async fn sort(context: &Context, path: PathBuf, options: &ImportOptions) -> Resu
             })
         })
         .await
-}
-
-/// Says when it is dropped that nobody waits any more.
-#[derive(Debug, Default)]
-struct CancelOnDrop(Arc<AtomicBool>);
-
-impl Drop for CancelOnDrop {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 async fn store(context: &Context, sorted: Sorted, options: &ImportOptions) -> Result<Snapshot> {

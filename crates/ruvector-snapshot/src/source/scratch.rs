@@ -1,8 +1,9 @@
-//! A directory for the files of one piece of work, which nobody needs afterwards. Also removes what killed processes have
+//! A directory for the files of one piece of work, which are not needed afterwards. Also removes what killed processes have
 //! left of theirs.
 //!
 //! Its owner holds the lock of a file in it as long as it is in use. A directory whose lock is free has no owner any more.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
@@ -10,16 +11,13 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use super::temporary::is_at;
+use super::temporary::{ATTEMPTS, RANDOM_CHARACTERS, is_at, is_temporary};
 use crate::error::{ErrorKind, Result, SnapshotError};
 
-const RANDOM_CHARACTERS: usize = 6;
 /// The file that is locked. A directory that a user has given such a name does not have it.
 const LOCK_NAME: &str = "scratch.lock";
 /// Ruvector creates files that others can read.
 const PRIVATE_MODE: u32 = 0o700;
-/// Number of directories that are created until one is locked.
-const ATTEMPTS: usize = 16;
 
 /// A directory that is removed when dropped.
 #[derive(Debug)]
@@ -94,13 +92,7 @@ impl ScratchDirectory {
     /// Removes the directories that no process uses any more, and returns them with their sizes.
     fn remove_dead(&self, parent: &Path, prefix: &str) -> Vec<(PathBuf, u64)> {
         let (Ok(own), Ok(entries)) = (self.path().metadata(), parent.read_dir()) else { return Vec::new() };
-        let is_scratch = |entry: &fs::DirEntry| {
-            let name = entry.file_name();
-            let random = name.to_str().and_then(|name| name.strip_prefix(prefix));
-            random.is_some_and(|random| {
-                random.len() == RANDOM_CHARACTERS && random.bytes().all(|byte| byte.is_ascii_alphanumeric())
-            })
-        };
+        let is_scratch = |entry: &fs::DirEntry| is_temporary(&entry.file_name(), OsStr::new(prefix));
         let is_own =
             |path: &PathBuf| path.symlink_metadata().is_ok_and(|found| found.is_dir() && found.uid() == own.uid());
         let paths = entries.flatten().filter(is_scratch).map(|entry| entry.path());

@@ -75,7 +75,7 @@ fn unusable(why: &str) -> SnapshotError {
     SnapshotError::new(ErrorKind::Unsupported, message)
 }
 
-/// Returns the error of a drill that nobody waits for any more.
+/// Returns the error of a drill whose future was dropped.
 fn cancelled() -> SnapshotError {
     SnapshotError::new(ErrorKind::Internal, "the drill was cancelled")
 }

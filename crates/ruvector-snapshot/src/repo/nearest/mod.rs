@@ -7,13 +7,13 @@ mod distance;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::TryStreamExt as _;
 use ruvector_snapshot_format::block::Block;
 use ruvector_snapshot_format::layout::DataFile;
 use ruvector_snapshot_format::model::Record;
 use tokio::task::{JoinHandle, spawn_blocking};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::chain::Chain;
 use super::context::failed_task;
@@ -110,20 +110,23 @@ struct Work {
     /// The nearest so far, of each target.
     nearest: Vec<Best>,
     running: VecDeque<JoinHandle<Vec<Best>>>,
-    /// Whether nobody waits for the results any more.
-    is_cancelled: Arc<AtomicBool>,
+    /// A search that fails or is dropped does not leave its threads at work: a program that ends waits for them.
+    cancellation: CancellationToken,
+    _cancels: DropGuard,
 }
 
 impl Work {
     fn new(scan: Scan) -> Self {
         let nearest = vec![Best::new(scan.k); scan.targets.len()];
-        Self { scan: Arc::new(scan), nearest, running: VecDeque::new(), is_cancelled: Arc::default() }
+        let cancellation = CancellationToken::new();
+        let cancels = cancellation.clone().drop_guard();
+        Self { scan: Arc::new(scan), nearest, running: VecDeque::new(), cancellation, _cancels: cancels }
     }
 
     fn start(&mut self, block: Block) {
         let (scan, limits) = (self.scan.clone(), self.nearest.iter().map(Best::limit).collect::<Vec<_>>());
-        let is_cancelled = self.is_cancelled.clone();
-        let compare = move || scan.nearest_in(&block, &limits, || is_cancelled.load(Ordering::Relaxed));
+        let cancellation = self.cancellation.clone();
+        let compare = move || scan.nearest_in(&block, &limits, || cancellation.is_cancelled());
         self.running.push_back(spawn_blocking(compare));
     }
 
@@ -141,12 +144,5 @@ impl Work {
             }
         }
         Ok(())
-    }
-}
-
-/// A search that fails or is dropped does not leave its threads at work: a program that ends waits for them.
-impl Drop for Work {
-    fn drop(&mut self) {
-        self.is_cancelled.store(true, Ordering::Relaxed);
     }
 }
