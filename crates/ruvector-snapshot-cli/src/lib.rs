@@ -1,10 +1,11 @@
 //! The command line of ruvector-snapshot: parse, call, print, exit code.
 //!
-//! `args` has the commands and options, `output` prints, and each command is in the file of its name. The library does
-//! the work.
+//! `args` names the commands, and each is in the file of its name in `verbs`, with its options and its help. `output`
+//! prints. The library does the work.
 
 mod args;
 mod failure;
+mod global;
 mod help;
 mod input;
 mod interrupted;
@@ -15,30 +16,9 @@ mod session;
 mod signals;
 mod streamed;
 mod threads;
+mod values;
+mod verbs;
 mod warnings;
-
-mod compact;
-mod copy;
-mod create;
-mod delete;
-mod demo;
-mod diff;
-mod drill;
-mod dump;
-mod export;
-mod find;
-mod import;
-mod list;
-mod merge;
-mod pin;
-mod prune;
-mod queries;
-mod restore;
-mod restore_plan;
-mod search;
-mod show;
-mod store;
-mod verify;
 
 use std::io::ErrorKind;
 use std::process::ExitCode;
@@ -46,10 +26,15 @@ use std::process::ExitCode;
 use clap::builder::Resettable;
 use clap::{CommandFactory, FromArgMatches};
 
-use args::{Cli, SOURCE_VARIABLE, Verb};
+use args::{Cli, Verb};
 use failure::{Exit, Failure};
+use global::SOURCE_VARIABLE;
 use output::Output;
 use session::Session;
+use verbs::{
+    compact, completions, copy, create, delete, demo, diff, drill, dump, export, find, import, list, pin, prune,
+    restore, search, show, store, verify,
+};
 
 /// Runs the command line with the arguments of this process.
 ///
@@ -137,15 +122,6 @@ async fn call(session: &Session, verb: Verb) -> Result<Exit, Failure> {
         Verb::Prune(args) => prune::prune(session, &args).await,
         Verb::Store(args) => store::store(session, args.what).await,
         Verb::Demo(args) => demo::demo(session, args).await,
-        Verb::Completions(args) => completions(session.output, args.shell),
+        Verb::Completions(args) => completions::completions(session.output, &args, Cli::command()),
     }
-}
-
-fn completions(output: Output, shell: clap_complete::Shell) -> Result<Exit, Failure> {
-    let mut command = Cli::command();
-    let name = command.get_name().to_owned();
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut command, name, &mut script);
-    output.raw(&script)?;
-    Ok(Exit::Success)
 }

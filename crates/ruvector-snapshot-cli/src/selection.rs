@@ -2,14 +2,30 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use ruvector_snapshot::{ErrorKind, RecordFilter, SnapshotError};
+use clap::Args;
+use ruvector_snapshot::{Condition, ErrorKind, RecordFilter, SnapshotError};
 
-use crate::args::Selection;
 use crate::failure::Failure;
 use crate::input::{read_input, trim_line};
 use crate::session::Session;
+use crate::values::condition;
+
+/// Which records.
+#[derive(Debug, Args)]
+pub(crate) struct Selection {
+    /// Only the record with this id. Can be repeated
+    #[arg(long = "id", value_name = "RECORD_ID")]
+    pub(crate) ids: Vec<String>,
+    /// Only the records with the ids in FILE, one on each line; - for standard input
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ids_from: Option<PathBuf>,
+    /// Only records whose metadata has this: PATH=VALUE, !=, <, <=, >, >=, or `PATH exists`. Can be repeated, and then all
+    /// must hold
+    #[arg(long = "where", value_name = "CONDITION", value_parser = condition)]
+    pub(crate) conditions: Vec<Condition>,
+}
 
 /// The longest list of ids. It is in memory as a whole, and a device such as /dev/zero has no end.
 const IDS_BYTES_MAX: u64 = 64 << 20;

@@ -11,8 +11,8 @@ use ruvector_snapshot::store::{self, Location, SnapshotStore, StoreConfig, Store
 use ruvector_snapshot::{ErrorKind, SnapshotConfig, SnapshotError, SnapshotManager, SourceId, check_location};
 use tokio::sync::watch;
 
-use crate::args::{Global, STORE_DEFAULT, STORE_VARIABLE};
 use crate::failure::{Exit, Failure, kind_name};
+use crate::global::{Global, STORE_DEFAULT, STORE_VARIABLE};
 use crate::output::{Output, quoted};
 use crate::warnings::Warnings;
 

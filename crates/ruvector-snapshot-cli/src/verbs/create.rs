@@ -2,23 +2,127 @@
 #![expect(clippy::disallowed_methods, reason = "prints how long the work took")]
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use clap::Args;
 use ruvector_snapshot::{
     Changes, CreateOptions, ErrorKind, Remedy, Snapshot, SnapshotConfig, SnapshotError, SnapshotManager, Transferred,
     check_name, check_source_name, default_name,
 };
 use serde_json::json;
 
-use crate::args::{Create, Pairs, SOURCE_VARIABLE};
 use crate::failure::{Exit, Failure, kind_name};
+use crate::global::SOURCE_VARIABLE;
 use crate::interrupted::Attempts;
 use crate::output::{
     changes, counted, pace, print_irregular, print_transferred, quoted, quoted_path, ratio, shape, share, timestamp,
 };
 use crate::progress::ProgressDisplay;
 use crate::session::Session;
+use crate::values::{Pairs, compression_level, label, max_chain, pairs};
+
+pub(crate) const HELP: &str = "\
+The database can be open and in use. A snapshot always contains exactly one committed state. If the file changes too quickly to be read in place, a \
+private copy is made in --scratch-dir first, and removed afterwards.
+
+A snapshot holds the database file and nothing else. Files beside it that belong to the database, such as FILE.agentic of AgenticDB, FILE.meta.json of the \
+npm command line, or metadata.json and ../aliases.json of a collection, are listed as `not captured`. `show` and `restore` repeat that. With --strict, the \
+command fails instead.
+
+Rows of the file that do not form a record, for example metadata that is not JSON, and tables of other programs are kept byte for byte, and named as \
+`irregular`. Multimap tables cannot be kept and are listed as `not captured`.
+
+A directory that does not exist is created, for its owner only, if the directory above it exists; a bucket is not. A create prints that the store is \
+new if it has no snapshots yet. With --require-store it fails instead: use it for scheduled backups, where no snapshots mean a mistyped store or a disk \
+that is not mounted. A create that fails or is interrupted leaves no snapshot.
+
+With --base, only records that changed since the base snapshot are stored. The result can be listed, verified and restored like a full snapshot. \
+The base cannot be deleted while the new snapshot exists. If the base is missing or found corrupt, or has other dimensions or another metric, the command \
+fails. It never falls back to a full snapshot. A restore reads the whole chain, so take a full snapshot from time to time, or use `compact`.
+
+Of the base and each snapshot that it depends on, create checks metadata.json with its seal, and the sizes of the data files. It reads the leaf tables, \
+and the ids and the metadata of records where the database may have changed, and checks those. It does not read the vectors or the rest of the base, so \
+corruption there is not found: run `verify` regularly, or use --verify-base, which reads and verifies the whole chain before anything is stored. That \
+takes as long as a `verify` of the base; in a bucket it downloads the chain. --verify-after-write includes it.
+
+A snapshot records its source: the host and the absolute path of the database, or the name that --source or RUVECTOR_SNAPSHOT_SOURCE gives. Use a name \
+in containers, whose host names change. With --base, `latest` and names mean snapshots of the same source. A base of another source is refused, unless \
+--base-from-elsewhere is given, for example after the database was moved. If only the host differs, or the database has lost half of its records, the \
+command prints a warning.
+
+A snapshot records the embedding space that the database records in its table `config`, and what --embedding says of the model. `show` prints both. With \
+--base, a base of another identity is refused, unless --other-embedding is given.
+
+Examples:
+  ruvector-snapshot create --db vectors.db
+  ruvector-snapshot create --db vectors.db --base latest
+  ruvector-snapshot create --db vectors.db --base latest --verify-base
+  ruvector-snapshot create --db /srv/vectors.db --name nightly \\
+      --label host=db1 --store /mnt/backup
+  ruvector-snapshot create --db /data/vectors.db --source articles \\
+      --base latest
+  ruvector-snapshot create --db vectors.db --store s3://bucket/backups \\
+      --limit-upload 20M
+
+Exit codes: 0 the snapshot is stored; 1 failure, there is no snapshot, unless the error says that there may be one, or only the output could not be \
+written; 2 wrong usage; 3 the database or the base is corrupt.";
+
+#[derive(Debug, Args)]
+pub(crate) struct Create {
+    /// Database file to back up
+    #[arg(long, value_name = "FILE")]
+    pub(crate) db: PathBuf,
+    /// Name of the snapshot; need not be unique [default: the file name without its extension, or the name of the
+    /// directory of a file vectors.db]
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Create an incremental snapshot based on this one: an id, a prefix, a name, or latest
+    #[arg(long, value_name = "ID")]
+    pub(crate) base: Option<String>,
+    /// Name of the database, wherever it is. Without it, the path and the host identify the database
+    #[arg(long, value_name = "NAME", env = SOURCE_VARIABLE, hide_env_values = true)]
+    pub(crate) source: Option<String>,
+    /// Accept a base of another database or path
+    #[arg(long, requires = "base")]
+    pub(crate) base_from_elsewhere: bool,
+    /// What is known of the embedding model of the vectors, for example model=all-MiniLM-L6-v2,normalized=true. Can be
+    /// repeated. An increment without it has that of its base
+    #[arg(long, value_name = "KEY=VALUE,...", value_parser = pairs)]
+    pub(crate) embedding: Vec<Pairs>,
+    /// Accept a base of another embedding model
+    #[arg(long, requires = "base")]
+    pub(crate) other_embedding: bool,
+    /// Fail if the snapshot would not hold something that belongs to the database
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// Maximum number of snapshots in the chain, including this one, 1 to 1000 [default: 32]
+    #[arg(long, value_name = "N", requires = "base", value_parser = max_chain)]
+    pub(crate) max_chain: Option<usize>,
+    /// Read and verify the whole chain of the base first, as `verify` does. It takes as long as a `verify` of the base
+    #[arg(long, requires = "base")]
+    pub(crate) verify_base: bool,
+    /// Label to store with the snapshot. Can be repeated
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
+    pub(crate) labels: Vec<(String, String)>,
+    /// Compression level, from 0 (none) to 9 (smallest and slowest)
+    #[arg(long, value_name = "0-9", default_value_t = 6, value_parser = compression_level)]
+    pub(crate) compression_level: u32,
+    /// Store without compression
+    #[arg(long, conflicts_with = "compression_level")]
+    pub(crate) no_compression: bool,
+    /// Verify the base as with --verify-base, and read the stored data back and compare it before the commit. It
+    /// downloads as much as it uploads
+    #[arg(long)]
+    pub(crate) verify_after_write: bool,
+    /// Fail if the store has no snapshots yet. For scheduled backups: the disk may not be mounted
+    #[arg(long)]
+    pub(crate) require_store: bool,
+    /// Directory for a private copy of a database that is being written [default: the system's temporary
+    /// directory]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) scratch_dir: Option<PathBuf>,
+}
 
 pub(crate) async fn create(session: &Session, args: Create) -> Result<Exit, Failure> {
     let name = match &args.name {

@@ -1,19 +1,63 @@
 //! `import`: stores the records of a file of the published crate as a full snapshot.
 #![expect(clippy::disallowed_methods, reason = "prints how long the work took")]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use clap::Args;
 use ruvector_snapshot::{ErrorKind, ImportOptions, Snapshot, SnapshotConfig, SnapshotError, Transferred, check_name};
 use serde_json::json;
 
-use crate::args::Import;
-use crate::create::{check_scratch_dir, labels, source_name};
 use crate::failure::{Exit, Failure, kind_name};
+use crate::global::SOURCE_VARIABLE;
 use crate::interrupted::Attempts;
 use crate::output::{pace, print_transferred, ratio, shape, timestamp};
 use crate::progress::ProgressDisplay;
 use crate::session::Session;
+use crate::values::label;
+use crate::verbs::create::{check_scratch_dir, labels, source_name};
+
+pub(crate) const HELP: &str = "\
+Stores the records of a file of the crate ruvector-snapshot 2.3.0, as it was published, as a full snapshot. It can then be restored, verified, copied \
+and exported like any other. FILE is not changed.
+
+FILE is read as a whole before anything is stored, and the SHA-256 of its contents is compared with that in its sidecar ID.metadata.json. The records are sorted \
+in a temporary file, which takes about twice as much as the expanded records.
+
+The snapshot is dated as FILE is: its records are as old, so `latest` may mean another one, and a retention policy may delete it soon; `pin` it to keep it. The labels \
+imported-id and imported-version have the id in FILE and the version of the crate.
+
+Limits: FILE has the dimensions, the metric and three parameters of the index. It has no other setting of a database, such as the quantization: a restored database \
+has none. A payload null becomes no metadata. Refused are an id that is there twice, a vector with other dimensions than the collection, and a payload that is \
+not a JSON object: no database can hold them.
+
+Examples:
+  ruvector-snapshot import old/0b7c8a52-2d6a-4b0f-9d5e-3b1f5a3c9e01.snapshot.gz
+  ruvector-snapshot import old/articles.snapshot.gz --name articles-2025 \\
+      --label from=old-server
+
+Exit codes: 0 stored; 1 failure, or no database can hold the records; 2 wrong usage; 3 FILE or its sidecar is corrupt. After a failure there is no new snapshot.";
+
+#[derive(Debug, Args)]
+pub(crate) struct Import {
+    /// File to import, ID.snapshot.gz. Its sidecar ID.metadata.json must be beside it
+    pub(crate) file: PathBuf,
+    /// Name of the snapshot [default: the name of the collection in FILE]
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Name of the database, wherever it is [default: the name of the collection in FILE]
+    #[arg(long, value_name = "NAME", env = SOURCE_VARIABLE, hide_env_values = true)]
+    pub(crate) source: Option<String>,
+    /// Label to store with the snapshot. Can be repeated
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
+    pub(crate) labels: Vec<(String, String)>,
+    /// Import FILE without its sidecar. Then nothing shows that the contents are those that were written
+    #[arg(long)]
+    pub(crate) unverified: bool,
+    /// Directory in which the records are sorted, in a file without a name [default: the system's temporary directory]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) scratch_dir: Option<PathBuf>,
+}
 
 pub(crate) async fn import(session: &Session, args: Import) -> Result<Exit, Failure> {
     if let Some(name) = &args.name {

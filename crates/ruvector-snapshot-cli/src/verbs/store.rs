@@ -1,13 +1,51 @@
 //! `store`: tests a store, and lists the options of buckets.
 
+use clap::{Args, Subcommand};
 use comfy_table::{ContentArrangement, Table, presets};
 use ruvector_snapshot::store::{CheckStatus, Speed, known_options};
 use serde_json::json;
 
-use crate::args::StoreWhat;
 use crate::failure::{Exit, Failure};
 use crate::output::size;
 use crate::session::Session;
+
+pub(crate) const HELP: &str = "\
+Examples:
+  ruvector-snapshot store check --store s3://bucket/backups
+  ruvector-snapshot store options s3";
+
+const CHECK_HELP: &str = "\
+Writes objects under a prefix of its own beside the snapshots, reads, lists and deletes them, and measures latency and throughput. Sends and reads about \
+100 MiB.
+
+RESULT is PASS, WARN (the store lacks something, but snapshots are safe without it) or FAIL (snapshots are not safe there). A store that ignores \
+If-None-Match gets a WARN: no two snapshots ever have the same id, so snapshots are safe.
+
+Examples:
+  ruvector-snapshot store check --store /mnt/backup
+  ruvector-snapshot store check --store s3://bucket/backups \\
+      -o endpoint=https://minio.example:9000
+
+Exit codes: 0 snapshots are safe there; 1 they are not, or the store could not be reached; 2 wrong usage.";
+
+#[derive(Debug, Args)]
+pub(crate) struct Store {
+    #[command(subcommand)]
+    pub(crate) what: StoreWhat,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum StoreWhat {
+    /// Test what snapshots need of the store, and measure it
+    #[command(after_long_help = CHECK_HELP)]
+    Check,
+    /// List the options for -o, and their environment variables
+    Options {
+        /// Only the options of this kind of bucket
+        #[arg(value_parser = ["s3", "gs", "az"])]
+        scheme: Option<String>,
+    },
+}
 
 /// The kinds of buckets, and whether this program was built with support for them.
 const SCHEMES: [(&str, bool); 3] =

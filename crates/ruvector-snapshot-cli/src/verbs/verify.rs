@@ -1,17 +1,62 @@
 //! `verify`: checks that snapshots are intact, or prints where they are corrupt.
 
+use clap::Args;
 use futures::TryStreamExt as _;
 use ruvector_snapshot::{
-    Corruption, ErrorKind, SnapshotError, SnapshotManager, Verification, VerifyDepth, VerifyOptions, VerifyReport,
+    Corruption, ErrorKind, SnapshotError, SnapshotManager, Span, Verification, VerifyDepth, VerifyOptions, VerifyReport,
 };
 use serde_json::{Value, json};
 
-use crate::args::Verify;
 use crate::failure::{Exit, Failure, kind_name};
 use crate::interrupted::Attempts;
 use crate::output::{count, counted, size, timestamp};
 use crate::progress::ProgressDisplay;
 use crate::session::Session;
+use crate::values::subset;
+
+pub(crate) const HELP: &str = "\
+Reads every byte of a snapshot and of all snapshots that it depends on. Checks every file, block and record, and prints everything that is corrupt, by \
+file and block. With --all, the snapshots of a chain are verified together; a store without snapshots is a failure.
+
+With --quick, no data is read: only metadata.json with its seal, checksum.sha256, and existence and sizes of the files. It finds what is missing or cut off, \
+but no changed byte. With --subset 2/7, the whole index is read, with the content checksum, and the second of seven parts of the other data: 1/7 to 7/7 read \
+every byte once. With --subset 10%, that is at least a tenth at a random place. What is corrupt in the rest is not found.
+
+Each result is recorded beside the snapshot, as a small object checked-... that is never changed; `list` and `show` print it, and prune removes old ones. \
+That needs the permission to write these objects. If it fails, a warning is printed, and the exit code is that of the verification. --no-record does not \
+record. --max-age skips snapshots that were found intact at least so deep within this time, but never one that was found corrupt since.
+
+Examples:
+  ruvector-snapshot verify latest
+  ruvector-snapshot verify --all --quick
+  ruvector-snapshot verify --all --subset \"$(date +%u)/7\"
+  ruvector-snapshot verify --all --max-age 7d
+  ruvector-snapshot verify --all --quiet || echo 'check the backups'
+
+Exit codes: 0 what was read is intact, or everything was skipped; 1 something could not be read; 2 wrong usage; 3 something is corrupt; 4 with --all, there are no snapshots.";
+
+#[derive(Debug, Args)]
+#[command(override_usage = "ruvector-snapshot verify [OPTIONS] <ID|--all>")]
+pub(crate) struct Verify {
+    /// An id, a prefix of an id, a name, or latest
+    #[arg(required_unless_present = "all")]
+    pub(crate) id: Option<String>,
+    /// Verify every snapshot in the store
+    #[arg(long, conflicts_with = "id")]
+    pub(crate) all: bool,
+    /// Check metadata, existence and sizes only; read no data
+    #[arg(long, conflicts_with = "subset")]
+    pub(crate) quick: bool,
+    /// Read one part of the data, for example 2/7, or a random sample, for example 10%
+    #[arg(long, value_name = "PART", value_parser = subset)]
+    pub(crate) subset: Option<VerifyDepth>,
+    /// Skip what was found intact within this time, for example 7d
+    #[arg(long, value_name = "SPAN")]
+    pub(crate) max_age: Option<Span>,
+    /// Do not record the result in the store
+    #[arg(long)]
+    pub(crate) no_record: bool,
+}
 
 pub(crate) async fn verify(session: &Session, args: Verify) -> Result<Exit, Failure> {
     let manager = session.open()?;

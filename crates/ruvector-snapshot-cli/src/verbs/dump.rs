@@ -3,16 +3,50 @@
 use std::collections::BTreeSet;
 use std::io;
 
+use clap::Args;
 use futures::TryStreamExt as _;
 use ruvector_snapshot::{ErrorKind, Record, RecordStream, SnapshotManager, StreamOptions, StreamProof};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::args::Dump;
 use crate::failure::{Exit, Failure};
 use crate::output::{Output, count, counted};
+use crate::selection::Selection;
 use crate::session::Session;
 use crate::streamed::{OutputBuffer, StreamedDocument};
+
+pub(crate) const HELP: &str = "\
+Prints each record as one line of JSON, in the order of the bytes of the ids:
+  {\"id\":\"doc-1\",\"vector\":[0.25,-1.5],\"metadata\":{\"lang\":\"de\"}}
+A value of a vector has as few digits as a 32-bit float needs to be read back with the same bits. The metadata is printed as it is stored, as canonical \
+JSON; null if there is none. NaN and infinite values, which JSON does not have, are printed as null, with a warning. Irregular rows are not records: they \
+are not printed, and a warning counts them.
+
+The digest of every record is verified before it is printed. At the end of a dump of all records, their content checksum is compared: if it is not that of the \
+snapshot, the command fails, after it has printed them.
+
+With --id or --ids-from, only the parts of the snapshot that can hold these records are read. `restore --help` explains --where. An id that is not in the snapshot is an error at the end, after the others \
+were printed. If no record fulfils the conditions, nothing is printed, with a warning and exit code 0. A dump that was interrupted goes on with --after \
+and the last id that was printed. If the output failed, for example because a disk was full, its last line may be cut: remove that line first. With --json, the records are the array `records` of one document.
+
+Examples:
+  ruvector-snapshot dump latest > records.jsonl
+  ruvector-snapshot dump latest --id doc-17 --id doc-18
+  ruvector-snapshot dump nightly | jq -r 'select(.metadata.lang == \"de\").id'
+  ruvector-snapshot dump latest --after doc-17 >> records.jsonl
+
+Exit codes: 0 all were printed, or the reader has closed the pipe; 1 failure, or an id is not in the snapshot; 2 wrong usage; 3 the snapshot is corrupt.";
+
+#[derive(Debug, Args)]
+pub(crate) struct Dump {
+    /// An id, a prefix of an id, a name, or latest
+    pub(crate) id: String,
+    #[command(flatten)]
+    pub(crate) selection: Selection,
+    /// Print only records whose ids come after this one, for example the last one of a dump that was interrupted
+    #[arg(long, value_name = "RECORD_ID")]
+    pub(crate) after: Option<String>,
+}
 
 /// Ids that an error names.
 const IDS_NAMED: usize = 10;

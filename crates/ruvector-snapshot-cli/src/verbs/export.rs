@@ -4,15 +4,58 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use ruvector_snapshot::{ErrorKind, ExportOptions, ExportReport, Transferred};
+use clap::Args;
+use ruvector_snapshot::{ErrorKind, ExportFormat, ExportOptions, ExportReport, Transferred};
 use serde_json::json;
 
-use crate::args::Export;
 use crate::failure::{Exit, Failure, kind_name};
 use crate::interrupted::Attempts;
 use crate::output::{count, pace, print_transferred, size, timestamp};
 use crate::progress::ProgressDisplay;
+use crate::selection::Selection;
 use crate::session::Session;
+use crate::values::{export_format, new_path};
+
+pub(crate) const HELP: &str = "\
+Writes the records, in the order of the bytes of their ids, to a new directory DIR. It appears when all files are complete and synced, or not at all. A DIR \
+that exists must be an empty directory.
+
+--format npy writes two files. matrix.npy is an array of NumPy: one row of 32-bit floats for each record, with the same bits as in the database. Line i of \
+records.jsonl belongs to row i:
+  {\"id\":\"doc-1\",\"metadata\":{\"lang\":\"de\"}}
+The metadata is canonical JSON; null if there is none.
+
+--format parquet writes records.parquet, with the columns id (a string), vector (a list of 32-bit floats of fixed size) and metadata (JSON, or null), in row \
+groups of about 32 MiB. Vectors are not compressed, the rest with Snappy.
+
+The digest of every record is verified, and if all records are exported, their content checksum is compared with that of the snapshot before DIR appears. The \
+settings of the database are not exported: `show` prints them. Irregular rows are not exported either: a warning counts them. An export is no backup: it \
+cannot be restored.
+
+With --id or --ids-from, only the parts of the snapshot that can hold these records are read. `restore --help` explains --where.
+
+Examples:
+  ruvector-snapshot export latest --to exported
+  ruvector-snapshot export nightly --to german --format parquet \\
+      --where lang=de
+  python3 -c 'import numpy; print(numpy.load(\"exported/matrix.npy\").shape)'
+
+Exit codes: 0 exported; 1 failure, or an id is not in the snapshot, or no record fulfils the conditions; 2 wrong usage; 3 the snapshot is corrupt. After a \
+failure DIR is as it was, unless the error says that it was created.";
+
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    /// An id, a prefix of an id, a name, or latest
+    pub(crate) id: String,
+    /// Directory to create
+    #[arg(long, value_name = "DIR", value_parser = new_path())]
+    pub(crate) to: PathBuf,
+    /// Format of the files
+    #[arg(long, default_value_t, value_parser = export_format())]
+    pub(crate) format: ExportFormat,
+    #[command(flatten)]
+    pub(crate) selection: Selection,
+}
 
 pub(crate) async fn export(session: &Session, args: Export) -> Result<Exit, Failure> {
     let manager = session.open()?;

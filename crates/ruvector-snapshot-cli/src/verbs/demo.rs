@@ -6,20 +6,39 @@ mod database;
 mod directory;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use clap::Args;
 use ruvector_snapshot::{
     CreateOptions, RestoreOptions, Snapshot, SnapshotConfig, SnapshotError, SnapshotManager, VerifyOptions,
 };
 use serde_json::{Value, json};
 
-use crate::args::Demo;
 use crate::failure::{Exit, Failure};
 use crate::output::{changes, count, counted, ratio, share, size};
 use crate::session::Session;
+use crate::values::new_path;
 use database::{DIMENSIONS, GROUP, RECORDS, Writer};
 use directory::DemoDirectory;
+
+pub(crate) const HELP: &str = "\
+Creates a small database and takes a snapshot of it while a thread writes to it. Corrupts a copy of the snapshot, verifies, restores and compares every \
+value. Does the same with an incremental snapshot. Each step prints the command for it. Works in a temporary directory that is removed at the end, or \
+in DIR, which must be new or empty and is kept. Ignores --store.
+
+Examples:
+  ruvector-snapshot demo
+  ruvector-snapshot demo ./demo
+
+Exit codes: 0 every check passed; 1 a check or something else failed; 2 wrong usage, for example DIR is not empty.";
+
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// New or empty directory to work in [default: a temporary one that is removed at the end]
+    #[arg(value_parser = new_path())]
+    pub(crate) dir: Option<PathBuf>,
+}
 
 /// The file whose copy is corrupted.
 const VECTORS_FILE: &str = "vectors.bin.gz";

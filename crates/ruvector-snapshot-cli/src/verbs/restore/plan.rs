@@ -9,7 +9,7 @@ use ruvector_snapshot::{
 };
 use serde_json::json;
 
-use crate::args::Restore;
+use super::Restore;
 use crate::failure::{Exit, Failure, kind_name};
 use crate::output::{count, counted, shape_of, size, source, timestamp, total};
 use crate::session::Session;

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use clap::Args;
 use ruvector_snapshot::store::{self, Location, SnapshotStore, StoreConfig};
 use ruvector_snapshot::{
     BlockedCopy, CopiedSnapshot, CopyOptions, CopyOutcome, CopyPlan, CopyReport, CopySelection, ErrorKind, PlannedCopy,
@@ -11,12 +12,76 @@ use ruvector_snapshot::{
 };
 use serde_json::{Value, json};
 
-use crate::args::Copies;
 use crate::failure::{Exit, Failure};
 use crate::interrupted::Attempts;
 use crate::output::{counted, fitted, rate, size};
 use crate::progress::ProgressDisplay;
 use crate::session::Session;
+
+pub(crate) const HELP: &str = "\
+Copies snapshots, and those that they depend on, to another store: a second disk, or a bucket in another place. The copies have the same ids and the same \
+bytes. The SHA-256 of every file is verified on the way, and a copy exists only when all of it is stored. What is there already is not copied again, so \
+the command can be repeated every night. Of that only metadata.json and the sizes of the files are compared: `verify` reads the files of the target.
+
+If the command is interrupted or fails, repeat it: files that are complete in the target are not sent again. What is not continued is removed by a prune of \
+the target after its grace period. If a snapshot cannot be copied, those that depend on it are skipped, and the others are copied.
+
+With --compact, the state of an incremental snapshot is stored as one full snapshot with an id of its own, which has the name, the time and the content \
+checksum. It is stored only once.
+
+A directory that does not exist is created if the directory above it exists; a bucket is not. A snapshot that was deleted in the target is copied again, so \
+use --name or IDs, or prune both stores by the same policy.
+
+Credentials: -o is for --store, and --to-option for --to. What no option says comes from the environment, which is the same for both. Two buckets of one \
+provider with different keys need options for one of them: `store options` lists them. Other users of this machine can see options, so put the keys of one \
+of the two into the environment, or use a file or a profile. --connections and the limits of the rates are for each store.
+
+Examples:
+  ruvector-snapshot copy --all --to /mnt/second-disk/snapshots
+  ruvector-snapshot copy latest --store /srv/snapshots \\
+      --to gs://offsite/snapshots
+  ruvector-snapshot copy --name nightly --to s3://bucket/backups \\
+      --to-option region=eu-west-1 --pins --dry-run
+  ruvector-snapshot copy latest --compact --to gs://archive/monthly \\
+      --to-option storage_class=ARCHIVE
+
+Exit codes: 0 everything is in the target; 1 failure, complete or partial; 2 wrong usage; 3 a snapshot is corrupt and was not copied; 4 with --all, there \
+are no snapshots.";
+
+#[derive(Debug, Args)]
+#[command(override_usage = "ruvector-snapshot copy <ID...|--all|--name NAME> --to <LOCATION> [OPTIONS]")]
+pub(crate) struct Copies {
+    /// Ids, prefixes of ids, names, or latest
+    #[arg(value_name = "ID", required_unless_present_any = ["all", "name"])]
+    pub(crate) ids: Vec<String>,
+    /// Copy every snapshot in the store
+    #[arg(long, conflicts_with_all = ["ids", "name"])]
+    pub(crate) all: bool,
+    /// Copy every snapshot with this name
+    #[arg(long, conflicts_with = "ids")]
+    pub(crate) name: Option<String>,
+    /// Store to copy to: a directory, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX
+    #[arg(long, value_name = "LOCATION")]
+    pub(crate) to: String,
+    /// Option of the bucket of --to, for example region=eu-west-1. Can be repeated. The options of -o are those of --store
+    /// alone; the environment is for both
+    // Parsed in `session`, as those of -o.
+    #[arg(long = "to-option", value_name = "KEY=VALUE")]
+    pub(crate) to_options: Vec<String>,
+    /// Store the state of an incremental snapshot as one full snapshot with a new id, and not the snapshots that it
+    /// depends on
+    #[arg(long)]
+    pub(crate) compact: bool,
+    /// Pin snapshots that are pinned
+    #[arg(long)]
+    pub(crate) pins: bool,
+    /// Read the stored data back and compare it before the commit. It downloads as much as it uploads
+    #[arg(long)]
+    pub(crate) verify_after_write: bool,
+    /// Print what would be copied, and copy nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
 
 pub(crate) async fn copy(session: &Session, args: &Copies) -> Result<Exit, Failure> {
     let source = session.open()?;

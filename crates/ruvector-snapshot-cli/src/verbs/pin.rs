@@ -2,12 +2,38 @@
 
 use std::collections::BTreeMap;
 
+use clap::Args;
 use ruvector_snapshot::{Listing, SnapshotManager};
 use serde_json::{Value, json};
 
 use crate::failure::{Exit, Failure};
 use crate::output::fitted;
 use crate::session::Session;
+
+pub(crate) const HELP: &str = "\
+Protects snapshots from `delete` and `prune` until they are unpinned. Snapshots that they depend on are protected with them. Checks all IDs before the \
+first snapshot is pinned. Says which of them were pinned already.
+
+Examples:
+  ruvector-snapshot pin before-upgrade
+  ruvector-snapshot unpin before-upgrade
+
+Exit codes: 0 pinned; 1 failure, or a snapshot does not exist; 2 an ID is ambiguous; 3 a snapshot is corrupt.";
+
+pub(crate) const UNPIN_HELP: &str = "\
+Allows pinned snapshots to be deleted again. Deletes no snapshot. Checks all IDs before the first snapshot is unpinned.
+
+Examples:
+  ruvector-snapshot unpin before-upgrade
+
+Exit codes: 0 unpinned; 1 failure, or a snapshot does not exist; 2 an ID is ambiguous; 3 a snapshot is corrupt.";
+
+#[derive(Debug, Args)]
+pub(crate) struct Ids {
+    /// Ids, prefixes of ids, names, or latest
+    #[arg(required = true, value_name = "ID")]
+    pub(crate) ids: Vec<String>,
+}
 
 pub(crate) async fn pin(session: &Session, texts: &[String]) -> Result<Exit, Failure> {
     let Chosen { manager, ids, listing: before } = resolve(session, texts).await?;

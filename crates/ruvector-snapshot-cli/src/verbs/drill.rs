@@ -1,16 +1,64 @@
 //! `drill`: rehearses the recovery of a snapshot, and prints what was measured.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::Args;
 use ruvector_snapshot::{DrillOptions, DrillReport, ErrorKind, Transferred};
 use serde::Serialize;
 
-use crate::args::Drill;
 use crate::failure::{Exit, Failure, kind_name};
 use crate::interrupted::Attempts;
 use crate::output::{count, print_transferred, shape, size, timestamp};
 use crate::progress::ProgressDisplay;
 use crate::session::Session;
+use crate::values::{probes, recall};
+
+pub(crate) const HELP: &str = "\
+Does what a recovery does, and measures it. Restores the snapshot from the store into a scratch directory, reads the database file back and compares its content \
+checksum, opens it with Ruvector, and searches for the vectors of 100 of its records, drawn evenly over the ids. Everything is removed again.
+
+It prints:
+  data          the time until the restored database was there, and verified
+  first search  the time until Ruvector has answered, which is what a recovery
+                takes (RTO). Ruvector builds its search index again whenever it
+                opens a database, and that takes most of the time. `search`
+                answers from the snapshot meanwhile
+  age           from the moment of the snapshot until now: what was written in
+                this time would be lost (RPO)
+  recall@10     the share of the 10 nearest neighbors that Ruvector finds,
+                compared with an exact search
+
+With a recall below --min-recall the drill fails. The recall depends on the vectors, the metric and the settings of the index, and not on the snapshot: compare it with \
+that of earlier drills, and choose --min-recall for your database. A drill that has \
+passed is recorded beside the snapshot, and so is one that finds something corrupt in the store; --no-record turns that off. It needs memory for the search \
+index, as Ruvector does.
+
+Examples:
+  ruvector-snapshot drill latest
+  ruvector-snapshot drill nightly --min-recall 0.95 --scratch-dir /var/tmp
+  ruvector-snapshot drill latest --json | jq .time_to_first_search_ms
+
+Exit codes: 0 the drill has passed; 1 the recall is too low, Ruvector cannot open the restored database, or another failure; 2 wrong usage; 3 the snapshot is corrupt.";
+
+#[derive(Debug, Args)]
+pub(crate) struct Drill {
+    /// An id, a prefix of an id, a name, or latest
+    pub(crate) id: String,
+    /// Number of records whose vectors are searched for, 1 to 10000
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = probes)]
+    pub(crate) probes: usize,
+    /// Fail if the restored database finds less than this share of the nearest neighbors, from 0 to 1
+    #[arg(long, value_name = "RECALL", default_value_t = DrillOptions::default().min_recall, value_parser = recall)]
+    pub(crate) min_recall: f64,
+    /// Directory to restore the database in, which must exist and needs as much space as the database [default: the
+    /// system's temporary directory]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) scratch_dir: Option<PathBuf>,
+    /// Do not record the drill beside the snapshot
+    #[arg(long)]
+    pub(crate) no_record: bool,
+}
 
 /// The document: the report, and the warnings.
 #[derive(Serialize)]

@@ -1,13 +1,29 @@
 //! `show`: prints everything that is known of one snapshot without reading its data.
 
+use clap::Args;
 use ruvector_snapshot::{EmbeddingInfo, ErrorKind, Ledger, Listing, Snapshot, SnapshotManager, VerifyDepth};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::args::Show;
 use crate::failure::{Exit, Failure};
 use crate::output::{ago, changes, counted, print_irregular, ratio, shape, size, source, timestamp, total};
 use crate::session::Session;
+
+pub(crate) const HELP: &str = "\
+Prints labels, file sizes, the content checksum, the source, the chain, the dependents, whether the snapshot is pinned, and when it was verified, how deep \
+and with what result. Reads no data.
+
+Examples:
+  ruvector-snapshot show latest
+  ruvector-snapshot show nightly --json
+
+Exit codes: 0 success; 1 the snapshot does not exist; 2 the ID is ambiguous; 3 the snapshot is corrupt, or its chain is broken.";
+
+#[derive(Debug, Args)]
+pub(crate) struct Show {
+    /// An id, a prefix of an id, a name, or latest
+    pub(crate) id: String,
+}
 
 /// Number of dependents that are printed.
 const DEPENDENTS_SHOWN: usize = 40;

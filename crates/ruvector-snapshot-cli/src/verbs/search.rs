@@ -1,19 +1,75 @@
 //! `search`: prints the records of a snapshot that are nearest to vectors.
 #![expect(clippy::disallowed_methods, reason = "prints how long the work took")]
 
+mod queries;
+
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use clap::Args;
 use comfy_table::{Table, presets};
-use ruvector_snapshot::{Query, SearchOptions, SearchReport, SearchResult, Transferred};
+use ruvector_core::DistanceMetric;
+use ruvector_snapshot::{Condition, Query, SearchOptions, SearchReport, SearchResult, Transferred};
 use serde::Serialize;
 
-use crate::args::Search;
 use crate::failure::{Exit, Failure};
 use crate::interrupted::Attempts;
 use crate::output::{fitted, pace, print_transferred, shape, timestamp};
 use crate::progress::ProgressDisplay;
-use crate::queries::read_queries;
 use crate::session::Session;
+use crate::values::{condition, metric, neighbors};
+use queries::read_queries;
+
+pub(crate) const HELP: &str = "\
+Prints the records whose vectors are nearest to a vector: the exact nearest neighbors, by the metric of the database and with the distances that Ruvector \
+computes. The smaller the distance, the nearer; for DotProduct it is the negative dot product. Of equal distances, the id that comes first is first. A \
+vector with NaN comes last.
+
+The snapshot is not restored. All records are read once, however many vectors are searched for, and compared with each of them. That takes about as long as a \
+`verify`. It answers at once after a disaster: Ruvector builds its search index again whenever it opens a database, and a restored database answers only after \
+that. The digest of every record is verified, and at the end their content checksum. If something is corrupt, the command fails without a result. \
+It does not replace `verify`, which reads everything.
+
+FILE of --query has one JSON value on each line: an array of numbers, or an object such as {\"id\":\"q1\",\"vector\":[0.25,-1.5]}, whose id names the result. \
+It has at most 10,000 vectors and 256 MiB. A search has at most 1,000,000 neighbors in all. --where chooses the neighbors: `restore --help` explains it. \
+The metadata is cut to fit the line; with --json it is complete. Irregular rows are not searched: a warning counts them.
+
+Examples:
+  ruvector-snapshot search latest --like doc-17
+  ruvector-snapshot search nightly --like doc-17 -k 3 --where lang=de \\
+      --with-metadata
+  ruvector-snapshot search 20260331 --query questions.jsonl --json
+  echo '[0.25,-1.5]' | ruvector-snapshot search latest --query -
+
+Exit codes: 0 success, even if nothing was found; 1 failure, or the record of --like is not in the snapshot; 2 wrong usage, for example a vector of other dimensions; \
+3 the snapshot is corrupt.";
+
+#[derive(Debug, Args)]
+#[command(override_usage = "ruvector-snapshot search <ID> <--like RECORD_ID|--query FILE> [OPTIONS]")]
+pub(crate) struct Search {
+    /// An id, a prefix of an id, a name, or latest
+    pub(crate) id: String,
+    /// Search for the vector that this record has in the snapshot. The record itself is not among its results. Can be
+    /// repeated
+    #[arg(long = "like", value_name = "RECORD_ID", required_unless_present = "query")]
+    pub(crate) like: Vec<String>,
+    /// Search for the vectors in FILE, one on each line, as a JSON array of numbers or as `dump` prints a record; - for
+    /// standard input
+    #[arg(long, value_name = "FILE")]
+    pub(crate) query: Option<PathBuf>,
+    /// Number of neighbors of each vector
+    #[arg(short = 'k', long = "neighbors", value_name = "N", default_value_t = 10, value_parser = neighbors)]
+    pub(crate) k: usize,
+    /// Only records whose metadata has this, as for `restore`. Can be repeated, and then all must hold
+    #[arg(long = "where", value_name = "CONDITION", value_parser = condition)]
+    pub(crate) conditions: Vec<Condition>,
+    /// Print the metadata of the neighbors too
+    #[arg(long)]
+    pub(crate) with_metadata: bool,
+    /// Metric of a snapshot that records none: euclidean, cosine, dot-product or manhattan
+    #[arg(long, value_name = "METRIC", hide_possible_values = true, value_parser = metric())]
+    pub(crate) metric: Option<DistanceMetric>,
+}
 
 /// Columns of the terminal for an id, alone and beside metadata, and for metadata.
 const ID_COLUMNS: usize = 50;

@@ -3,18 +3,112 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
+use chrono::TimeDelta;
+use clap::Args;
 use ruvector_snapshot::{
-    DeleteOptions, DeleteReport, DroppedSnapshot, ErrorKind, GroupBy, KeptSnapshot, Orphan, OrphanKind, PlannedGroup,
-    PrunePlan, PrunePolicy, Snapshot, SnapshotConfig, SnapshotError, SnapshotManager,
+    DeleteOptions, DeleteReport, DroppedSnapshot, ErrorKind, GroupBy, KeptSnapshot, LabelPattern, Orphan, OrphanKind,
+    PlannedGroup, PrunePlan, PrunePolicy, Snapshot, SnapshotConfig, SnapshotError, SnapshotManager, Span, TimeZone,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::args::Prune;
-use crate::delete;
 use crate::failure::{Exit, Failure};
 use crate::output::{counted, fitted, orphan_kind, size, total};
 use crate::session::Session;
+use crate::values::{count, grace};
+use crate::verbs::delete;
+
+pub(crate) const HELP: &str = "\
+Deletes every snapshot that no --keep rule matches. Prints each snapshot with the reasons why it is kept or dropped. Use --dry-run to preview the result.
+
+The rules apply to the snapshots of each source on their own: `--keep-last 1` keeps one snapshot of every database in the store. The source is the name \
+that was given with `create --source`, or else the host and the path of the database file. --group-by name or --group-by label:KEY groups the snapshots \
+by something else, and --group-by none applies the rules to all of them together. Snapshots whose source has neither a name nor a path are grouped by the \
+kind of their source, and those that do not have the label are one group. If no snapshot has the label, or if the rules would keep nothing of a group that \
+can be restored, nothing is deleted; only --keep-label can cause the latter.
+
+--keep-daily 7 keeps the newest snapshot of each of the last 7 days that have one, even if they are spread over a year. The rules for hours, weeks (from \
+Monday), months, quarters and years work alike. --time-zone decides where they start.
+
+Also kept: snapshots that a kept snapshot depends on, pinned snapshots, snapshots dated more than 5 minutes in the future, and snapshots with a broken chain. The last two do \
+not count for any rule. Snapshots that cannot be used are neither counted nor deleted; delete them by ID. If one cannot be read, it may depend on any \
+older snapshot, and these are kept.
+
+Orphans, objects that interrupted commands have left, are removed first if they are older than --grace. Files that do not belong to snapshots are never \
+touched.
+
+Examples:
+  ruvector-snapshot prune --keep-last 7 --dry-run
+  ruvector-snapshot prune --keep-daily 7 --keep-weekly 5 --keep-monthly 12 \\
+      --keep-yearly 10
+  ruvector-snapshot prune --keep-within 14d --keep-quarterly 8 \\
+      --time-zone Europe/Berlin
+  ruvector-snapshot prune --keep-last 3 --keep-label keep \\
+      --keep-label reason=release
+  ruvector-snapshot prune --keep-daily 7 --group-by label:host
+
+Exit codes: 0 success, even if there was nothing to delete; 1 failure, complete or partial, a snapshot cannot be read, or the policy would \
+delete every snapshot of a group that can be restored; 2 wrong usage, for example no rule.";
+
+#[derive(Debug, Args)]
+#[command(override_usage = "ruvector-snapshot prune RULE... [OPTIONS]")]
+pub(crate) struct Prune {
+    /// Apply the rules to each group of snapshots on its own: source, name, label:KEY, or none for all snapshots
+    /// together
+    #[arg(long, value_name = "GROUP", default_value_t)]
+    pub(crate) group_by: GroupBy,
+    /// Time zone of days and other periods, by its IANA name
+    #[arg(long, value_name = "ZONE", default_value_t)]
+    pub(crate) time_zone: TimeZone,
+    /// Age at which orphans are collected, for example 24h, 90m or 0s. A create or a delete that is still running and
+    /// older than this may fail and must be repeated. No kept snapshot is lost: markers beside a snapshot are kept for
+    /// at least one hour
+    #[arg(long, value_name = "TIME", value_parser = grace, default_value = "24h")]
+    pub(crate) grace: TimeDelta,
+    /// Delete without writing anything to the store. Only if no other command is at work at this store: a snapshot that is
+    /// being created could lose its base
+    #[arg(long)]
+    pub(crate) exclusive: bool,
+    /// Print what would be kept, deleted and collected, and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    // The heading applies to all options that follow.
+    #[command(flatten)]
+    pub(crate) rules: Rules,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Rules, at least one")]
+pub(crate) struct Rules {
+    /// Keep the newest N snapshots
+    #[arg(long, visible_alias = "keep", value_name = "N", value_parser = count)]
+    pub(crate) keep_last: Option<usize>,
+    /// Keep the newest of each of the last N hours
+    #[arg(long, value_name = "N", value_parser = count)]
+    pub(crate) keep_hourly: Option<usize>,
+    /// Keep the newest of each of the last N days
+    #[arg(long, value_name = "N", value_parser = count)]
+    pub(crate) keep_daily: Option<usize>,
+    /// Keep the newest of each of the last N weeks
+    #[arg(long, value_name = "N", value_parser = count)]
+    pub(crate) keep_weekly: Option<usize>,
+    /// Keep the newest of each of the last N months
+    #[arg(long, value_name = "N", value_parser = count)]
+    pub(crate) keep_monthly: Option<usize>,
+    /// Keep the newest of each of the last N quarters
+    #[arg(long, value_name = "N", value_parser = count)]
+    pub(crate) keep_quarterly: Option<usize>,
+    /// Keep the newest of each of the last N years
+    #[arg(long, value_name = "N", value_parser = count)]
+    pub(crate) keep_yearly: Option<usize>,
+    /// Keep all that are at most this much older than the newest: years, months, days and hours, for example
+    /// 1y5m7d2h
+    #[arg(long, value_name = "SPAN")]
+    pub(crate) keep_within: Option<Span>,
+    /// Keep all with this label, for example host or host=db1. Can be repeated
+    #[arg(long = "keep-label", value_name = "KEY[=VALUE]")]
+    pub(crate) keep_labels: Vec<LabelPattern>,
+}
 
 pub(crate) async fn prune(session: &Session, args: &Prune) -> Result<Exit, Failure> {
     let policy = policy(args);

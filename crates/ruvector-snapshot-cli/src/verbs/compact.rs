@@ -3,15 +3,34 @@
 
 use std::time::{Duration, Instant};
 
+use clap::Args;
 use ruvector_snapshot::{ErrorKind, Snapshot, Transferred};
 use serde_json::json;
 
-use crate::args::Compact;
 use crate::failure::{Exit, Failure, kind_name};
 use crate::interrupted::Attempts;
 use crate::output::{counted, pace, print_transferred, shape, size, timestamp, total};
 use crate::progress::ProgressDisplay;
 use crate::session::Session;
+
+pub(crate) const HELP: &str = "\
+Reads the chain of an incremental snapshot and stores its state as a full snapshot. The database is not needed. The new snapshot has the name, the time \
+and the content checksum of the incremental one. The chain is kept; delete it when you no longer need it. A compact that fails or is interrupted leaves \
+no new snapshot.
+
+Examples:
+  ruvector-snapshot compact latest
+  ruvector-snapshot compact 20260131T080000000Z-0123456789abcdef \\
+      --store s3://bucket/backups
+
+Exit codes: 0 stored; 1 failure, there is no new snapshot unless the error says that there may be one, or the snapshot is already full; 2 the ID is \
+ambiguous; 3 the chain is corrupt.";
+
+#[derive(Debug, Args)]
+pub(crate) struct Compact {
+    /// An id, a prefix of an id, a name, or latest
+    pub(crate) id: String,
+}
 
 pub(crate) async fn compact(session: &Session, args: &Compact) -> Result<Exit, Failure> {
     let manager = session.open()?;

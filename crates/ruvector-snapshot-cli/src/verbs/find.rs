@@ -2,14 +2,41 @@
 
 use std::collections::BTreeSet;
 
+use clap::Args;
 use comfy_table::{Table, presets};
 use ruvector_snapshot::{FindReport, RecordState, SourceInfo};
 use serde_json::{Value, json};
 
-use crate::args::Find;
 use crate::failure::{Exit, Failure};
 use crate::output::{fitted, fitted_end, timestamp};
 use crate::session::Session;
+
+pub(crate) const HELP: &str = "\
+Lists all snapshots, newest first, with what became of the record since the snapshot before: for an incremental snapshot its base, for a full one the \
+next older snapshot of the same source.
+  added             the snapshot has it, the one before does not
+  same              the record has not changed
+  vector changed    the vector has changed, and perhaps the metadata
+  metadata changed  only the metadata has changed
+  changed           the vector or the metadata; a full snapshot does not say which
+  removed           the one before has it, this one does not
+  absent            neither has it
+  unknown           a snapshot cannot be used; a warning says why
+Reads indexes only: no vectors and no metadata. If the store has snapshots of several databases, the source of each is shown: the name that was given \
+with `create --source`, or else the host and the path.
+
+Examples:
+  ruvector-snapshot find doc-17
+  ruvector-snapshot find doc-17 --json | jq -r '.snapshots[] | select(.state == \"removed\").id'
+
+Exit codes: 0 a snapshot has the record; 1 none has it, or none of those that can be read, or failure.";
+
+#[derive(Debug, Args)]
+pub(crate) struct Find {
+    /// The id of the record
+    #[arg(value_name = "RECORD_ID")]
+    pub(crate) record_id: String,
+}
 
 /// Columns of the terminal for a name, or for a source.
 const NAME_COLUMNS: usize = 40;

@@ -16,6 +16,29 @@ use crate::output::{ago, count, counted, fitted, orphan_kind, size, timestamp, t
 use crate::session::Session;
 use crate::streamed::StreamedDocument;
 
+pub(crate) const HELP: &str = "\
+Reads the names of all objects in the store and every metadata.json, but no data.
+
+Also lists snapshots that cannot be used because metadata.json is corrupt, or because a file is missing or has another size, and incremental snapshots \
+whose base is missing, and snapshots that this user cannot read. Only `verify --all` reads every byte. Objects of others are counted. \
+What running commands have written and killed ones have left is listed with its size.
+
+Snapshots that are dated more than 5 minutes in the future, because a clock is or was wrong, are marked.
+
+The TYPE of a snapshot is `full`, or for example `+3 base 20260131T080000`: the third incremental snapshot of its chain, and the start of the id of its \
+base. Pinned snapshots are marked. SIZE is what the objects of a snapshot take in the store.
+
+VERIFIED is when every byte of a snapshot and its base was last found intact, as `verify` has recorded it, or CORRUPT. If all parts of a subset were read, it \
+is the oldest of them. `quick` means that not every byte was read. DRILLED is when it was last restored as a drill.
+
+Examples:
+  ruvector-snapshot list
+  ruvector-snapshot list --json | jq -r '.snapshots[].id'
+  ruvector-snapshot list --json | jq -r '.snapshots[] | select(.pinned) | .id'
+
+Exit codes: 0 success, even if there are no snapshots; 1 the store does not exist, or has a snapshot of a newer version or one that \
+cannot be read; 3 a snapshot is corrupt.";
+
 /// Columns of the terminal for a name.
 const NAME_COLUMNS: usize = 40;
 

@@ -10,7 +10,7 @@ use ruvector_snapshot::{Condition, ExportFormat, OnConflict, SnapshotError, Veri
 
 /// Parses a path that may be made. A control character in it, such as the end of a line of a script from Windows, is a
 /// mistake, unless there is such a file.
-pub(super) fn new_path() -> impl TypedValueParser<Value = PathBuf> {
+pub(crate) fn new_path() -> impl TypedValueParser<Value = PathBuf> {
     PathBufValueParser::new().try_map(|path| {
         let control = path.to_string_lossy().chars().find(|c| c.is_control());
         match control.filter(|_| !path.exists()) {
@@ -20,7 +20,7 @@ pub(super) fn new_path() -> impl TypedValueParser<Value = PathBuf> {
     })
 }
 
-pub(super) fn on_conflict() -> impl TypedValueParser<Value = OnConflict> {
+pub(crate) fn on_conflict() -> impl TypedValueParser<Value = OnConflict> {
     PossibleValuesParser::new(["fail", "keep", "replace"]).map(|choice| match choice.as_str() {
         "keep" => OnConflict::Keep,
         "replace" => OnConflict::Replace,
@@ -28,11 +28,11 @@ pub(super) fn on_conflict() -> impl TypedValueParser<Value = OnConflict> {
     })
 }
 
-pub(super) fn export_format() -> impl TypedValueParser<Value = ExportFormat> {
+pub(crate) fn export_format() -> impl TypedValueParser<Value = ExportFormat> {
     PossibleValuesParser::new(ExportFormat::ALL.iter().map(|format| format.name())).try_map(|name| name.parse())
 }
 
-pub(super) fn metric() -> impl TypedValueParser<Value = DistanceMetric> {
+pub(crate) fn metric() -> impl TypedValueParser<Value = DistanceMetric> {
     PossibleValuesParser::new(["euclidean", "cosine", "dot-product", "manhattan"]).map(|name| match name.as_str() {
         "euclidean" => DistanceMetric::Euclidean,
         "cosine" => DistanceMetric::Cosine,
@@ -41,17 +41,17 @@ pub(super) fn metric() -> impl TypedValueParser<Value = DistanceMetric> {
     })
 }
 
-pub(super) fn probes(text: &str) -> Result<usize, String> {
+pub(crate) fn probes(text: &str) -> Result<usize, String> {
     let number = text.parse().ok().filter(|number| (1..=10_000).contains(number));
     number.ok_or_else(|| "must be a whole number from 1 to 10000".to_owned())
 }
 
-pub(super) fn recall(text: &str) -> Result<f64, String> {
+pub(crate) fn recall(text: &str) -> Result<f64, String> {
     let number = text.parse().ok().filter(|number| (0.0..=1.0).contains(number));
     number.ok_or_else(|| "must be a number from 0 to 1, for example 0.9".to_owned())
 }
 
-pub(super) fn neighbors(text: &str) -> Result<usize, String> {
+pub(crate) fn neighbors(text: &str) -> Result<usize, String> {
     let number = text.parse().ok().filter(|number| *number > 0);
     number.ok_or_else(|| "must be a whole number, at least 1".to_owned())
 }
@@ -60,7 +60,7 @@ pub(super) fn neighbors(text: &str) -> Result<usize, String> {
 #[derive(Debug, Clone)]
 pub(crate) struct Pairs(pub(crate) Vec<(String, String)>);
 
-pub(super) fn embedding(text: &str) -> Result<Pairs, String> {
+pub(crate) fn pairs(text: &str) -> Result<Pairs, String> {
     let pairs = text.split(',').map(|pair| match pair.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.trim().to_owned(), value.trim().to_owned())),
         _ => Err("it is KEY=VALUE, or several with commas between, for example model=all-MiniLM-L6-v2".to_owned()),
@@ -68,7 +68,7 @@ pub(super) fn embedding(text: &str) -> Result<Pairs, String> {
     pairs.collect::<Result<_, _>>().map(Pairs)
 }
 
-pub(super) fn label(text: &str) -> Result<(String, String), String> {
+pub(crate) fn label(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some(("", _)) => Err("a label needs a key before the =, for example host=db1".to_owned()),
         Some((key, value)) => Ok((key.to_owned(), value.to_owned())),
@@ -77,7 +77,7 @@ pub(super) fn label(text: &str) -> Result<(String, String), String> {
 }
 
 /// Parses a condition. Says how a shell may have cut it.
-pub(super) fn condition(text: &str) -> Result<Condition, String> {
+pub(crate) fn condition(text: &str) -> Result<Condition, String> {
     text.parse().map_err(|error: SnapshotError| {
         let advice = match text.contains(['=', '!', '<', '>']) {
             false => "a shell takes < and > for itself, so quote them",
@@ -88,23 +88,23 @@ pub(super) fn condition(text: &str) -> Result<Condition, String> {
     })
 }
 
-pub(super) fn compression_level(text: &str) -> Result<u32, String> {
+pub(crate) fn compression_level(text: &str) -> Result<u32, String> {
     let number = text.parse().ok().filter(|number| (0..=9).contains(number));
     number.ok_or_else(|| "must be a number from 0 to 9".to_owned())
 }
 
-pub(super) fn connections(text: &str) -> Result<usize, String> {
+pub(crate) fn connections(text: &str) -> Result<usize, String> {
     let number = text.parse().ok().filter(|number| (1..=1024).contains(number));
     number.ok_or_else(|| "must be a whole number from 1 to 1024".to_owned())
 }
 
-pub(super) fn max_chain(text: &str) -> Result<usize, String> {
+pub(crate) fn max_chain(text: &str) -> Result<usize, String> {
     let number = text.parse().ok().filter(|number| (1..=1000).contains(number));
     number.ok_or_else(|| "must be a whole number from 1 to 1000".to_owned())
 }
 
 /// Parses bytes per second, with K, M or G for powers of 1024.
-pub(super) fn rate(text: &str) -> Result<u64, String> {
+pub(crate) fn rate(text: &str) -> Result<u64, String> {
     let problem = || "must be a number of bytes per second, at least 1, for example 500000, 500K, 20M or 1G".to_owned();
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
@@ -119,7 +119,7 @@ pub(super) fn rate(text: &str) -> Result<u64, String> {
     rate.ok_or_else(problem)
 }
 
-pub(super) fn count(text: &str) -> Result<usize, String> {
+pub(crate) fn count(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(0) => Err("0 would keep nothing; use at least 1, or omit the option".to_owned()),
         Ok(count) => Ok(count),
@@ -128,12 +128,12 @@ pub(super) fn count(text: &str) -> Result<usize, String> {
 }
 
 /// Parses which part of the data a verification reads.
-pub(super) fn subset(text: &str) -> Result<VerifyDepth, SnapshotError> {
+pub(crate) fn subset(text: &str) -> Result<VerifyDepth, SnapshotError> {
     Ok(VerifyDepth::parse_subset(text)?)
 }
 
 /// Parses a length of time without calendar units.
-pub(super) fn grace(text: &str) -> Result<TimeDelta, String> {
+pub(crate) fn grace(text: &str) -> Result<TimeDelta, String> {
     let problem = || "a length of time is a number with d, h, m or s, for example 24h, 90m or 1d12h".to_owned();
     let span: jiff::Span = text.parse().map_err(|_| problem())?;
     // Fails for months and years, whose length depends on the date.

@@ -2,19 +2,69 @@
 
 use std::io;
 
+use clap::Args;
 use futures::StreamExt as _;
 use ruvector_snapshot::{
     DiffEntry, DiffOptions, DiffSummary, DiffedSnapshot, RecordChange, SnapshotDiff, SnapshotManager,
 };
 use serde_json::{Value, json};
 
-use crate::args::Diff;
 use crate::failure::{Exit, Failure};
 use crate::interrupted::Attempts;
 use crate::output::{Output, counted, fitted, plain, size};
 use crate::progress::ProgressDisplay;
 use crate::session::Session;
 use crate::streamed::{OutputBuffer, StreamedDocument};
+
+pub(crate) const HELP: &str = "\
+Prints how many records differ between two snapshots, related or not, of one store or of two. With --list, each of them; with --jsonl, each as a line of JSON.
+  added             only the second snapshot has it
+  removed           only the first snapshot has it
+  vector changed    another vector, the same metadata
+  metadata changed  other metadata, the same vector
+  both changed      another vector and other metadata
+Each record counts once. Other dimensions, another metric, and irregular rows that differ are printed too. Of irregular rows it is not compared which ones.
+
+Reads the indexes. If the content checksums are equal, it reads no data, and only checks that the files are there. Of records that differ, the metadata is read, and vectors only where that does not decide. \
+What two snapshots of a chain have in common is read only where the others have changed something. The ids and digests that are compared are verified. \
+To check everything, use `verify`.
+
+With --to, the second snapshot is in another store, for example the copy of the first one: --to-option is for that store, and -o for --store.
+
+Examples:
+  ruvector-snapshot diff nightly latest
+  ruvector-snapshot diff nightly latest --list | grep ^removed
+  ruvector-snapshot diff 20260130 20260131 --jsonl | jq -r .id
+  ruvector-snapshot diff latest latest --to s3://bucket/offsite --exit-code
+
+Exit codes: 0 compared, whether they differ or not; 1 failure, and with --exit-code also if they differ; 2 wrong usage; 3 a snapshot is corrupt.";
+
+#[derive(Debug, Args)]
+pub(crate) struct Diff {
+    /// The first snapshot: an id, a prefix of an id, a name, or latest
+    #[arg(value_name = "ID")]
+    pub(crate) first: String,
+    /// The second snapshot, which is compared with the first one
+    #[arg(value_name = "OTHER_ID")]
+    pub(crate) second: String,
+    /// Store of the second snapshot, if it is not that of the first
+    #[arg(long, value_name = "LOCATION")]
+    pub(crate) to: Option<String>,
+    /// Option of the bucket of --to, for example region=eu-west-1. Can be repeated. The options of -o are those of --store
+    /// alone; the environment is for both
+    // Parsed in `session`, as those of -o.
+    #[arg(long = "to-option", value_name = "KEY=VALUE", requires = "to")]
+    pub(crate) to_options: Vec<String>,
+    /// Print each record that differs, and then the counts
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// Print each record that differs as a line of JSON, and nothing else
+    #[arg(long, conflicts_with_all = ["list", "json"])]
+    pub(crate) jsonl: bool,
+    /// End with exit code 1 if the snapshots differ
+    #[arg(long)]
+    pub(crate) exit_code: bool,
+}
 
 /// Differences that are printed before an interrupt is seen.
 const CHUNK_LEN: usize = 4096;

@@ -2,14 +2,46 @@
 
 use std::collections::BTreeMap;
 
+use clap::Args;
 use ruvector_snapshot::{DeleteOptions, DeletePlan, Listing, SnapshotManager};
 use serde_json::json;
 
-use crate::args::Delete;
 use crate::failure::{Exit, Failure};
 use crate::output::fitted;
 use crate::session::Session;
 use crate::threads::run_afterwards;
+
+pub(crate) const HELP: &str = "\
+Checks all IDs before the first snapshot is deleted. If one of them does not exist, is pinned, or has a dependent that is not deleted too, nothing is \
+deleted. With --cascade, all dependents are deleted as well. A deletion cannot be undone.
+
+A deletion that has started is completed even after an interrupt. If an incremental snapshot is created on a snapshot at the same moment, that \
+snapshot is kept. For that, a deletion writes a marker first. In a store where nothing can be written, --exclusive deletes without markers: use it only if \
+no other command is at work at the store.
+
+Examples:
+  ruvector-snapshot delete 20260131T080000000Z-0123456789abcdef
+  ruvector-snapshot delete before-upgrade test-1 test-2
+  ruvector-snapshot delete monday --cascade --dry-run
+
+Exit codes: 0 deleted; 1 failure, or a snapshot does not exist, is pinned, or has dependents; 2 an ID is ambiguous.";
+
+#[derive(Debug, Args)]
+pub(crate) struct Delete {
+    /// Ids, prefixes of ids, names, or latest
+    #[arg(required = true, value_name = "ID")]
+    pub(crate) ids: Vec<String>,
+    /// Also delete all snapshots that depend on them
+    #[arg(long)]
+    pub(crate) cascade: bool,
+    /// Delete without writing anything to the store. Only if no other command is at work at this store: a snapshot that is
+    /// being created could lose its base
+    #[arg(long)]
+    pub(crate) exclusive: bool,
+    /// Print what would be deleted, and delete nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
 
 pub(crate) async fn delete(session: &Session, args: &Delete) -> Result<Exit, Failure> {
     let manager = session.open()?;

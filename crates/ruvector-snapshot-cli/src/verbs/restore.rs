@@ -1,23 +1,99 @@
 //! `restore`: restores a snapshot to a database file.
 #![expect(clippy::disallowed_methods, reason = "prints how long the work took")]
 
+mod merge;
+mod plan;
+
 use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use clap::Args;
 use ruvector_snapshot::{
-    MergeOptions, PartReport, RecordFilter, RestoreOptions, Snapshot, SnapshotManager, Transferred,
+    MergeOptions, OnConflict, PartReport, RecordFilter, RestoreOptions, Snapshot, SnapshotManager, Transferred,
 };
 use serde_json::json;
 
-use crate::args::Restore;
 use crate::failure::{Exit, Failure};
 use crate::interrupted::Attempts;
-use crate::merge::merge;
 use crate::output::{count, pace, print_transferred, shape, size, source, timestamp};
 use crate::progress::ProgressDisplay;
-use crate::restore_plan::{self, explained, explained_part};
+use crate::selection::Selection;
 use crate::session::Session;
+use crate::values::{new_path, on_conflict};
+use merge::merge;
+use plan::{explained, explained_part};
+
+pub(crate) const HELP: &str = "\
+Reads a snapshot, and all snapshots that it depends on, and writes a database file. The file is written under a hidden name in the same directory, read \
+back, and checked against the content checksum. Only then is it renamed to FILE, in one step.
+
+An existing FILE is not changed unless --force is given. FILE is not replaced while a program holds its lock, as Ruvector does while it has a database \
+open: the program would keep the old file, and lose everything that it writes from then on. Stop it first, or restore to another path. --force with --force-while-open replaces FILE all the same.
+
+A new FILE can be read by its owner only. A replaced FILE keeps its owner and its permissions.
+
+With --id, --ids-from or --where, only these records are restored: the output says how many of how many. By ids, only the parts of the snapshot that can \
+hold them are read. A condition is for example lang=de, author.born>=1900 or 'lang exists'; a dot separates names, and \\. is a dot in a name. Numbers are \
+compared as numbers, strings as strings, and a number never equals a string: year=2020 is the number, and year=\"2020\" the string. A record without the \
+path fulfils only !=. Give --where once for each condition, and quote < and > from the shell. If an id is not in the snapshot, or no record is selected, \
+nothing is restored.
+
+With --ids-from -, the ids are read from standard input, to its end. A list of ids has at most 64 MiB.
+
+A database that records another embedding model than the snapshot is neither replaced nor merged into, unless --other-embedding is given.
+
+With --merge, the records are merged into the database FILE in one transaction: all of them or none. It must be closed, and have the same dimensions and \
+metric. --on-conflict decides what happens if it has another record with an id. Its other records and its settings stay as they are. After a failure \
+or an interrupt no record was changed, but the file may be larger.
+
+With --dry-run, nothing is written. It prints the snapshots that are read, how many bytes are read and written, the free space and the memory that is \
+needed, and every check of FILE; what is in the way is printed as errors. Reads metadata.json and the block directories. It does not read the data: `verify` does. \
+The plan is that of a restore of all records into a new file.
+
+Examples:
+  ruvector-snapshot restore latest --to restored.db --dry-run
+  ruvector-snapshot restore latest --to restored.db
+  ruvector-snapshot restore nightly --to /srv/app/vectors.db --force
+  ruvector-snapshot restore latest --to part.db --where lang=de \\
+      --where 'year>=2020'
+  ruvector-snapshot restore nightly --to vectors.db --merge --id doc-17 \\
+      --on-conflict replace
+  cut -f1 lost.tsv | ruvector-snapshot restore nightly --to vectors.db \\
+      --merge --ids-from -
+
+Exit codes: 0 restored and verified, or, with --dry-run, nothing is in the way; 1 failure, FILE was not changed, unless the error says that it was, or only the output could not be written; 2 \
+wrong usage; 3 the snapshot is corrupt, FILE was not changed. With --merge, no record of FILE was changed instead, and 1 also if FILE is corrupt. With --dry-run, a corrupt snapshot is in the way, with exit code 1.";
+
+#[derive(Debug, Args)]
+pub(crate) struct Restore {
+    /// An id, a prefix of an id, a name, or latest
+    pub(crate) id: String,
+    /// Database file to write
+    #[arg(long, value_name = "FILE", value_parser = new_path())]
+    pub(crate) to: PathBuf,
+    /// Replace FILE if it exists and no program holds its lock, as Ruvector does
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// With --force: replace FILE even while a program holds its lock. What that program writes afterwards is lost
+    #[arg(long, requires = "force")]
+    pub(crate) force_while_open: bool,
+    /// Replace FILE, or merge into it, even if it records another embedding model than that of the snapshot
+    #[arg(long)]
+    pub(crate) other_embedding: bool,
+    #[command(flatten)]
+    pub(crate) selection: Selection,
+    /// Merge the records into the database FILE, which must exist and be closed
+    #[arg(long, conflicts_with = "force")]
+    pub(crate) merge: bool,
+    /// With --merge: what happens if FILE has another record with the same id: fail, and merge nothing; keep that record;
+    /// or replace it [default: fail]
+    #[arg(long, value_name = "WHAT", requires = "merge", value_parser = on_conflict())]
+    pub(crate) on_conflict: Option<OnConflict>,
+    /// Print what a restore of all records would read and write, and everything that is in its way. Write nothing
+    #[arg(long, conflicts_with_all = ["merge", "ids", "ids_from", "conditions"])]
+    pub(crate) dry_run: bool,
+}
 
 pub(crate) async fn restore(session: &Session, args: Restore) -> Result<Exit, Failure> {
     let manager = session.open()?;
@@ -25,7 +101,7 @@ pub(crate) async fn restore(session: &Session, args: Restore) -> Result<Exit, Fa
     let options = RestoreOptions::default().overwrite(args.force).overwrite_while_open(args.force_while_open);
     let options = options.other_embedding(args.other_embedding);
     if args.dry_run {
-        return restore_plan::plan(session, &manager, &id, &args, &options).await;
+        return plan::plan(session, &manager, &id, &args, &options).await;
     }
     let filter = args.selection.filter(session).await?;
     if args.merge {
