@@ -124,7 +124,7 @@ fn every_verb_prints_one_json_document() {
             assert_eq!(exit_code, 0, "{args:?}: {document}");
             document
         };
-        assert_eq!(of(&["show", "one"])["snapshot"]["id"], id);
+        assert_eq!(of(&["show", "one"])["snapshots"][0]["id"], id);
         assert_eq!(of(&["verify", "one"])["intact"], true);
         assert_eq!(of(&["verify", "--all"])["store"], bucket.store);
         assert_eq!(of(&["restore", "one", "--to", "b.db"])["records"], ROWS);

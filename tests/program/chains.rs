@@ -57,7 +57,7 @@ fn assert_same_contents(sandbox: &Sandbox, restored: &str) {
 }
 
 fn show(sandbox: &Sandbox, id: &str) -> Value {
-    sandbox.json(&["show", id]).1
+    sandbox.json(&["show", id]).1["snapshots"][0].clone()
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn create_prints_the_changes_of_an_increment() {
     assert_eq!(document["base_id"], *ids[0]);
     assert_eq!(document["chain"], json!([ids[0]]));
     assert_eq!(document["snapshot"]["changes"], json!({ "added": 2, "changed": 4, "removed": 2 }));
-    assert_eq!(document["full_size_bytes"], show(&sandbox, "full")["snapshot"]["size_bytes"]);
+    assert_eq!(document["full_size_bytes"], show(&sandbox, "full")["size_bytes"]);
 }
 
 #[test]
@@ -294,7 +294,7 @@ fn an_invalid_base_is_refused_and_nothing_is_created() {
     assert_eq!(sandbox.run(&["create", "--db", "a.db", "--max-chain", "3"]).exit_code, Some(2));
     assert_eq!(sandbox.ids().len(), 2);
     assert_eq!(sandbox.names("snapshots").len(), 2);
-    assert_eq!(show(&sandbox, "full")["snapshot"]["id"], *id);
+    assert_eq!(show(&sandbox, "full")["id"], *id);
 }
 
 #[test]
@@ -502,7 +502,7 @@ fn cascade_deletes_what_its_dry_run_prints() {
 fn a_pinned_snapshot_is_kept_until_it_is_unpinned() {
     let (sandbox, ids) = chain(1);
     sandbox.run(&["pin", "full", "nope"]).assert_fails(1, "nothing was changed");
-    assert_eq!(show(&sandbox, "full")["snapshot"]["pinned"], false);
+    assert_eq!(show(&sandbox, "full")["pinned"], false);
     let (exit_code, document) = sandbox.json(&["pin", "latest", &ids[1]]);
     assert_eq!(
         (exit_code, &document["pinned"], &document["already_pinned"]),
@@ -534,12 +534,13 @@ fn compact_creates_a_full_snapshot_from_a_chain() {
     let (sandbox, ids) = chain(2);
     let before = files_below(&sandbox.path("snapshots"));
     let (exit_code, document) = sandbox.json(&["compact", &ids[2]]);
+    let document = &document["snapshots"][0];
     assert_eq!((exit_code, &document["from"]), (0, &json!([ids[2], ids[1], ids[0]])));
-    let compacted = document["snapshot"]["id"].as_str().unwrap();
-    assert_eq!(document["snapshot"]["snapshot_type"], "full");
-    let newest = show(&sandbox, &ids[2])["snapshot"].clone();
+    let compacted = document["id"].as_str().unwrap();
+    assert_eq!(document["snapshot_type"], "full");
+    let newest = show(&sandbox, &ids[2]);
     for same in ["checksum", "name", "created_at", "vector_count"] {
-        assert_eq!(document["snapshot"][same], newest[same], "{same}");
+        assert_eq!(document[same], newest[same], "{same}");
     }
     // The chain is unchanged.
     let after = files_below(&sandbox.path("snapshots"));

@@ -66,7 +66,8 @@ fn check(run: &dyn Fn(&[&str]) -> RunResult, present: &str, future: &str) {
         let document = assert_warned(run, &["verify", text], &texts);
         assert_eq!(document["snapshots"][0]["id"], present);
         let document = assert_warned(run, &["show", text], &texts);
-        assert_eq!((&document["snapshot"]["id"], &document["dated_in_future"]), (&json!(present), &json!(false)));
+        let document = &document["snapshots"][0];
+        assert_eq!((&document["id"], &document["dated_in_future"]), (&json!(present), &json!(false)));
         let document = assert_warned(run, &["pin", text], &texts);
         assert_eq!(document["pinned"], json!([present]));
         run(&["unpin", present]);
@@ -77,7 +78,7 @@ fn check(run: &dyn Fn(&[&str]) -> RunResult, present: &str, future: &str) {
     assert_eq!(document["base_id"], present);
     let increment = document["snapshot"]["id"].as_str().unwrap().to_owned();
     let document = assert_warned(run, &["compact", "latest"], &[&increment, future]);
-    let compacted = document["snapshot"]["id"].as_str().unwrap().to_owned();
+    let compacted = document["snapshots"][0]["id"].as_str().unwrap().to_owned();
 
     let result = run(&["list"]);
     let marked: Vec<&str> = result.stdout.lines().filter(|line| line.contains("in the future")).collect();
@@ -93,7 +94,7 @@ fn check(run: &dyn Fn(&[&str]) -> RunResult, present: &str, future: &str) {
 
     let result = run(&["show", future]);
     assert!(result.stdout.contains(" UTC, in the future"), "{result:?}");
-    assert_eq!(run(&["show", future, "--json"]).into_json().1["dated_in_future"], true);
+    assert_eq!(run(&["show", future, "--json"]).into_json().1["snapshots"][0]["dated_in_future"], true);
     run(&["create", "--db", "a.db", "--base", future]).assert_fails(1, "take a full snapshot");
     let result = run(&["prune", "--keep-last", "1", "--dry-run"]);
     assert!(result.stdout.contains("dated in the future") && result.stdout.contains("last 1"), "{result:?}");

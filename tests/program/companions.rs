@@ -65,14 +65,14 @@ fn create_show_compact_and_restore_name_what_lies_beside_the_database() {
     assert_named(&printed, "  ");
 
     let (_, created) = sandbox.json(&["create", "--db", "a.db"]);
-    let (_, shown) = sandbox.json(&["show", "full"]);
+    let shown = sandbox.json(&["show", "full"]).1["snapshots"][0].clone();
     let (_, restored) = sandbox.json(&["restore", "full", "--to", "c.db"]);
-    let id = shown["snapshot"]["id"].as_str().unwrap();
+    let id = shown["id"].as_str().unwrap();
     let stored: Value = serde_json::from_slice(&fs::read(sandbox.stored(id, "metadata.json")).unwrap()).unwrap();
     for not_captured in [
         &created["not_captured"],
         &created["snapshot"]["source"]["not_captured"],
-        &shown["snapshot"]["source"]["not_captured"],
+        &shown["source"]["not_captured"],
         &restored["not_captured"],
         &stored["source"]["not_captured"],
     ] {

@@ -41,9 +41,9 @@ fn assert_identities(sandbox: &Sandbox, run: &dyn Fn(&[&str]) -> RunResult) {
     assert!(lines.iter().all(|line| shown.contains(line)), "{shown}");
     let (_, document) = run(&["show", "full", "--json"]).into_json();
     let given = json!({ "model": "m", "normalized": "true", "revision": "1" });
-    assert_eq!(document["snapshot"]["embedding"]["given"], given);
+    assert_eq!(document["snapshots"][0]["embedding"]["given"], given);
     ok(&["create", "--db", "a.db", "--name", "increment", "--base", "latest"]);
-    assert_eq!(run(&["show", "increment", "--json"]).into_json().1["snapshot"]["embedding"]["given"], given);
+    assert_eq!(run(&["show", "increment", "--json"]).into_json().1["snapshots"][0]["embedding"]["given"], given);
 
     let other = ["create", "--db", "a.db", "--base", "full", "--embedding", "model=n"];
     let refused = run(&other);

@@ -68,7 +68,7 @@ fn survives(sandbox: &Sandbox, ok: &dyn Fn(&[&str]) -> String) {
     is_named(&ok(&["create", "--db", "a.db", "--name", "full"]));
     is_named(&ok(&["show", "full"]));
     let document: Value = serde_json::from_str(&ok(&["show", "full", "--json"])).unwrap();
-    let irregular = &document["snapshot"]["irregular"];
+    let irregular = &document["snapshots"][0]["irregular"];
     assert_eq!(
         (&irregular["records"], &irregular["tables"], &irregular["table_rows"]),
         (&3.into(), &2.into(), &120.into())

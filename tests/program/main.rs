@@ -58,6 +58,7 @@ mod refused_sync;
 #[cfg(target_os = "linux")]
 mod restore_plans;
 mod search;
+mod several_ids;
 mod sources;
 #[cfg(target_os = "linux")]
 mod terminal;

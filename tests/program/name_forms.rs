@@ -27,7 +27,7 @@ fn assert_forms_are_the_same(run: &dyn Fn(&[&str]) -> RunResult, [given, other]:
     assert_eq!((&snapshot["name"], &snapshot["source"]["name"]), (&json!(COMPOSED), &json!(COMPOSED)));
     assert_eq!(snapshot["labels"], json!({ COMPOSED: COMPOSED }));
     for form in [given, other] {
-        assert_eq!(ok(&["show", form])["snapshot"]["id"], snapshot["id"]);
+        assert_eq!(ok(&["show", form])["snapshots"][0]["id"], snapshot["id"]);
     }
     for base in [other, "latest"] {
         ok(&["create", "--db", "a.db", "--name", other, "--source", other, "--base", base]);
@@ -88,7 +88,7 @@ fn decomposed_names_of_earlier_programs_are_found_by_both_forms() {
     }
     sandbox.ok(&["delete", &ids[1]]);
     for form in [COMPOSED, DECOMPOSED] {
-        assert_eq!(sandbox.json(&["show", form]).1["snapshot"]["id"], json!(ids[0]));
+        assert_eq!(sandbox.json(&["show", form]).1["snapshots"][0]["id"], json!(ids[0]));
         let increment = ["create", "--db", "a.db", "--name", "increment", "--source", form, "--base", form];
         assert_eq!(sandbox.json(&increment).0, 0, "{form:?}");
         sandbox.ok(&["delete", "increment"]);

@@ -103,7 +103,7 @@ fn a_create_whose_directory_fails_to_sync_leaves_no_snapshot() {
 fn a_pin_or_a_deletion_whose_directory_fails_to_sync_says_what_is_there() {
     let (sandbox, ids) = Sandbox::with_snapshots(2);
     assert_eq!(run(&sandbox, FAILED, &["pin", "one"]).exit_code, Some(1));
-    assert_eq!(sandbox.json(&["show", "one"]).1["snapshot"]["pinned"], false);
+    assert_eq!(sandbox.json(&["show", "one"]).1["snapshots"][0]["pinned"], false);
     // The deletion marker cannot be written durably.
     let result = run(&sandbox, FAILED, &["delete", "one"]);
     result.assert_fails(1, "hint: nothing was deleted");
@@ -111,7 +111,7 @@ fn a_pin_or_a_deletion_whose_directory_fails_to_sync_says_what_is_there() {
     sandbox.ok(&["pin", &ids[0]]);
     let result = run(&sandbox, FAILED, &["unpin", "one"]);
     result.assert_fails(1, "pinned.json was removed, but its directory could not be synced");
-    assert_eq!(sandbox.json(&["show", "one"]).1["snapshot"]["pinned"], false);
+    assert_eq!(sandbox.json(&["show", "one"]).1["snapshots"][0]["pinned"], false);
 }
 
 /// What a command does, and what it says if it fails.

@@ -112,7 +112,7 @@ fn show_and_list_print_the_source() {
     sandbox.ok(&["create", "--db", "a.db", "--name", "named", "--source", "articles"]);
     let path = absolute(&sandbox, "a.db");
     let (_, document) = sandbox.json(&["show", &id]);
-    let source = &document["snapshot"]["source"];
+    let source = &document["snapshots"][0]["source"];
     let host = source["host"].as_str().unwrap();
     assert_eq!((source["path"].as_str(), host.is_empty()), (Some(&*path), false), "{document}");
     let printed = sandbox.ok(&["show", &id]);

@@ -23,8 +23,9 @@ fn create_prints_the_new_snapshot_and_the_next_command() {
     );
     let (exit_code, document) = sandbox.json(&["show", "latest"]);
     assert_eq!(exit_code, 0);
-    assert_eq!(document["snapshot"]["labels"], serde_json::json!({ "host": "db1", "why": "a=b" }));
-    assert_eq!(document["snapshot"]["vector_count"], 1000);
+    let document = &document["snapshots"][0];
+    assert_eq!(document["labels"], serde_json::json!({ "host": "db1", "why": "a=b" }));
+    assert_eq!(document["vector_count"], 1000);
     assert_eq!(document["corruption"], serde_json::Value::Null);
 }
 
@@ -273,7 +274,7 @@ fn compression_changes_the_size_and_not_the_content_checksum() {
     let sandbox = Sandbox::with_rows(500);
     sandbox.ok(&["create", "--db", "a.db", "--name", "none", "--no-compression"]);
     sandbox.ok(&["create", "--db", "a.db", "--name", "most", "--compression-level", "9", "--scratch-dir", "."]);
-    let snapshot = |name| sandbox.json(&["show", name]).1["snapshot"].clone();
+    let snapshot = |name| sandbox.json(&["show", name]).1["snapshots"][0].clone();
     let (none, most) = (snapshot("none"), snapshot("most"));
     assert_eq!(none["checksum"], most["checksum"]);
     assert!(none["size_bytes"].as_u64() > most["size_bytes"].as_u64());

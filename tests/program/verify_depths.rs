@@ -74,7 +74,7 @@ fn assert_depths(run: &dyn Fn(&[&str]) -> RunResult) {
         assert!(show.contains(text), "{text}: {show}");
     }
     let document = json_of(run, &["show", "latest"]);
-    let entries = document["ledger"]["entries"].as_array().unwrap();
+    let entries = document["snapshots"][0]["ledger"]["entries"].as_array().unwrap();
     assert_eq!(entries.len(), 4, "{entries:?}");
     assert!(entries.iter().any(|entry| entry["depth"] == "full" && entry["intact"] == true));
     let listed = json_of(run, &["list"]);
@@ -87,7 +87,7 @@ fn assert_depths(run: &dyn Fn(&[&str]) -> RunResult) {
     assert!(prune.contains("ledger entry that is not needed"), "{prune}");
     ok(run, &["prune", "--keep-last", "9", "--grace", "0s"]);
     // A bucket dates objects to the second, and what was written in this second is not older than the grace period.
-    let left = json_of(run, &["show", "latest"])["ledger"]["entries"].as_array().unwrap().len();
+    let left = json_of(run, &["show", "latest"])["snapshots"][0]["ledger"]["entries"].as_array().unwrap().len();
     assert!((3..=5).contains(&left), "{left}");
 }
 

@@ -8,6 +8,9 @@ use std::process::ExitCode;
 use ruvector_snapshot::{ErrorKind, Remedy, RestoreBlocker, SnapshotError};
 use serde_json::{Value, json};
 
+/// The kind of the failure of an output.
+const OUTPUT_FAILED: &str = "output_failed";
+
 /// The exit code of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -21,6 +24,21 @@ pub(crate) enum Exit {
     Hangup = 129,
     Interrupted = 130,
     Terminated = 143,
+}
+
+impl Exit {
+    /// Returns the worse one of two: what is corrupt is worse than what failed.
+    pub(crate) fn worse(self, other: Self) -> Self {
+        let rank = |exit| match exit {
+            Self::Success => 0,
+            Self::NothingThere => 1,
+            Self::Usage => 2,
+            Self::Failure => 3,
+            Self::Corruption => 4,
+            Self::Hangup | Self::Interrupted | Self::Terminated => 5,
+        };
+        if rank(other) > rank(self) { other } else { self }
+    }
 }
 
 impl From<Exit> for ExitCode {
@@ -80,7 +98,7 @@ impl Failure {
 
     /// Creates the failure of a run whose results cannot be printed. A full disk there is no full store.
     pub(crate) fn output(error: &io::Error) -> Self {
-        let failure = Self::of_run(Exit::Failure, "output_failed", "standard output could not be written");
+        let failure = Self::of_run(Exit::Failure, OUTPUT_FAILED, "standard output could not be written");
         Self { causes: vec![error.to_string()], ..failure }
             .with_hint("check the file or the device that the output goes to")
     }
@@ -143,6 +161,16 @@ impl Failure {
 
     pub(crate) fn exit(&self) -> Exit {
         self.exit
+    }
+
+    /// Returns the message, without causes and hint.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// Returns whether it ends the run, whatever is left to do: a signal, or an output that cannot be written.
+    pub(crate) fn is_of_run(&self) -> bool {
+        self.interrupt_report.is_some() || self.kind == OUTPUT_FAILED
     }
 
     /// Returns the kind of error as it is written in JSON.

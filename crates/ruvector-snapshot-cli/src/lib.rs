@@ -13,6 +13,7 @@ mod output;
 mod progress;
 mod selection;
 mod session;
+mod several;
 mod signals;
 mod streamed;
 mod threads;

@@ -262,6 +262,19 @@ impl Session {
         Ok(ids)
     }
 
+    /// As [`resolve_all`](Self::resolve_all), and says that nothing was done to the others, if one of several is not there.
+    pub(crate) async fn resolve_each(
+        &self,
+        manager: &SnapshotManager,
+        texts: &[String],
+        nothing_was_done: &str,
+    ) -> Result<Vec<String>, Failure> {
+        self.resolve_all(manager, texts).await.map_err(|failure| match texts.len() {
+            0 | 1 => failure,
+            _ => failure.with_hint(format!("{nothing_was_done}, not even the others")),
+        })
+    }
+
     /// Returns a command line for the same store.
     pub(crate) fn command(&self, verb: &str) -> String {
         let is_implied = match std::env::var(STORE_VARIABLE) {

@@ -1,41 +1,91 @@
-//! `compact`: turns an incremental snapshot into a full one.
+//! `compact`: turns incremental snapshots into full ones.
 #![expect(clippy::disallowed_methods, reason = "prints how long the work took")]
 
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use ruvector_snapshot::{ErrorKind, Snapshot, Transferred};
-use serde_json::json;
+use ruvector_snapshot::{ErrorKind, Snapshot, SnapshotManager, Transferred};
+use serde::Serialize;
 
 use crate::failure::{Exit, Failure, kind_name};
 use crate::interrupted::Attempts;
 use crate::output::{counted, pace, print_transferred, shape, size, timestamp, total};
 use crate::progress::ProgressDisplay;
 use crate::session::Session;
+use crate::several::{Outcome, Outcomes};
 
 pub(crate) const HELP: &str = "\
 Reads the chain of an incremental snapshot and stores its state as a full snapshot. The database is not needed. The new snapshot has the name, the time \
 and the content checksum of the incremental one. The chain is kept; delete it when you no longer need it. A compact that fails or is interrupted leaves \
-no new snapshot.
+no new snapshot. All IDs are checked before the first is compacted; if one fails, the others are compacted all the same.
 
 Examples:
   ruvector-snapshot compact latest
+  ruvector-snapshot compact monday tuesday
   ruvector-snapshot compact 20260131T080000000Z-0123456789abcdef \\
       --store s3://bucket/backups
 
-Exit codes: 0 stored; 1 failure, there is no new snapshot unless the error says that there may be one, or the snapshot is already full; 2 the ID is \
-ambiguous; 3 the chain is corrupt.";
+Exit codes: 0 stored; 1 failure, there is no new snapshot unless the error says that there may be one, or a snapshot is already full; 2 an ID \
+is ambiguous; 3 a chain is corrupt.";
 
 #[derive(Debug, Args)]
 pub(crate) struct Compact {
-    /// An id, a prefix of an id, a name, or latest
-    pub(crate) id: String,
+    /// Ids, prefixes of ids, names, or latest
+    #[arg(required = true, value_name = "ID")]
+    pub(crate) ids: Vec<String>,
 }
 
 pub(crate) async fn compact(session: &Session, args: &Compact) -> Result<Exit, Failure> {
     let manager = session.open()?;
-    let id = session.resolve(&manager, &args.id).await?;
-    let chain = session.read(&manager, manager.chain(&id)).await;
+    let ids = session.resolve_each(&manager, &args.ids, "nothing was compacted").await?;
+    let mut outcomes = Outcomes::of(ids.len());
+    for id in &ids {
+        let answer = compact_one(session, &manager, id).await.map(|done| (done, Exit::Success));
+        let added = outcomes.add(session, id, answer);
+        let printed = added.and_then(|()| outcomes.last_done().map_or(Ok(()), |done| print(session, done)));
+        printed.map_err(|failure| after(failure, &outcomes))?;
+    }
+    let document = Document { store: &session.store, snapshots: outcomes.all(), warnings: session.warnings.list() };
+    session.output.document(&document).map_err(|failure| after(failure, &outcomes))?;
+    Ok(outcomes.exit())
+}
+
+/// Names the snapshots that were created before the failure, unless it has a hint of its own.
+fn after(failure: Failure, outcomes: &Outcomes<Compacted>) -> Failure {
+    let ids: Vec<&str> = outcomes.done().map(|done| done.snapshot.id.as_str()).collect();
+    match ids.as_slice() {
+        [] => failure,
+        [id] => failure.after_create(id),
+        ids => failure
+            .with_hint(format!("these snapshots were created before that, and they are complete: {}", ids.join(" "))),
+    }
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    store: &'a str,
+    snapshots: &'a [Outcome<Compacted>],
+    warnings: Vec<String>,
+}
+
+/// A new snapshot.
+#[derive(Serialize)]
+struct Compacted {
+    #[serde(flatten)]
+    snapshot: Snapshot,
+    /// The ids of the chain that it was made from, the newest first.
+    from: Vec<String>,
+    chain_bytes: u64,
+    not_captured: Vec<String>,
+    seconds: f64,
+    store_read_bytes: u64,
+    store_written_bytes: u64,
+    #[serde(skip)]
+    taken: (Transferred, Duration),
+}
+
+async fn compact_one(session: &Session, manager: &SnapshotManager, id: &str) -> Result<Compacted, Failure> {
+    let chain = session.read(manager, manager.chain(id)).await;
     // What is wrong with stored data is reported by the compaction, which says what that was fatal to.
     let is_of_data =
         |failure: &Failure| [ErrorKind::Corrupt, ErrorKind::Unsupported].map(kind_name).contains(&failure.kind());
@@ -47,44 +97,37 @@ pub(crate) async fn compact(session: &Session, args: &Compact) -> Result<Exit, F
     let attempts = Attempts::default();
     let (snapshot, transferred) = {
         let progress = ProgressDisplay::new(session, &attempts);
-        let after_interrupt = attempts.report(&manager, session.location()?);
-        let work = manager.compact_snapshot(&id, Some(progress.listener()));
-        (session.run(&manager, work, after_interrupt).await?, progress.transferred())
+        let after_interrupt = attempts.report(manager, session.location()?);
+        let work = manager.compact_snapshot(id, Some(progress.listener()));
+        (session.run(manager, work, after_interrupt).await?, progress.transferred())
     };
     let chain = chain?;
-    let taken = (transferred, started.elapsed());
-    print(session, &snapshot, &chain, taken).map_err(|failure| failure.after_create(&snapshot.id))?;
-    Ok(Exit::Success)
+    let taken = started.elapsed();
+    Ok(Compacted {
+        from: chain.iter().map(|member| member.id.clone()).collect(),
+        chain_bytes: total(chain.iter().map(|member| member.size_bytes)),
+        not_captured: snapshot.source.not_captured.clone(),
+        seconds: taken.as_secs_f64(),
+        store_read_bytes: transferred.store_read_bytes,
+        store_written_bytes: transferred.store_written_bytes,
+        taken: (transferred, taken),
+        snapshot,
+    })
 }
 
-fn print(
-    session: &Session,
-    snapshot: &Snapshot,
-    chain: &[Snapshot],
-    (transferred, taken): (Transferred, Duration),
-) -> Result<(), Failure> {
+fn print(session: &Session, compacted: &Compacted) -> Result<(), Failure> {
     let output = session.output;
-    let from: Vec<&str> = chain.iter().map(|member| member.id.as_str()).collect();
-    let chain_bytes = total(chain.iter().map(|member| member.size_bytes));
-    output.document_of(
-        snapshot,
-        &json!({
-            "from": from, "chain_bytes": chain_bytes, "store": session.store, "warnings": session.warnings.list(),
-            "not_captured": snapshot.source.not_captured,
-            "seconds": taken.as_secs_f64(), "store_read_bytes": transferred.store_read_bytes,
-            "store_written_bytes": transferred.store_written_bytes,
-        }),
-    )?;
+    let Compacted { snapshot, from, chain_bytes, taken: (transferred, taken), .. } = compacted;
     output.line(format_args!("created {}, full", snapshot.id))?;
-    output.field("from", format_args!("{}", from.first().copied().unwrap_or_default()))?;
+    output.field("from", from.first().map(String::as_str).unwrap_or_default())?;
     output.field("name", &snapshot.name)?;
     output.field("taken", timestamp(snapshot.created_at))?;
     output.field("vectors", shape(snapshot))?;
-    let length = counted(chain.len() as u64, "snapshot");
-    let sizes = format!("{} in the store; its chain of {length} has {}", size(snapshot.size_bytes), size(chain_bytes));
+    let length = counted(from.len() as u64, "snapshot");
+    let sizes = format!("{} in the store; its chain of {length} has {}", size(snapshot.size_bytes), size(*chain_bytes));
     output.field("size", sizes)?;
-    output.field("time", pace(taken, snapshot.vector_count as u64, "records"))?;
-    print_transferred(&output, transferred, taken)?;
+    output.field("time", pace(*taken, snapshot.vector_count as u64, "records"))?;
+    print_transferred(&output, *transferred, *taken)?;
     output.field("verified", "the content checksum is that of the incremental snapshot:")?;
     output.field("", &snapshot.checksum)?;
     for what in &snapshot.source.not_captured {

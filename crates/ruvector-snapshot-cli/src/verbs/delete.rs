@@ -45,11 +45,7 @@ pub(crate) struct Delete {
 
 pub(crate) async fn delete(session: &Session, args: &Delete) -> Result<Exit, Failure> {
     let manager = session.open()?;
-    let are_several = args.ids.len() > 1;
-    let ids = session.resolve_all(&manager, &args.ids).await.map_err(|failure| match are_several {
-        true => failure.with_hint("nothing was deleted, not even the others"),
-        false => failure,
-    })?;
+    let ids = session.resolve_each(&manager, &args.ids, "nothing was deleted").await?;
     let given: Vec<&str> = ids.iter().map(String::as_str).collect();
     let listing = session.read(&manager, manager.list()).await?;
     let plan = session.read(&manager, manager.plan_delete(&given, args.cascade)).await?;

@@ -80,10 +80,7 @@ struct Chosen {
 /// except the writes.
 async fn resolve(session: &Session, texts: &[String]) -> Result<Chosen, Failure> {
     let manager = session.open()?;
-    let ids = session.resolve_all(&manager, texts).await.map_err(|failure| match texts.len() {
-        0 | 1 => failure,
-        _ => failure.with_hint("nothing was changed, not even the others"),
-    })?;
+    let ids = session.resolve_each(&manager, texts, "nothing was changed").await?;
     let listing = session.read(&manager, manager.list()).await?;
     Ok(Chosen { manager, ids, listing })
 }

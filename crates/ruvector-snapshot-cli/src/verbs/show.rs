@@ -1,28 +1,30 @@
-//! `show`: prints everything that is known of one snapshot without reading its data.
+//! `show`: prints everything that is known of snapshots without reading their data.
 
 use clap::Args;
 use ruvector_snapshot::{EmbeddingInfo, ErrorKind, Ledger, Listing, Snapshot, SnapshotManager, VerifyDepth};
 use serde::Serialize;
-use serde_json::{Value, json};
 
 use crate::failure::{Exit, Failure};
 use crate::output::{ago, changes, counted, print_irregular, ratio, shape, size, source, timestamp, total};
 use crate::session::Session;
+use crate::several::{Outcome, Outcomes};
 
 pub(crate) const HELP: &str = "\
 Prints labels, file sizes, the content checksum, the source, the chain, the dependents, whether the snapshot is pinned, and when it was verified, how deep \
-and with what result. Reads no data.
+and with what result. Reads no data. All IDs are checked before the first is shown; one that cannot be shown does not hide the others.
 
 Examples:
   ruvector-snapshot show latest
+  ruvector-snapshot show monday tuesday
   ruvector-snapshot show nightly --json
 
-Exit codes: 0 success; 1 the snapshot does not exist; 2 the ID is ambiguous; 3 the snapshot is corrupt, or its chain is broken.";
+Exit codes: 0 success; 1 a snapshot does not exist; 2 an ID is ambiguous; 3 a snapshot is corrupt, or its chain is broken.";
 
 #[derive(Debug, Args)]
 pub(crate) struct Show {
-    /// An id, a prefix of an id, a name, or latest
-    pub(crate) id: String,
+    /// Ids, prefixes of ids, names, or latest
+    #[arg(required = true, value_name = "ID")]
+    pub(crate) ids: Vec<String>,
 }
 
 /// Number of dependents that are printed.
@@ -33,40 +35,84 @@ const ENTRIES_SHOWN: usize = 40;
 
 pub(crate) async fn show(session: &Session, args: &Show) -> Result<Exit, Failure> {
     let manager = session.open()?;
-    let id = session.resolve(&manager, &args.id).await?;
-    let Some(snapshot) = session.read(&manager, manager.get_snapshot(&id)).await.map_err(hinted)? else {
-        return Err(Failure::new(ErrorKind::NotFound, format!("snapshot {id} was deleted meanwhile")));
-    };
-    let listing = session.read(&manager, manager.list()).await?;
-    let ledger = session.read(&manager, manager.ledger(&id)).await?;
-    let (chain, broken) = chain(session, &manager, &snapshot).await?;
-    let corruption = listed_error(&listing, &id).or(broken);
-    let dependents = listing.dependents(&[&id]);
-    let chain_ids: Vec<&str> = chain.iter().skip(1).map(|ancestor| ancestor.id.as_str()).collect();
-    let others = json!({
-        "store": session.store, "corruption": corruption, "base_id": snapshot.base_id(), "chain": chain_ids,
-        "dependents": dependents, "dated_in_future": listing.is_dated_in_future(&id), "ledger": ledger,
-        "warnings": session.warnings.list(),
-    });
-    session.output.document_of(&snapshot, &Shown { chain_snapshots: &chain, others })?;
-    print(session, &snapshot, listing.is_dated_in_future(&id))?;
-    print_chain(session, &chain)?;
-    print_dependents(session, &dependents)?;
-    print_ledger(session, &ledger)?;
-    let Some(corruption) = corruption else {
-        let is_found_corrupt = ledger.checks.corrupt_at().is_some();
-        return Ok(if is_found_corrupt { Exit::Corruption } else { Exit::Success });
-    };
-    session.output.field("CORRUPT", corruption)?;
-    Ok(Exit::Corruption)
+    let ids = session.resolve_each(&manager, &args.ids, "nothing is shown").await?;
+    let mut outcomes = Outcomes::of(ids.len());
+    let mut listing = None;
+    for (at, id) in ids.iter().enumerate() {
+        if at > 0 {
+            session.output.line("")?;
+        }
+        let answer = show_one(session, &manager, id, &mut listing).await;
+        outcomes.add(session, id, answer)?;
+    }
+    session.output.document(&Document {
+        store: &session.store,
+        snapshots: outcomes.all(),
+        warnings: session.warnings.list(),
+    })?;
+    Ok(outcomes.exit())
 }
 
-/// What the document has beside the snapshot.
 #[derive(Serialize)]
-struct Shown<'a> {
-    chain_snapshots: &'a [Snapshot],
+struct Document<'a> {
+    store: &'a str,
+    snapshots: &'a [Outcome<Shown>],
+    warnings: Vec<String>,
+}
+
+/// What the document has of one snapshot. The user's JSON in it is printed as it is: parsed values can take a hundred times
+/// as much memory as the text.
+#[derive(Serialize)]
+struct Shown {
     #[serde(flatten)]
-    others: Value,
+    snapshot: Snapshot,
+    base_id: Option<String>,
+    chain: Vec<String>,
+    chain_snapshots: Vec<Snapshot>,
+    dependents: Vec<String>,
+    dated_in_future: bool,
+    corruption: Option<String>,
+    ledger: Ledger,
+}
+
+/// Prints one. `listing` is that of the store, once it was needed.
+async fn show_one(
+    session: &Session,
+    manager: &SnapshotManager,
+    id: &str,
+    listing: &mut Option<Listing>,
+) -> Result<(Shown, Exit), Failure> {
+    let Some(snapshot) = session.read(manager, manager.get_snapshot(id)).await.map_err(hinted)? else {
+        return Err(Failure::new(ErrorKind::NotFound, format!("snapshot {id} was deleted meanwhile")));
+    };
+    let listing = match listing {
+        Some(listing) => listing,
+        None => listing.insert(session.read(manager, manager.list()).await?),
+    };
+    let ledger = session.read(manager, manager.ledger(id)).await?;
+    let (chain, broken) = chain(session, manager, &snapshot).await?;
+    let shown = Shown {
+        base_id: snapshot.base_id().map(str::to_owned),
+        chain: chain.iter().skip(1).map(|ancestor| ancestor.id.clone()).collect(),
+        chain_snapshots: chain,
+        dependents: listing.dependents(&[id]),
+        dated_in_future: listing.is_dated_in_future(id),
+        corruption: listed_error(listing, id).or(broken),
+        ledger,
+        snapshot,
+    };
+    print(session, &shown.snapshot, shown.dated_in_future)?;
+    print_chain(session, &shown.chain_snapshots)?;
+    print_dependents(session, &shown.dependents)?;
+    print_ledger(session, &shown.ledger)?;
+    let exit = match &shown.corruption {
+        None if shown.ledger.checks.corrupt_at().is_none() => Exit::Success,
+        corruption => {
+            corruption.iter().try_for_each(|corruption| session.output.field("CORRUPT", corruption))?;
+            Exit::Corruption
+        }
+    };
+    Ok((shown, exit))
 }
 
 /// Returns the snapshot and its ancestors, or only the snapshot and what is wrong with its chain.

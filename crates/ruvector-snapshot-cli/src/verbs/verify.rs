@@ -1,7 +1,7 @@
 //! `verify`: checks that snapshots are intact, or prints where they are corrupt.
 
 use clap::Args;
-use futures::TryStreamExt as _;
+use futures::{Stream, TryStreamExt as _};
 use ruvector_snapshot::{
     Corruption, ErrorKind, SnapshotError, SnapshotManager, Span, Verification, VerifyDepth, VerifyOptions, VerifyReport,
 };
@@ -16,7 +16,8 @@ use crate::values::subset;
 
 pub(crate) const HELP: &str = "\
 Reads every byte of a snapshot and of all snapshots that it depends on. Checks every file, block and record, and prints everything that is corrupt, by \
-file and block. With --all, the snapshots of a chain are verified together; a store without snapshots is a failure.
+file and block. With several IDs or --all, the snapshots of a chain are verified together, and what is wrong with one does not stop the others; all IDs are checked before \
+the first is verified. With --all, a store without snapshots is a failure.
 
 With --quick, no data is read: only metadata.json with its seal, checksum.sha256, and existence and sizes of the files. It finds what is missing or cut off, \
 but no changed byte. With --subset 2/7, the whole index is read, with the content checksum, and the second of seven parts of the other data: 1/7 to 7/7 read \
@@ -28,6 +29,7 @@ record. --max-age skips snapshots that were found intact at least so deep within
 
 Examples:
   ruvector-snapshot verify latest
+  ruvector-snapshot verify monday tuesday
   ruvector-snapshot verify --all --quick
   ruvector-snapshot verify --all --subset \"$(date +%u)/7\"
   ruvector-snapshot verify --all --max-age 7d
@@ -36,13 +38,13 @@ Examples:
 Exit codes: 0 what was read is intact, or everything was skipped; 1 something could not be read; 2 wrong usage; 3 something is corrupt; 4 with --all, there are no snapshots.";
 
 #[derive(Debug, Args)]
-#[command(override_usage = "ruvector-snapshot verify [OPTIONS] <ID|--all>")]
+#[command(override_usage = "ruvector-snapshot verify [OPTIONS] <ID...|--all>")]
 pub(crate) struct Verify {
-    /// An id, a prefix of an id, a name, or latest
-    #[arg(required_unless_present = "all")]
-    pub(crate) id: Option<String>,
+    /// Ids, prefixes of ids, names, or latest
+    #[arg(value_name = "ID", required_unless_present = "all")]
+    pub(crate) ids: Vec<String>,
     /// Verify every snapshot in the store
-    #[arg(long, conflicts_with = "id")]
+    #[arg(long, conflicts_with = "ids")]
     pub(crate) all: bool,
     /// Check metadata, existence and sizes only; read no data
     #[arg(long, conflicts_with = "subset")]
@@ -60,9 +62,12 @@ pub(crate) struct Verify {
 
 pub(crate) async fn verify(session: &Session, args: Verify) -> Result<Exit, Failure> {
     let manager = session.open()?;
-    match &args.id {
-        Some(id) => verify_one(session, &manager, id, &args).await,
-        None => verify_all(session, &manager, &args).await,
+    if args.all {
+        return verify_all(session, &manager, &args).await;
+    }
+    match session.resolve_each(&manager, &args.ids, "nothing was verified").await?.as_slice() {
+        [id] => verify_one(session, &manager, id, &args).await,
+        ids => verify_several(session, &manager, ids, &args).await,
     }
 }
 
@@ -78,11 +83,10 @@ fn depth(args: &Verify) -> VerifyDepth {
     if args.quick { VerifyDepth::Quick } else { args.subset.unwrap_or_default() }
 }
 
-async fn verify_one(session: &Session, manager: &SnapshotManager, text: &str, args: &Verify) -> Result<Exit, Failure> {
-    let id = session.resolve(manager, text).await?;
+async fn verify_one(session: &Session, manager: &SnapshotManager, id: &str, args: &Verify) -> Result<Exit, Failure> {
     let verification = {
         let progress = ProgressDisplay::new(session, &Attempts::default());
-        session.read(manager, manager.verify_due(&id, &options(args, &progress))).await?
+        session.read(manager, manager.verify_due(id, &options(args, &progress))).await?
     };
     let Verification::Verified(report) = verification else {
         let document = print_verification(session, &verification, args)?;
@@ -127,7 +131,44 @@ struct Totals {
 
 async fn verify_all(session: &Session, manager: &SnapshotManager, args: &Verify) -> Result<Exit, Failure> {
     let progress = ProgressDisplay::new(session, &Attempts::default());
-    let mut verifications = std::pin::pin!(manager.verify_all(options(args, &progress)));
+    let verifications = manager.verify_all(options(args, &progress));
+    let (documents, totals) = verify_stream(session, manager, verifications, &progress, args).await?;
+    drop(progress);
+    if totals.intact + totals.corrupt + totals.failed + totals.skipped == 0 {
+        let message = format!("there are no snapshots at {}, so nothing was verified", session.store);
+        let hint = "check --store, and that the disk is mounted; `list` shows everything that is there";
+        return Err(Failure::nothing_there(message).with_hint(hint));
+    }
+    session.output.line(summary(&totals, args))?;
+    finish(session, documents, &totals, args)
+}
+
+async fn verify_several(
+    session: &Session,
+    manager: &SnapshotManager,
+    ids: &[String],
+    args: &Verify,
+) -> Result<Exit, Failure> {
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let progress = ProgressDisplay::new(session, &Attempts::default());
+    let verifications = manager.verify_each(&ids, options(args, &progress))?;
+    let (documents, totals) = verify_stream(session, manager, verifications, &progress, args).await?;
+    drop(progress);
+    session.output.line(summary(&totals, args))?;
+    let exit = finish(session, documents, &totals, args)?;
+    // Each of them was named, so it should be there.
+    Ok(if totals.deleted > 0 { exit.worse(Exit::Failure) } else { exit })
+}
+
+/// Prints each verification, and returns their documents and how many there are of each kind.
+async fn verify_stream(
+    session: &Session,
+    manager: &SnapshotManager,
+    verifications: impl Stream<Item = Result<Verification, SnapshotError>>,
+    progress: &ProgressDisplay,
+    args: &Verify,
+) -> Result<(Vec<Value>, Totals), Failure> {
+    let mut verifications = std::pin::pin!(verifications);
     let (mut documents, mut totals) = (Vec::new(), Totals::default());
     while let Some(verification) = session.read(manager, verifications.try_next()).await? {
         progress.clear();
@@ -141,14 +182,7 @@ async fn verify_all(session: &Session, manager: &SnapshotManager, args: &Verify)
         }
         documents.extend(print_verification(session, &verification, args)?);
     }
-    drop(progress);
-    if totals.intact + totals.corrupt + totals.failed + totals.skipped == 0 {
-        let message = format!("there are no snapshots at {}, so nothing was verified", session.store);
-        let hint = "check --store, and that the disk is mounted; `list` shows everything that is there";
-        return Err(Failure::nothing_there(message).with_hint(hint));
-    }
-    session.output.line(summary(&totals, args))?;
-    finish(session, documents, &totals, args)
+    Ok((documents, totals))
 }
 
 /// Prints one verification, and returns its JSON document if it is about a snapshot.

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use futures::Stream;
 use ruvector_core::VectorDB;
+use ruvector_snapshot_format::FormatError;
 
 use super::SnapshotManager;
 use crate::error::Result;
@@ -394,5 +395,36 @@ impl SnapshotManager {
     /// ```
     pub fn verify_all(&self, options: VerifyOptions) -> impl Stream<Item = Result<Verification>> + Send + use<> {
         verify::verify_all(self.context.clone(), options)
+    }
+
+    /// Verifies several snapshots, as [`verify_all`](Self::verify_all) does: each chain once, newest first, and each id once.
+    /// The stream goes on after corruption, and after errors that concern one snapshot. One that does not exist is
+    /// [`Verification::Deleted`].
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if a text is not an id. The stream yields an error,
+    /// and ends, if the store cannot be listed, or if none of the snapshots is there any more.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(manager: ruvector_snapshot::SnapshotManager, ids: [&str; 2]) -> Result<(), Box<dyn std::error::Error>> {
+    /// use futures::TryStreamExt as _;
+    /// use ruvector_snapshot::VerifyOptions;
+    ///
+    /// let mut verifications = std::pin::pin!(manager.verify_each(&ids, VerifyOptions::default())?);
+    /// while let Some(verification) = verifications.try_next().await? {
+    ///     println!("{}: {:?}", verification.id(), verification.is_intact());
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn verify_each(
+        &self,
+        ids: &[&str],
+        options: VerifyOptions,
+    ) -> Result<impl Stream<Item = Result<Verification>> + Send + use<>> {
+        let ids = ids.iter().map(|id| id.parse()).collect::<Result<_, FormatError>>()?;
+        Ok(verify::verify_each(self.context.clone(), ids, options))
     }
 }

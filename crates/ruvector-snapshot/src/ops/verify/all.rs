@@ -1,4 +1,4 @@
-//! Verifies every snapshot of a store, each chain once, from its newest snapshot.
+//! Verifies every snapshot of a store, or several, each chain once, from its newest snapshot.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -22,6 +22,23 @@ use crate::snapshot::checks::Checks;
 /// Streams what is found out about each snapshot, newest first. Goes on after corruption and after errors that concern
 /// one snapshot. Ends with an error if nothing is left of what was listed.
 pub(crate) fn verify_all(context: Context, options: VerifyOptions) -> impl Stream<Item = Result<Verification>> + Send {
+    verify(context, options, None)
+}
+
+/// As [`verify_all`], for these snapshots alone.
+pub(crate) fn verify_each(
+    context: Context,
+    ids: BTreeSet<SnapshotId>,
+    options: VerifyOptions,
+) -> impl Stream<Item = Result<Verification>> + Send {
+    verify(context, options, Some(ids))
+}
+
+fn verify(
+    context: Context,
+    options: VerifyOptions,
+    only: Option<BTreeSet<SnapshotId>>,
+) -> impl Stream<Item = Result<Verification>> + Send {
     let listed = stream::once(async move {
         let Inventory { mut listing, objects, lineage, .. } = Inventory::read(&context).await?;
         let checks = checks_of_whole(&mut listing, &lineage);
@@ -33,12 +50,16 @@ pub(crate) fn verify_all(context: Context, options: VerifyOptions) -> impl Strea
                 lost.insert(unusable.id, unusable.error);
             }
         }
+        let mut pending: VecDeque<String> = listing.pending_uploads.into();
+        if let Some(only) = &only {
+            ids = only.iter().map(SnapshotId::to_string).collect();
+            pending.clear();
+        }
         ids.sort_by(|a, b| b.cmp(a));
-        let pending = listing.pending_uploads.into();
         let (known, counts) = (HashMap::new(), Some(Counts::default()));
         let (listed, objects) = (ids.clone(), Arc::new(objects));
         let ids = ids.into();
-        let run = Run { context, options, listed, objects, lineage, checks, ids, pending, lost, known, counts };
+        let run = Run { context, options, only, listed, objects, lineage, checks, ids, pending, lost, known, counts };
         Ok::<_, SnapshotError>(stream::unfold(run, |mut run| async move {
             let next = run.next().await?;
             Some((next, run))
@@ -62,11 +83,13 @@ fn checks_of_whole(listing: &mut Listing, lineage: &Lineage<SnapshotId>) -> BTre
     checks.filter(|(id, _)| is_whole(id)).collect()
 }
 
-/// One verification of all snapshots.
+/// One verification of all snapshots, or of several.
 struct Run {
     context: Context,
     options: VerifyOptions,
-    /// All snapshots, newest first.
+    /// The snapshots to verify. `None` if it is all of them.
+    only: Option<BTreeSet<SnapshotId>>,
+    /// All snapshots to verify, newest first.
     listed: Vec<String>,
     objects: ListedObjects,
     lineage: Lineage<SnapshotId>,
@@ -191,6 +214,7 @@ impl Run {
             Ok(Timed { started_at, report, can_record }) => {
                 self.stop_recording_unless(can_record);
                 self.distrust(&report);
+                self.record_corrupt_ancestors(&report, started_at).await;
                 for (ancestor, known) in ancestors_known_from(&report, started_at) {
                     self.known.entry(ancestor).or_insert(known);
                 }
@@ -199,6 +223,13 @@ impl Run {
             Err(error) if error.kind() == ErrorKind::NotFound => self.without_metadata_json(id, &parsed).await,
             Err(error) => Verification::Failed { id, error },
         }
+    }
+
+    /// Records what is corrupt in ancestors that get no verification of their own.
+    async fn record_corrupt_ancestors(&self, report: &VerifyReport, started_at: DateTime<Utc>) {
+        let Some(only) = &self.only else { return };
+        let is_other = |id: &str| only.iter().all(|one| one.as_str() != id);
+        recorded::record_corrupt_ancestors(&self.context, report, is_other, started_at, &self.options).await;
     }
 
     /// Says what has become of a snapshot without `metadata.json`: it was deleted after it was listed, or it is lost. What

@@ -1,7 +1,7 @@
 //! Verify: reads a snapshot and reports everything that is corrupt, by file and block. Writes nothing but an entry of the
 //! ledger.
 //!
-//! `repo::verify` verifies one chain, `all` verifies every snapshot of a store, `report` has what that returns, and
+//! `repo::verify` verifies one chain, `all` verifies every snapshot of a store or several, `report` has what that returns, and
 //! `recorded` adds it to the ledger.
 
 mod all;
@@ -19,7 +19,7 @@ use crate::repo::context::Context;
 use crate::repo::verify::{ListedObjects, Scope, VerifyReport, verify_chain};
 use crate::snapshot::checks::Checks;
 
-pub(crate) use all::verify_all;
+pub(crate) use all::{verify_all, verify_each};
 pub use report::{Verification, VerifyOptions};
 
 /// Verifies a snapshot and all its ancestors, whenever that was done before. What is corrupt in an ancestor is recorded
@@ -27,7 +27,7 @@ pub use report::{Verification, VerifyOptions};
 pub(crate) async fn verify(context: &Context, id: &SnapshotId, options: &VerifyOptions) -> Result<VerifyReport> {
     let Timed { started_at, report, can_record } = verify_listed(context, id, options, None).await?;
     if can_record {
-        recorded::record_corrupt_ancestors(context, &report, started_at, options).await;
+        recorded::record_corrupt_ancestors(context, &report, |_| true, started_at, options).await;
     }
     Ok(report)
 }

@@ -26,16 +26,17 @@ pub(super) async fn record_report(
     !options.record || ledger::record_or_warn(context, entry(), options.progress.as_deref()).await
 }
 
-/// Adds what a report says of ancestors that are corrupt themselves to their ledgers.
+/// Adds what a report says of ancestors that are corrupt themselves to their ledgers, if `is_wanted` returns true for them.
 pub(super) async fn record_corrupt_ancestors(
     context: &Context,
     report: &VerifyReport,
+    is_wanted: impl Fn(&str) -> bool,
     started_at: DateTime<Utc>,
     options: &VerifyOptions,
 ) {
     for (at, id) in report.chain.iter().enumerate() {
         let corruption: Vec<_> = report.corruption.iter().filter(|one| one.snapshot == *id).cloned().collect();
-        if !corruption.is_empty() {
+        if !corruption.is_empty() && is_wanted(id) {
             let older = report.chain.get(at + 1..).unwrap_or_default();
             record_ancestor(context, id, &report.id, older, &corruption, started_at, options).await;
         }

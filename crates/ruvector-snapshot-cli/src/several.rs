@@ -1,0 +1,80 @@
+//! What commands with several snapshots share: one that fails does not hide the others.
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::failure::{Exit, Failure};
+use crate::session::Session;
+
+/// What became of each snapshot, in the order in which they were given.
+#[derive(Debug)]
+pub(crate) struct Outcomes<T> {
+    are_several: bool,
+    exit: Exit,
+    outcomes: Vec<Outcome<T>>,
+}
+
+/// As it is in the JSON document.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Outcome<T> {
+    Done(T),
+    Failed(Value),
+}
+
+impl<T> Outcomes<T> {
+    /// Creates it for so many snapshots.
+    pub(crate) fn of(snapshots: usize) -> Self {
+        Self { are_several: snapshots > 1, exit: Exit::Success, outcomes: Vec::new() }
+    }
+
+    /// Adds one, or prints and adds how it failed. The failure of the only one is that of the run, and so is one that
+    /// concerns all of them: a signal, or an output that cannot be written.
+    pub(crate) fn add(
+        &mut self,
+        session: &Session,
+        id: &str,
+        answer: Result<(T, Exit), Failure>,
+    ) -> Result<(), Failure> {
+        match answer {
+            Ok((done, exit)) => {
+                self.exit = self.exit.worse(exit);
+                self.outcomes.push(Outcome::Done(done));
+            }
+            Err(failure) if !self.are_several || failure.is_of_run() => return Err(failure),
+            Err(failure) => {
+                failure.lines().iter().for_each(|line| session.output.message(line));
+                self.exit = self.exit.worse(failure.exit());
+                let error = json!({ "kind": failure.kind(), "message": failure.message() });
+                self.outcomes.push(Outcome::Failed(json!({ "id": id, "error": error })));
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns what was done.
+    pub(crate) fn done(&self) -> impl Iterator<Item = &T> {
+        self.outcomes.iter().filter_map(|outcome| match outcome {
+            Outcome::Done(done) => Some(done),
+            Outcome::Failed(_) => None,
+        })
+    }
+
+    /// Returns the last one, if it was done.
+    pub(crate) fn last_done(&self) -> Option<&T> {
+        match self.outcomes.last()? {
+            Outcome::Done(done) => Some(done),
+            Outcome::Failed(_) => None,
+        }
+    }
+
+    /// Returns the exit code, the worst of all.
+    pub(crate) fn exit(&self) -> Exit {
+        self.exit
+    }
+
+    /// Returns what became of each, for the JSON document.
+    pub(crate) fn all(&self) -> &[Outcome<T>] {
+        &self.outcomes
+    }
+}
