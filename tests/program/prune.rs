@@ -77,8 +77,8 @@ fn every_rule_is_an_option_and_any_matching_rule_keeps() {
     let labels = ["prune", "--keep-last", "1", "--keep-label", "reason=release", "--keep-label", "keep", "--dry-run"];
     let printed = sandbox.ok(&labels);
     assert!(plan(&printed)[1].ends_with("  released  label reason=release"), "{printed}");
-    let printed = sandbox.ok(&["prune", "--keep-within", "1y5m7d2h", "--dry-run"]);
-    assert!(plan(&printed).iter().all(|line| line.ends_with("  within 1y5m7d2h")), "{printed}");
+    let printed = sandbox.ok(&["prune", "--keep-within", "1y5mo7d2h", "--dry-run"]);
+    assert!(plan(&printed).iter().all(|line| line.ends_with("  within 1y5mo7d2h")), "{printed}");
 }
 
 /// Kiritimati is 14 hours ahead of UTC and Pago Pago 11 behind: they never have the same day.
@@ -108,8 +108,11 @@ fn invalid_rules_are_usage_errors() {
     fails(&["--keep-daily", "0", "--keep-last", "1"], "0 would keep nothing");
     fails(&["--keep", "-1"], "-1");
     fails(&["--keep-hourly", "many"], "whole number");
-    fails(&["--keep-within", "7"], "1y5m7d2h");
-    fails(&["--keep-within", "0d"], "1y5m7d2h");
+    fails(&["--keep-within", "7"], "1y5mo7d2h");
+    fails(&["--keep-within", "0d"], "1y5mo7d2h");
+    // Months in other programs.
+    fails(&["--keep-within", "6m"], "months are mo, for example 6mo");
+    fails(&["--keep-within", "6m", "--keep-last", "1"], "less than an hour");
     fails(&["--keep-label", "=db1"], "KEY=VALUE");
     fails(&["--keep-last", "1", "--time-zone", "Berlin"], "Europe/Berlin");
     for group_by in ["", "label", "label:", "path"] {

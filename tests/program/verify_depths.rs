@@ -59,7 +59,7 @@ fn assert_depths(run: &dyn Fn(&[&str]) -> RunResult) {
     let document = json_of(run, &["verify", "--all", "--max-age", "7d"]);
     assert_eq!((&document["intact"], &document["skipped"]), (&Value::Null, &json!(2)));
     assert!(document["snapshots"].as_array().unwrap().iter().all(|one| one["skipped"] == true));
-    assert!(ok(run, &["verify", "latest", "--max-age", "1y2m"]).contains("  skipped: nothing was read; "));
+    assert!(ok(run, &["verify", "latest", "--max-age", "1y2mo"]).contains("  skipped: nothing was read; "));
 
     // What the ledger has.
     let show = ok(run, &["show", "latest"]);
@@ -147,7 +147,7 @@ fn subsets_that_do_not_exist_are_wrong_usage() {
     ] {
         sandbox.run(&["verify", "latest", "--subset", subset]).assert_fails(2, why);
     }
-    sandbox.run(&["verify", "latest", "--max-age", "soon"]).assert_fails(2, "is not a span of time");
+    sandbox.run(&["verify", "latest", "--max-age", "soon"]).assert_fails(2, "is not a length of time");
     sandbox.run(&["verify", "latest", "--quick", "--subset", "1/2"]).assert_fails(2, "cannot be used with");
 }
 

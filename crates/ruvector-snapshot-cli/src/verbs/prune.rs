@@ -101,8 +101,7 @@ pub(crate) struct Rules {
     /// Keep the newest of each of the last N years
     #[arg(long, value_name = "N", value_parser = count)]
     pub(crate) keep_yearly: Option<usize>,
-    /// Keep all that are at most this much older than the newest: years, months, days and hours, for example
-    /// 1y5m7d2h
+    /// Keep all that are at most this much older than the newest, for example 1y5mo7d2h: y, mo (months), w, d or h
     #[arg(long, value_name = "SPAN")]
     pub(crate) keep_within: Option<Span>,
     /// Keep all with this label, for example host or host=db1. Can be repeated
@@ -115,6 +114,7 @@ pub(crate) async fn prune(session: &Session, args: &Prune) -> Result<Exit, Failu
     if !has_rule(&policy) {
         return Err(without_rule());
     }
+    policy.check().map_err(Failure::usage)?;
     let config = SnapshotConfig { grace: args.grace, ..session.config() };
     let manager = session.open_with(config)?;
     let plan = session.read(&manager, manager.plan_prune(&policy)).await?;

@@ -93,7 +93,7 @@ impl Fixture {
         manager.compact_snapshot(&increment.id, None).await.unwrap();
         let orphans = manager.orphans().await;
         assert!(orphans.is_ok() || !is_writable, "{orphans:?}");
-        let widest = Span { years: u32::MAX, months: u32::MAX, days: u32::MAX, hours: u32::MAX };
+        let widest = Span { years: u32::MAX, months: u32::MAX, days: u32::MAX, hours: u32::MAX, ..Span::default() };
         let all = PrunePolicy::default().keep_within(widest).keep_hourly(usize::MAX).keep_yearly(usize::MAX);
         assert_eq!(manager.plan_prune(&all).await.unwrap().drop.len(), 0);
         let least = PrunePolicy::default().keep_last(1).keep_weekly(1).keep_within("1h".parse().unwrap());

@@ -155,11 +155,11 @@ fn a_span_that_ends_on_a_missing_day_ends_on_the_last_day_of_the_month() {
         ],
     );
     assert_table(
-        &within("1m", "UTC"),
+        &within("1mo", "UTC"),
         &[
-            ("2026-03-31T12:00:00Z", "keep within 1m"),
-            ("2026-02-28T12:00:00Z", "keep within 1m"),
-            ("2026-02-28T11:59:59Z", "drop not within 1m"),
+            ("2026-03-31T12:00:00Z", "keep within 1mo"),
+            ("2026-02-28T12:00:00Z", "keep within 1mo"),
+            ("2026-02-28T11:59:59Z", "drop not within 1mo"),
         ],
     );
 }
@@ -169,11 +169,11 @@ fn months_are_subtracted_before_days() {
     // A month before 30 March is 28 February, and a day before that is the 27th. In the other order it would be the
     // 28th.
     assert_table(
-        &within("1m1d", "UTC"),
+        &within("1mo1d", "UTC"),
         &[
-            ("2026-03-30T12:00:00Z", "keep within 1m1d"),
-            ("2026-02-27T12:00:00Z", "keep within 1m1d"),
-            ("2026-02-27T11:59:59Z", "drop not within 1m1d"),
+            ("2026-03-30T12:00:00Z", "keep within 1mo1d"),
+            ("2026-02-27T12:00:00Z", "keep within 1mo1d"),
+            ("2026-02-27T11:59:59Z", "drop not within 1mo1d"),
         ],
     );
 }

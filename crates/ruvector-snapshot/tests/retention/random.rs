@@ -192,7 +192,7 @@ fn span() -> impl Strategy<Value = Span> {
     let part = || prop_oneof![2 => Just(0u32), 1 => 1u32..3];
     let days = prop_oneof![3 => 0u32..4, 1 => 0u32..40];
     let spans = (part(), part(), days, prop_oneof![Just(0u32), 0u32..30]);
-    spans.prop_map(|(years, months, days, hours)| Span { years, months, days, hours })
+    spans.prop_map(|(years, months, days, hours)| Span { years, months, days, hours, ..Span::default() })
 }
 
 fn policy() -> impl Strategy<Value = PrunePolicy> {

@@ -215,7 +215,7 @@ fn extreme_counts_spans_and_times_are_valid() {
         let (all, most) = (usize::MAX, u32::MAX);
         let policy = PrunePolicy::default().keep_last(all).keep_hourly(all).keep_daily(all).keep_weekly(all);
         let policy = policy.keep_monthly(all).keep_quarterly(all).keep_yearly(all);
-        let policy = policy.keep_within(Span { years: most, months: most, days: most, hours: most });
+        let policy = policy.keep_within(Span { years: most, months: most, days: most, hours: most, ..Span::default() });
         let policy = policy.time_zone(time_zone.parse().unwrap());
         let plan = plan(extremes(), &ExternalRefs::default(), &policy, DateTime::<Utc>::MAX_UTC).unwrap();
         let reasons: Vec<_> = plan.keep.iter().map(|kept| kept.reasons.len()).collect();
@@ -225,15 +225,46 @@ fn extreme_counts_spans_and_times_are_valid() {
 
 #[test]
 fn spans_round_trip_through_text() {
-    for text in ["1y5m7d2h", "1y", "18m", "30d", "36h", "1y1h", "4294967295d"] {
+    for text in ["1y5mo7d2h", "1y", "18mo", "30d", "36h", "90m", "2w", "3mo", "1y1mo1w1d1h1m1s", "1mo1m", "4294967295d"]
+    {
         assert_eq!(text.parse::<Span>().unwrap().to_string(), text);
     }
     assert_eq!("2h7d".parse::<Span>().unwrap(), Span { days: 7, hours: 2, ..Span::default() });
-    for text in ["", "7", "d", "d7", "7x", "7d7d", "-7d", "7 d", "1.5d", "0d", "0y0h", "4294967296d", "7D", "٣d", "7é"]
-    {
+    for text in [
+        "",
+        "7",
+        "d",
+        "d7",
+        "7x",
+        "7d7d",
+        "-7d",
+        "7 d",
+        "1.5d",
+        "0d",
+        "0y0h",
+        "4294967296d",
+        "7D",
+        "٣d",
+        "7é",
+        "7om",
+        "7mom",
+    ] {
         let error = text.parse::<Span>().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput, "{text}");
-        assert!(error.message().contains("1y5m7d2h"), "{text}: {error}");
+        assert!(error.message().contains("1y5mo7d2h"), "{text}: {error}");
+    }
+}
+
+#[test]
+fn a_span_of_minutes_is_no_policy_unless_it_is_an_hour() {
+    let within = |text: &str| PrunePolicy::default().keep_last(1).keep_within(text.parse().unwrap());
+    for text in ["6m", "59m", "3599s", "58m60s"] {
+        let error = planned(Vec::new(), &within(text)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{text}");
+        assert!(error.message().contains("months are mo"), "{text}: {error}");
+    }
+    for text in ["60m", "1h", "59m60s", "1d", "1w", "1mo", "1y", "1d1m"] {
+        drop(planned(Vec::new(), &within(text)).unwrap());
     }
 }
 

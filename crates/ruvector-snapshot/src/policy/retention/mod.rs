@@ -128,8 +128,8 @@ pub struct DroppedSnapshot {
 ///
 /// # Errors
 ///
-/// Returns [`ErrorKind::InvalidInput`] if the policy has no rule, if it groups by a label that no snapshot has, if it
-/// would delete every snapshot of a group that can be restored, or if two snapshots have the same id. Only rules for
+/// Returns [`ErrorKind::InvalidInput`] if the policy has no rule, if it keeps what is within a span of less than an hour, if
+/// it groups by a label that no snapshot has, if it would delete every snapshot of a group that can be restored, or if two snapshots have the same id. Only rules for
 /// labels can keep nothing of a group. Snapshots that are dated in the future do not count for that either.
 pub fn plan(
     mut snapshots: Vec<Snapshot>,
@@ -137,12 +137,8 @@ pub fn plan(
     policy: &PrunePolicy,
     now: DateTime<Utc>,
 ) -> Result<PrunePlan> {
+    policy.check()?;
     let rules = policy.rules();
-    if rules.is_empty() {
-        return Err(invalid(
-            "cannot prune without a rule, since every snapshot would be deleted; give at least one rule, with a count of at least 1",
-        ));
-    }
     snapshots.sort_by(newest_first);
     check_ids_are_distinct(&snapshots)?;
     check_label_exists(&snapshots, &policy.group_by)?;

@@ -3,9 +3,11 @@
 use super::calendar::Period;
 use super::calendar_span::Span;
 use super::group::GroupBy;
+use super::invalid;
 use super::label_pattern::LabelPattern;
 use super::rule::Rule;
 use super::time_zone::TimeZone;
+use crate::error::Result;
 
 /// Which snapshots of a store to keep.
 ///
@@ -192,6 +194,37 @@ impl PrunePolicy {
     #[must_use]
     pub fn group_by(self, group_by: GroupBy) -> Self {
         Self { group_by, ..self }
+    }
+
+    /// Checks that the policy can be meant, without looking at snapshots.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if the policy has no rule, or if it keeps what is
+    /// within less than an hour: other programs write months as `m`, and a policy that means six months must not keep six
+    /// minutes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ruvector_snapshot::PrunePolicy;
+    ///
+    /// assert!(PrunePolicy::default().keep_within("6mo".parse()?).check().is_ok());
+    /// assert!(PrunePolicy::default().keep_within("6m".parse()?).check().is_err());
+    /// # Ok::<(), ruvector_snapshot::SnapshotError>(())
+    /// ```
+    pub fn check(&self) -> Result<()> {
+        if self.rules().is_empty() {
+            return Err(invalid(
+                "cannot prune without a rule, since every snapshot would be deleted; give at least one rule, with a count of at least 1",
+            ));
+        }
+        match self.keep_within.filter(|span| !span.is_zero() && span.is_short()) {
+            None => Ok(()),
+            Some(span) => Err(invalid(format!(
+                "cannot keep what is within {span}: it is less than an hour; m means minutes, and months are mo, for example 6mo"
+            ))),
+        }
     }
 
     /// Returns the rules that are in effect.
