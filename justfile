@@ -16,3 +16,8 @@ servers *ARGUMENTS:
 # Half a minute that teaches the tool.
 demo:
     cargo run -p ruvector-snapshot-cli -- demo
+
+# The program and its manual pages, for this user.
+install:
+    cargo install --locked --path crates/ruvector-snapshot-cli
+    "${CARGO_HOME:-$HOME/.cargo}/bin/ruvector-snapshot" man "${XDG_DATA_HOME:-$HOME/.local/share}/man/man1"

@@ -31,6 +31,7 @@ mod find;
 mod foreign_objects;
 #[cfg(target_os = "linux")]
 mod full_store;
+mod help;
 #[cfg(target_os = "linux")]
 mod hints;
 mod hostile_settings;

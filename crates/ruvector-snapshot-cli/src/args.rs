@@ -1,18 +1,18 @@
-//! The program and its commands. The options of a command and its help are in the file of its name in `verbs`. No
-//! behavior.
+//! The program and its commands, and in which order its help says things. The options of a command and its help are in the
+//! file of its name in `verbs`. No behavior.
 
-use clap::{Parser, Subcommand};
+use clap::{Arg, ArgAction, Command, CommandFactory as _, Parser, Subcommand};
 
 use crate::global::Global;
 use crate::help;
 use crate::verbs::{
-    compact, completions, copy, create, delete, demo, diff, drill, dump, export, find, import, list, pin, prune,
+    compact, completions, copy, create, delete, demo, diff, drill, dump, export, find, import, list, man, pin, prune,
     restore, search, show, store, verify,
 };
 
 /// Consistent, verified backups for Ruvector vector databases.
 #[derive(Debug, Parser)]
-#[command(name = "ruvector-snapshot", version, before_long_help = help::OVERVIEW, after_help = help::EXAMPLES, max_term_width = 100)]
+#[command(name = "ruvector-snapshot", version, long_about = help::OVERVIEW, after_help = help::EXAMPLES, max_term_width = 100)]
 #[command(arg_required_else_help = true, subcommand_value_name = "COMMAND", subcommand_help_heading = "Commands")]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -86,4 +86,67 @@ pub(crate) enum Verb {
     /// Print a shell completion script
     #[command(after_long_help = completions::HELP)]
     Completions(completions::Completions),
+    /// Write the manual pages
+    #[command(after_long_help = man::HELP)]
+    Man(man::Manual),
+}
+
+/// Columns of the names of options in the short list of global options.
+const NAME_COLUMNS: usize = 27;
+/// Columns of the lines of that list.
+const LINE_COLUMNS: usize = 80;
+
+/// Returns the program. The help of a command says first what it does: the first paragraph of its text leads. Then come the
+/// usage, its options, the rest of its text, and the options of every command, in short.
+pub(crate) fn program() -> Command {
+    let program = Cli::command();
+    let globals: Vec<Arg> = program.get_arguments().filter(|arg| arg.is_global_set()).cloned().collect();
+    let list = globals.iter().filter(|arg| !arg.is_hide_set()).map(described).collect::<Vec<_>>().join("\n");
+    let name = program.get_name().to_owned();
+    program.mut_subcommands(|command| arranged(command, &name, &globals, &list))
+}
+
+fn arranged(command: Command, parent: &str, globals: &[Arg], list: &str) -> Command {
+    let path = format!("{parent} {}", command.get_name());
+    let command = command.args(globals.iter().map(|global| global.clone().hide(true)));
+    // Made here, because a usage line in an error would also name the options that the environment gives.
+    let usage = command.clone().bin_name(&path).render_usage().to_string();
+    let text = command.get_after_long_help().map(ToString::to_string).unwrap_or_default();
+    let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+    let (lead, rest) = match text.split_once("\n\n") {
+        Some((lead, rest)) if !lead.starts_with("Examples:") => (format!("{about}.\n\n{lead}"), format!("{rest}\n\n")),
+        _ if text.is_empty() => (about, String::new()),
+        _ => (about, format!("{text}\n\n")),
+    };
+    command
+        .override_usage(usage.trim_start_matches("Usage: ").to_owned())
+        .long_about(lead)
+        .after_long_help(format!("{rest}Global options (`ruvector-snapshot --help` explains them):\n{list}"))
+        .after_help("`--help` explains more, with examples and the global options.")
+        .mut_subcommands(|command| arranged(command, &path, globals, list))
+}
+
+/// Returns an option and the first sentence of its help, in lines of at most [`LINE_COLUMNS`].
+fn described(arg: &Arg) -> String {
+    let long = arg.get_long().map(|long| format!("--{long}")).unwrap_or_default();
+    let short = arg.get_short().map_or_else(|| "    ".to_owned(), |short| format!("-{short}, "));
+    let value = match arg.get_action() {
+        ArgAction::Set | ArgAction::Append => arg.get_value_names().and_then(|names| names.first()),
+        _ => None,
+    };
+    let value = value.map(|name| format!(" <{name}>")).unwrap_or_default();
+    let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+    let sentence = help.split(". ").next().unwrap_or_default().split(" [").next().unwrap_or_default().to_owned();
+    let mut lines = vec![format!("  {:<NAME_COLUMNS$}", format!("{short}{long}{value}"))];
+    for word in sentence.split(' ') {
+        let is_full = lines.last().is_some_and(|line| line.chars().count() + 1 + word.chars().count() > LINE_COLUMNS);
+        if is_full {
+            lines.push(" ".repeat(NAME_COLUMNS + 2));
+        }
+        if let Some(line) = lines.last_mut() {
+            line.push(' ');
+            line.push_str(word);
+        }
+    }
+    lines.join("\n")
 }

@@ -12,32 +12,32 @@ pub(crate) const STORE_VARIABLE: &str = "RUVECTOR_SNAPSHOT_STORE";
 /// The environment variable that gives the name of the source.
 pub(crate) const SOURCE_VARIABLE: &str = "RUVECTOR_SNAPSHOT_SOURCE";
 
-const COMMON: &str = "Common options";
+const HEADING: &str = "Global options";
 
 /// Options of every command.
 #[derive(Debug, Args)]
 pub(crate) struct Global {
     /// Store of the snapshots: a directory, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX
-    #[arg(long, global = true, help_heading = COMMON, value_name = "LOCATION", env = STORE_VARIABLE, hide_env_values = true, default_value = STORE_DEFAULT)]
+    #[arg(long, global = true, help_heading = HEADING, value_name = "LOCATION", env = STORE_VARIABLE, hide_env_values = true, default_value = STORE_DEFAULT)]
     pub(crate) store: String,
     /// Option of the bucket, for example region=eu-west-1. Can be repeated. `store options` lists all of them. Put
     /// keys and secrets into the environment, where other users of this machine cannot see them
     // Parsed in `session`: a parser here would repeat the value in its error, and it may be a secret.
-    #[arg(short = 'o', long = "option", global = true, help_heading = COMMON, value_name = "KEY=VALUE")]
+    #[arg(short = 'o', long = "option", global = true, help_heading = HEADING, value_name = "KEY=VALUE")]
     pub(crate) options: Vec<String>,
     /// Number of concurrent requests, 1 to 1024, each with up to 8 MiB of memory [default: 4]
-    #[arg(long, global = true, help_heading = COMMON, value_name = "N", value_parser = connections)]
+    #[arg(long, global = true, help_heading = HEADING, value_name = "N", value_parser = connections)]
     pub(crate) connections: Option<usize>,
     /// Limit the upload rate, in bytes per second, for example 500K or 20M
-    #[arg(long, global = true, help_heading = COMMON, value_name = "RATE", value_parser = rate)]
+    #[arg(long, global = true, help_heading = HEADING, value_name = "RATE", value_parser = rate)]
     pub(crate) limit_upload: Option<u64>,
     /// Limit the download rate, in bytes per second, for example 500K or 20M
-    #[arg(long, global = true, help_heading = COMMON, value_name = "RATE", value_parser = rate)]
+    #[arg(long, global = true, help_heading = HEADING, value_name = "RATE", value_parser = rate)]
     pub(crate) limit_download: Option<u64>,
     /// Print one JSON document instead of text
-    #[arg(long, global = true, help_heading = COMMON)]
+    #[arg(long, global = true, help_heading = HEADING)]
     pub(crate) json: bool,
     /// Do not print progress
-    #[arg(short, long, global = true, help_heading = COMMON)]
+    #[arg(short, long, global = true, help_heading = HEADING)]
     pub(crate) quiet: bool,
 }

@@ -1,6 +1,8 @@
 //! The long help text of the program.
 
 pub(crate) const OVERVIEW: &str = "\
+Consistent, verified backups for Ruvector vector databases.
+
 A snapshot contains every vector, id and metadata value of a database as of one commit. It is stored as five documented files under snapshot-ID, in a \
 directory or in a bucket. The database can be open and in use by another process: nothing is locked or paused.";
 

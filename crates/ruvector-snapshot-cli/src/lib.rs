@@ -33,7 +33,7 @@ use global::SOURCE_VARIABLE;
 use output::Output;
 use session::Session;
 use verbs::{
-    compact, completions, copy, create, delete, demo, diff, drill, dump, export, find, import, list, pin, prune,
+    compact, completions, copy, create, delete, demo, diff, drill, dump, export, find, import, list, man, pin, prune,
     restore, search, show, store, verify,
 };
 
@@ -62,7 +62,7 @@ pub fn main() -> ExitCode {
 /// Parses the arguments. A name of the source that is set but empty in the environment, as scripts and services leave it
 /// if they have none, is no name. An empty `--source` is a mistake.
 fn parse() -> Result<Cli, clap::Error> {
-    let mut command = Cli::command();
+    let mut command = args::program();
     if std::env::var_os(SOURCE_VARIABLE).is_some_and(|name| name.is_empty()) {
         for verb in ["create", "import"] {
             command =
@@ -123,6 +123,7 @@ async fn call(session: &Session, verb: Verb) -> Result<Exit, Failure> {
         Verb::Prune(args) => prune::prune(session, &args).await,
         Verb::Store(args) => store::store(session, args.what).await,
         Verb::Demo(args) => demo::demo(session, args).await,
+        Verb::Man(args) => man::man(session.output, &args, args::program()),
         Verb::Completions(args) => completions::completions(session.output, &args, Cli::command()),
     }
 }

@@ -14,6 +14,7 @@ pub(crate) mod export;
 pub(crate) mod find;
 pub(crate) mod import;
 pub(crate) mod list;
+pub(crate) mod man;
 pub(crate) mod pin;
 pub(crate) mod prune;
 pub(crate) mod restore;
