@@ -77,10 +77,12 @@ fn create_prints_the_changes_of_an_increment() {
     }
     let (exit_code, document) = sandbox.json(&["create", "--db", "a.db", "--base", "full"]);
     assert_eq!(exit_code, 0);
-    assert_eq!(document["base_id"], *ids[0]);
-    assert_eq!(document["chain"], json!([ids[0]]));
+    let id = &document["id"];
+    assert_eq!((id, &document["snapshot"]["base_id"]), (&document["snapshot"]["id"], &json!(ids[0])));
+    assert_eq!(document["chain"], json!([ids[0], id]));
     assert_eq!(document["snapshot"]["changes"], json!({ "added": 2, "changed": 4, "removed": 2 }));
-    assert_eq!(document["full_size_bytes"], show(&sandbox, "full")["size_bytes"]);
+    let sizes = [show(&sandbox, "full")["size_bytes"].as_u64(), document["snapshot"]["stored_bytes"].as_u64()];
+    assert_eq!(document["chain_stored_bytes"].as_u64(), Some(sizes.into_iter().flatten().sum()));
 }
 
 #[test]
@@ -504,14 +506,12 @@ fn a_pinned_snapshot_is_kept_until_it_is_unpinned() {
     sandbox.run(&["pin", "full", "nope"]).assert_fails(1, "nothing was changed");
     assert_eq!(show(&sandbox, "full")["pinned"], false);
     let (exit_code, document) = sandbox.json(&["pin", "latest", &ids[1]]);
-    assert_eq!(
-        (exit_code, &document["pinned"], &document["already_pinned"]),
-        (0, &json!([ids[1]]), &json!([])),
-        "{document}"
-    );
+    let pinned =
+        |id: &str, name: &str, changed: bool| json!({ "id": id, "name": name, "pinned": true, "changed": changed });
+    assert_eq!((exit_code, &document["snapshots"]), (0, &json!([pinned(&ids[1], "step", true)])), "{document}");
     assert_eq!(sandbox.ok(&["pin", "latest"]), format!("was already pinned: {}  step\n", ids[1]));
     let document = sandbox.json(&["pin", "latest", "full"]).1;
-    assert_eq!((&document["pinned"], &document["already_pinned"]), (&json!([ids[0]]), &json!([ids[1]])));
+    assert_eq!(document["snapshots"], json!([pinned(&ids[1], "step", false), pinned(&ids[0], "full", true)]));
     sandbox.ok(&["unpin", "full"]);
     let refused = format!("nothing was deleted: snapshot {} is pinned", ids[1]);
     sandbox.run(&["delete", "latest"]).assert_fails(1, &refused);
@@ -522,7 +522,12 @@ fn a_pinned_snapshot_is_kept_until_it_is_unpinned() {
     assert_eq!(sandbox.ok(&["unpin", "latest"]), format!("was not pinned: {}  step\n", ids[1]));
     sandbox.ok(&["pin", "full"]);
     let document = sandbox.json(&["unpin", "latest", "full"]).1;
-    assert_eq!((&document["unpinned"], &document["not_pinned"]), (&json!([ids[0]]), &json!([ids[1]])));
+    let unpinned = |at: usize| {
+        let one = &document["snapshots"][at];
+        (one["id"].as_str(), one["pinned"].as_bool(), one["changed"].as_bool())
+    };
+    assert_eq!(unpinned(0), (Some(&*ids[1]), Some(false), Some(false)));
+    assert_eq!(unpinned(1), (Some(&*ids[0]), Some(false), Some(true)));
     sandbox.ok(&["delete", "full", "--cascade"]);
     assert!(sandbox.names("snapshots").is_empty());
     sandbox.run(&["pin", "latest"]).assert_fails(1, "the store has no snapshots, so there is no latest one");

@@ -69,13 +69,13 @@ fn check(run: &dyn Fn(&[&str]) -> RunResult, present: &str, future: &str) {
         let document = &document["snapshots"][0];
         assert_eq!((&document["id"], &document["dated_in_future"]), (&json!(present), &json!(false)));
         let document = assert_warned(run, &["pin", text], &texts);
-        assert_eq!(document["pinned"], json!([present]));
+        assert_eq!(document["snapshots"][0]["id"], present);
         run(&["unpin", present]);
         let document = assert_warned(run, &["delete", text, "--dry-run"], &texts);
         assert_eq!(document["plan"], json!([present]));
     }
     let document = assert_warned(run, &["create", "--db", "a.db", "--name", "inc", "--base", "latest"], &texts);
-    assert_eq!(document["base_id"], present);
+    assert_eq!(document["snapshot"]["base_id"], present);
     let increment = document["snapshot"]["id"].as_str().unwrap().to_owned();
     let document = assert_warned(run, &["compact", "latest"], &[&increment, future]);
     let compacted = document["snapshots"][0]["id"].as_str().unwrap().to_owned();

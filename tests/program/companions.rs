@@ -70,7 +70,6 @@ fn create_show_compact_and_restore_name_what_lies_beside_the_database() {
     let id = shown["id"].as_str().unwrap();
     let stored: Value = serde_json::from_slice(&fs::read(sandbox.stored(id, "metadata.json")).unwrap()).unwrap();
     for not_captured in [
-        &created["not_captured"],
         &created["snapshot"]["source"]["not_captured"],
         &shown["source"]["not_captured"],
         &restored["not_captured"],
@@ -121,7 +120,7 @@ fn a_collection_names_its_description_and_the_aliases() {
     let (_, document) = sandbox.json(&["create", "--db", "base/articles/vectors.db"]);
     assert_eq!(document["snapshot"]["name"], "articles");
     let expected = ["base/articles/metadata.json", "base/aliases.json"].map(|name| absolute(&sandbox, name));
-    assert_eq!(paths(&document["not_captured"]), expected);
+    assert_eq!(paths(&document["snapshot"]["source"]["not_captured"]), expected);
 }
 
 #[test]
@@ -134,7 +133,7 @@ fn the_same_is_named_in_a_bucket() {
     let (_, restored) = bucket.json(&["restore", "full", "--to", "b.db"]);
     let expected = absolute(&bucket.sandbox, "a.db.agentic");
     for document in [created, restored] {
-        assert_eq!(paths(&document["not_captured"]), [&*expected]);
+        assert_eq!(paths(&document["snapshot"]["source"]["not_captured"]), [&*expected]);
     }
 }
 

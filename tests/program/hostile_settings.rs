@@ -26,7 +26,7 @@ fn assert_refused(result: RunResult, words: &[&str]) {
     let error = &document["error"];
     assert_eq!(
         (exit_code, error["kind"].as_str(), error["exit_code"].as_i64()),
-        (2, Some("invalid_input"), Some(2)),
+        (2, Some("usage"), Some(2)),
         "{shown}"
     );
     let message = error["message"].as_str().unwrap();

@@ -70,10 +70,10 @@ fn assert_rates(text: &str, expected: &[&str]) {
 fn a_create_counts_what_it_writes_and_an_increment_what_it_reads() {
     for store in Store::each() {
         let [full, increment] = store.with_chain();
-        assert_eq!(bytes(&full, "store_written_bytes"), bytes(&full["snapshot"], "size_bytes"));
+        assert_eq!(bytes(&full, "store_written_bytes"), bytes(&full["snapshot"], "stored_bytes"));
         assert_eq!(bytes(&full, "store_read_bytes"), 0);
         // An increment writes upload.json too, and reads what its base says of its rows.
-        assert!(bytes(&increment, "store_written_bytes") > bytes(&increment["snapshot"], "size_bytes"));
+        assert!(bytes(&increment, "store_written_bytes") > bytes(&increment["snapshot"], "stored_bytes"));
         assert!(bytes(&increment, "store_read_bytes") > 0);
 
         let text = store.run(&["create", "--db", "a.db", "--name", "other"]).stdout;
@@ -90,7 +90,7 @@ fn a_create_counts_what_it_writes_and_an_increment_what_it_reads() {
 fn a_restore_counts_the_bytes_of_the_chain_and_those_of_the_file() {
     for store in Store::each() {
         let documents = store.with_chain();
-        let [full_bytes, increment_bytes] = documents.map(|document| bytes(&document["snapshot"], "size_bytes"));
+        let [full_bytes, increment_bytes] = documents.map(|document| bytes(&document["snapshot"], "stored_bytes"));
         let restored = store.json(&["restore", "increment", "--to", "b.db"]);
         let read_bytes = bytes(&restored, "store_read_bytes");
         assert!(read_bytes > full_bytes / 2, "{read_bytes} of {full_bytes}");
@@ -114,7 +114,7 @@ fn a_compact_counts_what_it_reads_and_what_it_writes() {
         let [full, _] = store.with_chain();
         let compacted = store.json(&["compact", "increment"])["snapshots"][0].clone();
         assert_eq!(bytes(&compacted, "store_written_bytes"), bytes(&compacted, "size_bytes"));
-        assert!(bytes(&compacted, "store_read_bytes") > bytes(&full["snapshot"], "size_bytes") / 2);
+        assert!(bytes(&compacted, "store_read_bytes") > bytes(&full["snapshot"], "stored_bytes") / 2);
         let id = compacted["from"][0].as_str().unwrap();
         let text = store.run(&["compact", id]).stdout;
         assert_rates(&text, &["time| records/s", "read| from the store, ", "written| to the store, "]);
@@ -126,7 +126,7 @@ fn a_compact_counts_what_it_reads_and_what_it_writes() {
 fn verify_and_the_check_of_a_store_say_of_what_their_bytes_are() {
     for store in Store::each() {
         let documents = store.with_chain();
-        let sizes = documents.map(|document| bytes(&document["snapshot"], "size_bytes"));
+        let sizes = documents.map(|document| bytes(&document["snapshot"], "stored_bytes"));
         let verified = store.json(&["verify", "increment"]);
         assert_eq!(bytes(&verified["snapshots"][0], "store_read_bytes"), sizes.iter().sum::<u64>());
         let text = store.run(&["verify", "increment"]).stdout;

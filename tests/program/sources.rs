@@ -37,7 +37,11 @@ fn latest_as_a_base_means_the_latest_of_this_database() {
     assert_eq!(sandbox.ids(), [&*id]);
     sandbox.ok(&["create", "--db", "small.db"]);
     let (exit_code, document) = sandbox.json(&["create", "--db", "a.db", "--base", "latest"]);
-    assert_eq!((exit_code, &document["base_id"], &document["warnings"]), (0, &json!(id), &json!([])), "{document}");
+    assert_eq!(
+        (exit_code, &document["snapshot"]["base_id"], &document["warnings"]),
+        (0, &json!(id), &json!([])),
+        "{document}"
+    );
 }
 
 #[test]
@@ -84,7 +88,7 @@ fn a_source_has_the_name_of_the_option_or_of_the_environment() {
     fs::rename(sandbox.path("a.db"), sandbox.path("moved.db")).unwrap();
     let (exit_code, document) =
         sandbox.json(&["create", "--db", "moved.db", "--source", "articles", "--base", "latest"]);
-    assert_eq!((exit_code, &document["base_id"]), (0, &first["snapshot"]["id"]), "{document}");
+    assert_eq!((exit_code, &document["snapshot"]["base_id"]), (0, &first["snapshot"]["id"]), "{document}");
     sandbox
         .run(&["create", "--db", "moved.db", "--base", "latest", "--source", "nobody"])
         .assert_fails(1, "no snapshot of this source (nobody)");
@@ -154,5 +158,8 @@ fn bases_are_of_the_same_source_in_a_bucket_too() {
     open_database(&bucket.sandbox.path("a.db"), DIMENSIONS).delete("id-000001").unwrap();
     bucket.ok(&["create", "--db", "small.db"]);
     let (_, document) = bucket.json(&["create", "--db", "a.db", "--base", "latest"]);
-    assert_eq!((&document["base_id"], &document["snapshot"]["changes"]["removed"]), (&json!(id), &json!(1)));
+    assert_eq!(
+        (&document["snapshot"]["base_id"], &document["snapshot"]["changes"]["removed"]),
+        (&json!(id), &json!(1))
+    );
 }

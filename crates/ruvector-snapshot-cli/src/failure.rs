@@ -6,10 +6,8 @@ use std::io;
 use std::process::ExitCode;
 
 use ruvector_snapshot::{ErrorKind, Remedy, RestoreBlocker, SnapshotError};
-use serde_json::{Value, json};
 
-/// The kind of the failure of an output.
-const OUTPUT_FAILED: &str = "output_failed";
+use crate::documents::{ErrorDocument, FailureKind};
 
 /// The exit code of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +51,8 @@ pub(crate) type InterruptReport = Box<dyn FnOnce() -> String + Send>;
 /// A run that failed.
 pub(crate) struct Failure {
     exit: Exit,
-    kind: &'static str,
+    kind: FailureKind,
+    key: Option<String>,
     message: String,
     causes: Vec<String>,
     hint: Option<String>,
@@ -69,9 +68,19 @@ impl Failure {
         SnapshotError::new(kind, message).into()
     }
 
+    /// Creates the failure of arguments that cannot be parsed, from what the parser says: the problem, advice, and how the
+    /// command is used.
+    pub(crate) fn arguments(answer: &str) -> Self {
+        let mut parts = answer.split("\n\n").map(|part| part.split_whitespace().collect::<Vec<_>>().join(" "));
+        let problem = parts.next().unwrap_or_default();
+        let problem = problem.strip_prefix("error: ").unwrap_or(&problem);
+        let hint: Vec<_> = parts.filter(|part| !part.is_empty()).collect();
+        Self::of_run(Exit::Usage, FailureKind::Usage, problem).with_hint(hint.join("; "))
+    }
+
     /// Creates the failure of a check of the demo.
     pub(crate) fn check(message: impl Into<String>) -> Self {
-        Self::of_run(Exit::Failure, "check_failed", message).with_hint(BUG)
+        Self::of_run(Exit::Failure, FailureKind::CheckFailed, message).with_hint(BUG)
     }
 
     /// Creates the failure of a restore that has this in its way.
@@ -82,33 +91,35 @@ impl Failure {
             causes: distinct_causes(&blocker.causes, &message),
             hint: blocker.remedy.and_then(remedy_hint).map(str::to_owned).or_else(advice),
             remedy: blocker.remedy,
+            key: blocker.key.clone(),
             ..Self::of_run(Exit::Failure, kind_name(blocker.kind), message)
         }
     }
 
     /// Creates the failure of a run that found nothing where something should be.
     pub(crate) fn nothing_there(message: impl Into<String>) -> Self {
-        Self::of_run(Exit::NothingThere, "nothing_there", message)
+        Self::of_run(Exit::NothingThere, FailureKind::NothingThere, message)
     }
 
     /// Creates the failure of a run that a signal has interrupted, and that ends with this code.
     pub(crate) fn interrupted(exit: Exit, report: impl FnOnce() -> String + Send + 'static) -> Self {
-        Self { interrupt_report: Some(Box::new(report)), ..Self::of_run(exit, "interrupted", "interrupted") }
+        Self { interrupt_report: Some(Box::new(report)), ..Self::of_run(exit, FailureKind::Interrupted, "interrupted") }
     }
 
     /// Creates the failure of a run whose results cannot be printed. A full disk there is no full store.
     pub(crate) fn output(error: &io::Error) -> Self {
-        let failure = Self::of_run(Exit::Failure, OUTPUT_FAILED, "standard output could not be written");
+        let failure = Self::of_run(Exit::Failure, FailureKind::Output, "standard output could not be written");
         Self { causes: vec![error.to_string()], ..failure }
             .with_hint("check the file or the device that the output goes to")
     }
 
     /// Creates a failure that no error of the library has caused.
-    fn of_run(exit: Exit, kind: &'static str, message: impl Into<String>) -> Self {
+    fn of_run(exit: Exit, kind: FailureKind, message: impl Into<String>) -> Self {
         let (causes, hint, remedy) = (Vec::new(), None, None);
         Self {
             exit,
             kind,
+            key: None,
             message: message.into(),
             causes,
             hint,
@@ -123,7 +134,7 @@ impl Failure {
     pub(crate) fn usage(error: SnapshotError) -> Self {
         let is_usage = error.kind() == ErrorKind::InvalidInput;
         let failure = Self::from(error);
-        if is_usage { Self { exit: Exit::Usage, ..failure } } else { failure }
+        if is_usage { Self { exit: Exit::Usage, kind: FailureKind::Usage, ..failure } } else { failure }
     }
 
     /// Ends the run with exit code 1: what is corrupt is no snapshot.
@@ -170,11 +181,10 @@ impl Failure {
 
     /// Returns whether it ends the run, whatever is left to do: a signal, or an output that cannot be written.
     pub(crate) fn is_of_run(&self) -> bool {
-        self.interrupt_report.is_some() || self.kind == OUTPUT_FAILED
+        self.interrupt_report.is_some() || self.kind == FailureKind::Output
     }
 
-    /// Returns the kind of error as it is written in JSON.
-    pub(crate) fn kind(&self) -> &'static str {
+    pub(crate) fn kind(&self) -> FailureKind {
         self.kind
     }
 
@@ -199,12 +209,17 @@ impl Failure {
         lines
     }
 
-    /// Returns the document for a program, with the warnings of the run.
-    pub(crate) fn document(&self, warnings: &[String]) -> Value {
-        json!({ "error": {
-            "kind": self.kind, "message": self.message, "causes": self.causes, "hint": self.hint,
-            "exit_code": self.exit as u8,
-        }, "warnings": warnings })
+    /// Returns the failure for a program.
+    pub(crate) fn document(&self) -> ErrorDocument {
+        ErrorDocument {
+            kind: self.kind,
+            message: self.message.clone(),
+            causes: self.causes.clone(),
+            hint: self.hint.clone(),
+            exit_code: self.exit as u8,
+            id: None,
+            key: self.key.clone(),
+        }
     }
 }
 
@@ -221,6 +236,7 @@ impl From<SnapshotError> for Failure {
         Self {
             exit,
             kind: kind_name(error.kind()),
+            key: error.key().map(str::to_owned),
             causes: distinct_causes(&causes.collect::<Vec<_>>(), &message),
             message,
             hint: remedy_hint.or_else(|| hint(&error)).map(str::to_owned),
@@ -237,21 +253,9 @@ impl fmt::Debug for Failure {
     }
 }
 
-/// Returns the kind of an error as it is written in JSON.
-pub(crate) fn kind_name(kind: ErrorKind) -> &'static str {
-    match kind {
-        ErrorKind::NotFound => "not_found",
-        ErrorKind::AlreadyExists => "already_exists",
-        ErrorKind::InvalidInput => "invalid_input",
-        ErrorKind::Corrupt => "corrupt",
-        ErrorKind::Unsupported => "unsupported",
-        ErrorKind::PermissionDenied => "permission_denied",
-        ErrorKind::StorageFull => "storage_full",
-        ErrorKind::Busy => "busy",
-        ErrorKind::Unavailable => "unavailable",
-        ErrorKind::Internal => "internal",
-        _ => "other",
-    }
+/// Returns the kind of an error of the library as documents have it.
+pub(crate) fn kind_name(kind: ErrorKind) -> FailureKind {
+    kind.into()
 }
 
 const BUG: &str = "this is a bug in this program; please report it";

@@ -4,6 +4,7 @@
 //! prints. The library does the work.
 
 mod args;
+mod documents;
 mod failure;
 mod global;
 mod help;
@@ -17,17 +18,18 @@ mod several;
 mod signals;
 mod streamed;
 mod threads;
+mod usage;
 mod values;
 mod verbs;
 mod warnings;
 
-use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use clap::builder::Resettable;
 use clap::{CommandFactory, FromArgMatches};
 
 use args::{Cli, Verb};
+use documents::Run;
 use failure::{Exit, Failure};
 use global::SOURCE_VARIABLE;
 use output::Output;
@@ -42,26 +44,14 @@ use verbs::{
 /// This is a library so that another package can build the same program under another name: the end-to-end tests do.
 pub fn main() -> ExitCode {
     match parse() {
-        Ok(cli) => run(cli).into(),
-        Err(answer) => {
-            // Help and version are returned like this too.
-            let (printed, is_usage) = (answer.print(), answer.use_stderr());
-            match printed {
-                _ if is_usage => Exit::Usage.into(),
-                Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-                    let failure = Failure::output(&error);
-                    Output { json: false, quiet: false }.failure(&failure, &[]);
-                    failure.exit().into()
-                }
-                _ => Exit::Success.into(),
-            }
-        }
+        Ok((cli, command)) => run(cli, command).into(),
+        Err(answer) => usage::answer(&answer).into(),
     }
 }
 
 /// Parses the arguments. A name of the source that is set but empty in the environment, as scripts and services leave it
-/// if they have none, is no name. An empty `--source` is a mistake.
-fn parse() -> Result<Cli, clap::Error> {
+/// if they have none, is no name. An empty `--source` is a mistake. Returns the words of the command, too.
+fn parse() -> Result<(Cli, String), clap::Error> {
     let mut command = args::program();
     if std::env::var_os(SOURCE_VARIABLE).is_some_and(|name| name.is_empty()) {
         for verb in ["create", "import"] {
@@ -70,12 +60,16 @@ fn parse() -> Result<Cli, clap::Error> {
         }
     }
     let mut matches = command.try_get_matches_from_mut(std::env::args_os())?;
-    Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
+    let words = std::iter::successors(matches.subcommand(), |(_, inner)| inner.subcommand()).map(|(word, _)| word);
+    let words = words.collect::<Vec<_>>().join(" ");
+    let cli = Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))?;
+    Ok((cli, words))
 }
 
-fn run(cli: Cli) -> Exit {
+fn run(cli: Cli, command: String) -> Exit {
     let output = Output { json: cli.global.json, quiet: cli.global.quiet };
-    let (answer, warnings) = match start(cli) {
+    let run = Run::start(Some(command), Some(cli.global.store.clone()));
+    let (answer, warnings) = match start(cli, run.clone()) {
         Ok((runtime, session, verb)) => {
             let answer = runtime.block_on(call(&session, verb));
             // Waits for other threads, so that every temporary file is removed.
@@ -88,17 +82,17 @@ fn run(cli: Cli) -> Exit {
         Err(failure) => (Err(failure), Vec::new()),
     };
     answer.unwrap_or_else(|failure| {
-        output.failure(&failure, &warnings);
+        output.failure(&run, &failure, &warnings);
         failure.exit()
     })
 }
 
-fn start(cli: Cli) -> Result<(tokio::runtime::Runtime, Session, Verb), Failure> {
+fn start(cli: Cli, run: Run) -> Result<(tokio::runtime::Runtime, Session, Verb), Failure> {
     let output = Output { json: cli.global.json, quiet: cli.global.quiet };
     threads::check_open_files()?;
     let interrupted = signals::listen(output)?;
     let runtime = threads::runtime()?;
-    Ok((runtime, Session::new(cli.global, interrupted), cli.verb))
+    Ok((runtime, Session::new(cli.global, run, interrupted), cli.verb))
 }
 
 async fn call(session: &Session, verb: Verb) -> Result<Exit, Failure> {

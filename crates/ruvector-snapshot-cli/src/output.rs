@@ -12,6 +12,7 @@ use ruvector_snapshot::{Changes, IrregularInfo, OrphanKind, Snapshot, SourceInfo
 use serde::Serialize;
 use unicode_width::UnicodeWidthChar;
 
+use crate::documents::{FailureDocument, Run};
 use crate::failure::Failure;
 
 /// How this run prints.
@@ -65,11 +66,17 @@ impl Output {
     }
 
     /// Prints how a run failed. The warnings have been printed, except in the JSON document.
-    pub(crate) fn failure(&self, failure: &Failure, warnings: &[String]) {
+    pub(crate) fn failure(&self, run: &Run, failure: &Failure, warnings: &[String]) {
         failure.lines().iter().for_each(|line| self.message(line));
+        self.failure_document(run, failure, warnings);
+    }
+
+    /// Prints the document of a run that failed, if the output is JSON.
+    pub(crate) fn failure_document(&self, run: &Run, failure: &Failure, warnings: &[String]) {
         if !failure.is_in_document() {
+            let document = FailureDocument { error: &failure.document() };
             // If standard output cannot be written, there is no way to report it.
-            let _printed = self.document(&failure.document(warnings));
+            let _printed = self.document(&run.document(&document, warnings));
         }
     }
 

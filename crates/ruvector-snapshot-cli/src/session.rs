@@ -9,8 +9,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use ruvector_snapshot::store::{self, Location, SnapshotStore, StoreConfig, StoreOptions, TransferConfig};
 use ruvector_snapshot::{ErrorKind, SnapshotConfig, SnapshotError, SnapshotManager, SourceId, check_location};
+use serde::Serialize;
 use tokio::sync::watch;
 
+use crate::documents::Run;
 use crate::failure::{Exit, Failure, kind_name};
 use crate::global::{Global, STORE_DEFAULT, STORE_VARIABLE};
 use crate::output::{Output, quoted};
@@ -20,6 +22,7 @@ use crate::warnings::Warnings;
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) output: Output,
+    pub(crate) run: Run,
     pub(crate) warnings: Warnings,
     /// The location of the store, as typed.
     pub(crate) store: String,
@@ -35,7 +38,7 @@ pub(crate) struct Session {
 pub(crate) type Interrupts = watch::Receiver<Option<Exit>>;
 
 impl Session {
-    pub(crate) fn new(global: Global, interrupted: Interrupts) -> Self {
+    pub(crate) fn new(global: Global, run: Run, interrupted: Interrupts) -> Self {
         let output = Output { json: global.json, quiet: global.quiet };
         let transfers = TransferConfig::default()
             .max_concurrent_io(global.connections.unwrap_or(TransferConfig::default().max_concurrent_io))
@@ -43,7 +46,12 @@ impl Session {
             .max_download_bytes_per_second(global.limit_download);
         let warnings = Warnings::new(output);
         let created = Mutex::default();
-        Self { output, warnings, store: global.store, options: global.options, transfers, interrupted, created }
+        Self { output, run, warnings, store: global.store, options: global.options, transfers, interrupted, created }
+    }
+
+    /// Prints the document of the run, with these members, if the output is JSON.
+    pub(crate) fn document(&self, members: &impl Serialize) -> Result<(), Failure> {
+        self.output.document(&self.run.document(members, &self.warnings.list()))
     }
 
     /// Opens an existing store. A store that does not exist is an error and is not created: the path may be mistyped,

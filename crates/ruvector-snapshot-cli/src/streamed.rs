@@ -4,10 +4,11 @@
 use std::io;
 
 use serde::Serialize;
-use serde_json::{Value, json};
 
+use crate::documents::{Failed, Run};
 use crate::failure::Failure;
 use crate::output::Output;
+use crate::session::Session;
 
 /// Bytes that are printed together.
 const BUFFER_BYTES: usize = 64 << 10;
@@ -55,14 +56,18 @@ impl OutputBuffer {
 /// A document that is being printed.
 pub(crate) struct StreamedDocument {
     output: Output,
+    run: Run,
     has_items: bool,
 }
 
 impl StreamedDocument {
-    /// Prints the beginning of a document, up to its array `name`.
-    pub(crate) fn begin(output: Output, name: &str) -> Result<Self, Failure> {
-        output.raw(format!("{{\n  {}: [", json!(name)).as_bytes())?;
-        Ok(Self { output, has_items: false })
+    /// Prints the beginning of a document, with these members, up to its array `name`.
+    pub(crate) fn begin(session: &Session, members: &impl Serialize, name: &str) -> Result<Self, Failure> {
+        let (output, run) = (session.output, session.run.clone());
+        let text = pretty(&run.beginning(members))?;
+        let members = text.strip_suffix("\n}").unwrap_or(&text);
+        output.raw(format!("{members},\n  \"{name}\": [").as_bytes())?;
+        Ok(Self { output, run, has_items: false })
     }
 
     /// Prints the next item of the array.
@@ -77,25 +82,19 @@ impl StreamedDocument {
         if std::mem::replace(&mut self.has_items, true) { ",\n    " } else { "\n    " }
     }
 
-    /// Prints the end of the array, and the other members of the document, of which there is at least one.
-    pub(crate) fn end(self, others: &Value) -> Result<(), Failure> {
+    /// Prints the end of the array, and the other members of the document.
+    pub(crate) fn end(self, members: &impl Serialize, warnings: &[String]) -> Result<(), Failure> {
+        let text = pretty(&self.run.ending(members, warnings))?;
         let indent = if self.has_items { "\n  " } else { "" };
-        let text = pretty(others)?;
-        let others = text.strip_prefix('{').unwrap_or(&text);
-        self.output.raw(format!("{indent}],{others}\n").as_bytes())
+        let members = text.strip_prefix('{').unwrap_or(&text);
+        self.output.raw(format!("{indent}],{members}\n").as_bytes())
     }
 
-    /// Prints the end of the array and why there is no more, and returns that.
-    pub(crate) fn fail(self, failure: Failure, warnings: &[String]) -> Failure {
-        self.fail_with(json!({}), failure, warnings)
-    }
-
-    /// As [`fail`](Self::fail), and prints these members of the document as well.
-    pub(crate) fn fail_with(self, mut others: Value, failure: Failure, warnings: &[String]) -> Failure {
+    /// Prints the end of the array, the other members of the document and why there is no more, and returns that.
+    pub(crate) fn fail(self, members: &impl Serialize, failure: Failure, warnings: &[String]) -> Failure {
         let failure = failure.with_interrupt_report();
-        let document = failure.document(warnings);
-        document.as_object().into_iter().flatten().for_each(|(name, value)| others[name] = value.clone());
-        match self.end(&others) {
+        let printed = self.end(&Failed { members, error: &failure.document() }, warnings);
+        match printed {
             Ok(()) => failure.in_document(),
             Err(not_printed) => not_printed.in_document(),
         }

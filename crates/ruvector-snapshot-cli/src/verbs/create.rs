@@ -10,8 +10,8 @@ use ruvector_snapshot::{
     Changes, CreateOptions, ErrorKind, Remedy, Snapshot, SnapshotConfig, SnapshotError, SnapshotManager, Transferred,
     check_name, check_source_name, default_name,
 };
-use serde_json::json;
 
+use crate::documents::CreateDocument;
 use crate::failure::{Exit, Failure, kind_name};
 use crate::global::SOURCE_VARIABLE;
 use crate::interrupted::Attempts;
@@ -284,18 +284,7 @@ struct Created<'a> {
 fn print(session: &Session, created: &Created<'_>, db: &Path, taken: Duration) -> Result<(), Failure> {
     let output = session.output;
     let Created { snapshot, chain, store_is_new, transferred } = *created;
-    let chain_ids: Vec<&str> = chain.iter().map(|ancestor| ancestor.id.as_str()).collect();
-    output.document_of(
-        snapshot,
-        &json!({
-            "base_id": chain_ids.first(), "chain": chain_ids,
-            "full_size_bytes": chain.last().map(|full| full.size_bytes),
-            "store": session.store, "store_is_new": store_is_new, "seconds": taken.as_secs_f64(),
-            "store_read_bytes": transferred.store_read_bytes, "store_written_bytes": transferred.store_written_bytes,
-            "warnings": session.warnings.list(),
-            "not_captured": snapshot.source.not_captured,
-        }),
-    )?;
+    session.document(&CreateDocument::new(snapshot, chain, store_is_new, transferred))?;
     output.line(format_args!("created {}", snapshot.id))?;
     if store_is_new {
         output.field("store", format_args!("NEW: there were no snapshots at {} before", session.store))?;

@@ -7,8 +7,8 @@ use futures::StreamExt as _;
 use ruvector_snapshot::{
     DiffEntry, DiffOptions, DiffSummary, DiffedSnapshot, RecordChange, SnapshotDiff, SnapshotManager,
 };
-use serde_json::{Value, json};
 
+use crate::documents::{ChangeDocument, DiffBegin, DiffCounts, DiffEnd, NoMembers};
 use crate::failure::{Exit, Failure};
 use crate::interrupted::Attempts;
 use crate::output::{Output, counted, fitted, plain, size};
@@ -87,19 +87,18 @@ pub(crate) async fn diff(session: &Session, args: &Diff) -> Result<Exit, Failure
     let listener = progress.as_ref().map_or_else(|| session.warnings.listener(), ProgressDisplay::listener);
     let opening = DiffOptions::default().progress(listener);
     let mut diff = session.read(&manager, manager.diff(&id, &other, &other_id, &opening)).await?;
-    let mut printer = Printer::begin(session.output, args)?;
+    let mut printer = Printer::begin(session, args, other_store)?;
     let printed = print_entries(session, &manager, &mut diff, &mut printer).await;
     drop(progress);
     other.take_warnings().iter().for_each(|warning| session.warnings.add(warning));
     // Also after an error: these records differ.
     let printed = printed.and(printer.buffer.flush());
-    let document = |summary: Option<&DiffSummary>| document(session, other_store, summary);
     match (printed, diff.summary()) {
-        (Err(failure), _) => Err(printer.fail(document(None), failure, &session.warnings.list())),
+        (Err(failure), _) => Err(printer.fail(failure, &session.warnings.list())),
         // The output is a closed pipe: its reader has seen enough. Something was printed, so the snapshots differ.
         (Ok(()), None) => Ok(if args.exit_code { Exit::Failure } else { Exit::Success }),
         (Ok(()), Some(summary)) => {
-            printer.end(document(Some(summary)))?;
+            printer.end(session, other_store, summary)?;
             if !args.jsonl {
                 print_summary(session.output, summary)?;
             }
@@ -135,7 +134,6 @@ async fn print_entries(
 
 /// Prints the records that differ, in one of the forms.
 struct Printer {
-    output: Output,
     form: Form,
     buffer: OutputBuffer,
 }
@@ -150,14 +148,17 @@ enum Form {
 }
 
 impl Printer {
-    fn begin(output: Output, args: &Diff) -> Result<Self, Failure> {
+    fn begin(session: &Session, args: &Diff, other_store: &str) -> Result<Self, Failure> {
+        let output = session.output;
         let form = match (args.list, args.jsonl) {
             (_, true) => Form::JsonLines,
-            (true, _) if output.json => Form::Document(StreamedDocument::begin(output, "changes")?),
+            (true, _) if output.json => {
+                Form::Document(StreamedDocument::begin(session, &DiffBegin { other_store }, "changes")?)
+            }
             (true, _) => Form::Lines,
             (false, false) => Form::Counts,
         };
-        Ok(Self { output, form, buffer: OutputBuffer::new(output) })
+        Ok(Self { form, buffer: OutputBuffer::new(output) })
     }
 
     fn entry(&mut self, entry: &DiffEntry) -> Result<(), Failure> {
@@ -168,29 +169,30 @@ impl Printer {
                 self.buffer.bytes.extend_from_slice(line.as_bytes());
             }
             Form::JsonLines => {
-                serde_json::to_writer(&mut self.buffer.bytes, entry).map_err(unwritten)?;
+                serde_json::to_writer(&mut self.buffer.bytes, &ChangeDocument::from(entry)).map_err(unwritten)?;
                 self.buffer.bytes.push(b'\n');
             }
             Form::Document(document) => {
                 self.buffer.bytes.extend_from_slice(document.next_item().as_bytes());
-                serde_json::to_writer(&mut self.buffer.bytes, entry).map_err(unwritten)?;
+                serde_json::to_writer(&mut self.buffer.bytes, &ChangeDocument::from(entry)).map_err(unwritten)?;
             }
         }
         self.buffer.flush_if_full()
     }
 
     /// Prints the document, or the end of it.
-    fn end(self, others: Value) -> Result<(), Failure> {
+    fn end(self, session: &Session, other_store: &str, summary: &DiffSummary) -> Result<(), Failure> {
+        let end = DiffEnd::from(summary);
         match self.form {
-            Form::Document(document) => document.end(&others),
+            Form::Document(document) => document.end(&end, &session.warnings.list()),
             Form::JsonLines => Ok(()),
-            Form::Counts | Form::Lines => self.output.document(&others),
+            Form::Counts | Form::Lines => session.document(&DiffCounts { begin: DiffBegin { other_store }, end }),
         }
     }
 
-    fn fail(self, others: Value, failure: Failure, warnings: &[String]) -> Failure {
+    fn fail(self, failure: Failure, warnings: &[String]) -> Failure {
         match self.form {
-            Form::Document(document) => document.fail_with(others, failure, warnings),
+            Form::Document(document) => document.fail(&NoMembers {}, failure, warnings),
             _ => failure,
         }
     }
@@ -198,18 +200,6 @@ impl Printer {
 
 fn unwritten(error: serde_json::Error) -> Failure {
     Failure::output(&io::Error::from(error))
-}
-
-fn document(session: &Session, other_store: &str, summary: Option<&DiffSummary>) -> Value {
-    let mut document =
-        json!({ "store": session.store, "other_store": other_store, "warnings": session.warnings.list() });
-    if let Some(summary) = summary {
-        let summarized = json!(summary);
-        summarized.as_object().into_iter().flatten().for_each(|(name, value)| document[name] = value.clone());
-        document["differences"] = summary.differences().into();
-        document["equal"] = summary.is_equal().into();
-    }
-    document
 }
 
 fn print_summary(output: Output, summary: &DiffSummary) -> Result<(), Failure> {

@@ -5,12 +5,11 @@ use std::io;
 
 use clap::Args;
 use futures::TryStreamExt as _;
-use ruvector_snapshot::{ErrorKind, Record, RecordStream, SnapshotManager, StreamOptions, StreamProof};
-use serde::Serialize;
-use serde_json::{Value, json};
+use ruvector_snapshot::{ErrorKind, Record, RecordStream, SnapshotManager, StreamOptions};
 
+use crate::documents::{DumpBegin, DumpEnd, RecordBegin};
 use crate::failure::{Exit, Failure};
-use crate::output::{Output, count, counted};
+use crate::output::{count, counted};
 use crate::selection::Selection;
 use crate::session::Session;
 use crate::streamed::{OutputBuffer, StreamedDocument};
@@ -59,7 +58,7 @@ pub(crate) async fn dump(session: &Session, args: &Dump) -> Result<Exit, Failure
     let mut options = StreamOptions::default().filter(filter).progress(session.warnings.listener());
     options.after.clone_from(&args.after);
     let mut records = manager.restore_stream(&id, options);
-    let mut printer = Printer::begin(session.output)?;
+    let mut printer = Printer::begin(session, &id)?;
     let printed = print_records(session, &manager, &mut records, &mut printer).await;
     // Also after an error: these records were verified.
     let printed = printed.and(printer.buffer.flush());
@@ -71,8 +70,8 @@ pub(crate) async fn dump(session: &Session, args: &Dump) -> Result<Exit, Failure
         (Ok(()), Some(_)) if !missing.is_empty() => Some(not_found(&id, &missing, asked)),
         (Ok(()), _) => None,
     };
-    let others = json!({ "id": id, "printed": printer.printed, "proof": proof_name(records.proof()) });
-    printer.end(session, others, failure)
+    let end = DumpEnd { printed: printer.printed, proof: records.proof().map(Into::into) };
+    printer.end(session, &end, failure)
 }
 
 async fn print_records(
@@ -90,14 +89,6 @@ async fn print_records(
     Ok(())
 }
 
-/// A record as it is printed, up to its metadata. Every value is written in as few digits as an f32 needs to be read back
-/// with the same bits.
-#[derive(Serialize)]
-struct Printed<'a> {
-    id: &'a str,
-    vector: Vec<f32>,
-}
-
 /// Prints records, and counts them.
 struct Printer {
     /// The document, if the output is JSON.
@@ -110,15 +101,19 @@ struct Printer {
 }
 
 impl Printer {
-    fn begin(output: Output) -> Result<Self, Failure> {
-        let document = if output.json { Some(StreamedDocument::begin(output, "records")?) } else { None };
+    fn begin(session: &Session, id: &str) -> Result<Self, Failure> {
+        let output = session.output;
+        let document = match output.json {
+            true => Some(StreamedDocument::begin(session, &DumpBegin { id }, "records")?),
+            false => None,
+        };
         Ok(Self { document, buffer: OutputBuffer::new(output), printed: 0, not_finite: 0, first_not_finite: None })
     }
 
     fn record(&mut self, record: Record<'_>) -> Result<(), Failure> {
         let before = self.document.as_mut().map_or("", StreamedDocument::next_item);
         self.buffer.bytes.extend_from_slice(before.as_bytes());
-        let printed = Printed { id: record.id, vector: record.values().collect() };
+        let printed = RecordBegin { id: record.id, vector: record.values().collect() };
         if printed.vector.iter().any(|value| !value.is_finite()) {
             self.not_finite += 1;
             self.first_not_finite.get_or_insert_with(|| record.id.to_owned());
@@ -147,27 +142,15 @@ impl Printer {
     }
 
     /// Prints the end of the document, if there is one, and returns how the run ends.
-    fn end(self, session: &Session, others: Value, failure: Option<Failure>) -> Result<Exit, Failure> {
+    fn end(self, session: &Session, end: &DumpEnd, failure: Option<Failure>) -> Result<Exit, Failure> {
         let warnings = session.warnings.list();
         match (self.document, failure) {
             (None, None) => Ok(Exit::Success),
             (None, Some(failure)) => Err(failure),
-            (Some(document), Some(failure)) => Err(document.fail_with(others, failure, &warnings)),
-            (Some(document), None) => {
-                let mut others = others;
-                others["warnings"] = json!(warnings);
-                document.end(&others)?;
-                Ok(Exit::Success)
-            }
+            (Some(document), Some(failure)) => Err(document.fail(end, failure, &warnings)),
+            (Some(document), None) => document.end(end, &warnings).map(|()| Exit::Success),
         }
     }
-}
-
-fn proof_name(proof: Option<StreamProof>) -> Option<&'static str> {
-    proof.map(|proof| match proof {
-        StreamProof::ContentChecksum => "content_checksum",
-        _ => "record_digests",
-    })
 }
 
 /// Returns the failure for ids that are in no record.

@@ -11,6 +11,7 @@ use ruvector_snapshot::{
 use serde::Serialize;
 use serde_json::json;
 
+use crate::documents::NoMembers;
 use crate::failure::{Exit, Failure, kind_name};
 use crate::output::{ago, count, counted, fitted, orphan_kind, size, timestamp, total};
 use crate::session::Session;
@@ -83,11 +84,11 @@ fn broken_chains(listing: &Listing) -> Vec<BrokenChains> {
 
 /// Prints one snapshot after the other.
 async fn print_document(session: &Session, manager: &SnapshotManager, listing: &Listing) -> Result<(), Failure> {
-    let mut printed = StreamedDocument::begin(session.output, "snapshots")?;
+    let mut printed = StreamedDocument::begin(session, &NoMembers {}, "snapshots")?;
     for snapshot in &listing.snapshots {
         match document(session, manager, snapshot, listing).await {
             Ok(listed) => printed.item(&listed)?,
-            Err(failure) => return Err(printed.fail(failure, &session.warnings.list())),
+            Err(failure) => return Err(printed.fail(&NoMembers {}, failure, &session.warnings.list())),
         }
     }
     let unusable = listing.unusable.iter().map(|unusable| {
@@ -96,13 +97,14 @@ async fn print_document(session: &Session, manager: &SnapshotManager, listing: &
             "dated_in_future": listing.is_dated_in_future(&unusable.id),
         })
     });
-    printed.end(&json!({
-        "store": session.store, "unusable": unusable.collect::<Vec<_>>(),
+    let members = json!({
+        "unusable": unusable.collect::<Vec<_>>(),
         "pending_uploads": listing.pending_uploads, "deleting": listing.deleting,
         "marked_for_deletion": listing.marked_for_deletion, "dated_in_future": listing.dated_in_future,
         "unfinished": listing.unfinished, "multipart_uploads_known": listing.multipart_uploads_known,
-        "foreign": listing.foreign, "warnings": session.warnings.list(),
-    }))
+        "foreign": listing.foreign,
+    });
+    printed.end(&members, &session.warnings.list())
 }
 
 /// A snapshot in the document.

@@ -1,11 +1,9 @@
 //! `pin` and `unpin`: protect snapshots from deletion, and allow it again.
 
-use std::collections::BTreeMap;
-
 use clap::Args;
 use ruvector_snapshot::{Listing, SnapshotManager};
-use serde_json::{Value, json};
 
+use crate::documents::{PinDocument, PinnedSnapshot};
 use crate::failure::{Exit, Failure};
 use crate::output::fitted;
 use crate::session::Session;
@@ -42,12 +40,9 @@ pub(crate) async fn pin(session: &Session, texts: &[String]) -> Result<Exit, Fai
         let pinned = session.run(&manager, manager.pin_snapshot(id), after_interrupt).await;
         pinned.map_err(|failure| after_others(failure, "pinned", ids.iter().take(done)))?;
     }
-    let was_pinned = |id: &&String| before.snapshots.iter().any(|snapshot| snapshot.id == **id && snapshot.pinned);
-    let (others, pinned): (Vec<_>, Vec<_>) = ids.iter().partition(was_pinned);
-    let document = json!({
-        "store": session.store, "pinned": pinned, "already_pinned": others, "warnings": session.warnings.list(),
-    });
-    print(session, [("pinned", &pinned), ("was already pinned:", &others)], &names(&before), &document)
+    let was_pinned = |id: &str| before.snapshots.iter().any(|snapshot| snapshot.id == id && snapshot.pinned);
+    let changed = ids.iter().map(|id| !was_pinned(id));
+    print(session, document(&ids, changed, true, &before), ["pinned", "was already pinned:"])
         .map_err(|failure| failure.with_hint(format!("pinned before that: {}", ids.join(" "))))?;
     Ok(Exit::Success)
 }
@@ -59,12 +54,9 @@ pub(crate) async fn unpin(session: &Session, texts: &[String]) -> Result<Exit, F
         let unpinned = session.run(&manager, manager.unpin_snapshot(id), after_interrupt).await;
         unpinned.map_err(|failure| after_others(failure, "unpinned", ids.iter().take(done)))?;
     }
-    let was_pinned = |id: &&String| before.snapshots.iter().all(|snapshot| snapshot.id != **id || snapshot.pinned);
-    let (unpinned, others): (Vec<_>, Vec<_>) = ids.iter().partition(was_pinned);
-    let document = json!({
-        "store": session.store, "unpinned": unpinned, "not_pinned": others, "warnings": session.warnings.list(),
-    });
-    print(session, [("unpinned", &unpinned), ("was not pinned:", &others)], &names(&before), &document)
+    let was_pinned = |id: &str| before.snapshots.iter().all(|snapshot| snapshot.id != id || snapshot.pinned);
+    let changed = ids.iter().map(|id| was_pinned(id));
+    print(session, document(&ids, changed, false, &before), ["unpinned", "was not pinned:"])
         .map_err(|failure| failure.with_hint(format!("unpinned before that: {}", ids.join(" "))))?;
     Ok(Exit::Success)
 }
@@ -94,21 +86,25 @@ fn after_others<'a>(failure: Failure, did: &str, ids: impl Iterator<Item = &'a S
     }
 }
 
-fn names(listing: &Listing) -> BTreeMap<&str, &str> {
-    listing.snapshots.iter().map(|snapshot| (snapshot.id.as_str(), snapshot.name.as_str())).collect()
+/// Returns the document of these snapshots: which of them have changed, and what they are now.
+fn document<'a>(
+    ids: &'a [String],
+    changed: impl Iterator<Item = bool>,
+    pinned: bool,
+    before: &'a Listing,
+) -> PinDocument<'a> {
+    let name = |id: &str| before.snapshots.iter().find(|snapshot| snapshot.id == id).map(|found| found.name.as_str());
+    let snapshots = ids.iter().zip(changed).map(|(id, changed)| PinnedSnapshot { id, name: name(id), pinned, changed });
+    PinDocument { snapshots: snapshots.collect() }
 }
 
-fn print(
-    session: &Session,
-    done: [(&str, &Vec<&String>); 2],
-    names: &BTreeMap<&str, &str>,
-    document: &Value,
-) -> Result<(), Failure> {
-    for (did, ids) in done {
-        for id in ids {
-            let name = names.get(id.as_str()).map(|name| format!("  {}", fitted(name, 60))).unwrap_or_default();
-            session.output.line(format_args!("{did} {id}{name}"))?;
+/// Prints what was done to those that were changed, and what the others are.
+fn print(session: &Session, document: PinDocument<'_>, [did, was]: [&str; 2]) -> Result<(), Failure> {
+    for (said, is_changed) in [(did, true), (was, false)] {
+        for PinnedSnapshot { id, name, .. } in document.snapshots.iter().filter(|one| one.changed == is_changed) {
+            let name = name.map(|name| format!("  {}", fitted(name, 60))).unwrap_or_default();
+            session.output.line(format_args!("{said} {id}{name}"))?;
         }
     }
-    session.output.document(document)
+    session.document(&document)
 }
