@@ -45,6 +45,7 @@ mod killed_restores;
 mod links;
 #[cfg(target_os = "linux")]
 mod little_memory;
+mod logs;
 mod mistakes;
 mod modes;
 mod name_forms;

@@ -1,6 +1,8 @@
 //! The options of every command. No behavior.
 
-use clap::Args;
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, ValueEnum};
 
 use crate::values::{connections, rate};
 
@@ -40,4 +42,23 @@ pub(crate) struct Global {
     /// Do not print progress
     #[arg(short, long, global = true, help_heading = HEADING)]
     pub(crate) quiet: bool,
+    /// Log what is done to standard error: -v the steps, -vv each request to the store. RUST_LOG does so too. Then a line
+    /// from time to time shows the progress instead of a bar
+    #[arg(short, long, global = true, help_heading = HEADING, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// Append the log to FILE, and with it what is printed to standard error
+    #[arg(long, global = true, help_heading = HEADING, value_name = "FILE")]
+    pub(crate) log_file: Option<PathBuf>,
+    /// Format of the log: text or json
+    #[arg(long, global = true, help_heading = HEADING, value_name = "FORMAT", hide_possible_values = true, default_value = "text")]
+    pub(crate) log_format: LogFormat,
+}
+
+/// Formats of the log.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// A line of text for each event.
+    Text,
+    /// A JSON object on a line for each event.
+    Json,
 }

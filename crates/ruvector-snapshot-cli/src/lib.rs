@@ -10,6 +10,7 @@ mod global;
 mod help;
 mod input;
 mod interrupted;
+mod logs;
 mod output;
 mod progress;
 mod selection;
@@ -66,11 +67,12 @@ fn parse() -> Result<(Cli, String), clap::Error> {
     Ok((cli, words))
 }
 
-fn run(cli: Cli, command: String) -> Exit {
+fn run(cli: Cli, words: String) -> Exit {
     let output = Output { json: cli.global.json, quiet: cli.global.quiet };
-    let run = Run::start(Some(command), Some(cli.global.store.clone()));
+    let run = Run::start(Some(words.clone()), Some(cli.global.store.clone()));
     let (answer, warnings) = match start(cli, run.clone()) {
         Ok((runtime, session, verb)) => {
+            tracing::info!(command = words, "started");
             let answer = runtime.block_on(call(&session, verb));
             // Waits for other threads, so that every temporary file is removed.
             drop(runtime);
@@ -81,14 +83,17 @@ fn run(cli: Cli, command: String) -> Exit {
         }
         Err(failure) => (Err(failure), Vec::new()),
     };
-    answer.unwrap_or_else(|failure| {
+    let exit = answer.unwrap_or_else(|failure| {
         output.failure(&run, &failure, &warnings);
         failure.exit()
-    })
+    });
+    tracing::info!(exit_code = exit as u8, "ended");
+    exit
 }
 
 fn start(cli: Cli, run: Run) -> Result<(tokio::runtime::Runtime, Session, Verb), Failure> {
     let output = Output { json: cli.global.json, quiet: cli.global.quiet };
+    logs::start(&cli.global)?;
     threads::check_open_files()?;
     let interrupted = signals::listen(output)?;
     let runtime = threads::runtime()?;

@@ -14,6 +14,7 @@ use unicode_width::UnicodeWidthChar;
 
 use crate::documents::{FailureDocument, Run};
 use crate::failure::Failure;
+use crate::logs::PRINTED;
 
 /// How this run prints.
 #[derive(Debug, Clone, Copy)]
@@ -67,7 +68,9 @@ impl Output {
 
     /// Prints how a run failed. The warnings have been printed, except in the JSON document.
     pub(crate) fn failure(&self, run: &Run, failure: &Failure, warnings: &[String]) {
-        failure.lines().iter().for_each(|line| self.message(line));
+        let lines = failure.lines();
+        tracing::error!(target: PRINTED, "{}", lines.join("\n"));
+        lines.iter().for_each(|line| self.message(line));
         self.failure_document(run, failure, warnings);
     }
 

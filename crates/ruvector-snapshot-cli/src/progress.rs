@@ -37,7 +37,7 @@ impl ProgressDisplay {
         let now = Instant::now();
         let (display, bar): (Option<Box<dyn Display>>, _) = if output.quiet {
             (None, None)
-        } else if !output.is_terminal() {
+        } else if !output.is_terminal() || session.has_log_on_stderr {
             let state = LinesState { printed: now, phase_started: now, phase: None };
             (Some(Box::new(Lines { output, state: Mutex::new(state) })), None)
         } else {

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use crate::documents::Run;
 use crate::failure::{Exit, Failure, kind_name};
 use crate::global::{Global, STORE_DEFAULT, STORE_VARIABLE};
+use crate::logs;
 use crate::output::{Output, quoted};
 use crate::warnings::Warnings;
 
@@ -24,6 +25,8 @@ pub(crate) struct Session {
     pub(crate) output: Output,
     pub(crate) run: Run,
     pub(crate) warnings: Warnings,
+    /// Whether lines of the log are printed where a progress bar would be.
+    pub(crate) has_log_on_stderr: bool,
     /// The location of the store, as typed.
     pub(crate) store: String,
     /// Options of the bucket, as typed.
@@ -45,8 +48,10 @@ impl Session {
             .max_upload_bytes_per_second(global.limit_upload)
             .max_download_bytes_per_second(global.limit_download);
         let warnings = Warnings::new(output);
+        let has_log_on_stderr = logs::is_on_stderr(&global);
         let created = Mutex::default();
-        Self { output, run, warnings, store: global.store, options: global.options, transfers, interrupted, created }
+        let Global { store, options, .. } = global;
+        Self { output, run, warnings, has_log_on_stderr, store, options, transfers, interrupted, created }
     }
 
     /// Prints the document of the run, with these members, if the output is JSON.

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use ruvector_snapshot::{Progress, ProgressUpdate};
 
+use crate::logs::PRINTED;
 use crate::output::Output;
 
 /// The warnings so far. A clone shares them.
@@ -25,6 +26,7 @@ impl Warnings {
             return;
         }
         given.push(message.to_owned());
+        tracing::warn!(target: PRINTED, "{message}");
         self.output.message(format_args!("warning: {message}"));
     }
 

@@ -80,6 +80,7 @@ pub(crate) async fn record(context: &Context, entry: &LedgerEntry) -> Result<boo
     // V2
     let name = layout::ledger_entry(&entry.name(context.clock.random()?));
     store.create(&layout::key(&entry.snapshot, &name), Bytes::from(entry.encode()?)).await?;
+    tracing::info!(snapshot = %entry.snapshot, entry = %name, "recorded a result beside the snapshot");
     Ok(true)
 }
 

@@ -128,7 +128,10 @@ async fn collect_each(context: &Context, orphans: &[Orphan], is_exclusive: bool)
     };
     for orphan in orphans {
         match collect_one(context, orphan, now, is_exclusive).await {
-            Ok(true) => collected.push(orphan.clone()),
+            Ok(true) => {
+                tracing::info!(key = %orphan.key, "removed an orphan");
+                collected.push(orphan.clone());
+            }
             Ok(false) => {}
             Err(error) => failed.push((orphan.key.as_str(), error)),
         }

@@ -164,10 +164,11 @@ impl PendingUpload {
         // C5. From here on it may be a snapshot, and nothing of it is removed unless it is known not to be one.
         self.id = None;
         let key = layout::key(id, layout::METADATA_JSON);
-        match store.create(&key, json.clone()).await {
-            Ok(()) => Ok(snapshot),
-            Err(error) => resolve_lost_answer(store.as_ref(), &key, &json, error).await.map(|()| snapshot),
+        if let Err(error) = store.create(&key, json.clone()).await {
+            resolve_lost_answer(store.as_ref(), &key, &json, error).await?;
         }
+        tracing::info!(snapshot = %snapshot.id, records = snapshot.vector_count, stored_bytes = snapshot.size_bytes, "stored a snapshot");
+        Ok(snapshot)
     }
 
     fn guard<'a>(&'a self, id: &'a SnapshotId) -> CommitGuard<'a> {

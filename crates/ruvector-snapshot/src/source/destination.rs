@@ -151,6 +151,7 @@ impl Destination {
             _ => SnapshotError::io(path, "rename the restored database to its destination", error),
         })?;
         let shown = path.display();
+        tracing::info!(path = %shown, "put a restored database in its place");
         let (done, risk) = match was_there {
             true => ("replaced", "the old file may be back"),
             false => ("created", "it may be missing"),

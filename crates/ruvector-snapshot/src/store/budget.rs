@@ -240,6 +240,7 @@ impl RetryDeadline {
         if self.since.elapsed() >= self.retry_timeout {
             return false;
         }
+        tracing::info!(delay_ms = self.delay.as_millis() as u64, "a request has failed; it is sent again");
         sleep(self.delay).await;
         self.delay = (self.delay * 2).min(BACKOFF_MAX);
         true

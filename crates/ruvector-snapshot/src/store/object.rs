@@ -310,16 +310,19 @@ impl ObjectSnapshotStore {
 #[async_trait]
 impl SnapshotStore for ObjectSnapshotStore {
     async fn create(&self, key: &str, bytes: Bytes) -> Result<()> {
+        tracing::debug!(key, bytes = bytes.len(), "create");
         create(&self.destination(key)?, &self.creates, &self.notices, &bytes).await
     }
 
     async fn upload(&self, key: &str, size_hint_bytes: Option<u64>) -> Result<Box<dyn Upload>> {
+        tracing::debug!(key, "upload");
         let storage_class =
             self.storage_class.filter(|_| self.storage_class_keys.is_none_or(|has_class| has_class(key)));
         Ok(Box::new(ObjectUpload::new(self.destination(key)?, size_hint_bytes, storage_class)?))
     }
 
     async fn get(&self, key: &str, limit_bytes: u64) -> Result<Bytes> {
+        tracing::debug!(key, "get");
         let path = self.path_of(key)?;
         let (store, key) = (self.clone(), key.to_owned());
         run_detached(async move { store.read_object(&key, &path, limit_bytes).await }).await
@@ -334,11 +337,13 @@ impl SnapshotStore for ObjectSnapshotStore {
         if range.is_empty() {
             return Ok(Bytes::new());
         }
+        tracing::debug!(key, start = range.start, bytes = range.end - range.start, "get range");
         let (store, key) = (self.clone(), key.to_owned());
         run_detached(async move { store.read_range(&key, &path, range).await }).await
     }
 
     async fn head(&self, key: &str) -> Result<ObjectInfo> {
+        tracing::debug!(key, "head");
         let path = self.path_of(key)?;
         let (store, key) = (self.clone(), key.to_owned());
         run_detached(async move { store.read_info(key, &path).await }).await
@@ -356,6 +361,7 @@ impl SnapshotStore for ObjectSnapshotStore {
     }
 
     fn list_entries<'a>(&'a self, prefix: &str) -> BoxStream<'a, Result<ListEntry>> {
+        tracing::debug!(prefix, "list");
         let path = match check_prefix(prefix).and_then(|()| to_path(&self.full_key(prefix))) {
             Ok(path) => path,
             Err(error) => return stream::once(async { Err(error) }).boxed(),
@@ -369,6 +375,7 @@ impl SnapshotStore for ObjectSnapshotStore {
     }
 
     async fn delete(&self, key: &str) -> Result<()> {
+        tracing::debug!(key, "delete");
         let path = self.path_of(key)?;
         let _permit = self.budget.permit(0).await;
         let mut deadline = self.budget.deadline();

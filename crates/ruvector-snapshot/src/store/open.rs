@@ -152,6 +152,7 @@ pub fn open(location: &Location, config: &StoreConfig) -> Result<Arc<dyn Snapsho
         Some(key_filter) => store.with_key_filter(key_filter),
         None => store,
     };
+    tracing::info!(store = %store, "opened a store");
     Ok(Arc::new(store))
 }
 

@@ -70,6 +70,7 @@ async fn verify_listed(
     let span = tracing::info_span!("verify", snapshot = %id);
     let started_at = context.clock.now();
     let report = verify_chain(context, id, &scope, options.progress.as_deref()).instrument(span).await?;
+    tracing::info!(snapshot = %id, intact = report.is_intact(), records = report.records, read_bytes = report.bytes, "verified a snapshot");
     let can_record = recorded::record_report(context, &report, started_at, options).await;
     Ok(Timed { started_at, report, can_record })
 }

@@ -83,6 +83,7 @@ pub(crate) async fn delete_exclusively(context: &Context, ids: &[SnapshotId]) ->
     for id in deleted.deleted.iter().rev() {
         let metadata_json = layout::key(id, layout::METADATA_JSON);
         store.delete(&metadata_json).await?;
+        tracing::info!(snapshot = %id, "deleted a snapshot");
         for key in data_keys(id, inventory.objects.get(id).unwrap_or(&none)) {
             store.delete(&key).await.map_err(|error| not_removed(key, error))?;
         }

@@ -1,0 +1,96 @@
+//! Where the log of a run goes: to standard error with `-v` or `RUST_LOG`, and to the file of `--log-file`. What is logged
+//! are the events of the library, and, in a file, what the program prints to standard error as well. Results are not logged.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::sync::Mutex;
+
+use ruvector_snapshot::SnapshotError;
+use tracing::level_filters::LevelFilter;
+use tracing::{Metadata, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{EnvFilter, FilterExt as _, filter_fn};
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+use crate::failure::Failure;
+use crate::global::{Global, LogFormat};
+
+/// The environment variable with the levels of the log, as many programs have it.
+const VARIABLE: &str = "RUST_LOG";
+/// The crates whose events are logged. Those of others are not: events of HTTP libraries can contain credentials.
+const CRATES: [&str; 4] = ["ruvector_snapshot", "ruvector_snapshot_cli", "ruvector_snapshot_format", "redb_live"];
+/// The target of what is printed to standard error anyway, and so goes only to a file.
+pub(crate) const PRINTED: &str = "ruvector_snapshot_cli::printed";
+
+/// Returns whether the log goes to standard error, where a progress bar would overwrite it.
+pub(crate) fn is_on_stderr(global: &Global) -> bool {
+    global.log_file.is_none() && (global.verbose > 0 || levels().is_some())
+}
+
+/// Starts the log, if there is one.
+pub(crate) fn start(global: &Global) -> Result<(), Failure> {
+    if global.log_file.is_none() && !is_on_stderr(global) {
+        return Ok(());
+    }
+    let filter = filter(global.verbose, levels().as_deref());
+    let layer = match &global.log_file {
+        Some(path) => layer(global.log_format, Mutex::new(open(path)?), filter, |_| true),
+        None => layer(global.log_format, io::stderr, filter, |metadata| metadata.target() != PRINTED),
+    };
+    // It fails only if a program that contains this one has a log of its own.
+    let _started = tracing_subscriber::registry().with(layer).try_init();
+    Ok(())
+}
+
+/// Returns the levels that the environment gives.
+fn levels() -> Option<String> {
+    std::env::var(VARIABLE).ok().filter(|levels| !levels.trim().is_empty())
+}
+
+/// `-v` counts before the variable. A file without either has what a person would want to know later.
+fn filter(verbose: u8, variable: Option<&str>) -> EnvFilter {
+    let level = match (verbose, variable) {
+        (0, Some(levels)) => return EnvFilter::builder().parse_lossy(levels),
+        (0 | 1, _) => LevelFilter::INFO,
+        (2, _) => LevelFilter::DEBUG,
+        _ => LevelFilter::TRACE,
+    };
+    EnvFilter::default().add_directive(level.into())
+}
+
+fn layer<S, W>(
+    format: LogFormat,
+    writer: W,
+    filter: EnvFilter,
+    is_wanted: fn(&Metadata<'_>) -> bool,
+) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let is_own = move |metadata: &Metadata<'_>| {
+        let root = metadata.target().split("::").next().unwrap_or_default();
+        CRATES.contains(&root) && is_wanted(metadata)
+    };
+    let filter = filter.and(filter_fn(is_own));
+    // A log that cannot be written, for example because the disk is full, does not stop a backup.
+    let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(false).log_internal_errors(false);
+    match format {
+        LogFormat::Text => layer.with_filter(filter).boxed(),
+        LogFormat::Json => layer.json().flatten_event(true).with_filter(filter).boxed(),
+    }
+}
+
+/// Opens the file of the log, which only its owner can read, and appends to it.
+fn open(path: &Path) -> Result<File, Failure> {
+    let opened = OpenOptions::new().append(true).create(true).mode(0o600).open(path);
+    opened.map_err(|error| {
+        Failure::from(SnapshotError::io(path, "open the log file", error))
+            .with_hint("nothing was done; check --log-file: its directory must exist")
+    })
+}
