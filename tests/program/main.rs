@@ -12,6 +12,7 @@ mod buckets;
 mod chains;
 mod clocks;
 mod companions;
+mod config;
 mod copies;
 mod corruption;
 mod credentials;

@@ -6,8 +6,8 @@ use clap::{Arg, ArgAction, Command, CommandFactory as _, Parser, Subcommand};
 use crate::global::Global;
 use crate::help;
 use crate::verbs::{
-    compact, completions, copy, create, delete, demo, diff, drill, dump, export, find, import, list, man, pin, prune,
-    restore, search, show, store, verify,
+    compact, completions, config, copy, create, delete, demo, diff, drill, dump, export, find, import, list, man, pin,
+    prune, restore, search, show, store, verify,
 };
 
 /// Consistent, verified backups for Ruvector vector databases.
@@ -80,6 +80,9 @@ pub(crate) enum Verb {
     /// Test a store, or list the options of buckets
     #[command(after_long_help = store::HELP, subcommand_value_name = "COMMAND", subcommand_help_heading = "Commands")]
     Store(store::Store),
+    /// Show the settings that apply, and check the configuration file
+    #[command(after_long_help = config::HELP, subcommand_value_name = "COMMAND", subcommand_help_heading = "Commands")]
+    Config(config::Config),
     /// Try everything on a small database
     #[command(after_long_help = demo::HELP)]
     Demo(demo::Demo),
@@ -149,4 +152,16 @@ fn described(arg: &Arg) -> String {
         }
     }
     lines.join("\n")
+}
+
+impl Verb {
+    /// Returns whether the command uses the configuration file. Mistakes in it do not stop the others.
+    pub(crate) fn reads_config(&self) -> bool {
+        match self {
+            Self::Demo(_) | Self::Completions(_) => false,
+            // They read it themselves.
+            Self::Config(config) => matches!(config.what, config::What::Show),
+            _ => true,
+        }
+    }
 }

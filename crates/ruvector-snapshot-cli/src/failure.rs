@@ -142,6 +142,11 @@ impl Failure {
         Self { exit: Exit::Failure, ..self }
     }
 
+    /// Replaces the causes.
+    pub(crate) fn with_causes(self, causes: Vec<String>) -> Self {
+        Self { causes, ..self }
+    }
+
     /// Replaces the hint that the kind of error suggests.
     pub(crate) fn with_hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into()), ..self }

@@ -19,9 +19,18 @@ const HEADING: &str = "Global options";
 /// Options of every command.
 #[derive(Debug, Args)]
 pub(crate) struct Global {
-    /// Store of the snapshots: a directory, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX
-    #[arg(long, global = true, help_heading = HEADING, value_name = "LOCATION", env = STORE_VARIABLE, hide_env_values = true, default_value = STORE_DEFAULT)]
-    pub(crate) store: String,
+    /// Store of the snapshots: a directory, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX, or @NAME for a
+    /// profile of the configuration file [default: ./snapshots]
+    #[arg(long, global = true, help_heading = HEADING, value_name = "LOCATION", env = STORE_VARIABLE, hide_env_values = true)]
+    pub(crate) store: Option<String>,
+    /// Configuration file [default: the first that exists of ./ruvector-snapshot.toml,
+    /// ~/.config/ruvector-snapshot/ruvector-snapshot.toml and /etc/ruvector-snapshot/ruvector-snapshot.toml]
+    // Its variable is read in `config_file`: an empty one is none.
+    #[arg(long, global = true, help_heading = HEADING, value_name = "FILE", conflicts_with = "no_config")]
+    pub(crate) config: Option<PathBuf>,
+    /// Read no configuration file
+    #[arg(long, global = true, help_heading = HEADING)]
+    pub(crate) no_config: bool,
     /// Option of the bucket, for example region=eu-west-1. Can be repeated. `store options` lists all of them. Put
     /// keys and secrets into the environment, where other users of this machine cannot see them
     // Parsed in `session`: a parser here would repeat the value in its error, and it may be a secret.

@@ -4,6 +4,7 @@
 //! prints. The library does the work.
 
 mod args;
+mod config_file;
 mod documents;
 mod failure;
 mod global;
@@ -15,6 +16,7 @@ mod output;
 mod progress;
 mod selection;
 mod session;
+mod settings;
 mod several;
 mod signals;
 mod streamed;
@@ -35,9 +37,10 @@ use failure::{Exit, Failure};
 use global::SOURCE_VARIABLE;
 use output::Output;
 use session::Session;
+use settings::Settings;
 use verbs::{
-    compact, completions, copy, create, delete, demo, diff, drill, dump, export, find, import, list, man, pin, prune,
-    restore, search, show, store, verify,
+    compact, completions, config, copy, create, delete, demo, diff, drill, dump, export, find, import, list, man, pin,
+    prune, restore, search, show, store, verify,
 };
 
 /// Runs the command line with the arguments of this process.
@@ -69,7 +72,7 @@ fn parse() -> Result<(Cli, String), clap::Error> {
 
 fn run(cli: Cli, words: String) -> Exit {
     let output = Output { json: cli.global.json, quiet: cli.global.quiet };
-    let run = Run::start(Some(words.clone()), Some(cli.global.store.clone()));
+    let mut run = Run::start(Some(words.clone()), cli.global.store.clone());
     let (answer, warnings) = match start(cli, run.clone()) {
         Ok((runtime, session, verb)) => {
             tracing::info!(command = words, "started");
@@ -79,6 +82,7 @@ fn run(cli: Cli, words: String) -> Exit {
             if !matches!(answer, Ok(Exit::Success)) {
                 session.remove_created();
             }
+            run = session.run;
             (answer.map_err(Failure::with_interrupt_report), session.warnings.list())
         }
         Err(failure) => (Err(failure), Vec::new()),
@@ -96,8 +100,9 @@ fn start(cli: Cli, run: Run) -> Result<(tokio::runtime::Runtime, Session, Verb),
     logs::start(&cli.global)?;
     threads::check_open_files()?;
     let interrupted = signals::listen(output)?;
+    let settings = Settings::read(&cli.global, cli.verb.reads_config())?;
     let runtime = threads::runtime()?;
-    Ok((runtime, Session::new(cli.global, run, interrupted), cli.verb))
+    Ok((runtime, Session::new(cli.global, settings, run, interrupted), cli.verb))
 }
 
 async fn call(session: &Session, verb: Verb) -> Result<Exit, Failure> {
@@ -121,6 +126,7 @@ async fn call(session: &Session, verb: Verb) -> Result<Exit, Failure> {
         Verb::Unpin(args) => pin::unpin(session, &args.ids).await,
         Verb::Prune(args) => prune::prune(session, &args).await,
         Verb::Store(args) => store::store(session, args.what).await,
+        Verb::Config(args) => config::config(session, &args.what),
         Verb::Demo(args) => demo::demo(session, args).await,
         Verb::Man(args) => man::man(session.output, &args, args::program()),
         Verb::Completions(args) => completions::completions(session.output, &args, Cli::command()),

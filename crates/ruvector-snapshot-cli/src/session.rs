@@ -7,16 +7,17 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ruvector_snapshot::store::{self, Location, SnapshotStore, StoreConfig, StoreOptions, TransferConfig};
+use ruvector_snapshot::store::{self, Location, SnapshotStore, StoreConfig, StoreOptions};
 use ruvector_snapshot::{ErrorKind, SnapshotConfig, SnapshotError, SnapshotManager, SourceId, check_location};
 use serde::Serialize;
 use tokio::sync::watch;
 
 use crate::documents::Run;
 use crate::failure::{Exit, Failure, kind_name};
-use crate::global::{Global, STORE_DEFAULT, STORE_VARIABLE};
+use crate::global::{Global, STORE_VARIABLE};
 use crate::logs;
 use crate::output::{Output, quoted};
+use crate::settings::{ChosenStore, Origin, Settings};
 use crate::warnings::Warnings;
 
 /// One run of the program.
@@ -27,11 +28,13 @@ pub(crate) struct Session {
     pub(crate) warnings: Warnings,
     /// Whether lines of the log are printed where a progress bar would be.
     pub(crate) has_log_on_stderr: bool,
-    /// The location of the store, as typed.
+    pub(crate) settings: Settings,
+    /// The location of the store. As typed, unless a profile of the configuration file has it.
     pub(crate) store: String,
     /// Options of the bucket, as typed.
-    options: Vec<String>,
-    transfers: TransferConfig,
+    pub(crate) options: Vec<String>,
+    /// The store. `None` if there is no such profile, which is no obstacle for a command that needs no store.
+    chosen: Option<ChosenStore>,
     interrupted: Interrupts,
     /// Directories that this run has created for stores.
     created: Mutex<Vec<PathBuf>>,
@@ -41,17 +44,26 @@ pub(crate) struct Session {
 pub(crate) type Interrupts = watch::Receiver<Option<Exit>>;
 
 impl Session {
-    pub(crate) fn new(global: Global, run: Run, interrupted: Interrupts) -> Self {
+    pub(crate) fn new(global: Global, settings: Settings, run: Run, interrupted: Interrupts) -> Self {
         let output = Output { json: global.json, quiet: global.quiet };
-        let transfers = TransferConfig::default()
-            .max_concurrent_io(global.connections.unwrap_or(TransferConfig::default().max_concurrent_io))
-            .max_upload_bytes_per_second(global.limit_upload)
-            .max_download_bytes_per_second(global.limit_download);
-        let warnings = Warnings::new(output);
         let has_log_on_stderr = logs::is_on_stderr(&global);
-        let created = Mutex::default();
-        let Global { store, options, .. } = global;
-        Self { output, run, warnings, has_log_on_stderr, store, options, transfers, interrupted, created }
+        let chosen = settings.store().ok();
+        let store = chosen.as_ref().map(|chosen| chosen.text.clone()).or(global.store);
+        let store = store.unwrap_or_default();
+        let (warnings, created) = (Warnings::new(output), Mutex::default());
+        let run = run.at_store(&store);
+        let options = global.options;
+        Self { output, run, warnings, has_log_on_stderr, settings, store, options, chosen, interrupted, created }
+    }
+
+    /// Returns the store that the commands are for.
+    pub(crate) fn chosen(&self) -> Result<ChosenStore, Failure> {
+        self.chosen.clone().map_or_else(|| self.settings.store(), Ok)
+    }
+
+    /// Returns the store that was typed after `flag`.
+    pub(crate) fn chosen_as(&self, text: &str, flag: &'static str) -> Result<ChosenStore, Failure> {
+        self.settings.chosen(text, Origin::Flag(flag))
     }
 
     /// Prints the document of the run, with these members, if the output is JSON.
@@ -72,37 +84,33 @@ impl Session {
 
     /// Opens an existing store.
     pub(crate) fn open_store(&self) -> Result<Arc<dyn SnapshotStore>, Failure> {
-        self.open_existing(&self.location()?, &self.store, &self.options, ["-o", "--store"])
+        self.location()?;
+        self.open_existing(&self.chosen()?, &self.options, "-o")
     }
 
-    /// Opens an existing store. `text` is its location as typed, and `flags` are those of its options and of its location.
+    /// Opens an existing store. `flag` is that of its options.
     pub(crate) fn open_existing(
         &self,
-        location: &Location,
-        text: &str,
+        chosen: &ChosenStore,
         options: &[String],
-        [flag, location_flag]: [&str; 2],
+        flag: &str,
     ) -> Result<Arc<dyn SnapshotStore>, Failure> {
-        self.open_at(location, options, flag, false).map_err(|failure| {
-            if !matches!(location, Location::Local(_)) || failure.kind() != kind_name(ErrorKind::NotFound) {
+        self.open_at(chosen, options, flag, false).map_err(|failure| {
+            let is_local = chosen.location().is_ok_and(|location| matches!(location, Location::Local(_)));
+            if !is_local || failure.kind() != kind_name(ErrorKind::NotFound) {
                 return failure;
             }
-            Failure::new(ErrorKind::NotFound, format!("cannot open the store {text}: the directory does not exist"))
-                .with_hint(format!(
-                    "check {location_flag}, and that the disk is mounted; `create` makes the last level of the path, and no \
-                     more"
-                ))
+            let message = format!("cannot open the store {}: the directory does not exist", chosen.text);
+            Failure::new(ErrorKind::NotFound, message).with_hint(format!(
+                "check {}, and that the disk is mounted; `create` makes the last level of the path, and no more",
+                checked(&chosen.origin)
+            ))
         })
     }
 
     /// Returns the settings that all commands share.
     pub(crate) fn config(&self) -> SnapshotConfig {
-        SnapshotConfig {
-            max_concurrent_io: self.transfers.max_concurrent_io,
-            max_upload_bytes_per_second: self.transfers.max_upload_bytes_per_second,
-            max_download_bytes_per_second: self.transfers.max_download_bytes_per_second,
-            ..SnapshotConfig::default()
-        }
+        self.chosen.as_ref().map_or_else(SnapshotConfig::default, ChosenStore::config)
     }
 
     /// Opens a store, and creates it if it does not exist.
@@ -111,22 +119,25 @@ impl Session {
     }
 
     fn open_location(&self, create: bool) -> Result<Arc<dyn SnapshotStore>, Failure> {
-        self.open_at(&self.location()?, &self.options, "-o", create)
+        self.location()?;
+        self.open_at(&self.chosen()?, &self.options, "-o", create)
     }
 
     /// Opens a store with options that were typed after `flag`.
     pub(crate) fn open_at(
         &self,
-        location: &Location,
+        chosen: &ChosenStore,
         options: &[String],
         flag: &str,
         create: bool,
     ) -> Result<Arc<dyn SnapshotStore>, Failure> {
+        let location = &self.location_of(chosen)?;
         check_location(location).map_err(Failure::usage)?;
-        let options = parsed_options(options, flag)?.over(&StoreOptions::from_env(location));
+        let typed = parsed_options(options, flag)?;
+        let options = chosen.options(location, &typed, &mut |warning| self.warnings.add(&warning))?;
         // A local path that cannot be used, for example because it is a file, is not wrong usage.
         let is_local = matches!(location, Location::Local(_)) && options.is_empty();
-        let config = StoreConfig::default().create(create).options(options).transfers(self.transfers);
+        let config = StoreConfig::default().create(create).options(options).transfers(chosen.transfers);
         let new = match location {
             Location::Local(path) if create && path.symlink_metadata().is_err() => Some(path.clone()),
             _ => None,
@@ -153,21 +164,16 @@ impl Session {
             );
             return Err(Failure::usage(SnapshotError::new(ErrorKind::InvalidInput, message)));
         }
-        lasting(self.store.parse().map_err(|error| self.named_by_variable(error))?)
+        self.location_of(&self.chosen()?)
     }
 
-    /// Returns the location of the target of a copy.
-    pub(crate) fn target_location(&self, text: &str) -> Result<Location, Failure> {
-        let named = |error: SnapshotError| SnapshotError::new(error.kind(), format!("--to: {}", error.message()));
-        lasting(text.parse().map_err(|error| Failure::usage(named(error)))?)
-    }
-
-    /// Names the variable in an error about the location of the store, if that comes from it.
-    fn named_by_variable(&self, error: SnapshotError) -> Failure {
-        if std::env::var_os(STORE_VARIABLE).is_none_or(|store| store != self.store.as_str()) {
-            return Failure::usage(error);
-        }
-        Failure::usage(SnapshotError::new(error.kind(), format!("{STORE_VARIABLE}: {}", error.message())))
+    /// Returns the location of a store. An error names what it was set by, unless that is `--store`.
+    pub(crate) fn location_of(&self, chosen: &ChosenStore) -> Result<Location, Failure> {
+        let location = chosen.location().map_err(|error| match &chosen.origin {
+            Origin::Default | Origin::Flag("--store") => error,
+            origin => SnapshotError::new(error.kind(), format!("{}: {}", origin.name("--store"), error.message())),
+        });
+        lasting(location.map_err(Failure::usage)?)
     }
 
     /// Runs work until it ends or a signal arrives. After a signal the work is dropped and cleaned up, and
@@ -223,7 +229,7 @@ impl Session {
 
     /// Resolves an id, an id prefix, a name or `latest`. An ambiguous one is wrong usage.
     pub(crate) async fn resolve(&self, manager: &SnapshotManager, text: &str) -> Result<String, Failure> {
-        self.resolve_with(manager, text, None, &self.store, "--store").await
+        self.resolve_with(manager, text, None, &self.store, &self.store_flag()).await
     }
 
     /// As [`resolve`](Self::resolve), in the store at this location, which was typed after `flag`.
@@ -244,7 +250,12 @@ impl Session {
         text: &str,
         source: &SourceId,
     ) -> Result<String, Failure> {
-        self.resolve_with(manager, text, Some(source), &self.store, "--store").await
+        self.resolve_with(manager, text, Some(source), &self.store, &self.store_flag()).await
+    }
+
+    /// Returns what to check if the store is the wrong one.
+    fn store_flag(&self) -> String {
+        self.chosen.as_ref().map_or("--store", |chosen| checked(&chosen.origin)).to_owned()
     }
 
     async fn resolve_with(
@@ -290,14 +301,22 @@ impl Session {
 
     /// Returns a command line for the same store.
     pub(crate) fn command(&self, verb: &str) -> String {
-        let is_implied = match std::env::var(STORE_VARIABLE) {
-            Ok(store) => store == self.store,
-            Err(_) => self.store == STORE_DEFAULT,
+        let store = match &self.chosen {
+            Some(ChosenStore { typed, origin: Origin::Flag(_), .. }) => format!(" --store {}", quoted(typed)),
+            _ => String::new(),
         };
-        let store = if is_implied { String::new() } else { format!(" --store {}", quoted(&self.store)) };
         // The values may be secrets.
         let options = if self.options.is_empty() { "" } else { " -o ..." };
         format!("ruvector-snapshot{store}{options} {verb}")
+    }
+}
+
+/// Returns what to check if a store is the wrong one. The flag replaces what the environment says.
+fn checked(origin: &Origin) -> &str {
+    match origin {
+        Origin::Flag(flag) => flag,
+        Origin::File(place) => place,
+        Origin::Environment(_) | Origin::Default => "--store",
     }
 }
 
@@ -311,7 +330,7 @@ fn lasting(location: Location) -> Result<Location, Failure> {
 }
 
 /// Returns the options that were typed after `flag`.
-fn parsed_options(texts: &[String], flag: &str) -> Result<StoreOptions, Failure> {
+pub(crate) fn parsed_options(texts: &[String], flag: &str) -> Result<StoreOptions, Failure> {
     let wrong = |message: String| Failure::usage(SnapshotError::new(ErrorKind::InvalidInput, message));
     let mut options = BTreeMap::new();
     for text in texts {

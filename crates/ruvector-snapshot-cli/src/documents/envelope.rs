@@ -13,7 +13,7 @@ use serde::Serialize;
 pub(crate) const SCHEMA_VERSION: u32 = 1;
 
 /// Commands that use no store.
-const WITHOUT_STORE: [&str; 3] = ["completions", "demo", "store options"];
+const WITHOUT_STORE: [&str; 5] = ["completions", "config check", "config path", "demo", "store options"];
 
 /// One run of the program, as its documents name it.
 #[derive(Debug, Clone)]
@@ -27,8 +27,14 @@ pub(crate) struct Run {
 impl Run {
     /// Starts the run of a command at a store. The command is not known if the arguments name none.
     pub(crate) fn start(command: Option<String>, store: Option<String>) -> Self {
-        let store = store.filter(|_| command.as_deref().is_none_or(|command| !WITHOUT_STORE.contains(&command)));
-        Self { command, store, started_at: now(), started: Instant::now() }
+        let run = Self { command, store: None, started_at: now(), started: Instant::now() };
+        store.iter().fold(run, |run, store| run.at_store(store))
+    }
+
+    /// Sets the store, which a configuration file can name, unless the command uses none.
+    pub(crate) fn at_store(self, store: &str) -> Self {
+        let is_used = self.command.as_deref().is_none_or(|command| !WITHOUT_STORE.contains(&command));
+        Self { store: is_used.then(|| store.to_owned()), ..self }
     }
 
     /// Returns the document of the run that has these members.
@@ -103,7 +109,7 @@ pub(crate) struct Head<'a> {
     schema_version: u32,
     /// The command, for example `create` or `store check`. Null if the arguments name none.
     command: Option<&'a str>,
-    /// The store, as it was given. Null for a command that uses no store, and if the arguments could not be read.
+    /// The store, as it was given, or the location of the profile of the configuration file that was given. Null for a command that uses no store, and if the arguments could not be read.
     store: Option<&'a str>,
     /// When the run started, by the clock of this machine.
     started_at: DateTime<Utc>,

@@ -60,7 +60,8 @@ pub(crate) struct Copies {
     /// Copy every snapshot with this name
     #[arg(long, conflicts_with = "ids")]
     pub(crate) name: Option<String>,
-    /// Store to copy to: a directory, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX
+    /// Store to copy to: a directory, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX, or @NAME for a profile
+    /// of the configuration file
     #[arg(long, value_name = "LOCATION")]
     pub(crate) to: String,
     /// Option of the bucket of --to, for example region=eu-west-1. Can be repeated. The options of -o are those of --store
@@ -118,13 +119,13 @@ pub(crate) async fn copy(session: &Session, args: &Copies) -> Result<Exit, Failu
 
 /// Opens the target. A directory is created as `create` does it, but not by a dry run, to which it is an empty store.
 fn open_target(session: &Session, args: &Copies) -> Result<SnapshotManager, Failure> {
-    let config = SnapshotConfig { verify_after_write: args.verify_after_write, ..session.config() };
-    let location = session.target_location(&args.to)?;
-    let store: Arc<dyn SnapshotStore> = match &location {
+    let chosen = session.chosen_as(&args.to, "--to")?;
+    let config = SnapshotConfig { verify_after_write: args.verify_after_write, ..chosen.config() };
+    let store: Arc<dyn SnapshotStore> = match &session.location_of(&chosen)? {
         Location::Local(path) if args.dry_run && !path.exists() && path.parent().is_some_and(is_directory) => {
             store::open(&Location::Memory, &StoreConfig::default()).map_err(Failure::from)?
         }
-        _ => session.open_at(&location, &args.to_options, "--to-option", true)?,
+        _ => session.open_at(&chosen, &args.to_options, "--to-option", true)?,
     };
     SnapshotManager::with_store(config, store).map_err(Failure::usage)
 }

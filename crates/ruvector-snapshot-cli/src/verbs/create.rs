@@ -64,13 +64,15 @@ Examples:
       --base latest
   ruvector-snapshot create --db vectors.db --store s3://bucket/backups \\
       --limit-upload 20M
+  ruvector-snapshot create --db @articles --store @offsite
 
 Exit codes: 0 the snapshot is stored; 1 failure, there is no snapshot, unless the error says that there may be one, or only the output could not be \
 written; 2 wrong usage; 3 the database or the base is corrupt.";
 
 #[derive(Debug, Args)]
 pub(crate) struct Create {
-    /// Database file to back up
+    /// Database file to back up, or @NAME for a database of the configuration file, with its name, source, labels,
+    /// embedding and scratch directory, unless they are given here
     #[arg(long, value_name = "FILE")]
     pub(crate) db: PathBuf,
     /// Name of the snapshot; need not be unique [default: the file name without its extension, or the name of the
@@ -125,6 +127,7 @@ pub(crate) struct Create {
 }
 
 pub(crate) async fn create(session: &Session, args: Create) -> Result<Exit, Failure> {
+    let args = with_database(session, args)?;
     let name = match &args.name {
         Some(name) => name.clone(),
         None => default_name(&args.db),
@@ -184,6 +187,24 @@ pub(crate) async fn create(session: &Session, args: Create) -> Result<Exit, Fail
     let created = Created { snapshot: &snapshot, chain: &chain, store_is_new, transferred };
     print(session, &created, &args.db, started.elapsed()).map_err(|failure| failure.after_create(&snapshot.id))?;
     Ok(Exit::Success)
+}
+
+/// Replaces `@NAME` by the database of the configuration file, with what it says and the options do not.
+fn with_database(session: &Session, args: Create) -> Result<Create, Failure> {
+    let Some(database) = session.settings.database(&args.db, "--db")? else { return Ok(args) };
+    let is_typed = |key: &str| args.embedding.iter().flat_map(|pairs| &pairs.0).any(|(typed, _)| typed == key);
+    let embedding = database.embedding.into_iter().filter(|(key, _)| !is_typed(key)).collect();
+    let is_typed = |key: &str| args.labels.iter().any(|(typed, _)| typed == key);
+    let labels: Vec<_> = database.labels.into_iter().filter(|(key, _)| !is_typed(key)).collect();
+    Ok(Create {
+        db: database.path.value,
+        name: args.name.or(database.name.map(|name| name.value)),
+        source: args.source.or(database.source.map(|source| source.value)),
+        scratch_dir: args.scratch_dir.or(database.scratch_dir.map(|path| path.value)),
+        labels: args.labels.into_iter().chain(labels).collect(),
+        embedding: args.embedding.into_iter().chain([Pairs(embedding)]).collect(),
+        ..args
+    })
 }
 
 /// Adds what was said of the embedding model.

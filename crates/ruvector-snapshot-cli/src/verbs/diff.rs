@@ -47,7 +47,7 @@ pub(crate) struct Diff {
     /// The second snapshot, which is compared with the first one
     #[arg(value_name = "OTHER_ID")]
     pub(crate) second: String,
-    /// Store of the second snapshot, if it is not that of the first
+    /// Store of the second snapshot, if it is not that of the first. @NAME is a profile of the configuration file
     #[arg(long, value_name = "LOCATION")]
     pub(crate) to: Option<String>,
     /// Option of the bucket of --to, for example region=eu-west-1. Can be repeated. The options of -o are those of --store
@@ -109,9 +109,9 @@ pub(crate) async fn diff(session: &Session, args: &Diff) -> Result<Exit, Failure
 
 /// Opens the store of the second snapshot.
 fn open_other(session: &Session, args: &Diff, to: &str) -> Result<SnapshotManager, Failure> {
-    let location = session.target_location(to)?;
-    let store = session.open_existing(&location, to, &args.to_options, ["--to-option", "--to"])?;
-    SnapshotManager::with_store(session.config(), store).map_err(Failure::usage)
+    let chosen = session.chosen_as(to, "--to")?;
+    let store = session.open_existing(&chosen, &args.to_options, "--to-option")?;
+    SnapshotManager::with_store(chosen.config(), store).map_err(Failure::usage)
 }
 
 async fn print_entries(

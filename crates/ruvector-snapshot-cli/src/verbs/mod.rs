@@ -3,6 +3,7 @@
 
 pub(crate) mod compact;
 pub(crate) mod completions;
+pub(crate) mod config;
 pub(crate) mod copy;
 pub(crate) mod create;
 pub(crate) mod delete;

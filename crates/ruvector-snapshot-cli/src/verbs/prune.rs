@@ -12,6 +12,7 @@ use ruvector_snapshot::{
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::config_file::Retention;
 use crate::failure::{Exit, Failure};
 use crate::output::{counted, fitted, orphan_kind, size, total};
 use crate::session::Session;
@@ -46,6 +47,7 @@ Examples:
   ruvector-snapshot prune --keep-last 3 --keep-label keep \\
       --keep-label reason=release
   ruvector-snapshot prune --keep-daily 7 --group-by label:host
+  ruvector-snapshot prune --policy nightly --dry-run
 
 Exit codes: 0 success, even if there was nothing to delete; 1 failure, complete or partial, a snapshot cannot be read, or the policy would \
 delete every snapshot of a group that can be restored; 2 wrong usage, for example no rule.";
@@ -54,12 +56,12 @@ delete every snapshot of a group that can be restored; 2 wrong usage, for exampl
 #[command(override_usage = "ruvector-snapshot prune RULE... [OPTIONS]")]
 pub(crate) struct Prune {
     /// Apply the rules to each group of snapshots on its own: source, name, label:KEY, or none for all snapshots
-    /// together
-    #[arg(long, value_name = "GROUP", default_value_t)]
-    pub(crate) group_by: GroupBy,
-    /// Time zone of days and other periods, by its IANA name
-    #[arg(long, value_name = "ZONE", default_value_t)]
-    pub(crate) time_zone: TimeZone,
+    /// together [default: source]
+    #[arg(long, value_name = "GROUP")]
+    pub(crate) group_by: Option<GroupBy>,
+    /// Time zone of days and other periods, by its IANA name [default: UTC]
+    #[arg(long, value_name = "ZONE")]
+    pub(crate) time_zone: Option<TimeZone>,
     /// Age at which orphans are collected, for example 24h, 90m or 0s. A create or a delete that is still running and
     /// older than this may fail and must be repeated. No kept snapshot is lost: markers beside a snapshot are kept for
     /// at least one hour
@@ -80,6 +82,10 @@ pub(crate) struct Prune {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Rules, at least one")]
 pub(crate) struct Rules {
+    /// Apply the rules of [retention.NAME] in the configuration file. A rule that is given here replaces that of the
+    /// file; labels are added
+    #[arg(long, value_name = "NAME")]
+    pub(crate) policy: Option<String>,
     /// Keep the newest N snapshots
     #[arg(long, visible_alias = "keep", value_name = "N", value_parser = count)]
     pub(crate) keep_last: Option<usize>,
@@ -110,15 +116,12 @@ pub(crate) struct Rules {
 }
 
 pub(crate) async fn prune(session: &Session, args: &Prune) -> Result<Exit, Failure> {
-    let policy = policy(args);
-    if !has_rule(&policy) {
-        return Err(without_rule());
-    }
+    let policy = policy(session, args)?;
     policy.check().map_err(Failure::usage)?;
     let config = SnapshotConfig { grace: args.grace, ..session.config() };
     let manager = session.open_with(config)?;
     let plan = session.read(&manager, manager.plan_prune(&policy)).await?;
-    print_plan(session, args, &plan).map_err(|failure| failure.with_hint("nothing was deleted"))?;
+    print_plan(session, &policy.time_zone, &plan).map_err(|failure| failure.with_hint("nothing was deleted"))?;
     let outcome = if args.dry_run { Outcome::default() } else { apply(session, args, &manager, &plan).await? };
     let deleted = || match outcome.report.deleted.as_slice() {
         [] => "no snapshot was deleted".to_owned(),
@@ -188,11 +191,6 @@ async fn apply(
     Err(Failure::from(error).with_outcome(&format!("{deleted}{also}")))
 }
 
-fn has_rule(policy: &PrunePolicy) -> bool {
-    let without_rule = PrunePolicy::default().time_zone(policy.time_zone.clone()).group_by(policy.group_by.clone());
-    *policy != without_rule
-}
-
 fn without_rule() -> Failure {
     let message = "cannot prune without a rule, since every snapshot would be deleted";
     Failure::usage(SnapshotError::new(ErrorKind::InvalidInput, message)).with_hint(
@@ -200,29 +198,33 @@ fn without_rule() -> Failure {
     )
 }
 
-/// Returns the policy that the options describe.
-fn policy(args: &Prune) -> PrunePolicy {
+/// Returns the policy that the options and the configuration file describe.
+fn policy(session: &Session, args: &Prune) -> Result<PrunePolicy, Failure> {
     let rules = &args.rules;
-    let mut policy = PrunePolicy::default()
-        .keep_last(rules.keep_last.unwrap_or(0))
-        .keep_hourly(rules.keep_hourly.unwrap_or(0))
-        .keep_daily(rules.keep_daily.unwrap_or(0))
-        .keep_weekly(rules.keep_weekly.unwrap_or(0))
-        .keep_monthly(rules.keep_monthly.unwrap_or(0))
-        .keep_quarterly(rules.keep_quarterly.unwrap_or(0))
-        .keep_yearly(rules.keep_yearly.unwrap_or(0))
-        .time_zone(args.time_zone.clone())
-        .group_by(args.group_by.clone());
-    if let Some(span) = rules.keep_within {
-        policy = policy.keep_within(span);
-    }
-    rules.keep_labels.iter().cloned().fold(policy, PrunePolicy::keep_label)
+    let typed = Retention {
+        keep_last: rules.keep_last,
+        keep_hourly: rules.keep_hourly,
+        keep_daily: rules.keep_daily,
+        keep_weekly: rules.keep_weekly,
+        keep_monthly: rules.keep_monthly,
+        keep_quarterly: rules.keep_quarterly,
+        keep_yearly: rules.keep_yearly,
+        keep_within: rules.keep_within,
+        keep_labels: rules.keep_labels.clone(),
+        group_by: args.group_by.clone(),
+        time_zone: args.time_zone.clone(),
+    };
+    let rules = match &rules.policy {
+        Some(name) => typed.over(session.settings.retention(name.trim_start_matches('@'), "--policy")?),
+        None => typed,
+    };
+    if rules.has_rule() { Ok(rules.policy()) } else { Err(without_rule()) }
 }
 
 /// Prints the plan: a heading for each group, and a line for each snapshot, with times in the time zone of the policy.
-fn print_plan(session: &Session, args: &Prune, plan: &PrunePlan) -> Result<(), Failure> {
+fn print_plan(session: &Session, time_zone: &TimeZone, plan: &PrunePlan) -> Result<(), Failure> {
     let line = |action: &str, snapshot: &Snapshot, reasons: String| {
-        let time = args.time_zone.local_time(snapshot.created_at);
+        let time = time_zone.local_time(snapshot.created_at);
         let (id, name) = (&snapshot.id, fitted(&snapshot.name, 40));
         session.output.line(format_args!("{action}  {id}  {time}  {name}  {reasons}"))
     };

@@ -21,6 +21,48 @@ pub struct KnownOption {
     pub(super) kind: ValueKind,
 }
 
+impl KnownOption {
+    /// Returns whether `name` means this option: its name, or one of its environment variables, in upper or lower case.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let options = ruvector_snapshot::store::known_options("s3");
+    /// assert!(options.iter().any(|option| option.name == "region" && option.is_called("AWS_REGION")));
+    /// ```
+    pub fn is_called(&self, name: &str) -> bool {
+        self.name.eq_ignore_ascii_case(name) || self.environment.iter().any(|env| env.eq_ignore_ascii_case(name))
+    }
+
+    /// Returns whether the value is the path of a file.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let options = ruvector_snapshot::store::known_options("s3");
+    /// assert!(options.iter().any(|option| option.name == "ca_certificate" && option.is_path()));
+    /// ```
+    pub fn is_path(&self) -> bool {
+        self.kind == ValueKind::Path
+    }
+
+    /// Returns what is wrong with a value, as the end of a sentence that begins with the name of the option. Does not
+    /// repeat the value.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let options = ruvector_snapshot::store::known_options("s3");
+    /// let region = options.iter().find(|option| option.name == "region").ok_or("no region")?;
+    /// assert_eq!(region.problem("eu-west-1"), None);
+    /// assert!(region.problem("eu/west").is_some());
+    /// # Ok::<(), &str>(())
+    /// ```
+    pub fn problem(&self, value: &str) -> Option<String> {
+        self.kind.problem(value)
+    }
+}
+
 /// Returns the options of buckets with the given URL scheme, for help texts. Empty for other schemes.
 ///
 /// # Examples

@@ -65,7 +65,7 @@ pub use location::{Location, Provider};
 pub use object::ObjectSnapshotStore;
 pub use open::{StoreConfig, maintenance_of, open};
 pub(crate) use open::{adopt, create_mode_of, multipart_uploads_of, notices_of, with_storage_class_for};
-pub use options::StoreOptions;
+pub use options::{EffectiveOption, StoreOptions};
 pub use probe::{CheckStatus, Finding, Speed, StoreReport};
 
 /// Length limit of a key, in bytes. A key and a prefix of this length fit in the 1,024 bytes that S3 and GCS allow.

@@ -30,8 +30,8 @@ use crate::error::{ErrorKind, Result, SnapshotError};
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct StoreOptions {
     set: BTreeMap<String, Given>,
-    /// Apply where `set` has no value.
-    defaults: BTreeMap<String, Given>,
+    /// Each applies where neither `set` nor one before it has a value.
+    defaults: Vec<BTreeMap<String, Given>>,
 }
 
 /// A value, and where it was read if its user did not pass it.
@@ -79,6 +79,19 @@ impl StoreOptions {
         self.set.insert(name.into(), Given { value: value.into(), origin: None });
     }
 
+    /// As [`set`](Self::set), of a value that was read at `origin`, for example a line of a file. Errors name it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut options = ruvector_snapshot::store::StoreOptions::default();
+    /// options.set_from("region", "eu-west-1", "/etc/backup.toml:7");
+    /// assert!(!options.is_empty());
+    /// ```
+    pub fn set_from(&mut self, name: impl Into<String>, value: impl Into<String>, origin: impl Into<String>) {
+        self.set.insert(name.into(), Given { value: value.into(), origin: Some(origin.into()) });
+    }
+
     /// Returns whether no option is set.
     ///
     /// # Examples
@@ -87,12 +100,13 @@ impl StoreOptions {
     /// assert!(ruvector_snapshot::store::StoreOptions::default().is_empty());
     /// ```
     pub fn is_empty(&self) -> bool {
-        self.set.is_empty() && self.defaults.is_empty()
+        self.set.is_empty() && self.defaults.iter().all(BTreeMap::is_empty)
     }
 
     /// Returns these options with those of `defaults` for options that are not set here. Two names of one option, such
     /// as `region` and `AWS_REGION`, count as the same option. If credentials are set here, other credentials of `defaults`
-    /// are left out: keys that are set here are not sent with an `AWS_SESSION_TOKEN`.
+    /// are left out: keys that are set here are not sent with an `AWS_SESSION_TOKEN`. `defaults` can have defaults of its
+    /// own, to which the same applies.
     ///
     /// # Examples
     ///
@@ -107,32 +121,56 @@ impl StoreOptions {
     #[must_use]
     pub fn over(&self, defaults: &Self) -> Self {
         let mut all = self.clone();
-        let lower = defaults.set.iter().chain(&defaults.defaults);
-        all.defaults = lower.map(|(name, given)| (name.clone(), given.clone())).collect();
+        all.defaults.push(defaults.set.clone());
+        all.defaults.extend(defaults.defaults.iter().cloned());
         all
     }
 
-    /// Returns the names of the options that are set, without those that say no.
-    fn passed(&self, provider: Provider) -> Result<Vec<&'static str>> {
-        let mut passed = Vec::new();
-        for (name, given) in &self.set {
-            let option = find(provider, name)?;
-            if !matches!(option.kind, ValueKind::Flag) || flag_of(&given.value) != Some(false) {
-                passed.push(option.name);
-            }
-        }
-        Ok(passed)
+    /// Returns the options that apply to a store at `location`, with where each was read. Of options with several values,
+    /// only the one that applies. None for a store that is no bucket. Values are not checked.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ErrorKind::InvalidInput`] for an option that is unknown, and for two values of one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ruvector_snapshot::store::StoreOptions;
+    ///
+    /// let options: StoreOptions = [("region", "eu-west-1"), ("secret_access_key", "hidden")].into_iter().collect();
+    /// let effective = options.effective(&"s3://bucket".parse()?)?;
+    /// let shown: Vec<&str> = effective.iter().map(|option| option.shown()).collect();
+    /// assert_eq!(shown, ["eu-west-1", "***"]);
+    /// # Ok::<(), ruvector_snapshot::SnapshotError>(())
+    /// ```
+    pub fn effective(&self, location: &Location) -> Result<Vec<EffectiveOption>> {
+        let Location::Bucket { provider, .. } = location else { return Ok(Vec::new()) };
+        let settings = self.merged(*provider)?;
+        let is_secret = |name| options_of(*provider).any(|option| option.name == name && option.is_secret);
+        let described = settings.values.into_iter().map(|(name, Given { value, origin })| {
+            let origin = origin.filter(|origin| !origin.eq_ignore_ascii_case(name));
+            EffectiveOption { name, origin, is_secret: is_secret(name), value }
+        });
+        Ok(described.collect())
     }
 
     /// Returns the options under the names of the provider's table, with values that can be sent.
     pub(super) fn read(&self, provider: Provider) -> Result<Settings> {
+        let settings = self.merged(provider)?;
+        options_of(provider).try_for_each(|option| settings.check(option))?;
+        Ok(settings)
+    }
+
+    fn merged(&self, provider: Provider) -> Result<Settings> {
         let mut settings = Settings { provider, values: BTreeMap::new(), hidden: Vec::new() };
-        let passed = self.passed(provider)?;
-        for (options, are_defaults) in [(&self.defaults, true), (&self.set, false)] {
+        let layers: Vec<&BTreeMap<String, Given>> = std::iter::once(&self.set).chain(&self.defaults).collect();
+        for (at, options) in layers.iter().enumerate().rev() {
+            let passed = passed(layers.iter().take(at).copied(), provider)?;
             let mut named = BTreeMap::new();
-            for (name, given) in options {
+            for (name, given) in *options {
                 let option = find(provider, name)?;
-                if are_defaults && is_left_out(provider, option.name, &passed) {
+                if is_left_out(provider, option.name, &passed) {
                     continue;
                 }
                 if let Some(other) = named.insert(option.name, name)
@@ -146,8 +184,72 @@ impl StoreOptions {
                 settings.values.insert(option.name, Given { value: given.value.clone(), origin });
             }
         }
-        options_of(provider).try_for_each(|option| settings.check(option))?;
         Ok(settings)
+    }
+}
+
+/// Returns the names of the options that are set, without those that say no.
+fn passed<'a>(
+    layers: impl Iterator<Item = &'a BTreeMap<String, Given>>,
+    provider: Provider,
+) -> Result<Vec<&'static str>> {
+    let mut passed = Vec::new();
+    for (name, given) in layers.flatten() {
+        let option = find(provider, name)?;
+        if !matches!(option.kind, ValueKind::Flag) || flag_of(&given.value) != Some(false) {
+            passed.push(option.name);
+        }
+    }
+    Ok(passed)
+}
+
+/// An option that applies to a store. `Debug` shows no secret.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EffectiveOption {
+    /// The name of the option, whatever it was called where it was set.
+    pub name: &'static str,
+    /// The environment variable or the file in which it was read. `None` if it was passed.
+    pub origin: Option<String>,
+    /// Whether the value is secret.
+    pub is_secret: bool,
+    value: String,
+}
+
+impl EffectiveOption {
+    /// Returns the value, or `***` if it is secret.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use ruvector_snapshot::store::StoreOptions;
+    /// let options: StoreOptions = [("region", "eu-west-1")].into_iter().collect();
+    /// assert_eq!(options.effective(&"s3://bucket".parse()?)?[0].shown(), "eu-west-1");
+    /// # Ok::<(), ruvector_snapshot::SnapshotError>(())
+    /// ```
+    pub fn shown(&self) -> &str {
+        if self.is_secret { "***" } else { &self.value }
+    }
+
+    /// Returns whether the value is this one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use ruvector_snapshot::store::StoreOptions;
+    /// let options: StoreOptions = [("region", "eu-west-1")].into_iter().collect();
+    /// assert!(options.effective(&"s3://bucket".parse()?)?[0].is("eu-west-1"));
+    /// # Ok::<(), ruvector_snapshot::SnapshotError>(())
+    /// ```
+    pub fn is(&self, value: &str) -> bool {
+        self.value == value
+    }
+}
+
+impl fmt::Debug for EffectiveOption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("EffectiveOption");
+        shown.field("name", &self.name).field("origin", &self.origin).field("value", &self.shown()).finish()
     }
 }
 
@@ -161,7 +263,7 @@ fn variable(name: &str) -> Option<(&str, String)> {
 
 impl fmt::Debug for StoreOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.set.keys().chain(self.defaults.keys())).finish()
+        f.debug_set().entries(self.set.keys().chain(self.defaults.iter().flat_map(BTreeMap::keys))).finish()
     }
 }
 
@@ -169,7 +271,7 @@ impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for StoreOptions {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(options: I) -> Self {
         let given = |value: V| Given { value: value.into(), origin: None };
         let set = options.into_iter().map(|(name, value)| (name.into(), given(value))).collect();
-        Self { set, defaults: BTreeMap::new() }
+        Self { set, defaults: Vec::new() }
     }
 }
 
@@ -305,10 +407,7 @@ const IMPLEMENTED_HERE: [&str; 14] = [
 
 /// Returns the option with a name, or with an environment variable of that name. Upper and lower case are equal.
 fn find(provider: Provider, name: &str) -> Result<&'static KnownOption> {
-    let has_name = |option: &&KnownOption| {
-        option.name.eq_ignore_ascii_case(name) || option.environment.iter().any(|env| env.eq_ignore_ascii_case(name))
-    };
-    options_of(provider).find(has_name).ok_or_else(|| {
+    options_of(provider).find(|option| option.is_called(name)).ok_or_else(|| {
         let names: Vec<&str> = options_of(provider).map(|option| option.name).collect();
         let shown: String = name.chars().take(60).flat_map(char::escape_debug).collect();
         let scheme = provider.scheme();

@@ -1,0 +1,69 @@
+//! Checks what a configuration file refers to: secrets, files, and options that only fit together or not. Sends no request.
+
+use std::fs::File;
+
+use ruvector_snapshot::store::{self, Location, StoreConfig, StoreOptions};
+
+use super::{At, ConfigFile, Database, Problem, StoreProfile};
+
+/// What is wrong with what a file refers to, and what the user should know besides.
+#[derive(Debug, Default)]
+pub(crate) struct References {
+    pub(crate) problems: Vec<Problem>,
+    pub(crate) warnings: Vec<String>,
+}
+
+impl ConfigFile {
+    /// Checks everything that this file refers to on this machine.
+    pub(crate) fn check_references(&self) -> References {
+        let mut found = References::default();
+        self.stores.iter().for_each(|(name, profile)| self.check_store(name, profile, &mut found));
+        self.databases.iter().for_each(|(name, database)| check_database(name, database, &mut found));
+        found.problems.sort();
+        found
+    }
+
+    fn check_store(&self, name: &str, profile: &StoreProfile, found: &mut References) {
+        let mut options = StoreOptions::default();
+        let before = found.problems.len();
+        for (option, At { value, line }) in &profile.options {
+            found.warnings.extend(value.warning().map(|warning| format!("{}: {warning}", self.place(*line))));
+            match value.read() {
+                Ok(value) => options.set_from(*option, value, self.place(*line)),
+                Err(error) => found.add(*line, format!("stores.{name}.options.{option}: {error}")),
+            }
+        }
+        // A directory may be a disk that is not mounted now.
+        let Location::Bucket { .. } = profile.location.value else { return };
+        if found.problems.len() > before {
+            return;
+        }
+        // As a command would open it: the environment may have the other half of the keys.
+        let options = StoreOptions::from_env(&profile.location.value).over(&options);
+        if let Err(error) = store::open(&profile.location.value, &StoreConfig::default().options(options)) {
+            found.add(profile.location.line, format!("stores.{name}: {}", error.message()));
+        }
+    }
+}
+
+fn check_database(name: &str, database: &Database, found: &mut References) {
+    let At { value: path, line } = &database.path;
+    let opened = File::open(path).and_then(|file| file.metadata());
+    match opened {
+        Ok(metadata) if metadata.is_dir() => {
+            found.add(*line, format!("databases.{name}.path: {} is a directory, and no database file", path.display()));
+        }
+        Ok(_) => {}
+        Err(error) => found.add(*line, format!("databases.{name}.path: cannot open {}: {error}", path.display())),
+    }
+    if let Some(At { value: path, line }) = database.scratch_dir.as_ref().filter(|directory| !directory.value.is_dir())
+    {
+        found.add(*line, format!("databases.{name}.scratch_dir: there is no directory {}", path.display()));
+    }
+}
+
+impl References {
+    fn add(&mut self, line: usize, message: String) {
+        self.problems.push(Problem { line, column: 1, message, advice: None });
+    }
+}

@@ -1,0 +1,82 @@
+//! Which configuration file is read: the first that exists, and no other.
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+/// The name of the file.
+const FILE_NAME: &str = "ruvector-snapshot.toml";
+/// The environment variable that names the file.
+const CONFIG_VARIABLE: &str = "RUVECTOR_SNAPSHOT_CONFIG";
+
+/// How a file was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FoundBy {
+    Flag,
+    Environment,
+    /// In one of the directories.
+    Directory,
+}
+
+/// The file that is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) path: PathBuf,
+    pub(crate) by: FoundBy,
+}
+
+/// Returns the file that is read, or `None` if there is none. One that is named is not looked for: that it does not exist
+/// shows when it is read.
+///
+/// # Errors
+///
+/// Returns why a file that was only found by its name is not trusted.
+pub(crate) fn find(flag: Option<&Path>) -> Result<Option<Found>, String> {
+    if let Some(path) = flag {
+        return Ok(Some(Found { path: path.to_owned(), by: FoundBy::Flag }));
+    }
+    if let Some(path) = variable(CONFIG_VARIABLE) {
+        return Ok(Some(Found { path: path.into(), by: FoundBy::Environment }));
+    }
+    match places().into_iter().find(|path| path.exists()) {
+        Some(path) => check_owner(&path).map(|()| Some(Found { path, by: FoundBy::Directory })),
+        None => Ok(None),
+    }
+}
+
+/// Returns where a file is looked for, in this order.
+pub(crate) fn places() -> Vec<PathBuf> {
+    let below = |directory: PathBuf| directory.join("ruvector-snapshot").join(FILE_NAME);
+    // A relative one is to be ignored, as the specification of these directories says.
+    let xdg = variable("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = || variable("HOME").map(|home| Path::new(&home).join(".config"));
+    let mut places = vec![PathBuf::from(FILE_NAME)];
+    places.extend(xdg.or_else(home).map(below));
+    places.push(below(PathBuf::from("/etc")));
+    places
+}
+
+/// Returns an environment variable that is set and not empty.
+fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+/// Refuses a file that somebody else may have put there, for example in `/tmp`: it could send snapshots and credentials to
+/// a store of theirs.
+fn check_owner(path: &Path) -> Result<(), String> {
+    let Ok(metadata) = fs::metadata(path) else { return Ok(()) };
+    // The user of this process, where the system says it.
+    let own = fs::metadata("/proc/self").ok().map(|process| process.uid());
+    let is_of_other = own.is_some_and(|own| metadata.uid() != own && metadata.uid() != 0);
+    let problem = match metadata.permissions().mode() & 0o002 != 0 {
+        _ if is_of_other => "belongs to another user",
+        true => "can be changed by every user of this machine",
+        false => return Ok(()),
+    };
+    Err(format!(
+        "the configuration file {} {problem}, so it is not used; to use it all the same, name it with --config, or \
+         use --no-config",
+        path.display()
+    ))
+}

@@ -1,0 +1,194 @@
+//! The configuration file `ruvector-snapshot.toml`: profiles of stores, databases and retention policies, by name.
+//!
+//! The types here know nothing of the command line, so that a command that keeps running can read the same file. `find`
+//! looks for the file, `document` reads TOML with positions and collects what is wrong, `sections` knows the keys,
+//! `secrets` has values that are read from elsewhere, and `check` checks what the file refers to. What applies before what is decided in `settings`.
+
+mod check;
+mod document;
+mod find;
+mod secrets;
+mod sections;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use ruvector_snapshot::store::Location;
+use ruvector_snapshot::{GroupBy, LabelPattern, PrunePolicy, Span, TimeZone};
+
+pub(crate) use document::{Problem, closest};
+pub(crate) use find::{Found, FoundBy, find, places};
+pub(crate) use secrets::OptionValue;
+
+/// No configuration is larger. It bounds what a wrong path can make the program read.
+const BYTES_MAX: u64 = 1 << 20;
+
+/// A value and the line it is in, from 1.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct At<T> {
+    pub(crate) value: T,
+    pub(crate) line: usize,
+}
+
+/// What a configuration file says. Everything in it has been checked, except what it refers to.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ConfigFile {
+    /// The path as it was found.
+    pub(crate) path: PathBuf,
+    pub(crate) store: Option<At<StoreRef>>,
+    pub(crate) stores: BTreeMap<String, StoreProfile>,
+    pub(crate) databases: BTreeMap<String, Database>,
+    pub(crate) retention: BTreeMap<String, Retention>,
+    /// Every value of the file as it may be shown, in the order of their keys.
+    pub(crate) shown: Vec<ShownValue>,
+}
+
+/// A value of the file, without its secret.
+#[derive(Debug, Clone)]
+pub(crate) struct ShownValue {
+    pub(crate) key: String,
+    pub(crate) text: String,
+    pub(crate) line: usize,
+}
+
+/// What `store` names: a profile, or a location.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum StoreRef {
+    Profile(String),
+    Location(Location),
+}
+
+/// `[stores.NAME]`: where a store is, and how it is used.
+#[derive(Debug, Clone)]
+pub(crate) struct StoreProfile {
+    pub(crate) location: At<Location>,
+    /// By the names of the table of options.
+    pub(crate) options: BTreeMap<&'static str, At<OptionValue>>,
+    pub(crate) connections: Option<At<usize>>,
+    /// Bytes per second.
+    pub(crate) limit_upload: Option<At<u64>>,
+    /// Bytes per second.
+    pub(crate) limit_download: Option<At<u64>>,
+}
+
+/// `[databases.NAME]`: a database file, and what its snapshots are called.
+#[derive(Debug, Clone)]
+pub(crate) struct Database {
+    pub(crate) path: At<PathBuf>,
+    pub(crate) name: Option<At<String>>,
+    pub(crate) source: Option<At<String>>,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) embedding: BTreeMap<String, String>,
+    pub(crate) scratch_dir: Option<At<PathBuf>>,
+}
+
+/// `[retention.NAME]`: rules of prune.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Retention {
+    pub(crate) keep_last: Option<usize>,
+    pub(crate) keep_hourly: Option<usize>,
+    pub(crate) keep_daily: Option<usize>,
+    pub(crate) keep_weekly: Option<usize>,
+    pub(crate) keep_monthly: Option<usize>,
+    pub(crate) keep_quarterly: Option<usize>,
+    pub(crate) keep_yearly: Option<usize>,
+    pub(crate) keep_within: Option<Span>,
+    pub(crate) keep_labels: Vec<LabelPattern>,
+    pub(crate) group_by: Option<GroupBy>,
+    pub(crate) time_zone: Option<TimeZone>,
+}
+
+impl Retention {
+    /// Returns whether there is a rule: without one, a prune would delete everything.
+    pub(crate) fn has_rule(&self) -> bool {
+        let counts = [
+            self.keep_last,
+            self.keep_hourly,
+            self.keep_daily,
+            self.keep_weekly,
+            self.keep_monthly,
+            self.keep_quarterly,
+            self.keep_yearly,
+        ];
+        counts.iter().any(Option::is_some) || self.keep_within.is_some() || !self.keep_labels.is_empty()
+    }
+
+    /// Returns these rules, with those of `lower` that are not here. Labels add up: what either keeps is kept.
+    pub(crate) fn over(&self, lower: &Self) -> Self {
+        Self {
+            keep_last: self.keep_last.or(lower.keep_last),
+            keep_hourly: self.keep_hourly.or(lower.keep_hourly),
+            keep_daily: self.keep_daily.or(lower.keep_daily),
+            keep_weekly: self.keep_weekly.or(lower.keep_weekly),
+            keep_monthly: self.keep_monthly.or(lower.keep_monthly),
+            keep_quarterly: self.keep_quarterly.or(lower.keep_quarterly),
+            keep_yearly: self.keep_yearly.or(lower.keep_yearly),
+            keep_within: self.keep_within.or(lower.keep_within),
+            keep_labels: self.keep_labels.iter().chain(&lower.keep_labels).cloned().collect(),
+            group_by: self.group_by.clone().or_else(|| lower.group_by.clone()),
+            time_zone: self.time_zone.clone().or_else(|| lower.time_zone.clone()),
+        }
+    }
+
+    /// Returns the policy that these rules describe.
+    pub(crate) fn policy(&self) -> PrunePolicy {
+        let mut policy = PrunePolicy::default()
+            .keep_last(self.keep_last.unwrap_or(0))
+            .keep_hourly(self.keep_hourly.unwrap_or(0))
+            .keep_daily(self.keep_daily.unwrap_or(0))
+            .keep_weekly(self.keep_weekly.unwrap_or(0))
+            .keep_monthly(self.keep_monthly.unwrap_or(0))
+            .keep_quarterly(self.keep_quarterly.unwrap_or(0))
+            .keep_yearly(self.keep_yearly.unwrap_or(0))
+            .time_zone(self.time_zone.clone().unwrap_or_default())
+            .group_by(self.group_by.clone().unwrap_or_default());
+        if let Some(span) = self.keep_within {
+            policy = policy.keep_within(span);
+        }
+        self.keep_labels.iter().cloned().fold(policy, PrunePolicy::keep_label)
+    }
+}
+
+/// Why a configuration file cannot be used.
+#[derive(Debug)]
+pub(crate) enum ConfigError {
+    /// It cannot be read.
+    Unreadable { path: PathBuf, why: String },
+    /// Something in it is wrong. Never empty; in the order of the lines.
+    Wrong { path: PathBuf, problems: Vec<Problem> },
+}
+
+impl ConfigFile {
+    /// Reads a file. Reports all that is wrong with it, and not only the first mistake.
+    pub(crate) fn read(path: &Path) -> Result<Self, ConfigError> {
+        let unreadable = |why: String| ConfigError::Unreadable { path: path.to_owned(), why };
+        let text = text_of(path).map_err(unreadable)?;
+        let directory = std::path::absolute(path).map_err(|error| unreadable(error.to_string()))?;
+        let directory = directory.parent().unwrap_or(Path::new("/"));
+        let read = sections::read(&text, directory);
+        read.map(|file| Self { path: path.to_owned(), ..file })
+            .map_err(|problems| ConfigError::Wrong { path: path.to_owned(), problems })
+    }
+
+    /// Returns a line of this file, as messages name it.
+    pub(crate) fn place(&self, line: usize) -> String {
+        format!("{}:{line}", self.path.display())
+    }
+}
+
+/// Returns the text of a file. A directory is refused: reading one fails with words that help nobody.
+fn text_of(path: &Path) -> Result<String, String> {
+    let file = File::open(path).map_err(|error| error.to_string())?;
+    if file.metadata().is_ok_and(|metadata| metadata.is_dir()) {
+        return Err("it is a directory".to_owned());
+    }
+    let mut bytes = Vec::new();
+    file.take(BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    if bytes.len() as u64 > BYTES_MAX {
+        return Err("it is larger than 1 MiB, so it is no configuration file".to_owned());
+    }
+    let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8 text".to_owned())?;
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
+}

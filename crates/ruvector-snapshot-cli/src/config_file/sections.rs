@@ -1,0 +1,276 @@
+//! The keys of the file, and what their values may be.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use ruvector_snapshot::store::{KnownOption, Location, known_options};
+use ruvector_snapshot::{LabelPattern, check_name, check_source_name};
+
+use super::document::{Problem, Reader, Section, closest, scalar};
+use super::{At, ConfigFile, Database, OptionValue, Retention, StoreProfile, StoreRef};
+use crate::values::{connections, count, rate};
+
+/// Reads a document. Paths in it are relative to `directory`.
+pub(super) fn read(text: &str, directory: &Path) -> Result<ConfigFile, Vec<Problem>> {
+    let mut reader = Reader::new(text);
+    let mut file = ConfigFile::default();
+    if let Some(table) = reader.parse() {
+        let mut root = Section::new("", 0, &table);
+        let store = store(&mut reader, &mut root, directory);
+        for (name, section) in root.named_tables(&mut reader, "stores") {
+            let profile = store_profile(&mut reader, section, directory);
+            file.stores.extend(profile.map(|profile| (name.to_owned(), profile)));
+        }
+        for (name, section) in root.named_tables(&mut reader, "databases") {
+            let database = database(&mut reader, section, directory);
+            file.databases.extend(database.map(|database| (name.to_owned(), database)));
+        }
+        for (name, section) in root.named_tables(&mut reader, "retention") {
+            file.retention.insert(name.to_owned(), retention(&mut reader, section));
+        }
+        root.finish(&mut reader);
+        file.store = store.map(|(at, store)| At { value: store, line: reader.line(at) });
+        check_reference(&mut reader, &file, &table);
+    }
+    let Reader { mut problems, mut shown, .. } = reader;
+    problems.sort();
+    shown.sort_by_key(|value| value.line);
+    if problems.is_empty() { Ok(ConfigFile { shown, ..file }) } else { Err(problems) }
+}
+
+/// Returns what `store` says, and where.
+fn store(reader: &mut Reader<'_>, root: &mut Section<'_, '_>, directory: &Path) -> Option<(usize, StoreRef)> {
+    let (at, text) = root.text(reader, "store")?;
+    let store = match text.strip_prefix('@') {
+        Some(name) => Ok(StoreRef::Profile(name.to_owned())),
+        None => location(text, directory).map(StoreRef::Location),
+    };
+    match store {
+        Ok(store) => {
+            let shown = match &store {
+                StoreRef::Profile(_) => text.to_owned(),
+                StoreRef::Location(location) => location.to_string(),
+            };
+            reader.show("store", shown, at);
+            Some((at, store))
+        }
+        Err(problem) => {
+            reader.problem(at, format!("store: {problem}"), None);
+            None
+        }
+    }
+}
+
+/// Checks that `store` names a profile of the file, also one with mistakes.
+fn check_reference(reader: &mut Reader<'_>, file: &ConfigFile, table: &toml::de::DeTable<'_>) {
+    let Some(At { value: StoreRef::Profile(name), line }) = &file.store else { return };
+    let stores = table.iter().find(|(key, _)| key.get_ref() == "stores");
+    let names = stores.and_then(|(_, stores)| stores.get_ref().as_table()).into_iter().flat_map(|stores| stores.keys());
+    let names: Vec<&str> = names.map(|name| name.get_ref().as_ref()).collect();
+    if names.contains(&name.as_str()) {
+        return;
+    }
+    let advice = match closest(name, names) {
+        Some(known) => format!("did you mean @{known}?"),
+        None => format!("add [stores.{name}], or write a location"),
+    };
+    reader.problems.push(Problem {
+        line: *line,
+        column: 1,
+        message: format!("store: there is no profile @{name}"),
+        advice: Some(advice),
+    });
+}
+
+fn store_profile(reader: &mut Reader<'_>, mut section: Section<'_, '_>, directory: &Path) -> Option<StoreProfile> {
+    if !section.has("location") {
+        let advice = Some("for example location = \"s3://bucket/prefix\"".to_owned());
+        reader.problem(section.at, format!("{} is missing", section.key("location")), advice);
+    }
+    let found = section.text(reader, "location");
+    let location = found.and_then(|(at, text)| match location(text, directory) {
+        Ok(location) => {
+            reader.show(&section.key("location"), location.to_string(), at);
+            Some(At { value: location, line: reader.line(at) })
+        }
+        Err(problem) => {
+            reader.problem(at, format!("{}: {problem}", section.key("location")), None);
+            None
+        }
+    });
+    let options = options(reader, &mut section, location.as_ref().map(|location| &location.value), directory);
+    let profile = StoreProfile {
+        location: location.unwrap_or(At { value: Location::Memory, line: 0 }),
+        options,
+        connections: section.parsed(reader, "connections", connections),
+        limit_upload: section.parsed(reader, "limit_upload", rate),
+        limit_download: section.parsed(reader, "limit_download", rate),
+    };
+    section.finish(reader);
+    Some(profile)
+}
+
+/// Reads the options of a store. Those of a store whose location is not known are not checked.
+fn options(
+    reader: &mut Reader<'_>,
+    section: &mut Section<'_, '_>,
+    location: Option<&Location>,
+    directory: &Path,
+) -> BTreeMap<&'static str, At<OptionValue>> {
+    let mut options = BTreeMap::new();
+    let (Some(table), Some(location)) = (section.table(reader, "options"), location) else { return options };
+    let Location::Bucket { provider, .. } = location else {
+        if table.entries().next().is_some() {
+            let message = format!("{location} takes no options; options are for buckets, such as s3://bucket");
+            reader.problem(table.at, message, None);
+        }
+        return options;
+    };
+    let known = known_options(provider.scheme());
+    for (name, at, value) in table.entries() {
+        let Some(option) = known.iter().find(|option| option.is_called(name)) else {
+            let advice = match closest(name, known.iter().map(|option| option.name)) {
+                Some(known) => format!("did you mean {known}?"),
+                None => format!("`store options {}` lists all", provider.scheme()),
+            };
+            reader.problem(at, format!("unknown option {name:?} of {}://", provider.scheme()), Some(advice));
+            continue;
+        };
+        let key = table.key(name);
+        let Some(text) = scalar(value.get_ref()) else {
+            reader.problem(value.span().start, format!("{key} must be a single value"), None);
+            continue;
+        };
+        match option_value(option, &text, directory) {
+            Ok(given) => {
+                reader.show(&table.key(option.name), given.to_string(), at);
+                let line = reader.line(at);
+                if options.insert(option.name, At { value: given, line }).is_some() {
+                    reader.problem(at, format!("{key} is the option {} once more", option.name), None);
+                }
+            }
+            Err(problem) => reader.problem(value.span().start, format!("{key} {problem}"), None),
+        }
+    }
+    options
+}
+
+/// Parses the value of an option. A secret is only named.
+fn option_value(option: &KnownOption, text: &str, directory: &Path) -> Result<OptionValue, String> {
+    let value =
+        OptionValue::parse(text, |text| path(text, directory)).map_err(|problem| format!("is wrong: {problem}"))?;
+    let OptionValue::Text(text) = &value else { return Ok(value) };
+    // Only a proxy with a password is a secret.
+    let is_open = option.name == "proxy_url" && !text.contains('@');
+    if option.is_secret && !is_open {
+        return Err(
+            "is a secret, which is not written into this file: write env:NAME for an environment variable, or \
+                    file:PATH for a file that only its owner can read"
+                .to_owned(),
+        );
+    }
+    let text = match option.is_path() {
+        true => path(text, directory)?.display().to_string(),
+        false => text.clone(),
+    };
+    option.problem(&text).map_or(Ok(OptionValue::Text(text)), Err)
+}
+
+fn database(reader: &mut Reader<'_>, mut section: Section<'_, '_>, directory: &Path) -> Option<Database> {
+    if !section.has("path") {
+        let advice = Some("for example path = \"/srv/vectors.db\"".to_owned());
+        reader.problem(section.at, format!("{} is missing", section.key("path")), advice);
+    }
+    let to_path = |text: &str| path(text, directory);
+    let named = |text: &str| check_name(text).map(|()| text.to_owned());
+    let sourced = |text: &str| check_source_name(text).map(|()| text.to_owned());
+    let database = section.parsed(reader, "path", to_path);
+    let name = section.parsed(reader, "name", named);
+    let source = section.parsed(reader, "source", sourced);
+    let labels = section.texts(reader, "labels");
+    let embedding = section.texts(reader, "embedding");
+    let scratch_dir = section.parsed(reader, "scratch_dir", to_path);
+    section.finish(reader);
+    Some(Database { path: database?, name, source, labels, embedding, scratch_dir })
+}
+
+fn retention(reader: &mut Reader<'_>, mut section: Section<'_, '_>) -> Retention {
+    let problems = reader.problems.len();
+    let mut counted = |reader: &mut Reader<'_>, key| section.parsed(reader, key, count).map(|count| count.value);
+    let rules = Retention {
+        keep_last: counted(reader, "keep_last"),
+        keep_hourly: counted(reader, "keep_hourly"),
+        keep_daily: counted(reader, "keep_daily"),
+        keep_weekly: counted(reader, "keep_weekly"),
+        keep_monthly: counted(reader, "keep_monthly"),
+        keep_quarterly: counted(reader, "keep_quarterly"),
+        keep_yearly: counted(reader, "keep_yearly"),
+        keep_within: section.parsed(reader, "keep_within", str::parse).map(|span| span.value),
+        keep_labels: keep_labels(reader, &mut section),
+        group_by: section.parsed(reader, "group_by", str::parse).map(|group_by| group_by.value),
+        time_zone: section.parsed(reader, "time_zone", str::parse).map(|time_zone| time_zone.value),
+    };
+    if !rules.has_rule() && reader.problems.len() == problems && section.entries().next().is_none() {
+        let message =
+            format!("{} has no rule, so a prune would delete everything", section.key("").trim_end_matches('.'));
+        reader.problem(section.at, message, Some("for example keep_last = 7".to_owned()));
+    }
+    section.finish(reader);
+    rules
+}
+
+/// Reads one label or several.
+fn keep_labels(reader: &mut Reader<'_>, section: &mut Section<'_, '_>) -> Vec<LabelPattern> {
+    let key = section.key("keep_label");
+    let Some((at, value)) = section.take("keep_label") else { return Vec::new() };
+    let texts: Option<Vec<String>> = match value.get_ref().as_array() {
+        Some(array) => array.iter().map(|one| scalar(one.get_ref())).collect(),
+        None => scalar(value.get_ref()).map(|text| vec![text]),
+    };
+    let parsed = texts.map(|texts| {
+        let patterns: Result<Vec<LabelPattern>, _> = texts.iter().map(|text| text.parse()).collect();
+        patterns
+            .map(|patterns| (patterns, texts.join(", ")))
+            .map_err(|error: ruvector_snapshot::SnapshotError| error.to_string())
+    });
+    match parsed.unwrap_or_else(|| Err("it is KEY or KEY=VALUE, or a list of them".to_owned())) {
+        Ok((patterns, shown)) => {
+            reader.show(&key, shown, at);
+            patterns
+        }
+        Err(problem) => {
+            reader.problem(value.span().start, format!("{key}: {problem}"), None);
+            Vec::new()
+        }
+    }
+}
+
+/// Parses a location. A relative path is one below `directory`, and `~/` is the home directory.
+fn location(text: &str, directory: &Path) -> Result<Location, String> {
+    if text.starts_with('@') {
+        return Err(
+            "a profile cannot be another profile; write a directory, or a bucket such as s3://bucket/prefix".to_owned()
+        );
+    }
+    match text.parse::<Location>().map_err(|error| error.message().to_owned())? {
+        Location::Memory => {
+            Err("a memory:// store would be lost when the program ends; use a directory or a bucket".to_owned())
+        }
+        Location::Local(_) if !text.starts_with("file:") => path(text, directory).map(Location::Local),
+        location => Ok(location),
+    }
+}
+
+/// Returns a path of the file.
+fn path(text: &str, directory: &Path) -> Result<PathBuf, String> {
+    if text.is_empty() || text.contains(char::is_control) {
+        return Err("the path is empty, or contains a control character".to_owned());
+    }
+    match text.strip_prefix("~/").or_else(|| (text == "~").then_some("")) {
+        None => Ok(directory.join(text.strip_prefix("./").unwrap_or(text))),
+        Some(rest) => match std::env::var_os("HOME").filter(|home| !home.is_empty()) {
+            Some(home) => Ok(Path::new(&home).join(rest)),
+            None => Err("~ needs the environment variable HOME, which is not set".to_owned()),
+        },
+    }
+}

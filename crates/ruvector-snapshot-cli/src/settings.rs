@@ -1,0 +1,290 @@
+//! Which value applies: that of the command line, of the environment, of the configuration file, or the default, in this
+//! order; and where it came from. Opens no store.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ruvector_snapshot::store::{EffectiveOption, Location, StoreOptions, TransferConfig};
+use ruvector_snapshot::{ErrorKind, SnapshotConfig, SnapshotError};
+
+use crate::config_file::{
+    At, ConfigError, ConfigFile, Database, Found, OptionValue, Retention, StoreProfile, StoreRef, closest, find,
+};
+use crate::failure::Failure;
+use crate::global::{Global, STORE_DEFAULT, STORE_VARIABLE};
+use crate::output::counted;
+
+/// Problems of a file that an error lists. `config check` lists all.
+const PROBLEMS_SHOWN: usize = 10;
+
+/// Where a value came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Origin {
+    Flag(&'static str),
+    Environment(String),
+    /// A line of the configuration file.
+    File(String),
+    Default,
+}
+
+impl Origin {
+    /// Returns what to check if the value is wrong.
+    pub(crate) fn name<'a>(&'a self, default: &'a str) -> &'a str {
+        match self {
+            Self::Flag(flag) => flag,
+            Self::Environment(variable) => variable,
+            Self::File(place) => place,
+            Self::Default => default,
+        }
+    }
+}
+
+/// What was set on the command line, and the configuration file.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    /// The file that was named with `--config`.
+    pub(crate) named: Option<PathBuf>,
+    pub(crate) found: Option<Found>,
+    pub(crate) file: Option<Arc<ConfigFile>>,
+    store: Option<String>,
+    pub(crate) connections: Option<usize>,
+    pub(crate) limit_upload: Option<u64>,
+    pub(crate) limit_download: Option<u64>,
+}
+
+/// A store that was chosen, and how it is used.
+#[derive(Debug, Clone)]
+pub(crate) struct ChosenStore {
+    /// What was typed, for example `@offsite`.
+    pub(crate) typed: String,
+    pub(crate) origin: Origin,
+    /// The location as text. If it is that of the file, it is absolute.
+    pub(crate) text: String,
+    /// The location of a file, which has been parsed. Others are parsed when they are needed.
+    location: Option<Location>,
+    /// The profile, if one was chosen: `typed` has its name.
+    pub(crate) profile: Option<StoreProfile>,
+    file: Option<Arc<ConfigFile>>,
+    pub(crate) transfers: TransferConfig,
+}
+
+impl Settings {
+    /// Finds the configuration file and reads it. Everything else is read when it is needed.
+    pub(crate) fn read(global: &Global, is_file_needed: bool) -> Result<Self, Failure> {
+        let found = match is_file_needed && !global.no_config {
+            true => find(global.config.as_deref()).map_err(wrong)?,
+            false => None,
+        };
+        let file = found.as_ref().map(|found| read_file(&found.path)).transpose()?;
+        Ok(Self {
+            named: global.config.clone(),
+            found,
+            file: file.map(Arc::new),
+            store: global.store.clone(),
+            connections: global.connections,
+            limit_upload: global.limit_upload,
+            limit_download: global.limit_download,
+        })
+    }
+
+    /// Returns the store that the commands are for.
+    pub(crate) fn store(&self) -> Result<ChosenStore, Failure> {
+        if let Some(text) = &self.store {
+            let variable = std::env::var_os(STORE_VARIABLE).is_some_and(|store| store == text.as_str());
+            let origin =
+                if variable { Origin::Environment(STORE_VARIABLE.to_owned()) } else { Origin::Flag("--store") };
+            return self.chosen(text, origin);
+        }
+        match self.file.as_ref().and_then(|file| Some((file, file.store.as_ref()?))) {
+            Some((file, At { value: StoreRef::Profile(name), line })) => {
+                self.chosen(&format!("@{name}"), Origin::File(file.place(*line)))
+            }
+            Some((file, At { value: StoreRef::Location(location), line })) => {
+                let origin = Origin::File(file.place(*line));
+                let chosen = self.located(&location.to_string(), origin);
+                Ok(ChosenStore { location: Some(location.clone()), ..chosen })
+            }
+            None => Ok(self.located(STORE_DEFAULT, Origin::Default)),
+        }
+    }
+
+    /// Returns the store that a text means: a location, or `@NAME` for a profile.
+    pub(crate) fn chosen(&self, text: &str, origin: Origin) -> Result<ChosenStore, Failure> {
+        let Some(name) = text.strip_prefix('@') else { return Ok(self.located(text, origin)) };
+        let profile = self.named("profile of a store", name, &origin, |file| &file.stores)?;
+        let transfers = self.transfers(Some(profile));
+        Ok(ChosenStore {
+            typed: text.to_owned(),
+            origin,
+            text: profile.location.value.to_string(),
+            location: Some(profile.location.value.clone()),
+            profile: Some(profile.clone()),
+            file: self.file.clone(),
+            transfers,
+        })
+    }
+
+    /// Returns the limits of transfers: those that were typed before those of the profile.
+    fn transfers(&self, profile: Option<&StoreProfile>) -> TransferConfig {
+        let of = |limit: fn(&StoreProfile) -> &Option<At<u64>>| Some(limit(profile?).as_ref()?.value);
+        let connections = || Some(profile?.connections.as_ref()?.value);
+        let connections = self.connections.or_else(connections);
+        TransferConfig::default()
+            .max_concurrent_io(connections.unwrap_or(TransferConfig::default().max_concurrent_io))
+            .max_upload_bytes_per_second(self.limit_upload.or_else(|| of(|profile| &profile.limit_upload)))
+            .max_download_bytes_per_second(self.limit_download.or_else(|| of(|profile| &profile.limit_download)))
+    }
+
+    fn located(&self, text: &str, origin: Origin) -> ChosenStore {
+        let transfers = self.transfers(None);
+        let (typed, text) = (text.to_owned(), text.to_owned());
+        ChosenStore { typed, origin, text, location: None, profile: None, file: self.file.clone(), transfers }
+    }
+
+    /// Returns the database of the file that a path means, if it is `@NAME`. `./@NAME` is a file of that name.
+    pub(crate) fn database(&self, path: &Path, flag: &'static str) -> Result<Option<Database>, Failure> {
+        let Some(name) = path.to_str().and_then(|path| path.strip_prefix('@')) else { return Ok(None) };
+        self.named("database", name, &Origin::Flag(flag), |file| &file.databases).cloned().map(Some)
+    }
+
+    /// Returns the retention policy of the file that has this name.
+    pub(crate) fn retention(&self, name: &str, flag: &'static str) -> Result<&Retention, Failure> {
+        self.named("retention policy", name, &Origin::Flag(flag), |file| &file.retention)
+    }
+
+    fn named<'s, T>(
+        &'s self,
+        what: &str,
+        name: &str,
+        origin: &Origin,
+        map: impl FnOnce(&'s ConfigFile) -> &'s BTreeMap<String, T>,
+    ) -> Result<&'s T, Failure> {
+        let place = origin.name("store");
+        let Some(file) = &self.file else {
+            let message = format!("{place}: there is no {what} {name:?}, because there is no configuration file");
+            return Err(wrong(message).with_hint(
+                "`config path` shows where it is looked for; a file or directory whose name begins with @ is written ./@NAME",
+            ));
+        };
+        let map = map(file);
+        map.get(name).ok_or_else(|| {
+            let message = format!("{place}: there is no {what} {name:?} in {}", file.path.display());
+            let hint = match closest(name, map.keys().map(String::as_str)) {
+                Some(known) => format!("did you mean {known}?"),
+                None if map.is_empty() => "it has none; `config show` prints what it has".to_owned(),
+                None => format!("it has {}", map.keys().cloned().collect::<Vec<_>>().join(", ")),
+            };
+            wrong(message).with_hint(hint)
+        })
+    }
+}
+
+impl ChosenStore {
+    /// Returns the location.
+    pub(crate) fn location(&self) -> Result<Location, SnapshotError> {
+        self.location.clone().map_or_else(|| self.text.parse(), Ok)
+    }
+
+    /// Returns the settings of a manager of this store.
+    pub(crate) fn config(&self) -> SnapshotConfig {
+        SnapshotConfig {
+            max_concurrent_io: self.transfers.max_concurrent_io,
+            max_upload_bytes_per_second: self.transfers.max_upload_bytes_per_second,
+            max_download_bytes_per_second: self.transfers.max_download_bytes_per_second,
+            ..SnapshotConfig::default()
+        }
+    }
+
+    /// Returns the options: those that were typed before those of the environment, and these before those of the profile.
+    /// `warn` receives what the user should know.
+    pub(crate) fn options(
+        &self,
+        location: &Location,
+        typed: &StoreOptions,
+        warn: &mut dyn FnMut(String),
+    ) -> Result<StoreOptions, Failure> {
+        let own = self.profile_options(location, typed, warn)?;
+        Ok(typed.over(&StoreOptions::from_env(location).over(&own)))
+    }
+
+    /// Returns the options that apply, with the references of the profile instead of what they refer to.
+    pub(crate) fn effective(
+        &self,
+        location: &Location,
+        typed: &StoreOptions,
+    ) -> Result<Vec<EffectiveOption>, SnapshotError> {
+        let mut own = StoreOptions::default();
+        for (option, At { value, line }) in self.own_options() {
+            own.set_from(*option, value.to_string(), self.place(*line));
+        }
+        typed.over(&StoreOptions::from_env(location).over(&own)).effective(location)
+    }
+
+    /// Returns the options of the profile that apply. Others are not read: what they refer to may not be there.
+    fn profile_options(
+        &self,
+        location: &Location,
+        typed: &StoreOptions,
+        warn: &mut dyn FnMut(String),
+    ) -> Result<StoreOptions, Failure> {
+        let mut own = StoreOptions::default();
+        if self.profile.is_none() {
+            return Ok(own);
+        }
+        for effective in self.effective(location, typed).map_err(Failure::usage)? {
+            let Some(At { value, line }) = self.own_options().get(effective.name) else { continue };
+            let place = self.place(*line);
+            if effective.origin.as_ref() == Some(&place) {
+                value.warning().into_iter().for_each(&mut *warn);
+                let failed =
+                    |error| wrong(format!("the option {} of {} ({place}): {error}", effective.name, self.typed));
+                own.set_from(effective.name, value.read().map_err(failed)?, place);
+            } else if let Some(variable) = &effective.origin
+                && !value.read().is_ok_and(|value| effective.is(&value))
+            {
+                warn(format!(
+                    "the environment variable {variable} replaces the option {} of {} ({place})",
+                    effective.name, self.typed
+                ));
+            }
+        }
+        Ok(own)
+    }
+
+    /// Returns the options that the profile has.
+    pub(crate) fn own_options(&self) -> &BTreeMap<&'static str, At<OptionValue>> {
+        static NONE: BTreeMap<&'static str, At<OptionValue>> = BTreeMap::new();
+        self.profile.as_ref().map_or(&NONE, |profile| &profile.options)
+    }
+
+    /// Returns a line of the configuration file, as messages name it.
+    pub(crate) fn place(&self, line: usize) -> String {
+        self.file.as_ref().map_or_else(|| line.to_string(), |file| file.place(line))
+    }
+}
+
+/// Reads a configuration file.
+pub(crate) fn read_file(path: &Path) -> Result<ConfigFile, Failure> {
+    ConfigFile::read(path).map_err(|error| match error {
+        ConfigError::Unreadable { path, why } => {
+            wrong(format!("cannot read the configuration file {}: {why}", path.display()))
+                .with_hint("check --config and RUVECTOR_SNAPSHOT_CONFIG; --no-config uses no file")
+        }
+        ConfigError::Wrong { path, problems } => {
+            let number = problems.len();
+            let lines = problems
+                .iter()
+                .map(|problem| format!("{}:{}:{}: {problem}", path.display(), problem.line, problem.column));
+            let things = counted(number as u64, "mistake");
+            wrong(format!("the configuration file {} has {things}, and nothing was done", path.display()))
+                .with_causes(lines.take(PROBLEMS_SHOWN).collect())
+                .with_hint("`config check` lists all; --no-config uses no file")
+        }
+    })
+}
+
+/// Returns the failure of a setting that is wrong.
+pub(crate) fn wrong(message: impl Into<String>) -> Failure {
+    Failure::usage(SnapshotError::new(ErrorKind::InvalidInput, message))
+}

@@ -1,0 +1,309 @@
+//! `config`: shows which settings apply and where they came from, and checks a configuration file. Contacts no store.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use crate::config_file::{ConfigError, ConfigFile, Found, FoundBy, Problem, find, places};
+use crate::failure::{Exit, Failure};
+use crate::global::SOURCE_VARIABLE;
+use crate::output::counted;
+use crate::session::{Session, parsed_options};
+use crate::settings::{ChosenStore, Origin, wrong};
+
+pub(crate) const HELP: &str = "\
+A configuration file names stores, databases and retention policies, so that commands can be short:
+
+  store = \"@local\"
+
+  [stores.local]
+  location = \"/srv/snapshots\"
+
+  [stores.offsite]
+  location = \"s3://bucket/backups\"
+  options = { region = \"eu-west-1\", secret_access_key = \"env:OFFSITE_SECRET\" }
+
+The first of these files that exists is read, and no other: --config FILE, the file that RUVECTOR_SNAPSHOT_CONFIG names, ./ruvector-snapshot.toml, \
+$XDG_CONFIG_HOME/ruvector-snapshot/ruvector-snapshot.toml (~/.config if that is not set), /etc/ruvector-snapshot/ruvector-snapshot.toml. An option of the \
+command line applies before the environment, and that before the file. docs/OPERATIONS.md describes all keys, and deploy/ruvector-snapshot.toml is an \
+example.
+
+Examples:
+  ruvector-snapshot config show
+  ruvector-snapshot config show --store @offsite
+  ruvector-snapshot config check /etc/ruvector-snapshot/ruvector-snapshot.toml
+  ruvector-snapshot copy --all --to @offsite";
+
+const SHOW_HELP: &str = "\
+Prints each setting, and where it came from: an option, an environment variable, a line of the configuration file, or the default. Secrets are printed as \
+env:NAME or file:PATH, or as ***. With --store @NAME, the settings of that store.
+
+Examples:
+  ruvector-snapshot config show
+  ruvector-snapshot config show --store @offsite --json
+
+Exit codes: 0 success; 2 the configuration is wrong.";
+
+const CHECK_HELP: &str = "\
+Finds unknown keys, wrong values, profiles that do not exist, and secrets and files that cannot be read. Prints all that is wrong, with the line. Contacts \
+no store.
+
+Examples:
+  ruvector-snapshot config check
+  ruvector-snapshot config check deploy/ruvector-snapshot.toml
+
+Exit codes: 0 the file is good; 2 it is not, or it cannot be read; 4 there is no configuration file.";
+
+#[derive(Debug, Args)]
+pub(crate) struct Config {
+    #[command(subcommand)]
+    pub(crate) what: What,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum What {
+    /// Print the settings that apply, and where each came from
+    #[command(after_long_help = SHOW_HELP)]
+    Show,
+    /// Check a configuration file
+    #[command(after_long_help = CHECK_HELP)]
+    Check {
+        /// The file [default: the one that commands read]
+        file: Option<PathBuf>,
+    },
+    /// Print which configuration file is read
+    #[command(after_long_help = "Exit codes: 0 success; 4 there is no configuration file.")]
+    Path,
+}
+
+pub(crate) fn config(session: &Session, what: &What) -> Result<Exit, Failure> {
+    match what {
+        What::Show => show(session),
+        What::Check { file } => check(session, file.as_deref()),
+        What::Path => path(session),
+    }
+}
+
+/// A setting that applies.
+#[derive(Debug, Serialize)]
+struct Value {
+    /// For example `options.region`, or `stores.offsite.location`.
+    key: String,
+    /// `null` if it is not set. Secrets are not in it.
+    value: Option<String>,
+    /// `flag`, `environment`, `file` or `default`.
+    origin: &'static str,
+    /// The option, the environment variable, or the file and the line.
+    place: Option<String>,
+}
+
+impl Value {
+    fn new(key: impl Into<String>, value: Option<String>, origin: &Origin) -> Self {
+        let (origin, place) = match origin {
+            Origin::Flag(flag) => ("flag", Some((*flag).to_owned())),
+            Origin::Environment(variable) => ("environment", Some(variable.clone())),
+            Origin::File(place) => ("file", Some(place.clone())),
+            Origin::Default => ("default", None),
+        };
+        Self { key: key.into(), value, origin, place }
+    }
+}
+
+/// The file in the documents.
+#[derive(Debug, Serialize)]
+struct FileDocument {
+    path: String,
+    /// `flag`, `environment` or `directory`.
+    found_by: &'static str,
+}
+
+impl FileDocument {
+    fn new(found: &Found) -> Self {
+        let found_by = match found.by {
+            FoundBy::Flag => "flag",
+            FoundBy::Environment => "environment",
+            FoundBy::Directory => "directory",
+        };
+        Self { path: found.path.display().to_string(), found_by }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct ShowDocument<'a> {
+    store: &'a str,
+    file: Option<FileDocument>,
+    values: &'a [Value],
+    warnings: Vec<String>,
+}
+
+fn show(session: &Session) -> Result<Exit, Failure> {
+    let chosen = session.chosen()?;
+    let values = values(session, &chosen)?;
+    let file = session.settings.found.as_ref().map(FileDocument::new);
+    let output = session.output;
+    match &file {
+        Some(file) => output.line(format_args!("configuration file {}", file.path))?,
+        None => output.line("no configuration file")?,
+    }
+    for Value { key, value, place, .. } in &values {
+        let value = value.as_deref().unwrap_or("none");
+        let place = place.as_deref().unwrap_or("default");
+        let line = format!("{key} = {value}");
+        match line.chars().count().max(SHOWN_COLUMNS) + place.chars().count() + 2 > LINE_COLUMNS {
+            true => {
+                output.line(&line)?;
+                output.line(format_args!("    {place}"))?;
+            }
+            false => output.line(format_args!("{line:<SHOWN_COLUMNS$}  {place}"))?,
+        }
+    }
+    let warnings = session.warnings.list();
+    output.document(&ShowDocument { store: &session.store, file, values: &values, warnings })?;
+    Ok(Exit::Success)
+}
+
+/// Returns all settings, those that apply to the store first.
+fn values(session: &Session, chosen: &ChosenStore) -> Result<Vec<Value>, Failure> {
+    let location = session.location_of(chosen)?;
+    let settings = &session.settings;
+    let mut values = vec![Value::new("store", Some(chosen.typed.clone()), &chosen.origin)];
+    if let Some(profile) = &chosen.profile {
+        let origin = Origin::File(chosen.place(profile.location.line));
+        values.push(Value::new("location", Some(location.to_string()), &origin));
+    }
+    let typed = parsed_options(&session.options, "-o")?;
+    for option in chosen.effective(&location, &typed).map_err(Failure::usage)? {
+        let own = chosen.own_options().get(option.name);
+        let own = own.filter(|own| option.origin == Some(chosen.place(own.line)));
+        let (shown, origin) = match (own, &option.origin) {
+            (Some(own), _) => (own.value.to_string(), Origin::File(chosen.place(own.line))),
+            (None, Some(variable)) => (option.shown().to_owned(), Origin::Environment(variable.clone())),
+            (None, None) => (option.shown().to_owned(), Origin::Flag("-o")),
+        };
+        values.push(Value::new(format!("options.{}", option.name), Some(shown), &origin));
+    }
+    let profile = chosen.profile.as_ref();
+    let line = |line: Option<usize>| line.map_or(Origin::Default, |line| Origin::File(chosen.place(line)));
+    let flag = |is_typed: bool, flag, line_of| if is_typed { Origin::Flag(flag) } else { line(line_of) };
+    let transfers = &chosen.transfers;
+    values.push(Value::new(
+        "connections",
+        Some(transfers.max_concurrent_io.to_string()),
+        &flag(
+            settings.connections.is_some(),
+            "--connections",
+            profile.and_then(|p| Some(p.connections.as_ref()?.line)),
+        ),
+    ));
+    values.push(Value::new(
+        "limit_upload",
+        transfers.max_upload_bytes_per_second.map(|limit| limit.to_string()),
+        &flag(
+            settings.limit_upload.is_some(),
+            "--limit-upload",
+            profile.and_then(|p| Some(p.limit_upload.as_ref()?.line)),
+        ),
+    ));
+    values.push(Value::new(
+        "limit_download",
+        transfers.max_download_bytes_per_second.map(|limit| limit.to_string()),
+        &flag(
+            settings.limit_download.is_some(),
+            "--limit-download",
+            profile.and_then(|p| Some(p.limit_download.as_ref()?.line)),
+        ),
+    ));
+    let source = std::env::var(SOURCE_VARIABLE).ok().filter(|source| !source.trim().is_empty());
+    let origin = source.as_ref().map_or(Origin::Default, |_| Origin::Environment(SOURCE_VARIABLE.to_owned()));
+    values.push(Value::new("source", source, &origin));
+    let Some(file) = &settings.file else { return Ok(values) };
+    let of_file = file.shown.iter().filter(|value| value.key != "store");
+    values.extend(
+        of_file.map(|shown| {
+            Value::new(shown.key.as_str(), Some(shown.text.clone()), &Origin::File(file.place(shown.line)))
+        }),
+    );
+    Ok(values)
+}
+
+#[derive(Debug, Serialize)]
+struct CheckDocument {
+    file: String,
+    valid: bool,
+    problems: Vec<ProblemDocument>,
+    warnings: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct ProblemDocument {
+    line: usize,
+    column: usize,
+    message: String,
+    advice: Option<String>,
+}
+
+fn check(session: &Session, file: Option<&Path>) -> Result<Exit, Failure> {
+    let path = match file {
+        Some(path) => path.to_owned(),
+        None => found(session)?.path,
+    };
+    let problems = match ConfigFile::read(&path) {
+        Ok(file) => {
+            let references = file.check_references();
+            references.warnings.iter().for_each(|warning| session.warnings.add(warning));
+            references.problems
+        }
+        Err(ConfigError::Wrong { problems, .. }) => problems,
+        Err(ConfigError::Unreadable { why, .. }) => {
+            return Err(wrong(format!("cannot read the configuration file {}: {why}", path.display())));
+        }
+    };
+    let output = session.output;
+    for problem in &problems {
+        let Problem { line, column, .. } = problem;
+        output.message(format_args!("error: {}:{line}:{column}: {problem}", path.display()));
+    }
+    let valid = problems.is_empty();
+    output.line(match valid {
+        true => format!("{} is good", path.display()),
+        false => format!("{} has {}", path.display(), counted(problems.len() as u64, "mistake")),
+    })?;
+    let problems = problems.into_iter().map(|problem| {
+        let Problem { line, column, message, advice } = problem;
+        ProblemDocument { line, column, message, advice }
+    });
+    let file = path.display().to_string();
+    let document = CheckDocument { file, valid, problems: problems.collect(), warnings: session.warnings.list() };
+    output.document(&document)?;
+    Ok(if valid { Exit::Success } else { Exit::Usage })
+}
+
+#[derive(Debug, Serialize)]
+struct PathDocument {
+    #[serde(flatten)]
+    file: FileDocument,
+    warnings: Vec<String>,
+}
+
+fn path(session: &Session) -> Result<Exit, Failure> {
+    let found = found(session)?;
+    session.output.line(found.path.display())?;
+    let warnings = session.warnings.list();
+    session.output.document(&PathDocument { file: FileDocument::new(&found), warnings })?;
+    Ok(Exit::Success)
+}
+
+/// Returns the file that commands read.
+fn found(session: &Session) -> Result<Found, Failure> {
+    find(session.settings.named.as_deref()).map_err(wrong)?.ok_or_else(|| {
+        let places: Vec<String> = places().iter().map(|path| path.display().to_string()).collect();
+        Failure::nothing_there("there is no configuration file")
+            .with_hint(format!("it is looked for at {}; --config names another one", places.join(", ")))
+    })
+}
+
+/// A line that is longer is divided.
+const LINE_COLUMNS: usize = 80;
+/// Columns of a key and its value, if they need no more.
+const SHOWN_COLUMNS: usize = 44;
