@@ -510,7 +510,8 @@ fn the_example_is_good_and_so_is_each_of_its_options() {
     let check = |text: &str| {
         write(&sandbox, FILE, text);
         // What one option says of the keys is half of what is needed.
-        let keys = [("AWS_ACCESS_KEY_ID", "AKID"), ("AWS_SECRET_ACCESS_KEY", "secret"), ("OFFSITE_ACCESS_KEY_ID", "AKID")];
+        let keys =
+            [("AWS_ACCESS_KEY_ID", "AKID"), ("AWS_SECRET_ACCESS_KEY", "secret"), ("OFFSITE_ACCESS_KEY_ID", "AKID")];
         run(&sandbox, &keys, &["config", "check"])
     };
     let result = check(&here);

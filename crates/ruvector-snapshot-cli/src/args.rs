@@ -158,7 +158,7 @@ impl Verb {
     /// Returns whether the command uses the configuration file. Mistakes in it do not stop the others.
     pub(crate) fn reads_config(&self) -> bool {
         match self {
-            Self::Demo(_) | Self::Completions(_) => false,
+            Self::Demo(_) | Self::Completions(_) | Self::Man(_) => false,
             // They read it themselves.
             Self::Config(config) => matches!(config.what, config::What::Show),
             _ => true,

@@ -100,6 +100,11 @@ impl<'d, 't> Section<'d, 't> {
         Self { name: name.into(), at, rest: rest.collect(), known: Vec::new() }
     }
 
+    /// Returns the path of this table.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Returns the path of a key of this table.
     pub(super) fn key(&self, key: &str) -> String {
         if self.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.name) }

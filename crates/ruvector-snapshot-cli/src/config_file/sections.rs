@@ -211,9 +211,13 @@ fn retention(reader: &mut Reader<'_>, mut section: Section<'_, '_>) -> Retention
         time_zone: section.parsed(reader, "time_zone", str::parse).map(|time_zone| time_zone.value),
     };
     if !rules.has_rule() && reader.problems.len() == problems && section.entries().next().is_none() {
-        let message =
-            format!("{} has no rule, so a prune would delete everything", section.key("").trim_end_matches('.'));
+        let message = format!("{} has no rule, so a prune would delete everything", section.name());
         reader.problem(section.at, message, Some("for example keep_last = 7".to_owned()));
+    }
+    if let Err(problem) = rules.policy().check()
+        && reader.problems.len() == problems
+    {
+        reader.problem(section.at, format!("{}: {}", section.name(), problem.message()), None);
     }
     section.finish(reader);
     rules
