@@ -4,6 +4,7 @@
 //!
 //! Members can be added without notice. Another meaning, another name or a missing member is a new [`SCHEMA_VERSION`].
 
+mod config;
 mod create;
 mod diff;
 mod dump;
@@ -13,6 +14,10 @@ mod pin;
 mod shared;
 mod snapshot;
 
+pub(crate) use config::{
+    ConfigCheckDocument, ConfigFileDocument, ConfigPathDocument, ConfigProblemDocument, ConfigShowDocument,
+    SettingDocument,
+};
 pub(crate) use create::CreateDocument;
 pub(crate) use diff::{ChangeDocument, DiffBegin, DiffCounts, DiffEnd};
 pub(crate) use dump::{DumpBegin, DumpEnd, RecordBegin};

@@ -3,9 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use serde::Serialize;
 
 use crate::config_file::{ConfigError, ConfigFile, Found, FoundBy, Problem, find, places};
+use crate::documents::{
+    ConfigCheckDocument, ConfigFileDocument, ConfigPathDocument, ConfigProblemDocument, ConfigShowDocument,
+    SettingDocument,
+};
 use crate::failure::{Exit, Failure};
 use crate::global::SOURCE_VARIABLE;
 use crate::output::counted;
@@ -85,68 +88,36 @@ pub(crate) fn config(session: &Session, what: &What) -> Result<Exit, Failure> {
     }
 }
 
-/// A setting that applies.
-#[derive(Debug, Serialize)]
-struct Value {
-    /// For example `options.region`, or `stores.offsite.location`.
-    key: String,
-    /// `null` if it is not set. Secrets are not in it.
-    value: Option<String>,
-    /// `flag`, `environment`, `file` or `default`.
-    origin: &'static str,
-    /// The option, the environment variable, or the file and the line.
-    place: Option<String>,
+/// Returns a setting and where it came from.
+fn setting(key: impl Into<String>, value: Option<String>, origin: &Origin) -> SettingDocument {
+    let (origin, place) = match origin {
+        Origin::Flag(flag) => ("flag", Some((*flag).to_owned())),
+        Origin::Environment(variable) => ("environment", Some(variable.clone())),
+        Origin::File(place) => ("file", Some(place.clone())),
+        Origin::Default => ("default", None),
+    };
+    SettingDocument { key: key.into(), value, origin, place }
 }
 
-impl Value {
-    fn new(key: impl Into<String>, value: Option<String>, origin: &Origin) -> Self {
-        let (origin, place) = match origin {
-            Origin::Flag(flag) => ("flag", Some((*flag).to_owned())),
-            Origin::Environment(variable) => ("environment", Some(variable.clone())),
-            Origin::File(place) => ("file", Some(place.clone())),
-            Origin::Default => ("default", None),
-        };
-        Self { key: key.into(), value, origin, place }
-    }
-}
-
-/// The file in the documents.
-#[derive(Debug, Serialize)]
-struct FileDocument {
-    path: String,
-    /// `flag`, `environment` or `directory`.
-    found_by: &'static str,
-}
-
-impl FileDocument {
-    fn new(found: &Found) -> Self {
-        let found_by = match found.by {
-            FoundBy::Flag => "flag",
-            FoundBy::Environment => "environment",
-            FoundBy::Directory => "directory",
-        };
-        Self { path: found.path.display().to_string(), found_by }
-    }
-}
-
-#[derive(Debug, Serialize)]
-struct ShowDocument<'a> {
-    store: &'a str,
-    file: Option<FileDocument>,
-    values: &'a [Value],
-    warnings: Vec<String>,
+fn file_document(found: &Found) -> ConfigFileDocument {
+    let found_by = match found.by {
+        FoundBy::Flag => "flag",
+        FoundBy::Environment => "environment",
+        FoundBy::Directory => "directory",
+    };
+    ConfigFileDocument { path: found.path.display().to_string(), found_by }
 }
 
 fn show(session: &Session) -> Result<Exit, Failure> {
     let chosen = session.chosen()?;
     let values = values(session, &chosen)?;
-    let file = session.settings.found.as_ref().map(FileDocument::new);
+    let file = session.settings.found.as_ref().map(file_document);
     let output = session.output;
     match &file {
         Some(file) => output.line(format_args!("configuration file {}", file.path))?,
         None => output.line("no configuration file")?,
     }
-    for Value { key, value, place, .. } in &values {
+    for SettingDocument { key, value, place, .. } in &values {
         let value = value.as_deref().unwrap_or("none");
         let place = place.as_deref().unwrap_or("default");
         let line = format!("{key} = {value}");
@@ -158,19 +129,18 @@ fn show(session: &Session) -> Result<Exit, Failure> {
             false => output.line(format_args!("{line:<SHOWN_COLUMNS$}  {place}"))?,
         }
     }
-    let warnings = session.warnings.list();
-    output.document(&ShowDocument { store: &session.store, file, values: &values, warnings })?;
+    session.document(&ConfigShowDocument { file, values: &values })?;
     Ok(Exit::Success)
 }
 
 /// Returns all settings, those that apply to the store first.
-fn values(session: &Session, chosen: &ChosenStore) -> Result<Vec<Value>, Failure> {
+fn values(session: &Session, chosen: &ChosenStore) -> Result<Vec<SettingDocument>, Failure> {
     let location = session.location_of(chosen)?;
     let settings = &session.settings;
-    let mut values = vec![Value::new("store", Some(chosen.typed.clone()), &chosen.origin)];
+    let mut values = vec![setting("store", Some(chosen.typed.clone()), &chosen.origin)];
     if let Some(profile) = &chosen.profile {
         let origin = Origin::File(chosen.place(profile.location.line));
-        values.push(Value::new("location", Some(location.to_string()), &origin));
+        values.push(setting("location", Some(location.to_string()), &origin));
     }
     let typed = parsed_options(&session.options, "-o")?;
     for option in chosen.effective(&location, &typed).map_err(Failure::usage)? {
@@ -181,13 +151,13 @@ fn values(session: &Session, chosen: &ChosenStore) -> Result<Vec<Value>, Failure
             (None, Some(variable)) => (option.shown().to_owned(), Origin::Environment(variable.clone())),
             (None, None) => (option.shown().to_owned(), Origin::Flag("-o")),
         };
-        values.push(Value::new(format!("options.{}", option.name), Some(shown), &origin));
+        values.push(setting(format!("options.{}", option.name), Some(shown), &origin));
     }
     let profile = chosen.profile.as_ref();
     let line = |line: Option<usize>| line.map_or(Origin::Default, |line| Origin::File(chosen.place(line)));
     let flag = |is_typed: bool, flag, line_of| if is_typed { Origin::Flag(flag) } else { line(line_of) };
     let transfers = &chosen.transfers;
-    values.push(Value::new(
+    values.push(setting(
         "connections",
         Some(transfers.max_concurrent_io.to_string()),
         &flag(
@@ -196,7 +166,7 @@ fn values(session: &Session, chosen: &ChosenStore) -> Result<Vec<Value>, Failure
             profile.and_then(|p| Some(p.connections.as_ref()?.line)),
         ),
     ));
-    values.push(Value::new(
+    values.push(setting(
         "limit_upload",
         transfers.max_upload_bytes_per_second.map(|limit| limit.to_string()),
         &flag(
@@ -205,7 +175,7 @@ fn values(session: &Session, chosen: &ChosenStore) -> Result<Vec<Value>, Failure
             profile.and_then(|p| Some(p.limit_upload.as_ref()?.line)),
         ),
     ));
-    values.push(Value::new(
+    values.push(setting(
         "limit_download",
         transfers.max_download_bytes_per_second.map(|limit| limit.to_string()),
         &flag(
@@ -216,31 +186,14 @@ fn values(session: &Session, chosen: &ChosenStore) -> Result<Vec<Value>, Failure
     ));
     let source = std::env::var(SOURCE_VARIABLE).ok().filter(|source| !source.trim().is_empty());
     let origin = source.as_ref().map_or(Origin::Default, |_| Origin::Environment(SOURCE_VARIABLE.to_owned()));
-    values.push(Value::new("source", source, &origin));
+    values.push(setting("source", source, &origin));
     let Some(file) = &settings.file else { return Ok(values) };
     let of_file = file.shown.iter().filter(|value| value.key != "store");
     values.extend(
-        of_file.map(|shown| {
-            Value::new(shown.key.as_str(), Some(shown.text.clone()), &Origin::File(file.place(shown.line)))
-        }),
+        of_file
+            .map(|shown| setting(shown.key.as_str(), Some(shown.text.clone()), &Origin::File(file.place(shown.line)))),
     );
     Ok(values)
-}
-
-#[derive(Debug, Serialize)]
-struct CheckDocument {
-    file: String,
-    valid: bool,
-    problems: Vec<ProblemDocument>,
-    warnings: Vec<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct ProblemDocument {
-    line: usize,
-    column: usize,
-    message: String,
-    advice: Option<String>,
 }
 
 fn check(session: &Session, file: Option<&Path>) -> Result<Exit, Failure> {
@@ -271,26 +224,17 @@ fn check(session: &Session, file: Option<&Path>) -> Result<Exit, Failure> {
     })?;
     let problems = problems.into_iter().map(|problem| {
         let Problem { line, column, message, advice } = problem;
-        ProblemDocument { line, column, message, advice }
+        ConfigProblemDocument { line, column, message, advice }
     });
     let file = path.display().to_string();
-    let document = CheckDocument { file, valid, problems: problems.collect(), warnings: session.warnings.list() };
-    output.document(&document)?;
+    session.document(&ConfigCheckDocument { file, valid, problems: problems.collect() })?;
     Ok(if valid { Exit::Success } else { Exit::Usage })
-}
-
-#[derive(Debug, Serialize)]
-struct PathDocument {
-    #[serde(flatten)]
-    file: FileDocument,
-    warnings: Vec<String>,
 }
 
 fn path(session: &Session) -> Result<Exit, Failure> {
     let found = found(session)?;
     session.output.line(found.path.display())?;
-    let warnings = session.warnings.list();
-    session.output.document(&PathDocument { file: FileDocument::new(&found), warnings })?;
+    session.document(&ConfigPathDocument { file: file_document(&found) })?;
     Ok(Exit::Success)
 }
 
