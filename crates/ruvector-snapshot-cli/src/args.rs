@@ -164,4 +164,25 @@ impl Verb {
             _ => true,
         }
     }
+
+    /// Returns whether a user runs the command for its output, which is then printed even with --quiet. The others do
+    /// something, and say so.
+    pub(crate) fn is_output_its_purpose(&self) -> bool {
+        match self {
+            Self::List
+            | Self::Show(_)
+            | Self::Dump(_)
+            | Self::Find(_)
+            | Self::Diff(_)
+            | Self::Search(_)
+            | Self::Config(_)
+            | Self::Completions(_) => true,
+            Self::Restore(args) => args.dry_run,
+            Self::Delete(args) => args.dry_run,
+            Self::Copy(args) => args.dry_run,
+            Self::Prune(args) => args.dry_run,
+            Self::Store(args) => matches!(args.what, store::StoreWhat::Options { .. }),
+            _ => false,
+        }
+    }
 }

@@ -48,9 +48,16 @@ pub(crate) struct Global {
     /// Print one JSON document instead of text
     #[arg(long, global = true, help_heading = HEADING)]
     pub(crate) json: bool,
-    /// Do not print progress
+    /// Print no progress, and nothing after success, unless the output is the purpose of the command (list, show, find,
+    /// search, diff, dump; also with --dry-run or --json)
     #[arg(short, long, global = true, help_heading = HEADING)]
     pub(crate) quiet: bool,
+    /// Print whole ids on a terminal too
+    #[arg(long, global = true, help_heading = HEADING)]
+    pub(crate) full_id: bool,
+    /// Print times in UTC on a terminal too, and not in the local time zone
+    #[arg(long, global = true, help_heading = HEADING)]
+    pub(crate) utc: bool,
     /// Log what is done to standard error: -v the steps, -vv each request to the store. RUST_LOG does so too. Then a line
     /// from time to time shows the progress instead of a bar
     #[arg(short, long, global = true, help_heading = HEADING, action = ArgAction::Count)]

@@ -71,7 +71,7 @@ fn parse() -> Result<(Cli, String), clap::Error> {
 }
 
 fn run(cli: Cli, words: String) -> Exit {
-    let output = Output { json: cli.global.json, quiet: cli.global.quiet };
+    let output = output(&cli);
     let mut run = Run::start(Some(words.clone()), cli.global.store.clone());
     let (answer, warnings) = match start(cli, run.clone()) {
         Ok((runtime, session, verb)) => {
@@ -95,14 +95,18 @@ fn run(cli: Cli, words: String) -> Exit {
     exit
 }
 
+fn output(cli: &Cli) -> Output {
+    Output::new(&cli.global, cli.verb.is_output_its_purpose())
+}
+
 fn start(cli: Cli, run: Run) -> Result<(tokio::runtime::Runtime, Session, Verb), Failure> {
-    let output = Output { json: cli.global.json, quiet: cli.global.quiet };
+    let output = output(&cli);
     logs::start(&cli.global)?;
     threads::check_open_files()?;
     let interrupted = signals::listen(output)?;
     let settings = Settings::read(&cli.global, cli.verb.reads_config())?;
     let runtime = threads::runtime()?;
-    Ok((runtime, Session::new(cli.global, settings, run, interrupted), cli.verb))
+    Ok((runtime, Session::new(cli.global, output, settings, run, interrupted), cli.verb))
 }
 
 async fn call(session: &Session, verb: Verb) -> Result<Exit, Failure> {

@@ -7,7 +7,7 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ruvector_snapshot::store::{self, Location, SnapshotStore, StoreConfig, StoreOptions};
+use ruvector_snapshot::store::{self, Location, SnapshotStore, StoreConfig, StoreOptions, known_options};
 use ruvector_snapshot::{ErrorKind, SnapshotConfig, SnapshotError, SnapshotManager, SourceId, check_location};
 use serde::Serialize;
 use tokio::sync::watch;
@@ -16,7 +16,7 @@ use crate::documents::Run;
 use crate::failure::{Exit, Failure, kind_name};
 use crate::global::{Global, STORE_VARIABLE};
 use crate::logs;
-use crate::output::{Output, quoted};
+use crate::output::{Ids, Output, quoted};
 use crate::settings::{ChosenStore, Origin, Settings};
 use crate::warnings::Warnings;
 
@@ -26,6 +26,7 @@ pub(crate) struct Session {
     pub(crate) output: Output,
     pub(crate) run: Run,
     pub(crate) warnings: Warnings,
+    pub(crate) ids: Ids,
     /// Whether lines of the log are printed where a progress bar would be.
     pub(crate) has_log_on_stderr: bool,
     pub(crate) settings: Settings,
@@ -44,8 +45,7 @@ pub(crate) struct Session {
 pub(crate) type Interrupts = watch::Receiver<Option<Exit>>;
 
 impl Session {
-    pub(crate) fn new(global: Global, settings: Settings, run: Run, interrupted: Interrupts) -> Self {
-        let output = Output { json: global.json, quiet: global.quiet };
+    pub(crate) fn new(global: Global, output: Output, settings: Settings, run: Run, interrupted: Interrupts) -> Self {
         let has_log_on_stderr = logs::is_on_stderr(&global);
         let chosen = settings.store().ok();
         let store = chosen.as_ref().map(|chosen| chosen.text.clone()).or(global.store);
@@ -53,7 +53,8 @@ impl Session {
         let (warnings, created) = (Warnings::new(output), Mutex::default());
         let run = run.at_store(&store);
         let options = global.options;
-        Self { output, run, warnings, has_log_on_stderr, settings, store, options, chosen, interrupted, created }
+        let ids = Ids::default();
+        Self { output, run, warnings, ids, has_log_on_stderr, settings, store, options, chosen, interrupted, created }
     }
 
     /// Returns the store that the commands are for.
@@ -267,7 +268,9 @@ impl Session {
         flag: &str,
     ) -> Result<String, Failure> {
         let resolved = async { Ok(manager.resolve_with(text, source, &self.warnings).await) };
-        self.read(manager, resolved).await?.map_err(|error| unresolved(error, store, flag))
+        let id = self.read(manager, resolved).await?.map_err(|error| unresolved(error, store, flag))?;
+        self.learn_ids(manager).await;
+        Ok(id)
     }
 
     /// Resolves several, each once.
@@ -305,9 +308,7 @@ impl Session {
             Some(ChosenStore { typed, origin: Origin::Flag(_), .. }) => format!(" --store {}", quoted(typed)),
             _ => String::new(),
         };
-        // The values may be secrets.
-        let options = if self.options.is_empty() { "" } else { " -o ..." };
-        format!("ruvector-snapshot{store}{options} {verb}")
+        format!("ruvector-snapshot{store}{} {verb}", shown_options(&self.options))
     }
 }
 
@@ -342,6 +343,19 @@ pub(crate) fn parsed_options(texts: &[String], flag: &str) -> Result<StoreOption
         }
     }
     Ok(options.into_iter().collect())
+}
+
+/// Returns options as they can be typed again. The values of secrets are left out, and so are those of unknown options.
+fn shown_options(texts: &[String]) -> String {
+    let known = ["s3", "gs", "az"].map(known_options).concat();
+    let is_secret = |text: &str| {
+        let name = text.split_once('=').map_or(text, |(name, _)| name);
+        known.iter().filter(|option| option.name == name).all(|option| option.is_secret)
+            || known.iter().any(|option| option.name == name && option.is_secret)
+    };
+    let (secret, shown): (Vec<_>, Vec<_>) = texts.iter().partition(|text| is_secret(text));
+    let shown: String = shown.iter().map(|text| format!(" -o {}", quoted(text))).collect();
+    if secret.is_empty() { shown } else { shown + " -o ..." }
 }
 
 /// Waits until a signal has stopped the program. `None` if no signal can be received.

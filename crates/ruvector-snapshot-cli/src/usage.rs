@@ -18,13 +18,13 @@ pub(crate) fn answer(answer: &clap::Error) -> Exit {
         _ if answer.use_stderr() => {
             if json {
                 let failure = Failure::arguments(&answer.render().to_string());
-                Output { json, quiet: false }.failure_document(&run, &failure, &[]);
+                Output::without_options(json).failure_document(&run, &failure, &[]);
             }
             Exit::Usage
         }
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             let failure = Failure::output(&error);
-            Output { json: false, quiet: false }.failure(&run, &failure, &[]);
+            Output::without_options(false).failure(&run, &failure, &[]);
             failure.exit()
         }
         _ => Exit::Success,

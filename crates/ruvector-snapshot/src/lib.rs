@@ -157,6 +157,7 @@ pub use ruvector_snapshot_format::metadata::{SourceId, SourceInfo};
 pub use ruvector_snapshot_format::model::{Changes, DatabaseInfo, Record, SnapshotType};
 pub use ruvector_snapshot_format::{Labels, RawJson};
 pub use snapshot::checks::Checks;
+pub use snapshot::short_ids::ShortIds;
 pub use snapshot::{Ancestry, CLOCK_TOLERANCE, ChainEnd, Listing, Orphan, OrphanKind, Snapshot, UnusableSnapshot};
 pub use source::key_range::{KeyRange, KeyRangeEnd};
 pub use source::merge_target::{MergeCounts, OnConflict};

@@ -1,6 +1,7 @@
 //! What is known of a store without reading data: [`Snapshot`], [`Listing`] and [`Orphan`]. Asks no store.
 
 pub(crate) mod checks;
+pub(crate) mod short_ids;
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use ruvector_snapshot_format::{Labels, RawJson};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use self::checks::Checks;
+use self::short_ids::ShortIds;
 use crate::error::{ErrorKind, Result, SnapshotError};
 
 /// How far ahead of the clock a snapshot may be dated: clocks of several machines do not agree exactly. One that is dated
@@ -35,9 +37,6 @@ const LISTED_JSON_BYTES_MAX: usize = 4 << 10;
 
 /// The number of sentences in [`SourceInfo::not_captured`] that a listing has of each snapshot.
 const LISTED_SENTENCES_MAX: usize = 64;
-
-/// Shortest prefix of an id that is shown to a person: the time to the second.
-const SHORT_ID_CHARS: usize = 15;
 
 /// A snapshot, as its `metadata.json` describes it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -402,25 +401,26 @@ impl Listing {
         self.dated_in_future.sort_by(|a, b| b.cmp(a));
     }
 
-    /// Returns the shortest prefix of an id that no other id of the listing starts with, at least the time to the
-    /// second.
+    /// Returns how short the ids of the store can be.
     ///
     /// # Examples
     ///
     /// ```
     /// # fn example(listing: ruvector_snapshot::Listing) {
+    /// let short = listing.short_ids();
     /// for snapshot in &listing.snapshots {
-    ///     println!("{}", listing.short_id(&snapshot.id));
+    ///     println!("{}", short.shorten(&snapshot.id));
     /// }
     /// # }
     /// ```
-    pub fn short_id<'a>(&self, id: &'a str) -> &'a str {
-        let ids = self.snapshots.iter().map(|snapshot| snapshot.id.as_str());
-        let ids = ids.chain(self.unusable.iter().map(|unusable| unusable.id.as_str()));
-        let others = ids.chain(self.deleting.iter().map(String::as_str)).filter(|other| *other != id);
-        let common = |other: &str| id.bytes().zip(other.bytes()).take_while(|(a, b)| a == b).count();
-        let length = others.map(common).max().map_or(SHORT_ID_CHARS, |common| SHORT_ID_CHARS.max(common + 1));
-        id.get(..length).unwrap_or(id)
+    pub fn short_ids(&self) -> ShortIds {
+        ShortIds::of(self.ids())
+    }
+
+    fn ids(&self) -> impl Iterator<Item = &str> {
+        let usable = self.snapshots.iter().map(|snapshot| &snapshot.id);
+        let unusable = self.unusable.iter().map(|unusable| &unusable.id);
+        usable.chain(unusable).chain(&self.deleting).chain(&self.pending_uploads).map(String::as_str)
     }
 
     fn lineage(&self) -> Lineage<&str> {

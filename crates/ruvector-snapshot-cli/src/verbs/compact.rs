@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::failure::{Exit, Failure, kind_name};
 use crate::interrupted::Attempts;
-use crate::output::{counted, pace, print_transferred, shape, size, timestamp, total};
+use crate::output::{counted, pace, print_transferred, shape, size, total};
 use crate::progress::ProgressDisplay;
 use crate::session::Session;
 use crate::several::{Outcome, Outcomes};
@@ -103,6 +103,7 @@ async fn compact_one(session: &Session, manager: &SnapshotManager, id: &str) -> 
     };
     let chain = chain?;
     let taken = started.elapsed();
+    session.learn_ids(manager).await;
     Ok(Compacted {
         from: chain.iter().map(|member| member.id.clone()).collect(),
         chain_bytes: total(chain.iter().map(|member| member.size_bytes)),
@@ -118,10 +119,10 @@ async fn compact_one(session: &Session, manager: &SnapshotManager, id: &str) -> 
 fn print(session: &Session, compacted: &Compacted) -> Result<(), Failure> {
     let output = session.output;
     let Compacted { snapshot, from, chain_bytes, taken: (transferred, taken), .. } = compacted;
-    output.line(format_args!("created {}, full", snapshot.id))?;
-    output.field("from", from.first().map(String::as_str).unwrap_or_default())?;
+    output.line(format_args!("created {}, full", session.short(&snapshot.id)))?;
+    output.field("from", session.short(from.first().map(String::as_str).unwrap_or_default()))?;
     output.field("name", &snapshot.name)?;
-    output.field("taken", timestamp(snapshot.created_at))?;
+    output.field("taken", output.time(snapshot.created_at))?;
     output.field("vectors", shape(snapshot))?;
     let length = counted(from.len() as u64, "snapshot");
     let sizes = format!("{} in the store; its chain of {length} has {}", size(snapshot.size_bytes), size(*chain_bytes));

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::failure::{Exit, Failure};
 use crate::interrupted::Attempts;
-use crate::output::{counted, fitted, rate, size};
+use crate::output::{counted, rate, size};
 use crate::progress::ProgressDisplay;
 use crate::session::Session;
 
@@ -84,6 +84,9 @@ pub(crate) struct Copies {
     pub(crate) dry_run: bool,
 }
 
+/// Columns of the terminal for a name.
+const NAME_COLUMNS: usize = 24;
+
 pub(crate) async fn copy(session: &Session, args: &Copies) -> Result<Exit, Failure> {
     let source = session.open()?;
     // Before the target is opened, which can create its directory.
@@ -95,6 +98,7 @@ pub(crate) async fn copy(session: &Session, args: &Copies) -> Result<Exit, Failu
         let message = format!("there are no snapshots at {}, so nothing was copied", session.store);
         return Err(Failure::nothing_there(message).with_hint("check --store, and that the disk is mounted"));
     }
+    session.learn_ids(&source).await;
     if args.dry_run {
         print_plan(session, args, &plan)?;
         return Ok(exit_code(plan.blocked.iter().map(|blocked| blocked.kind)));
@@ -109,6 +113,7 @@ pub(crate) async fn copy(session: &Session, args: &Copies) -> Result<Exit, Failu
     };
     source.take_warnings().iter().for_each(|warning| session.warnings.add(warning));
     let report = report?;
+    session.learn_ids(&target).await;
     let printed = print_report(session, args, &plan, &report, started.elapsed());
     printed.map_err(|failure| {
         let copied = of_outcome(&report, CopyOutcome::Copied).map(|copied| copied.id.as_str());
@@ -163,7 +168,12 @@ fn print_plan(session: &Session, args: &Copies, plan: &CopyPlan) -> Result<(), F
         for PlannedCopy { id, name, bytes, compact, pin, .. } in planned {
             let how = if *compact { ", as a full snapshot" } else { "" };
             let pin = if *pin { ", pin" } else { "" };
-            output.line(format_args!("{what:<6}  {id}  {}  {}{how}{pin}", fitted(name, 24), size(*bytes)))?;
+            output.line(format_args!(
+                "{what:<6}  {}  {}  {}{how}{pin}",
+                session.short(id),
+                output.fitted(name, NAME_COLUMNS),
+                size(*bytes)
+            ))?;
         }
     }
     for BlockedCopy { id, reason, .. } in &plan.blocked {
@@ -207,11 +217,11 @@ fn print_report(
         }),
     ))?;
     for CopiedSnapshot { id, name, target_id, .. } in of_outcome(report, CopyOutcome::Copied) {
-        let name = fitted(name.as_deref().unwrap_or_default(), 24);
+        let name = output.fitted(name.as_deref().unwrap_or_default(), NAME_COLUMNS);
         let new_id = target_id.as_ref().filter(|target_id| *target_id != id);
-        let full = new_id.map(|new_id| format!("\n        as {new_id}, full"));
-        output.line(format_args!("copied  {id}  {name}"))?;
-        full.iter().try_for_each(|full| output.line(full.trim_start_matches('\n')))?;
+        output.line(format_args!("copied  {}  {name}", session.short(id)))?;
+        let full = new_id.map(|new_id| format!("        as {}, full", session.short(new_id)));
+        full.iter().try_for_each(|full| output.line(full))?;
     }
     for CopiedSnapshot { id, outcome, error, .. } in &report.snapshots {
         let Some(error) = error else { continue };

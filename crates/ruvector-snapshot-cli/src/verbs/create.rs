@@ -16,7 +16,7 @@ use crate::failure::{Exit, Failure, kind_name};
 use crate::global::SOURCE_VARIABLE;
 use crate::interrupted::Attempts;
 use crate::output::{
-    changes, counted, pace, print_irregular, print_transferred, quoted, quoted_path, ratio, shape, share, timestamp,
+    changes, counted, pace, print_irregular, print_transferred, quoted, quoted_path, ratio, shape, share,
 };
 use crate::progress::ProgressDisplay;
 use crate::session::Session;
@@ -184,6 +184,7 @@ pub(crate) async fn create(session: &Session, args: Create) -> Result<Exit, Fail
         (None, None) if args.require_store => without_store(session, failure),
         (None, _) => busy_explained(failure),
     })?;
+    session.learn_ids(&manager).await;
     let created = Created { snapshot: &snapshot, chain: &chain, store_is_new, transferred };
     print(session, &created, &args.db, started.elapsed()).map_err(|failure| failure.after_create(&snapshot.id))?;
     Ok(Exit::Success)
@@ -306,15 +307,16 @@ fn print(session: &Session, created: &Created<'_>, db: &Path, taken: Duration) -
     let output = session.output;
     let Created { snapshot, chain, store_is_new, transferred } = *created;
     session.document(&CreateDocument::new(snapshot, chain, store_is_new, transferred))?;
-    output.line(format_args!("created {}", snapshot.id))?;
+    let id = session.short(&snapshot.id);
+    output.line(format_args!("created {id}"))?;
     if store_is_new {
         output.field("store", format_args!("NEW: there were no snapshots at {} before", session.store))?;
     }
     output.field("name", &snapshot.name)?;
-    output.field("database", format_args!("{}, as of {}", db.display(), timestamp(snapshot.created_at)))?;
+    output.field("database", format_args!("{}, as of {}", db.display(), output.time(snapshot.created_at)))?;
     if let Some(base) = chain.first() {
         let length = counted(chain.len() as u64 + 1, "snapshot");
-        output.field("base", format_args!("{}; the chain has {length} now", base.id))?;
+        output.field("base", format_args!("{}; the chain has {length} now", session.short(&base.id)))?;
     }
     if let Some(stored) = &snapshot.changes {
         output.field("changes", changes(stored))?;
@@ -337,8 +339,7 @@ fn print(session: &Session, created: &Created<'_>, db: &Path, taken: Duration) -
     for what in &snapshot.source.not_captured {
         output.field("not captured", what)?;
     }
-    let verify = session.command(&format!("verify {}", snapshot.id));
-    output.line(format_args!("next: {verify}, or restore {} --to FILE", snapshot.id))
+    output.next(&session.command(&format!("verify {id}")))
 }
 
 pub(crate) fn labels(pairs: Vec<(String, String)>) -> Result<BTreeMap<String, String>, Failure> {

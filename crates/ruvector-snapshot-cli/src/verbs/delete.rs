@@ -7,7 +7,6 @@ use ruvector_snapshot::{DeleteOptions, DeletePlan, Listing, SnapshotManager};
 use serde_json::json;
 
 use crate::failure::{Exit, Failure};
-use crate::output::fitted;
 use crate::session::Session;
 use crate::threads::run_afterwards;
 
@@ -43,6 +42,9 @@ pub(crate) struct Delete {
     pub(crate) dry_run: bool,
 }
 
+/// Columns of the terminal for a name.
+const NAME_COLUMNS: usize = 40;
+
 pub(crate) async fn delete(session: &Session, args: &Delete) -> Result<Exit, Failure> {
     let manager = session.open()?;
     let ids = session.resolve_each(&manager, &args.ids, "nothing was deleted").await?;
@@ -64,8 +66,11 @@ pub(crate) async fn delete(session: &Session, args: &Delete) -> Result<Exit, Fai
 fn print(session: &Session, dry_run: bool, plan: &DeletePlan, names: &BTreeMap<&str, &str>) -> Result<(), Failure> {
     let did = if dry_run { "would delete" } else { "deleted" };
     for id in &plan.ids {
-        let name = names.get(id.as_str()).map(|name| format!("  {}", fitted(name, 60))).unwrap_or_default();
-        session.output.line(format_args!("{did} {id}{name}"))?;
+        let name = names
+            .get(id.as_str())
+            .map(|name| format!("  {}", session.output.fitted(name, NAME_COLUMNS)))
+            .unwrap_or_default();
+        session.output.line(format_args!("{did} {}{name}", session.short(id)))?;
     }
     if dry_run {
         session.output.line("nothing was deleted (--dry-run)")?;

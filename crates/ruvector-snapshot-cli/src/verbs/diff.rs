@@ -11,7 +11,7 @@ use ruvector_snapshot::{
 use crate::documents::{ChangeDocument, DiffBegin, DiffCounts, DiffEnd, NoMembers};
 use crate::failure::{Exit, Failure};
 use crate::interrupted::Attempts;
-use crate::output::{Output, counted, fitted, plain, size};
+use crate::output::{counted, plain, size};
 use crate::progress::ProgressDisplay;
 use crate::session::Session;
 use crate::streamed::{OutputBuffer, StreamedDocument};
@@ -100,7 +100,7 @@ pub(crate) async fn diff(session: &Session, args: &Diff) -> Result<Exit, Failure
         (Ok(()), Some(summary)) => {
             printer.end(session, other_store, summary)?;
             if !args.jsonl {
-                print_summary(session.output, summary)?;
+                print_summary(session, summary)?;
             }
             Ok(if args.exit_code && !summary.is_equal() { Exit::Failure } else { Exit::Success })
         }
@@ -202,10 +202,11 @@ fn unwritten(error: serde_json::Error) -> Failure {
     Failure::output(&io::Error::from(error))
 }
 
-fn print_summary(output: Output, summary: &DiffSummary) -> Result<(), Failure> {
+fn print_summary(session: &Session, summary: &DiffSummary) -> Result<(), Failure> {
+    let output = session.output;
     let field = |label: &str, value: String| output.line(format_args!("{label:<LABEL_COLUMNS$}{value}"));
     for (label, DiffedSnapshot { id, name, .. }) in [("first", &summary.first), ("second", &summary.second)] {
-        field(label, format!("{id}  {}", fitted(name, NAME_COLUMNS)))?;
+        field(label, format!("{}  {}", session.short(id), output.fitted(name, NAME_COLUMNS)))?;
     }
     for (change, number) in [
         (RecordChange::Added, summary.added),

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::failure::{Exit, Failure, kind_name};
 use crate::interrupted::Attempts;
-use crate::output::{count, print_transferred, shape, size, timestamp};
+use crate::output::{count, print_transferred, shape, size};
 use crate::progress::ProgressDisplay;
 use crate::session::Session;
 use crate::values::{probes, recall};
@@ -98,10 +98,12 @@ fn hinted(failure: Failure) -> Failure {
 }
 
 fn print(session: &Session, report: &DrillReport) -> Result<(), Failure> {
-    let (output, snapshot) = (session.output, &report.snapshot);
-    output.line(format_args!("drilled {}", snapshot.id))?;
+    let snapshot = &report.snapshot;
+    // With --quiet, only a drill that has failed is printed.
+    let output = if report.passed { session.output } else { session.output.always() };
+    output.line(format_args!("drilled {}", session.short(&snapshot.id)))?;
     output.field("name", &snapshot.name)?;
-    output.field("taken", timestamp(snapshot.created_at))?;
+    output.field("taken", output.time(snapshot.created_at))?;
     output.field("age", age(report.data_age_ms))?;
     output.field("vectors", shape(snapshot))?;
     output.field("data", format_args!("restored and verified after {}", seconds(report.time_to_data_ms)))?;

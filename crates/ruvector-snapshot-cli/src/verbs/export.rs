@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::failure::{Exit, Failure, kind_name};
 use crate::interrupted::Attempts;
-use crate::output::{count, pace, print_transferred, size, timestamp};
+use crate::output::{count, pace, print_transferred, size};
 use crate::progress::ProgressDisplay;
 use crate::selection::Selection;
 use crate::session::Session;
@@ -94,9 +94,13 @@ fn print(
         }),
     )?;
     let (records, whole) = (count(report.records), count(snapshot.vector_count as u64));
-    output.line(format_args!("exported {records} of {whole} records of {} to {}", snapshot.id, to.display()))?;
+    output.line(format_args!(
+        "exported {records} of {whole} records of {} to {}",
+        session.short(&snapshot.id),
+        to.display()
+    ))?;
     output.field("name", &snapshot.name)?;
-    output.field("taken", timestamp(snapshot.created_at))?;
+    output.field("taken", output.time(snapshot.created_at))?;
     for file in &report.files {
         output.field("file", format_args!("{}, {}", file.name, size(file.bytes)))?;
     }

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use chrono::{DateTime, Utc};
 use clap::Args;
-use comfy_table::{Table, presets};
 use ruvector_snapshot::{FindReport, RecordState, SourceInfo};
 use serde_json::{Value, json};
 
 use crate::failure::{Exit, Failure};
-use crate::output::{fitted, fitted_end, timestamp};
+use crate::output::{Cell, Column, Table, ago};
 use crate::session::Session;
 
 pub(crate) const HELP: &str = "\
@@ -38,16 +38,14 @@ pub(crate) struct Find {
     pub(crate) record_id: String,
 }
 
-/// Columns of the terminal for a name, or for a source.
-const NAME_COLUMNS: usize = 40;
-
 pub(crate) async fn find(session: &Session, args: &Find) -> Result<Exit, Failure> {
     let manager = session.open()?;
     let report = session.read(&manager, manager.find_record(&args.record_id)).await?;
     let unknown = |problem: &String| format!("not known of snapshot {problem}");
     report.problems.iter().map(unknown).for_each(|problem| session.warnings.add(&problem));
     print_document(session, &report)?;
-    print_text(session, &report)?;
+    session.learn_ids(&manager).await;
+    print_text(session, &report, manager.now())?;
     Ok(if report.is_found() { Exit::Success } else { Exit::Failure })
 }
 
@@ -65,7 +63,7 @@ fn print_document(session: &Session, report: &FindReport) -> Result<(), Failure>
     }))
 }
 
-fn print_text(session: &Session, report: &FindReport) -> Result<(), Failure> {
+fn print_text(session: &Session, report: &FindReport, now: DateTime<Utc>) -> Result<(), Failure> {
     let output = session.output;
     if !report.is_found() {
         let unknown = if report.problems.is_empty() { "" } else { " of those that can be read" };
@@ -75,21 +73,29 @@ fn print_text(session: &Session, report: &FindReport) -> Result<(), Failure> {
     let sources: BTreeSet<String> = report.snapshots.iter().map(|found| source_text(&found.snapshot.source)).collect();
     // Records of different databases with the same id have nothing to do with each other.
     let has_sources = sources.len() > 1;
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    let columns = ["ID", "NAME", "TAKEN", "SOURCE", "RECORD"];
-    table.set_header(columns.into_iter().filter(|column| has_sources || *column != "SOURCE"));
+    let columns = [
+        Column::new("ID"),
+        Column::new("NAME").cut_to(8),
+        Column::new("TAKEN").rank(2),
+        Column::new("AGE").rank(3),
+        Column::new("SOURCE").rank(1).cut_start_to(10),
+        Column::new("RECORD"),
+    ];
+    let mut table = Table::new(columns);
     for found in &report.snapshots {
         let snapshot = &found.snapshot;
-        let mut row = vec![snapshot.id.clone(), fitted(&snapshot.name, NAME_COLUMNS)];
-        row.push(timestamp(snapshot.created_at).to_string());
-        if has_sources {
-            row.push(fitted_end(&source_text(&snapshot.source), NAME_COLUMNS));
-        }
-        row.push(words(found.state).to_owned());
-        table.add_row(row);
+        let age = output.columns().map(|_| ago(snapshot.created_at, now));
+        let source = has_sources.then(|| source_text(&snapshot.source));
+        table.add([
+            session.short(&snapshot.id).into(),
+            snapshot.name.as_str().into(),
+            output.time(snapshot.created_at).into(),
+            age.unwrap_or_default().into(),
+            source.unwrap_or_default().into(),
+            Cell::from(words(found.state)),
+        ]);
     }
-    table.lines().try_for_each(|line| output.line(line.trim()))
+    output.table(&table.without_empty())
 }
 
 /// Returns the name of a source, or else the host and the path of its database, or else its kind.

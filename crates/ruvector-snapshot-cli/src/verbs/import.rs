@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::failure::{Exit, Failure, kind_name};
 use crate::global::SOURCE_VARIABLE;
 use crate::interrupted::Attempts;
-use crate::output::{pace, print_transferred, ratio, shape, timestamp};
+use crate::output::{pace, print_transferred, ratio, shape};
 use crate::progress::ProgressDisplay;
 use crate::session::Session;
 use crate::values::label;
@@ -83,6 +83,7 @@ pub(crate) async fn import(session: &Session, args: Import) -> Result<Exit, Fail
         (session.run(&manager, work, after_interrupt).await, progress.transferred())
     };
     let snapshot = imported.map_err(explained)?;
+    session.learn_ids(&manager).await;
     let imported = Imported { snapshot: &snapshot, store_is_new, transferred };
     print(session, &imported, &args.file, started.elapsed()).map_err(|failure| failure.after_create(&snapshot.id))?;
     Ok(Exit::Success)
@@ -99,6 +100,7 @@ struct Imported<'a> {
 fn print(session: &Session, imported: &Imported<'_>, file: &Path, taken: Duration) -> Result<(), Failure> {
     let output = session.output;
     let Imported { snapshot, store_is_new, transferred } = *imported;
+    let id = session.short(&snapshot.id);
     output.document_of(
         snapshot,
         &json!({
@@ -107,12 +109,12 @@ fn print(session: &Session, imported: &Imported<'_>, file: &Path, taken: Duratio
             "warnings": session.warnings.list(), "not_captured": snapshot.source.not_captured,
         }),
     )?;
-    output.line(format_args!("imported {}", snapshot.id))?;
+    output.line(format_args!("imported {id}"))?;
     if store_is_new {
         output.field("store", format_args!("NEW: there were no snapshots at {} before", session.store))?;
     }
     output.field("name", &snapshot.name)?;
-    output.field("file", format_args!("{}, of {}", file.display(), timestamp(snapshot.created_at)))?;
+    output.field("file", format_args!("{}, of {}", file.display(), output.time(snapshot.created_at)))?;
     output.field("vectors", shape(snapshot))?;
     output.field("size", ratio(snapshot))?;
     output.field("time", pace(taken, snapshot.vector_count as u64, "records"))?;
@@ -121,8 +123,7 @@ fn print(session: &Session, imported: &Imported<'_>, file: &Path, taken: Duratio
     for what in &snapshot.source.not_captured {
         output.field("not captured", what)?;
     }
-    let verify = session.command(&format!("verify {}", snapshot.id));
-    output.line(format_args!("next: {verify}, or restore {} --to FILE", snapshot.id))
+    output.next(&session.command(&format!("verify {id}")))
 }
 
 /// Says what a corrupt file means for the store.

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use comfy_table::{CellAlignment, Table, presets};
 use ruvector_snapshot::{
     CLOCK_TOLERANCE, ChainEnd, Checks, ErrorKind, Listing, Orphan, OrphanKind, RawJson, Snapshot, SnapshotManager,
     UnusableSnapshot, VerifyDepth,
@@ -13,7 +12,7 @@ use serde_json::json;
 
 use crate::documents::NoMembers;
 use crate::failure::{Exit, Failure, kind_name};
-use crate::output::{ago, count, counted, fitted, orphan_kind, size, timestamp, total};
+use crate::output::{Cell, Column, Table, Tone, ago, count, counted, orphan_kind, size, total};
 use crate::session::Session;
 use crate::streamed::StreamedDocument;
 
@@ -40,12 +39,10 @@ Examples:
 Exit codes: 0 success, even if there are no snapshots; 1 the store does not exist, or has a snapshot of a newer version or one that \
 cannot be read; 3 a snapshot is corrupt.";
 
-/// Columns of the terminal for a name.
-const NAME_COLUMNS: usize = 40;
-
 pub(crate) async fn list(session: &Session) -> Result<Exit, Failure> {
     let manager = session.open()?;
     let listing = session.read(&manager, manager.list()).await?;
+    session.learn_short_ids(listing.short_ids());
     let broken = broken_chains(&listing);
     if session.output.json {
         print_document(session, &manager, &listing).await?;
@@ -177,7 +174,7 @@ async fn large_metadata(
 fn print_text(session: &Session, listing: &Listing, broken: &[BrokenChains]) -> Result<(), Failure> {
     let output = session.output;
     if !listing.snapshots.is_empty() {
-        table(listing).trim_fmt().lines().try_for_each(|line| output.line(line))?;
+        output.table(&table(session, listing))?;
     }
     print_found_corrupt(session, listing)?;
     for BrokenChains { base_id, end, ids } in broken {
@@ -286,43 +283,46 @@ fn print_summary(session: &Session, listing: &Listing, broken: &[BrokenChains]) 
     output.line(format_args!("{snapshots}, {} in the store{types}{unusable}{missing}", size(bytes)))
 }
 
-fn table(listing: &Listing) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
+fn table(session: &Session, listing: &Listing) -> Table {
+    let output = session.output;
     let is_any_drilled = listing.checks.values().any(|checks| checks.drilled_at().is_some());
-    let drilled = is_any_drilled.then(|| "DRILLED".to_owned());
-    let header = ["ID", "NAME", "TAKEN (UTC)", "VECTORS", "DIM", "SIZE", "VERIFIED"].map(str::to_owned);
-    table.set_header(header.into_iter().chain(drilled).chain(["TYPE".to_owned()]));
+    let taken = if output.zone().name() == "UTC" { "TAKEN (UTC)" } else { "TAKEN" };
+    let columns = [
+        Column::new("ID"),
+        Column::new("NAME").cut_to(8),
+        Column::new(taken).rank(3),
+        Column::new("VECTORS").number(),
+        Column::new("DIM").number().rank(4),
+        Column::new("SIZE").number(),
+        Column::new("VERIFIED").rank(1),
+        Column::new("DRILLED").rank(5),
+        Column::new("TYPE").rank(2),
+    ];
+    let mut table = Table::new(columns);
     for snapshot in &listing.snapshots {
-        let row = [
-            snapshot.id.clone(),
-            fitted(&snapshot.name, NAME_COLUMNS),
-            snapshot.created_at.format("%Y-%m-%d %H:%M:%S").to_string(),
-            count(snapshot.vector_count as u64),
-            snapshot.dimensions.to_string(),
-            size(snapshot.size_bytes),
+        table.add([
+            session.short(&snapshot.id).into(),
+            snapshot.name.as_str().into(),
+            output.zone().short_time(snapshot.created_at).into(),
+            count(snapshot.vector_count as u64).into(),
+            snapshot.dimensions.to_string().into(),
+            size(snapshot.size_bytes).into(),
             verified(snapshot, listing),
-        ];
-        let drilled = is_any_drilled.then(|| drilled_at(snapshot, listing));
-        table.add_row(row.into_iter().chain(drilled).chain([snapshot_type(snapshot, listing)]));
+            Cell::from(if is_any_drilled { drilled_at(snapshot, listing) } else { String::new() }),
+            snapshot_type(snapshot, listing).into(),
+        ]);
     }
-    for (at, column) in table.column_iter_mut().enumerate() {
-        column.set_padding((0, 2));
-        if (3..=5).contains(&at) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    table
+    table.without_empty()
 }
 
 /// Returns when every byte of a snapshot was last found intact, or that it was found corrupt.
-fn verified(snapshot: &Snapshot, listing: &Listing) -> String {
-    let Some(checks) = listing.checks_of(&snapshot.id) else { return "never".to_owned() };
+fn verified(snapshot: &Snapshot, listing: &Listing) -> Cell {
+    let Some(checks) = listing.checks_of(&snapshot.id) else { return "never".into() };
     match (checks.corrupt_at(), checks.verified_at(), checks.intact_at(VerifyDepth::Quick)) {
-        (Some(_), ..) => "CORRUPT".to_owned(),
-        (None, Some(time), _) => ago(time, listing.listed_at),
-        (None, None, Some(time)) => format!("quick {}", ago(time, listing.listed_at)),
-        (None, None, None) => "never".to_owned(),
+        (Some(_), ..) => Cell::toned("CORRUPT", Tone::Bad),
+        (None, Some(time), _) => ago(time, listing.listed_at).into(),
+        (None, None, Some(time)) => format!("quick {}", ago(time, listing.listed_at)).into(),
+        (None, None, None) => "never".into(),
     }
 }
 
@@ -336,7 +336,7 @@ fn print_found_corrupt(session: &Session, listing: &Listing) -> Result<(), Failu
     found_corrupt(listing).try_for_each(|(id, corrupt_at)| {
         session.output.line(format_args!(
             "{id}  CORRUPT  found by a verification or a drill at {}, and not verified in full since; `verify {id}` prints where",
-            timestamp(corrupt_at)
+            session.output.time(corrupt_at)
         ))
     })
 }
@@ -374,5 +374,5 @@ fn snapshot_type(snapshot: &Snapshot, listing: &Listing) -> String {
         (_, ChainEnd::Missing | ChainEnd::Unusable) => ", chain broken",
         _ => "",
     };
-    format!("{position}base {}{state}{future}{pinned}", listing.short_id(base_id))
+    format!("{position}base {}{state}{future}{pinned}", listing.short_ids().shorten(base_id))
 }

@@ -5,7 +5,6 @@ use ruvector_snapshot::{Listing, SnapshotManager};
 
 use crate::documents::{PinDocument, PinnedSnapshot};
 use crate::failure::{Exit, Failure};
-use crate::output::fitted;
 use crate::session::Session;
 
 pub(crate) const HELP: &str = "\
@@ -32,6 +31,9 @@ pub(crate) struct Ids {
     #[arg(required = true, value_name = "ID")]
     pub(crate) ids: Vec<String>,
 }
+
+/// Columns of the terminal for a name.
+const NAME_COLUMNS: usize = 40;
 
 pub(crate) async fn pin(session: &Session, texts: &[String]) -> Result<Exit, Failure> {
     let Chosen { manager, ids, listing: before } = resolve(session, texts).await?;
@@ -102,8 +104,8 @@ fn document<'a>(
 fn print(session: &Session, document: PinDocument<'_>, [did, was]: [&str; 2]) -> Result<(), Failure> {
     for (said, is_changed) in [(did, true), (was, false)] {
         for PinnedSnapshot { id, name, .. } in document.snapshots.iter().filter(|one| one.changed == is_changed) {
-            let name = name.map(|name| format!("  {}", fitted(name, 60))).unwrap_or_default();
-            session.output.line(format_args!("{said} {id}{name}"))?;
+            let name = name.map(|name| format!("  {}", session.output.fitted(name, NAME_COLUMNS))).unwrap_or_default();
+            session.output.line(format_args!("{said} {}{name}", session.short(id)))?;
         }
     }
     session.document(&document)

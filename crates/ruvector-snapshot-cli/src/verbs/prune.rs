@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::config_file::Retention;
 use crate::failure::{Exit, Failure};
-use crate::output::{counted, fitted, orphan_kind, size, total};
+use crate::output::{Text, Tone, counted, orphan_kind, size, total};
 use crate::session::Session;
 use crate::values::{count, grace};
 use crate::verbs::delete;
@@ -115,12 +115,16 @@ pub(crate) struct Rules {
     pub(crate) keep_labels: Vec<LabelPattern>,
 }
 
+/// Columns of the terminal for a name.
+const NAME_COLUMNS: usize = 24;
+
 pub(crate) async fn prune(session: &Session, args: &Prune) -> Result<Exit, Failure> {
     let policy = policy(session, args)?;
     policy.check().map_err(Failure::usage)?;
     let config = SnapshotConfig { grace: args.grace, ..session.config() };
     let manager = session.open_with(config)?;
     let plan = session.read(&manager, manager.plan_prune(&policy)).await?;
+    session.learn_ids(&manager).await;
     print_plan(session, &policy.time_zone, &plan).map_err(|failure| failure.with_hint("nothing was deleted"))?;
     let outcome = if args.dry_run { Outcome::default() } else { apply(session, args, &manager, &plan).await? };
     let deleted = || match outcome.report.deleted.as_slice() {
@@ -130,13 +134,13 @@ pub(crate) async fn prune(session: &Session, args: &Prune) -> Result<Exit, Failu
     print_outcome(session, args, &plan, &outcome).map_err(|failure| failure.with_hint(deleted()))?;
     let Outcome { report, .. } = outcome;
     if !report.kept.is_empty() {
-        session.output.notice(format_args!(
+        session.output.message(format_args!(
             "error: not everything was deleted: {} was kept because it was pinned, or a snapshot or an upload depends on it by now",
             report.kept.join(", ")
         ));
     }
     if let Some(newest) = plan.unread.first() {
-        session.output.notice(format_args!(
+        session.output.message(format_args!(
             "error: {} could not be read, so everything older than {newest} was kept: it may depend on any of that; `list` \
              prints why it cannot be read",
             counted(plan.unread.len() as u64, "snapshot")
@@ -223,10 +227,10 @@ fn policy(session: &Session, args: &Prune) -> Result<PrunePolicy, Failure> {
 
 /// Prints the plan: a heading for each group, and a line for each snapshot, with times in the time zone of the policy.
 fn print_plan(session: &Session, time_zone: &TimeZone, plan: &PrunePlan) -> Result<(), Failure> {
-    let line = |action: &str, snapshot: &Snapshot, reasons: String| {
+    let line = |action: &str, tone, snapshot: &Snapshot, reasons: String| {
         let time = time_zone.local_time(snapshot.created_at);
-        let (id, name) = (&snapshot.id, fitted(&snapshot.name, 40));
-        session.output.line(format_args!("{action}  {id}  {time}  {name}  {reasons}"))
+        let (id, name) = (session.short(&snapshot.id), session.output.fitted(&snapshot.name, NAME_COLUMNS));
+        session.output.line(Text::default().tone(tone, action).add(format_args!("  {id}  {time}  {name}  {reasons}")))
     };
     let kept: BTreeMap<&str, _> = plan.keep.iter().map(|kept| (kept.snapshot.id.as_str(), kept)).collect();
     let dropped: BTreeMap<&str, _> = plan.drop.iter().map(|drop| (drop.snapshot.id.as_str(), drop)).collect();
@@ -235,9 +239,9 @@ fn print_plan(session: &Session, time_zone: &TimeZone, plan: &PrunePlan) -> Resu
             session.output.line(format_args!("{group}: keep {}, delete {}", keep.len(), drop.len()))?;
         }
         let mut kept = keep.iter().filter_map(|id| kept.get(id.as_str()));
-        kept.try_for_each(|kept| line("keep", &kept.snapshot, joined(&kept.reasons)))?;
+        kept.try_for_each(|kept| line("keep", Tone::Good, &kept.snapshot, joined(&kept.reasons)))?;
         let mut dropped = drop.iter().filter_map(|id| dropped.get(id.as_str()));
-        dropped.try_for_each(|dropped| line("drop", &dropped.snapshot, joined(&dropped.reasons)))?;
+        dropped.try_for_each(|dropped| line("drop", Tone::Caution, &dropped.snapshot, joined(&dropped.reasons)))?;
     }
     plan.orphans.iter().try_for_each(|orphan| {
         let kind = orphan_kind(orphan.kind);

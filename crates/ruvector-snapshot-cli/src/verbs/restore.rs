@@ -16,7 +16,7 @@ use serde_json::json;
 
 use crate::failure::{Exit, Failure};
 use crate::interrupted::Attempts;
-use crate::output::{count, pace, print_transferred, shape, size, source, timestamp};
+use crate::output::{count, pace, print_transferred, shape, size, source};
 use crate::progress::ProgressDisplay;
 use crate::selection::Selection;
 use crate::session::Session;
@@ -146,9 +146,9 @@ fn print(
             "warnings": session.warnings.list(), "not_captured": snapshot.source.not_captured,
         }),
     )?;
-    output.line(format_args!("restored {} to {}", snapshot.id, to.display()))?;
+    output.line(format_args!("restored {} to {}", session.short(&snapshot.id), to.display()))?;
     output.field("name", &snapshot.name)?;
-    output.field("taken", timestamp(snapshot.created_at))?;
+    output.field("taken", output.time(snapshot.created_at))?;
     output.field("source", source(&snapshot.source))?;
     output.field("vectors", shape(snapshot))?;
     if let Some(irregular) = &snapshot.irregular {
@@ -212,9 +212,13 @@ fn print_part(
         }),
     )?;
     let (records, whole) = (count(part.records), count(snapshot.vector_count as u64));
-    output.line(format_args!("restored {records} of {whole} records of {} to {}", snapshot.id, to.display()))?;
+    output.line(format_args!(
+        "restored {records} of {whole} records of {} to {}",
+        session.short(&snapshot.id),
+        to.display()
+    ))?;
     output.field("name", &snapshot.name)?;
-    output.field("taken", timestamp(snapshot.created_at))?;
+    output.field("taken", output.time(snapshot.created_at))?;
     output.field("source", source(&snapshot.source))?;
     if let Some(bytes) = file_bytes {
         output.field("file", size(bytes))?;

@@ -7,14 +7,13 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use comfy_table::{Table, presets};
 use ruvector_core::DistanceMetric;
 use ruvector_snapshot::{Condition, Query, SearchOptions, SearchReport, SearchResult, Transferred};
 use serde::Serialize;
 
 use crate::failure::{Exit, Failure};
 use crate::interrupted::Attempts;
-use crate::output::{fitted, pace, print_transferred, shape, timestamp};
+use crate::output::{Cell, Column, Table, pace, print_transferred, shape};
 use crate::progress::ProgressDisplay;
 use crate::session::Session;
 use crate::values::{condition, metric, neighbors};
@@ -71,10 +70,8 @@ pub(crate) struct Search {
     pub(crate) metric: Option<DistanceMetric>,
 }
 
-/// Columns of the terminal for an id, alone and beside metadata, and for metadata.
+/// Columns of the terminal for an id in a heading.
 const ID_COLUMNS: usize = 50;
-const ID_COLUMNS_WITH_METADATA: usize = 28;
-const METADATA_COLUMNS: usize = 26;
 
 /// The members of the document beside the snapshot.
 #[derive(Serialize)]
@@ -129,9 +126,9 @@ fn print(
             warnings: session.warnings.list(),
         },
     )?;
-    output.line(format_args!("searched {}", snapshot.id))?;
+    output.line(format_args!("searched {}", session.short(&snapshot.id)))?;
     output.field("name", &snapshot.name)?;
-    output.field("taken", timestamp(snapshot.created_at))?;
+    output.field("taken", output.time(snapshot.created_at))?;
     output.field("vectors", shape(snapshot))?;
     output.field("time", pace(taken, report.records, "records"))?;
     print_transferred(&output, transferred, taken)?;
@@ -145,8 +142,8 @@ fn print_result(session: &Session, args: &Search, result: &SearchResult, number:
         return Ok(());
     }
     let name = match (&result.like, &result.query) {
-        (Some(id), _) => format!("like {}", fitted(&format!("{id:?}"), ID_COLUMNS)),
-        (None, Some(name)) => format!("query {number}, {}", fitted(&format!("{name:?}"), ID_COLUMNS)),
+        (Some(id), _) => format!("like {}", output.fitted(&format!("{id:?}"), ID_COLUMNS)),
+        (None, Some(name)) => format!("query {number}, {}", output.fitted(&format!("{name:?}"), ID_COLUMNS)),
         (None, None) => format!("query {number}"),
     };
     output.line("")?;
@@ -154,19 +151,18 @@ fn print_result(session: &Session, args: &Search, result: &SearchResult, number:
         return output.line(format_args!("{name}: nothing was found"));
     }
     output.line(format_args!("{name}:"))?;
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    let columns = ["RANK", "DISTANCE", "ID", "METADATA"];
-    table.set_header(columns.into_iter().filter(|column| args.with_metadata || *column != "METADATA"));
+    let columns = [
+        Column::new("RANK").number(),
+        Column::new("DISTANCE").number(),
+        Column::new("ID").cut_to(20),
+        Column::new("METADATA").cut_to(10),
+    ];
+    let mut table = Table::new(columns.into_iter().take(if args.with_metadata { 4 } else { 3 }));
     for (neighbor, rank) in result.neighbors.iter().zip(1_u64..) {
-        let id_columns = if args.with_metadata { ID_COLUMNS_WITH_METADATA } else { ID_COLUMNS };
         let distance = format!("{:?}", neighbor.distance);
-        let mut row = vec![rank.to_string(), distance, fitted(&neighbor.id, id_columns)];
-        if args.with_metadata {
-            let metadata = neighbor.metadata.as_ref().map_or("", |metadata| metadata.get());
-            row.push(fitted(metadata, METADATA_COLUMNS));
-        }
-        table.add_row(row);
+        let metadata = neighbor.metadata.as_ref().map_or("", |metadata| metadata.get());
+        let row = [rank.to_string().into(), distance.into(), neighbor.id.as_str().into(), Cell::from(metadata)];
+        table.add(row.into_iter().take(if args.with_metadata { 4 } else { 3 }));
     }
-    table.lines().try_for_each(|line| output.line(line.trim()))
+    output.table(&table)
 }

@@ -5,7 +5,7 @@ use ruvector_snapshot::{EmbeddingInfo, ErrorKind, Ledger, Listing, Snapshot, Sna
 use serde::Serialize;
 
 use crate::failure::{Exit, Failure};
-use crate::output::{ago, changes, counted, print_irregular, ratio, shape, size, source, timestamp, total};
+use crate::output::{ago, changes, counted, print_irregular, ratio, shape, size, source, total};
 use crate::session::Session;
 use crate::several::{Outcome, Outcomes};
 
@@ -101,7 +101,7 @@ async fn show_one(
         ledger,
         snapshot,
     };
-    print(session, &shown.snapshot, shown.dated_in_future)?;
+    print(session, &shown.snapshot, listing)?;
     print_chain(session, &shown.chain_snapshots)?;
     print_dependents(session, &shown.dependents)?;
     print_ledger(session, &shown.ledger)?;
@@ -139,7 +139,7 @@ fn print_chain(session: &Session, chain: &[Snapshot]) -> Result<(), Failure> {
     for snapshot in chain {
         let stored = snapshot.changes.as_ref().map_or_else(|| "full".to_owned(), changes);
         let pinned = if snapshot.pinned { ", pinned" } else { "" };
-        let (id, size) = (&snapshot.id, size(snapshot.size_bytes));
+        let (id, size) = (session.short(&snapshot.id), size(snapshot.size_bytes));
         output.field("", format_args!("{id}  {size:>11}  {stored}{pinned}"))?;
     }
     Ok(())
@@ -147,7 +147,7 @@ fn print_chain(session: &Session, chain: &[Snapshot]) -> Result<(), Failure> {
 
 fn print_dependents(session: &Session, dependents: &[String]) -> Result<(), Failure> {
     for (at, id) in dependents.iter().take(DEPENDENTS_SHOWN).enumerate() {
-        session.output.field(if at == 0 { "dependents" } else { "" }, id)?;
+        session.output.field(if at == 0 { "dependents" } else { "" }, session.short(id))?;
     }
     match dependents.len().checked_sub(DEPENDENTS_SHOWN) {
         Some(more) if more > 0 => session.output.field("", format_args!("and {more} more")),
@@ -158,7 +158,7 @@ fn print_dependents(session: &Session, dependents: &[String]) -> Result<(), Fail
 /// Prints when the snapshot was verified, and each entry of its ledger.
 fn print_ledger(session: &Session, ledger: &Ledger) -> Result<(), Failure> {
     let (output, checks) = (session.output, &ledger.checks);
-    let when = |time| format!("{}, {}", ago(time, ledger.read_at), timestamp(time));
+    let when = |time| format!("{}, {}", ago(time, ledger.read_at), output.time(time));
     let not_all = || match checks.intact_at(VerifyDepth::Quick) {
         Some(time) => format!("never every byte; what was read was intact {}", when(time)),
         None => "never".to_owned(),
@@ -178,7 +178,7 @@ fn print_ledger(session: &Session, ledger: &Ledger) -> Result<(), Failure> {
             (None, Some(_)) => ", content unreadable".to_owned(),
             (None, None) => String::new(),
         };
-        let (time, depth) = (timestamp(entry.time), depth_words(entry.depth));
+        let (time, depth) = (output.time(entry.time), depth_words(entry.depth));
         output.field(if at == 0 { "ledger" } else { "" }, format_args!("{time}  {depth} {result}{content}{counts}"))?;
     }
     match ledger.entries.len().checked_sub(ENTRIES_SHOWN) {
@@ -196,15 +196,15 @@ fn depth_words(depth: VerifyDepth) -> String {
     }
 }
 
-fn print(session: &Session, snapshot: &Snapshot, is_dated_in_future: bool) -> Result<(), Failure> {
+fn print(session: &Session, snapshot: &Snapshot, listing: &Listing) -> Result<(), Failure> {
     let output = session.output;
     output.line(format_args!("snapshot {}", snapshot.id))?;
     output.field("name", &snapshot.name)?;
-    let future = if is_dated_in_future { ", in the future: a clock is or was wrong" } else { "" };
-    output.field("taken", format_args!("{}{future}", timestamp(snapshot.created_at)))?;
+    let future = if listing.is_dated_in_future(&snapshot.id) { ", in the future: a clock is or was wrong" } else { "" };
+    output.field("taken", format_args!("{}{future}", output.time_ago(snapshot.created_at, listing.listed_at)))?;
     match snapshot.base_id() {
         None => output.field("type", "full")?,
-        Some(base_id) => output.field("type", format_args!("incremental, base {base_id}"))?,
+        Some(base_id) => output.field("type", format_args!("incremental, base {}", session.short(base_id)))?,
     }
     output.field("pinned", if snapshot.pinned { "yes, protected from deletion" } else { "no" })?;
     if let Some(stored) = &snapshot.changes {

@@ -1,12 +1,11 @@
 //! `store`: tests a store, and lists the options of buckets.
 
 use clap::{Args, Subcommand};
-use comfy_table::{ContentArrangement, Table, presets};
-use ruvector_snapshot::store::{CheckStatus, Speed, known_options};
+use ruvector_snapshot::store::{CheckStatus, KnownOption, Speed, known_options};
 use serde_json::json;
 
 use crate::failure::{Exit, Failure};
-use crate::output::size;
+use crate::output::{Cell, Column, Output, Table, Text, Tone, size};
 use crate::session::Session;
 
 pub(crate) const HELP: &str = "\
@@ -51,8 +50,8 @@ pub(crate) enum StoreWhat {
 const SCHEMES: [(&str, bool); 3] =
     [("s3", cfg!(feature = "aws")), ("gs", cfg!(feature = "gcp")), ("az", cfg!(feature = "azure"))];
 
-/// Columns after which the text of a table is wrapped.
-const TABLE_COLUMNS: u16 = 120;
+/// Columns of the terminal for the name of a check.
+const CHECK_COLUMNS: usize = 29;
 
 pub(crate) async fn store(session: &Session, what: StoreWhat) -> Result<Exit, Failure> {
     match what {
@@ -70,17 +69,20 @@ async fn check(session: &Session) -> Result<Exit, Failure> {
     output.document(
         &json!({ "store": session.store, "safe": report.is_safe(), "report": report, "warnings": warnings }),
     )?;
-    let findings = report.findings.iter().map(|finding| {
-        let status = match finding.status {
-            CheckStatus::Pass => "PASS",
-            CheckStatus::Fail => "FAIL",
-            _ => "WARN",
+    let output = if report.is_safe() { output } else { output.always() };
+    output.line(Text::default().tone(Tone::Heading, format_args!("{:<CHECK_COLUMNS$}RESULT", "CHECK")))?;
+    for finding in &report.findings {
+        let (tone, status) = match finding.status {
+            CheckStatus::Pass => (Tone::Good, "PASS"),
+            CheckStatus::Fail => (Tone::Bad, "FAIL"),
+            _ => (Tone::Caution, "WARN"),
         };
-        [finding.name.to_owned(), status.to_owned(), finding.detail.clone()]
-    });
-    print_table(session, ["CHECK", "RESULT", ""], findings)?;
+        let name = Text::from(format_args!("{:<CHECK_COLUMNS$}", finding.name));
+        let detail = if finding.detail.is_empty() { String::new() } else { format!("    {}", finding.detail) };
+        output.column(&name.tone(tone, status).add(detail), CHECK_COLUMNS)?;
+    }
     if let Some(speed) = &report.speed {
-        print_speed(session, speed)?;
+        print_speed(output, speed)?;
     }
     output.line(match report.is_safe() {
         true => format!("snapshots are safe at {}", session.store),
@@ -89,17 +91,16 @@ async fn check(session: &Session) -> Result<Exit, Failure> {
     Ok(if report.is_safe() { Exit::Success } else { Exit::Failure })
 }
 
-fn print_speed(session: &Session, speed: &Speed) -> Result<(), Failure> {
+fn print_speed(output: Output, speed: &Speed) -> Result<(), Failure> {
     let ms = |seconds: f64| format!("{:.1} ms", seconds * 1000.0);
     let (head, get, create) = (ms(speed.head_seconds), ms(speed.get_seconds), ms(speed.create_seconds));
-    session
-        .output
-        .line(format_args!("latency                      head {head}, get {get}, create {create} (median)"))?;
+    let field = |label: &str, value: String| {
+        output.column(&Text::from(format_args!("{label:<CHECK_COLUMNS$}{value}")), CHECK_COLUMNS)
+    };
+    field("latency", format!("head {head}, get {get}, create {create} (median)"))?;
     let rate = |bytes: f64| format!("{}/s", size(bytes as u64));
     let (up, down) = (rate(speed.upload_bytes_per_second), rate(speed.download_bytes_per_second));
-    session
-        .output
-        .line(format_args!("throughput                   {up} written to the store, {down} read from it (64 MiB)"))
+    field("throughput", format!("{up} written to the store, {down} read from it (64 MiB)"))
 }
 
 fn options(session: &Session, scheme: Option<&str>) -> Result<Exit, Failure> {
@@ -117,24 +118,34 @@ fn options(session: &Session, scheme: Option<&str>) -> Result<Exit, Failure> {
         if !is_built_in {
             session.output.line(format_args!("{scheme}:// is not built into this program"))?;
         }
-        let rows = known
-            .into_iter()
-            .map(|option| [option.name.to_owned(), option.environment.join("\n"), option.description.to_owned()]);
-        print_table(session, [&format!("{scheme}://"), "ENVIRONMENT", "DESCRIPTION"], rows)?;
+        print_options(session.output, scheme, &known)?;
     }
     session.output.document(&documents)?;
     Ok(Exit::Success)
 }
 
-fn print_table(session: &Session, header: [&str; 3], rows: impl Iterator<Item = [String; 3]>) -> Result<(), Failure> {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(TABLE_COLUMNS);
-    table.set_header(header);
-    for row in rows {
-        table.add_row(row);
+/// Prints a line for each option, or on a terminal, where a line has no room for that, a paragraph.
+fn print_options(output: Output, scheme: &str, options: &[KnownOption]) -> Result<(), Failure> {
+    if output.columns().is_some() {
+        output.line(Text::default().tone(Tone::Heading, format_args!("{scheme}://")))?;
+        return options.iter().try_for_each(|option| {
+            output.line(Text::from("  ").tone(Tone::Heading, option.name))?;
+            output.column(&Text::from(format_args!("      {}", option.description)), 6)?;
+            match option.environment {
+                [] => Ok(()),
+                names => output.column(&Text::from("      ").tone(Tone::Aside, names.join(", ")), 6),
+            }
+        });
     }
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
+    let head = match scheme {
+        "s3" => "s3://",
+        "gs" => "gs://",
+        _ => "az://",
+    };
+    let mut table = Table::new([Column::new(head), Column::new("ENVIRONMENT"), Column::new("DESCRIPTION")]);
+    for option in options {
+        let name = option.name.to_owned();
+        table.add([name.into(), option.environment.join(", ").into(), Cell::from(option.description)]);
     }
-    table.trim_fmt().lines().try_for_each(|line| session.output.line(line))
+    output.table(&table)
 }

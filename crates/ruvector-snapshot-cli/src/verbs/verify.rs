@@ -1,5 +1,7 @@
 //! `verify`: checks that snapshots are intact, or prints where they are corrupt.
 
+use std::fmt::Display;
+
 use clap::Args;
 use futures::{Stream, TryStreamExt as _};
 use ruvector_snapshot::{
@@ -9,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::failure::{Exit, Failure, kind_name};
 use crate::interrupted::Attempts;
-use crate::output::{count, counted, size, timestamp};
+use crate::output::{Text, Tone, count, counted, size};
 use crate::progress::ProgressDisplay;
 use crate::session::Session;
 use crate::values::subset;
@@ -107,7 +109,10 @@ fn print_one(session: &Session, report: &VerifyReport, args: &Verify) -> Result<
         VerifyDepth::Full => "which was verified with it",
         _ => "which was checked in the same way",
     };
-    report.chain.iter().try_for_each(|id| session.output.line(format_args!("  depends on {id}, {how}")))?;
+    report
+        .chain
+        .iter()
+        .try_for_each(|id| session.output.line(format_args!("  depends on {}, {how}", session.short(id))))?;
     if report.is_intact() {
         return Ok(());
     }
@@ -116,7 +121,7 @@ fn print_one(session: &Session, report: &VerifyReport, args: &Verify) -> Result<
         true => "other snapshots are not affected unless they depend on this one",
         false => "snapshots that depend on none of these are not affected",
     };
-    session.output.line(format_args!("corrupt in {places}; {others} (see `show`)"))
+    session.output.always().line(format_args!("corrupt in {places}; {others} (see `show`)"))
 }
 
 /// How many snapshots of each kind there are.
@@ -130,6 +135,7 @@ struct Totals {
 }
 
 async fn verify_all(session: &Session, manager: &SnapshotManager, args: &Verify) -> Result<Exit, Failure> {
+    session.learn_ids(manager).await;
     let progress = ProgressDisplay::new(session, &Attempts::default());
     let verifications = manager.verify_all(options(args, &progress));
     let (documents, totals) = verify_stream(session, manager, verifications, &progress, args).await?;
@@ -139,7 +145,7 @@ async fn verify_all(session: &Session, manager: &SnapshotManager, args: &Verify)
         let hint = "check --store, and that the disk is mounted; `list` shows everything that is there";
         return Err(Failure::nothing_there(message).with_hint(hint));
     }
-    session.output.line(summary(&totals, args))?;
+    print_summary(session, &totals, args)?;
     finish(session, documents, &totals, args)
 }
 
@@ -154,10 +160,16 @@ async fn verify_several(
     let verifications = manager.verify_each(&ids, options(args, &progress))?;
     let (documents, totals) = verify_stream(session, manager, verifications, &progress, args).await?;
     drop(progress);
-    session.output.line(summary(&totals, args))?;
+    print_summary(session, &totals, args)?;
     let exit = finish(session, documents, &totals, args)?;
     // Each of them was named, so it should be there.
     Ok(if totals.deleted > 0 { exit.worse(Exit::Failure) } else { exit })
+}
+
+fn print_summary(session: &Session, totals: &Totals, args: &Verify) -> Result<(), Failure> {
+    let is_all_well = totals.corrupt + totals.failed == 0;
+    let output = if is_all_well { session.output } else { session.output.always() };
+    output.line(summary(totals, args))
 }
 
 /// Prints each verification, and returns their documents and how many there are of each kind.
@@ -188,37 +200,43 @@ async fn verify_stream(
 /// Prints one verification, and returns its JSON document if it is about a snapshot.
 fn print_verification(session: &Session, verification: &Verification, args: &Verify) -> Result<Option<Value>, Failure> {
     let output = session.output;
+    let short = session.short(id_of(verification));
     match verification {
         Verification::Verified(report) => {
             print_report(session, report, args)?;
             Ok(Some(report_document(report)))
         }
         Verification::VerifiedWith { id, dependent_id, corruption } => {
-            let state = if corruption.is_empty() { intact(args) } else { "CORRUPT".to_owned() };
-            output.line(format_args!("{id}  {state}, verified with {dependent_id}"))?;
+            let with = format!(", verified with {}", session.short(dependent_id));
+            match corruption.is_empty() {
+                true => output.line(format_args!("{short}  {}{with}", intact(args)))?,
+                false => corrupt(session, id, with)?,
+            }
             print_corruption(session, id, corruption)?;
             Ok(Some(json!({
                 "id": id, "intact": corruption.is_empty(), "corruption": corruption, "verified_with": dependent_id,
             })))
         }
         Verification::Failed { id, error } => {
-            let state = if error.kind() == ErrorKind::Corrupt { "CORRUPT" } else { "NOT VERIFIED" };
-            output.line(format_args!("{id}  {state}: {error}"))?;
+            match error.kind() {
+                ErrorKind::Corrupt => corrupt(session, id, format_args!(": {error}"))?,
+                _ => found(session, id, Tone::Caution, "NOT VERIFIED", format_args!(": {error}"))?,
+            }
             Ok(Some(error_document(id, error)))
         }
-        Verification::PendingUpload { id } => {
+        Verification::PendingUpload { .. } => {
             output.line(format_args!(
-                "{id}  not verified: it has no metadata.json, so it is not a snapshot (see `list`)"
+                "{short}  not verified: it has no metadata.json, so it is not a snapshot (see `list`)"
             ))?;
             Ok(None)
         }
         Verification::Skipped { id, intact_at } => {
             let intact_at = intact_at.to_owned();
-            output.line(format_args!("{id}  skipped: nothing was read; found intact {}", timestamp(intact_at)))?;
+            output.line(format_args!("{short}  skipped: nothing was read; found intact {}", output.time(intact_at)))?;
             Ok(Some(json!({ "id": id, "intact": null, "skipped": true, "intact_at": intact_at })))
         }
         Verification::Deleted { id } => {
-            output.line(format_args!("{id}  not verified: it was deleted meanwhile"))?;
+            output.line(format_args!("{short}  not verified: it was deleted meanwhile"))?;
             Ok(Some(json!({ "id": id, "intact": null, "deleted": true })))
         }
         _ => Ok(None),
@@ -246,7 +264,7 @@ fn print_report(session: &Session, report: &VerifyReport, args: &Verify) -> Resu
         length => format!(", with {} that it depends on", counted(length, "snapshot")),
     };
     if report.is_intact() {
-        let (id, intact) = (&report.id, intact(args));
+        let (id, intact) = (session.short(&report.id), intact(args));
         return match depth(args) {
             VerifyDepth::Quick => session.output.line(format_args!("{id}  {intact}{chain}")),
             _ => session.output.line(format_args!("{id}  {intact}: {records}, {bytes} read from the store{chain}")),
@@ -256,15 +274,40 @@ fn print_report(session: &Session, report: &VerifyReport, args: &Verify) -> Resu
         VerifyDepth::Quick => "found by metadata and sizes, no data read".to_owned(),
         _ => format!("{records} intact, {bytes} read from the store"),
     };
-    session.output.line(format_args!("{}  CORRUPT: {found}{chain}", report.id))?;
+    corrupt(session, &report.id, format_args!(": {found}{chain}"))?;
     print_corruption(session, &report.id, &report.corruption)
 }
 
 fn print_corruption(session: &Session, id: &str, corruption: &[Corruption]) -> Result<(), Failure> {
+    let output = session.output.always();
     corruption.iter().try_for_each(|one| match one.snapshot == id {
-        true => session.output.line(format_args!("  {one}")),
-        false => session.output.line(format_args!("  in {}: {one}", one.snapshot)),
+        true => output.line(format_args!("  {one}")),
+        false => output.line(format_args!("  in {}: {one}", session.short(&one.snapshot))),
     })
+}
+
+/// Prints that a snapshot is corrupt, also with --quiet.
+fn corrupt(session: &Session, id: &str, what: impl Display) -> Result<(), Failure> {
+    found(session, id, Tone::Bad, "CORRUPT", what)
+}
+
+/// Prints what is wrong with a snapshot, also with --quiet.
+fn found(session: &Session, id: &str, tone: Tone, state: &str, what: impl Display) -> Result<(), Failure> {
+    let text = Text::from(format_args!("{}  ", session.short(id)));
+    session.output.always().line(text.tone(tone, state).add(what))
+}
+
+/// Returns the id of the snapshot of a verification.
+fn id_of(verification: &Verification) -> &str {
+    match verification {
+        Verification::Verified(report) => &report.id,
+        Verification::VerifiedWith { id, .. }
+        | Verification::Failed { id, .. }
+        | Verification::PendingUpload { id }
+        | Verification::Skipped { id, .. }
+        | Verification::Deleted { id } => id,
+        _ => "",
+    }
 }
 
 fn summary(totals: &Totals, args: &Verify) -> String {

@@ -1,5 +1,6 @@
 //! The verbs of the façade that list snapshots, find them, and open them for reading.
 
+use chrono::{DateTime, Utc};
 use futures::{StreamExt as _, TryStreamExt as _};
 use ruvector_snapshot_format::metadata::SourceId;
 
@@ -16,6 +17,7 @@ use crate::repo::ledger::Ledger;
 use crate::repo::location;
 use crate::repo::orphans;
 use crate::repo::resolve;
+use crate::snapshot::short_ids::ShortIds;
 use crate::snapshot::{Listing, Snapshot};
 use crate::store::multipart_uploads_of;
 
@@ -93,6 +95,36 @@ impl SnapshotManager {
     /// ```
     pub async fn has_snapshots(&self) -> Result<bool> {
         location::has_snapshots(self.context.store.as_ref()).await
+    }
+
+    /// Returns how short the ids of the store can be. Reads the names of its objects, and no more.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ErrorKind::Unavailable`] or [`ErrorKind::PermissionDenied`] if the store cannot be listed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(manager: ruvector_snapshot::SnapshotManager, id: &str) -> Result<(), Box<dyn std::error::Error>> {
+    /// println!("created {}", manager.short_ids().await?.shorten(id));
+    /// # Ok(()) }
+    /// ```
+    pub async fn short_ids(&self) -> Result<ShortIds> {
+        location::short_ids(self.context.store.as_ref()).await
+    }
+
+    /// Returns the time by the clock of this manager: what the ages of snapshots are counted from.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn example(manager: ruvector_snapshot::SnapshotManager, snapshot: ruvector_snapshot::Snapshot) {
+    /// println!("{} minutes old", (manager.now() - snapshot.created_at).num_minutes());
+    /// # }
+    /// ```
+    pub fn now(&self) -> DateTime<Utc> {
+        self.context.clock.now()
     }
 
     /// Returns a snapshot by its id, or `None` if it does not exist.

@@ -1,12 +1,14 @@
 //! Whether a store is where its user means it to be: not inside a snapshot of another store, and with snapshots in it
 //! if there must be some. A mistyped path, or a disk that is not mounted, looks like an empty store.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use futures::TryStreamExt;
 use ruvector_snapshot_format::layout;
 
 use crate::error::{ErrorKind, Result, SnapshotError};
+use crate::snapshot::short_ids::ShortIds;
 use crate::source::database_path::snapshot_around;
 use crate::store::{ListEntry, Location, SnapshotStore};
 
@@ -58,6 +60,23 @@ pub(crate) async fn has_snapshots(store: &dyn SnapshotStore) -> Result<bool> {
         }
     }
     Ok(false)
+}
+
+/// Returns how short the ids in the store can be. Reads the names of all objects.
+pub(crate) async fn short_ids(store: &dyn SnapshotStore) -> Result<ShortIds> {
+    let ids: BTreeSet<String> = store
+        .list_entries("")
+        .try_filter_map(async |entry| {
+            let key = match &entry {
+                ListEntry::Object(object) => &object.key,
+                ListEntry::Unreadable { key, .. } => key,
+                ListEntry::Foreign => return Ok(None),
+            };
+            Ok(snapshot_of(key).map(|id| id.to_string()))
+        })
+        .try_collect()
+        .await?;
+    Ok(ShortIds::of(ids.iter().map(String::as_str)))
 }
 
 /// Fails with `NotFound` if the store has no snapshots.

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::failure::{Exit, Failure};
 use crate::interrupted::Attempts;
-use crate::output::{count, pace, print_transferred, source, timestamp};
+use crate::output::{count, pace, print_transferred, source};
 use crate::progress::ProgressDisplay;
 use crate::session::Session;
 
@@ -44,9 +44,13 @@ pub(crate) async fn merge(
             }),
         )?;
         let (part, whole) = (count(*selected), count(snapshot.vector_count as u64));
-        output.line(format_args!("merged {part} of {whole} records of {} into {}", snapshot.id, into.display()))?;
+        output.line(format_args!(
+            "merged {part} of {whole} records of {} into {}",
+            session.short(&snapshot.id),
+            into.display()
+        ))?;
         output.field("name", &snapshot.name)?;
-        output.field("taken", timestamp(snapshot.created_at))?;
+        output.field("taken", output.time(snapshot.created_at))?;
         output.field("source", source(&snapshot.source))?;
         output.field("inserted", format_args!("{}, which the database did not have", count(counts.inserted)))?;
         output

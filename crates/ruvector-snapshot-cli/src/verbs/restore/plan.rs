@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::Restore;
 use crate::failure::{Exit, Failure, kind_name};
-use crate::output::{count, counted, shape_of, size, source, timestamp, total};
+use crate::output::{count, counted, shape_of, size, source, total};
 use crate::session::Session;
 
 /// Plans the restore of this snapshot and prints the plan. What is in the way goes to standard error.
@@ -40,7 +40,7 @@ pub(crate) async fn plan(
 fn print(session: &Session, plan: &RestorePlan, to: &Path) -> Result<(), Failure> {
     let output = session.output;
     let would = if plan.is_feasible() { "would restore" } else { "could not restore" };
-    output.line(format_args!("{would} {} to {}", plan.id, to.display()))?;
+    output.line(format_args!("{would} {} to {}", session.short(&plan.id), to.display()))?;
     if let Some(state) = &plan.state {
         print_state(session, state)?;
     }
@@ -65,7 +65,7 @@ fn print(session: &Session, plan: &RestorePlan, to: &Path) -> Result<(), Failure
 fn print_state(session: &Session, state: &PlannedState) -> Result<(), Failure> {
     let output = session.output;
     output.field("name", &state.name)?;
-    output.field("taken", timestamp(state.created_at))?;
+    output.field("taken", output.time(state.created_at))?;
     output.field("source", source(&state.source))?;
     output.field("vectors", shape_of(state.records, state.dimensions, state.distance_metric.as_deref()))?;
     if let Some(irregular) = &state.irregular {
@@ -90,7 +90,7 @@ fn print_chain(session: &Session, chain: &[PlannedSnapshot]) -> Result<(), Failu
         };
         let bytes = size(total(snapshot.objects.iter().map(|object| object.size_bytes)));
         let version = snapshot.format_version;
-        output.line(format_args!("    {}  {kind:<11}  {bytes:>10}  format {version}", snapshot.id))?;
+        output.line(format_args!("    {}  {kind:<11}  {bytes:>10}  format {version}", session.short(&snapshot.id)))?;
     }
     let writers: BTreeSet<&str> = chain.iter().map(|snapshot| snapshot.writer.as_str()).collect();
     writers.into_iter().try_for_each(|writer| output.field("written by", writer))
