@@ -5,7 +5,7 @@ use super::sandbox::Sandbox;
 #[test]
 fn quiet_commands_print_nothing_after_success() {
     let (sandbox, ids) = Sandbox::with_snapshots(1);
-    let mut quiet = |args: &[&str]| {
+    let quiet = |args: &[&str]| {
         let result = sandbox.run(&[args, &["--quiet"]].concat());
         assert_eq!((result.exit_code, &*result.stdout, &*result.stderr), (Some(0), "", ""), "{args:?}");
     };

@@ -235,7 +235,7 @@ mod tests {
     fn a_table_shortens_and_then_leaves_out_the_least_important_columns() {
         assert_eq!(printed(Some(50))[1], "20260131  a very long name     1 B  a long …  db1");
         assert_eq!(printed(Some(38))[1], "20260131  a very …     1 B  a l…  db1");
-        assert_eq!(printed(Some(32))[1], "20260131  a very l…     1 B  db1");
+        assert_eq!(printed(Some(32))[1], "20260131  a very …     1 B  db1");
         assert_eq!(printed(Some(26))[1], "20260131  a very …     1 B");
         for columns in 24..70 {
             let lines = printed(Some(columns));
