@@ -12,6 +12,7 @@ mod buckets;
 mod chains;
 mod clocks;
 mod companions;
+mod completions;
 mod config;
 mod copies;
 mod corruption;

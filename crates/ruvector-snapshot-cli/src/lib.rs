@@ -4,6 +4,7 @@
 //! prints. The library does the work.
 
 mod args;
+mod completion;
 mod config_file;
 mod documents;
 mod failure;
@@ -28,8 +29,8 @@ mod warnings;
 
 use std::process::ExitCode;
 
+use clap::FromArgMatches;
 use clap::builder::Resettable;
-use clap::{CommandFactory, FromArgMatches};
 
 use args::{Cli, Verb};
 use documents::Run;
@@ -47,6 +48,9 @@ use verbs::{
 ///
 /// This is a library so that another package can build the same program under another name: the end-to-end tests do.
 pub fn main() -> ExitCode {
+    if completion::answer() {
+        return Exit::Success.into();
+    }
     match parse() {
         Ok((cli, command)) => run(cli, command).into(),
         Err(answer) => usage::answer(&answer).into(),
@@ -133,6 +137,6 @@ async fn call(session: &Session, verb: Verb) -> Result<Exit, Failure> {
         Verb::Config(args) => config::config(session, &args.what),
         Verb::Demo(args) => demo::demo(session, args).await,
         Verb::Man(args) => man::man(session.output, &args, args::program()),
-        Verb::Completions(args) => completions::completions(session.output, &args, Cli::command()),
+        Verb::Completions(args) => completions::completions(session.output, &args),
     }
 }

@@ -127,6 +127,28 @@ impl SnapshotManager {
         self.context.clock.now()
     }
 
+    /// Returns the ids of the newest snapshots, newest first and at most `max` of them. Reads one listing, and no
+    /// `metadata.json`: a snapshot that cannot be used is one of them. For a quick overview of a large store, for example
+    /// while a user types.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ErrorKind::Unavailable`] or [`ErrorKind::PermissionDenied`] if the store cannot be listed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> ruvector_snapshot::Result<()> {
+    /// # use ruvector_snapshot::{SnapshotConfig, SnapshotManager};
+    /// let manager = SnapshotManager::open("memory://", SnapshotConfig::default())?;
+    /// assert!(manager.newest_ids(10).await?.is_empty());
+    /// # Ok(()) }
+    /// ```
+    pub async fn newest_ids(&self, max: usize) -> Result<Vec<String>> {
+        location::newest_ids(self.context.store.as_ref(), max).await
+    }
+
     /// Returns a snapshot by its id, or `None` if it does not exist.
     ///
     /// # Errors

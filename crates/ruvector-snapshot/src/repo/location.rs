@@ -46,6 +46,24 @@ pub(super) fn check_store(store: &dyn SnapshotStore) -> Result<()> {
     check_components(location.split('/'), "a store", &location)
 }
 
+/// Returns the ids of the newest snapshots, newest first and at most so many. Reads one listing and nothing else.
+pub(crate) async fn newest_ids(store: &dyn SnapshotStore, max: usize) -> Result<Vec<String>> {
+    let mut newest = BTreeSet::new();
+    let mut entries = store.list_entries("");
+    while let Some(entry) = entries.try_next().await? {
+        if let ListEntry::Object(object) = entry
+            && let Some((id, layout::METADATA_JSON)) = layout::parse_key(&object.key)
+        {
+            newest.insert(id.to_string());
+            // An id begins with its time.
+            if newest.len() > max {
+                newest.pop_first();
+            }
+        }
+    }
+    Ok(newest.into_iter().rev().collect())
+}
+
 /// Returns whether the store has a snapshot, intact or not, readable or not. Reads the listing up to the first one.
 pub(crate) async fn has_snapshots(store: &dyn SnapshotStore) -> Result<bool> {
     let mut entries = store.list_entries("");
