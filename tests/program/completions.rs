@@ -256,7 +256,7 @@ fn the_script_of_bash_fills_the_list_of_bash() {
     let lines: Vec<&str> = output.stdout.lines().collect();
     assert_eq!(output.stderr, "", "{output:?}");
     assert!(lines[0].contains("-F _ruvector_snapshot ruvector-snapshot"), "{output:?}");
-    assert_eq!(lines[1..], ["<--max-age><--max-chain>", r"<my\ backup>", "<offsite>", "<>"], "{output:?}");
+    assert_eq!(lines[1..], ["<--max-age>", r"<my\ backup>", "<offsite>", "<>"], "{output:?}");
 }
 
 #[test]
