@@ -272,7 +272,7 @@ fn a_profile_is_a_store_with_its_own_keys_for_every_command() {
     ok(&["diff", "latest", "latest", "--to", "@offsite", "--exit-code", "--quiet"]);
     assert!(ok(&["show", "one", "--store", "@offsite"]).contains(&format!("at s3://{}/offsite", S3Server::BUCKET)));
     // What to type next works as it stands.
-    let printed = ok(&["create", "--db", "a.db", "--store", "@offsite", "--quiet"]);
+    let printed = run(&sandbox, &environment, &["create", "--db", "a.db", "--store", "@offsite"]).stdout;
     assert!(printed.contains("next: ruvector-snapshot --store @offsite verify "), "{printed}");
     assert_eq!(server.objects().len(), 10);
     ok(&["config", "check"]);

@@ -29,8 +29,8 @@ mod warnings;
 
 use std::process::ExitCode;
 
-use clap::FromArgMatches;
 use clap::builder::Resettable;
+use clap::{CommandFactory as _, FromArgMatches};
 
 use args::{Cli, Verb};
 use documents::Run;
@@ -48,7 +48,7 @@ use verbs::{
 ///
 /// This is a library so that another package can build the same program under another name: the end-to-end tests do.
 pub fn main() -> ExitCode {
-    if completion::answer() {
+    if completion::answer(Cli::command) {
         return Exit::Success.into();
     }
     match parse() {

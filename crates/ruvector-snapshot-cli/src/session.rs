@@ -8,7 +8,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ruvector_snapshot::store::{self, Location, SnapshotStore, StoreConfig, StoreOptions, known_options};
-use ruvector_snapshot::{ErrorKind, SnapshotConfig, SnapshotError, SnapshotManager, SourceId, check_location};
+use ruvector_snapshot::{
+    ErrorKind, ShortIds, SnapshotConfig, SnapshotError, SnapshotManager, SourceId, check_location,
+};
 use serde::Serialize;
 use tokio::sync::watch;
 
@@ -300,6 +302,27 @@ impl Session {
             0 | 1 => failure,
             _ => failure.with_hint(format!("{nothing_was_done}, not even the others")),
         })
+    }
+
+    /// Returns an id as it is printed: whole, unless results go to a terminal and the ids of the store are known.
+    pub(crate) fn short<'a>(&self, id: &'a str) -> &'a str {
+        self.ids.shorten(id)
+    }
+
+    /// Learns how short ids can be from those of a store. If they cannot be read, ids stay whole.
+    pub(crate) async fn learn_ids(&self, manager: &SnapshotManager) {
+        if !self.output.has_short_ids {
+            return;
+        }
+        let ids = self.until_interrupted(manager.short_ids(), String::new).await;
+        self.ids.learn(ids.ok().and_then(Result::ok).unwrap_or_default());
+    }
+
+    /// As [`learn_ids`](Self::learn_ids), of ids that were read already.
+    pub(crate) fn learn_short_ids(&self, ids: ShortIds) {
+        if self.output.has_short_ids {
+            self.ids.learn(ids);
+        }
     }
 
     /// Returns a command line for the same store.

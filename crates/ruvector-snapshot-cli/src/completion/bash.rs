@@ -3,12 +3,11 @@
 
 use std::ffi::OsString;
 
-use clap::CommandFactory as _;
+use clap::Command;
 use clap_complete::engine;
 
 use super::line::Line;
 use super::{VARIABLE, values};
-use crate::args::Cli;
 use crate::output::quoted;
 
 /// The line up to the cursor.
@@ -49,13 +48,13 @@ pub(super) fn script(program: &str) -> String {
 }
 
 /// Returns what is inserted, one on each line.
-pub(super) fn complete(words: Vec<OsString>) -> Vec<u8> {
+pub(super) fn complete(program: Command, words: Vec<OsString>) -> Vec<u8> {
     let text = |name: &str| std::env::var_os(name).map(|text| text.to_string_lossy().into_owned());
     let typed = text(LINE_VARIABLE)
         .unwrap_or_else(|| words.iter().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" "));
     let replaced = text(WORD_VARIABLE).unwrap_or_default();
     let line = Line::parse(&typed);
-    let mut program = values::with_completers(Cli::command(), line.words.clone(), true);
+    let mut program = values::with_completers(program, line.words.clone(), true);
     let words: Vec<OsString> = line.words.iter().map(OsString::from).collect();
     let Some(last) = words.len().checked_sub(1).filter(|last| *last > 0) else { return Vec::new() };
     let directory = std::env::current_dir().ok();

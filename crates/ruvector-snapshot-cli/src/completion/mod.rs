@@ -13,11 +13,9 @@ use std::ffi::OsString;
 use std::io::Write as _;
 use std::panic;
 
-use clap::CommandFactory as _;
+use clap::Command;
 use clap_complete::Shell;
 use clap_complete::env::{Elvish, EnvCompleter, Fish, Powershell, Zsh};
-
-use crate::args::Cli;
 
 /// The environment variable with which the scripts ask. It is not `COMPLETE`, which other programs use too: with that in
 /// the environment, a backup would print a script and end as if it had succeeded.
@@ -26,9 +24,9 @@ const VARIABLE: &str = "RUVECTOR_SNAPSHOT_COMPLETE";
 /// The name of the program in the scripts.
 const PROGRAM: &str = "ruvector-snapshot";
 
-/// Answers if a shell asks. Returns false if this is a run like any other: only `--` as the first argument, which no command
+/// Answers if a shell asks about this program. Returns false if this is a run like any other: only `--` as the first argument, which no command
 /// begins with, is a question.
-pub(crate) fn answer() -> bool {
+pub(crate) fn answer(program: fn() -> Command) -> bool {
     let Some(shell) = std::env::var_os(VARIABLE) else { return false };
     let mut arguments = std::env::args_os().skip(1);
     if arguments.next().is_none_or(|first| first != "--") {
@@ -37,21 +35,21 @@ pub(crate) fn answer() -> bool {
     let words: Vec<OsString> = arguments.collect();
     // Whatever happens: what is typed stays as it is.
     panic::set_hook(Box::new(|_| {}));
-    let answered = panic::catch_unwind(|| complete(&shell.to_string_lossy(), words)).unwrap_or_default();
+    let answered = panic::catch_unwind(|| complete(program(), &shell.to_string_lossy(), words)).unwrap_or_default();
     let mut stdout = std::io::stdout().lock();
     let _printed = stdout.write_all(&answered).and_then(|()| stdout.flush());
     true
 }
 
 /// Returns what the shell expects.
-fn complete(shell: &str, words: Vec<OsString>) -> Vec<u8> {
+fn complete(program: Command, shell: &str, words: Vec<OsString>) -> Vec<u8> {
     let mut printed = Vec::new();
     if shell == "bash" {
-        return bash::complete(words);
+        return bash::complete(program, words);
     }
     let Some(completer) = completer(shell).filter(|_| !words.is_empty()) else { return printed };
     let typed = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
-    let mut program = values::with_completers(Cli::command(), typed, false);
+    let mut program = values::with_completers(program, typed, false);
     let directory = std::env::current_dir().ok();
     match completer.write_complete(&mut program, words, directory.as_deref(), &mut printed) {
         Ok(()) => printed,

@@ -9,15 +9,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use clap::{Arg, Command, Parser as _, ValueHint};
+use clap::{Arg, Args as _, Command, FromArgMatches as _, ValueHint};
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate, PathCompleter, ValueCompleter as _};
 use futures::{StreamExt as _, stream};
 use ruvector_snapshot::clock::{Clock as _, SystemClock};
 use ruvector_snapshot::store::{self, Location, StoreConfig, known_options};
 use ruvector_snapshot::{Snapshot, SnapshotManager, check_location};
 
-use crate::args::Cli;
 use crate::config_file::ConfigFile;
+use crate::global::Global;
 use crate::output::{ago, plain};
 use crate::session::parsed_options;
 use crate::settings::{ChosenStore, Origin, Settings};
@@ -129,12 +129,13 @@ impl Context {
     }
 
     fn read_settings(&self) -> Option<Settings> {
-        let mut arguments = vec!["ruvector-snapshot".to_owned(), "list".to_owned()];
+        let mut arguments = vec!["ruvector-snapshot".to_owned()];
         for name in ["--store", "--config"] {
             arguments.extend(self.option(&[name]).into_iter().map(|value| format!("{name}={value}")));
         }
         arguments.extend(self.words.iter().find(|word| *word == "--no-config").cloned());
-        Settings::read(&Cli::try_parse_from(arguments).ok()?.global, true).ok()
+        let options = Global::augment_args(Command::new("options")).try_get_matches_from(arguments).ok()?;
+        Settings::read(&Global::from_arg_matches(&options).ok()?, true).ok()
     }
 
     /// Returns the store of the line, or the one that `text` means.
