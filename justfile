@@ -21,3 +21,8 @@ demo:
 install:
     cargo install --locked --path crates/ruvector-snapshot-cli
     "${CARGO_HOME:-$HOME/.cargo}/bin/ruvector-snapshot" man "${XDG_DATA_HOME:-$HOME/.local/share}/man/man1"
+
+# The picture in the README, from a run of the demo.
+picture:
+    cargo build -p ruvector-snapshot-cli
+    python3 docs/terminal_svg.py docs/demo.svg "${CARGO_TARGET_DIR:-target}/debug/ruvector-snapshot" demo

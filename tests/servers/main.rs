@@ -16,6 +16,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 mod killed;
+mod page;
+mod readme;
 mod recovery;
 mod running;
 

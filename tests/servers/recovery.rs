@@ -1,15 +1,10 @@
 //! The page docs/RECOVERY.md, run as it stands: on a machine that has nothing but Rust, Python and the AWS CLI, from
 //! snapshots in MinIO.
-//!
-//! Every `sh` block is run, and every command of a `console` block. They are one session of bash, in the order of the
-//! page. Each line of output that the page shows must be in what its command printed, with any numbers. A line
-//! `NAME=…` is a value that a person fills in: the test has one for each.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
 use std::sync::Arc;
 
 use ruvector_core::VectorDB;
@@ -18,6 +13,7 @@ use ruvector_snapshot::{CreateOptions, SnapshotManager};
 use test_fixtures::{Records, TestDir, encode_vector, entry, options, records_of_file};
 use test_servers::Minio;
 
+use super::page::{Page, sources};
 use super::{MINIO, setting};
 
 const ROWS: usize = 12_000;
@@ -32,7 +28,8 @@ async fn the_page_about_recovery_brings_the_data_back() {
     let backed_up = back_up_and_lose_the_machine(&minio).await;
 
     let machine = tempfile::tempdir().unwrap();
-    let page = Page::read();
+    symlink(sources(), machine.path().join("ruvector-snapshot")).unwrap();
+    let page = Page::read("docs/RECOVERY.md", |_| false);
     let output = tokio::task::block_in_place(|| page.run(machine.path(), &backed_up.values));
     page.assert_shows(&output);
 
@@ -123,126 +120,4 @@ fn read_by_hand(directory: &Path) -> Records {
         }
     }
     (vectors, metadata)
-}
-
-/// The commands of the page, in their order.
-struct Page {
-    steps: Vec<Step>,
-}
-
-/// What a person types, and the lines that the page says will be printed.
-struct Step {
-    input: String,
-    shown: Vec<String>,
-}
-
-impl Page {
-    fn read() -> Self {
-        let text = fs::read_to_string(sources().join("docs/RECOVERY.md")).unwrap();
-        let mut steps = Vec::new();
-        let mut lines = text.lines();
-        while let Some(line) = lines.next() {
-            let block = lines.by_ref();
-            match line {
-                "```sh" => {
-                    let input: Vec<&str> = block.take_while(|line| *line != "```").collect();
-                    steps.push(Step { input: input.join("\n"), shown: Vec::new() });
-                }
-                "```console" => console(block.take_while(|line| *line != "```"), &mut steps),
-                "```" => panic!("the page has a block of another kind than sh and console"),
-                _ => {}
-            }
-        }
-        assert!(steps.len() > 10, "{} commands", steps.len());
-        Self { steps }
-    }
-
-    /// Runs the commands in a new home directory, and returns what each one printed.
-    fn run(&self, home: &Path, values: &BTreeMap<&'static str, String>) -> Vec<String> {
-        symlink(sources(), home.join("ruvector-snapshot")).unwrap();
-        let mut script = "set -eu\n".to_owned();
-        for (number, step) in self.steps.iter().enumerate() {
-            let input: Vec<String> = step.input.lines().map(|line| filled_in(line, values)).collect();
-            script += &format!("echo '@@ {number}'\n{}\n", input.join("\n"));
-        }
-        fs::write(home.join("page.sh"), script).unwrap();
-        let printed = home.join("page.out");
-        let output = File::create(&printed).unwrap();
-        let status = machine(home).stdout(output.try_clone().unwrap()).stderr(output).status().unwrap();
-        let printed = fs::read_to_string(printed).unwrap();
-        println!("{printed}");
-        assert!(status.success(), "a command of docs/RECOVERY.md failed: {printed}");
-        let outputs: Vec<String> = printed.split("@@ ").skip(1).map(str::to_owned).collect();
-        assert_eq!(outputs.len(), self.steps.len());
-        outputs
-    }
-
-    /// Asserts that each command printed the lines that the page shows, in their order.
-    fn assert_shows(&self, outputs: &[String]) {
-        for (step, output) in self.steps.iter().zip(outputs) {
-            let mut printed = output.lines().map(without_numbers);
-            for line in step.shown.iter().filter(|line| line.trim() != "...") {
-                let line = without_numbers(line);
-                assert!(
-                    printed.any(|printed| printed == line),
-                    "docs/RECOVERY.md shows {line:?}, but {:?} printed:\n{output}",
-                    step.input
-                );
-            }
-        }
-    }
-}
-
-fn console<'a>(lines: impl Iterator<Item = &'a str>, steps: &mut Vec<Step>) {
-    for line in lines {
-        match line.strip_prefix("$ ") {
-            Some(input) => steps.push(Step { input: input.to_owned(), shown: Vec::new() }),
-            None => steps.last_mut().expect("a console block begins with a command").shown.push(line.to_owned()),
-        }
-    }
-}
-
-/// Returns a line with the value of `NAME=…`, if it has one.
-fn filled_in(line: &str, values: &BTreeMap<&'static str, String>) -> String {
-    let Some((before, after)) = line.split_once("=…") else { return line.to_owned() };
-    let name = before.trim_start_matches("export ");
-    let value = values.get(name).unwrap_or_else(|| panic!("the test has no value for {name}"));
-    format!("{before}='{value}'{after}")
-}
-
-/// Returns the words of a line, with one sign for every path, every word that has a digit and every unit of size.
-fn without_numbers(line: &str) -> String {
-    let word = |word: &str| match word.trim_end_matches([',', ';', ':']) {
-        "B" | "bytes" | "KiB" | "MiB" | "GiB" | "B/s" | "KiB/s" | "MiB/s" | "GiB/s" => "UNIT".to_owned(),
-        bare if bare.contains('/') => "PATH".to_owned(),
-        bare if bare.contains(|letter: char| letter.is_ascii_digit()) => "NUMBER".to_owned(),
-        _ => word.to_owned(),
-    };
-    line.split_whitespace().map(word).collect::<Vec<_>>().join(" ")
-}
-
-/// Returns a shell on a machine that has only programs: no settings, no credentials, no files.
-fn machine(home: &Path) -> Command {
-    let mut command = Command::new("bash");
-    command.arg("page.sh").current_dir(home).stdin(Stdio::null()).env_clear();
-    let path = std::env::var("PATH").unwrap();
-    command.env("HOME", home).env("PATH", format!("{}/.cargo/bin:{path}", home.display()));
-    // The compiler and its caches are in the home of the user, and what was built for the tests is not built again.
-    let user = std::env::var("HOME").unwrap();
-    for (name, default) in [("CARGO_HOME", ".cargo"), ("RUSTUP_HOME", ".rustup")] {
-        command.env(name, std::env::var(name).unwrap_or_else(|_| format!("{user}/{default}")));
-    }
-    for name in ["CARGO_TARGET_DIR", "CARGO_PROFILE_RELEASE_LTO"] {
-        if let Ok(value) = std::env::var(name) {
-            command.env(name, value);
-        }
-    }
-    command.env("CARGO_INSTALL_ROOT", home.join(".cargo"));
-    // The server of the test has no TLS.
-    command.env("AWS_ALLOW_HTTP", "true").env("AWS_EC2_METADATA_DISABLED", "true");
-    command
-}
-
-fn sources() -> PathBuf {
-    fs::canonicalize(Path::new(env!("CARGO_MANIFEST_DIR")).join("..")).unwrap()
 }
