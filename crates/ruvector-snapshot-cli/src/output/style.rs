@@ -66,7 +66,7 @@ impl Text {
 
     /// Adds another text.
     #[must_use]
-    pub(super) fn append(mut self, other: &Self) -> Self {
+    pub(crate) fn append(mut self, other: &Self) -> Self {
         let start = self.plain.len();
         self.plain += &other.plain;
         self.tones.extend(other.tones.iter().map(|(range, tone)| (start + range.start..start + range.end, *tone)));

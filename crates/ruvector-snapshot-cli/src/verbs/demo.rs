@@ -16,7 +16,7 @@ use ruvector_snapshot::{
 use serde_json::{Value, json};
 
 use crate::failure::{Exit, Failure};
-use crate::output::{changes, count, counted, ratio, share, size};
+use crate::output::{Text, Tone, changes, count, counted, quoted_path, size};
 use crate::session::Session;
 use crate::values::new_path;
 use database::{DIMENSIONS, GROUP, RECORDS, Writer};
@@ -84,13 +84,14 @@ impl DemoRun<'_> {
             .await?
         };
         self.heading("Take a snapshot meanwhile")?;
-        self.command("snapshots", &format!("create --db {} --name demo", self.directory.shown("live.db")))?;
+        self.command("create --db live.db --name demo")?;
         let (before, began) = (writer.commits(), Instant::now());
         let options = CreateOptions::default();
         let work = self.manager.create_snapshot_of_file(&path, "demo", &options);
         let snapshot = self.session.run(&self.manager, work, self.directory.after_interrupt()).await?;
         let (seconds, meanwhile) = (began.elapsed().as_secs_f64(), writer.commits() - before);
-        self.print(format_args!("{}: {}, in {seconds:.2} s", snapshot.id, ratio(&snapshot)))?;
+        let (stored, of) = (size(snapshot.size_bytes), size(snapshot.raw_bytes));
+        self.print(format_args!("stored {stored} of {of} in {seconds:.2} s"))?;
         let has_all = snapshot.vector_count as u64 == RECORDS;
         let commits = counted(meanwhile, "commit");
         self.check(
@@ -111,15 +112,15 @@ impl DemoRun<'_> {
             Ok((generation, now))
         })
         .await?;
-        let generations = format!("its {GROUP} records are all of generation {generation}: exactly one commit");
-        self.check(generation > 0, format!("{generations} (the database is at {now})"))?;
+        let one_commit = format!("it holds exactly one commit: generation {generation} (the database is at {now})");
+        self.check(generation > 0, one_commit)?;
         Ok(generation)
     }
 
     /// Changes one byte in a copy of the snapshot, and checks that verify finds it.
     async fn corrupt_a_copy(&mut self, snapshot: &Snapshot) -> Result<(), Failure> {
         self.heading("Verify it, and change one byte in a copy of it")?;
-        self.command("snapshots", "verify demo")?;
+        self.command("verify demo")?;
         let options = VerifyOptions::default();
         let work = self.manager.verify_snapshot_with(&snapshot.id, &options);
         let report = self.session.run(&self.manager, work, self.directory.after_interrupt()).await?;
@@ -135,12 +136,8 @@ impl DemoRun<'_> {
             invert_byte(&to.join(&directory).join(file))
         })
         .await?;
-        self.print(format_args!(
-            "copied to {}; changed byte {} of {file} there",
-            self.directory.shown("corrupt"),
-            count(at)
-        ))?;
-        self.command("corrupt", "verify demo")?;
+        self.print(format_args!("copied to corrupt; changed byte {} of {file} there", count(at)))?;
+        self.command("verify demo --store corrupt")?;
         let manager = manager_at(&self.directory.path("corrupt"))?;
         let work = manager.verify_snapshot_with(&snapshot.id, &options);
         let report = self.session.run(&manager, work, self.directory.after_interrupt()).await?;
@@ -158,7 +155,7 @@ impl DemoRun<'_> {
     /// Restores, and compares everything.
     async fn restore(&mut self, snapshot: &Snapshot, generation: u64) -> Result<(), Failure> {
         self.heading("Restore it")?;
-        self.command("snapshots", &format!("restore demo --to {}", self.directory.shown("restored.db")))?;
+        self.command("restore demo --to restored.db")?;
         let path = self.directory.path("restored.db");
         let options = RestoreOptions::default();
         let work = self.manager.restore_snapshot_to(&snapshot.id, &path, &options);
@@ -167,10 +164,7 @@ impl DemoRun<'_> {
         blocking(move || database::compare(&database::open(&path)?, generation)).await?;
         let values = count(RECORDS * DIMENSIONS);
         let records = count(RECORDS);
-        self.check(
-            true,
-            format!("in Ruvector: {records} ids, {values} values, and all metadata of generation {generation}"),
-        )
+        self.check(true, format!("Ruvector reads {records} ids, {values} values and all metadata as they were"))
     }
 
     /// Changes some records, and takes an incremental snapshot. Returns their new generation too.
@@ -181,12 +175,12 @@ impl DemoRun<'_> {
             let path = path.clone();
             blocking(move || database::change(&path)).await?
         };
-        let create = format!("create --db {} --name demo-2 --base demo", self.directory.shown("live.db"));
-        self.command("snapshots", &create)?;
+        self.command("create --db live.db --name demo-2 --base demo")?;
         let options = CreateOptions::default().base_id(snapshot.id.as_str());
         let work = self.manager.create_snapshot_of_file(&path, "demo-2", &options);
         let increment = self.session.run(&self.manager, work, self.directory.after_interrupt()).await?;
-        self.print(format_args!("{}: {}", increment.id, share(&increment, snapshot)))?;
+        let percent = increment.size_bytes as f64 * 100.0 / snapshot.size_bytes.max(1) as f64;
+        self.print(format_args!("stored {}, {percent:.1} % of the full snapshot", size(increment.size_bytes)))?;
         let stored = increment.changes.unwrap_or_default();
         let is_exact = (stored.added, stored.changed, stored.removed) == (0, GROUP, 0);
         let is_small = increment.size_bytes * 5 < snapshot.size_bytes;
@@ -196,7 +190,7 @@ impl DemoRun<'_> {
 
     /// Restores the incremental snapshot, and compares everything.
     async fn restore_increment(&mut self, increment: &Snapshot, generation: u64) -> Result<(), Failure> {
-        self.command("snapshots", &format!("restore demo-2 --to {}", self.directory.shown("restored-2.db")))?;
+        self.command("restore demo-2 --to restored-2.db")?;
         let path = self.directory.path("restored-2.db");
         let options = RestoreOptions::default();
         let work = self.manager.restore_snapshot_to(&increment.id, &path, &options);
@@ -213,28 +207,31 @@ impl DemoRun<'_> {
             "snapshot": snapshot, "increment": increment, "checks": checks, "dir": dir,
         }))?;
         let passed = format!("All {} checks passed.", self.checks.len());
+        let text = Text::default().tone(Tone::Good, "\u{2714} ").tone(Tone::Heading, passed);
         match &self.directory.kept {
             Some(dir) => {
                 self.session
                     .output
-                    .line(format_args!("\u{2714} {passed} The files are in {}; continue with:", dir.display()))?;
-                self.command("snapshots", "list")?;
+                    .line(text.add(format_args!(" The files are in {}; continue with:", dir.display())))?;
+                let dir = quoted_path(dir);
+                self.print(Text::default().tone(Tone::Heading, format_args!("$ cd {dir} && ruvector-snapshot list")))?;
             }
-            None => self.session.output.line(format_args!("\u{2714} {passed} `demo DIR` keeps the files."))?,
+            None => self.session.output.line(text.add(" `demo DIR` keeps the files."))?,
         }
         Ok(Exit::Success)
     }
 
     fn heading(&self, title: &str) -> Result<(), Failure> {
-        self.session.output.line(title)
+        self.session.output.line(Text::default().tone(Tone::Heading, title))
     }
 
-    fn print(&self, text: impl std::fmt::Display) -> Result<(), Failure> {
-        self.session.output.line(format_args!("  {text}"))
+    fn print(&self, text: impl Into<Text>) -> Result<(), Failure> {
+        self.session.output.line(Text::from("  ").append(&text.into()))
     }
 
-    fn command(&self, store: &str, verb: &str) -> Result<(), Failure> {
-        self.print(format_args!("$ ruvector-snapshot --store {} {verb}", self.directory.shown(store)))
+    /// Prints the command that does the same in the directory of the demo.
+    fn command(&self, verb: &str) -> Result<(), Failure> {
+        self.print(Text::default().tone(Tone::Aside, format_args!("$ ruvector-snapshot {verb}")))
     }
 
     /// Prints a check that passed. One that did not ends the demo.
@@ -242,7 +239,7 @@ impl DemoRun<'_> {
         if !passed {
             return Err(Failure::check(format!("this check failed: {what}")));
         }
-        self.print(format_args!("ok    {what}"))?;
+        self.print(Text::default().tone(Tone::Good, "ok").add(format_args!("    {what}")))?;
         self.checks.push(what);
         Ok(())
     }

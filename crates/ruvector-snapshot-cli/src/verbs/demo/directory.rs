@@ -10,7 +10,6 @@ use tempfile::TempDir;
 
 use super::at;
 use crate::failure::Failure;
-use crate::output::quoted_path;
 use crate::warnings::Warnings;
 
 const PREFIX: &str = "ruvector-snapshot-demo-";
@@ -62,11 +61,6 @@ impl DemoDirectory {
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
         self.root.join(name)
-    }
-
-    /// Returns the path to print: short if the directory is removed at the end.
-    pub(super) fn shown(&self, name: &str) -> String {
-        self.kept.as_ref().map_or_else(|| name.to_owned(), |dir| quoted_path(&dir.join(name)))
     }
 
     pub(super) fn after_interrupt(&self) -> impl FnOnce() -> String + Send + 'static {
