@@ -45,6 +45,7 @@ mod killed;
 #[cfg(target_os = "linux")]
 mod killed_restores;
 mod links;
+mod listing;
 #[cfg(target_os = "linux")]
 mod little_memory;
 mod logs;

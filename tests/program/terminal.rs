@@ -119,3 +119,84 @@ fn colours_are_for_terminals_and_follow_the_environment() {
     assert_eq!(exit_code, 3);
     assert!(written.contains("\u{1b}[31mCORRUPT"), "{written:?}");
 }
+
+/// Returns the number of columns of a text, without its colours.
+fn columns_of(line: &str) -> usize {
+    let mut parts = line.split("\u{1b}[");
+    let first = parts.next().unwrap_or_default().to_owned();
+    let text = parts.fold(first, |text, part| text + part.split_once(char::is_alphabetic).map_or("", |(_, rest)| rest));
+    text.chars().filter(|c| !c.is_control()).count()
+}
+
+#[test]
+fn progress_bars_fit_the_terminal() {
+    let sandbox = Sandbox::with_rows(20_000);
+    sandbox.create("one");
+    for columns in [60, 80, 200] {
+        let Some((exit_code, written)) = on_columns(&sandbox, columns, &[], "verify one") else { return };
+        assert_eq!(exit_code, 0, "{written}");
+        let drawn: Vec<&str> = written.split(['\r', '\n']).filter(|drawn| drawn.contains("verifying")).collect();
+        assert!(drawn.iter().any(|bar| bar.contains(" of 20,000 records")), "{drawn:?}");
+        assert!(drawn.iter().all(|bar| columns_of(bar) <= columns), "{columns}: {drawn:?}");
+        assert!(
+            columns < 200 || drawn.iter().any(|bar| bar.contains("record bytes") && bar.contains('[')),
+            "{drawn:?}"
+        );
+        assert!(left_on_screen(&written).iter().all(|line| !line.contains("verifying")), "{written:?}");
+    }
+}
+
+/// Asserts that no line is wider than the terminal, unless it is one word.
+#[track_caller]
+fn assert_fits(written: &str, columns: usize, line: &str) {
+    for printed in left_on_screen(written) {
+        let is_word = printed.trim().split(' ').count() == 1;
+        assert!(is_word || columns_of(&printed) <= columns, "{line} at {columns}: {printed:?} in\n{written}");
+    }
+}
+
+#[test]
+fn what_every_command_prints_fits_the_terminal() {
+    let (sandbox, ids) = Sandbox::with_snapshots(2);
+    let long = "a rather long name of a snapshot, with many words, which no column of a table has room for";
+    sandbox.ok(&["create", "--db", "a.db", "--name", long, "--label", "host=db1", "--source", long]);
+    sandbox.ok(&["verify", "--all"]);
+    for columns in [60, 80] {
+        let restored = format!("restored-{columns}.db");
+        let lines = [
+            "list".to_owned(),
+            "list --last 1".to_owned(),
+            "list --columns id,taken,name,source,labels".to_owned(),
+            "stats".to_owned(),
+            "show latest".to_owned(),
+            "find id-000001".to_owned(),
+            "verify latest".to_owned(),
+            "verify --all --quick".to_owned(),
+            format!("diff {} {}", ids[0], ids[1]),
+            "search latest --like id-000001 --with-metadata".to_owned(),
+            "drill one".to_owned(),
+            "prune --keep 1 --dry-run".to_owned(),
+            "store check".to_owned(),
+            "store options".to_owned(),
+            format!("restore latest --to {restored} --dry-run"),
+            format!("restore latest --to {restored}"),
+            format!("restore one --to {restored} --merge"),
+            format!("export one --to exported-{columns}"),
+            format!("copy --all --to copies-{columns} --dry-run"),
+            format!("copy --all --to copies-{columns}"),
+            "create --db a.db --name more".to_owned(),
+            "compact latest".to_owned(),
+            "pin one".to_owned(),
+            "unpin one".to_owned(),
+            "delete more --dry-run".to_owned(),
+            "nonsense".to_owned(),
+            "list --since yesterday".to_owned(),
+            "create --db missing.db".to_owned(),
+            "show nothing".to_owned(),
+        ];
+        for line in lines {
+            let Some((_, written)) = on_columns(&sandbox, columns, &[], &line) else { return };
+            assert_fits(&written, columns, &line);
+        }
+    }
+}

@@ -7,7 +7,7 @@ use crate::global::Global;
 use crate::help;
 use crate::verbs::{
     compact, completions, config, copy, create, delete, demo, diff, drill, dump, export, find, import, list, man, pin,
-    prune, restore, search, show, store, verify,
+    prune, restore, search, show, stats, store, verify,
 };
 
 /// Consistent, verified backups for Ruvector vector databases.
@@ -28,7 +28,10 @@ pub(crate) enum Verb {
     Create(create::Create),
     /// List the snapshots, newest first
     #[command(after_long_help = list::HELP)]
-    List,
+    List(list::List),
+    /// Add up the sizes of the snapshots: of each database, type and day
+    #[command(after_long_help = stats::HELP)]
+    Stats(stats::Stats),
     /// Show details of one snapshot
     #[command(after_long_help = show::HELP)]
     Show(show::Show),
@@ -169,7 +172,8 @@ impl Verb {
     /// something, and say so.
     pub(crate) fn is_output_its_purpose(&self) -> bool {
         match self {
-            Self::List
+            Self::List(_)
+            | Self::Stats(_)
             | Self::Show(_)
             | Self::Dump(_)
             | Self::Find(_)

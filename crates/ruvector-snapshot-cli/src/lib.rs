@@ -8,6 +8,7 @@ mod completion;
 mod config_file;
 mod documents;
 mod failure;
+mod filters;
 mod global;
 mod help;
 mod input;
@@ -41,7 +42,7 @@ use session::Session;
 use settings::Settings;
 use verbs::{
     compact, completions, config, copy, create, delete, demo, diff, drill, dump, export, find, import, list, man, pin,
-    prune, restore, search, show, store, verify,
+    prune, restore, search, show, stats, store, verify,
 };
 
 /// Runs the command line with the arguments of this process.
@@ -116,7 +117,8 @@ fn start(cli: Cli, run: Run) -> Result<(tokio::runtime::Runtime, Session, Verb),
 async fn call(session: &Session, verb: Verb) -> Result<Exit, Failure> {
     match verb {
         Verb::Create(args) => create::create(session, args).await,
-        Verb::List => list::list(session).await,
+        Verb::List(args) => list::list(session, &args).await,
+        Verb::Stats(args) => stats::stats(session, &args).await,
         Verb::Show(args) => show::show(session, &args).await,
         Verb::Verify(args) => verify::verify(session, args).await,
         Verb::Restore(args) => restore::restore(session, args).await,

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use ruvector_snapshot::{Phase, Progress, ProgressUpdate, Transferred};
 use serde_json::{Value, json};
+use terminal_size::{Width, terminal_size_of};
 
 use crate::interrupted::Attempts;
 use crate::output::{Output, count, rate, size};
@@ -19,7 +20,32 @@ use crate::warnings::Warnings;
 /// Time between two lines without a terminal.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
-const BAR: &str = "{prefix:<9} [{bar:15}] {percent:>3} %  {msg}  {eta} left";
+/// Columns of a terminal that does not say how many it has.
+const COLUMNS_DEFAULT: usize = 80;
+/// How long the bar is at least, and at most.
+const BAR_COLUMNS_MIN: usize = 6;
+const BAR_COLUMNS_MAX: usize = 40;
+
+/// The bar that is on the screen. A clone shares it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Screen {
+    bar: Arc<Mutex<Option<ProgressBar>>>,
+    is_stopped: Arc<AtomicBool>,
+}
+
+impl Screen {
+    fn show(&self, bar: &ProgressBar) {
+        *locked(&self.bar) = Some(bar.clone());
+    }
+
+    /// Removes the bar, and keeps it away: a notice is on a line of its own.
+    pub(crate) fn stop(&self) {
+        self.is_stopped.store(true, Ordering::SeqCst);
+        if let Some(bar) = &*locked(&self.bar) {
+            bar.finish_and_clear();
+        }
+    }
+}
 
 /// The progress display of one command. Removed from the terminal when dropped.
 #[derive(Debug)]
@@ -42,11 +68,13 @@ impl ProgressDisplay {
             (Some(Box::new(Lines { output, state: Mutex::new(state) })), None)
         } else {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-            if let Ok(style) = ProgressStyle::with_template(BAR) {
-                bar.set_style(style.progress_chars("=> "));
+            if let Ok(style) = ProgressStyle::with_template("{wide_msg}") {
+                bar.set_style(style);
             }
             let state = Mutex::new(BarState { phase: None, started: now });
-            (Some(Box::new(Bar { bar: bar.clone(), state })), Some(bar))
+            let screen = &session.screen;
+            screen.show(&bar);
+            (Some(Box::new(Bar { bar: bar.clone(), is_stopped: screen.is_stopped.clone(), state })), Some(bar))
         };
         let (is_restored, transferred) = (Arc::<AtomicBool>::default(), Arc::<Mutex<Transferred>>::default());
         let listener = Listener {
@@ -137,6 +165,8 @@ impl Progress for Listener {
 #[derive(Debug)]
 struct Bar {
     bar: ProgressBar,
+    /// Whether a signal has stopped the work. What still runs of it does not draw the bar again.
+    is_stopped: Arc<AtomicBool>,
     state: Mutex<BarState>,
 }
 
@@ -148,16 +178,16 @@ struct BarState {
 
 impl Display for Bar {
     fn update(&self, update: ProgressUpdate) {
+        if self.is_stopped.load(Ordering::SeqCst) {
+            return;
+        }
         let mut state = locked(&self.state);
         if state.phase != Some(update.phase) || update.records == 0 || self.bar.is_finished() {
             *state = BarState { phase: Some(update.phase), started: Instant::now() };
             self.bar.reset();
-            self.bar.set_prefix(phase_name(update.phase));
         }
-        let (done, total) = position(update);
-        self.bar.set_length(total.max(done));
-        self.bar.set_message(of_records(update, state.started.elapsed()));
-        self.bar.set_position(done);
+        let columns = terminal_columns();
+        self.bar.set_message(bar_line(update, state.started.elapsed(), columns));
     }
 }
 
@@ -207,23 +237,108 @@ fn document(update: ProgressUpdate, taken: Duration) -> Value {
 }
 
 fn line(update: ProgressUpdate, taken: Duration) -> String {
-    let total = update.records_total.max(update.records);
-    let (phase, done, total) = (phase_name(update.phase), count(update.records), count(total));
-    if let Some(things) = without_contents(update.phase) {
-        return format!("{phase}: {done} of {total} {things}");
-    }
-    let things = if update.phase == Phase::Copy { "snapshots" } else { "records" };
-    format!("{phase}: {done} of {total} {things}, {}", of_records(update, taken))
+    let parts = [counts(update), bytes(update), speed(update, taken), left(update, taken)];
+    format!("{}: {}", phase_name(update.phase), parts.into_iter().flatten().collect::<Vec<_>>().join(", "))
 }
 
-/// Returns what a phase counts that has no contents to measure.
-fn without_contents(phase: Phase) -> Option<&'static str> {
+/// Returns what is drawn on a terminal of so many columns. What does not fit is left out, the least important first.
+fn bar_line(update: ProgressUpdate, taken: Duration, columns: usize) -> String {
+    let percent = percent(update).map(|percent| format!("{percent:>3} %"));
+    // In the order in which they are printed, and how important each is.
+    let parts =
+        [(percent, 0), (counts(update), 1), (bytes(update), 4), (speed(update, taken), 3), (left(update, taken), 2)];
+    let mut parts: Vec<(String, u8)> = parts.into_iter().filter_map(|(part, rank)| Some((part?, rank))).collect();
+    let joined = |parts: &[(String, u8)]| {
+        let texts = parts.iter().map(|(text, _)| text.as_str());
+        texts.collect::<Vec<_>>().join("  ")
+    };
+    let phase = phase_name(update.phase);
+    // A line that fills the last column may wrap.
+    let room = columns.saturating_sub(phase.len() + 3);
+    while joined(&parts).chars().count() > room
+        && let Some(least) = parts.iter().map(|(_, rank)| *rank).max()
+    {
+        parts.retain(|(_, rank)| *rank != least);
+    }
+    let rest = room.saturating_sub(joined(&parts).chars().count());
+    format!("{phase}  {}{}", bar(update, rest), joined(&parts))
+}
+
+/// Returns the bar in the room that is left, if there is enough and the total is known.
+fn bar(update: ProgressUpdate, room: usize) -> String {
+    let (done, total) = position(update);
+    let length = room.saturating_sub(4).min(BAR_COLUMNS_MAX);
+    if total == 0 || length < BAR_COLUMNS_MIN {
+        return String::new();
+    }
+    let filled = (done as f64 / total.max(done) as f64 * length as f64) as usize;
+    format!("[{}{}]  ", "=".repeat(filled.min(length)), " ".repeat(length.saturating_sub(filled)))
+}
+
+/// Returns the columns of the terminal of the bar.
+fn terminal_columns() -> usize {
+    terminal_size_of(std::io::stderr()).map_or(COLUMNS_DEFAULT, |(Width(columns), _)| usize::from(columns))
+}
+
+/// Returns what a phase counts.
+fn things(phase: Phase) -> &'static str {
     match phase {
         // Indexes are compared.
-        Phase::Compare => Some("rows"),
-        Phase::Drill => Some("searches"),
-        _ => None,
+        Phase::Compare => "rows",
+        Phase::Drill => "searches",
+        Phase::Copy => "snapshots",
+        _ => "records",
     }
+}
+
+/// Returns whose bytes a phase counts: those of the records, uncompressed, or those of objects. `None` if it counts none.
+fn bytes_of(phase: Phase) -> Option<&'static str> {
+    match phase {
+        Phase::Compare | Phase::Drill => None,
+        Phase::Copy => Some("stored bytes"),
+        Phase::Create | Phase::Import => Some("source bytes"),
+        _ => Some("record bytes"),
+    }
+}
+
+fn counts(update: ProgressUpdate) -> Option<String> {
+    let (done, things) = (count(update.records), things(update.phase));
+    Some(match update.records_total.max(update.records) {
+        _ if update.records_total == 0 => format!("{done} {things}, total not known"),
+        total => format!("{done} of {} {things}", count(total)),
+    })
+}
+
+fn bytes(update: ProgressUpdate) -> Option<String> {
+    let whose = bytes_of(update.phase)?;
+    Some(match update.bytes_total {
+        0 => format!("{} {whose}", size(update.bytes)),
+        total => format!("{} of {} {whose}", size(update.bytes), size(total)),
+    })
+}
+
+fn speed(update: ProgressUpdate, taken: Duration) -> Option<String> {
+    Some(match bytes_of(update.phase) {
+        Some(_) => format!("{}/s", size(rate(update.bytes, taken))),
+        None => format!("{} {}/s", count(rate(update.records, taken)), things(update.phase)),
+    })
+}
+
+fn percent(update: ProgressUpdate) -> Option<u64> {
+    let (done, total) = position(update);
+    (total > 0).then(|| (u128::from(done) * 100 / u128::from(total.max(done))) as u64)
+}
+
+/// Returns how long the rest takes at the rate so far.
+fn left(update: ProgressUpdate, taken: Duration) -> Option<String> {
+    let (done, total) = position(update);
+    let rest = total.checked_sub(done).filter(|_| done > 0)?;
+    let seconds = (taken.as_secs_f64() * rest as f64 / done as f64).ceil().min(u32::MAX as f64) as u64;
+    Some(match (seconds / 3600, seconds / 60 % 60) {
+        (0, 0) => format!("{seconds} s left"),
+        (0, minutes) => format!("{minutes} min left"),
+        (hours, minutes) => format!("{hours} h {minutes} min left"),
+    })
 }
 
 /// Returns how far the work has come, and how far it goes: in bytes if their total is known, and else in records.
@@ -231,18 +346,6 @@ fn position(update: ProgressUpdate) -> (u64, u64) {
     match update.bytes_total {
         0 => (update.records, update.records_total),
         total => (update.bytes, total),
-    }
-}
-
-/// Formats the bytes of an update: those of the records, not of a store or a file. Of a copy those of the objects.
-fn of_records(update: ProgressUpdate, taken: Duration) -> String {
-    let (done, rate) = (size(update.bytes), size(rate(update.bytes, taken)));
-    if let Some(things) = without_contents(update.phase) {
-        return format!("{} {things}", count(update.records));
-    }
-    match update.bytes_total {
-        0 => format!("{done} of records, {rate}/s"),
-        total => format!("{done} of {}, {rate}/s", size(total)),
     }
 }
 

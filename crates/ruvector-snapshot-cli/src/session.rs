@@ -19,6 +19,7 @@ use crate::failure::{Exit, Failure, kind_name};
 use crate::global::{Global, STORE_VARIABLE};
 use crate::logs;
 use crate::output::{Ids, Output, quoted};
+use crate::progress::Screen;
 use crate::settings::{ChosenStore, Origin, Settings};
 use crate::warnings::Warnings;
 
@@ -29,6 +30,8 @@ pub(crate) struct Session {
     pub(crate) run: Run,
     pub(crate) warnings: Warnings,
     pub(crate) ids: Ids,
+    /// The progress bar.
+    pub(crate) screen: Screen,
     /// Whether lines of the log are printed where a progress bar would be.
     pub(crate) has_log_on_stderr: bool,
     pub(crate) settings: Settings,
@@ -55,8 +58,21 @@ impl Session {
         let (warnings, created) = (Warnings::new(output), Mutex::default());
         let run = run.at_store(&store);
         let options = global.options;
-        let ids = Ids::default();
-        Self { output, run, warnings, ids, has_log_on_stderr, settings, store, options, chosen, interrupted, created }
+        let (ids, screen) = (Ids::default(), Screen::default());
+        Self {
+            output,
+            run,
+            warnings,
+            ids,
+            screen,
+            has_log_on_stderr,
+            settings,
+            store,
+            options,
+            chosen,
+            interrupted,
+            created,
+        }
     }
 
     /// Returns the store that the commands are for.
@@ -195,6 +211,7 @@ impl Session {
             answer = work => Ok(answer),
         };
         if answer.is_err() {
+            self.screen.stop();
             if !self.output.quiet {
                 self.output.notice("interrupted; cleaning up (a second signal stops at once)");
             }

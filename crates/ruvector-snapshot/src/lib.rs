@@ -135,11 +135,13 @@ pub use ops::restore::{
 };
 pub use ops::search::{Neighbor, Query, SearchOptions, SearchReport, SearchResult};
 pub use ops::verify::{Verification, VerifyOptions};
+pub use policy::list_filter::{ListFilter, ListOrder, Since};
 pub use policy::retention;
 pub use policy::retention::{
     DropReason, DroppedSnapshot, GroupBy, KeepReason, KeptSnapshot, LabelPattern, PlannedGroup, PrunePlan, PrunePolicy,
     SnapshotGroup, Span, TimeZone,
 };
+pub use policy::stats::{DayStats, SourceStats, StatsTotals, StoreStats};
 pub use progress::{Phase, Progress, ProgressUpdate, Transferred};
 pub use repo::attempt::AttemptOutcome;
 pub use repo::comparison::RecordChange;

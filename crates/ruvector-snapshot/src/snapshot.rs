@@ -6,7 +6,7 @@ pub(crate) mod short_ids;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use ruvector_snapshot_format::embedding::EmbeddingInfo;
 use ruvector_snapshot_format::id::SnapshotId;
 use ruvector_snapshot_format::irregular::IrregularInfo;
@@ -399,6 +399,20 @@ impl Listing {
         let ids = usable.map(|snapshot| &snapshot.id).chain(unusable.map(|unusable| &unusable.id));
         self.dated_in_future = ids.cloned().collect();
         self.dated_in_future.sort_by(|a, b| b.cmp(a));
+    }
+
+    /// Returns the time in an id, to the second: when the snapshot was taken, or the upload begun. `None` if it is no time.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ruvector_snapshot::Listing;
+    ///
+    /// let moment = Listing::moment_of("20260131T080000000Z-0123456789abcdef");
+    /// assert_eq!(moment.map(|moment| moment.to_rfc3339()).as_deref(), Some("2026-01-31T08:00:00+00:00"));
+    /// ```
+    pub fn moment_of(id: &str) -> Option<DateTime<Utc>> {
+        NaiveDateTime::parse_from_str(id.get(..15)?, "%Y%m%dT%H%M%S").ok().map(|moment| moment.and_utc())
     }
 
     /// Returns how short the ids of the store can be.

@@ -13,6 +13,7 @@ mod failure;
 mod pin;
 mod shared;
 mod snapshot;
+mod stats;
 
 pub(crate) use config::{
     ConfigCheckDocument, ConfigFileDocument, ConfigPathDocument, ConfigProblemDocument, ConfigShowDocument,
@@ -24,3 +25,4 @@ pub(crate) use dump::{DumpBegin, DumpEnd, RecordBegin};
 pub(crate) use envelope::{NoMembers, Run};
 pub(crate) use failure::{ErrorDocument, Failed, FailureDocument, FailureKind};
 pub(crate) use pin::{PinDocument, PinnedSnapshot};
+pub(crate) use stats::StatsDocument;

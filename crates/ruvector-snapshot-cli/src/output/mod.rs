@@ -129,6 +129,12 @@ impl Output {
         lines.iter().try_for_each(|line| self.print(&line.lines(None, 0, self.results.has_colours)))
     }
 
+    /// As [`table`](Self::table), also if the terminal has no room for it.
+    pub(crate) fn whole_table(&self, table: &Table) -> Result<(), Failure> {
+        let results = Stream { columns: None, ..self.results };
+        Self { results, ..*self }.table(table)
+    }
+
     /// Prints which command may be next, so that it can be pasted into a shell as it stands.
     pub(crate) fn next(&self, command: &str) -> Result<(), Failure> {
         if self.json || self.is_silent {

@@ -1,20 +1,26 @@
 //! `list`: prints the contents of a store.
 
+mod columns;
+
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use clap::Args;
 use ruvector_snapshot::{
-    CLOCK_TOLERANCE, ChainEnd, Checks, ErrorKind, Listing, Orphan, OrphanKind, RawJson, Snapshot, SnapshotManager,
-    UnusableSnapshot, VerifyDepth,
+    CLOCK_TOLERANCE, ChainEnd, Checks, ErrorKind, ListFilter, ListOrder, Listing, Orphan, OrphanKind, RawJson,
+    Snapshot, SnapshotManager, UnusableSnapshot,
 };
 use serde::Serialize;
 use serde_json::json;
 
 use crate::documents::NoMembers;
 use crate::failure::{Exit, Failure, kind_name};
-use crate::output::{Cell, Column, Table, Tone, ago, count, counted, orphan_kind, size, total};
+use crate::filters::Filters;
+use crate::output::{Text, Tone, ago, count, counted, orphan_kind, size, total};
 use crate::session::Session;
 use crate::streamed::StreamedDocument;
+use crate::values::count as positive;
+use columns::{ListColumn, table};
 
 pub(crate) const HELP: &str = "\
 Reads the names of all objects in the store and every metadata.json, but no data.
@@ -31,30 +37,92 @@ base. Pinned snapshots are marked. SIZE is what the objects of a snapshot take i
 VERIFIED is when every byte of a snapshot and its base was last found intact, as `verify` has recorded it, or CORRUPT. If all parts of a subset were read, it \
 is the oldest of them. `quick` means that not every byte was read. DRILLED is when it was last restored as a drill.
 
+With options such as --name or --since, only the snapshots that fulfil all of them are listed, and what cannot be used.
+
+On a terminal, the most important columns are printed, and the others as far as it has room for them. --columns chooses them, --wide prints all, whole.
+
 Examples:
   ruvector-snapshot list
+  ruvector-snapshot list --name nightly --since 7d
+  ruvector-snapshot list --sort stored --last 20
+  ruvector-snapshot list --wide --label host=db1 | less -S
   ruvector-snapshot list --json | jq -r '.snapshots[].id'
   ruvector-snapshot list --json | jq -r '.snapshots[] | select(.pinned) | .id'
 
-Exit codes: 0 success, even if there are no snapshots; 1 the store does not exist, or has a snapshot of a newer version or one that \
-cannot be read; 3 a snapshot is corrupt.";
+Exit codes: 0 success; 1 the store does not exist, or has a snapshot of a newer version or one that \
+cannot be read; 2 wrong usage; 3 a snapshot is corrupt; 4 there is no snapshot, or none with these options.";
 
-pub(crate) async fn list(session: &Session) -> Result<Exit, Failure> {
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    #[command(flatten)]
+    pub(crate) filters: Filters,
+    /// Only full or only incremental snapshots
+    #[arg(long = "type", value_name = "TYPE", value_parser = ["full", "incremental"])]
+    pub(crate) kind: Option<String>,
+    /// Only the newest N of those that fulfil the rest
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub(crate) last: Option<usize>,
+    /// Sort by taken, name, source, records, stored or logical [default: taken, the newest first]
+    #[arg(long, value_name = "KEY")]
+    pub(crate) sort: Option<ListOrder>,
+    /// Turn the order round
+    #[arg(long)]
+    pub(crate) reverse: bool,
+    /// Print these columns: id, name, taken, age, records, dimensions, stored, logical, verified, drilled, type, pinned,
+    /// source, labels
+    #[arg(long, value_name = "COLUMN,…", value_delimiter = ',', conflicts_with = "wide")]
+    pub(crate) columns: Vec<ListColumn>,
+    /// Print all columns, whole, also if the terminal has no room for them
+    #[arg(long)]
+    pub(crate) wide: bool,
+}
+
+impl List {
+    fn filter(&self) -> ListFilter {
+        let mut filter = self.filters.filter().sort(self.sort.unwrap_or_default()).reverse(self.reverse);
+        (filter.full, filter.last) = (self.kind.as_ref().map(|kind| kind == "full"), self.last);
+        filter
+    }
+
+    fn columns(&self) -> Option<&[ListColumn]> {
+        match self.columns.as_slice() {
+            _ if self.wide => Some(&ListColumn::ALL),
+            [] => None,
+            columns => Some(columns),
+        }
+    }
+}
+
+/// What is printed.
+struct Selected<'a> {
+    listing: &'a Listing,
+    /// The snapshots that are listed, in their order.
+    snapshots: Vec<&'a Snapshot>,
+    is_all: bool,
+    broken: Vec<BrokenChains>,
+}
+
+pub(crate) async fn list(session: &Session, args: &List) -> Result<Exit, Failure> {
     let manager = session.open()?;
     let listing = session.read(&manager, manager.list()).await?;
     session.learn_short_ids(listing.short_ids());
-    let broken = broken_chains(&listing);
+    let filter = args.filter();
+    let snapshots = filter.select(&listing, listing.listed_at);
+    let broken = broken_chains(&listing, &snapshots);
+    let selected = Selected { listing: &listing, snapshots, is_all: filter.is_all(), broken };
     if session.output.json {
-        print_document(session, &manager, &listing).await?;
+        print_document(session, &manager, &selected).await?;
     }
-    print_text(session, &listing, &broken)?;
+    print_text(session, &selected, args)?;
     let is_any = |kind| listing.unusable.iter().any(|unusable| unusable.error.kind() == kind);
-    let is_any_missing = broken.iter().any(|broken| broken.end == ChainEnd::Missing);
-    let is_any_found = found_corrupt(&listing).next().is_some();
+    let is_any_missing = selected.broken.iter().any(|broken| broken.end == ChainEnd::Missing);
+    let is_any_found = found_corrupt(&selected).next().is_some();
     Ok(if is_any(ErrorKind::Corrupt) || is_any_missing || is_any_found {
         Exit::Corruption
     } else if !listing.unusable.is_empty() {
         Exit::Failure
+    } else if selected.snapshots.is_empty() {
+        Exit::NothingThere
     } else {
         Exit::Success
     })
@@ -68,9 +136,11 @@ struct BrokenChains {
     ids: Vec<String>,
 }
 
-fn broken_chains(listing: &Listing) -> Vec<BrokenChains> {
+/// Returns them, of these snapshots.
+fn broken_chains(listing: &Listing, snapshots: &[&Snapshot]) -> Vec<BrokenChains> {
     let mut broken: BTreeMap<_, Vec<String>> = BTreeMap::new();
-    for snapshot in &listing.snapshots {
+    let is_listed = |snapshot: &&Snapshot| snapshots.iter().any(|listed| std::ptr::eq(*listed, *snapshot));
+    for snapshot in listing.snapshots.iter().filter(is_listed) {
         let ancestry = listing.ancestry(snapshot);
         if let (Some(last), ChainEnd::Missing | ChainEnd::Unusable) = (ancestry.ids.last(), ancestry.end) {
             broken.entry((last.clone(), ancestry.end)).or_default().push(snapshot.id.clone());
@@ -80,9 +150,10 @@ fn broken_chains(listing: &Listing) -> Vec<BrokenChains> {
 }
 
 /// Prints one snapshot after the other.
-async fn print_document(session: &Session, manager: &SnapshotManager, listing: &Listing) -> Result<(), Failure> {
+async fn print_document(session: &Session, manager: &SnapshotManager, selected: &Selected<'_>) -> Result<(), Failure> {
+    let listing = selected.listing;
     let mut printed = StreamedDocument::begin(session, &NoMembers {}, "snapshots")?;
-    for snapshot in &listing.snapshots {
+    for snapshot in selected.snapshots.iter().copied() {
         match document(session, manager, snapshot, listing).await {
             Ok(listed) => printed.item(&listed)?,
             Err(failure) => return Err(printed.fail(&NoMembers {}, failure, &session.warnings.list())),
@@ -171,12 +242,27 @@ async fn large_metadata(
     Ok(Err(why))
 }
 
-fn print_text(session: &Session, listing: &Listing, broken: &[BrokenChains]) -> Result<(), Failure> {
-    let output = session.output;
-    if !listing.snapshots.is_empty() {
-        output.table(&table(session, listing))?;
+fn print_text(session: &Session, selected: &Selected<'_>, args: &List) -> Result<(), Failure> {
+    let (output, listing) = (session.output, selected.listing);
+    if !selected.snapshots.is_empty() {
+        let table = table(session, listing, &selected.snapshots, args.columns());
+        if args.wide { output.whole_table(&table)? } else { output.table(&table)? }
     }
-    print_found_corrupt(session, listing)?;
+    print_found_corrupt(session, selected)?;
+    print_broken(session, selected)?;
+    if selected.is_all {
+        print_others(session, listing)?;
+    }
+    print_summary(session, selected)
+}
+
+/// Prints what cannot be used, and what cannot be restored because of that.
+fn print_broken(session: &Session, selected: &Selected<'_>) -> Result<(), Failure> {
+    let (listing, broken) = (selected.listing, &selected.broken);
+    let line = |id: &str, state: &str, what: String| {
+        let tone = if state == "UNREADABLE" { Tone::Caution } else { Tone::Bad };
+        session.output.line(Text::from(format_args!("{}  ", session.short(id))).tone(tone, state).add("  ").add(what))
+    };
     for BrokenChains { base_id, end, ids } in broken {
         let (state, why) = match listing.unusable.iter().find(|unusable| unusable.id == *base_id) {
             _ if *end == ChainEnd::Missing => ("MISSING", String::new()),
@@ -184,18 +270,24 @@ fn print_text(session: &Session, listing: &Listing, broken: &[BrokenChains]) -> 
             None => ("CORRUPT", String::new()),
         };
         let (dependents, newest) = (counted(ids.len() as u64, "dependent"), ids.first().unwrap_or(base_id));
-        output.line(format_args!(
-            "{base_id}  {state}  {why}{dependents} cannot be restored without it; the newest is {newest}"
-        ))?;
+        let newest = session.short(newest);
+        let what = format!("{why}{dependents} cannot be restored without it; the newest is {newest}");
+        line(base_id, state, what)?;
     }
     let is_printed = |unusable: &&UnusableSnapshot| broken.iter().any(|broken| broken.base_id == unusable.id);
     for unusable in listing.unusable.iter().filter(|unusable| !is_printed(unusable)) {
-        output.line(format_args!("{}  {}  {}", unusable.id, state(unusable), reason(unusable)))?;
+        line(&unusable.id, state(unusable), reason(unusable))?;
     }
+    Ok(())
+}
+
+/// Prints what is in the store besides snapshots.
+fn print_others(session: &Session, listing: &Listing) -> Result<(), Failure> {
+    let output = session.output;
     for id in &listing.pending_uploads {
         output.line(format_args!(
             "upload: snapshot-{id} has no metadata.json: a create is running or was interrupted, or the file was lost{}",
-            size_of(listing, id)
+            size_of(session, listing, id)
         ))?;
     }
     let is_shown = |one: &&Orphan| matches!(one.kind, OrphanKind::Staged | OrphanKind::Check | OrphanKind::Multipart);
@@ -216,7 +308,7 @@ fn print_text(session: &Session, listing: &Listing, broken: &[BrokenChains]) -> 
     for id in &listing.deleting {
         output.line(format_args!(
             "deleting: snapshot-{id} is being deleted, or its deletion was interrupted; prune completes it later{}",
-            size_of(listing, id)
+            size_of(session, listing, id)
         ))?;
     }
     for id in &listing.dated_in_future {
@@ -247,23 +339,27 @@ fn print_text(session: &Session, listing: &Listing, broken: &[BrokenChains]) -> 
         let (foreign, verb) = (counted(listing.foreign, "object"), if listing.foreign == 1 { "is" } else { "are" });
         output.line(format_args!("ignored: {foreign} at {} {verb} not part of any snapshot", session.store))?;
     }
-    print_summary(session, listing, broken)
+    Ok(())
 }
 
-/// Returns the size of the objects of an upload or a deletion, in brackets.
-fn size_of(listing: &Listing, id: &str) -> String {
-    listing.unfinished_of(id).map(|one| format!(" ({})", size(one.bytes))).unwrap_or_default()
+/// Returns the size of the objects of an upload or a deletion, and on a terminal when it was begun, in brackets.
+fn size_of(session: &Session, listing: &Listing, id: &str) -> String {
+    let begun = Listing::moment_of(id).filter(|_| session.output.columns().is_some());
+    let begun = begun.map(|begun| format!(", begun {}", ago(begun, listing.listed_at))).unwrap_or_default();
+    listing.unfinished_of(id).map(|one| format!(" ({}{begun})", size(one.bytes))).unwrap_or_default()
 }
 
-fn print_summary(session: &Session, listing: &Listing, broken: &[BrokenChains]) -> Result<(), Failure> {
+fn print_summary(session: &Session, selected: &Selected<'_>) -> Result<(), Failure> {
+    let Selected { listing, snapshots: listed, is_all, broken } = selected;
     let output = session.output;
-    let increments = listing.snapshots.iter().filter(|snapshot| snapshot.base_id().is_some()).count();
+    let increments = listed.iter().filter(|snapshot| snapshot.base_id().is_some()).count();
     let types = match increments {
         0 => String::new(),
-        _ => format!(": {} full, {} incremental", listing.snapshots.len() - increments, count(increments as u64)),
+        _ => format!(": {} full, {} incremental", listed.len() - increments, count(increments as u64)),
     };
-    let bytes = total(listing.snapshots.iter().map(|snapshot| snapshot.size_bytes));
-    let snapshots = counted(listing.snapshots.len() as u64, "snapshot");
+    let bytes = total(listed.iter().map(|snapshot| snapshot.size_bytes));
+    let all = counted(listing.snapshots.len() as u64, "snapshot");
+    let snapshots = if *is_all { all } else { format!("{} of {all}", count(listed.len() as u64)) };
     if listing.snapshots.is_empty() && listing.unusable.is_empty() {
         let create = session.command("create --db FILE");
         return output.line(format_args!("no snapshots at {} yet; create the first with: {create}", session.store));
@@ -283,68 +379,20 @@ fn print_summary(session: &Session, listing: &Listing, broken: &[BrokenChains]) 
     output.line(format_args!("{snapshots}, {} in the store{types}{unusable}{missing}", size(bytes)))
 }
 
-fn table(session: &Session, listing: &Listing) -> Table {
-    let output = session.output;
-    let is_any_drilled = listing.checks.values().any(|checks| checks.drilled_at().is_some());
-    let taken = if output.zone().name() == "UTC" { "TAKEN (UTC)" } else { "TAKEN" };
-    let columns = [
-        Column::new("ID"),
-        Column::new("NAME").cut_to(8),
-        Column::new(taken).rank(3),
-        Column::new("VECTORS").number(),
-        Column::new("DIM").number().rank(4),
-        Column::new("SIZE").number(),
-        Column::new("VERIFIED").rank(1),
-        Column::new("DRILLED").rank(5),
-        Column::new("TYPE").rank(2),
-    ];
-    let mut table = Table::new(columns);
-    for snapshot in &listing.snapshots {
-        table.add([
-            session.short(&snapshot.id).into(),
-            snapshot.name.as_str().into(),
-            output.zone().short_time(snapshot.created_at).into(),
-            count(snapshot.vector_count as u64).into(),
-            snapshot.dimensions.to_string().into(),
-            size(snapshot.size_bytes).into(),
-            verified(snapshot, listing),
-            Cell::from(if is_any_drilled { drilled_at(snapshot, listing) } else { String::new() }),
-            snapshot_type(snapshot, listing).into(),
-        ]);
-    }
-    table.without_empty()
-}
-
-/// Returns when every byte of a snapshot was last found intact, or that it was found corrupt.
-fn verified(snapshot: &Snapshot, listing: &Listing) -> Cell {
-    let Some(checks) = listing.checks_of(&snapshot.id) else { return "never".into() };
-    match (checks.corrupt_at(), checks.verified_at(), checks.intact_at(VerifyDepth::Quick)) {
-        (Some(_), ..) => Cell::toned("CORRUPT", Tone::Bad),
-        (None, Some(time), _) => ago(time, listing.listed_at).into(),
-        (None, None, Some(time)) => format!("quick {}", ago(time, listing.listed_at)).into(),
-        (None, None, None) => "never".into(),
-    }
-}
-
-fn drilled_at(snapshot: &Snapshot, listing: &Listing) -> String {
-    let time = listing.checks_of(&snapshot.id).and_then(Checks::drilled_at);
-    time.map_or_else(|| "never".to_owned(), |time| ago(time, listing.listed_at))
-}
-
 /// Prints which snapshots were found corrupt. A listing does not find that itself.
-fn print_found_corrupt(session: &Session, listing: &Listing) -> Result<(), Failure> {
-    found_corrupt(listing).try_for_each(|(id, corrupt_at)| {
-        session.output.line(format_args!(
-            "{id}  CORRUPT  found by a verification or a drill at {}, and not verified in full since; `verify {id}` prints where",
-            session.output.time(corrupt_at)
-        ))
+fn print_found_corrupt(session: &Session, selected: &Selected<'_>) -> Result<(), Failure> {
+    found_corrupt(selected).try_for_each(|(id, corrupt_at)| {
+        let (short, time) = (session.short(id), session.output.time(corrupt_at));
+        session.output.line(Text::from(format_args!("{short}  ")).tone(Tone::Bad, "CORRUPT").add(format_args!(
+            "  found by a verification or a drill at {time}, and not verified in full since; `verify {short}` prints where"
+        )))
     })
 }
 
 /// Returns the snapshots that were found corrupt, and when.
-fn found_corrupt(listing: &Listing) -> impl Iterator<Item = (&String, DateTime<Utc>)> {
-    listing.snapshots.iter().filter_map(|snapshot| {
-        let corrupt_at = listing.checks_of(&snapshot.id)?.corrupt_at()?;
+fn found_corrupt<'a>(selected: &'a Selected<'_>) -> impl Iterator<Item = (&'a String, DateTime<Utc>)> {
+    selected.snapshots.iter().filter_map(|snapshot| {
+        let corrupt_at = selected.listing.checks_of(&snapshot.id)?.corrupt_at()?;
         Some((&snapshot.id, corrupt_at))
     })
 }
@@ -358,21 +406,4 @@ fn reason(unusable: &UnusableSnapshot) -> String {
 
 fn state(unusable: &UnusableSnapshot) -> &'static str {
     if unusable.error.kind() == ErrorKind::Corrupt { "CORRUPT" } else { "UNREADABLE" }
-}
-
-/// Returns `full`, or the position in the chain and the base; and whether the snapshot is dated in the future and pinned.
-fn snapshot_type(snapshot: &Snapshot, listing: &Listing) -> String {
-    let ancestry = listing.ancestry(snapshot);
-    let future = if listing.is_dated_in_future(&snapshot.id) { ", in the future" } else { "" };
-    let pinned = if snapshot.pinned { ", pinned" } else { "" };
-    let Some(base_id) = ancestry.ids.first() else { return format!("full{future}{pinned}") };
-    let position = if ancestry.end == ChainEnd::Full { format!("+{} ", ancestry.ids.len()) } else { String::new() };
-    let state = match (ancestry.ids.len(), ancestry.end) {
-        (1, ChainEnd::Missing) => ", missing",
-        (1, ChainEnd::Unusable) => ", unusable",
-        (1, ChainEnd::Deleting) => ", being deleted",
-        (_, ChainEnd::Missing | ChainEnd::Unusable) => ", chain broken",
-        _ => "",
-    };
-    format!("{position}base {}{state}{future}{pinned}", listing.short_ids().shorten(base_id))
 }

@@ -21,5 +21,6 @@ pub(crate) mod prune;
 pub(crate) mod restore;
 pub(crate) mod search;
 pub(crate) mod show;
+pub(crate) mod stats;
 pub(crate) mod store;
 pub(crate) mod verify;

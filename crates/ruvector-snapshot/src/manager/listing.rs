@@ -9,6 +9,8 @@ use crate::error::{ErrorKind, Result};
 use crate::ops::diff::{self, DiffOptions, SnapshotDiff};
 use crate::ops::find::{self, FindReport};
 use crate::ops::read::{self, SnapshotReader};
+use crate::policy::list_filter::ListFilter;
+use crate::policy::stats::StoreStats;
 use crate::progress::Progress;
 use crate::repo::chain::Chain;
 use crate::repo::chain_checks::read_ledger;
@@ -72,6 +74,29 @@ impl SnapshotManager {
         let multipart = multipart_uploads_of(self.context.store.as_ref()).await;
         let unfinished = orphans::unfinished(&inventory, &files, &multipart.uploads);
         Ok(Listing { unfinished, multipart_uploads_known: multipart.is_complete, ..inventory.listing })
+    }
+
+    /// Returns what the snapshots that a filter accepts add up to: their sizes for each database, type and day. Reads what
+    /// [`list`](Self::list) reads.
+    ///
+    /// # Errors
+    ///
+    /// The same as [`list`](Self::list).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> ruvector_snapshot::Result<()> {
+    /// # use ruvector_snapshot::{ListFilter, SnapshotConfig, SnapshotManager};
+    /// # let manager = SnapshotManager::open("memory://", SnapshotConfig::default())?;
+    /// let stats = manager.stats(&ListFilter::default()).await?;
+    /// assert_eq!(stats.totals.snapshots, 0);
+    /// # Ok(()) }
+    /// ```
+    pub async fn stats(&self, filter: &ListFilter) -> Result<StoreStats> {
+        let listing = Inventory::read(&self.context).await?.listing;
+        Ok(StoreStats::of(&listing, filter, listing.listed_at))
     }
 
     /// Returns whether the store has a snapshot, intact or not. Reads one listing, up to the first snapshot.

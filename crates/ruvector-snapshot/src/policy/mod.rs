@@ -2,4 +2,6 @@
 //!
 //! Must not import from `ops` or `repo`, and must not read a store, a clock or the environment.
 
+pub(crate) mod list_filter;
 pub mod retention;
+pub(crate) mod stats;

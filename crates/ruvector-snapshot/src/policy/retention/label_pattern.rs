@@ -21,7 +21,7 @@ pub struct LabelPattern {
 
 impl LabelPattern {
     /// Returns whether one of these labels matches.
-    pub(super) fn matches(&self, labels: &Labels) -> bool {
+    pub(crate) fn matches(&self, labels: &Labels) -> bool {
         label(labels, &self.key).is_some_and(|found| self.value.as_ref().is_none_or(|value| is_same(value, found)))
     }
 }

@@ -1,0 +1,194 @@
+//! The columns of `list`, and which of them are printed.
+
+use std::fmt;
+use std::str::FromStr;
+
+use ruvector_snapshot::{ChainEnd, Checks, Listing, Snapshot, VerifyDepth};
+
+use crate::output::{Cell, Column, Table, Tone, ago, count, size};
+use crate::session::Session;
+
+/// A column of `list`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ListColumn {
+    Id,
+    Name,
+    Taken,
+    Age,
+    Records,
+    Dimensions,
+    Stored,
+    Logical,
+    Verified,
+    Drilled,
+    Type,
+    Pinned,
+    Source,
+    Labels,
+}
+
+use ListColumn as C;
+
+impl ListColumn {
+    /// All of them, in the order in which they are printed.
+    pub(super) const ALL: [Self; 14] = [
+        C::Id,
+        C::Name,
+        C::Taken,
+        C::Age,
+        C::Records,
+        C::Dimensions,
+        C::Stored,
+        C::Logical,
+        C::Verified,
+        C::Drilled,
+        C::Type,
+        C::Pinned,
+        C::Source,
+        C::Labels,
+    ];
+    /// Those of a pipe: scripts may count them.
+    const PIPE: [Self; 9] =
+        [C::Id, C::Name, C::Taken, C::Records, C::Dimensions, C::Stored, C::Verified, C::Drilled, C::Type];
+
+    fn word(self) -> &'static str {
+        match self {
+            C::Id => "id",
+            C::Name => "name",
+            C::Taken => "taken",
+            C::Age => "age",
+            C::Records => "records",
+            C::Dimensions => "dimensions",
+            C::Stored => "stored",
+            C::Logical => "logical",
+            C::Verified => "verified",
+            C::Drilled => "drilled",
+            C::Type => "type",
+            C::Pinned => "pinned",
+            C::Source => "source",
+            C::Labels => "labels",
+        }
+    }
+
+    /// Returns how the column is printed. The rank says in which order columns are left out if a terminal is too narrow: the
+    /// highest first.
+    fn column(self, session: &Session) -> Column {
+        let is_utc = session.output.zone().name() == "UTC";
+        match self {
+            C::Id => Column::new("ID"),
+            C::Name => Column::new("NAME").cut_to(8),
+            C::Taken => Column::new(if is_utc { "TAKEN (UTC)" } else { "TAKEN" }).rank(5),
+            C::Age => Column::new("AGE").rank(1),
+            C::Records => Column::new("VECTORS").number().rank(4),
+            C::Dimensions => Column::new("DIM").number().rank(10),
+            C::Stored => Column::new("SIZE").number(),
+            C::Logical => Column::new("LOGICAL").number().rank(8),
+            C::Verified => Column::new("VERIFIED").rank(2),
+            C::Drilled => Column::new("DRILLED").rank(9),
+            C::Type => Column::new("TYPE").rank(3).cut_to(12),
+            C::Pinned => Column::new("PINNED").rank(11),
+            C::Source => Column::new("SOURCE").rank(6).cut_start_to(12),
+            C::Labels => Column::new("LABELS").rank(7).cut_to(12),
+        }
+    }
+
+    fn cell(self, session: &Session, listing: &Listing, snapshot: &Snapshot) -> Cell {
+        match self {
+            C::Id => session.short(&snapshot.id).into(),
+            C::Name => snapshot.name.as_str().into(),
+            C::Taken => session.output.zone().short_time(snapshot.created_at).into(),
+            C::Age => ago(snapshot.created_at, listing.listed_at).into(),
+            C::Records => count(snapshot.vector_count as u64).into(),
+            C::Dimensions => snapshot.dimensions.to_string().into(),
+            C::Stored => size(snapshot.size_bytes).into(),
+            C::Logical => size(snapshot.raw_bytes).into(),
+            C::Verified => verified(snapshot, listing),
+            C::Drilled => drilled_at(snapshot, listing).into(),
+            C::Type => snapshot_type(snapshot, listing).into(),
+            C::Pinned => if snapshot.pinned { "pinned" } else { "" }.into(),
+            C::Source => snapshot.source.id().map_or_else(|| snapshot.source.kind.clone(), |id| id.to_string()).into(),
+            C::Labels => labels(snapshot).into(),
+        }
+    }
+}
+
+impl fmt::Display for ListColumn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+impl FromStr for ListColumn {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let words = || Self::ALL.map(Self::word).join(", ");
+        let known = Self::ALL.into_iter().find(|column| column.word() == text.trim());
+        known.ok_or_else(|| format!("the columns are {}", words()))
+    }
+}
+
+/// Returns the table of these snapshots. Without a choice, a pipe has the columns that it always had, and a terminal those that
+/// it has room for.
+pub(super) fn table(
+    session: &Session,
+    listing: &Listing,
+    snapshots: &[&Snapshot],
+    chosen: Option<&[ListColumn]>,
+) -> Table {
+    let is_any_drilled = listing.checks.values().any(|checks| checks.drilled_at().is_some());
+    let default = if session.output.columns().is_some() { &C::ALL[..] } else { &C::PIPE };
+    let is_shown = |column: &&ListColumn| match column {
+        // In TYPE already.
+        C::Pinned => chosen.is_some(),
+        C::Drilled => chosen.is_some() || is_any_drilled,
+        _ => true,
+    };
+    let columns: Vec<ListColumn> = chosen.unwrap_or(default).iter().filter(is_shown).copied().collect();
+    let printed = columns.iter().map(|column| match chosen {
+        Some(_) => column.column(session).rank(0),
+        None => column.column(session),
+    });
+    let mut table = Table::new(printed);
+    for snapshot in snapshots {
+        table.add(columns.iter().map(|column| column.cell(session, listing, snapshot)));
+    }
+    table.without_empty()
+}
+
+fn labels(snapshot: &Snapshot) -> String {
+    snapshot.labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(" ")
+}
+
+/// Returns when every byte of a snapshot was last found intact, or that it was found corrupt.
+fn verified(snapshot: &Snapshot, listing: &Listing) -> Cell {
+    let Some(checks) = listing.checks_of(&snapshot.id) else { return "never".into() };
+    match (checks.corrupt_at(), checks.verified_at(), checks.intact_at(VerifyDepth::Quick)) {
+        (Some(_), ..) => Cell::toned("CORRUPT", Tone::Bad),
+        (None, Some(time), _) => ago(time, listing.listed_at).into(),
+        (None, None, Some(time)) => format!("quick {}", ago(time, listing.listed_at)).into(),
+        (None, None, None) => "never".into(),
+    }
+}
+
+fn drilled_at(snapshot: &Snapshot, listing: &Listing) -> String {
+    let time = listing.checks_of(&snapshot.id).and_then(Checks::drilled_at);
+    time.map_or_else(|| "never".to_owned(), |time| ago(time, listing.listed_at))
+}
+
+/// Returns `full`, or the position in the chain and the base; and whether the snapshot is dated in the future and pinned.
+fn snapshot_type(snapshot: &Snapshot, listing: &Listing) -> String {
+    let ancestry = listing.ancestry(snapshot);
+    let future = if listing.is_dated_in_future(&snapshot.id) { ", in the future" } else { "" };
+    let pinned = if snapshot.pinned { ", pinned" } else { "" };
+    let Some(base_id) = ancestry.ids.first() else { return format!("full{future}{pinned}") };
+    let position = if ancestry.end == ChainEnd::Full { format!("+{} ", ancestry.ids.len()) } else { String::new() };
+    let state = match (ancestry.ids.len(), ancestry.end) {
+        (1, ChainEnd::Missing) => ", missing",
+        (1, ChainEnd::Unusable) => ", unusable",
+        (1, ChainEnd::Deleting) => ", being deleted",
+        (_, ChainEnd::Missing | ChainEnd::Unusable) => ", chain broken",
+        _ => "",
+    };
+    format!("{position}base {}{state}{future}{pinned}", listing.short_ids().shorten(base_id))
+}

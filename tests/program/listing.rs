@@ -1,0 +1,139 @@
+//! Which snapshots `list` prints, in which order and with which columns, and what `stats` adds up.
+
+use std::fs;
+
+use serde_json::json;
+
+use super::bucket::Bucket;
+use super::sandbox::{Sandbox, ids_of};
+
+/// Returns a sandbox with two full snapshots of `a.db` and an increment, and their ids, oldest first.
+fn three_snapshots() -> (Sandbox, Vec<String>) {
+    let sandbox = Sandbox::with_rows(50);
+    let create = |args: &[&str]| {
+        let (exit_code, document) = sandbox.json(&[&["create", "--db", "a.db"], args].concat());
+        assert_eq!(exit_code, 0, "{document}");
+    };
+    create(&["--name", "nightly", "--label", "host=db1", "--label", "why=test", "--source", "team/articles"]);
+    create(&["--name", "hourly", "--base", "latest", "--label", "host=db1", "--source", "team/articles"]);
+    create(&["--name", "nightly", "--label", "host=db2"]);
+    let mut ids = sandbox.ids();
+    ids.reverse();
+    (sandbox, ids)
+}
+
+#[test]
+fn list_selects_by_each_of_its_options_and_by_several() {
+    let (sandbox, ids) = three_snapshots();
+    let path = fs::canonicalize(sandbox.path("a.db")).unwrap();
+    for (args, expected) in [
+        (&["--name", "nightly"][..], &[2, 0][..]),
+        (&["--label", "host=db1"], &[1, 0]),
+        (&["--label", "why"], &[0]),
+        (&["--label", "host=db1", "--label", "why=test"], &[0]),
+        (&["--source", "team/articles"], &[1, 0]),
+        (&["--source", path.to_str().unwrap()], &[2, 1, 0]),
+        (&["--type", "incremental"], &[1]),
+        (&["--type", "full", "--name", "nightly", "--label", "host=db2"], &[2]),
+        (&["--last", "2"], &[2, 1]),
+        (&["--last", "1", "--name", "hourly"], &[1]),
+        (&["--since", "1h"], &[2, 1, 0]),
+        (&["--since", "2020-01-31"], &[2, 1, 0]),
+        (&["--reverse"], &[0, 1, 2]),
+        (&["--last", "2", "--reverse"], &[1, 2]),
+        (&["--sort", "name"], &[1, 2, 0]),
+        (&["--sort", "stored", "--reverse", "--last", "1"], &[2]),
+    ] {
+        let (exit_code, document) = sandbox.json(&[&["list"], args].concat());
+        let expected: Vec<_> = expected.iter().map(|at: &usize| ids[*at].clone()).collect();
+        assert_eq!((exit_code, ids_of(&document)), (0, expected), "{args:?}");
+    }
+    let printed = sandbox.ok(&["list", "--name", "hourly"]);
+    assert!(printed.contains("\n1 of 3 snapshots, ") && !printed.contains(&ids[0]), "{printed}");
+}
+
+#[test]
+fn a_list_of_nothing_has_an_exit_code_of_its_own() {
+    let (sandbox, _) = three_snapshots();
+    for args in [["--name", "nothing"], ["--label", "host=db3"], ["--source", "b.db"], ["--since", "2999-01-31"]] {
+        let result = sandbox.run(&["list", args[0], args[1]]);
+        assert_eq!((result.exit_code, &*result.stderr), (Some(4), ""), "{result:?}");
+        assert!(result.stdout.starts_with("0 of 3 snapshots, "), "{result:?}");
+        assert_eq!(sandbox.json(&["list", args[0], args[1]]).0, 4);
+        assert_eq!(sandbox.json(&["stats", "--name", "nothing"]).0, 4);
+    }
+    for (args, said) in [
+        (["--since", "yesterday"], "neither a length of time"),
+        (["--sort", "size"], "none of taken, name"),
+        (["--type", "half"], "possible values: full, incremental"),
+        (["--last", "0"], "at least 1"),
+        (["--label", "=x"], "KEY=VALUE"),
+        (["--columns", "id,size"], "the columns are id, name"),
+    ] {
+        sandbox.run(&["list", args[0], args[1]]).assert_fails(2, said);
+    }
+}
+
+#[test]
+fn list_prints_the_columns_that_are_asked_for() {
+    let (sandbox, ids) = three_snapshots();
+    let head = |args: &[&str]| {
+        let printed = sandbox.ok(&[&["list"], args].concat());
+        printed
+            .lines()
+            .next()
+            .unwrap()
+            .split("  ")
+            .map(str::trim)
+            .filter(|title| !title.is_empty())
+            .collect::<Vec<_>>()
+            .join(",")
+    };
+    assert_eq!(head(&[]), "ID,NAME,TAKEN (UTC),VECTORS,DIM,SIZE,VERIFIED,TYPE");
+    assert_eq!(head(&["--columns", "name,id,labels"]), "NAME,ID,LABELS");
+    let all = "ID,NAME,TAKEN (UTC),AGE,VECTORS,DIM,SIZE,LOGICAL,VERIFIED,DRILLED,TYPE,PINNED,SOURCE,LABELS";
+    assert_eq!(head(&["--wide"]), all);
+    sandbox.ok(&["pin", &ids[0]]);
+    let printed = sandbox.ok(&["list", "--columns", "id,source,labels,pinned"]);
+    assert!(printed.contains(&format!("{}  team/articles", ids[0])), "{printed}");
+    assert!(printed.contains("host=db1 why=test  pinned"), "{printed}");
+}
+
+#[test]
+fn stats_add_up_each_database_and_type_on_a_disk_and_in_a_bucket() {
+    let (sandbox, ids) = three_snapshots();
+    let (exit_code, document) = sandbox.json(&["stats"]);
+    assert_eq!((exit_code, &document["totals"]["snapshots"]), (0, &json!(3)), "{document}");
+    let listed = sandbox.json(&["list"]).1;
+    let stored: u64 =
+        listed["snapshots"].as_array().unwrap().iter().map(|one| one["size_bytes"].as_u64().unwrap()).sum();
+    assert_eq!(document["totals"]["stored_bytes"], stored);
+    assert_eq!((&document["full"]["snapshots"], &document["incremental"]["snapshots"]), (&json!(2), &json!(1)));
+    let sources = document["sources"].as_array().unwrap();
+    assert_eq!(sources.len(), 2, "{document}");
+    let named = sources.iter().find(|source| source["source"] == "team/articles").unwrap();
+    assert_eq!((&named["full"], &named["incremental"], &named["records"]), (&json!(1), &json!(1), &json!(50)));
+    let days = document["days"].as_array().unwrap();
+    assert_eq!(days.iter().map(|day| day["snapshots"].as_u64().unwrap()).sum::<u64>(), 3);
+    assert_eq!(document["stored_bytes_per_day"], json!(null));
+    assert_eq!(sandbox.json(&["stats", "--source", "team/articles"]).1["totals"]["snapshots"], 2);
+
+    let printed = sandbox.ok(&["stats"]);
+    assert!(printed.contains("team/articles") && printed.contains("\nTYPE ") && printed.contains("####"), "{printed}");
+    let mut unicode = sandbox.command(&["stats"]);
+    let unicode = unicode.env("LC_ALL", "C.UTF-8").output().unwrap().stdout;
+    assert!(String::from_utf8(unicode).unwrap().contains("████"));
+
+    fs::remove_file(sandbox.stored(&ids[0], "index.bin.gz")).unwrap();
+    let (exit_code, document) = sandbox.json(&["stats"]);
+    // The increment cannot be restored without its base.
+    assert_eq!((exit_code, &document["unusable"], &document["corrupt"]["snapshots"]), (0, &json!(1), &json!(1)));
+    assert_eq!(document["totals"]["snapshots"], 1);
+
+    for bucket in Bucket::both() {
+        assert_eq!(bucket.json(&["stats"]).0, 4);
+        bucket.create("one");
+        assert_eq!(bucket.json(&["stats"]).1["totals"]["snapshots"], 1);
+        assert_eq!(ids_of(&bucket.json(&["list", "--name", "one"]).1).len(), 1);
+    }
+}
