@@ -6,6 +6,8 @@ use super::text::{fitted, fitted_end, width};
 
 /// Columns of the terminal between two columns of a table.
 const GAP: usize = 2;
+/// Columns that are left of a cell that is shortened as far as it can be.
+const CELL_MIN: usize = 3;
 /// In a pipe, cells that a terminal would shorten are whole, and the rows with shorter ones are aligned to so many columns.
 const ALIGNED_MAX: usize = 40;
 
@@ -157,11 +159,25 @@ impl Table {
             let least = ranks.map(|(at, (column, _))| (column.rank, at)).filter(|(rank, _)| *rank > 0).max();
             match least.and_then(|(_, at)| widths.get_mut(at)) {
                 Some(width) => *width = None,
-                None => return widths,
+                None => {
+                    self.squeeze(&mut widths, columns_max);
+                    return widths;
+                }
             }
         }
         self.widen(&mut widths, &whole, columns_max);
         widths
+    }
+
+    /// Shortens columns as far as something of them is left, from the last one on: nothing can be left out.
+    fn squeeze(&self, widths: &mut [Option<usize>], columns_max: usize) {
+        for at in (0..widths.len()).rev() {
+            let surplus = needed(widths).saturating_sub(columns_max);
+            let can_be_shorter = self.columns.get(at).is_some_and(|column| column.shortened.is_some());
+            if let Some(Some(width)) = widths.get_mut(at).filter(|_| can_be_shorter) {
+                *width = (*width).min(width.saturating_sub(surplus).max(CELL_MIN));
+            }
+        }
     }
 
     /// Gives what room is left to the columns that were shortened, to the most important ones first.
@@ -185,8 +201,13 @@ impl Table {
 
 /// Returns how many columns of the terminal are left, or `None` if it has too few.
 fn room(widths: &[Option<usize>], columns_max: usize) -> Option<usize> {
+    columns_max.checked_sub(needed(widths))
+}
+
+/// Returns how many columns of the terminal these columns need.
+fn needed(widths: &[Option<usize>]) -> usize {
     let shown = widths.iter().flatten().count();
-    columns_max.checked_sub(widths.iter().flatten().sum::<usize>() + GAP * shown.saturating_sub(1))
+    widths.iter().flatten().sum::<usize>() + GAP * shown.saturating_sub(1)
 }
 
 #[cfg(test)]
