@@ -14,11 +14,19 @@ pub(crate) fn answer(answer: &clap::Error) -> Exit {
     let arguments: Vec<String> = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
     let json = arguments.iter().take_while(|word| *word != "--").any(|word| word == "--json");
     let run = Run::start(command(&args::program(), &arguments), None);
-    match answer.print() {
+    let output = Output::without_options(json);
+    let printed = match output.wraps_messages() && is_mistake(answer) {
+        true => {
+            answer.render().to_string().trim_end().lines().for_each(|line| output.message(line));
+            Ok(())
+        }
+        false => answer.print(),
+    };
+    match printed {
         _ if answer.use_stderr() => {
             if json {
                 let failure = Failure::arguments(&answer.render().to_string());
-                Output::without_options(json).failure_document(&run, &failure, &[]);
+                output.failure_document(&run, &failure, &[]);
             }
             Exit::Usage
         }
@@ -29,6 +37,12 @@ pub(crate) fn answer(answer: &clap::Error) -> Exit {
         }
         _ => Exit::Success,
     }
+}
+
+/// Returns whether the arguments are wrong. The parser does not divide its messages between words.
+fn is_mistake(answer: &clap::Error) -> bool {
+    use clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+    answer.use_stderr() && answer.kind() != DisplayHelpOnMissingArgumentOrSubcommand
 }
 
 /// Returns the words that name a command, as far as the arguments have them.

@@ -254,7 +254,8 @@ impl Output {
         let tone = match label.trim_start() {
             "error" => Tone::Bad,
             "warning" => Tone::Caution,
-            "hint" => Tone::Good,
+            "hint" | "tip" => Tone::Good,
+            "Usage" => Tone::Heading,
             "caused by" => Tone::Aside,
             _ => return self.notice(text),
         };
@@ -262,6 +263,11 @@ impl Output {
         let label = format!("{}:", label.trim_start());
         let indent = start + label.len() + 1;
         self.print_message(&Text::from(" ".repeat(start)).tone(tone, label).add(" ").add(rest), indent);
+    }
+
+    /// Returns whether messages go to a terminal, to which they are fitted.
+    pub(crate) fn wraps_messages(&self) -> bool {
+        self.messages.columns.is_some()
     }
 
     fn print_message(&self, text: &Text, indent: usize) {
