@@ -16,6 +16,7 @@ mod interrupted;
 mod logs;
 mod output;
 mod progress;
+mod screen;
 mod selection;
 mod session;
 mod settings;

@@ -26,27 +26,6 @@ const COLUMNS_DEFAULT: usize = 80;
 const BAR_COLUMNS_MIN: usize = 6;
 const BAR_COLUMNS_MAX: usize = 40;
 
-/// The bar that is on the screen. A clone shares it.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Screen {
-    bar: Arc<Mutex<Option<ProgressBar>>>,
-    is_stopped: Arc<AtomicBool>,
-}
-
-impl Screen {
-    fn show(&self, bar: &ProgressBar) {
-        *locked(&self.bar) = Some(bar.clone());
-    }
-
-    /// Removes the bar, and keeps it away: a notice is on a line of its own.
-    pub(crate) fn stop(&self) {
-        self.is_stopped.store(true, Ordering::SeqCst);
-        if let Some(bar) = &*locked(&self.bar) {
-            bar.finish_and_clear();
-        }
-    }
-}
-
 /// The progress display of one command. Removed from the terminal when dropped.
 #[derive(Debug)]
 pub(crate) struct ProgressDisplay {
@@ -72,9 +51,8 @@ impl ProgressDisplay {
                 bar.set_style(style);
             }
             let state = Mutex::new(BarState { phase: None, started: now });
-            let screen = &session.screen;
-            screen.show(&bar);
-            (Some(Box::new(Bar { bar: bar.clone(), is_stopped: screen.is_stopped.clone(), state })), Some(bar))
+            session.screen.show(&bar);
+            (Some(Box::new(Bar { bar: bar.clone(), is_stopped: session.screen.stopped(), state })), Some(bar))
         };
         let (is_restored, transferred) = (Arc::<AtomicBool>::default(), Arc::<Mutex<Transferred>>::default());
         let listener = Listener {

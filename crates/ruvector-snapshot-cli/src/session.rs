@@ -19,7 +19,7 @@ use crate::failure::{Exit, Failure, kind_name};
 use crate::global::{Global, STORE_VARIABLE};
 use crate::logs;
 use crate::output::{Ids, Output, quoted};
-use crate::progress::Screen;
+use crate::screen::Screen;
 use crate::settings::{ChosenStore, Origin, Settings};
 use crate::warnings::Warnings;
 
