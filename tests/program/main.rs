@@ -7,6 +7,7 @@ mod bucket;
 mod sandbox;
 
 mod absent_store;
+mod annotations;
 mod bucket_mistakes;
 mod buckets;
 mod chains;

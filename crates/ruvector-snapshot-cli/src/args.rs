@@ -6,8 +6,7 @@ use clap::{Arg, ArgAction, Command, CommandFactory as _, Parser, Subcommand};
 use crate::global::Global;
 use crate::help;
 use crate::verbs::{
-    compact, completions, config, copy, create, delete, demo, diff, drill, dump, export, find, import, list, man, pin,
-    prune, restore, search, show, stats, store, verify,
+    annotate, compact, completions, config, copy, create, delete, demo, diff, drill, dump, export, find, import, list, man, pin, prune, restore, search, show, stats, store, verify,
 };
 
 /// Consistent, verified backups for Ruvector vector databases.
@@ -32,7 +31,7 @@ pub(crate) enum Verb {
     /// Add up the sizes of the snapshots: of each database, type and day
     #[command(after_long_help = stats::HELP)]
     Stats(stats::Stats),
-    /// Show details of one snapshot
+    /// Show details of snapshots
     #[command(after_long_help = show::HELP)]
     Show(show::Show),
     /// Check that snapshots are intact
@@ -68,9 +67,12 @@ pub(crate) enum Verb {
     /// Copy snapshots to another store
     #[command(after_long_help = copy::HELP)]
     Copy(copy::Copies),
-    /// Turn an incremental snapshot into a full one
+    /// Turn incremental snapshots into full ones
     #[command(after_long_help = compact::HELP)]
     Compact(compact::Compact),
+    /// Change the labels and the note of snapshots
+    #[command(after_long_help = annotate::HELP)]
+    Annotate(annotate::Annotate),
     /// Protect snapshots from deletion
     #[command(after_long_help = pin::HELP)]
     Pin(pin::Ids),

@@ -42,8 +42,7 @@ use output::Output;
 use session::Session;
 use settings::Settings;
 use verbs::{
-    compact, completions, config, copy, create, delete, demo, diff, drill, dump, export, find, import, list, man, pin,
-    prune, restore, search, show, stats, store, verify,
+    annotate, compact, completions, config, copy, create, delete, demo, diff, drill, dump, export, find, import, list, man, pin, prune, restore, search, show, stats, store, verify,
 };
 
 /// Runs the command line with the arguments of this process.
@@ -133,6 +132,7 @@ async fn call(session: &Session, verb: Verb) -> Result<Exit, Failure> {
         Verb::Delete(args) => delete::delete(session, &args).await,
         Verb::Copy(args) => copy::copy(session, &args).await,
         Verb::Compact(args) => compact::compact(session, &args).await,
+        Verb::Annotate(args) => annotate::annotate(session, args).await,
         Verb::Pin(args) => pin::pin(session, &args.ids).await,
         Verb::Unpin(args) => pin::unpin(session, &args.ids).await,
         Verb::Prune(args) => prune::prune(session, &args).await,

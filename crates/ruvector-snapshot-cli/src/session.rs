@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use ruvector_snapshot::store::{self, Location, SnapshotStore, StoreConfig, StoreOptions, known_options};
 use ruvector_snapshot::{
-    ErrorKind, ShortIds, SnapshotConfig, SnapshotError, SnapshotManager, SourceId, check_location,
+    ErrorKind, ShortIds, Snapshot, SnapshotConfig, SnapshotError, SnapshotManager, SourceId, check_location,
 };
 use serde::Serialize;
 use tokio::sync::watch;
@@ -339,6 +339,19 @@ impl Session {
     pub(crate) fn learn_short_ids(&self, ids: ShortIds) {
         if self.output.has_short_ids {
             self.ids.learn(ids);
+        }
+    }
+
+    /// Warns of annotations that cannot be read: what they say is not in the labels and the notes.
+    pub(crate) fn warn_of_annotations<'a>(&self, snapshots: impl IntoIterator<Item = &'a Snapshot>) {
+        for snapshot in snapshots {
+            for problem in &snapshot.unreadable_annotations {
+                self.warnings.add(&format!(
+                    "labels and note of snapshot {} may be others: {problem}; the snapshot itself is not affected, and \
+                     `annotate` of it replaces what is corrupt",
+                    snapshot.id
+                ));
+            }
         }
     }
 

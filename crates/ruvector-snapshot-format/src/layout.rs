@@ -4,6 +4,7 @@ use std::fmt;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 
+use crate::annotation::{AnnotationName, DIGEST_DIGITS, NUMBER_MAX};
 use crate::id::SnapshotId;
 use crate::ledger::{EntryName, VerifyResult};
 
@@ -29,6 +30,8 @@ const CHECK: &str = "store-check-";
 const DELETING: &str = "deleting-";
 
 const CHECKED: &str = "checked-";
+
+const ANNOTATION: &str = "annotation-";
 
 /// The three files that hold blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -107,6 +110,27 @@ pub fn is_ledger_entry(file: &str) -> bool {
     parse_ledger_entry(file).is_some()
 }
 
+/// Returns the name of an annotation.
+pub fn annotation(name: &AnnotationName) -> String {
+    format!("{ANNOTATION}{:010}-{}.json", name.number, name.digest)
+}
+
+/// Returns what the name of an annotation says, or `None` if a file is none. The inverse of [`annotation`].
+pub fn parse_annotation(file: &str) -> Option<AnnotationName> {
+    let (number, digest) = file.strip_prefix(ANNOTATION)?.strip_suffix(".json")?.split_once('-')?;
+    let is_digest = digest.len() == DIGEST_DIGITS && digest.bytes().all(|digit| b"0123456789abcdef".contains(&digit));
+    let number = number.parse().ok().filter(|number| *number > 0)?;
+    let name = AnnotationName { number, digest: digest.to_owned() };
+    // Each annotation has one name.
+    (is_digest && annotation(&name) == file && number <= NUMBER_MAX).then_some(name)
+}
+
+/// Returns whether a file is kept beside snapshots, and no step of a create or a delete depends on it: a ledger entry or an
+/// annotation.
+pub fn is_remark(file: &str) -> bool {
+    is_ledger_entry(file) || parse_annotation(file).is_some()
+}
+
 /// Parses the time in the form that ids have.
 fn parse_time(text: &str) -> Option<DateTime<Utc>> {
     Some(NaiveDateTime::parse_from_str(text, "%Y%m%dT%H%M%S%3fZ").ok()?.and_utc())
@@ -160,6 +184,31 @@ mod tests {
             let name = NAME.replacen(from, to, 1);
             assert_ne!(name, NAME);
             assert!(!is_ledger_entry(&name), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_annotation_has_exactly_one_name() {
+        const NAME: &str = "annotation-0000000017-0123456789abcdef0123456789abcdef.json";
+        let name = parse_annotation(NAME).unwrap();
+        assert_eq!((name.number, annotation(&name)), (17, NAME.to_owned()));
+        assert!(is_remark(NAME) && !is_ledger_entry(NAME));
+        for (from, to) in [
+            ("annotation-", "annotation"),
+            ("0000000017", "17"),
+            ("0000000017", "00000000017"),
+            ("0000000017", "+000000017"),
+            ("0000000017", "0000000000"),
+            ("0000000017", "10000000000"),
+            ("0123456789abcdef.", "0123456789abcde."),
+            ("0123456789abcdef.", "0123456789abcdeF."),
+            ("0123456789abcdef.", "0123456789abcde-."),
+            (".json", ""),
+            (".json", ".json/x"),
+        ] {
+            let other = NAME.replacen(from, to, 1);
+            assert_ne!(other, NAME);
+            assert!(!is_remark(&other), "{other}");
         }
     }
 

@@ -22,6 +22,7 @@ pub mod large;
 pub mod layout;
 pub mod lineage;
 
+pub mod annotation;
 pub mod embedding;
 pub mod ledger;
 pub mod model;

@@ -6,6 +6,12 @@
 pub const METADATA_JSON_BYTES: u64 = 1 << 20;
 /// Size of a ledger entry.
 pub const LEDGER_ENTRY_BYTES: u64 = 256 << 10;
+/// Size of an annotation.
+pub const ANNOTATION_BYTES: u64 = 256 << 10;
+/// Annotations beside a snapshot that are read, and beside which another one is written.
+pub const ANNOTATIONS: usize = 1000;
+/// Size of a note.
+pub const NOTE_BYTES: usize = 4096;
 /// Rows of a block.
 pub const BLOCK_ROWS: usize = 1 << 16;
 /// Size of an id.

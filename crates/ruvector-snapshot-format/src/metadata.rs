@@ -65,6 +65,9 @@ pub struct SnapshotMetadata {
     pub irregular: Option<IrregularInfo>,
     /// The user's labels.
     pub labels: Labels,
+    /// The user's note.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
     /// The user's own JSON.
     pub metadata: RawJson,
     /// Where the records came from.

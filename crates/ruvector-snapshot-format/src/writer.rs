@@ -223,6 +223,7 @@ impl SnapshotMetadata {
             distance_metric: database.distance_metric.clone(),
             checksum: data.checksum,
             irregular: None,
+            note: None,
             labels: Labels::default(),
             metadata: RawJson::default(),
             source: SourceInfo::new("memory", None),

@@ -117,6 +117,7 @@ mod manager;
 pub use config::SnapshotConfig;
 pub use error::{ErrorKind, Remedy, Result, SnapshotError};
 pub use manager::SnapshotManager;
+pub use ops::annotate::{AnnotateOptions, AnnotatePlan};
 pub use ops::copy::{
     BlockedCopy, CopiedSnapshot, CopyOptions, CopyOutcome, CopyPlan, CopyReport, CopySelection, PlannedCopy,
 };

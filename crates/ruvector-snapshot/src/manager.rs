@@ -1,5 +1,6 @@
 //! The façade: [`SnapshotManager`]. Every method parses its arguments and calls the verb of its name.
 
+mod annotating;
 mod copying;
 mod creating;
 mod deleting;

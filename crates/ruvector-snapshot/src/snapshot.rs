@@ -60,8 +60,15 @@ pub struct Snapshot {
     pub dimensions: usize,
     /// The distance metric in Ruvector's notation. `None` if the database did not record it.
     pub distance_metric: Option<String>,
-    /// The labels that the user gave.
+    /// The labels. A listing and [`get_snapshot`](crate::SnapshotManager::get_snapshot) have them as they are now, with what
+    /// [annotations](crate::SnapshotManager::annotate_snapshot) have changed. Other reports have those of the create.
     pub labels: Labels,
+    /// The note, as it is now or as it was given to the create: see [`labels`](Self::labels).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// Sentences about annotations that could not be read. What they have changed is not in the labels and the note.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unreadable_annotations: Vec<String>,
     /// The JSON that the user gave in [`CreateOptions::metadata`](crate::CreateOptions::metadata), or null. `None` if it was
     /// left out: a listing and a chain have none of more than 4 KiB.
     /// [`get_snapshot`](crate::SnapshotManager::get_snapshot) reads it.
@@ -123,6 +130,8 @@ impl Snapshot {
             dimensions: usize::try_from(metadata.dimensions).unwrap_or(usize::MAX),
             distance_metric: metadata.distance_metric.clone(),
             labels: metadata.labels.clone(),
+            note: metadata.note.clone(),
+            unreadable_annotations: Vec::new(),
             metadata: Some(metadata.metadata.clone()),
             source: metadata.source.clone(),
             embedding: metadata.embedding.clone(),
@@ -479,6 +488,8 @@ pub enum OrphanKind {
     Marker,
     /// A ledger entry that is not needed: a newer one replaces it, or its snapshot was deleted.
     LedgerEntry,
+    /// An annotation that is not needed: a newer one includes it, or its snapshot was deleted.
+    Annotation,
     /// An object of a store check.
     Check,
     /// A temporary file of a local store.

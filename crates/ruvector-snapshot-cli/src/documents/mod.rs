@@ -4,6 +4,7 @@
 //!
 //! Members can be added without notice. Another meaning, another name or a missing member is a new [`SCHEMA_VERSION`].
 
+mod annotate;
 mod config;
 mod create;
 mod diff;
@@ -15,6 +16,7 @@ mod shared;
 mod snapshot;
 mod stats;
 
+pub(crate) use annotate::AnnotateDocument;
 pub(crate) use config::{
     ConfigCheckDocument, ConfigFileDocument, ConfigPathDocument, ConfigProblemDocument, ConfigShowDocument,
     SettingDocument,

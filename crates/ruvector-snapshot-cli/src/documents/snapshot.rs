@@ -33,9 +33,11 @@ pub(crate) struct SnapshotDocument<'a> {
     pub(crate) logical_bytes: u64,
     /// The content checksum of the state: 64 hexadecimal digits. Equal contents have equal checksums.
     pub(crate) checksum: &'a str,
-    /// The labels that the user gave.
+    /// The labels. `list` and `show` have them as they are now, with what `annotate` has changed; other commands as they were stored.
     #[schemars(with = "BTreeMap<String, String>")]
     pub(crate) labels: &'a Labels,
+    /// The note, as it is now or as it was stored, like the labels. Null if there is none.
+    pub(crate) note: Option<&'a str>,
     /// The JSON that a program gave when it created the snapshot, as it is, or null. Missing if it is large: `show` has it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "serde_json::Value")]
@@ -71,6 +73,7 @@ impl<'a> From<&'a Snapshot> for SnapshotDocument<'a> {
             logical_bytes: snapshot.raw_bytes,
             checksum: &snapshot.checksum,
             labels: &snapshot.labels,
+            note: snapshot.note.as_deref(),
             metadata: snapshot.metadata.as_ref(),
             source: (&snapshot.source).into(),
             embedding: snapshot.embedding.as_ref().map(Into::into),

@@ -14,6 +14,7 @@ pub(crate) fn orphan_kind(kind: OrphanKind) -> &'static str {
         OrphanKind::Deletion => "interrupted deletion",
         OrphanKind::Marker => "marker that is no longer needed",
         OrphanKind::LedgerEntry => "ledger entry that is not needed",
+        OrphanKind::Annotation => "annotation that is not needed",
         OrphanKind::Check => "object of a store check",
         OrphanKind::Directory => "empty directory",
         OrphanKind::Multipart => "multipart upload",

@@ -107,6 +107,9 @@ pub(crate) struct Create {
     /// Label to store with the snapshot. Can be repeated
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
     pub(crate) labels: Vec<(String, String)>,
+    /// Note to store with the snapshot: a text of at most 4096 bytes, for people
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) note: Option<String>,
     /// Compression level, from 0 (none) to 9 (smallest and slowest)
     #[arg(long, value_name = "0-9", default_value_t = 6, value_parser = compression_level)]
     pub(crate) compression_level: u32,
@@ -148,7 +151,7 @@ pub(crate) async fn create(session: &Session, args: Create) -> Result<Exit, Fail
     };
     let mut options =
         CreateOptions::default().labels(labels).base_from_elsewhere(args.base_from_elsewhere).strict(args.strict);
-    options.source_name = source_name;
+    (options.source_name, options.note) = (source_name, args.note);
     options = embedding(options, args.embedding)?.other_embedding(args.other_embedding);
     // Before anything is created in the store: a mistyped path leaves nothing behind.
     let checked = SnapshotManager::check_source_with(&args.db, &config, &options).await;

@@ -110,6 +110,7 @@ pub(crate) async fn list(session: &Session, args: &List) -> Result<Exit, Failure
     let snapshots = filter.select(&listing, listing.listed_at);
     let broken = broken_chains(&listing, &snapshots);
     let selected = Selected { listing: &listing, snapshots, is_all: filter.is_all(), broken };
+    session.warn_of_annotations(&listing.snapshots);
     if session.output.json {
         print_document(session, &manager, &selected).await?;
     }

@@ -1,6 +1,7 @@
 //! The commands, one in a file: its options, its help, and what it does. None uses another one, except for what they
 //! share with `create` and `delete`.
 
+pub(crate) mod annotate;
 pub(crate) mod compact;
 pub(crate) mod completions;
 pub(crate) mod config;

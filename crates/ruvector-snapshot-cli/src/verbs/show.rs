@@ -85,6 +85,7 @@ async fn show_one(
     let Some(snapshot) = session.read(manager, manager.get_snapshot(id)).await.map_err(hinted)? else {
         return Err(Failure::new(ErrorKind::NotFound, format!("snapshot {id} was deleted meanwhile")));
     };
+    session.warn_of_annotations([&snapshot]);
     let listing = match listing {
         Some(listing) => listing,
         None => listing.insert(session.read(manager, manager.list()).await?),
@@ -230,6 +231,7 @@ fn print(session: &Session, snapshot: &Snapshot, listing: &Listing) -> Result<()
     for (at, (key, value)) in snapshot.labels.iter().enumerate() {
         output.field(if at == 0 { "labels" } else { "" }, format_args!("{key}={value}"))?;
     }
+    snapshot.note.iter().try_for_each(|note| output.field("note", note))?;
     if let Some(metadata) = snapshot.metadata.as_ref().filter(|metadata| !metadata.is_null()) {
         output.field("metadata", metadata)?;
     }

@@ -193,7 +193,9 @@ impl SnapshotManager {
     pub async fn get_snapshot(&self, id: &str) -> Result<Option<Snapshot>> {
         let store = self.context.store.as_ref();
         match inventory::read_metadata(store, &id.parse()?).await {
-            Ok((metadata, bytes)) => Ok(Some(inventory::describe(store, &metadata, bytes.len() as u64).await?)),
+            Ok((metadata, bytes)) => {
+                Ok(Some(inventory::describe_annotated(store, &metadata, bytes.len() as u64).await?))
+            }
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }

@@ -218,6 +218,7 @@ async fn store(context: &Context, sorted: Sorted, options: &ImportOptions) -> Re
         name: &name,
         created_at,
         labels: user_json::composed_labels(&labels)?,
+        note: None,
         metadata: RawJson::new(&Value::Null)?,
         embedding: EmbeddingInfo::recorded_in(&source.database.rows),
         source,

@@ -3,6 +3,7 @@
 //! A verb with a decision to make has a plan and an `apply` that executes it and decides nothing. A dry run prints the
 //! plan.
 
+pub(crate) mod annotate;
 pub(crate) mod check_store;
 pub(crate) mod compact;
 pub(crate) mod copy;

@@ -10,6 +10,7 @@ use ruvector_snapshot_format::id::SnapshotId;
 use ruvector_snapshot_format::layout::DataFile;
 use ruvector_snapshot_format::leaves;
 
+use super::annotations;
 use super::chain::Chain;
 use super::context::Context;
 use super::irregular::{IrregularSections, check_block};
@@ -57,10 +58,12 @@ pub(crate) async fn store_compacted(
     let irregular = irregular_events(chain.irregular()?);
     let blocks = blocks.chain(irregular).chain(stream::once(async { Ok(BlockEvent::End(())) })).boxed();
     let name = composed(&metadata.name);
+    let (labels, note) = annotations::current(from.store.as_ref(), &metadata).await?;
     let spec = SnapshotSpec {
         name: &name,
         created_at: metadata.created_at,
-        labels: metadata.labels.clone(),
+        labels,
+        note,
         metadata: metadata.metadata.clone(),
         source,
         embedding: metadata.embedding.clone().unwrap_or_default(),

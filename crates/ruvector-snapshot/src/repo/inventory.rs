@@ -22,12 +22,13 @@ use ruvector_snapshot_format::lineage::{BaseRef, ChainEnd, Lineage};
 use ruvector_snapshot_format::metadata::SnapshotMetadata;
 use ruvector_snapshot_format::{layout, limits};
 
+use super::annotations::Annotations;
 use super::context::Context;
 use super::keys::{is_of_snapshot, snapshot_of};
 use super::ledger;
 use super::presence::{
     ObjectsByName, exists, gone, is_being_deleted, is_empty, is_lost, judge, list_again, lost_metadata_json,
-    no_snapshot,
+    no_snapshot, objects_of,
 };
 use crate::error::{ErrorKind, Result, SnapshotError, corrupt};
 use crate::snapshot::checks::{ChainChecks, Checks};
@@ -44,6 +45,8 @@ pub(crate) struct Inventory {
     pub(crate) lost: BTreeSet<SnapshotId>,
     /// Objects of store checks.
     pub(crate) checks: Vec<ObjectInfo>,
+    /// The annotations of the snapshots that have any.
+    pub(crate) annotations: BTreeMap<SnapshotId, Annotations>,
 }
 
 impl Inventory {
@@ -79,7 +82,8 @@ impl Inventory {
         listing.listed_at = now;
         let lineage = Lineage::new(bases);
         find_checks(&mut listing, &objects, &lineage, now);
-        Ok(Self { listing, objects, lineage, lost, checks })
+        let annotations = annotate(context, &mut listing, &objects).await?;
+        Ok(Self { listing, objects, lineage, lost, checks, annotations })
     }
 
     /// Returns the base of a snapshot. `None` if the snapshot is not listed.
@@ -172,6 +176,27 @@ pub(crate) async fn describe(
         answer => answer.map(|_| true)?,
     };
     Ok(Snapshot { pinned, ..Snapshot::new(metadata, metadata_json_bytes)? })
+}
+
+/// As [`describe`], with what annotations have changed. Whoever may not list the store sees the snapshot without them.
+pub(crate) async fn describe_annotated(
+    store: &dyn SnapshotStore,
+    metadata: &SnapshotMetadata,
+    metadata_json_bytes: u64,
+) -> Result<Snapshot> {
+    let objects = match objects_of(store, &metadata.id).await {
+        Ok(objects) => objects,
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            let unreadable_annotations = vec![format!("annotations could not be listed: {error}")];
+            let snapshot = describe(store, metadata, metadata_json_bytes).await?;
+            return Ok(Snapshot { unreadable_annotations, ..snapshot });
+        }
+        Err(error) => return Err(error),
+    };
+    let pinned = objects.contains_key(layout::PINNED_JSON);
+    let mut snapshot = Snapshot { pinned, ..Snapshot::new(metadata, metadata_json_bytes)? };
+    Annotations::read(store, &metadata.id, &objects).await?.apply(&mut snapshot, &metadata.id);
+    Ok(snapshot)
 }
 
 /// What the keys of a store show.
@@ -437,6 +462,31 @@ fn classify(listing: &mut Listing, objects: &BTreeMap<SnapshotId, ObjectsByName>
     }
     listing.unusable.sort_by(|a, b| b.id.cmp(&a.id));
     listing.snapshots.sort_by(newest_first);
+}
+
+/// Reads the annotations of all usable snapshots, some at a time, and applies them.
+async fn annotate(
+    context: &Context,
+    listing: &mut Listing,
+    objects: &BTreeMap<SnapshotId, ObjectsByName>,
+) -> Result<BTreeMap<SnapshotId, Annotations>> {
+    let usable: BTreeSet<&str> = listing.snapshots.iter().map(|snapshot| snapshot.id.as_str()).collect();
+    let is_annotated = |objects: &ObjectsByName| objects.keys().any(|file| layout::parse_annotation(file).is_some());
+    let annotated = objects.iter().filter(|(id, objects)| usable.contains(id.as_str()) && is_annotated(objects));
+    let reads = annotated.map(|(id, objects)| {
+        let (store, id, objects) = (context.store.clone(), id.clone(), objects.clone());
+        async move { Ok::<_, SnapshotError>((id.clone(), Annotations::read(store.as_ref(), &id, &objects).await?)) }
+    });
+    let reads = stream::iter(reads.collect::<Vec<_>>()).buffered(context.config.max_concurrent_io);
+    let annotations: BTreeMap<SnapshotId, Annotations> = reads.try_collect().await?;
+    for snapshot in &mut listing.snapshots {
+        if let Ok(id) = snapshot.id.parse()
+            && let Some(annotations) = annotations.get(&id)
+        {
+            annotations.apply(snapshot, &id);
+        }
+    }
+    Ok(annotations)
 }
 
 /// Fills [`Listing::checks`].

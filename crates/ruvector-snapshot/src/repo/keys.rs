@@ -28,5 +28,5 @@ pub(super) fn is_of_snapshot(file: &str) -> bool {
     layout::FILES.contains(&file)
         || layout::MARKERS.contains(&file)
         || layout::is_deletion_marker(file)
-        || layout::is_ledger_entry(file)
+        || layout::is_remark(file)
 }

@@ -4,6 +4,7 @@
 //! No verb lives here. Verbs are in `ops`, decisions in `policy`. See `docs/CONCURRENCY.md` for the protocol that
 //! `markers`, `commit_guard` and `orphans` implement.
 
+pub(crate) mod annotations;
 pub(crate) mod attempt;
 pub(crate) mod context;
 

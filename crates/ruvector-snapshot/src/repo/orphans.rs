@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use ruvector_snapshot_format::id::SnapshotId;
 use ruvector_snapshot_format::layout;
 
+use super::annotations::Annotations;
 use super::context::Context;
 use super::deletion_batches::DeleteOptions;
 use super::inventory::Inventory;
@@ -14,7 +15,7 @@ use super::keys::is_repository_key;
 use super::ledger;
 use super::markers::collection::{OrphanCause, collect, collect_marker};
 use super::markers::{is_orphan, marker_grace_start, marker_mtime, store_time, upload_bases};
-use super::presence::{ObjectsByName, is_being_deleted, is_empty};
+use super::presence::{ObjectsByName, is_being_deleted, is_empty, objects_of};
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::snapshot::{Orphan, OrphanKind};
 use crate::store::ObjectInfo;
@@ -51,8 +52,11 @@ pub(crate) fn find(
         if let Some(commit) = objects.get(layout::METADATA_JSON) {
             orphans.extend(old_markers(context, objects, commit, now));
             orphans.extend(entries.map(|object| of_object(object, OrphanKind::LedgerEntry)));
+            orphans
+                .extend(included(inventory, id).filter(is_old).map(|object| of_object(object, OrphanKind::Annotation)));
         } else if is_empty(objects) {
-            orphans.extend(entries.map(|object| of_object(object, OrphanKind::LedgerEntry)));
+            // Nothing adds to what is beside a snapshot that does not exist.
+            orphans.extend(objects.values().filter(is_old).map(of_remark));
         } else if objects.iter().all(|(file, object)| is_orphan(context, file, object, now))
             // A deletion marker shows that nothing depends on it.
             && if is_being_deleted(objects) { !required.ids().contains(id) } else { !required.contains(id) }
@@ -76,7 +80,7 @@ pub(crate) fn unfinished(inventory: &Inventory, files: &[ObjectInfo], uploads: &
     let mut found = Vec::new();
     for (id, objects) in without_snapshot {
         match is_empty(objects) {
-            true => found.extend(objects.values().map(|object| of_object(object, OrphanKind::LedgerEntry))),
+            true => found.extend(objects.values().map(of_remark)),
             false => found.push(of_objects(id, objects)),
         }
     }
@@ -169,14 +173,17 @@ fn not_collected(failed: Vec<(&str, SnapshotError)>) -> Option<SnapshotError> {
 async fn collect_one(context: &Context, orphan: &Orphan, now: DateTime<Utc>, is_exclusive: bool) -> Result<bool> {
     match orphan.kind {
         OrphanKind::Marker => collect_marker(context, &orphan.key, marker_grace_start(context, now)).await,
+        OrphanKind::Annotation if !is_unneeded(context, &orphan.key).await? => Ok(false),
         // An entry that is not needed is not needed later either.
-        OrphanKind::Check | OrphanKind::LedgerEntry => match context.store.head(&orphan.key).await {
-            Ok(object) if object.modified_at < context.grace_start(now) => {
-                context.store.delete(&orphan.key).await.map(|()| true)
+        OrphanKind::Check | OrphanKind::LedgerEntry | OrphanKind::Annotation => {
+            match context.store.head(&orphan.key).await {
+                Ok(object) if object.modified_at < context.grace_start(now) => {
+                    context.store.delete(&orphan.key).await.map(|()| true)
+                }
+                Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+                _ => Ok(false),
             }
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-            _ => Ok(false),
-        },
+        }
         OrphanKind::Staged | OrphanKind::Directory | OrphanKind::Multipart => Ok(false),
         OrphanKind::Upload | OrphanKind::Deletion => match layout::parse_prefix(&orphan.key) {
             Some(id) => collect(context, &id, OrphanCause::Interrupted, is_exclusive).await,
@@ -195,6 +202,30 @@ fn of_objects(id: &SnapshotId, objects: &ObjectsByName) -> Orphan {
 
 fn of_object(object: &ObjectInfo, kind: OrphanKind) -> Orphan {
     Orphan { key: object.key.clone(), kind, bytes: object.size_bytes }
+}
+
+/// Converts a ledger entry or an annotation of a snapshot that was deleted.
+fn of_remark(object: &ObjectInfo) -> Orphan {
+    let is_annotation = layout::parse_key(&object.key).is_some_and(|(_, file)| !layout::is_ledger_entry(file));
+    of_object(object, if is_annotation { OrphanKind::Annotation } else { OrphanKind::LedgerEntry })
+}
+
+/// Returns whether an annotation is still not needed: its snapshot may have been copied to this store again.
+async fn is_unneeded(context: &Context, key: &str) -> Result<bool> {
+    let Some((id, file)) = layout::parse_key(key) else { return Ok(false) };
+    let objects = objects_of(context.store.as_ref(), &id).await?;
+    if !objects.contains_key(layout::METADATA_JSON) {
+        return Ok(true);
+    }
+    let all = Annotations::read(context.store.as_ref(), &id, &objects).await?;
+    Ok(all.included().any(|included| included == file))
+}
+
+/// Returns the annotations that newer ones include.
+fn included<'a>(inventory: &'a Inventory, id: &SnapshotId) -> impl Iterator<Item = &'a ObjectInfo> {
+    let names: Vec<String> = inventory.annotations.get(id).map_or(Vec::new(), |all| all.included().collect());
+    let objects = inventory.objects.get(id);
+    names.into_iter().filter_map(move |name| objects?.get(&name))
 }
 
 /// Converts what the maintenance of a local store has found.

@@ -14,7 +14,7 @@ use super::keys::is_of_snapshot;
 use crate::error::{ErrorKind, Result, SnapshotError, corrupt};
 use crate::store::{ObjectInfo, SnapshotStore};
 
-/// The objects under the prefix of one snapshot, by name: its files, markers and ledger entries.
+/// The objects under the prefix of one snapshot, by name: its files, markers, ledger entries and annotations.
 pub(crate) type ObjectsByName = BTreeMap<String, ObjectInfo>;
 
 /// Returns whether the snapshot is committed.
@@ -39,9 +39,9 @@ pub(crate) fn is_being_deleted(objects: &ObjectsByName) -> bool {
     objects.keys().any(|file| layout::is_deletion_marker(file))
 }
 
-/// Returns whether there is nothing but ledger entries, which a deletion can leave: no snapshot and no upload.
+/// Returns whether there is nothing but ledger entries and annotations, which a deletion can leave: no snapshot and no upload.
 pub(crate) fn is_empty(objects: &ObjectsByName) -> bool {
-    objects.keys().all(|file| layout::is_ledger_entry(file))
+    objects.keys().all(|file| layout::is_remark(file))
 }
 
 /// Returns whether objects of a snapshot that has lost its `metadata.json` are left. Markers are deleted last, so of one

@@ -45,6 +45,7 @@ pub(crate) struct SnapshotSpec<'a> {
     pub(crate) name: &'a str,
     pub(crate) created_at: DateTime<Utc>,
     pub(crate) labels: Labels,
+    pub(crate) note: Option<String>,
     pub(crate) metadata: RawJson,
     pub(crate) source: SourceSummary,
     pub(crate) embedding: EmbeddingInfo,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use ruvector_snapshot_format::Labels;
+use ruvector_snapshot_format::annotation::check_note;
 use serde_json::Value;
 
 use crate::error::{ErrorKind, Result, SnapshotError};
@@ -21,6 +22,13 @@ pub(crate) fn composed_labels(labels: &BTreeMap<String, String>) -> Result<Label
         }
     }
     Ok(all.into())
+}
+
+/// Returns a note in the composed form. Refuses what no snapshot can have.
+pub(crate) fn composed_note(note: &str) -> Result<String> {
+    let note = composed(note).into_owned();
+    check_note(&note)?;
+    Ok(note)
 }
 
 /// Refuses what `metadata.json` cannot hold.

@@ -103,6 +103,7 @@ impl SnapshotWriter {
         let data = self.finish_files(&database, leaves).await?;
         let mut metadata = SnapshotMetadata::new(self.id.clone(), spec.name, spec.created_at, &database, data);
         metadata.labels = spec.labels;
+        metadata.note = spec.note;
         metadata.metadata = spec.metadata;
         metadata.source = spec.source.info.with_not_captured(not_captured);
         metadata.embedding = Some(spec.embedding).filter(|embedding| !embedding.is_empty());

@@ -6,6 +6,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod annotations;
 mod any_clock;
 mod companions;
 mod concurrent_ops;

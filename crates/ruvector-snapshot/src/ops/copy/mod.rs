@@ -18,6 +18,7 @@ pub(crate) use self::plan::plan;
 pub use self::plan::{BlockedCopy, CopyOptions, CopyPlan, CopySelection, PlannedCopy};
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::progress::{Phase, Progress, ProgressUpdate, Transferred};
+use crate::repo::annotations;
 use crate::repo::compaction::store_compacted;
 use crate::repo::context::Context;
 use crate::repo::markers;
@@ -78,7 +79,7 @@ pub struct CopiedSnapshot {
     pub target_id: Option<String>,
     /// The kind of error, if there was one.
     pub kind: Option<ErrorKind>,
-    /// Why it was not copied, or not pinned.
+    /// Why it was not copied, or not pinned, or why its annotations were not copied.
     pub error: Option<String>,
 }
 
@@ -113,7 +114,7 @@ pub(crate) async fn apply(
     let copies = Copies { transfer, counter, compaction: tokio::sync::Mutex::new(()) };
     let mut outcomes = copies.copy_all(&plan.copy).await?;
     for planned in &plan.existing {
-        let copied = copies.pinned(planned, CopyOutcome::Existing, planned.target_id.clone()).await;
+        let copied = copies.completed(planned, CopyOutcome::Existing, planned.target_id.clone()).await;
         outcomes.insert(planned.id.clone(), copied);
     }
     for BlockedCopy { id, name, kind, reason } in &plan.blocked {
@@ -185,7 +186,7 @@ impl Copies {
     async fn copy(&self, planned: &PlannedCopy) -> CopiedSnapshot {
         let copied = if planned.compact { self.compact(planned).await } else { self.verbatim(planned).await };
         let copied = match copied {
-            Ok((outcome, target_id)) => self.pinned(planned, outcome, Some(target_id)).await,
+            Ok((outcome, target_id)) => self.completed(planned, outcome, Some(target_id)).await,
             Err(error) => of(planned, CopyOutcome::Failed, None, Some((error.kind(), error.to_string()))),
         };
         self.counter.add_snapshot();
@@ -213,17 +214,32 @@ impl Copies {
         Ok((CopyOutcome::Copied, stored.id))
     }
 
-    /// Pins a snapshot that is in the target, if the plan says so.
-    async fn pinned(&self, planned: &PlannedCopy, outcome: CopyOutcome, target_id: Option<String>) -> CopiedSnapshot {
+    /// Pins a snapshot that is in the target and copies its annotations, if the plan says so.
+    async fn completed(
+        &self,
+        planned: &PlannedCopy,
+        outcome: CopyOutcome,
+        target_id: Option<String>,
+    ) -> CopiedSnapshot {
+        let Transfer { from, to, .. } = &self.transfer;
         let pin = async {
             match &target_id {
-                Some(id) if planned.pin => markers::pin(&self.transfer.to, &id.parse()?).await,
+                Some(id) if planned.pin => markers::pin(to, &id.parse()?).await,
                 _ => Ok(()),
             }
         };
-        let problem = pin.await.err();
-        let problem = problem.map(|error| (error.kind(), format!("it is there, but could not be pinned: {error}")));
-        of(planned, outcome, target_id, problem)
+        let annotate = async {
+            match planned.annotations {
+                0 => Ok(()),
+                _ => annotations::copy(from, to, &planned.id.parse()?).await,
+            }
+        };
+        let pinned =
+            pin.await.map_err(|error| (error.kind(), format!("it is there, but could not be pinned: {error}")));
+        let annotated = annotate.await.map_err(|error| {
+            (error.kind(), format!("it is there, but its annotations could not be copied: {error}; repeat the copy"))
+        });
+        of(planned, outcome, target_id, pinned.and(annotated).err())
     }
 }
 

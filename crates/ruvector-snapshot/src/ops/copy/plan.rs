@@ -116,6 +116,8 @@ pub struct PlannedCopy {
     pub compact: bool,
     /// Whether it is to be pinned in the target.
     pub pin: bool,
+    /// Number of annotations that the target does not have. A compacted snapshot has none: what they say is stored in it.
+    pub annotations: u64,
     /// Number of objects that are read: five, or those of the chain of a compacted snapshot.
     pub objects: u64,
     /// Size of these objects, in bytes.
@@ -288,6 +290,7 @@ impl Planner<'_> {
             ancestors: ancestors.iter().map(ToString::to_string).collect(),
             compact: false,
             pin: self.is_to_be_pinned(snapshot, Some(id)),
+            annotations: self.annotations(id),
             objects: layout::FILES.len() as u64,
             bytes: snapshot.size_bytes,
             stored_bytes: stored_bytes(snapshot, &state),
@@ -326,6 +329,7 @@ impl Planner<'_> {
             ancestors: Vec::new(),
             compact: true,
             pin: self.is_to_be_pinned(snapshot, existing_id.as_ref()),
+            annotations: 0,
             objects: (members.len() * layout::FILES.len()) as u64,
             bytes: members.iter().fold(0, |sum, member| sum.saturating_add(member.size_bytes)),
             stored_bytes: 0,
@@ -339,6 +343,11 @@ impl Planner<'_> {
             None => plan.copy.push(planned),
         }
         Ok(())
+    }
+
+    fn annotations(&self, id: &SnapshotId) -> u64 {
+        let Some(annotations) = self.source.annotations.get(id) else { return 0 };
+        annotations.needed().filter(|file| !self.target.has(id, file)).count() as u64
     }
 
     fn is_to_be_pinned(&self, snapshot: &Snapshot, in_target: Option<&SnapshotId>) -> bool {

@@ -75,6 +75,7 @@ pub(crate) async fn create(
     let (name, labels) = (composed(name), user_json::composed_labels(&options.labels)?);
     check_name(&name)?;
     user_json::check(&options.labels, &options.metadata)?;
+    let note = options.note.as_deref().map(user_json::composed_note).transpose()?;
     embedding::check_given(&options.embedding)?;
     let source_name = source_name(&context.config, options)?;
     let source_name = source_name.as_deref();
@@ -90,7 +91,7 @@ pub(crate) async fn create(
         }
         None => None,
     };
-    let create = Create { context, name: &name, labels, options, source_name, base: base.as_ref() };
+    let create = Create { context, name: &name, labels, note, options, source_name, base: base.as_ref() };
     let created = match origin {
         Origin::File(path) => create.of_file(path).await,
         Origin::Memory(_) | Origin::Custom(_) => create.attempt_and_pause(origin).await,
@@ -105,6 +106,7 @@ pub(crate) async fn create(
 /// Opens a database file, and returns an error if no snapshot can be taken of it with these options. Stores nothing.
 pub(crate) async fn check_source(path: &Path, config: &SnapshotConfig, options: &CreateOptions) -> Result<()> {
     user_json::check(&options.labels, &options.metadata)?;
+    options.note.as_deref().map(user_json::composed_note).transpose()?;
     embedding::check_given(&options.embedding)?;
     source_name(config, options)?;
     let file_options = FileOptions { scratch_dir: config.scratch_dir.clone(), ..FileOptions::default() };
@@ -160,6 +162,7 @@ struct Create<'a> {
     context: &'a Context,
     name: &'a str,
     labels: Labels,
+    note: Option<String>,
     options: &'a CreateOptions,
     source_name: Option<&'a str>,
     base: Option<&'a Base>,
@@ -291,6 +294,7 @@ impl Create<'_> {
             name: self.name,
             created_at,
             labels: self.labels.clone(),
+            note: self.note.clone(),
             metadata: RawJson::new(&self.options.metadata)?,
             embedding: embedding::identity(&source.database, self.options),
             source,

@@ -21,6 +21,8 @@ use crate::progress::Progress;
 pub struct CreateOptions {
     /// Labels that are stored with the snapshot.
     pub labels: BTreeMap<String, String>,
+    /// A text for people that is stored with the snapshot, of at most 4,096 bytes.
+    pub note: Option<String>,
     /// Any JSON that is stored with the snapshot, as [`Snapshot::metadata`](crate::Snapshot::metadata).
     pub metadata: serde_json::Value,
     /// The id of the base. Only what changed since the base is stored. `None` creates a full snapshot.
@@ -180,6 +182,19 @@ impl CreateOptions {
     #[must_use]
     pub fn labels(self, labels: BTreeMap<String, String>) -> Self {
         Self { labels, ..self }
+    }
+
+    /// Stores this note with the snapshot.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let options = ruvector_snapshot::CreateOptions::default().note("before the upgrade");
+    /// assert!(options.note.is_some());
+    /// ```
+    #[must_use]
+    pub fn note(self, note: impl Into<String>) -> Self {
+        Self { note: Some(note.into()), ..self }
     }
 
     /// Stores this JSON with the snapshot.

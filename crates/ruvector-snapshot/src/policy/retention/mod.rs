@@ -209,6 +209,14 @@ fn check_label_exists(snapshots: &[Snapshot], group_by: &GroupBy) -> Result<()> 
                 "no snapshot has the label {key:?}; nothing was deleted; check the key that snapshots are grouped by"
             )))
         }
+        GroupBy::Label(key) => match snapshots.iter().find(|one| !one.unreadable_annotations.is_empty()) {
+            None => Ok(()),
+            Some(unknown) => Err(invalid(format!(
+                "the label {key:?} of snapshot {} cannot be known, because an annotation cannot be read; nothing was deleted; \
+                 annotate the snapshot again, or group snapshots in another way",
+                unknown.id
+            ))),
+        },
         _ => Ok(()),
     }
 }

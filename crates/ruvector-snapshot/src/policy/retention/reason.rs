@@ -44,6 +44,11 @@ pub enum KeepReason {
         /// The label that the rule keeps.
         pattern: LabelPattern,
     },
+    /// It may have a label: an annotation of it cannot be read.
+    MayHaveLabel {
+        /// The label that the rule keeps.
+        pattern: LabelPattern,
+    },
     /// It is the base of a snapshot that is kept.
     BaseOf {
         /// The id of that snapshot.
@@ -118,6 +123,9 @@ impl fmt::Display for KeepReason {
             Self::NewestOf { period, name } => write!(f, "{period} {name}"),
             Self::Within { span } => write!(f, "within {span}"),
             Self::Label { pattern } => write!(f, "label {pattern}"),
+            Self::MayHaveLabel { pattern } => {
+                write!(f, "may have label {pattern}: an annotation cannot be read")
+            }
             Self::BaseOf { id } => write!(f, "base of {id}"),
             Self::BaseOfUnusable { id } => write!(f, "base of {id}, which is corrupt"),
             Self::BaseOfUpload { id } => write!(f, "base of upload {id}"),

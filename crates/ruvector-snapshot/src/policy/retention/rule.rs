@@ -87,6 +87,8 @@ fn evaluate_label(newest_first: &[&Snapshot], pattern: &LabelPattern) -> Vec<Rul
         let pattern = pattern.clone();
         if pattern.matches(&snapshot.labels) {
             Ok(KeepReason::Label { pattern })
+        } else if !snapshot.unreadable_annotations.is_empty() {
+            Ok(KeepReason::MayHaveLabel { pattern })
         } else {
             Err(DropReason::NoLabel { pattern })
         }

@@ -152,8 +152,8 @@ pub(crate) fn marker_grace_start(context: &Context, now: DateTime<Utc>) -> DateT
 /// and `checksum.sha256`, which a create writes just before its commit, are kept as long as markers are: both sides of
 /// the protocol rely on it.
 pub(crate) fn is_orphan(context: &Context, file: &str, object: &ObjectInfo, now: DateTime<Utc>) -> bool {
-    // An entry of a snapshot that had this id before makes an upload no younger.
-    if layout::is_ledger_entry(file) {
+    // What is beside a snapshot that had this id before makes an upload no younger.
+    if layout::is_remark(file) {
         return true;
     }
     let is_marker = layout::is_deletion_marker(file) || file == layout::CHECKSUM_SHA256;
@@ -273,8 +273,8 @@ impl DeletionMarker {
 /// Returns the keys of everything beside a snapshot except `metadata.json`, deletion markers last.
 fn data_keys(id: &SnapshotId, objects: &ObjectsByName) -> Vec<String> {
     let data = layout::FILES.into_iter().filter(|file| *file != layout::METADATA_JSON);
-    let entries = objects.keys().map(String::as_str).filter(|file| layout::is_ledger_entry(file));
+    let remarks = objects.keys().map(String::as_str).filter(|file| layout::is_remark(file));
     let markers = layout::MARKERS.into_iter().filter(|file| objects.contains_key(*file));
     let deletion_markers = objects.keys().map(String::as_str).filter(|file| layout::is_deletion_marker(file));
-    data.chain(entries).chain(markers).chain(deletion_markers).map(|file| layout::key(id, file)).collect()
+    data.chain(remarks).chain(markers).chain(deletion_markers).map(|file| layout::key(id, file)).collect()
 }

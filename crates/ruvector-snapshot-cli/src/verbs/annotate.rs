@@ -1,0 +1,119 @@
+//! `annotate`: changes the labels and the note of snapshots that exist.
+
+use clap::Args;
+use ruvector_snapshot::{AnnotateOptions, AnnotatePlan, ErrorKind, SnapshotError};
+
+use super::create::labels;
+use crate::documents::AnnotateDocument;
+use crate::failure::{Exit, Failure};
+use crate::output::fitted;
+use crate::session::Session;
+use crate::values::label;
+
+pub(crate) const HELP: &str = "\
+Sets and removes labels and the note of snapshots that exist. `list`, `show` and the rules of `prune` see them as they are then. Nothing that is stored is \
+rewritten: each change is a small object annotation-... beside the snapshot, and the files of the snapshot stay as they are. What is so already is not \
+written again. Checks all IDs and options before the first snapshot is annotated.
+
+Two commands at the same time change different labels without a loss. Of the same label one of the two values counts. `copy` takes annotations along, also \
+later ones when it is repeated; `compact` stores the labels and the note as they are then.
+
+Examples:
+  ruvector-snapshot annotate latest --label keep=yearly
+  ruvector-snapshot annotate monday tuesday --note 'before the upgrade'
+  ruvector-snapshot annotate latest --remove keep --remove-note
+
+Exit codes: 0 annotated, or everything was so already; 1 failure, or a snapshot does not exist; 2 wrong usage, or an ID is ambiguous; 3 a snapshot is \
+corrupt.";
+
+#[derive(Debug, Args)]
+pub(crate) struct Annotate {
+    /// Ids, prefixes of ids, names, or latest
+    #[arg(required = true, value_name = "ID")]
+    pub(crate) ids: Vec<String>,
+    /// Label to set. Can be repeated
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
+    pub(crate) labels: Vec<(String, String)>,
+    /// Key of a label to remove. Can be repeated
+    #[arg(long = "remove", value_name = "KEY")]
+    pub(crate) remove: Vec<String>,
+    /// Note to set, in the place of the one that is there
+    #[arg(long, value_name = "TEXT", conflicts_with = "remove_note")]
+    pub(crate) note: Option<String>,
+    /// Remove the note
+    #[arg(long)]
+    pub(crate) remove_note: bool,
+    /// Print what would be changed, and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+pub(crate) async fn annotate(session: &Session, args: Annotate) -> Result<Exit, Failure> {
+    let options = options(&args)?;
+    let manager = session.open()?;
+    let ids = session.resolve_each(&manager, &args.ids, "nothing was changed").await?;
+    let mut plans = Vec::new();
+    for id in &ids {
+        let plan = async { Ok(manager.plan_annotate(id, &options).await) };
+        plans.push(session.read(&manager, plan).await?.map_err(Failure::usage)?);
+    }
+    let mut done: Vec<AnnotatePlan> = Vec::new();
+    if !args.dry_run {
+        for plan in &plans {
+            let after_interrupt = || "some of them may be annotated; `show` prints the labels and the note".to_owned();
+            let applied = session.run(&manager, manager.apply_annotate(plan), after_interrupt).await;
+            done.push(applied.map_err(|failure| after(failure, &done))?);
+        }
+    }
+    let shown = if args.dry_run { &plans } else { &done };
+    print(session, args.dry_run, shown).map_err(|failure| after(failure, &done))?;
+    Ok(Exit::Success)
+}
+
+fn options(args: &Annotate) -> Result<AnnotateOptions, Failure> {
+    let usage = |message: &str| Failure::usage(SnapshotError::new(ErrorKind::InvalidInput, message));
+    let mut options = AnnotateOptions::default().remove_note(args.remove_note);
+    options.labels = labels(args.labels.clone())?;
+    options.remove_labels = args.remove.iter().cloned().collect();
+    options.note = args.note.clone();
+    if let Some(key) = args.remove.iter().find(|key| key.contains('=') || key.is_empty()) {
+        let advice = "--remove takes the key alone, for example --remove host";
+        return Err(usage(&format!("{key:?} is not the key of a label")).with_hint(advice));
+    }
+    match options == AnnotateOptions::default() {
+        true => Err(usage("there is nothing to annotate").with_hint(
+            "set a label or a note with --label KEY=VALUE or --note TEXT, or remove them with --remove KEY or --remove-note",
+        )),
+        false => Ok(options),
+    }
+}
+
+/// Names the snapshots that were annotated before the failure.
+fn after(failure: Failure, done: &[AnnotatePlan]) -> Failure {
+    match done {
+        [] => failure,
+        done => {
+            let ids: Vec<&str> = done.iter().map(|done| done.id.as_str()).collect();
+            failure.with_hint(format!("annotated before that: {}", ids.join(" ")))
+        }
+    }
+}
+
+fn print(session: &Session, dry_run: bool, snapshots: &[AnnotatePlan]) -> Result<(), Failure> {
+    let output = session.output;
+    let document = AnnotateDocument { dry_run, snapshots: snapshots.iter().map(Into::into).collect() };
+    session.document(&document)?;
+    for AnnotatePlan { id, name, labels, note, changes, .. } in snapshots {
+        let did = match (changes, dry_run) {
+            (false, _) => "unchanged",
+            (true, true) => "would annotate",
+            (true, false) => "annotated",
+        };
+        output.line(format_args!("{did} {id}  {}", fitted(name, 60)))?;
+        for (at, (key, value)) in labels.iter().enumerate() {
+            output.field(if at == 0 { "labels" } else { "" }, format_args!("{key}={value}"))?;
+        }
+        note.iter().try_for_each(|note| output.field("note", note))?;
+    }
+    if dry_run { output.line("nothing was changed (--dry-run)") } else { Ok(()) }
+}
