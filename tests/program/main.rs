@@ -54,6 +54,7 @@ mod mistakes;
 mod modes;
 mod name_forms;
 mod open_database;
+mod other_words;
 mod parts;
 mod prune;
 mod quiet;

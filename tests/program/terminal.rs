@@ -1,6 +1,7 @@
 //! What a person sees on a terminal.
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::process::Stdio;
 
 use super::sandbox::{RunResult, Sandbox};
 
@@ -24,6 +25,31 @@ fn on_a_terminal(sandbox: &Sandbox, line: &str) -> Option<String> {
     let (exit_code, written) = on_columns(sandbox, 80, &[("NO_COLOR", "1")], line)?;
     assert_eq!(exit_code, 0, "{written}");
     Some(written)
+}
+
+/// As [`on_a_terminal`], with what the person types when the question is there. Returns the exit code, too.
+fn typed_on_a_terminal(sandbox: &Sandbox, line: &str, typed: &str) -> Option<(i32, String)> {
+    let program = env!("CARGO_BIN_EXE_program-under-test");
+    let mut command = sandbox.command_of("script", &["-qec", &format!("{program} {line}"), "/dev/null"]);
+    command.env("PATH", "/usr/bin:/bin").env("TERM", "xterm");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = match command.spawn() {
+        Err(error) if error.kind() == ErrorKind::NotFound => return None,
+        child => child.unwrap(),
+    };
+    let (mut input, mut output) = (child.stdin.take(), child.stdout.take().unwrap());
+    let (mut written, mut bytes) = (String::new(), [0; 1024]);
+    loop {
+        let read = output.read(&mut bytes).unwrap();
+        if read == 0 {
+            break;
+        }
+        written += &String::from_utf8_lossy(&bytes[..read]);
+        if let Some(mut input) = input.take_if(|_| written.contains("[y/N] ")) {
+            input.write_all(typed.as_bytes()).unwrap();
+        }
+    }
+    Some((child.wait().unwrap().code().unwrap(), written))
 }
 
 /// Returns the lines that are left on the screen, as far as a line is erased or overwritten from its start.
@@ -199,4 +225,38 @@ fn what_every_command_prints_fits_the_terminal() {
             assert_fits(&written, columns, &line);
         }
     }
+}
+
+#[test]
+fn a_person_is_asked_before_something_is_deleted() {
+    let (sandbox, ids) = Sandbox::with_snapshots(4);
+    for typed in ["n\n", "\n", "yeah\n", "\u{4}"] {
+        let Some((exit_code, written)) = typed_on_a_terminal(&sandbox, "delete one", typed) else { return };
+        assert_eq!(exit_code, 1, "{typed:?}: {written}");
+        for text in [
+            &*format!("would delete {}", &ids[0][..15]),
+            "delete 1 snapshot? This cannot be undone. [y/N]",
+            "nothing was deleted",
+        ] {
+            assert!(written.contains(text), "{text}: {written}");
+        }
+        let (exit_code, written) = typed_on_a_terminal(&sandbox, "prune --keep-last 2", typed).unwrap();
+        assert_eq!(exit_code, 1, "{typed:?}: {written}");
+        assert!(written.contains("drop  ") && written.contains("delete 2 snapshots? "), "{written}");
+    }
+    // Ctrl-C at the question.
+    let (exit_code, written) = typed_on_a_terminal(&sandbox, "delete one", "\u{3}").unwrap();
+    assert_eq!(exit_code, 130, "{written}");
+    assert!(written.contains("interrupted: nothing was deleted"), "{written}");
+    assert_eq!(sandbox.ids().len(), 4);
+    let (exit_code, written) = typed_on_a_terminal(&sandbox, "delete one", "y\n").unwrap();
+    assert_eq!((exit_code, sandbox.ids().len()), (0, 3), "{written}");
+    let (exit_code, written) = typed_on_a_terminal(&sandbox, "prune --keep-last 2", "YES\n").unwrap();
+    assert_eq!((exit_code, sandbox.ids().len()), (0, 2), "{written}");
+    // Not asked.
+    for line in ["delete three --yes", "delete four --dry-run", "prune --keep-last 1 --dry-run", "delete four --json"] {
+        let (exit_code, written) = typed_on_a_terminal(&sandbox, line, "").unwrap();
+        assert!(exit_code == 0 && !written.contains("[y/N]"), "{line}: {written}");
+    }
+    assert_eq!(sandbox.ids().len(), 0);
 }

@@ -6,7 +6,8 @@ use clap::{Arg, ArgAction, Command, CommandFactory as _, Parser, Subcommand};
 use crate::global::Global;
 use crate::help;
 use crate::verbs::{
-    annotate, compact, completions, config, copy, create, delete, demo, diff, drill, dump, export, find, import, list, man, pin, prune, restore, search, show, stats, store, verify,
+    annotate, compact, completions, config, copy, create, delete, demo, diff, drill, dump, export, find, import, list,
+    man, pin, prune, restore, search, show, stats, store, verify, version,
 };
 
 /// Consistent, verified backups for Ruvector vector databases.
@@ -23,10 +24,10 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Create a snapshot of a database file
-    #[command(after_long_help = create::HELP)]
+    #[command(aliases = ["backup", "snapshot", "save"], after_long_help = create::HELP)]
     Create(create::Create),
     /// List the snapshots, newest first
-    #[command(after_long_help = list::HELP)]
+    #[command(aliases = ["snapshots", "ls", "info"], after_long_help = list::HELP)]
     List(list::List),
     /// Add up the sizes of the snapshots: of each database, type and day
     #[command(after_long_help = stats::HELP)]
@@ -35,7 +36,7 @@ pub(crate) enum Verb {
     #[command(after_long_help = show::HELP)]
     Show(show::Show),
     /// Check that snapshots are intact
-    #[command(after_long_help = verify::HELP)]
+    #[command(aliases = ["check"], after_long_help = verify::HELP)]
     Verify(verify::Verify),
     /// Restore a snapshot to a database file
     #[command(after_long_help = restore::HELP)]
@@ -62,7 +63,7 @@ pub(crate) enum Verb {
     #[command(after_long_help = search::HELP)]
     Search(search::Search),
     /// Delete snapshots
-    #[command(after_long_help = delete::HELP)]
+    #[command(aliases = ["rm", "remove"], after_long_help = delete::HELP)]
     Delete(delete::Delete),
     /// Copy snapshots to another store
     #[command(after_long_help = copy::HELP)]
@@ -80,7 +81,7 @@ pub(crate) enum Verb {
     #[command(after_long_help = pin::UNPIN_HELP)]
     Unpin(pin::Ids),
     /// Apply a retention policy
-    #[command(after_long_help = prune::HELP)]
+    #[command(aliases = ["expire"], after_long_help = prune::HELP)]
     Prune(prune::Prune),
     /// Test a store, or list the options of buckets
     #[command(after_long_help = store::HELP, subcommand_value_name = "COMMAND", subcommand_help_heading = "Commands")]
@@ -94,9 +95,24 @@ pub(crate) enum Verb {
     /// Print a shell completion script
     #[command(after_long_help = completions::HELP)]
     Completions(completions::Completions),
+    /// Print the version, and what is built in
+    #[command(after_long_help = version::HELP)]
+    Version,
     /// Write the manual pages
     #[command(after_long_help = man::HELP)]
     Man(man::Manual),
+}
+
+impl Verb {
+    /// Returns whether the command stores data files of snapshots at `--store`.
+    pub(crate) fn stores_data(&self) -> bool {
+        let is_check = |store: &store::Store| matches!(store.what, store::StoreWhat::Check);
+        match self {
+            Self::Create(_) | Self::Import(_) | Self::Compact(_) => true,
+            Self::Store(store) => is_check(store),
+            _ => false,
+        }
+    }
 }
 
 /// Columns of the names of options in the short list of global options.
@@ -163,7 +179,7 @@ impl Verb {
     /// Returns whether the command uses the configuration file. Mistakes in it do not stop the others.
     pub(crate) fn reads_config(&self) -> bool {
         match self {
-            Self::Demo(_) | Self::Completions(_) | Self::Man(_) => false,
+            Self::Demo(_) | Self::Completions(_) | Self::Man(_) | Self::Version => false,
             // They read it themselves.
             Self::Config(config) => matches!(config.what, config::What::Show),
             _ => true,

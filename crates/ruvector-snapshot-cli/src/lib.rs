@@ -6,6 +6,7 @@
 mod args;
 mod completion;
 mod config_file;
+mod confirmation;
 mod documents;
 mod failure;
 mod filters;
@@ -14,6 +15,7 @@ mod help;
 mod input;
 mod interrupted;
 mod logs;
+mod other_words;
 mod output;
 mod progress;
 mod screen;
@@ -42,7 +44,8 @@ use output::Output;
 use session::Session;
 use settings::Settings;
 use verbs::{
-    annotate, compact, completions, config, copy, create, delete, demo, diff, drill, dump, export, find, import, list, man, pin, prune, restore, search, show, stats, store, verify,
+    annotate, compact, completions, config, copy, create, delete, demo, diff, drill, dump, export, find, import, list,
+    man, pin, prune, restore, search, show, stats, store, verify, version,
 };
 
 /// Runs the command line with the arguments of this process.
@@ -54,7 +57,7 @@ pub fn main() -> ExitCode {
     }
     match parse() {
         Ok((cli, command)) => run(cli, command).into(),
-        Err(answer) => usage::answer(&answer).into(),
+        Err(answer) => usage::answer(answer).into(),
     }
 }
 
@@ -81,6 +84,7 @@ fn run(cli: Cli, words: String) -> Exit {
     let (answer, warnings) = match start(cli, run.clone()) {
         Ok((runtime, session, verb)) => {
             tracing::info!(command = words, "started");
+            session.warn_of_unused_options(verb.stores_data());
             let answer = runtime.block_on(call(&session, verb));
             // Waits for other threads, so that every temporary file is removed.
             drop(runtime);
@@ -139,6 +143,7 @@ async fn call(session: &Session, verb: Verb) -> Result<Exit, Failure> {
         Verb::Store(args) => store::store(session, args.what).await,
         Verb::Config(args) => config::config(session, &args.what),
         Verb::Demo(args) => demo::demo(session, args).await,
+        Verb::Version => version::version(session),
         Verb::Man(args) => man::man(session.output, &args, args::program()),
         Verb::Completions(args) => completions::completions(session.output, &args),
     }

@@ -342,6 +342,17 @@ impl Session {
         }
     }
 
+    /// Warns of an option that has no effect, because the command stores no data files.
+    pub(crate) fn warn_of_unused_options(&self, stores_data: bool) {
+        let is_storage_class =
+            |option: &String| option.split('=').next().is_some_and(|key| key.trim() == "storage_class");
+        if !stores_data && self.options.iter().any(is_storage_class) {
+            let message = "-o storage_class has no effect: it is for data files that are stored, and this command stores none \
+                           at --store; for the target of a copy it is --to-option storage_class";
+            self.warnings.add(message);
+        }
+    }
+
     /// Warns of annotations that cannot be read: what they say is not in the labels and the notes.
     pub(crate) fn warn_of_annotations<'a>(&self, snapshots: impl IntoIterator<Item = &'a Snapshot>) {
         for snapshot in snapshots {

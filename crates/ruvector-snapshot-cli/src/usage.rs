@@ -7,15 +7,17 @@ use clap::Command;
 use crate::args;
 use crate::documents::Run;
 use crate::failure::{Exit, Failure};
+use crate::other_words;
 use crate::output::Output;
 
 /// Prints the answer of the parser, and returns how the run ends.
-pub(crate) fn answer(answer: &clap::Error) -> Exit {
+pub(crate) fn answer(answer: clap::Error) -> Exit {
     let arguments: Vec<String> = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
     let json = arguments.iter().take_while(|word| *word != "--").any(|word| word == "--json");
     let run = Run::start(command(&args::program(), &arguments), None);
+    let answer = other_words::explained(answer, &args::program(), &arguments);
     let output = Output::without_options(json);
-    let printed = match output.wraps_messages() && is_mistake(answer) {
+    let printed = match output.wraps_messages() && is_mistake(&answer) {
         true => {
             answer.render().to_string().trim_end().lines().for_each(|line| output.message(line));
             Ok(())

@@ -150,7 +150,7 @@ pub use repo::deletion_batches::{DeleteOptions, DeleteReport};
 pub use repo::filter::{Condition, RecordFilter};
 pub use repo::ledger::{Ledger, ListedVerification};
 pub use repo::location::check_location;
-pub use repo::names::{check_name, check_source_name, default_name};
+pub use repo::names::{check_name, check_note, check_source_name, default_name};
 pub use repo::verify::{Corruption, VerifyReport};
 pub use ruvector_snapshot_format::embedding::EmbeddingInfo;
 pub use ruvector_snapshot_format::id::SnapshotId;

@@ -15,6 +15,7 @@ mod pin;
 mod shared;
 mod snapshot;
 mod stats;
+mod version;
 
 pub(crate) use annotate::AnnotateDocument;
 pub(crate) use config::{
@@ -28,3 +29,4 @@ pub(crate) use envelope::{NoMembers, Run};
 pub(crate) use failure::{ErrorDocument, Failed, FailureDocument, FailureKind};
 pub(crate) use pin::{PinDocument, PinnedSnapshot};
 pub(crate) use stats::StatsDocument;
+pub(crate) use version::{FormatVersions, VersionDocument};

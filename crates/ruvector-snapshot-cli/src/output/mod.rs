@@ -246,6 +246,12 @@ impl Output {
         self.print_message(&text.into(), 2);
     }
 
+    /// Prints a question to standard error, without the end of a line.
+    pub(crate) fn question(&self, text: impl fmt::Display) {
+        let mut stderr = io::stderr().lock();
+        let _printed = write!(stderr, "{}", plain(&text.to_string())).and_then(|()| stderr.flush());
+    }
+
     /// Prints a message such as `error: …` to standard error. Its lines are indented by the label, which ends with the
     /// first colon.
     pub(crate) fn message(&self, text: impl fmt::Display) {

@@ -6,7 +6,6 @@ use ruvector_snapshot::{AnnotateOptions, AnnotatePlan, ErrorKind, SnapshotError}
 use super::create::labels;
 use crate::documents::AnnotateDocument;
 use crate::failure::{Exit, Failure};
-use crate::output::fitted;
 use crate::session::Session;
 use crate::values::label;
 
@@ -47,6 +46,9 @@ pub(crate) struct Annotate {
     #[arg(long)]
     pub(crate) dry_run: bool,
 }
+
+/// Columns of the terminal for a name.
+const NAME_COLUMNS: usize = 40;
 
 pub(crate) async fn annotate(session: &Session, args: Annotate) -> Result<Exit, Failure> {
     let options = options(&args)?;
@@ -109,7 +111,7 @@ fn print(session: &Session, dry_run: bool, snapshots: &[AnnotatePlan]) -> Result
             (true, true) => "would annotate",
             (true, false) => "annotated",
         };
-        output.line(format_args!("{did} {id}  {}", fitted(name, 60)))?;
+        output.line(format_args!("{did} {}  {}", session.short(id), output.fitted(name, NAME_COLUMNS)))?;
         for (at, (key, value)) in labels.iter().enumerate() {
             output.field(if at == 0 { "labels" } else { "" }, format_args!("{key}={value}"))?;
         }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use ruvector_snapshot::{
     Changes, CreateOptions, ErrorKind, Remedy, Snapshot, SnapshotConfig, SnapshotError, SnapshotManager, Transferred,
-    check_name, check_source_name, default_name,
+    check_name, check_note, check_source_name, default_name,
 };
 
 use crate::documents::CreateDocument;
@@ -136,6 +136,7 @@ pub(crate) async fn create(session: &Session, args: Create) -> Result<Exit, Fail
         None => default_name(&args.db),
     };
     check_name(&name).map_err(Failure::usage)?;
+    args.note.as_deref().map_or(Ok(()), check_note).map_err(Failure::usage)?;
     let source_name = source_name(args.source)?;
     let location = session.location()?;
     let labels = labels(args.labels)?;

@@ -6,7 +6,9 @@ use clap::Args;
 use ruvector_snapshot::{DeleteOptions, DeletePlan, Listing, SnapshotManager};
 use serde_json::json;
 
+use crate::confirmation::{confirm, is_asked};
 use crate::failure::{Exit, Failure};
+use crate::output::counted;
 use crate::session::Session;
 use crate::threads::run_afterwards;
 
@@ -17,6 +19,8 @@ deleted. With --cascade, all dependents are deleted as well. A deletion cannot b
 A deletion that has started is completed even after an interrupt. If an incremental snapshot is created on a snapshot at the same moment, that \
 snapshot is kept. For that, a deletion writes a marker first. In a store where nothing can be written, --exclusive deletes without markers: use it only if \
 no other command is at work at the store.
+
+On a terminal it prints what would be deleted and asks, unless --yes is given. A script is never asked.
 
 Examples:
   ruvector-snapshot delete 20260131T080000000Z-0123456789abcdef
@@ -40,6 +44,9 @@ pub(crate) struct Delete {
     /// Print what would be deleted, and delete nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Do not ask on a terminal
+    #[arg(short, long)]
+    pub(crate) yes: bool,
 }
 
 /// Columns of the terminal for a name.
@@ -54,6 +61,11 @@ pub(crate) async fn delete(session: &Session, args: &Delete) -> Result<Exit, Fai
     let names: BTreeMap<&str, &str> =
         listing.snapshots.iter().map(|snapshot| (snapshot.id.as_str(), snapshot.name.as_str())).collect();
     if !args.dry_run {
+        if !args.yes && is_asked(session) {
+            print_ids(session, "would delete", &plan, &names)?;
+            let snapshots = counted(plan.ids.len() as u64, "snapshot");
+            confirm(session, &format!("delete {snapshots}? This cannot be undone.")).await?;
+        }
         apply(session, &manager, &plan, args.exclusive).await?;
     }
     print(session, args.dry_run, &plan, &names).map_err(|failure| match args.dry_run {
@@ -65,13 +77,7 @@ pub(crate) async fn delete(session: &Session, args: &Delete) -> Result<Exit, Fai
 
 fn print(session: &Session, dry_run: bool, plan: &DeletePlan, names: &BTreeMap<&str, &str>) -> Result<(), Failure> {
     let did = if dry_run { "would delete" } else { "deleted" };
-    for id in &plan.ids {
-        let name = names
-            .get(id.as_str())
-            .map(|name| format!("  {}", session.output.fitted(name, NAME_COLUMNS)))
-            .unwrap_or_default();
-        session.output.line(format_args!("{did} {}{name}", session.short(id)))?;
-    }
+    print_ids(session, did, plan, names)?;
     if dry_run {
         session.output.line("nothing was deleted (--dry-run)")?;
     }
@@ -80,6 +86,14 @@ fn print(session: &Session, dry_run: bool, plan: &DeletePlan, names: &BTreeMap<&
         "store": session.store, "dry_run": dry_run, "plan": plan.ids, "deleted": deleted,
         "warnings": session.warnings.list(),
     }))
+}
+
+fn print_ids(session: &Session, did: &str, plan: &DeletePlan, names: &BTreeMap<&str, &str>) -> Result<(), Failure> {
+    plan.ids.iter().try_for_each(|id| {
+        let name = names.get(id.as_str());
+        let name = name.map(|name| format!("  {}", session.output.fitted(name, NAME_COLUMNS))).unwrap_or_default();
+        session.output.line(format_args!("{did} {}{name}", session.short(id)))
+    })
 }
 
 /// Applies the plan. A deletion that has started is completed: an interrupt takes effect before it or after it.

@@ -25,3 +25,4 @@ pub(crate) mod show;
 pub(crate) mod stats;
 pub(crate) mod store;
 pub(crate) mod verify;
+pub(crate) mod version;

@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::config_file::Retention;
+use crate::confirmation::confirm;
 use crate::failure::{Exit, Failure};
 use crate::output::{Text, Tone, counted, orphan_kind, size, total};
 use crate::session::Session;
@@ -74,6 +75,9 @@ pub(crate) struct Prune {
     /// Print what would be kept, deleted and collected, and change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Do not ask on a terminal
+    #[arg(short, long)]
+    pub(crate) yes: bool,
     // The heading applies to all options that follow.
     #[command(flatten)]
     pub(crate) rules: Rules,
@@ -125,7 +129,18 @@ pub(crate) async fn prune(session: &Session, args: &Prune) -> Result<Exit, Failu
     let manager = session.open_with(config)?;
     let plan = session.read(&manager, manager.plan_prune(&policy)).await?;
     session.learn_ids(&manager).await;
+    session.warn_of_annotations(plan.keep.iter().map(|kept| &kept.snapshot));
+    session.warn_of_annotations(plan.drop.iter().map(|dropped| &dropped.snapshot));
     print_plan(session, &policy.time_zone, &plan).map_err(|failure| failure.with_hint("nothing was deleted"))?;
+    let is_nothing_to_do = plan.drop.is_empty() && plan.orphans.is_empty();
+    if !(args.dry_run || args.yes || is_nothing_to_do) {
+        let snapshots = counted(plan.drop.len() as u64, "snapshot");
+        let orphans = match plan.orphans.len() as u64 {
+            0 => String::new(),
+            orphans => format!(" and {}", counted(orphans, "orphan")),
+        };
+        confirm(session, &format!("delete {snapshots}{orphans}? This cannot be undone.")).await?;
+    }
     let outcome = if args.dry_run { Outcome::default() } else { apply(session, args, &manager, &plan).await? };
     let deleted = || match outcome.report.deleted.as_slice() {
         [] => "no snapshot was deleted".to_owned(),

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use ruvector_snapshot_format::{limits, metadata};
+use ruvector_snapshot_format::{annotation, limits, metadata};
 
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::source::{COLLECTION_FILE, database_path};
@@ -52,6 +52,22 @@ pub fn check_source_name(name: &str) -> Result<()> {
         return invalid(format!("the name of a source cannot contain control characters: {name:?}"));
     }
     Ok(())
+}
+
+/// Refuses a note that is blank, longer than 4,096 bytes, or has control characters other than tabs and line feeds.
+///
+/// # Errors
+///
+/// Returns [`ErrorKind::InvalidInput`].
+///
+/// # Examples
+///
+/// ```
+/// assert!(ruvector_snapshot::check_note("before the upgrade").is_ok());
+/// assert!(ruvector_snapshot::check_note(" ").is_err());
+/// ```
+pub fn check_note(note: &str) -> Result<()> {
+    Ok(annotation::check_note(note)?)
 }
 
 /// Returns the name that a snapshot of a database file has by default: the name of the file without its extension. Every

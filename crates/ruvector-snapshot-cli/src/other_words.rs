@@ -1,0 +1,108 @@
+//! Words of other tools, and commands without an ID: what to type instead.
+
+use clap::builder::StyledStr;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Args as _, Command, Error, FromArgMatches as _};
+use ruvector_snapshot::store::{Location, StoreConfig, open};
+use ruvector_snapshot::{SnapshotConfig, SnapshotManager};
+
+use crate::global::Global;
+use crate::output::{fitted, plain};
+use crate::settings::Settings;
+use crate::threads::run_afterwards;
+
+/// Words that other tools have for something, and what it is here. Words that mean one command are its aliases.
+const WORDS: [(&[&str], &str); 9] = [
+    (
+        &["init", "initialize", "stanza-create"],
+        "a store needs no init: `create --db FILE` makes the directory; a bucket must exist, and `store check` tests it",
+    ),
+    (&["forget"], "`delete ID` deletes snapshots, and `prune --keep-daily 7` applies a retention policy"),
+    (
+        &["cat", "head", "query"],
+        "`dump ID` prints records, `export ID` writes them to files, and `show ID` prints what is known of a snapshot",
+    ),
+    (
+        &["mount", "umount"],
+        "a snapshot cannot be mounted: `restore ID --to FILE` makes a database of it, `dump` and `search` read it as it is",
+    ),
+    (
+        &["unlock", "lock"],
+        "a store has no locks: commands can run at the same time, and `prune` removes what killed ones have left",
+    ),
+    (
+        &["gc", "cleanup", "maintenance"],
+        "`prune` applies a retention policy, and removes what killed commands have left",
+    ),
+    (
+        &["tag", "label", "note", "describe", "edit"],
+        "`annotate ID --label KEY=VALUE --note TEXT` changes labels and notes",
+    ),
+    (&["sync", "clone", "mirror"], "`copy --all --to LOCATION` copies snapshots to another store"),
+    (&["repair", "rebuild-index", "fsck"], "`verify --all` prints what is corrupt; a store has no index to rebuild"),
+];
+
+/// Snapshots that are named if a command lacks an ID.
+const NEWEST_SHOWN: usize = 3;
+
+/// Adds to an error of the parser what to type instead.
+pub(crate) fn explained(mut error: Error, program: &Command, arguments: &[String]) -> Error {
+    let tips = match error.kind() {
+        ErrorKind::InvalidSubcommand => of_word(&error),
+        ErrorKind::MissingRequiredArgument => without_id(&error, program, arguments),
+        _ => Vec::new(),
+    };
+    if !tips.is_empty() {
+        error.remove(ContextKind::SuggestedSubcommand);
+        let tips = tips.iter().map(|tip| StyledStr::from(plain(tip))).collect();
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(tips));
+    }
+    error
+}
+
+fn of_word(error: &Error) -> Vec<String> {
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else { return Vec::new() };
+    let word = word.to_lowercase();
+    let known = WORDS.iter().find(|(words, _)| words.contains(&word.as_str()));
+    known.map(|(_, tip)| (*tip).to_owned()).into_iter().collect()
+}
+
+fn without_id(error: &Error, program: &Command, arguments: &[String]) -> Vec<String> {
+    let is_id = |name: &String| name.starts_with("<ID") || name.starts_with("<OTHER_ID");
+    match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::Strings(missing)) if missing.iter().any(is_id) => {}
+        _ => return Vec::new(),
+    }
+    let Some(verb) = arguments.iter().find_map(|word| program.find_subcommand(word)) else { return Vec::new() };
+    let verb = verb.get_name();
+    let all = if verb == "verify" { ", or `verify --all` for all of them" } else { "" };
+    let tip = format!("say which snapshot: an id, the start of one, a name, or latest, as in `{verb} latest`{all}");
+    std::iter::once(tip).chain(newest(arguments).map(|newest| format!("the newest are {newest}"))).collect()
+}
+
+/// Returns the location of the store. The parser has given up, so the options that decide are looked for here.
+fn store_of(arguments: &[String]) -> Option<Location> {
+    let mut words = vec![String::new()];
+    for option in ["--store", "--config"] {
+        let at = arguments.iter().position(|word| word == option);
+        let apart = at.and_then(|at| arguments.get(at + 1)).map(String::as_str);
+        let joined = |word: &'_ String| word.strip_prefix(option)?.strip_prefix('=').map(str::to_owned);
+        let value = apart.map(str::to_owned).or_else(|| arguments.iter().find_map(joined));
+        words.extend(value.map(|value| format!("{option}={value}")));
+    }
+    words.extend(arguments.iter().find(|word| *word == "--no-config").cloned());
+    let matches = Global::augment_args(Command::new("")).try_get_matches_from(words).ok()?;
+    let global = Global::from_arg_matches(&matches).ok()?;
+    Settings::read(&global, true).ok()?.store().ok()?.location().ok()
+}
+
+/// Names the newest snapshots of a directory. A bucket is not asked: that would take credentials and time.
+fn newest(arguments: &[String]) -> Option<String> {
+    let location @ Location::Local(_) = store_of(arguments)? else { return None };
+    let store = open(&location, &StoreConfig::default()).ok()?;
+    let manager = SnapshotManager::with_store(SnapshotConfig::default(), store).ok()?;
+    let listing = run_afterwards(manager.list())?.ok()?;
+    let newest = listing.snapshots.iter().take(NEWEST_SHOWN);
+    let named: Vec<_> = newest.map(|newest| format!("{} ({})", newest.id, fitted(&newest.name, 24))).collect();
+    (!named.is_empty()).then(|| named.join(", "))
+}

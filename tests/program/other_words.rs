@@ -1,0 +1,117 @@
+//! Words of other tools, commands without an ID, the version, and options without effect.
+
+use serde_json::json;
+use test_servers::S3Server;
+
+use super::bucket::Bucket;
+use super::sandbox::{RunResult, Sandbox};
+
+#[test]
+fn words_of_other_tools_mean_the_same_command() {
+    let (sandbox, _) = Sandbox::with_snapshots(1);
+    for (word, verb) in [("snapshots", "list"), ("ls", "list"), ("info", "list")] {
+        assert_eq!(sandbox.json(&[word]).1["command"], verb, "{word}");
+    }
+    for word in ["backup", "snapshot", "save"] {
+        assert!(sandbox.ok(&[word, "--db", "a.db"]).starts_with("created "), "{word}");
+    }
+    assert!(sandbox.ok(&["check", "one"]).contains("  intact: "));
+    assert!(sandbox.ok(&["rm", "one", "--dry-run"]).contains("would delete "));
+    assert!(sandbox.ok(&["remove", "one", "--dry-run"]).contains("would delete "));
+    assert!(sandbox.ok(&["expire", "--keep-last", "1", "--dry-run"]).contains("(--dry-run)"));
+    // They are not in the help.
+    let help = sandbox.ok(&["--help"]);
+    assert!(!help.contains("backup,") && !help.contains("alias"), "{help}");
+}
+
+#[test]
+fn words_without_a_command_say_what_to_type() {
+    let sandbox = Sandbox::empty();
+    for (word, tip) in [
+        ("init", "a store needs no init"),
+        ("forget", "`delete ID` deletes snapshots"),
+        ("mount", "`restore ID --to FILE`"),
+        ("cat", "`dump ID` prints records"),
+        ("unlock", "a store has no locks"),
+        ("tag", "`annotate ID"),
+        ("sync", "`copy --all --to LOCATION`"),
+        ("GC", "`prune` applies"),
+        ("repair", "`verify --all`"),
+    ] {
+        let result = sandbox.run(&[word]);
+        result.assert_fails(2, tip);
+        let (exit_code, document) = sandbox.json(&[word]);
+        assert_eq!((exit_code, document["error"]["kind"].as_str()), (2, Some("usage")), "{document}");
+        assert!(document["error"]["hint"].as_str().unwrap().contains(tip), "{document}");
+    }
+    // A mistyped command still has the tip of the parser.
+    sandbox.run(&["creat"]).assert_fails(2, "create");
+}
+
+#[test]
+fn a_command_without_an_id_names_the_newest_snapshots() {
+    let (sandbox, ids) = Sandbox::with_snapshots(4);
+    for args in [
+        &["verify"][..],
+        &["show"],
+        &["delete", "--cascade"],
+        &["compact"],
+        &["pin"],
+        &["unpin"],
+        &["annotate", "--note", "a"],
+        &["restore", "--to", "b.db"],
+        &["restore"],
+        &["dump"],
+        &["verify", "--store", "snapshots"],
+        &["--store=snapshots", "verify"],
+    ] {
+        let result = sandbox.run(args);
+        result.assert_fails(2, "say which snapshot: an id, the start of one, a name, or latest, as in");
+        result.assert_fails(2, &format!("the newest are {} (four), {} (three), {} (two)", ids[3], ids[2], ids[1]));
+    }
+    sandbox.run(&["verify"]).assert_fails(2, "or `verify --all` for all of them");
+    // The store of the configuration file.
+    std::fs::write(sandbox.path("a.toml"), "store = \"snapshots\"\n").unwrap();
+    std::fs::create_dir(sandbox.path("elsewhere")).unwrap();
+    let config = sandbox.path("a.toml").to_str().unwrap().to_owned();
+    let mut command = sandbox.command(&["show", "--config", &config]);
+    let result = RunResult::from(command.current_dir(sandbox.path("elsewhere")).output().unwrap());
+    result.assert_fails(2, "the newest are");
+    // Nothing is there, or it is a bucket, which is not asked.
+    let result = sandbox.run(&["show", "--store", "none"]);
+    result.assert_fails(2, "say which snapshot");
+    assert!(!result.stderr.contains("the newest are"), "{result:?}");
+    assert!(!sandbox.path("none").exists());
+    let bucket = Bucket::s3(S3Server::start());
+    bucket.run(&["verify"]).assert_fails(2, "as in `verify latest`");
+    assert_eq!(bucket.server.wire().requests().len(), 0);
+}
+
+#[test]
+fn the_version_is_printed_with_what_is_built_in() {
+    let sandbox = Sandbox::empty();
+    let text = sandbox.ok(&["version"]);
+    assert!(text.starts_with(&format!("ruvector-snapshot {}\n", env!("CARGO_PKG_VERSION"))), "{text}");
+    assert!(text.contains("  Ruvector      2."), "{text}");
+    let (exit_code, document) = sandbox.json(&["version"]);
+    assert_eq!((exit_code, &document["version"]), (0, &json!(env!("CARGO_PKG_VERSION"))), "{document}");
+    assert_eq!((&document["schema_version"], &document["store"]), (&json!(1), &json!(null)));
+    assert_eq!(document["format_versions"], json!({ "read": [1, 2], "write": [1, 2] }));
+    assert!(document["features"].as_array().unwrap().contains(&json!("aws")), "{document}");
+    assert!(document["target"].as_str().unwrap().contains('-'), "{document}");
+    assert!(document["commit"].is_null() || document["commit"].as_str().unwrap().len() >= 7, "{document}");
+    assert!(sandbox.ok(&["--version"]).contains(env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn a_storage_class_where_nothing_is_stored_is_a_warning() {
+    let bucket = Bucket::s3(S3Server::start());
+    bucket.create("one");
+    for args in [&["list"][..], &["verify", "one"], &["delete", "one", "--dry-run"]] {
+        let result = bucket.run(&[args, &["-o", "storage_class=standard_ia"]].concat());
+        assert_eq!(result.exit_code, Some(0), "{result:?}");
+        assert!(result.stderr.contains("warning: -o storage_class has no effect"), "{args:?}: {result:?}");
+    }
+    let args = ["create", "--db", "a.db", "-o", "storage_class=standard_ia"];
+    assert!(!bucket.run(&args).stderr.contains("has no effect"));
+}
