@@ -31,7 +31,7 @@ fn on_a_terminal(sandbox: &Sandbox, line: &str) -> Option<String> {
 fn typed_on_a_terminal(sandbox: &Sandbox, line: &str, typed: &str) -> Option<(i32, String)> {
     let program = env!("CARGO_BIN_EXE_program-under-test");
     let mut command = sandbox.command_of("script", &["-qec", &format!("{program} {line}"), "/dev/null"]);
-    command.env("PATH", "/usr/bin:/bin").env("TERM", "xterm");
+    command.env("PATH", "/usr/bin:/bin").env("TERM", "xterm").env("NO_COLOR", "1");
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = match command.spawn() {
         Err(error) if error.kind() == ErrorKind::NotFound => return None,

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
-use crate::checksum::sha256_hex;
 use crate::error::{FormatError, Result};
 use crate::id::SnapshotId;
 use crate::limits;
@@ -96,9 +96,8 @@ impl Annotation {
 }
 
 fn digest(json: &[u8]) -> String {
-    let mut digits = sha256_hex(json);
-    digits.truncate(DIGEST_DIGITS);
-    digits
+    let bytes = Sha256::digest(json);
+    bytes.iter().take(DIGEST_DIGITS / 2).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Checks that a snapshot can have this note.
