@@ -104,7 +104,7 @@ impl ListColumn {
             C::Logical => size(snapshot.raw_bytes).into(),
             C::Verified => verified(snapshot, listing),
             C::Drilled => drilled_at(snapshot, listing).into(),
-            C::Type => snapshot_type(snapshot, listing).into(),
+            C::Type => snapshot_type(session, snapshot, listing).into(),
             C::Pinned => if snapshot.pinned { "pinned" } else { "" }.into(),
             C::Source => snapshot.source.id().map_or_else(|| snapshot.source.kind.clone(), |id| id.to_string()).into(),
             C::Labels => labels(snapshot).into(),
@@ -177,7 +177,7 @@ fn drilled_at(snapshot: &Snapshot, listing: &Listing) -> String {
 }
 
 /// Returns `full`, or the position in the chain and the base; and whether the snapshot is dated in the future and pinned.
-fn snapshot_type(snapshot: &Snapshot, listing: &Listing) -> String {
+fn snapshot_type(session: &Session, snapshot: &Snapshot, listing: &Listing) -> String {
     let ancestry = listing.ancestry(snapshot);
     let future = if listing.is_dated_in_future(&snapshot.id) { ", in the future" } else { "" };
     let pinned = if snapshot.pinned { ", pinned" } else { "" };
@@ -190,5 +190,12 @@ fn snapshot_type(snapshot: &Snapshot, listing: &Listing) -> String {
         (_, ChainEnd::Missing | ChainEnd::Unusable) => ", chain broken",
         _ => "",
     };
-    format!("{position}base {}{state}{future}{pinned}", listing.short_ids().shorten(base_id))
+    let base = listing.short_ids().shorten(base_id);
+    match session.output.columns() {
+        None => format!("{position}base {base}{state}{future}{pinned}"),
+        // The end can be cut off, and the base matters least.
+        Some(_) => {
+            format!("{}{state}{future}{pinned}, base {base}", position.trim_end()).trim_start_matches(", ").to_owned()
+        }
+    }
 }
