@@ -91,7 +91,7 @@ fn list_prints_the_columns_that_are_asked_for() {
     };
     assert_eq!(head(&[]), "ID,NAME,TAKEN (UTC),VECTORS,DIM,SIZE,VERIFIED,TYPE");
     assert_eq!(head(&["--columns", "name,id,labels"]), "NAME,ID,LABELS");
-    let all = "ID,NAME,TAKEN (UTC),AGE,VECTORS,DIM,SIZE,LOGICAL,VERIFIED,DRILLED,TYPE,PINNED,SOURCE,LABELS";
+    let all = "ID,NAME,TAKEN (UTC),AGE,VECTORS,DIM,SIZE,LOGICAL,VERIFIED,DRILLED,TYPE,PINNED,SOURCE,LABELS,NOTE";
     assert_eq!(head(&["--wide"]), all);
     sandbox.ok(&["pin", &ids[0]]);
     let printed = sandbox.ok(&["list", "--columns", "id,source,labels,pinned"]);

@@ -69,7 +69,7 @@ pub(crate) struct List {
     #[arg(long)]
     pub(crate) reverse: bool,
     /// Print these columns: id, name, taken, age, records, dimensions, stored, logical, verified, drilled, type, pinned,
-    /// source, labels
+    /// source, labels, note
     #[arg(long, value_name = "COLUMN,…", value_delimiter = ',', conflicts_with = "wide")]
     pub(crate) columns: Vec<ListColumn>,
     /// Print all columns, whole, also if the terminal has no room for them

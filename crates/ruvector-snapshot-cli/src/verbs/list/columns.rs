@@ -25,13 +25,14 @@ pub(crate) enum ListColumn {
     Pinned,
     Source,
     Labels,
+    Note,
 }
 
 use ListColumn as C;
 
 impl ListColumn {
     /// All of them, in the order in which they are printed.
-    pub(super) const ALL: [Self; 14] = [
+    pub(super) const ALL: [Self; 15] = [
         C::Id,
         C::Name,
         C::Taken,
@@ -46,6 +47,7 @@ impl ListColumn {
         C::Pinned,
         C::Source,
         C::Labels,
+        C::Note,
     ];
     /// Those of a pipe: scripts may count them.
     const PIPE: [Self; 9] =
@@ -67,6 +69,7 @@ impl ListColumn {
             C::Pinned => "pinned",
             C::Source => "source",
             C::Labels => "labels",
+            C::Note => "note",
         }
     }
 
@@ -89,6 +92,7 @@ impl ListColumn {
             C::Pinned => Column::new("PINNED").rank(11),
             C::Source => Column::new("SOURCE").rank(6).cut_start_to(12),
             C::Labels => Column::new("LABELS").rank(7).cut_to(12),
+            C::Note => Column::new("NOTE").rank(12).cut_to(12),
         }
     }
 
@@ -108,6 +112,7 @@ impl ListColumn {
             C::Pinned => if snapshot.pinned { "pinned" } else { "" }.into(),
             C::Source => snapshot.source.id().map_or_else(|| snapshot.source.kind.clone(), |id| id.to_string()).into(),
             C::Labels => labels(snapshot).into(),
+            C::Note => snapshot.note.clone().unwrap_or_default().into(),
         }
     }
 }
