@@ -506,8 +506,14 @@ impl Run<'_> {
             }
             // The snapshot is gone, has a dependent or is pinned.
             Verb::Delete(_) | Verb::DeleteCascade(_) => {
-                matches!(kind, ErrorKind::NotFound | ErrorKind::InvalidInput)
-                    || days_passed && kind == ErrorKind::Unavailable
+                matches!(
+                    kind,
+                    ErrorKind::NotFound
+                        | ErrorKind::InvalidInput
+                        | ErrorKind::Pinned
+                        | ErrorKind::HasDependents
+                        | ErrorKind::InUse
+                ) || days_passed && kind == ErrorKind::Unavailable
             }
             Verb::Lose(_) | Verb::CommitLate | Verb::Copy(_) => false,
             Verb::Prune | Verb::CollectGarbage | Verb::CollectGarbageAfterDays => {

@@ -125,7 +125,7 @@ fn every_verb_prints_one_json_document() {
             document
         };
         assert_eq!(of(&["show", "one"])["snapshots"][0]["id"], id);
-        assert_eq!(of(&["verify", "one"])["intact"], true);
+        assert_eq!(of(&["verify", "one"])["state"], "intact");
         assert_eq!(of(&["verify", "--all"])["store"], bucket.store);
         assert_eq!(of(&["restore", "one", "--to", "b.db"])["records"], ROWS);
         assert_eq!(of(&["prune", "--keep", "1", "--dry-run"])["deleted"], json!([]));
@@ -225,11 +225,11 @@ fn store_check_warns_about_a_store_that_ignores_preconditions() {
     assert!(printed.contains("snapshots are safe at"), "{printed}");
     let (exit_code, document) = bucket.json(&["store", "check"]);
     assert_eq!((exit_code, &document["safe"], &document["store"]), (0, &json!(true), &json!(bucket.store)));
-    let findings = document["report"]["findings"].as_array().unwrap();
+    let findings = document["findings"].as_array().unwrap();
     let warnings: Vec<_> = findings.iter().filter(|finding| finding["status"] != "pass").collect();
     assert!(warnings.iter().all(|finding| finding["status"] == "warn"), "{document}");
     assert!(warnings.iter().any(|finding| finding["name"] == "create if absent"), "{document}");
-    assert!(document["report"]["speed"]["upload_bytes_per_second"].as_f64().unwrap() > 0.0);
+    assert!(document["speed"]["upload_bytes_per_second"].as_f64().unwrap() > 0.0);
     assert_eq!(bucket.server.keys(), Vec::<String>::new());
 }
 
@@ -299,7 +299,7 @@ fn store_options_lists_every_setting() {
     let s3 = sandbox.ok(&["store", "options", "s3"]);
     assert!(s3.contains("AWS_ENDPOINT_URL") && !s3.contains("gs://") && !s3.contains("bearer_token"), "{s3}");
     let (exit_code, document) = sandbox.json(&["store", "options", "gs"]);
-    let token = document.as_array().unwrap().iter().find(|option| option["name"] == "bearer_token").unwrap();
+    let token = document["options"].as_array().unwrap().iter().find(|option| option["name"] == "bearer_token").unwrap();
     assert_eq!((exit_code, &token["environment"]), (0, &json!(["GOOGLE_BEARER_TOKEN"])));
     sandbox.run(&["store", "options", "gcs"]).assert_fails(2, "possible values: s3, gs, az");
 }
@@ -309,7 +309,7 @@ fn the_operations_guide_documents_every_store_option() {
     let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/OPERATIONS.md");
     let guide = fs::read_to_string(guide).unwrap();
     let (_, document) = Sandbox::empty().json(&["store", "options"]);
-    for option in document.as_array().unwrap() {
+    for option in document["options"].as_array().unwrap() {
         let environment: Vec<_> = option["environment"]
             .as_array()
             .unwrap()

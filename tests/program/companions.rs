@@ -72,7 +72,7 @@ fn create_show_compact_and_restore_name_what_lies_beside_the_database() {
     for not_captured in [
         &created["snapshot"]["source"]["not_captured"],
         &shown["source"]["not_captured"],
-        &restored["not_captured"],
+        &restored["snapshot"]["source"]["not_captured"],
         &stored["source"]["not_captured"],
     ] {
         assert_eq!(paths(not_captured), expected);
@@ -93,7 +93,7 @@ fn strict_fails_before_a_store_is_made() {
     assert!(!result.stderr.contains("without strict"), "{result:?}");
     result.assert_fails(1, &absolute(&sandbox, "a.db.agentic"));
     let (exit_code, document) = sandbox.json(&["create", "--db", "a.db", "--strict"]);
-    assert_eq!((exit_code, &document["error"]["kind"]), (1, &json!("invalid_input")));
+    assert_eq!((exit_code, &document["error"]["kind"]), (1, &json!("not_captured")));
     assert_eq!(sandbox.names("."), ["a.db", "a.db.agentic"]);
     fs::remove_file(sandbox.path("a.db.agentic")).unwrap();
     sandbox.ok(&["create", "--db", "a.db", "--strict"]);

@@ -80,7 +80,7 @@ fn all_snapshots_are_copied_to_a_new_directory_and_once_only() {
 
     let (exit_code, document) = sandbox.json(&["copy", "--all", "--to", "offsite"]);
     assert_eq!((exit_code, outcomes(&document)), (0, vec!["existing"; 3]));
-    assert_eq!((&document["store_written_bytes"], &document["target_was_empty"]), (&0.into(), &false.into()));
+    assert_eq!((&document["store_written_bytes"], &document["target_is_new"]), (&0.into(), &false.into()));
     let plan = sandbox.ok(&["copy", "--all", "--to", "offsite", "--dry-run"]);
     assert!(plan.contains("would copy 0 snapshots, 0 B; 3 snapshots there already"), "{plan}");
 }
@@ -109,7 +109,7 @@ fn a_chain_is_compacted_and_pins_are_copied() {
     let (_, document) = sandbox.json(&["list", "--store", "offsite"]);
     let snapshot = &document["snapshots"][0];
     assert_eq!((snapshot["name"].as_str(), snapshot["pinned"].as_bool()), (Some("nightly"), Some(true)));
-    assert_eq!(snapshot["snapshot_type"], "full");
+    assert_eq!(snapshot["type"], "full");
     assert!(sandbox.ok(&copy).contains("0 snapshots copied, 1 there already"));
     assert_eq!(sandbox.json(&["list", "--store", "offsite"]).1["snapshots"].as_array().unwrap().len(), 1);
 }
@@ -125,7 +125,7 @@ fn a_corrupt_snapshot_is_named_and_all_others_are_copied() {
     assert_eq!(ids_of(&sandbox.json(&["list", "--store", "offsite"]).1).len(), 2);
     let (exit_code, document) = sandbox.json(&["copy", "--all", "--to", "offsite"]);
     assert_eq!((exit_code, outcomes(&document)), (3, vec!["existing", "failed", "existing"]));
-    assert_eq!((&document["complete"], &document["snapshots"][1]["kind"]), (&false.into(), &"corrupt".into()));
+    assert_eq!((&document["complete"], &document["snapshots"][1]["error"]["kind"]), (&false.into(), &"corrupt".into()));
 
     // What the listing sees is blocked before anything is copied, and a dry run says so.
     fs::remove_file(sandbox.stored(&ids[1], "vectors.bin.gz")).unwrap();

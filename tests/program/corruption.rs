@@ -25,7 +25,7 @@ fn verify_names_the_corrupt_block_and_checks_the_other_snapshots() {
     assert!(result.stdout.ends_with("2 snapshots intact, 1 corrupt\n"), "{result:?}");
     assert!(result.stdout.contains(&format!("{}  intact: 300 records", ids[0])), "{result:?}");
     let (exit_code, document) = sandbox.json(&["verify", "--all"]);
-    assert_eq!((exit_code, &document["intact"]), (3, &serde_json::json!(false)));
+    assert_eq!((exit_code, &document["state"]), (3, &serde_json::json!("corrupt")));
     assert_eq!(document["snapshots"][1]["corruption"][0]["block"], 0);
 }
 

@@ -278,7 +278,7 @@ fn the_plan_names_the_free_space_before_the_restore_reserves_any() {
     fs::create_dir(sandbox.path("d")).unwrap();
     let result = shell.run(sandbox.command(&["restore", "one", "--to", "d/b.db", "--dry-run", "--json"]));
     let (exit_code, document) = result.into_json();
-    assert_eq!((exit_code, &document["plan"]["file"]["free_bytes"]), (0, &(10 << 20).into()), "{document}");
+    assert_eq!((exit_code, &document["file"]["free_bytes"]), (0, &(10 << 20).into()), "{document}");
 }
 
 #[test]

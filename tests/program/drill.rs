@@ -22,7 +22,7 @@ fn assert_drills(sandbox: &Sandbox, run: &dyn Fn(&[&str]) -> RunResult) {
     for (name, records) in [("team/nightly", super::bucket::ROWS), ("latest", super::bucket::ROWS - 1)] {
         let (exit_code, document) = run(&["drill", name, "--scratch-dir", "scratch", "--json"]).into_json();
         assert_eq!(exit_code, 0, "{document}");
-        assert_eq!(document["snapshot"]["vector_count"], records, "{document}");
+        assert_eq!(document["snapshot"]["records"], records, "{document}");
         let figures = ["passed", "recall", "min_recall", "probes", "neighbors"].map(|name| document[name].clone());
         assert_eq!(figures, [json!(true), json!(1.0), json!(0.9), json!(100), json!(10)], "{document}");
         for name in ["data_age_ms", "time_to_data_ms", "time_to_open_ms", "time_to_first_search_ms", "file_bytes"] {

@@ -33,8 +33,8 @@ fn assert_exports(sandbox: &Sandbox, run: &dyn Fn(&[&str]) -> RunResult) {
     let (exit_code, document) = run(&args).into_json();
     assert_eq!(exit_code, 0, "{document}");
     assert_eq!(read_npy_export(&sandbox.path("part")).0.into_keys().last().unwrap(), "id-000007");
-    assert_eq!((&document["records"], &document["records_in_snapshot"]), (&json!(5), &json!(300)), "{document}");
-    assert_eq!((&document["is_complete"], &document["format"]), (&json!(false), &json!("npy")), "{document}");
+    assert_eq!((&document["records"], &document["snapshot"]["records"]), (&json!(5), &json!(300)), "{document}");
+    assert_eq!((&document["is_part"], &document["format"]), (&json!(true), &json!("npy")), "{document}");
     let bytes = 128 + 5 * DIMENSIONS * 4;
     assert_eq!(document["files"][0], json!({ "name": "matrix.npy", "bytes": bytes }), "{document}");
     assert_eq!((&document["to"], &document["warnings"]), (&json!("part"), &json!([])), "{document}");

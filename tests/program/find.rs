@@ -25,7 +25,7 @@ fn assert_finds(sandbox: &Sandbox, run: &dyn Fn(&[&str]) -> RunResult) {
     assert_eq!(lines.len(), 4);
     let (exit_code, document) = run(&["find", "id-000007", "--json"]).into_json();
     assert_eq!((exit_code, &document["found"], &document["record_id"]), (0, &json!(true), &json!("id-000007")));
-    let states: Vec<_> = document["snapshots"].as_array().unwrap().iter().map(|found| &found["state"]).collect();
+    let states: Vec<_> = document["snapshots"].as_array().unwrap().iter().map(|found| &found["change"]).collect();
     assert_eq!(states, [&json!("removed"), &json!("same"), &json!("added")]);
     assert_eq!(document["snapshots"][1]["digest"], document["snapshots"][2]["digest"]);
 
@@ -71,7 +71,7 @@ fn a_missing_base_is_named_in_a_warning() {
         assert!(result.stdout.starts_with("no snapshot of those that can be read at "), "{result:?}");
         let (exit_code, document) = sandbox.json(&["find", id]);
         assert_eq!((exit_code, &document["warnings"]), (1, &json!([warning])), "{document}");
-        assert!(document["snapshots"].as_array().unwrap().iter().all(|found| found["state"] == "unknown"));
+        assert!(document["snapshots"].as_array().unwrap().iter().all(|found| found["change"] == "unknown"));
     }
     // Another snapshot of the same database has it.
     sandbox.create("full");

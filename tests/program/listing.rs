@@ -106,7 +106,7 @@ fn stats_add_up_each_database_and_type_on_a_disk_and_in_a_bucket() {
     assert_eq!((exit_code, &document["totals"]["snapshots"]), (0, &json!(3)), "{document}");
     let listed = sandbox.json(&["list"]).1;
     let stored: u64 =
-        listed["snapshots"].as_array().unwrap().iter().map(|one| one["size_bytes"].as_u64().unwrap()).sum();
+        listed["snapshots"].as_array().unwrap().iter().map(|one| one["stored_bytes"].as_u64().unwrap()).sum();
     assert_eq!(document["totals"]["stored_bytes"], stored);
     assert_eq!((&document["full"]["snapshots"], &document["incremental"]["snapshots"]), (&json!(2), &json!(1)));
     let sources = document["sources"].as_array().unwrap();

@@ -22,6 +22,7 @@ mod deleted_meanwhile;
 #[cfg(target_os = "linux")]
 mod destinations;
 mod diff;
+mod documents;
 mod drill;
 mod dump;
 mod echoed_secrets;

@@ -36,7 +36,7 @@ fn assert_parts(sandbox: &Sandbox, run: &dyn Fn(&[&str]) -> RunResult) {
     assert_eq!(exit_code, 0, "{document}");
     // Every third record has no metadata.
     assert_eq!(ids(&sandbox.path("b.db")), ["id-000001", "id-000002", "id-000004", "id-000005", "id-000007"]);
-    assert_eq!((&document["records"], &document["records_in_snapshot"]), (&json!(5), &json!(299)), "{document}");
+    assert_eq!((&document["records"], &document["snapshot"]["records"]), (&json!(5), &json!(299)), "{document}");
     assert_eq!((&document["is_part"], &document["verified_checksum"]), (&json!(true), &Value::Null), "{document}");
     assert!(document["verified_checksum_of_part"].is_string(), "{document}");
 

@@ -56,7 +56,7 @@ fn the_json_document_contains_the_reasons() {
         let (exit_code, document) = sandbox.json(&[&["prune", "--keep-last", "1"], more].concat());
         assert_eq!(exit_code, 0);
         assert_eq!((&document["deleted"], &document["dry_run"]), (&deleted, &json!(!more.is_empty())));
-        let freed_bytes = if more.is_empty() { &document["drop"][0]["size_bytes"] } else { &json!(0) };
+        let freed_bytes = if more.is_empty() { &document["drop"][0]["stored_bytes"] } else { &json!(0) };
         assert_eq!((&document["kept"], &document["freed_bytes"]), (&json!([]), freed_bytes));
         let (keep, drop) = (&document["keep"][0], &document["drop"][0]);
         assert_eq!((&keep["id"], &keep["reasons"]), (&json!(ids[1]), &json!([{ "why": "last", "count": 1 }])));
@@ -318,8 +318,8 @@ fn a_dry_run_keeps_bases_of_corrupt_snapshots_and_of_uploads() {
     let (exit_code, document) = sandbox.json(&["prune", "--keep-last", "1"]);
     assert_eq!((exit_code, &document["deleted"], &document["kept"]), (0, &json!([full]), &json!([])));
     assert_eq!(document["collected"][0]["kind"], "upload");
-    let freed_bytes =
-        document["drop"][0]["size_bytes"].as_u64().unwrap() + document["orphans"][0]["bytes"].as_u64().unwrap();
+    let freed_bytes = document["drop"][0]["stored_bytes"].as_u64().unwrap()
+        + document["orphans"][0]["stored_bytes"].as_u64().unwrap();
     assert_eq!(document["freed_bytes"], freed_bytes);
     assert_eq!(sandbox.ids(), [newest]);
 }

@@ -113,9 +113,9 @@ fn a_compact_counts_what_it_reads_and_what_it_writes() {
     for store in Store::each() {
         let [full, _] = store.with_chain();
         let compacted = store.json(&["compact", "increment"])["snapshots"][0].clone();
-        assert_eq!(bytes(&compacted, "store_written_bytes"), bytes(&compacted, "size_bytes"));
+        assert_eq!(bytes(&compacted, "store_written_bytes"), bytes(&compacted, "stored_bytes"));
         assert!(bytes(&compacted, "store_read_bytes") > bytes(&full["snapshot"], "stored_bytes") / 2);
-        let id = compacted["from"][0].as_str().unwrap();
+        let id = compacted["from_id"].as_str().unwrap();
         let text = store.run(&["compact", id]).stdout;
         assert_rates(&text, &["time| records/s", "read| from the store, ", "written| to the store, "]);
         assert!(text.contains(" in the store; its chain of 2 snapshots has "), "{text}");

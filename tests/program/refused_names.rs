@@ -21,7 +21,7 @@ fn run(sandbox: &Sandbox, refused: &[&str], error: &str, args: &[&str]) -> RunRe
 
 /// Returns the result of a check of the store.
 fn status<'a>(report: &'a Value, name: &str) -> &'a Value {
-    let findings = report["report"]["findings"].as_array().unwrap();
+    let findings = report["findings"].as_array().unwrap();
     findings.iter().find(|finding| finding["name"] == name).unwrap_or_else(|| panic!("{report}"))
 }
 

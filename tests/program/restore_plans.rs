@@ -91,8 +91,8 @@ fn a_dry_run_prints_the_plan_in_80_columns_and_writes_nothing() {
         let (exit_code, document) = chain.json(&dry(&[]));
         assert_eq!(tree_with_times(chain.sandbox()), before);
         assert!(printed.lines().all(|line| line.chars().count() <= COLUMNS), "{printed}");
-        let plan = &document["plan"];
-        let members = plan["chain"].as_array().unwrap();
+        let plan = &document;
+        let members = plan["chain_snapshots"].as_array().unwrap();
         let ids: Vec<_> = members.iter().map(|member| member["id"].as_str().unwrap()).collect();
         let (newest, fetch) = (ids[2], &plan["fetch"]);
         for text in [
@@ -136,9 +136,8 @@ fn a_file_that_exists_is_in_the_way_unless_it_is_to_be_replaced() {
         assert!(refused.stdout.starts_with("could not restore "), "{refused:?}");
         let (exit_code, document) = chain.json(&dry(&[]));
         assert_eq!((exit_code, &document["feasible"]), (1, &json!(false)));
-        let [blocker] = document["plan"]["blockers"].as_array().unwrap().as_slice() else { panic!("{document}") };
-        let said = (&blocker["kind"], &blocker["key"], &blocker["remedy"]);
-        assert_eq!(said, (&json!("already_exists"), &json!("b.db"), &json!("overwrite")));
+        let [blocker] = document["blockers"].as_array().unwrap().as_slice() else { panic!("{document}") };
+        assert_eq!((&blocker["kind"], &blocker["key"]), (&json!("already_exists"), &json!("b.db")));
 
         let replaced = chain.run(&dry(&["--force"]));
         assert_eq!(replaced.exit_code, Some(0), "{replaced:?}");

@@ -29,7 +29,7 @@ fn check(run: Run<'_>) {
     // Given twice, by other names, and in another order: each once. A chain is read once, newest first.
     let (exit_code, verified) = json_of(run, &["verify", "full", &two, "two", "one"]);
     assert_eq!((exit_code, ids_of(&verified)), (0, vec![two.clone(), one.clone(), full.clone()]), "{verified}");
-    assert_eq!((&verified["snapshots"][2]["verified_with"], &verified["intact"]), (&json!(two), &json!(true)));
+    assert_eq!((&verified["snapshots"][2]["verified_with"], &verified["state"]), (&json!(two), &json!("intact")));
     let text = run(&["verify", "full", "two"]);
     assert!(text.stdout.ends_with("\n2 snapshots intact\n"), "{text:?}");
     // All of them are recorded.
@@ -44,10 +44,10 @@ fn check(run: Run<'_>) {
     // The full one fails, and the two others are compacted.
     let (exit_code, compacted) = json_of(run, &["compact", "one", "full", "two"]);
     let of = |at: usize| &compacted["snapshots"][at];
-    assert_eq!((exit_code, of(0)["from"].clone()), (1, json!([one, full])), "{compacted}");
+    assert_eq!((exit_code, of(0)["from_chain"].clone()), (1, json!([full, one])), "{compacted}");
     assert_eq!(of(1)["id"], json!(full));
     assert!(of(1)["error"]["message"].as_str().unwrap().contains("already a full snapshot"), "{compacted}");
-    assert_eq!(of(2)["from"], json!([two, one, full]));
+    assert_eq!(of(2)["from_chain"], json!([full, one, two]));
     let listed = json_of(run, &["list"]).1;
     assert!(ids_of(&listed).contains(&of(2)["id"].as_str().unwrap().to_owned()), "{listed}");
 }

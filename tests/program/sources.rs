@@ -55,7 +55,7 @@ fn a_base_of_another_database_is_refused_unless_it_is_accepted() {
     }
     assert!(!result.stderr.contains("CreateOptions"), "{result:?}");
     assert_eq!(sandbox.names("snapshots"), [format!("snapshot-{id}")]);
-    assert_eq!(on_id(&["--json"]).into_json().1["error"]["kind"], "invalid_input");
+    assert_eq!(on_id(&["--json"]).into_json().1["error"]["kind"], "other_source");
 
     let result = on_id(&["--base-from-elsewhere", "--quiet", "--json"]);
     let stderr = result.stderr.clone();

@@ -35,7 +35,7 @@ fn assert_reported(run: &dyn Fn(&[&str]) -> RunResult, more: &[Value]) {
         assert_eq!(exit_code, 0, "{args:?}: {document}");
         document
     };
-    let entry = |key: String, kind: &str, bytes: usize| json!({ "key": key, "kind": kind, "bytes": bytes });
+    let entry = |key: String, kind: &str, bytes: usize| json!({ "key": key, "kind": kind, "stored_bytes": bytes });
     let mut expected = vec![
         entry(format!("snapshot-{UPLOAD}"), "upload", 2_015),
         entry(format!("snapshot-{DELETED}"), "deletion", 3_015),
@@ -85,8 +85,10 @@ fn unfinished_files_in_a_directory_are_reported_with_their_size() {
     let staged = [format!("snapshot-{UPLOAD}/vectors.bin.gz#1"), format!("snapshot-{}/pinned.json#1", ids[0])];
     staged.iter().for_each(|key| write(key, 70_000));
     fs::create_dir(sandbox.path("snapshots/snapshot-20260101T080000000Z-0000000000000003")).unwrap();
-    let mut more = staged.map(|key| json!({ "key": key, "kind": "staged", "bytes": 70_000 })).to_vec();
-    more.push(json!({ "key": "snapshot-20260101T080000000Z-0000000000000003/", "kind": "directory", "bytes": 0 }));
+    let mut more = staged.map(|key| json!({ "key": key, "kind": "staged", "stored_bytes": 70_000 })).to_vec();
+    more.push(
+        json!({ "key": "snapshot-20260101T080000000Z-0000000000000003/", "kind": "directory", "stored_bytes": 0 }),
+    );
     assert_reported(&|args| sandbox.run(args), &more);
     let text = sandbox.ok(&["list"]);
     assert!(text.contains(&format!("temporary file: snapshot-{UPLOAD}/vectors.bin.gz#1: ")), "{text}");
@@ -120,7 +122,7 @@ fn multipart_uploads_in_a_bucket_are_reported_with_their_size() {
         bucket.server.start_upload("backups/prod/theirs.bin", &[&part]);
         bucket.server.start_upload(&format!("backups/other/{own}"), &[&part]);
         let (exit_code, listing) = bucket.json(&["list"]);
-        let expected = json!([{ "key": own, "kind": "multipart", "bytes": (6 << 20) + 1000 }]);
+        let expected = json!([{ "key": own, "kind": "multipart", "stored_bytes": (6 << 20) + 1000 }]);
         assert_eq!((exit_code, &listing["unfinished"]), (0, &expected), "{listing}");
         assert_eq!(listing["multipart_uploads_known"], true, "{listing}");
         let text = bucket.ok(&["list"]);
@@ -150,7 +152,7 @@ fn multipart_uploads_of_several_pages_are_reported() {
             bucket.server.start_upload(&format!("backups/prod/{key}"), &[b"12", b"34", b"56", b"78", b"9"]);
         }
         let (_, listing) = bucket.json(&["list"]);
-        let one = |key: &String| json!({ "key": key, "kind": "multipart", "bytes": 9 });
+        let one = |key: &String| json!({ "key": key, "kind": "multipart", "stored_bytes": 9 });
         let expected: Vec<Value> = [0, 1, 1, 2, 2].map(|index: usize| one(&keys[index])).into();
         assert_eq!(listing["unfinished"], json!(expected), "{listing}");
     }
@@ -195,7 +197,7 @@ fn a_multipart_upload_that_ends_while_uploads_are_listed_is_left_out() {
         });
         let (_, listing) = bucket.json(&["list"]);
         let key = format!("snapshot-{UPLOAD}/vectors.bin.gz");
-        assert_eq!(listing["unfinished"], json!([{ "key": key, "kind": "multipart", "bytes": 4 }]), "{listing}");
+        assert_eq!(listing["unfinished"], json!([{ "key": key, "kind": "multipart", "stored_bytes": 4 }]), "{listing}");
         assert_eq!(listing["multipart_uploads_known"], true, "{listing}");
     }
 }
@@ -212,12 +214,12 @@ fn sizes_that_no_number_holds_together_are_no_panic() {
             lists_parts.then_some(Fault::Error { status: 200, code, message: "" })
         });
         let (exit_code, listing) = bucket.json(&["list"]);
-        assert_eq!((exit_code, &listing["unfinished"][1]["bytes"]), (0, &json!(u64::MAX)), "{listing}");
+        assert_eq!((exit_code, &listing["unfinished"][1]["stored_bytes"]), (0, &json!(u64::MAX)), "{listing}");
         assert!(bucket.ok(&["list"]).contains("unfinished: 2 items, 16.00 EiB, "));
         let prune = ["prune", "--keep", "1", "--dry-run"];
         assert!(bucket.ok(&prune).contains("vectors.bin.gz  16.00 EiB  multipart upload"));
         let (exit_code, plan) = bucket.json(&prune);
-        assert_eq!((exit_code, &plan["unfinished"][1]["bytes"]), (0, &json!(u64::MAX)), "{plan}");
+        assert_eq!((exit_code, &plan["unfinished"][1]["stored_bytes"]), (0, &json!(u64::MAX)), "{plan}");
     }
 }
 

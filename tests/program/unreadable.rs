@@ -59,7 +59,7 @@ fn assert_the_rest_works(ids: &[String], run: &dyn Fn(&[&str]) -> RunResult) {
     let (exit_code, listing) = json(&["list"]);
     assert_eq!((exit_code, ids_of(&listing)), (1, vec![ids[3].clone(), ids[2].clone(), ids[0].clone()]), "{listing}");
     assert_eq!(
-        (&listing["unusable"][0]["id"], &listing["unusable"][0]["kind"]),
+        (&listing["unusable"][0]["id"], &listing["unusable"][0]["error"]["kind"]),
         (&json!(unread), &json!("permission_denied"))
     );
     let text = run(&["list"]);
@@ -70,7 +70,7 @@ fn assert_the_rest_works(ids: &[String], run: &dyn Fn(&[&str]) -> RunResult) {
     run(&["show", unread]).assert_fails(1, unread);
     assert_eq!(json(&["verify", "three"]).0, 0);
     let (exit_code, verified) = json(&["verify", "--all"]);
-    let intact = verified["snapshots"].as_array().unwrap().iter().filter(|one| one["intact"] == true).count();
+    let intact = verified["snapshots"].as_array().unwrap().iter().filter(|one| one["state"] == "intact").count();
     assert_eq!((exit_code, intact), (1, 3), "{verified}");
     assert_eq!(json(&["restore", "four", "--to", "restored.db"]).0, 0);
     assert_eq!(json(&["create", "--db", "a.db", "--name", "five", "--base", "latest", "--require-store"]).0, 0);

@@ -22,7 +22,7 @@ fn create_prints_the_new_snapshot_and_the_next_command() {
     assert_eq!(exit_code, 0);
     let document = &document["snapshots"][0];
     assert_eq!(document["labels"], serde_json::json!({ "host": "db1", "why": "a=b" }));
-    assert_eq!(document["vector_count"], 1000);
+    assert_eq!(document["records"], 1000);
     assert_eq!(document["corruption"], serde_json::Value::Null);
 }
 
@@ -128,7 +128,7 @@ fn verify_checks_one_snapshot_or_all() {
     assert!(sandbox.ok(&["verify", "--all"]).ends_with("2 snapshots intact\n"));
     let (exit_code, document) = sandbox.json(&["verify", "--all"]);
     assert_eq!(exit_code, 0);
-    assert_eq!(document["intact"], true);
+    assert_eq!(document["state"], "intact");
     assert_eq!(document["snapshots"][1]["id"], *ids[0]);
     assert_eq!(document["snapshots"][1]["records"], 300);
 }
@@ -275,7 +275,7 @@ fn compression_changes_the_size_and_not_the_content_checksum() {
     let snapshot = |name| sandbox.json(&["show", name]).1["snapshots"][0].clone();
     let (none, most) = (snapshot("none"), snapshot("most"));
     assert_eq!(none["checksum"], most["checksum"]);
-    assert!(none["size_bytes"].as_u64() > most["size_bytes"].as_u64());
+    assert!(none["stored_bytes"].as_u64() > most["stored_bytes"].as_u64());
 }
 
 #[test]
@@ -384,7 +384,7 @@ fn the_demo_passes_all_its_checks() {
     let document: serde_json::Value = serde_json::from_str(&result.stdout).unwrap();
     let checks = document["checks"].as_array().unwrap();
     assert_eq!((result.exit_code, checks.len()), (Some(0), 8));
-    assert!(checks.iter().all(|check| check["passed"] == true && check["check"].is_string()), "{document}");
+    assert!(checks.iter().all(|check| check.is_string()), "{document}");
     if cfg!(unix) {
         assert!(sandbox.names("tmp").is_empty());
     }

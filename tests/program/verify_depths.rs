@@ -42,9 +42,9 @@ fn assert_depths(run: &dyn Fn(&[&str]) -> RunResult) {
     let sample = ok(run, &["verify", "--all", "--subset", "10%"]);
     assert!(sample.ends_with("2 snapshots intact in a sample of 10 %; the rest was not read\n"), "{sample}");
     let document = json_of(run, &["verify", "latest", "--subset", "7/7", "--no-record"]);
-    assert_eq!((&document["depth"], &document["intact"]), (&json!("7of7"), &json!(true)));
+    assert_eq!((&document["depth"], &document["state"]), (&json!("7of7"), &json!("intact")));
     let one = &document["snapshots"][0];
-    assert!(one["store_read_bytes"].as_u64().unwrap() <= one["stored_bytes"].as_u64().unwrap(), "{one}");
+    assert!(one["store_read_bytes"].as_u64().unwrap() <= one["chain_stored_bytes"].as_u64().unwrap(), "{one}");
 
     // All, and what is skipped after that.
     assert!(ok(run, &["verify", "--all"]).ends_with("2 snapshots intact\n"));
@@ -57,7 +57,7 @@ fn assert_depths(run: &dyn Fn(&[&str]) -> RunResult) {
         "{skipped}"
     );
     let document = json_of(run, &["verify", "--all", "--max-age", "7d"]);
-    assert_eq!((&document["intact"], &document["skipped"]), (&Value::Null, &json!(2)));
+    assert_eq!((&document["state"], &document["skipped"]), (&Value::Null, &json!(2)));
     assert!(document["snapshots"].as_array().unwrap().iter().all(|one| one["skipped"] == true));
     assert!(ok(run, &["verify", "latest", "--max-age", "1y2mo"]).contains("  skipped: nothing was read; "));
 
@@ -76,9 +76,9 @@ fn assert_depths(run: &dyn Fn(&[&str]) -> RunResult) {
     let document = json_of(run, &["show", "latest"]);
     let entries = document["snapshots"][0]["ledger"]["entries"].as_array().unwrap();
     assert_eq!(entries.len(), 4, "{entries:?}");
-    assert!(entries.iter().any(|entry| entry["depth"] == "full" && entry["intact"] == true));
+    assert!(entries.iter().any(|entry| entry["depth"] == "full" && entry["state"] == "intact"));
     let listed = json_of(run, &["list"]);
-    assert!(listed["snapshots"][0]["verification"]["verified_at"].is_string(), "{listed}");
+    assert!(listed["snapshots"][0]["checks"]["verified_at"].is_string(), "{listed}");
     assert_eq!(listed["foreign"], json!(0));
 
     // A second full verification makes the first unneeded, and prune says so.

@@ -12,7 +12,7 @@ use crate::verbs::{
 
 /// Consistent, verified backups for Ruvector vector databases.
 #[derive(Debug, Parser)]
-#[command(name = "ruvector-snapshot", version, long_about = help::OVERVIEW, after_help = help::EXAMPLES, max_term_width = 100)]
+#[command(name = "ruvector-snapshot", version, long_about = help::OVERVIEW, after_help = help::after_help(), max_term_width = 100)]
 #[command(arg_required_else_help = true, subcommand_value_name = "COMMAND", subcommand_help_heading = "Commands")]
 pub(crate) struct Cli {
     #[command(flatten)]

@@ -24,6 +24,16 @@ pub(crate) enum Exit {
     Terminated = 143,
 }
 
+/// What each exit code means. Tests compare it with the help and the documentation.
+pub(crate) const EXIT_CODES: [(&str, &str); 6] = [
+    ("0", "done"),
+    ("1", "failed"),
+    ("2", "wrong usage: an option, a value, a name or an id"),
+    ("3", "a snapshot, a database or a file is corrupt"),
+    ("4", "nothing there: no snapshots, with --all, or none that the options select"),
+    ("129, 130, 143", "interrupted by SIGHUP, SIGINT (Ctrl-C) or SIGTERM"),
+];
+
 impl Exit {
     /// Returns the worse one of two: what is corrupt is worse than what failed.
     pub(crate) fn worse(self, other: Self) -> Self {
@@ -48,11 +58,20 @@ impl From<Exit> for ExitCode {
 /// Reports what an interrupted command has left. Called at the very end, when no other work is running.
 pub(crate) type InterruptReport = Box<dyn FnOnce() -> String + Send>;
 
+/// What a failure is about.
+#[derive(Default)]
+struct Subject {
+    /// The key of an object, or the path of a file.
+    key: Option<String>,
+    /// The id of a snapshot.
+    id: Option<String>,
+}
+
 /// A run that failed.
 pub(crate) struct Failure {
     exit: Exit,
     kind: FailureKind,
-    key: Option<String>,
+    subject: Box<Subject>,
     message: String,
     causes: Vec<String>,
     hint: Option<String>,
@@ -91,8 +110,8 @@ impl Failure {
             causes: distinct_causes(&blocker.causes, &message),
             hint: blocker.remedy.and_then(remedy_hint).map(str::to_owned).or_else(advice),
             remedy: blocker.remedy,
-            key: blocker.key.clone(),
-            ..Self::of_run(Exit::Failure, kind_name(blocker.kind), message)
+            subject: Box::new(Subject { key: blocker.key.clone(), id: None }),
+            ..Self::of_run(Exit::Failure, FailureKind::of(blocker.kind, blocker.remedy), message)
         }
     }
 
@@ -119,7 +138,7 @@ impl Failure {
         Self {
             exit,
             kind,
-            key: None,
+            subject: Box::default(),
             message: message.into(),
             causes,
             hint,
@@ -134,7 +153,11 @@ impl Failure {
     pub(crate) fn usage(error: SnapshotError) -> Self {
         let is_usage = error.kind() == ErrorKind::InvalidInput;
         let failure = Self::from(error);
-        if is_usage { Self { exit: Exit::Usage, kind: FailureKind::Usage, ..failure } } else { failure }
+        match failure.kind {
+            FailureKind::Ambiguous => Self { exit: Exit::Usage, ..failure },
+            _ if is_usage => Self { exit: Exit::Usage, kind: FailureKind::Usage, ..failure },
+            _ => failure,
+        }
     }
 
     /// Ends the run with exit code 1: what is corrupt is no snapshot.
@@ -164,6 +187,12 @@ impl Failure {
             None => done.to_owned(),
         };
         self.with_hint(hint)
+    }
+
+    /// Names the snapshot that it is about, unless that is known.
+    pub(crate) fn about(mut self, id: Option<String>) -> Self {
+        self.subject.id = self.subject.id.take().or(id);
+        self
     }
 
     /// Marks a failure that the document of the run has already.
@@ -222,8 +251,8 @@ impl Failure {
             causes: self.causes.clone(),
             hint: self.hint.clone(),
             exit_code: self.exit as u8,
-            id: None,
-            key: self.key.clone(),
+            id: self.subject.id.clone(),
+            key: self.subject.key.clone(),
         }
     }
 }
@@ -240,8 +269,8 @@ impl From<SnapshotError> for Failure {
         let exit = if error.kind() == ErrorKind::Corrupt { Exit::Corruption } else { Exit::Failure };
         Self {
             exit,
-            kind: kind_name(error.kind()),
-            key: error.key().map(str::to_owned),
+            kind: FailureKind::of(error.kind(), error.remedy()),
+            subject: Box::new(Subject { key: error.key().map(str::to_owned), id: error.snapshot_id() }),
             causes: distinct_causes(&causes.collect::<Vec<_>>(), &message),
             message,
             hint: remedy_hint.or_else(|| hint(&error)).map(str::to_owned),

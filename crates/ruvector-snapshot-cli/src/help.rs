@@ -1,12 +1,14 @@
 //! The long help text of the program.
 
+use crate::failure::EXIT_CODES;
+
 pub(crate) const OVERVIEW: &str = "\
 Consistent, verified backups for Ruvector vector databases.
 
 A snapshot contains every vector, id and metadata value of a database as of one commit. It is stored as five documented files under snapshot-ID, in a \
 directory or in a bucket. The database can be open and in use by another process: nothing is locked or paused.";
 
-pub(crate) const EXAMPLES: &str = "\
+const EXAMPLES: &str = "\
 Examples:
   Try everything, in a few seconds:
     ruvector-snapshot demo
@@ -42,12 +44,13 @@ provider's tools:
 `store check` tests a bucket, `store options` lists all options. The bucket \
 must exist.
 
-Exit codes:
-  0  success
-  1  failure
-  2  wrong usage: an invalid option, name or ID
-  3  a snapshot or a database is corrupt
-  4  verify --all, copy --all: there are no snapshots
-  129, 130, 143  interrupted by SIGHUP, SIGINT (Ctrl-C) or SIGTERM
+";
 
-`ruvector-snapshot COMMAND --help` explains each command, with examples.";
+const MORE: &str = "`ruvector-snapshot COMMAND --help` explains each command, with examples.";
+
+/// Returns what follows the options: examples, and the table of exit codes.
+pub(crate) fn after_help() -> String {
+    let row = |(code, meaning): &(&str, &str)| format!("  {code}  {meaning}\n");
+    let codes: String = EXIT_CODES.iter().map(row).collect();
+    format!("{EXAMPLES}Exit codes:\n{codes}\n{MORE}")
+}

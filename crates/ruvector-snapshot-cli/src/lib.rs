@@ -91,8 +91,10 @@ fn run(cli: Cli, words: String) -> Exit {
             if !matches!(answer, Ok(Exit::Success)) {
                 session.remove_created();
             }
+            let warnings = session.warnings.list();
+            let answer = answer.map_err(|failure| failure.with_interrupt_report().about(session.only_id()));
             run = session.run;
-            (answer.map_err(Failure::with_interrupt_report), session.warnings.list())
+            (answer, warnings)
         }
         Err(failure) => (Err(failure), Vec::new()),
     };

@@ -44,6 +44,8 @@ pub(crate) struct Session {
     interrupted: Interrupts,
     /// Directories that this run has created for stores.
     created: Mutex<Vec<PathBuf>>,
+    /// The ids of the snapshots that the arguments mean.
+    resolved: Mutex<Vec<String>>,
 }
 
 /// Receives how the program ends if a signal has stopped it, and `None` until then.
@@ -72,6 +74,7 @@ impl Session {
             chosen,
             interrupted,
             created,
+            resolved: Mutex::default(),
         }
     }
 
@@ -289,7 +292,16 @@ impl Session {
         let resolved = async { Ok(manager.resolve_with(text, source, &self.warnings).await) };
         let id = self.read(manager, resolved).await?.map_err(|error| unresolved(error, store, flag))?;
         self.learn_ids(manager).await;
+        self.resolved.lock().unwrap_or_else(PoisonError::into_inner).push(id.clone());
         Ok(id)
+    }
+
+    /// Returns the id of the snapshot that the arguments mean, if it is only one.
+    pub(crate) fn only_id(&self) -> Option<String> {
+        match self.resolved.lock().unwrap_or_else(PoisonError::into_inner).as_slice() {
+            [id] => Some(id.clone()),
+            _ => None,
+        }
     }
 
     /// Resolves several, each once.
@@ -433,7 +445,7 @@ fn unresolved(error: SnapshotError, store: &str, flag: &str) -> Failure {
     match error.source() {
         // An error of the store, for example a missing bucket, is not wrong usage.
         Some(_) => Failure::from(error),
-        None if is_missing => Failure::usage(error)
+        None if is_missing => Failure::from(error)
             .with_hint(format!("the store is {}; check {flag}, and that its disk is mounted", quoted(store))),
         None => Failure::usage(error),
     }

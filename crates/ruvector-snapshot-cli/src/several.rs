@@ -1,8 +1,6 @@
 //! What commands with several snapshots share: one that fails does not hide the others.
 
-use serde::Serialize;
-use serde_json::{Value, json};
-
+use crate::documents::{ItemError, OutcomeDocument};
 use crate::failure::{Exit, Failure};
 use crate::session::Session;
 
@@ -14,12 +12,10 @@ pub(crate) struct Outcomes<T> {
     outcomes: Vec<Outcome<T>>,
 }
 
-/// As it is in the JSON document.
-#[derive(Debug, Serialize)]
-#[serde(untagged)]
-pub(crate) enum Outcome<T> {
+#[derive(Debug)]
+enum Outcome<T> {
     Done(T),
-    Failed(Value),
+    Failed { id: String, error: ItemError },
 }
 
 impl<T> Outcomes<T> {
@@ -45,8 +41,8 @@ impl<T> Outcomes<T> {
             Err(failure) => {
                 failure.lines().iter().for_each(|line| session.output.message(line));
                 self.exit = self.exit.worse(failure.exit());
-                let error = json!({ "kind": failure.kind(), "message": failure.message() });
-                self.outcomes.push(Outcome::Failed(json!({ "id": id, "error": error })));
+                let error = ItemError { kind: failure.kind(), message: failure.message().to_owned() };
+                self.outcomes.push(Outcome::Failed { id: id.to_owned(), error });
             }
         }
         Ok(())
@@ -56,7 +52,7 @@ impl<T> Outcomes<T> {
     pub(crate) fn done(&self) -> impl Iterator<Item = &T> {
         self.outcomes.iter().filter_map(|outcome| match outcome {
             Outcome::Done(done) => Some(done),
-            Outcome::Failed(_) => None,
+            Outcome::Failed { .. } => None,
         })
     }
 
@@ -64,7 +60,7 @@ impl<T> Outcomes<T> {
     pub(crate) fn last_done(&self) -> Option<&T> {
         match self.outcomes.last()? {
             Outcome::Done(done) => Some(done),
-            Outcome::Failed(_) => None,
+            Outcome::Failed { .. } => None,
         }
     }
 
@@ -74,7 +70,11 @@ impl<T> Outcomes<T> {
     }
 
     /// Returns what became of each, for the JSON document.
-    pub(crate) fn all(&self) -> &[Outcome<T>] {
-        &self.outcomes
+    pub(crate) fn documents<'a, D: From<&'a T>>(&'a self) -> Vec<OutcomeDocument<D>> {
+        let document = |outcome: &'a Outcome<T>| match outcome {
+            Outcome::Done(done) => OutcomeDocument::Done(done.into()),
+            Outcome::Failed { id, error } => OutcomeDocument::Failed { id: id.clone(), error: error.clone() },
+        };
+        self.outcomes.iter().map(document).collect()
     }
 }

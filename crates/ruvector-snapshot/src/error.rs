@@ -8,7 +8,8 @@ pub(crate) mod limit;
 use std::error::Error as StdError;
 use std::fmt;
 
-use ruvector_snapshot_format::{FormatError, FormatErrorKind};
+use ruvector_snapshot_format::id::SnapshotId;
+use ruvector_snapshot_format::{FormatError, FormatErrorKind, layout};
 use serde::{Deserialize, Serialize};
 
 use self::limit::Limit;
@@ -42,6 +43,14 @@ pub enum ErrorKind {
     Busy,
     /// The store or the disk did not answer as expected.
     Unavailable,
+    /// The snapshot is pinned.
+    Pinned,
+    /// An upload in progress, or an interrupted one, depends on the snapshot.
+    InUse,
+    /// Other snapshots depend on the snapshot.
+    HasDependents,
+    /// What a user calls a snapshot can mean several.
+    Ambiguous,
     /// A bug in this program.
     Internal,
 }
@@ -58,6 +67,10 @@ impl fmt::Display for ErrorKind {
             Self::StorageFull => "storage full",
             Self::Busy => "busy",
             Self::Unavailable => "unavailable",
+            Self::Pinned => "pinned",
+            Self::InUse => "in use",
+            Self::HasDependents => "has dependents",
+            Self::Ambiguous => "ambiguous",
             Self::Internal => "internal error",
         })
     }
@@ -143,6 +156,8 @@ pub struct SnapshotError {
     /// What can be done, and how much of the message is before the words that say it.
     remedy: Option<(Remedy, usize)>,
     key: Option<String>,
+    /// The snapshot that the error is about.
+    snapshot_id: Option<String>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -157,7 +172,7 @@ impl SnapshotError {
     /// let error = SnapshotError::new(ErrorKind::Unavailable, "the other database does not respond");
     /// ```
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), remedy: None, key: None, source: None }
+        Self { kind, message: message.into(), remedy: None, key: None, snapshot_id: None, source: None }
     }
 
     /// Creates the error for an I/O error at a path. `doing` completes the sentence "cannot …".
@@ -211,6 +226,32 @@ impl SnapshotError {
         self
     }
 
+    /// Names the snapshot that the error is about.
+    #[must_use]
+    pub(crate) fn with_snapshot(self, id: &SnapshotId) -> Self {
+        Self { snapshot_id: Some(id.to_string()), ..self }
+    }
+
+    /// Returns the id of the snapshot that the error is about, if it is about one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> ruvector_snapshot::Result<()> {
+    /// use ruvector_snapshot::{SnapshotConfig, SnapshotManager};
+    ///
+    /// let manager = SnapshotManager::open("memory://", SnapshotConfig::default())?;
+    /// let id = "20260131T080000000Z-0123456789abcdef";
+    /// let error = manager.delete_snapshot(id).await.unwrap_err();
+    /// assert_eq!(error.snapshot_id().as_deref(), Some(id));
+    /// # Ok(()) }
+    /// ```
+    pub fn snapshot_id(&self) -> Option<String> {
+        let of_key = || layout::parse_key(self.key.as_deref()?).map(|(id, _)| id.to_string());
+        self.snapshot_id.clone().or_else(of_key)
+    }
+
     /// Adds what can be done to the end of the message: as data, and in the words of this library.
     #[must_use]
     pub(crate) fn with_remedy(mut self, remedy: Remedy, advice: &str) -> Self {
@@ -222,7 +263,7 @@ impl SnapshotError {
 
     /// Returns an error of the same kind with another problem. What can be done stays.
     pub(crate) fn about(&self, problem: String) -> Self {
-        let error = Self::new(self.kind, problem);
+        let error = Self { snapshot_id: self.snapshot_id.clone(), ..Self::new(self.kind, problem) };
         match (self.remedy(), self.advice()) {
             (Some(remedy), Some(advice)) => error.with_remedy(remedy, advice),
             _ => error,
@@ -248,6 +289,7 @@ impl SnapshotError {
         }
         let mut error = Self::new(self.kind, format!("cannot {doing}: {}; {outcome}", self.message));
         error.key.clone_from(&self.key);
+        error.snapshot_id.clone_from(&self.snapshot_id);
         error.with_source(self)
     }
 
@@ -376,8 +418,8 @@ impl SnapshotError {
         self.message.get(end..)?.strip_prefix("; ")
     }
 
-    /// Returns whether the same call may succeed if it is repeated later: the database was [busy](ErrorKind::Busy), or
-    /// the store was [unavailable](ErrorKind::Unavailable).
+    /// Returns whether the same call may succeed if it is repeated later: the database was [busy](ErrorKind::Busy), a
+    /// snapshot was [in use](ErrorKind::InUse), or the store was [unavailable](ErrorKind::Unavailable).
     ///
     /// # Examples
     ///
@@ -388,7 +430,7 @@ impl SnapshotError {
     /// assert!(!error.is_retryable());
     /// ```
     pub fn is_retryable(&self) -> bool {
-        matches!(self.kind, ErrorKind::Busy | ErrorKind::Unavailable)
+        matches!(self.kind, ErrorKind::Busy | ErrorKind::InUse | ErrorKind::Unavailable)
     }
 }
 
@@ -416,7 +458,7 @@ impl From<FormatError> for SnapshotError {
         };
         let file = error.file();
         let (message, source) = error.into_parts();
-        Self { kind, message, remedy: None, key: file.map(str::to_owned), source }
+        Self { kind, message, remedy: None, key: file.map(str::to_owned), snapshot_id: None, source }
     }
 }
 

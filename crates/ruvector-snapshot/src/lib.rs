@@ -69,7 +69,10 @@
 //! |---|---|---|
 //! | [`NotFound`](ErrorKind::NotFound) | the snapshot, object or file does not exist | check the id or path; list the snapshots |
 //! | [`AlreadyExists`](ErrorKind::AlreadyExists) | a file is at the destination | choose another path, or allow overwriting |
-//! | [`InvalidInput`](ErrorKind::InvalidInput) | a name, id, option or file is wrong, or the snapshot is still needed | change the request |
+//! | [`InvalidInput`](ErrorKind::InvalidInput) | a name, id, option or file is wrong | change the request |
+//! | [`Ambiguous`](ErrorKind::Ambiguous) | a name or the start of an id can mean several snapshots | give the whole id |
+//! | [`Pinned`](ErrorKind::Pinned), [`HasDependents`](ErrorKind::HasDependents) | the snapshot is protected, or others depend on it | unpin it, or delete the others first |
+//! | [`InUse`](ErrorKind::InUse) | an upload depends on the snapshot | try again when it has ended |
 //! | [`Corrupt`](ErrorKind::Corrupt) | stored bytes, or the database, are not what was written | verify, and use another snapshot |
 //! | [`Unsupported`](ErrorKind::Unsupported) | a newer version wrote the data | use a newer version of this crate |
 //! | [`PermissionDenied`](ErrorKind::PermissionDenied) | credentials or permissions are not sufficient | fix them |
@@ -78,7 +81,7 @@
 //! | [`Unavailable`](ErrorKind::Unavailable) | the store did not answer as expected | repeat |
 //! | [`Internal`](ErrorKind::Internal) | a bug | report it |
 //!
-//! [`SnapshotError::is_retryable`] is true for `Busy` and `Unavailable`.
+//! [`SnapshotError::is_retryable`] is true for `Busy`, `InUse` and `Unavailable`.
 //!
 //! # Features
 //!

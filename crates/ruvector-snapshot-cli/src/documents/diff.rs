@@ -5,19 +5,28 @@ use ruvector_snapshot::{DiffEntry, DiffSummary, DiffedSnapshot, RecordChange};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// How two snapshots differ.
+/// With `--list`: how two snapshots differ, and which records do.
 #[derive(Debug, JsonSchema)]
-#[schemars(rename = "Diff")]
+#[schemars(rename = "DiffList")]
 #[expect(dead_code, reason = "it is printed in parts, and this is its schema")]
 pub(crate) struct DiffDocument<'a> {
     #[schemars(flatten)]
     begin: DiffBegin<'a>,
-    /// With `--list`: the records that differ, in the order of the bytes of their ids. With `--jsonl`, each is a line, and
-    /// nothing else is printed.
-    #[schemars(default)]
+    /// The records that differ, in the order of the bytes of their ids. With `--jsonl`, each is a line, and nothing else is
+    /// printed.
     changes: Vec<ChangeDocument<'a>>,
     #[schemars(flatten)]
     end: DiffEnd<'a>,
+}
+
+/// What was printed of the differences before a failure.
+#[derive(Debug, JsonSchema)]
+#[expect(dead_code, reason = "it is printed in parts, and this is its schema")]
+pub(crate) struct DiffFailed<'a> {
+    #[schemars(flatten)]
+    begin: DiffBegin<'a>,
+    /// The records that differ, as far as they were printed.
+    changes: Vec<ChangeDocument<'a>>,
 }
 
 /// The members before the records that differ.
@@ -27,8 +36,9 @@ pub(crate) struct DiffBegin<'a> {
     pub(crate) other_store: &'a str,
 }
 
-/// The document without the records.
-#[derive(Debug, Serialize)]
+/// How two snapshots differ.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Diff")]
 pub(crate) struct DiffCounts<'a> {
     #[serde(flatten)]
     pub(crate) begin: DiffBegin<'a>,

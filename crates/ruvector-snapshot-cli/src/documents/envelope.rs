@@ -13,7 +13,8 @@ use serde::Serialize;
 pub(crate) const SCHEMA_VERSION: u32 = 1;
 
 /// Commands that use no store.
-const WITHOUT_STORE: [&str; 6] = ["completions", "config check", "config path", "demo", "store options", "version"];
+pub(crate) const WITHOUT_STORE: [&str; 6] =
+    ["completions", "config check", "config path", "demo", "store options", "version"];
 
 /// One run of the program, as its documents name it.
 #[derive(Debug, Clone)]

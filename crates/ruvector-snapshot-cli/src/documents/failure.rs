@@ -1,6 +1,6 @@
 //! The document of a run that has failed, and the kinds of failures.
 
-use ruvector_snapshot::ErrorKind;
+use ruvector_snapshot::{ErrorKind, Remedy};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -70,6 +70,30 @@ pub(crate) enum FailureKind {
     Busy,
     /// The store, the network or the disk did not answer as expected. Try again later.
     Unavailable,
+    /// The snapshot is pinned.
+    Pinned,
+    /// A running or interrupted command uses the snapshot. Try again when it has ended.
+    InUse,
+    /// Other snapshots depend on the snapshot.
+    HasDependents,
+    /// A snapshot that cannot be read may depend on the snapshot.
+    MayHaveDependents,
+    /// An id, a prefix or a name can mean several snapshots.
+    Ambiguous,
+    /// The base is of another database or path.
+    OtherSource,
+    /// The vectors are of another embedding model.
+    OtherEmbedding,
+    /// The chain would have more snapshots than is allowed.
+    ChainTooLong,
+    /// The database has something that a snapshot does not hold, and `--strict` refuses that.
+    NotCaptured,
+    /// The database has other records with the same ids.
+    Conflict,
+    /// The provider has moved objects to an archive, from which they must be brought back first.
+    Archived,
+    /// A limit of the process or the machine is reached: open files or threads.
+    LimitReached,
     /// A check of `demo` failed.
     CheckFailed,
     /// A signal has stopped the run.
@@ -78,6 +102,24 @@ pub(crate) enum FailureKind {
     Output,
     /// A bug in this program.
     Internal,
+}
+
+impl FailureKind {
+    /// Returns the kind of an error of the library. Where it is a choice of the caller what to do, that tells more.
+    pub(crate) fn of(kind: ErrorKind, remedy: Option<Remedy>) -> Self {
+        match remedy {
+            Some(Remedy::Cascade) => Self::HasDependents,
+            Some(Remedy::DeleteUnreadable) => Self::MayHaveDependents,
+            Some(Remedy::BaseFromElsewhere) => Self::OtherSource,
+            Some(Remedy::OtherEmbedding) => Self::OtherEmbedding,
+            Some(Remedy::LongerChain) => Self::ChainTooLong,
+            Some(Remedy::NotStrict) => Self::NotCaptured,
+            Some(Remedy::OnConflict) => Self::Conflict,
+            Some(Remedy::BringFromArchive) => Self::Archived,
+            Some(Remedy::OpenFilesLimit | Remedy::OpenFilesOfMachine | Remedy::ThreadsLimit) => Self::LimitReached,
+            _ => kind.into(),
+        }
+    }
 }
 
 impl From<ErrorKind> for FailureKind {
@@ -92,6 +134,10 @@ impl From<ErrorKind> for FailureKind {
             ErrorKind::StorageFull => Self::StorageFull,
             ErrorKind::Busy => Self::Busy,
             ErrorKind::Unavailable => Self::Unavailable,
+            ErrorKind::Pinned => Self::Pinned,
+            ErrorKind::InUse => Self::InUse,
+            ErrorKind::HasDependents => Self::HasDependents,
+            ErrorKind::Ambiguous => Self::Ambiguous,
             _ => Self::Internal,
         }
     }

@@ -5,28 +5,63 @@
 //! Members can be added without notice. Another meaning, another name or a missing member is a new [`SCHEMA_VERSION`].
 
 mod annotate;
+mod compact;
 mod config;
+mod copy;
 mod create;
+mod delete;
+mod demo;
 mod diff;
+mod drill;
 mod dump;
+mod each;
 mod envelope;
+mod exchange;
 mod failure;
+mod find;
+mod list;
 mod pin;
+mod prune;
+mod restore;
+mod restore_plan;
+mod search;
 mod shared;
+mod show;
 mod snapshot;
 mod stats;
+mod store;
+mod verify;
 mod version;
 
+#[cfg(test)]
+mod reference;
+
 pub(crate) use annotate::AnnotateDocument;
+pub(crate) use compact::{CompactDocument, CompactedDocument};
 pub(crate) use config::{
     ConfigCheckDocument, ConfigFileDocument, ConfigPathDocument, ConfigProblemDocument, ConfigShowDocument,
     SettingDocument,
 };
+pub(crate) use copy::{CopyDocument, CopyPlanDocument};
 pub(crate) use create::CreateDocument;
+pub(crate) use delete::DeleteDocument;
+pub(crate) use demo::DemoDocument;
 pub(crate) use diff::{ChangeDocument, DiffBegin, DiffCounts, DiffEnd};
+pub(crate) use drill::DrillDocument;
 pub(crate) use dump::{DumpBegin, DumpEnd, RecordBegin};
 pub(crate) use envelope::{NoMembers, Run};
+pub(crate) use exchange::{ExportDocument, ImportDocument};
 pub(crate) use failure::{ErrorDocument, Failed, FailureDocument, FailureKind};
+pub(crate) use find::FindDocument;
+pub(crate) use list::{ListEnd, ListedDocument};
 pub(crate) use pin::{PinDocument, PinnedSnapshot};
+pub(crate) use prune::{PruneDocument, Pruned};
+pub(crate) use restore::{MergeDocument, RestoreDocument};
+pub(crate) use restore_plan::RestorePlanDocument;
+pub(crate) use search::SearchDocument;
+pub(crate) use shared::{ItemError, OutcomeDocument, State};
+pub(crate) use show::{ShowDocument, ShownDocument};
 pub(crate) use stats::StatsDocument;
+pub(crate) use store::{OptionDocument, StoreCheckDocument, StoreOptionsDocument};
+pub(crate) use verify::{VerifiedDocument, VerifyDocument};
 pub(crate) use version::{FormatVersions, VersionDocument};

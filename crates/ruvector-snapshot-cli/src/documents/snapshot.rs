@@ -38,6 +38,8 @@ pub(crate) struct SnapshotDocument<'a> {
     pub(crate) labels: &'a Labels,
     /// The note, as it is now or as it was stored, like the labels. Null if there is none.
     pub(crate) note: Option<&'a str>,
+    /// Sentences about annotations that could not be read. What they have changed is not in the labels and the note.
+    pub(crate) unreadable_annotations: &'a [String],
     /// The JSON that a program gave when it created the snapshot, as it is, or null. Missing if it is large: `show` has it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "serde_json::Value")]
@@ -74,6 +76,7 @@ impl<'a> From<&'a Snapshot> for SnapshotDocument<'a> {
             checksum: &snapshot.checksum,
             labels: &snapshot.labels,
             note: snapshot.note.as_deref(),
+            unreadable_annotations: &snapshot.unreadable_annotations,
             metadata: snapshot.metadata.as_ref(),
             source: (&snapshot.source).into(),
             embedding: snapshot.embedding.as_ref().map(Into::into),
@@ -94,6 +97,16 @@ pub(crate) enum SnapshotType {
     Full,
     /// It has the changes since its base.
     Incremental,
+}
+
+impl SnapshotType {
+    /// Returns the type, and the id of the base.
+    pub(crate) fn of(stored: &ruvector_snapshot::SnapshotType) -> (Self, Option<&str>) {
+        match stored {
+            ruvector_snapshot::SnapshotType::Full => (Self::Full, None),
+            ruvector_snapshot::SnapshotType::Incremental { base_id } => (Self::Incremental, Some(base_id)),
+        }
+    }
 }
 
 /// Where the records of a snapshot came from.

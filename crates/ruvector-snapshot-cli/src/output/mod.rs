@@ -16,7 +16,6 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 
 use anstream::{AutoStream, ColorChoice};
 use chrono::{DateTime, Utc};
-use ruvector_snapshot::Snapshot;
 use serde::Serialize;
 use terminal_size::{Width, terminal_size_of};
 
@@ -200,18 +199,6 @@ impl Output {
         let mut stdout = BufWriter::new(io::stdout().lock());
         let printed = serde_json::to_writer_pretty(&mut stdout, document).map_err(io::Error::from);
         written(printed.and_then(|()| stdout.write_all(b"\n")).and_then(|()| stdout.flush())).map(drop)
-    }
-
-    /// As [`document`](Self::document), with the member `snapshot` and others. The user's JSON in the snapshot is printed
-    /// as it is: parsed values can take a hundred times as much memory as the text.
-    pub(crate) fn document_of(&self, snapshot: &Snapshot, others: &impl Serialize) -> Result<(), Failure> {
-        #[derive(Serialize)]
-        struct Document<'a, T> {
-            snapshot: &'a Snapshot,
-            #[serde(flatten)]
-            others: &'a T,
-        }
-        self.document(&Document { snapshot, others })
     }
 
     /// Prints bytes as they are, whatever the output is.

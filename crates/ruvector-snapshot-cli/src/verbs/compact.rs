@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use ruvector_snapshot::{ErrorKind, Snapshot, SnapshotManager, Transferred};
-use serde::Serialize;
 
+use crate::documents::{CompactDocument, CompactedDocument};
 use crate::failure::{Exit, Failure, kind_name};
 use crate::interrupted::Attempts;
 use crate::output::{counted, pace, print_transferred, shape, size, total};
 use crate::progress::ProgressDisplay;
 use crate::session::Session;
-use crate::several::{Outcome, Outcomes};
+use crate::several::Outcomes;
 
 pub(crate) const HELP: &str = "\
 Reads the chain of an incremental snapshot and stores its state as a full snapshot. The database is not needed. The new snapshot has the name, the time \
@@ -45,8 +45,8 @@ pub(crate) async fn compact(session: &Session, args: &Compact) -> Result<Exit, F
         let printed = added.and_then(|()| outcomes.last_done().map_or(Ok(()), |done| print(session, done)));
         printed.map_err(|failure| after(failure, &outcomes))?;
     }
-    let document = Document { store: &session.store, snapshots: outcomes.all(), warnings: session.warnings.list() };
-    session.output.document(&document).map_err(|failure| after(failure, &outcomes))?;
+    let snapshots = outcomes.documents::<CompactedDocument<'_>>();
+    session.document(&CompactDocument { snapshots }).map_err(|failure| after(failure, &outcomes))?;
     Ok(outcomes.exit())
 }
 
@@ -61,27 +61,20 @@ fn after(failure: Failure, outcomes: &Outcomes<Compacted>) -> Failure {
     }
 }
 
-#[derive(Serialize)]
-struct Document<'a> {
-    store: &'a str,
-    snapshots: &'a [Outcome<Compacted>],
-    warnings: Vec<String>,
-}
-
 /// A new snapshot.
-#[derive(Serialize)]
 struct Compacted {
-    #[serde(flatten)]
     snapshot: Snapshot,
     /// The ids of the chain that it was made from, the newest first.
     from: Vec<String>,
     chain_bytes: u64,
-    not_captured: Vec<String>,
-    seconds: f64,
-    store_read_bytes: u64,
-    store_written_bytes: u64,
-    #[serde(skip)]
     taken: (Transferred, Duration),
+}
+
+impl<'a> From<&'a Compacted> for CompactedDocument<'a> {
+    fn from(compacted: &'a Compacted) -> Self {
+        let Compacted { snapshot, from, chain_bytes, taken: (transferred, _) } = compacted;
+        Self::new(snapshot, from, *chain_bytes, *transferred)
+    }
 }
 
 async fn compact_one(session: &Session, manager: &SnapshotManager, id: &str) -> Result<Compacted, Failure> {
@@ -107,10 +100,6 @@ async fn compact_one(session: &Session, manager: &SnapshotManager, id: &str) -> 
     Ok(Compacted {
         from: chain.iter().map(|member| member.id.clone()).collect(),
         chain_bytes: total(chain.iter().map(|member| member.size_bytes)),
-        not_captured: snapshot.source.not_captured.clone(),
-        seconds: taken.as_secs_f64(),
-        store_read_bytes: transferred.store_read_bytes,
-        store_written_bytes: transferred.store_written_bytes,
         taken: (transferred, taken),
         snapshot,
     })
@@ -118,7 +107,7 @@ async fn compact_one(session: &Session, manager: &SnapshotManager, id: &str) -> 
 
 fn print(session: &Session, compacted: &Compacted) -> Result<(), Failure> {
     let output = session.output;
-    let Compacted { snapshot, from, chain_bytes, taken: (transferred, taken), .. } = compacted;
+    let Compacted { snapshot, from, chain_bytes, taken: (transferred, taken) } = compacted;
     output.line(format_args!("created {}, full", session.short(&snapshot.id)))?;
     output.field("from", session.short(from.first().map(String::as_str).unwrap_or_default()))?;
     output.field("name", &snapshot.name)?;

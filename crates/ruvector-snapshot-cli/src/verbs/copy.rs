@@ -10,8 +10,8 @@ use ruvector_snapshot::{
     BlockedCopy, CopiedSnapshot, CopyOptions, CopyOutcome, CopyPlan, CopyReport, CopySelection, ErrorKind, PlannedCopy,
     SnapshotConfig, SnapshotManager,
 };
-use serde_json::{Value, json};
 
+use crate::documents::{CopyDocument, CopyPlanDocument};
 use crate::failure::{Exit, Failure};
 use crate::interrupted::Attempts;
 use crate::output::{counted, rate, size};
@@ -163,7 +163,7 @@ fn exit_code(kinds: impl Iterator<Item = ErrorKind>) -> Exit {
 
 fn print_plan(session: &Session, args: &Copies, plan: &CopyPlan) -> Result<(), Failure> {
     let output = session.output;
-    output.document(&document(session, args, &json!({ "dry_run": true, "plan": plan, "bytes": plan.bytes() })))?;
+    session.document(&CopyPlanDocument::new(&args.to, plan))?;
     for (what, planned) in [("copy", &plan.copy), ("exists", &plan.existing)] {
         for PlannedCopy { id, name, bytes, compact, pin, .. } in planned {
             let how = if *compact { ", as a full snapshot" } else { "" };
@@ -207,15 +207,7 @@ fn print_report(
     taken: Duration,
 ) -> Result<(), Failure> {
     let output = session.output;
-    output.document(&document(
-        session,
-        args,
-        &json!({
-            "dry_run": false, "snapshots": report.snapshots, "complete": report.is_complete(),
-            "seconds": taken.as_secs_f64(), "store_read_bytes": report.read_bytes,
-            "store_written_bytes": report.written_bytes, "target_was_empty": plan.target_is_empty,
-        }),
-    ))?;
+    session.document(&CopyDocument::new(&args.to, plan, report))?;
     for CopiedSnapshot { id, name, target_id, .. } in of_outcome(report, CopyOutcome::Copied) {
         let name = output.fitted(name.as_deref().unwrap_or_default(), NAME_COLUMNS);
         let new_id = target_id.as_ref().filter(|target_id| *target_id != id);
@@ -259,10 +251,4 @@ fn print_report(
 
 fn of_outcome(report: &CopyReport, outcome: CopyOutcome) -> impl Iterator<Item = &CopiedSnapshot> {
     report.snapshots.iter().filter(move |copied| copied.outcome == outcome)
-}
-
-fn document(session: &Session, args: &Copies, others: &Value) -> Value {
-    let mut document = json!({ "store": session.store, "to": args.to, "warnings": session.warnings.list() });
-    others.as_object().into_iter().flatten().for_each(|(name, value)| document[name] = value.clone());
-    document
 }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use clap::Args;
 use ruvector_snapshot::{DeleteOptions, DeletePlan, Listing, SnapshotManager};
-use serde_json::json;
 
 use crate::confirmation::{confirm, is_asked};
+use crate::documents::DeleteDocument;
 use crate::failure::{Exit, Failure};
 use crate::output::counted;
 use crate::session::Session;
@@ -82,10 +82,7 @@ fn print(session: &Session, dry_run: bool, plan: &DeletePlan, names: &BTreeMap<&
         session.output.line("nothing was deleted (--dry-run)")?;
     }
     let deleted: &[String] = if dry_run { &[] } else { &plan.ids };
-    session.output.document(&json!({
-        "store": session.store, "dry_run": dry_run, "plan": plan.ids, "deleted": deleted,
-        "warnings": session.warnings.list(),
-    }))
+    session.document(&DeleteDocument { dry_run, plan: &plan.ids, deleted })
 }
 
 fn print_ids(session: &Session, did: &str, plan: &DeletePlan, names: &BTreeMap<&str, &str>) -> Result<(), Failure> {

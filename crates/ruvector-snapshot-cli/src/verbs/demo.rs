@@ -13,8 +13,8 @@ use clap::Args;
 use ruvector_snapshot::{
     CreateOptions, RestoreOptions, Snapshot, SnapshotConfig, SnapshotError, SnapshotManager, VerifyOptions,
 };
-use serde_json::{Value, json};
 
+use crate::documents::DemoDocument;
 use crate::failure::{Exit, Failure};
 use crate::output::{Text, Tone, changes, count, counted, quoted_path, size};
 use crate::session::Session;
@@ -201,11 +201,8 @@ impl DemoRun<'_> {
     }
 
     fn finish(self, snapshot: &Snapshot, increment: &Snapshot) -> Result<Exit, Failure> {
-        let checks: Vec<Value> = self.checks.iter().map(|what| json!({ "check": what, "passed": true })).collect();
-        let dir = self.directory.kept.as_ref().map(|dir| dir.to_string_lossy());
-        self.session.output.document(&json!({
-            "snapshot": snapshot, "increment": increment, "checks": checks, "dir": dir,
-        }))?;
+        let dir = self.directory.kept.as_ref().map(|dir| dir.to_string_lossy().into_owned());
+        self.session.document(&DemoDocument::new(snapshot, increment, &self.checks, dir))?;
         let passed = format!("All {} checks passed.", self.checks.len());
         let text = Text::default().tone(Tone::Good, "\u{2714} ").tone(Tone::Heading, passed);
         match &self.directory.kept {

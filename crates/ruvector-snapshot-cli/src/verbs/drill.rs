@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use clap::Args;
 use ruvector_snapshot::{DrillOptions, DrillReport, ErrorKind, Transferred};
-use serde::Serialize;
 
+use crate::documents::DrillDocument;
 use crate::failure::{Exit, Failure, kind_name};
 use crate::interrupted::Attempts;
 use crate::output::{count, print_transferred, shape, size};
@@ -60,15 +60,6 @@ pub(crate) struct Drill {
     pub(crate) no_record: bool,
 }
 
-/// The document: the report, and the warnings.
-#[derive(Serialize)]
-struct Document<'a> {
-    store: &'a str,
-    #[serde(flatten)]
-    report: &'a DrillReport,
-    warnings: Vec<String>,
-}
-
 pub(crate) async fn drill(session: &Session, args: Drill) -> Result<Exit, Failure> {
     let manager = session.open()?;
     let id = session.resolve(&manager, &args.id).await?;
@@ -80,7 +71,7 @@ pub(crate) async fn drill(session: &Session, args: Drill) -> Result<Exit, Failur
         let after_interrupt = || "the scratch directory was removed; nothing was changed".to_owned();
         session.run(&manager, manager.drill_snapshot(&id, &options), after_interrupt).await.map_err(hinted)?
     };
-    session.output.document(&Document { store: &session.store, report: &report, warnings: session.warnings.list() })?;
+    session.document(&DrillDocument::from(&report))?;
     print(session, &report)?;
     Ok(if report.passed { Exit::Success } else { Exit::Failure })
 }

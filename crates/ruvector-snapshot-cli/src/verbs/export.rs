@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use ruvector_snapshot::{ErrorKind, ExportFormat, ExportOptions, ExportReport, Transferred};
-use serde_json::json;
 
+use crate::documents::ExportDocument;
 use crate::failure::{Exit, Failure, kind_name};
 use crate::interrupted::Attempts;
 use crate::output::{count, pace, print_transferred, size};
@@ -83,16 +83,7 @@ fn print(
     (transferred, taken): (Transferred, Duration),
 ) -> Result<(), Failure> {
     let (snapshot, output) = (&report.snapshot, session.output);
-    output.document_of(
-        snapshot,
-        &json!({
-            "to": to.to_string_lossy(), "format": report.format, "files": report.files,
-            "records": report.records, "records_in_snapshot": snapshot.vector_count,
-            "dimensions": snapshot.dimensions, "is_complete": report.is_complete, "checksum": report.checksum,
-            "store_read_bytes": transferred.store_read_bytes, "file_written_bytes": transferred.file_written_bytes,
-            "seconds": taken.as_secs_f64(), "warnings": session.warnings.list(),
-        }),
-    )?;
+    session.document(&ExportDocument::new(report, to, transferred))?;
     let (records, whole) = (count(report.records), count(snapshot.vector_count as u64));
     output.line(format_args!(
         "exported {records} of {whole} records of {} to {}",

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use clap::Args;
 use ruvector_snapshot::{FindReport, RecordState, SourceInfo};
-use serde_json::{Value, json};
 
+use crate::documents::FindDocument;
 use crate::failure::{Exit, Failure};
 use crate::output::{Cell, Column, Table, ago};
 use crate::session::Session;
@@ -43,24 +43,10 @@ pub(crate) async fn find(session: &Session, args: &Find) -> Result<Exit, Failure
     let report = session.read(&manager, manager.find_record(&args.record_id)).await?;
     let unknown = |problem: &String| format!("not known of snapshot {problem}");
     report.problems.iter().map(unknown).for_each(|problem| session.warnings.add(&problem));
-    print_document(session, &report)?;
+    session.document(&FindDocument::from(&report))?;
     session.learn_ids(&manager).await;
     print_text(session, &report, manager.now())?;
     Ok(if report.is_found() { Exit::Success } else { Exit::Failure })
-}
-
-fn print_document(session: &Session, report: &FindReport) -> Result<(), Failure> {
-    let snapshots = report.snapshots.iter().map(|found| {
-        json!({
-            "id": found.snapshot.id, "name": found.snapshot.name, "created_at": found.snapshot.created_at,
-            "source": source_document(&found.snapshot.source), "base_id": found.snapshot.base_id(),
-            "state": words(found.state).replace(' ', "_"), "digest": found.digest,
-        })
-    });
-    session.output.document(&json!({
-        "store": session.store, "record_id": report.record_id, "found": report.is_found(),
-        "snapshots": snapshots.collect::<Vec<_>>(), "warnings": session.warnings.list(),
-    }))
 }
 
 fn print_text(session: &Session, report: &FindReport, now: DateTime<Utc>) -> Result<(), Failure> {
@@ -101,10 +87,6 @@ fn print_text(session: &Session, report: &FindReport, now: DateTime<Utc>) -> Res
 /// Returns the name of a source, or else the host and the path of its database, or else its kind.
 fn source_text(source: &SourceInfo) -> String {
     source.id().map_or_else(|| source.kind.clone(), |id| id.to_string())
-}
-
-fn source_document(source: &SourceInfo) -> Value {
-    json!({ "kind": source.kind, "name": source.name, "host": source.host, "path": source.path })
 }
 
 fn words(state: RecordState) -> &'static str {

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use ruvector_snapshot::{ErrorKind, ImportOptions, Snapshot, SnapshotConfig, SnapshotError, Transferred, check_name};
-use serde_json::json;
 
+use crate::documents::ImportDocument;
 use crate::failure::{Exit, Failure, kind_name};
 use crate::global::SOURCE_VARIABLE;
 use crate::interrupted::Attempts;
@@ -101,14 +101,7 @@ fn print(session: &Session, imported: &Imported<'_>, file: &Path, taken: Duratio
     let output = session.output;
     let Imported { snapshot, store_is_new, transferred } = *imported;
     let id = session.short(&snapshot.id);
-    output.document_of(
-        snapshot,
-        &json!({
-            "file": file.to_string_lossy(), "store": session.store, "store_is_new": store_is_new,
-            "seconds": taken.as_secs_f64(), "store_written_bytes": transferred.store_written_bytes,
-            "warnings": session.warnings.list(), "not_captured": snapshot.source.not_captured,
-        }),
-    )?;
+    session.document(&ImportDocument::new(snapshot, file, store_is_new, transferred))?;
     output.line(format_args!("imported {id}"))?;
     if store_is_new {
         output.field("store", format_args!("NEW: there were no snapshots at {} before", session.store))?;

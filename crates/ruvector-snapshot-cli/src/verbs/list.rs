@@ -7,14 +7,12 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use clap::Args;
 use ruvector_snapshot::{
-    CLOCK_TOLERANCE, ChainEnd, Checks, ErrorKind, ListFilter, ListOrder, Listing, Orphan, OrphanKind, RawJson,
-    Snapshot, SnapshotManager, UnusableSnapshot,
+    CLOCK_TOLERANCE, ChainEnd, ErrorKind, ListFilter, ListOrder, Listing, Orphan, OrphanKind, RawJson, Snapshot,
+    SnapshotManager, UnusableSnapshot,
 };
-use serde::Serialize;
-use serde_json::json;
 
-use crate::documents::NoMembers;
-use crate::failure::{Exit, Failure, kind_name};
+use crate::documents::{ListEnd, ListedDocument, NoMembers};
+use crate::failure::{Exit, Failure};
 use crate::filters::Filters;
 use crate::output::{Text, Tone, ago, count, counted, orphan_kind, size, total};
 use crate::session::Session;
@@ -155,73 +153,15 @@ async fn print_document(session: &Session, manager: &SnapshotManager, selected: 
     let listing = selected.listing;
     let mut printed = StreamedDocument::begin(session, &NoMembers {}, "snapshots")?;
     for snapshot in selected.snapshots.iter().copied() {
-        match document(session, manager, snapshot, listing).await {
-            Ok(listed) => printed.item(&listed)?,
+        let metadata = match large_metadata(session, manager, snapshot).await {
+            Ok(metadata) => metadata,
             Err(failure) => return Err(printed.fail(&NoMembers {}, failure, &session.warnings.list())),
-        }
+        };
+        let metadata = metadata.as_ref().map(Option::as_ref).map_err(String::as_str);
+        let ancestry = listing.ancestry(snapshot);
+        printed.item(&ListedDocument::new(snapshot, listing, (&ancestry.ids, ancestry.end), metadata))?;
     }
-    let unusable = listing.unusable.iter().map(|unusable| {
-        json!({
-            "id": unusable.id, "kind": kind_name(unusable.error.kind()), "error": unusable.error.to_string(),
-            "dated_in_future": listing.is_dated_in_future(&unusable.id),
-        })
-    });
-    let members = json!({
-        "unusable": unusable.collect::<Vec<_>>(),
-        "pending_uploads": listing.pending_uploads, "deleting": listing.deleting,
-        "marked_for_deletion": listing.marked_for_deletion, "dated_in_future": listing.dated_in_future,
-        "unfinished": listing.unfinished, "multipart_uploads_known": listing.multipart_uploads_known,
-        "foreign": listing.foreign,
-    });
-    printed.end(&members, &session.warnings.list())
-}
-
-/// A snapshot in the document.
-#[derive(Serialize)]
-struct Listed<'a> {
-    #[serde(flatten)]
-    snapshot: &'a Snapshot,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    metadata: Option<RawJson>,
-    /// Why `metadata` is missing.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    metadata_error: Option<String>,
-    base_id: Option<&'a str>,
-    chain: Vec<String>,
-    chain_state: &'static str,
-    dated_in_future: bool,
-    /// What was recorded of its verifications.
-    verification: Option<&'a Checks>,
-}
-
-async fn document<'a>(
-    session: &Session,
-    manager: &SnapshotManager,
-    snapshot: &'a Snapshot,
-    listing: &'a Listing,
-) -> Result<Listed<'a>, Failure> {
-    let (metadata, metadata_error) = match large_metadata(session, manager, snapshot).await? {
-        Ok(metadata) => (metadata, None),
-        Err(why) => (None, Some(why)),
-    };
-    let ancestry = listing.ancestry(snapshot);
-    let chain_state = match ancestry.end {
-        ChainEnd::Missing | ChainEnd::Unusable => "broken",
-        _ => "complete",
-    };
-    let dated_in_future = listing.is_dated_in_future(&snapshot.id);
-    let base_id = snapshot.base_id();
-    let verification = listing.checks_of(&snapshot.id);
-    Ok(Listed {
-        snapshot,
-        metadata,
-        metadata_error,
-        base_id,
-        chain: ancestry.ids,
-        chain_state,
-        dated_in_future,
-        verification,
-    })
+    printed.end(&ListEnd::from(listing), &session.warnings.list())
 }
 
 /// Reads the user's JSON if the listing has left it out, or returns why that is not possible. It is not kept, because

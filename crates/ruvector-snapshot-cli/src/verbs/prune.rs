@@ -6,14 +6,13 @@ use std::fmt::Display;
 use chrono::TimeDelta;
 use clap::Args;
 use ruvector_snapshot::{
-    DeleteOptions, DeleteReport, DroppedSnapshot, ErrorKind, GroupBy, KeptSnapshot, LabelPattern, Orphan, OrphanKind,
-    PlannedGroup, PrunePlan, PrunePolicy, Snapshot, SnapshotConfig, SnapshotError, SnapshotManager, Span, TimeZone,
+    DeleteOptions, DeleteReport, ErrorKind, GroupBy, LabelPattern, Orphan, OrphanKind, PlannedGroup, PrunePlan,
+    PrunePolicy, Snapshot, SnapshotConfig, SnapshotError, SnapshotManager, Span, TimeZone,
 };
-use serde::Serialize;
-use serde_json::{Value, json};
 
 use crate::config_file::Retention;
 use crate::confirmation::confirm;
+use crate::documents::{PruneDocument, Pruned};
 use crate::failure::{Exit, Failure};
 use crate::output::{Text, Tone, counted, orphan_kind, size, total};
 use crate::session::Session;
@@ -280,29 +279,12 @@ fn print_plan(session: &Session, time_zone: &TimeZone, plan: &PrunePlan) -> Resu
     }
 }
 
-/// The document. Snapshots are printed as they are: parsed values take many times as much memory.
-#[derive(Serialize)]
-struct Document<'a> {
-    keep: &'a [KeptSnapshot],
-    drop: &'a [DroppedSnapshot],
-    #[serde(flatten)]
-    others: Value,
-}
-
 fn print_outcome(session: &Session, args: &Prune, plan: &PrunePlan, outcome: &Outcome) -> Result<(), Failure> {
     let output = session.output;
     let freed_bytes = outcome.freed_bytes(plan);
-    output.document(&Document {
-        keep: &plan.keep,
-        drop: &plan.drop,
-        others: json!({
-            "store": session.store, "dry_run": args.dry_run, "group_by": plan.group_by, "groups": plan.groups,
-            "orphans": plan.orphans, "unfinished": plan.unfinished,
-            "multipart_uploads_known": plan.multipart_uploads_known, "unusable": plan.unusable, "unread": plan.unread,
-            "deleted": outcome.report.deleted, "kept": outcome.report.kept, "collected": outcome.collected,
-            "freed_bytes": freed_bytes, "warnings": session.warnings.list(),
-        }),
-    })?;
+    let DeleteReport { deleted, kept, .. } = &outcome.report;
+    let pruned = Pruned { dry_run: args.dry_run, deleted, kept, collected: &outcome.collected, freed_bytes };
+    session.document(&PruneDocument::new(plan, pruned))?;
     if !plan.unusable.is_empty() {
         let unusable = counted(plan.unusable.len() as u64, "unusable snapshot");
         output.line(format_args!("ignored {unusable}; `list` shows why, `delete ID` removes one"))?;

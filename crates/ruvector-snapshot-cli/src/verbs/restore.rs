@@ -12,8 +12,8 @@ use clap::Args;
 use ruvector_snapshot::{
     MergeOptions, OnConflict, PartReport, RecordFilter, RestoreOptions, Snapshot, SnapshotManager, Transferred,
 };
-use serde_json::json;
 
+use crate::documents::RestoreDocument;
 use crate::failure::{Exit, Failure};
 use crate::interrupted::Attempts;
 use crate::output::{count, pace, print_transferred, shape, size, source};
@@ -137,15 +137,7 @@ fn print(
 ) -> Result<(), Failure> {
     let file_bytes = fs::metadata(to).map(|metadata| metadata.len()).ok();
     let output = session.output;
-    output.document_of(
-        snapshot,
-        &json!({
-            "to": to.to_string_lossy(), "records": snapshot.vector_count, "file_bytes": file_bytes,
-            "store_read_bytes": transferred.store_read_bytes, "file_written_bytes": transferred.file_written_bytes,
-            "verified_checksum": snapshot.checksum, "seconds": taken.as_secs_f64(),
-            "warnings": session.warnings.list(), "not_captured": snapshot.source.not_captured,
-        }),
-    )?;
+    session.document(&RestoreDocument::whole(snapshot, to, file_bytes, transferred))?;
     output.line(format_args!("restored {} to {}", session.short(&snapshot.id), to.display()))?;
     output.field("name", &snapshot.name)?;
     output.field("taken", output.time(snapshot.created_at))?;
@@ -201,16 +193,7 @@ fn print_part(
 ) -> Result<(), Failure> {
     let (snapshot, output) = (&part.snapshot, session.output);
     let file_bytes = fs::metadata(to).map(|metadata| metadata.len()).ok();
-    output.document_of(
-        snapshot,
-        &json!({
-            "to": to.to_string_lossy(), "is_part": true, "records": part.records,
-            "records_in_snapshot": snapshot.vector_count, "file_bytes": file_bytes,
-            "store_read_bytes": transferred.store_read_bytes, "file_written_bytes": transferred.file_written_bytes,
-            "verified_checksum_of_part": part.checksum, "seconds": taken.as_secs_f64(),
-            "warnings": session.warnings.list(), "not_captured": snapshot.source.not_captured,
-        }),
-    )?;
+    session.document(&RestoreDocument::part(part, to, file_bytes, transferred))?;
     let (records, whole) = (count(part.records), count(snapshot.vector_count as u64));
     output.line(format_args!(
         "restored {records} of {whole} records of {} to {}",

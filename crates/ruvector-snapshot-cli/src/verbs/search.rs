@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use ruvector_core::DistanceMetric;
 use ruvector_snapshot::{Condition, Query, SearchOptions, SearchReport, SearchResult, Transferred};
-use serde::Serialize;
 
+use crate::documents::SearchDocument;
 use crate::failure::{Exit, Failure};
 use crate::interrupted::Attempts;
 use crate::output::{Cell, Column, Table, pace, print_transferred, shape};
@@ -73,18 +73,6 @@ pub(crate) struct Search {
 /// Columns of the terminal for an id in a heading.
 const ID_COLUMNS: usize = 50;
 
-/// The members of the document beside the snapshot.
-#[derive(Serialize)]
-struct Document<'a> {
-    metric: ruvector_core::DistanceMetric,
-    neighbors_max: usize,
-    records: u64,
-    results: &'a [SearchResult],
-    store_read_bytes: u64,
-    seconds: f64,
-    warnings: Vec<String>,
-}
-
 pub(crate) async fn search(session: &Session, args: Search) -> Result<Exit, Failure> {
     let mut queries: Vec<Query> = args.like.iter().map(Query::like).collect();
     if let Some(path) = &args.query {
@@ -114,18 +102,7 @@ fn print(
     (transferred, taken): (Transferred, Duration),
 ) -> Result<(), Failure> {
     let (output, snapshot) = (session.output, &report.snapshot);
-    output.document_of(
-        snapshot,
-        &Document {
-            metric: report.metric,
-            neighbors_max: args.k,
-            records: report.records,
-            results: &report.results,
-            store_read_bytes: transferred.store_read_bytes,
-            seconds: taken.as_secs_f64(),
-            warnings: session.warnings.list(),
-        },
-    )?;
+    session.document(&SearchDocument::new(report, args.k, transferred))?;
     output.line(format_args!("searched {}", session.short(&snapshot.id)))?;
     output.field("name", &snapshot.name)?;
     output.field("taken", output.time(snapshot.created_at))?;

@@ -2,12 +2,12 @@
 
 use clap::Args;
 use ruvector_snapshot::{EmbeddingInfo, ErrorKind, Ledger, Listing, Snapshot, SnapshotManager, VerifyDepth};
-use serde::Serialize;
 
+use crate::documents::{ShowDocument, ShownDocument};
 use crate::failure::{Exit, Failure};
 use crate::output::{ago, changes, counted, print_irregular, ratio, shape, size, source, total};
 use crate::session::Session;
-use crate::several::{Outcome, Outcomes};
+use crate::several::Outcomes;
 
 pub(crate) const HELP: &str = "\
 Prints labels, file sizes, the content checksum, the source, the chain, the dependents, whether the snapshot is pinned, and when it was verified, how deep \
@@ -45,34 +45,26 @@ pub(crate) async fn show(session: &Session, args: &Show) -> Result<Exit, Failure
         let answer = show_one(session, &manager, id, &mut listing).await;
         outcomes.add(session, id, answer)?;
     }
-    session.output.document(&Document {
-        store: &session.store,
-        snapshots: outcomes.all(),
-        warnings: session.warnings.list(),
-    })?;
+    session.document(&ShowDocument { snapshots: outcomes.documents::<ShownDocument<'_>>() })?;
     Ok(outcomes.exit())
 }
 
-#[derive(Serialize)]
-struct Document<'a> {
-    store: &'a str,
-    snapshots: &'a [Outcome<Shown>],
-    warnings: Vec<String>,
-}
-
-/// What the document has of one snapshot. The user's JSON in it is printed as it is: parsed values can take a hundred times
-/// as much memory as the text.
-#[derive(Serialize)]
+/// What is known of one snapshot.
 struct Shown {
-    #[serde(flatten)]
     snapshot: Snapshot,
-    base_id: Option<String>,
-    chain: Vec<String>,
-    chain_snapshots: Vec<Snapshot>,
+    /// The snapshot and its ancestors, the newest first.
+    chain: Vec<Snapshot>,
     dependents: Vec<String>,
     dated_in_future: bool,
     corruption: Option<String>,
     ledger: Ledger,
+}
+
+impl<'a> From<&'a Shown> for ShownDocument<'a> {
+    fn from(shown: &'a Shown) -> Self {
+        let Shown { snapshot, chain, dependents, dated_in_future, corruption, ledger } = shown;
+        Self::new(snapshot, chain, dependents, *dated_in_future, corruption.as_deref(), ledger)
+    }
 }
 
 /// Prints one. `listing` is that of the store, once it was needed.
@@ -93,9 +85,7 @@ async fn show_one(
     let ledger = session.read(manager, manager.ledger(id)).await?;
     let (chain, broken) = chain(session, manager, &snapshot).await?;
     let shown = Shown {
-        base_id: snapshot.base_id().map(str::to_owned),
-        chain: chain.iter().skip(1).map(|ancestor| ancestor.id.clone()).collect(),
-        chain_snapshots: chain,
+        chain,
         dependents: listing.dependents(&[id]),
         dated_in_future: listing.is_dated_in_future(id),
         corruption: listed_error(listing, id).or(broken),
@@ -103,7 +93,7 @@ async fn show_one(
         snapshot,
     };
     print(session, &shown.snapshot, listing)?;
-    print_chain(session, &shown.chain_snapshots)?;
+    print_chain(session, &shown.chain)?;
     print_dependents(session, &shown.dependents)?;
     print_ledger(session, &shown.ledger)?;
     let exit = match &shown.corruption {

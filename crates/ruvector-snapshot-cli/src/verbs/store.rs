@@ -2,8 +2,8 @@
 
 use clap::{Args, Subcommand};
 use ruvector_snapshot::store::{CheckStatus, KnownOption, Speed, known_options};
-use serde_json::json;
 
+use crate::documents::{OptionDocument, StoreCheckDocument, StoreOptionsDocument};
 use crate::failure::{Exit, Failure};
 use crate::output::{Cell, Column, Output, Table, Text, Tone, size};
 use crate::session::Session;
@@ -65,10 +65,7 @@ async fn check(session: &Session) -> Result<Exit, Failure> {
     let after_interrupt = || "the objects of the check were removed".to_owned();
     let report = session.run(&manager, manager.check_store(), after_interrupt).await?;
     let output = session.output;
-    let warnings = session.warnings.list();
-    output.document(
-        &json!({ "store": session.store, "safe": report.is_safe(), "report": report, "warnings": warnings }),
-    )?;
+    session.document(&StoreCheckDocument::from(&report))?;
     let output = if report.is_safe() { output } else { output.always() };
     output.line(Text::default().tone(Tone::Heading, format_args!("{:<CHECK_COLUMNS$}RESULT", "CHECK")))?;
     for finding in &report.findings {
@@ -105,13 +102,10 @@ fn print_speed(output: Output, speed: &Speed) -> Result<(), Failure> {
 
 fn options(session: &Session, scheme: Option<&str>) -> Result<Exit, Failure> {
     let schemes = SCHEMES.into_iter().filter(|(known, _)| scheme.is_none_or(|scheme| scheme == *known));
-    let mut documents = Vec::new();
+    let mut options = Vec::new();
     for (at, (scheme, is_built_in)) in schemes.enumerate() {
         let known = known_options(scheme);
-        documents.extend(known.iter().map(|option| {
-            let (name, environment, description) = (option.name, option.environment, option.description);
-            json!({ "scheme": scheme, "name": name, "environment": environment, "description": description })
-        }));
+        options.extend(known.iter().map(|option| OptionDocument::new(scheme, option)));
         if at > 0 {
             session.output.line("")?;
         }
@@ -120,7 +114,7 @@ fn options(session: &Session, scheme: Option<&str>) -> Result<Exit, Failure> {
         }
         print_options(session.output, scheme, &known)?;
     }
-    session.output.document(&documents)?;
+    session.document(&StoreOptionsDocument { options })?;
     Ok(Exit::Success)
 }
 

@@ -7,9 +7,9 @@ use futures::{Stream, TryStreamExt as _};
 use ruvector_snapshot::{
     Corruption, ErrorKind, SnapshotError, SnapshotManager, Span, Verification, VerifyDepth, VerifyOptions, VerifyReport,
 };
-use serde_json::{Value, json};
 
-use crate::failure::{Exit, Failure, kind_name};
+use crate::documents::{State, VerifiedDocument, VerifyDocument};
+use crate::failure::{Exit, Failure};
 use crate::interrupted::Attempts;
 use crate::output::{Text, Tone, count, counted, size};
 use crate::progress::ProgressDisplay;
@@ -100,7 +100,7 @@ async fn verify_one(session: &Session, manager: &SnapshotManager, id: &str, args
     })?;
     let totals = Totals { corrupt: u64::from(!report.is_intact()), ..Totals::default() };
     let totals = Totals { intact: 1 - totals.corrupt, ..totals };
-    finish(session, vec![report_document(&report)], &totals, args)
+    finish(session, vec![(&report).into()], &totals, args)
 }
 
 fn print_one(session: &Session, report: &VerifyReport, args: &Verify) -> Result<(), Failure> {
@@ -179,7 +179,7 @@ async fn verify_stream(
     verifications: impl Stream<Item = Result<Verification, SnapshotError>>,
     progress: &ProgressDisplay,
     args: &Verify,
-) -> Result<(Vec<Value>, Totals), Failure> {
+) -> Result<(Vec<VerifiedDocument>, Totals), Failure> {
     let mut verifications = std::pin::pin!(verifications);
     let (mut documents, mut totals) = (Vec::new(), Totals::default());
     while let Some(verification) = session.read(manager, verifications.try_next()).await? {
@@ -197,15 +197,16 @@ async fn verify_stream(
     Ok((documents, totals))
 }
 
-/// Prints one verification, and returns its JSON document if it is about a snapshot.
-fn print_verification(session: &Session, verification: &Verification, args: &Verify) -> Result<Option<Value>, Failure> {
+/// Prints one verification, and returns its document if it is about a snapshot.
+fn print_verification(
+    session: &Session,
+    verification: &Verification,
+    args: &Verify,
+) -> Result<Option<VerifiedDocument>, Failure> {
     let output = session.output;
     let short = session.short(id_of(verification));
     match verification {
-        Verification::Verified(report) => {
-            print_report(session, report, args)?;
-            Ok(Some(report_document(report)))
-        }
+        Verification::Verified(report) => print_report(session, report, args)?,
         Verification::VerifiedWith { id, dependent_id, corruption } => {
             let with = format!(", verified with {}", session.short(dependent_id));
             match corruption.is_empty() {
@@ -213,34 +214,24 @@ fn print_verification(session: &Session, verification: &Verification, args: &Ver
                 false => corrupt(session, id, with)?,
             }
             print_corruption(session, id, corruption)?;
-            Ok(Some(json!({
-                "id": id, "intact": corruption.is_empty(), "corruption": corruption, "verified_with": dependent_id,
-            })))
         }
-        Verification::Failed { id, error } => {
-            match error.kind() {
-                ErrorKind::Corrupt => corrupt(session, id, format_args!(": {error}"))?,
-                _ => found(session, id, Tone::Caution, "NOT VERIFIED", format_args!(": {error}"))?,
-            }
-            Ok(Some(error_document(id, error)))
-        }
+        Verification::Failed { id, error } => match error.kind() {
+            ErrorKind::Corrupt => corrupt(session, id, format_args!(": {error}"))?,
+            _ => found(session, id, Tone::Caution, "NOT VERIFIED", format_args!(": {error}"))?,
+        },
         Verification::PendingUpload { .. } => {
             output.line(format_args!(
                 "{short}  not verified: it has no metadata.json, so it is not a snapshot (see `list`)"
             ))?;
-            Ok(None)
         }
-        Verification::Skipped { id, intact_at } => {
+        Verification::Skipped { intact_at, .. } => {
             let intact_at = intact_at.to_owned();
             output.line(format_args!("{short}  skipped: nothing was read; found intact {}", output.time(intact_at)))?;
-            Ok(Some(json!({ "id": id, "intact": null, "skipped": true, "intact_at": intact_at })))
         }
-        Verification::Deleted { id } => {
-            output.line(format_args!("{short}  not verified: it was deleted meanwhile"))?;
-            Ok(Some(json!({ "id": id, "intact": null, "deleted": true })))
-        }
-        _ => Ok(None),
+        Verification::Deleted { .. } => output.line(format_args!("{short}  not verified: it was deleted meanwhile"))?,
+        _ => {}
     }
+    Ok(VerifiedDocument::of(verification))
 }
 
 /// Returns what an intact snapshot is called: not simply intact, unless every byte was read.
@@ -332,30 +323,28 @@ fn summary(totals: &Totals, args: &Verify) -> String {
     summary
 }
 
-fn finish(session: &Session, snapshots: Vec<Value>, totals: &Totals, args: &Verify) -> Result<Exit, Failure> {
-    let is_any_read = totals.intact + totals.corrupt + totals.failed > 0;
-    // Null if nothing was read.
-    let is_intact = is_any_read.then_some(totals.corrupt == 0 && totals.failed == 0);
-    session.output.document(&json!({
-        "store": session.store, "depth": depth(args), "intact": is_intact, "snapshots": snapshots,
-        "deleted": totals.deleted, "skipped": totals.skipped,
-        "warnings": session.warnings.list(),
-    }))?;
+fn finish(
+    session: &Session,
+    snapshots: Vec<VerifiedDocument>,
+    totals: &Totals,
+    args: &Verify,
+) -> Result<Exit, Failure> {
+    let state = match totals {
+        Totals { corrupt: 1.., .. } => Some(State::Corrupt),
+        Totals { failed: 1.., .. } => Some(State::Unreadable),
+        Totals { intact: 1.., .. } => Some(State::Intact),
+        _ => None,
+    };
+    session.document(&VerifyDocument {
+        depth: depth(args).to_string(),
+        state,
+        snapshots: &snapshots,
+        deleted: totals.deleted,
+        skipped: totals.skipped,
+    })?;
     Ok(match (totals.corrupt, totals.failed) {
         (0, 0) => Exit::Success,
         (0, _) => Exit::Failure,
         _ => Exit::Corruption,
     })
-}
-
-fn report_document(report: &VerifyReport) -> Value {
-    json!({
-        "id": report.id, "intact": report.is_intact(), "records": report.records, "store_read_bytes": report.bytes,
-        "stored_bytes": report.stored_bytes, "checksum": report.checksum, "chain": report.chain,
-        "corruption": report.corruption,
-    })
-}
-
-fn error_document(id: &str, error: &SnapshotError) -> Value {
-    json!({ "id": id, "intact": null, "error": { "kind": kind_name(error.kind()), "message": error.to_string() } })
 }

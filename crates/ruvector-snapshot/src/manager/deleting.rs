@@ -17,8 +17,10 @@ impl SnapshotManager {
     ///
     /// # Errors
     ///
-    /// Returns [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if the snapshot does not exist, and
-    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if it has dependents or is pinned. If a newer
+    /// Returns [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if the snapshot does not exist,
+    /// [`ErrorKind::HasDependents`](crate::ErrorKind::HasDependents) if others depend on it,
+    /// [`ErrorKind::InUse`](crate::ErrorKind::InUse) if an upload does, and
+    /// [`ErrorKind::Pinned`](crate::ErrorKind::Pinned) if it is pinned. If a newer
     /// version wrote another snapshot in the store, or a newer snapshot cannot be read, an error of that kind is returned:
     /// it may depend on this one.
     ///
@@ -58,8 +60,8 @@ impl SnapshotManager {
     ///
     /// # Errors
     ///
-    /// Returns [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if a snapshot was kept because it was pinned
-    /// or has a new dependent.
+    /// Returns [`ErrorKind::InUse`](crate::ErrorKind::InUse) if a snapshot was kept because it was pinned or has a new
+    /// dependent.
     ///
     /// # Examples
     ///

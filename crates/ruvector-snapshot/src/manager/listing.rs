@@ -252,7 +252,7 @@ impl SnapshotManager {
     ///
     /// # Errors
     ///
-    /// Returns [`ErrorKind::NotFound`] if there is none, and [`ErrorKind::InvalidInput`] if the text is ambiguous.
+    /// Returns [`ErrorKind::NotFound`] if there is none, and [`ErrorKind::Ambiguous`] if it can mean several.
     ///
     /// # Examples
     ///
@@ -273,7 +273,7 @@ impl SnapshotManager {
     ///
     /// # Errors
     ///
-    /// Returns [`ErrorKind::NotFound`] if there is none, and [`ErrorKind::InvalidInput`] if the text is ambiguous.
+    /// Returns [`ErrorKind::NotFound`] if there is none, and [`ErrorKind::Ambiguous`] if it can mean several.
     ///
     /// # Examples
     ///

@@ -42,7 +42,7 @@ pub(crate) async fn plan(context: &Context, ids: &[SnapshotId], cascade: bool) -
     let doomed: BTreeSet<SnapshotId> = given.into_iter().chain(dependents).collect();
     if let Some(pinned) = doomed.iter().find(|id| inventory.has(id, layout::PINNED_JSON)) {
         let message = format!("nothing was deleted: snapshot {pinned} is pinned; unpin it first");
-        return Err(SnapshotError::new(ErrorKind::InvalidInput, message));
+        return Err(SnapshotError::new(ErrorKind::Pinned, message).with_snapshot(pinned));
     }
     check_unreadable_bases(&inventory, &doomed)?;
     check_uploads(context, &inventory, &doomed).await?;
@@ -60,7 +60,7 @@ pub(crate) async fn apply(context: &Context, plan: &DeletePlan, options: DeleteO
         "snapshot {id} was kept: it was pinned, or a snapshot or an upload depends on it by now; check again, and if an upload was \
          interrupted, prune removes it after the grace period"
     );
-    Err(SnapshotError::new(ErrorKind::InvalidInput, message))
+    Err(SnapshotError::new(ErrorKind::InUse, message))
 }
 
 fn check_known(inventory: &Inventory, id: &SnapshotId) -> Result<()> {
@@ -76,7 +76,7 @@ fn check_known(inventory: &Inventory, id: &SnapshotId) -> Result<()> {
             let message = format!(
                 "snapshot {id} is already being deleted, or its deletion was interrupted; prune completes it later"
             );
-            Err(SnapshotError::new(ErrorKind::NotFound, message))
+            Err(SnapshotError::new(ErrorKind::NotFound, message).with_snapshot(id))
         }
         _ => Err(no_snapshot(id)),
     }
@@ -93,7 +93,7 @@ fn has_dependents(inventory: &Inventory, given: &BTreeSet<SnapshotId>, dependent
     let (depend, them) = if dependents.len() == 1 { ("depends", "it") } else { ("depend", "them") };
     let message = format!("cannot delete {}: {}{more} {depend} on it", bases.join(", "), shown.join(", "));
     let advice = format!("delete {them} first, or all of them with cascade");
-    SnapshotError::new(ErrorKind::InvalidInput, message).with_remedy(Remedy::Cascade, &advice)
+    SnapshotError::new(ErrorKind::HasDependents, message).with_remedy(Remedy::Cascade, &advice)
 }
 
 /// Refuses to delete a snapshot that may be the base of a kept one whose base is unreadable, or which could not be read at
@@ -130,7 +130,7 @@ async fn check_uploads(context: &Context, inventory: &Inventory, doomed: &BTreeS
                 "cannot delete snapshot {id}: the upload {upload} depends on it; try again when the upload has ended, and if it was \
                  interrupted, prune removes it after the grace period"
             );
-            return Err(SnapshotError::new(ErrorKind::InvalidInput, message));
+            return Err(SnapshotError::new(ErrorKind::InUse, message).with_snapshot(id));
         }
     }
     Ok(())

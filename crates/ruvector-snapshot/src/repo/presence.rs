@@ -87,7 +87,7 @@ pub(crate) async fn gone(store: &dyn SnapshotStore, id: &SnapshotId) -> Snapshot
         }
         Ok(_) => {
             let message = format!("snapshot {id} was deleted meanwhile; `list` shows all snapshots");
-            SnapshotError::new(ErrorKind::NotFound, message)
+            SnapshotError::new(ErrorKind::NotFound, message).with_snapshot(id)
         }
         Err(error) => error,
     }
@@ -102,7 +102,7 @@ pub(crate) async fn absent(store: &dyn SnapshotStore, id: &SnapshotId) -> Snapsh
                 "snapshot {id} does not exist: files of it are there, but no metadata.json; it is an upload that has not \
                  ended, or its metadata.json is lost"
             );
-            SnapshotError::new(ErrorKind::NotFound, message)
+            SnapshotError::new(ErrorKind::NotFound, message).with_snapshot(id)
         }
         Ok(_) => no_snapshot(id),
         Err(error) => error,
@@ -111,7 +111,7 @@ pub(crate) async fn absent(store: &dyn SnapshotStore, id: &SnapshotId) -> Snapsh
 
 pub(crate) fn no_snapshot(id: &SnapshotId) -> SnapshotError {
     let message = format!("snapshot {id} does not exist or was deleted meanwhile; `list` shows all snapshots");
-    SnapshotError::new(ErrorKind::NotFound, message)
+    SnapshotError::new(ErrorKind::NotFound, message).with_snapshot(id)
 }
 
 pub(crate) fn lost_metadata_json(id: &SnapshotId) -> SnapshotError {

@@ -143,7 +143,7 @@ fn resolve_in<'a>(listing: &'a Listing, text: &str, scope: Scope<'_>) -> Result<
             false => Ok(Resolved { id, skipped, is_newest: true }),
             true => {
                 let message = format!("{text:?} is the name of {id} and the start of another id; give the whole id");
-                Err(SnapshotError::new(ErrorKind::InvalidInput, message))
+                Err(SnapshotError::new(ErrorKind::Ambiguous, message))
             }
         };
     }
@@ -163,7 +163,7 @@ fn resolve_in<'a>(listing: &'a Listing, text: &str, scope: Scope<'_>) -> Result<
             let count = starting.len();
             let message =
                 format!("{count} ids start with {text:?}, for example {first} and {second}; give more characters");
-            Err(SnapshotError::new(ErrorKind::InvalidInput, message))
+            Err(SnapshotError::new(ErrorKind::Ambiguous, message))
         }
     }
 }
@@ -186,7 +186,7 @@ fn newest_named<'a>(listing: &'a Listing, text: &str, scope: Scope<'_>) -> Resul
                 "{id} is the newest readable snapshot with the name {text:?}, but the name of {other} cannot be read, and it may be \
                  the one that is meant; give the whole id"
             );
-            Err(SnapshotError::new(ErrorKind::InvalidInput, message))
+            Err(SnapshotError::new(ErrorKind::Ambiguous, message))
         }
     }
 }

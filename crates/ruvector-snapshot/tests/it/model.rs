@@ -204,7 +204,7 @@ impl Model {
             Err(error) => Err(error),
         };
         if is_pinned && (cascade || going.len() == 1) || !cascade && going.len() > 1 {
-            assert_eq!(deleted.unwrap_err().kind(), ErrorKind::InvalidInput);
+            assert!(matches!(deleted.unwrap_err().kind(), ErrorKind::Pinned | ErrorKind::HasDependents));
             return;
         }
         assert_eq!(deleted.unwrap(), going.len());

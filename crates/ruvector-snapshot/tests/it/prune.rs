@@ -276,7 +276,7 @@ async fn plans_keep_the_bases_of_an_upload_in_progress() {
     assert_eq!(fixture.manager.cleanup_old_snapshots(1).await.unwrap(), 0);
     for asked in [&inc, &full] {
         let error = fixture.manager.plan_delete(&[asked], true).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        assert_eq!(error.kind(), ErrorKind::InUse);
         assert!(error.message().contains(asked) && error.message().contains(UPLOAD), "{error}");
     }
     // An abandoned upload is collected and its bases are dropped, by the same plan.

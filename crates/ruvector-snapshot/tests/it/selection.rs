@@ -192,7 +192,7 @@ async fn the_newest_snapshot_is_selected_even_if_it_is_corrupt() {
     newest.put(layout::METADATA_JSON, b"{");
     assert_eq!(manager.resolve("latest").await.unwrap(), newest.id.as_str());
     let error = manager.resolve("nightly").await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error:?}");
+    assert_eq!(error.kind(), ErrorKind::Ambiguous, "{error:?}");
     assert!(error.to_string().contains(newest.id.as_str()), "{error}");
 }
 
@@ -221,7 +221,7 @@ async fn a_name_that_is_also_the_prefix_of_another_id_is_ambiguous() {
     assert_eq!(manager.resolve("2031").await.unwrap(), named);
     let other = create(&dir, &at(2031), "2031 and more").await.id;
     let error = manager.resolve("2031").await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error:?}");
+    assert_eq!(error.kind(), ErrorKind::Ambiguous, "{error:?}");
     assert_eq!(manager.resolve("2031 and more").await.unwrap(), other);
     assert_eq!(manager.resolve("20310102").await.unwrap(), other);
     // Not ambiguous: the name and the id prefix select the same snapshot.

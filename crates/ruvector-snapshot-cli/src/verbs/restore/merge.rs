@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use ruvector_snapshot::{ErrorKind, MergeOptions, MergeReport, Remedy, SnapshotError, SnapshotManager};
-use serde_json::json;
 
+use crate::documents::MergeDocument;
 use crate::failure::{Exit, Failure};
 use crate::interrupted::Attempts;
 use crate::output::{count, pace, print_transferred, source};
@@ -34,15 +34,7 @@ pub(crate) async fn merge(
     let output = session.output;
     let merged = || format!("the records were merged into {} before that", into.display());
     let print = || {
-        output.document_of(
-            snapshot,
-            &json!({
-                "into": into.to_string_lossy(), "records": selected, "records_in_snapshot": snapshot.vector_count,
-                "inserted": counts.inserted, "replaced": counts.replaced, "kept": counts.kept, "same": counts.same,
-                "store_read_bytes": transferred.store_read_bytes, "seconds": taken.as_secs_f64(),
-                "warnings": session.warnings.list(), "not_captured": snapshot.source.not_captured,
-            }),
-        )?;
+        session.document(&MergeDocument::new(&report, into, transferred))?;
         let (part, whole) = (count(*selected), count(snapshot.vector_count as u64));
         output.line(format_args!(
             "merged {part} of {whole} records of {} into {}",

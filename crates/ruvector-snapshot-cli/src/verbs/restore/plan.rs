@@ -7,9 +7,9 @@ use ruvector_snapshot::{
     CheckOutcome, ErrorKind, PlannedFile, PlannedSnapshot, PlannedState, Remedy, RestoreOptions, RestorePlan,
     SnapshotManager, SnapshotType,
 };
-use serde_json::json;
 
 use super::Restore;
+use crate::documents::RestorePlanDocument;
 use crate::failure::{Exit, Failure, kind_name};
 use crate::output::{count, counted, shape_of, size, source, total};
 use crate::session::Session;
@@ -25,10 +25,7 @@ pub(crate) async fn plan(
     let plan = session.read(manager, manager.plan_restore(id, args.to.as_path(), options)).await;
     let plan = plan.map_err(|failure| explained(failure, &args.to))?;
     plan.warnings.iter().for_each(|warning| session.warnings.add(warning));
-    session.output.document(&json!({
-        "store": session.store, "dry_run": true, "feasible": plan.is_feasible(), "plan": plan,
-        "warnings": session.warnings.list(),
-    }))?;
+    session.document(&RestorePlanDocument::from(&plan))?;
     print(session, &plan, &args.to)?;
     for blocker in &plan.blockers {
         let failure = explained(Failure::blocker(blocker), &args.to);
