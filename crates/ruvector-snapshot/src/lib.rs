@@ -121,16 +121,17 @@ pub use config::SnapshotConfig;
 pub use error::{ErrorKind, Remedy, Result, SnapshotError};
 pub use manager::SnapshotManager;
 pub use ops::annotate::{AnnotateOptions, AnnotatePlan};
+pub use ops::compact::CompactPlan;
 pub use ops::copy::{
     BlockedCopy, CopiedSnapshot, CopyOptions, CopyOutcome, CopyPlan, CopyReport, CopySelection, PlannedCopy,
 };
-pub use ops::create::{CreateOptions, PauseWrites};
+pub use ops::create::{CreateOptions, CreatePlan, PauseWrites};
 pub use ops::delete::DeletePlan;
 pub use ops::diff::{DiffEntry, DiffOptions, DiffSummary, DiffedSnapshot, SnapshotDiff};
 pub use ops::drill::{DrillOptions, DrillReport};
 pub use ops::export::{ExportFormat, ExportOptions, ExportReport, ExportedFile};
 pub use ops::find::{FindReport, FoundRecord, RecordState};
-pub use ops::import::ImportOptions;
+pub use ops::import::{ImportOptions, ImportPlan};
 pub use ops::merge::{MergeOptions, MergeReport};
 pub use ops::read::{IndexRow, IrregularRow, RecordBatch, RecordStream, SnapshotReader, StreamOptions, StreamProof};
 pub use ops::restore::{

@@ -9,7 +9,8 @@ use ruvector_snapshot_format::metadata::SourceId;
 use super::SnapshotManager;
 use crate::config::SnapshotConfig;
 use crate::error::Result;
-use crate::ops::create::{CreateOptions, Origin};
+use crate::ops::compact::CompactPlan;
+use crate::ops::create::{CreateOptions, CreatePlan, Origin};
 use crate::ops::{compact, create};
 use crate::progress::Progress;
 use crate::repo::attempt::{self, AttemptOutcome};
@@ -115,6 +116,49 @@ impl SnapshotManager {
         options: &CreateOptions,
     ) -> Result<Snapshot> {
         create::create(&self.context, Origin::File(path.as_ref()), name, options).await
+    }
+
+    /// Plans a snapshot of a database file: what it would hold, and how many bytes the store would take at most. Writes
+    /// nothing to the store.
+    ///
+    /// Reads the database as [`create_snapshot_of_file`](Self::create_snapshot_of_file) does, all of it or what has changed
+    /// since the base, and makes the same checks. So a private copy of a database that is being written can be made in the
+    /// scratch directory, and is removed. What is not tried is the compression, and whether the store can be written to:
+    /// [`check_store`](Self::check_store) tries that. Warnings go to [`CreateOptions::progress`].
+    ///
+    /// # Errors
+    ///
+    /// Returns the error that the create would return before it writes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use ruvector_snapshot::{SnapshotConfig, SnapshotManager};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path().join("vectors.db");
+    /// # let db = ruvector_core::VectorDB::new(ruvector_core::types::DbOptions {
+    /// #     dimensions: 2, storage_path: path.display().to_string(), ..Default::default() })?;
+    /// # db.insert(ruvector_core::VectorEntry { id: Some("a".into()), vector: vec![1.0, 2.0], metadata: None })?;
+    /// # let manager = SnapshotManager::open("memory://", SnapshotConfig::default())?;
+    /// use ruvector_snapshot::CreateOptions;
+    ///
+    /// let plan = manager.plan_create_of_file(&path, "nightly", &CreateOptions::default()).await?;
+    /// assert_eq!((plan.records, plan.store_is_new), (1, true));
+    ///
+    /// let snapshot = manager.create_snapshot_of_file(&path, "nightly", &CreateOptions::default()).await?;
+    /// assert_eq!(snapshot.checksum, plan.checksum);
+    /// assert!(snapshot.size_bytes <= plan.stored_bytes_max);
+    /// # Ok(()) }
+    /// ```
+    pub async fn plan_create_of_file(
+        &self,
+        path: impl AsRef<Path>,
+        name: &str,
+        options: &CreateOptions,
+    ) -> Result<CreatePlan> {
+        create::plan(&self.context, path.as_ref(), name, options).await
     }
 
     /// Takes a snapshot of a source of the caller's. See [`SnapshotSource`] for an example.
@@ -238,6 +282,29 @@ impl SnapshotManager {
     /// ```
     pub async fn compact_snapshot(&self, id: &str, progress: Option<Arc<dyn Progress>>) -> Result<Snapshot> {
         compact::compact(&self.context, &id.parse()?, progress).await
+    }
+
+    /// Plans the compaction of an incremental snapshot: what would be read, and how many bytes the store would take at most.
+    /// Writes nothing.
+    ///
+    /// Makes the checks of [`compact_snapshot`](Self::compact_snapshot) that need no records: the seals of the chain, its block
+    /// directories, the sizes of its files, and its irregular rows. The records are not read, so corruption in them is not
+    /// found: [`verify_snapshot`](Self::verify_snapshot) finds it.
+    ///
+    /// # Errors
+    ///
+    /// The same as [`compact_snapshot`](Self::compact_snapshot).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(manager: ruvector_snapshot::SnapshotManager, id: &str) -> Result<(), Box<dyn std::error::Error>> {
+    /// let plan = manager.plan_compact(id).await?;
+    /// println!("{} records of {} snapshots, {} bytes at most", plan.records, plan.chain.len(), plan.stored_bytes_max);
+    /// # Ok(()) }
+    /// ```
+    pub async fn plan_compact(&self, id: &str) -> Result<CompactPlan> {
+        compact::plan(&self.context, &id.parse()?).await
     }
 
     /// Returns what is left of an attempt to create a snapshot. The id of an attempt comes from [`Progress::started`].

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::SnapshotManager;
 use crate::error::Result;
 use crate::ops::export::{ExportOptions, ExportReport};
-use crate::ops::import::ImportOptions;
+use crate::ops::import::{ImportOptions, ImportPlan};
 use crate::ops::{export, import};
 use crate::snapshot::Snapshot;
 
@@ -90,5 +90,30 @@ impl SnapshotManager {
     /// ```
     pub async fn import_file(&self, path: impl AsRef<Path>, options: &ImportOptions) -> Result<Snapshot> {
         import::import_file(&self.context, path.as_ref().to_owned(), options).await
+    }
+
+    /// Plans the import of a file: what would be stored, and how many bytes the store would take at most. Writes nothing to
+    /// the store.
+    ///
+    /// Reads, checks and sorts the whole file as [`import_file`](Self::import_file) does, which takes as much in the scratch
+    /// directory. What is not tried is the compression, and whether the store can be written to. Warnings go to
+    /// [`ImportOptions::progress`].
+    ///
+    /// # Errors
+    ///
+    /// Returns the error that the import would return before it writes.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(manager: ruvector_snapshot::SnapshotManager) -> Result<(), Box<dyn std::error::Error>> {
+    /// use ruvector_snapshot::ImportOptions;
+    ///
+    /// let plan = manager.plan_import("old/articles.snapshot.gz", &ImportOptions::default()).await?;
+    /// println!("{} records, {} bytes at most", plan.records, plan.stored_bytes_max);
+    /// # Ok(()) }
+    /// ```
+    pub async fn plan_import(&self, path: impl AsRef<Path>, options: &ImportOptions) -> Result<ImportPlan> {
+        import::plan(&self.context, path.as_ref().to_owned(), options).await
     }
 }

@@ -7,8 +7,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use ruvector_snapshot_format::RawJson;
 use ruvector_snapshot_format::embedding::EmbeddingInfo;
+use ruvector_snapshot_format::metadata::SourceInfo;
+use ruvector_snapshot_format::{Labels, RawJson};
+use serde::Serialize;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
@@ -16,10 +18,11 @@ use tracing::Instrument as _;
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::progress::{Phase, Progress, ProgressCounter, report_transferred, warn};
 use crate::repo::context::Context;
+use crate::repo::draft::{Draft, Made, Purpose, file_bytes, make};
 use crate::repo::irregular::RowsFrom;
 use crate::repo::location;
 use crate::repo::names::{check_name, check_source_name};
-use crate::repo::pipeline::{SourceTrailer, read_ahead, store_blocks};
+use crate::repo::pipeline::{SourceTrailer, read_ahead};
 use crate::repo::spec::{Completion, Content, SnapshotSpec, SourceSummary};
 use crate::repo::user_json;
 use crate::snapshot::Snapshot;
@@ -151,8 +154,75 @@ impl ImportOptions {
     }
 }
 
+/// What an import would store.
+///
+/// [`SnapshotManager::plan_import`](crate::SnapshotManager::plan_import) makes it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+#[must_use = "a plan imports nothing"]
+pub struct ImportPlan {
+    /// The name that the snapshot would have.
+    pub name: String,
+    /// When the snapshot would be dated: as the file is.
+    pub created_at: DateTime<Utc>,
+    /// Where the records come from, and what the snapshot would not hold.
+    pub source: SourceInfo,
+    /// The labels that would be stored.
+    pub labels: Labels,
+    /// Size of the file, in bytes.
+    pub file_bytes: u64,
+    /// Number of records.
+    pub records: u64,
+    /// Number of values in each vector.
+    pub dimensions: u64,
+    /// The distance metric, as Ruvector writes it.
+    pub distance_metric: Option<String>,
+    /// The content checksum of the records.
+    pub checksum: String,
+    /// Whether the contents were compared with the SHA-256 of the sidecar.
+    pub is_verified: bool,
+    /// Size of the data files when expanded, in bytes.
+    pub raw_bytes: u64,
+    /// Size of the files in the store at most, in bytes: how well they can be compressed is not tried.
+    pub stored_bytes_max: u64,
+    /// Whether the store has no snapshots yet.
+    pub store_is_new: bool,
+}
+
 /// Stores the records of a file as a full snapshot.
 pub(crate) async fn import_file(context: &Context, path: PathBuf, options: &ImportOptions) -> Result<Snapshot> {
+    import_or_draft(context, Purpose::Store, path, options).await?.0.stored()
+}
+
+/// Reads and checks the file as an import does, and says what it would store. Stores nothing.
+pub(crate) async fn plan(context: &Context, path: PathBuf, options: &ImportOptions) -> Result<ImportPlan> {
+    let (made, is_verified) = import_or_draft(context, Purpose::Draft, path.clone(), options).await?;
+    let Draft { snapshot, stored_bytes_max, .. } = made.drafted()?;
+    let store_is_new = !location::has_snapshots(context.store.as_ref()).await?;
+    Ok(ImportPlan {
+        name: snapshot.name,
+        created_at: snapshot.created_at,
+        source: snapshot.source,
+        labels: snapshot.labels,
+        file_bytes: file_bytes(path).await?,
+        records: snapshot.vector_count as u64,
+        dimensions: snapshot.dimensions as u64,
+        distance_metric: snapshot.distance_metric,
+        checksum: snapshot.checksum,
+        is_verified,
+        raw_bytes: snapshot.raw_bytes,
+        stored_bytes_max,
+        store_is_new,
+    })
+}
+
+/// Imports a file, or makes a draft by the same steps. Also returns whether the contents were compared with a sidecar.
+async fn import_or_draft(
+    context: &Context,
+    purpose: Purpose,
+    path: PathBuf,
+    options: &ImportOptions,
+) -> Result<(Made, bool)> {
     let span = tracing::info_span!("import", path = %path.display());
     async {
         options.check(context)?;
@@ -162,11 +232,12 @@ pub(crate) async fn import_file(context: &Context, path: PathBuf, options: &Impo
         }
         let shown = path.display().to_string();
         let sorted = sort(context, path, options).await?;
-        let stored = store(context, sorted, options).await;
+        let is_verified = sorted.is_verified;
+        let made = store(context, purpose, sorted, options).await;
         context.report_notices(options.progress.as_deref());
-        let snapshot = stored.map_err(|error| error.while_doing(&format!("import {shown}"), "nothing was imported"))?;
+        let made = made.map_err(|error| error.while_doing(&format!("import {shown}"), "nothing was imported"))?;
         report_transferred(options.progress.as_deref(), meter, 0);
-        Ok(snapshot)
+        Ok((made, is_verified))
     }
     .instrument(span)
     .await
@@ -193,7 +264,7 @@ async fn sort(context: &Context, path: PathBuf, options: &ImportOptions) -> Resu
         .await
 }
 
-async fn store(context: &Context, sorted: Sorted, options: &ImportOptions) -> Result<Snapshot> {
+async fn store(context: &Context, purpose: Purpose, sorted: Sorted, options: &ImportOptions) -> Result<Made> {
     let Sorted { header, is_verified, .. } = &sorted;
     let (header, is_verified) = (header.clone(), *is_verified);
     let progress = options.progress.as_deref();
@@ -231,7 +302,7 @@ async fn store(context: &Context, sorted: Sorted, options: &ImportOptions) -> Re
         leaves: None,
         content: Content::Full,
     };
-    store_blocks(context, spec, read_ahead(Box::new(reader), RowsFrom::Database, None), complete).await
+    make(context, purpose, spec, read_ahead(Box::new(reader), RowsFrom::Database, None), complete).await
 }
 
 fn name_of(header: &Header) -> Result<String> {

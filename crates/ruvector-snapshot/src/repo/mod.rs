@@ -34,6 +34,7 @@ pub(crate) mod verify;
 
 pub(crate) mod commit_guard;
 pub(crate) mod compaction;
+pub(crate) mod draft;
 pub(crate) mod pending_upload;
 pub(crate) mod pipeline;
 pub(crate) mod snapshot_copy;

@@ -94,10 +94,7 @@ pub(crate) async fn store_blocks<'a, T: Send>(
     blocks: BlockStream<'_, T>,
     complete: impl FnOnce(T) -> Completion<'a>,
 ) -> Result<Snapshot> {
-    let id = SnapshotId::new(spec.created_at, context.clock.random()?)?;
-    if let Some(newest_base) = spec.base_ids.first() {
-        check_newer(&id, newest_base)?;
-    }
+    let id = new_id(context, &spec)?;
     if let Some(progress) = spec.progress {
         progress.started(id.as_str());
     }
@@ -111,6 +108,30 @@ pub(crate) async fn store_blocks<'a, T: Send>(
     }
     .instrument(span)
     .await
+}
+
+/// Makes what [`store_blocks`] would store, without compression, and stores nothing. Returns the snapshot as it would be,
+/// with the sizes that its files have without compression.
+pub(crate) async fn draft_blocks<'a, T: Send>(
+    context: &Context,
+    spec: SnapshotSpec<'_>,
+    blocks: BlockStream<'_, T>,
+    complete: impl FnOnce(T) -> Completion<'a>,
+) -> Result<Snapshot> {
+    let mut context = context.clone();
+    context.config.compression = false;
+    let context = &context;
+    let mut writer = SnapshotWriter::draft(context, &new_id(context, &spec)?, &spec)?;
+    let end = write_blocks(context, &mut writer, &spec, blocks).await?;
+    writer.complete_draft(spec, complete(end)).await
+}
+
+fn new_id(context: &Context, spec: &SnapshotSpec<'_>) -> Result<SnapshotId> {
+    let id = SnapshotId::new(spec.created_at, context.clock.random()?)?;
+    match spec.base_ids.first() {
+        Some(newest_base) => check_newer(&id, newest_base).map(|()| id),
+        None => Ok(id),
+    }
 }
 
 /// Compresses blocks on several threads and writes them in order. Returns the end of the stream.

@@ -1,7 +1,7 @@
 //! Writes the five files of one new snapshot, up to the commit. Knows no source.
 //!
 //! `Writer` of the format turns blocks into the bytes of the files, and `pending_upload` owns the uploads and the commit.
-//! This file joins them.
+//! This file joins them. A draft makes the same files and stores none of them.
 
 use bytes::Bytes;
 use futures::stream::{self, StreamExt, TryStreamExt};
@@ -12,7 +12,7 @@ use ruvector_snapshot_format::index;
 use ruvector_snapshot_format::layout::{self, DataFile};
 use ruvector_snapshot_format::metadata::SnapshotMetadata;
 use ruvector_snapshot_format::model::{DatabaseInfo, SnapshotType};
-use ruvector_snapshot_format::writer::{DataSummary, Writer};
+use ruvector_snapshot_format::writer::{DataSummary, Pieces, Writer};
 use sha2::{Digest as _, Sha256};
 
 use super::context::{Context, run_blocking};
@@ -33,21 +33,35 @@ const READ_BACK_BYTES: u64 = 8 << 20;
 pub(crate) struct SnapshotWriter {
     context: Context,
     id: SnapshotId,
-    pending: PendingUpload,
+    /// `None` for a draft.
+    pending: Option<PendingUpload>,
     data: Writer,
 }
 
 impl SnapshotWriter {
     /// Announces the bases and starts the uploads of the three data files.
     pub(crate) async fn begin(context: &Context, id: &SnapshotId, spec: &SnapshotSpec<'_>) -> Result<Self> {
+        let draft = Self::draft(context, id, spec)?;
+        let pending = PendingUpload::begin(context, id, spec.base_ids.clone(), spec.source.size_bounds_bytes).await?;
+        Ok(Self { pending: Some(pending), ..draft })
+    }
+
+    /// Starts a draft: its files are made, and nothing is stored.
+    pub(crate) fn draft(context: &Context, id: &SnapshotId, spec: &SnapshotSpec<'_>) -> Result<Self> {
         // A description that cannot be stored or restored must fail before anything is stored.
         index::encode_database(&spec.source.database)?;
         check_restorable(&spec.source.database).map_err(|error| {
             let message = format!("no snapshot of this database could be restored: {}", error.message());
             SnapshotError::new(ErrorKind::InvalidInput, message).with_source(error)
         })?;
-        let pending = PendingUpload::begin(context, id, spec.base_ids.clone(), spec.source.size_bounds_bytes).await?;
-        Ok(Self { context: context.clone(), id: id.clone(), pending, data: Writer::new() })
+        Ok(Self { context: context.clone(), id: id.clone(), pending: None, data: Writer::new() })
+    }
+
+    async fn write(&mut self, pieces: Pieces) -> Result<()> {
+        match &mut self.pending {
+            Some(pending) => pending.write(pieces.map(Bytes::from)).await,
+            None => Ok(()),
+        }
     }
 
     /// Appends one block to the three files.
@@ -59,7 +73,7 @@ impl SnapshotWriter {
         })
         .await?;
         self.data = data;
-        self.pending.write(pieces.map(Bytes::from)).await
+        self.write(pieces).await
     }
 
     /// Appends the next section of irregular rows. No block can be appended after it.
@@ -71,20 +85,37 @@ impl SnapshotWriter {
         })
         .await?;
         self.data = data;
-        self.pending.write(pieces.map(Bytes::from)).await
+        self.write(pieces).await
     }
 
     /// Completes the files and commits the snapshot.
     pub(crate) async fn commit(mut self, spec: SnapshotSpec<'_>, completion: Completion<'_>) -> Result<Snapshot> {
-        match self.finish(spec, completion).await {
-            Ok(metadata) => self.pending.commit(metadata).await,
-            Err(error) => Err(error.leaving(&self.discard().await)),
+        match (self.finish(spec, completion).await, self.pending.take()) {
+            (Ok(metadata), Some(pending)) => pending.commit(metadata).await,
+            (Ok(_), None) => Err(SnapshotError::new(ErrorKind::Internal, "a draft cannot be committed")),
+            (Err(error), pending) => {
+                self.pending = pending;
+                Err(error.leaving(&self.discard().await))
+            }
         }
+    }
+
+    /// Completes the files of a draft. Returns the snapshot as it would be, with the sizes of the draft.
+    pub(crate) async fn complete_draft(
+        mut self,
+        spec: SnapshotSpec<'_>,
+        completion: Completion<'_>,
+    ) -> Result<Snapshot> {
+        let metadata = self.finish(spec, completion).await?;
+        Snapshot::new(&metadata, metadata.encode()?.len() as u64)
     }
 
     /// Gives the snapshot up and removes what was stored for it. Returns what cannot be removed.
     pub(crate) async fn discard(mut self) -> Vec<String> {
-        self.pending.discard().await
+        match &mut self.pending {
+            Some(pending) => pending.discard().await,
+            None => Vec::new(),
+        }
     }
 
     /// Completes the files, and reads them back if the settings say so.
@@ -122,7 +153,7 @@ impl SnapshotWriter {
         }
         metadata.checksum.merge(&irregular_sum);
         metadata.set_irregular(irregular);
-        if self.context.config.verify_after_write {
+        if self.context.config.verify_after_write && self.pending.is_some() {
             for file in DataFile::ALL {
                 read_back(self.context.store.as_ref(), &metadata, file, self.context.config.max_concurrent_io).await?;
             }
@@ -134,9 +165,11 @@ impl SnapshotWriter {
     async fn finish_files(&mut self, database: &DatabaseInfo, leaves: Option<Vec<u8>>) -> Result<DataSummary> {
         let (data, database, level) = (std::mem::take(&mut self.data), database.clone(), self.context.config.level());
         let (pieces, summary) = run_blocking(move || Ok(data.finish(&database, leaves, level)?)).await?;
-        self.pending.write(pieces.map(Bytes::from)).await?;
+        self.write(pieces).await?;
         let bytes = |file: DataFile| summary.files.get(file.name()).map_or(0, |info| info.bytes);
-        self.pending.finish_uploads(DataFile::ALL.map(bytes)).await?;
+        if let Some(pending) = &mut self.pending {
+            pending.finish_uploads(DataFile::ALL.map(bytes)).await?;
+        }
         Ok(summary)
     }
 }

@@ -12,6 +12,7 @@ mod companions;
 mod concurrent_ops;
 mod copies;
 mod corruption;
+mod create_plans;
 mod dated_in_future;
 mod deleted_meanwhile;
 mod diffs;

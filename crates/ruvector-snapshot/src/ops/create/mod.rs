@@ -3,7 +3,7 @@
 //! The order of the objects is in `repo::writer` and `repo::commit_guard`. This file chooses how a source is read: how
 //! often, and whether directly or through a mirror. `base` opens the base of an increment,
 //! `base_source` compares its source with this one, `embedding` its embedding identity, `leaf_diff` finds where the
-//! source may differ from it, and `delta` finds what differs.
+//! source may differ from it, and `delta` finds what differs. `plan` says what a create would store.
 
 mod base;
 mod base_source;
@@ -11,6 +11,7 @@ mod delta;
 mod embedding;
 mod leaf_diff;
 mod options;
+mod plan;
 mod strict;
 
 use std::borrow::Cow;
@@ -29,10 +30,11 @@ use crate::config::SnapshotConfig;
 use crate::error::{ErrorKind, Remedy, Result, SnapshotError};
 use crate::progress::{report_transferred, warn};
 use crate::repo::context::{Context, run_blocking};
+use crate::repo::draft::{Made, Purpose, make};
 use crate::repo::irregular::RowsFrom;
 use crate::repo::location;
 use crate::repo::names::{check_name, check_source_name};
-use crate::repo::pipeline::{BlockStream, SourceTrailer, read_ahead, read_inline, store_blocks};
+use crate::repo::pipeline::{BlockStream, SourceTrailer, read_ahead, read_inline};
 use crate::repo::spec::{Completion, Content, SnapshotSpec, SourceSummary};
 use crate::repo::user_json;
 use crate::snapshot::Snapshot;
@@ -48,6 +50,8 @@ use delta::Totals;
 use leaf_diff::SourceDiff;
 
 pub use options::{CreateOptions, PauseWrites};
+pub use plan::CreatePlan;
+pub(crate) use plan::plan;
 
 /// Attempts to read an increment directly from a file that is being written, before the file is mirrored.
 const DIRECT_ATTEMPTS: usize = 5;
@@ -72,6 +76,17 @@ pub(crate) async fn create(
     name: &str,
     options: &CreateOptions,
 ) -> Result<Snapshot> {
+    create_or_draft(context, Purpose::Store, origin, name, options).await?.stored()
+}
+
+/// Creates a snapshot, or a draft of it by the same steps.
+async fn create_or_draft(
+    context: &Context,
+    purpose: Purpose,
+    origin: Origin<'_>,
+    name: &str,
+    options: &CreateOptions,
+) -> Result<Made> {
     let (name, labels) = (composed(name), user_json::composed_labels(&options.labels)?);
     check_name(&name)?;
     user_json::check(&options.labels, &options.metadata)?;
@@ -91,7 +106,7 @@ pub(crate) async fn create(
         }
         None => None,
     };
-    let create = Create { context, name: &name, labels, note, options, source_name, base: base.as_ref() };
+    let create = Create { context, purpose, name: &name, labels, note, options, source_name, base: base.as_ref() };
     let created = match origin {
         Origin::File(path) => create.of_file(path).await,
         Origin::Memory(_) | Origin::Custom(_) => create.attempt_and_pause(origin).await,
@@ -160,6 +175,7 @@ fn source_name<'a>(config: &'a SnapshotConfig, options: &'a CreateOptions) -> Re
 /// One create.
 struct Create<'a> {
     context: &'a Context,
+    purpose: Purpose,
     name: &'a str,
     labels: Labels,
     note: Option<String>,
@@ -170,7 +186,7 @@ struct Create<'a> {
 
 impl Create<'_> {
     /// Reads the file directly first. If writers keep interfering, it is read through a mirror in the end.
-    async fn of_file(&self, path: &Path) -> Result<Snapshot> {
+    async fn of_file(&self, path: &Path) -> Result<Made> {
         // An increment reads little: reading it again is cheaper than copying a whole database that is being written.
         let is_short = self.base.is_some_and(|base| base.leaves().is_some());
         let direct: &[Mirror] = if is_short { &[Mirror::Never; DIRECT_ATTEMPTS] } else { &[Mirror::WhenWritten] };
@@ -184,7 +200,7 @@ impl Create<'_> {
     }
 
     /// Reads only what has changed since the base, if that is possible. Irregular rows are found only by reading all.
-    async fn read_file(&self, path: &Path, mirror: Mirror) -> Result<Snapshot> {
+    async fn read_file(&self, path: &Path, mirror: Mirror) -> Result<Made> {
         let base_leaves = self.base.and_then(|base| base.leaves().cloned());
         if base_leaves.is_some() {
             match self.read_file_from(path, mirror, base_leaves).await {
@@ -202,7 +218,7 @@ impl Create<'_> {
         path: &Path,
         mirror: Mirror,
         base_leaves: Option<Arc<[LeafTable; 2]>>,
-    ) -> Result<Snapshot> {
+    ) -> Result<Made> {
         let created_at = self.context.clock.now();
         let options = FileOptions { scratch_dir: self.context.config.scratch_dir.clone(), mirror };
         let path = path.to_owned();
@@ -222,7 +238,7 @@ impl Create<'_> {
             .await
     }
 
-    async fn of_memory(&self, db: &VectorDB) -> Result<Snapshot> {
+    async fn of_memory(&self, db: &VectorDB) -> Result<Made> {
         let created_at = self.context.clock.now();
         let mut reader = MemoryReader::open(db)?;
         while reader.collect_more()? {
@@ -233,7 +249,7 @@ impl Create<'_> {
         self.store(source, blocks, SourceDiff::everything(), created_at).await
     }
 
-    async fn of_custom(&self, source: &dyn SnapshotSource) -> Result<Snapshot> {
+    async fn of_custom(&self, source: &dyn SnapshotSource) -> Result<Made> {
         let created_at = self.context.clock.now();
         let reader = source.open()?;
         let summary = SourceSummary::of(&reader, source.kind());
@@ -246,7 +262,7 @@ impl Create<'_> {
         self.base.map_or(Ok(None), Base::irregular)
     }
 
-    async fn attempt(&self, origin: Origin<'_>) -> Result<Snapshot> {
+    async fn attempt(&self, origin: Origin<'_>) -> Result<Made> {
         match origin {
             Origin::File(path) => self.of_file(path).await,
             Origin::Memory(db) => self.of_memory(db).await,
@@ -255,7 +271,7 @@ impl Create<'_> {
     }
 
     /// Reads a source again if writes disturbed the attempt, the last time while they are paused.
-    async fn attempt_and_pause(&self, origin: Origin<'_>) -> Result<Snapshot> {
+    async fn attempt_and_pause(&self, origin: Origin<'_>) -> Result<Made> {
         for number in 1..=REREAD_ATTEMPTS {
             let is_last = number == REREAD_ATTEMPTS && self.options.pause_writes.is_none();
             match self.attempt(origin).await {
@@ -280,7 +296,7 @@ impl Create<'_> {
         blocks: BlockStream<'_, SourceTrailer>,
         diff: SourceDiff,
         created_at: DateTime<Utc>,
-    ) -> Result<Snapshot> {
+    ) -> Result<Made> {
         let blocks = match self.options.strict {
             true => {
                 strict::check(&source.not_captured)?;
@@ -308,7 +324,7 @@ impl Create<'_> {
                 leaves: trailer.leaves.map(|tables| leaves::encode(&tables, None)),
                 content: Content::Full,
             };
-            return store_blocks(self.context, spec, blocks, complete).await;
+            return make(self.context, self.purpose, spec, blocks, complete).await;
         };
         let metadata = base.metadata()?;
         let warning = base_source::check(metadata, &spec.source.info, self.options.base_from_elsewhere)?;
@@ -330,7 +346,8 @@ impl Create<'_> {
                 content: Content::Increment { base: metadata, changes: totals.changes, checksum: totals.checksum },
             }
         };
-        store_blocks(self.context, spec, changes, complete).await.map_err(|error| base.explained(error))
+        let made = make(self.context, self.purpose, spec, changes, complete).await;
+        made.map_err(|error| base.explained(error))
     }
 
     fn warn(&self, warning: Option<String>) {
