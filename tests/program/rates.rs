@@ -152,7 +152,7 @@ fn progress_says_that_its_bytes_are_those_of_records() {
     let (text, json) = (slow("b.db", &[]), slow("c.db", &["--json"]));
     let [text, json] = [text, json].map(|child| RunResult::from(child.wait_with_output().unwrap()));
     let line = text.stderr.lines().find(|line| line.starts_with("restoring: ")).unwrap_or_else(|| panic!("{text:?}"));
-    assert!(line.contains(" of 1,000 records, ") && line.contains(" of records, ") && line.ends_with("/s"), "{line}");
+    assert!(line.contains(" of 1,000 records, ") && line.contains(" record bytes, ") && line.contains("/s"), "{line}");
     let document: Value = json.stderr.lines().find_map(|line| serde_json::from_str(line).ok()).unwrap();
     let progress = document["progress"].as_object().unwrap();
     let members =

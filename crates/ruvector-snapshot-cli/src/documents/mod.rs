@@ -2,7 +2,7 @@
 //! a table in `docs/JSON.md`, which are made of its doc comments. They are types of the command line: a change in the
 //! library changes no document.
 //!
-//! Members can be added without notice. Another meaning, another name or a missing member is a new [`SCHEMA_VERSION`].
+//! Members can be added without notice. Another meaning, another name or a missing member is a new `SCHEMA_VERSION`.
 
 mod annotate;
 mod compact;
