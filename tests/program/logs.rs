@@ -111,3 +111,30 @@ fn no_secret_is_in_a_log() {
         }
     }
 }
+
+#[test]
+fn a_log_is_not_appended_to_what_is_no_log() {
+    let (sandbox, ids) = Sandbox::with_snapshots(1);
+    fs::write(sandbox.path("backup.toml"), "store = \"snapshots\"\n").unwrap();
+    let object = |name: &str| format!("snapshots/snapshot-{}/{name}", ids[0]);
+    let files = ["a.db", "backup.toml", &object("metadata.json"), &object("checksum.sha256"), &object("index.bin.gz")];
+    for file in files {
+        let before = fs::read(sandbox.path(file)).unwrap();
+        sandbox.run(&["list", "--log-file", file]).assert_fails(2, "a log there would damage it");
+        std::os::unix::fs::symlink(sandbox.path(file), sandbox.path("link")).unwrap();
+        sandbox.run(&["list", "--log-file", "link"]).assert_fails(2, "a log there would damage it");
+        fs::remove_file(sandbox.path("link")).unwrap();
+        assert_eq!(fs::read(sandbox.path(file)).unwrap(), before, "{file}");
+    }
+    // The log of another program, with a character that is cut, and a device.
+    fs::write(sandbox.path("shared.log"), format!("{}\u{e9}\n", "x".repeat(511))).unwrap();
+    sandbox.ok(&["list", "--log-file", "shared.log"]);
+    sandbox.ok(&["list", "--log-file", "/dev/null"]);
+}
+
+#[test]
+fn a_pipe_that_nobody_reads_is_no_log() {
+    let (sandbox, _) = Sandbox::with_snapshots(1);
+    assert!(std::process::Command::new("mkfifo").arg(sandbox.path("pipe")).status().unwrap().success());
+    sandbox.run(&["list", "--log-file", "pipe"]).assert_fails(1, "cannot open the log file");
+}

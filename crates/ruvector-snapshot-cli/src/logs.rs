@@ -2,12 +2,12 @@
 //! are the events of the library, and, in a file, what the program prints to standard error as well. Results are not logged.
 
 use std::fs::{File, OpenOptions};
-use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io::{self, Read as _};
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::Mutex;
 
-use ruvector_snapshot::SnapshotError;
+use ruvector_snapshot::{ErrorKind, SnapshotError};
 use tracing::level_filters::LevelFilter;
 use tracing::{Metadata, Subscriber};
 use tracing_subscriber::Layer;
@@ -86,9 +86,50 @@ where
     }
 }
 
+/// Digits with which every id begins: its date.
+const ID_DATE: usize = 8;
+/// How much of a file shows whether it is text.
+const TEXT_BYTES: u64 = 512;
+
+/// Returns what a file is that is no log, and that a log must not be appended to: a file of a store, a database, or
+/// anything else that is not text.
+fn other_use(path: &Path) -> Option<&'static str> {
+    let real = path.canonicalize().ok()?;
+    if !real.is_file() {
+        return None;
+    }
+    let directory = real.parent().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
+    let id = directory.as_deref().and_then(|name| name.strip_prefix("snapshot-"));
+    if id.is_some_and(|id| id.len() > ID_DATE && id.chars().take(ID_DATE).all(|c| c.is_ascii_digit())) {
+        return Some("a file of a snapshot");
+    }
+    if real.extension().is_some_and(|extension| extension == "toml") {
+        return Some("a configuration file");
+    }
+    let mut beginning = Vec::new();
+    File::open(&real).and_then(|file| file.take(TEXT_BYTES).read_to_end(&mut beginning)).ok()?;
+    // A character can end after the part that was read.
+    let is_text = match std::str::from_utf8(&beginning) {
+        Ok(_) => true,
+        Err(error) => error.error_len().is_none(),
+    };
+    (!is_text || beginning.contains(&0)).then_some("no text file, for example a database")
+}
+
+fn is_pipe(path: &Path) -> bool {
+    path.metadata().is_ok_and(|metadata| metadata.file_type().is_fifo())
+}
+
 /// Opens the file of the log, which only its owner can read, and appends to it.
 fn open(path: &Path) -> Result<File, Failure> {
-    let opened = OpenOptions::new().append(true).create(true).mode(0o600).open(path);
+    if let Some(what) = other_use(path) {
+        let message = format!("{} is {what}, and a log there would damage it", path.display());
+        return Err(Failure::usage(SnapshotError::new(ErrorKind::InvalidInput, message))
+            .with_hint("nothing was done and nothing was written; choose another file for --log-file"));
+    }
+    // A pipe that nobody reads would keep a backup waiting for ever: it is refused, and what does not fit into it is lost.
+    let flags = if is_pipe(path) { libc::O_NONBLOCK } else { 0 };
+    let opened = OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(flags).open(path);
     opened.map_err(|error| {
         Failure::from(SnapshotError::io(path, "open the log file", error))
             .with_hint("nothing was done; check --log-file: its directory must exist")
