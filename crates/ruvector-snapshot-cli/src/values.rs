@@ -134,7 +134,7 @@ pub(crate) fn subset(text: &str) -> Result<VerifyDepth, SnapshotError> {
 
 /// Parses a length of time without calendar units.
 pub(crate) fn grace(text: &str) -> Result<TimeDelta, String> {
-    let problem = || "a length of time is a number with d, h, m or s, for example 24h, 90m or 1d12h".to_owned();
+    let problem = || "a length of time is a number with w, d, h, m or s, for example 24h, 90m or 1d12h".to_owned();
     let span: jiff::Span = text.parse().map_err(|_| problem())?;
     // Fails for months and years, whose length depends on the date.
     let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| problem())?;

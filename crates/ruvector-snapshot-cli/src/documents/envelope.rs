@@ -35,7 +35,7 @@ impl Run {
     /// Sets the store, which a configuration file can name, unless the command uses none.
     pub(crate) fn at_store(self, store: &str) -> Self {
         let is_used = self.command.as_deref().is_none_or(|command| !WITHOUT_STORE.contains(&command));
-        Self { store: is_used.then(|| store.to_owned()), ..self }
+        Self { store: is_used.then(|| without_user(store)), ..self }
     }
 
     /// Returns the document of the run that has these members.
@@ -65,6 +65,15 @@ impl Run {
 
     fn tail<'a>(&self, warnings: &'a [String]) -> Tail<'a> {
         Tail { finished_at: now(), seconds: self.started.elapsed().as_secs_f64(), warnings }
+    }
+}
+
+/// Returns a location without the user and the password of a URL, which is refused: they are no part of a document that is
+/// kept.
+fn without_user(store: &str) -> String {
+    match store.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?))) {
+        Some((scheme, (_, rest))) if scheme != "file" => format!("{scheme}://***@{rest}"),
+        _ => store.to_owned(),
     }
 }
 

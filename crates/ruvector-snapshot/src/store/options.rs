@@ -217,7 +217,7 @@ pub struct EffectiveOption {
 }
 
 impl EffectiveOption {
-    /// Returns the value, or `***` if it is secret.
+    /// Returns the value, or `***` if it is secret, or a URL with a password, which is refused when it is used.
     ///
     /// # Examples
     ///
@@ -228,7 +228,8 @@ impl EffectiveOption {
     /// # Ok::<(), ruvector_snapshot::SnapshotError>(())
     /// ```
     pub fn shown(&self) -> &str {
-        if self.is_secret { "***" } else { &self.value }
+        let has_password = self.value.contains("://") && self.value.contains('@');
+        if self.is_secret || has_password { "***" } else { &self.value }
     }
 
     /// Returns whether the value is this one.
@@ -348,7 +349,7 @@ impl Settings {
         flag_of(value).ok_or_else(|| self.refused(name, "must be true or false"))
     }
 
-    /// Returns a duration, such as `90`, `90s`, `2m` or `500ms`.
+    /// Returns a duration, such as `90`, `90s`, `2m`, `1h` or `500ms`.
     pub(super) fn duration(&self, name: &str) -> Result<Option<Duration>> {
         let Some(text) = self.get(name) else { return Ok(None) };
         let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
@@ -357,6 +358,8 @@ impl Settings {
             "ms" => Some(Duration::from_millis(number)),
             "" | "s" => Some(Duration::from_secs(number)),
             "m" => number.checked_mul(60).map(Duration::from_secs),
+            "h" => number.checked_mul(3600).map(Duration::from_secs),
+            "d" => number.checked_mul(24 * 3600).map(Duration::from_secs),
             _ => None,
         });
         match duration {
