@@ -326,6 +326,84 @@ fn a_variable_that_replaces_an_option_of_a_profile_is_a_warning() {
 }
 
 #[test]
+fn a_file_that_is_there_is_never_skipped_and_a_pipe_is_not_waited_for() {
+    let (sandbox, _) = Sandbox::with_snapshots(1);
+    std::os::unix::fs::symlink("/absent/file.toml", sandbox.path(FILE)).unwrap();
+    sandbox.run(&["list"]).assert_fails(2, "ruvector-snapshot.toml cannot be used: it is a link");
+    sandbox.ok(&["list", "--no-config"]);
+    fs::remove_file(sandbox.path(FILE)).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(sandbox.path(FILE)).status().unwrap().success());
+    sandbox.run(&["list"]).assert_fails(2, "it is no regular file");
+    write(&sandbox, "b.toml", &format!("[databases.a]\npath = \"{FILE}\"\n"));
+    sandbox.run(&["config", "check", "b.toml"]).assert_fails(2, "is no regular file");
+    assert_eq!(sandbox.run(&["config", "path", "--no-config"]).exit_code, Some(4));
+}
+
+#[test]
+fn the_name_of_a_profile_without_its_sign_is_no_new_store() {
+    let sandbox = Sandbox::with_rows(20);
+    let text = "[stores.offsite]\nlocation = \"elsewhere\"\n[databases.a]\npath = \"a.db\"\n";
+    write(&sandbox, FILE, &format!("store = \"offsite\"\n{text}"));
+    let result = sandbox.run(&["create", "--db", "@a"]);
+    result.assert_fails(2, "write @offsite for the profile, or ./offsite for the directory");
+    write(&sandbox, FILE, text);
+    let create = ["create", "--db", "@a", "--store"];
+    let result = sandbox.run(&[&create[..], &["offsite"]].concat());
+    result.assert_fails(2, "--store: there is no directory offsite, but a profile @offsite");
+    let result = run(&sandbox, &[("RUVECTOR_SNAPSHOT_STORE", "offsite")], &["create", "--db", "@a"]);
+    result.assert_fails(2, "RUVECTOR_SNAPSHOT_STORE: there is no directory offsite");
+    assert!(!sandbox.path("offsite").exists());
+    sandbox.ok(&[&create[..], &["./offsite"]].concat());
+    sandbox.ok(&[&create[..], &["offsite"]].concat());
+    sandbox.run(&["copy", "--all", "--store", "offsite", "--to", "elsewhere"]);
+    // What to type next has the file that was named.
+    write(&sandbox, "named.toml", &format!("store = \"@offsite\"\n{text}"));
+    let printed = sandbox.ok(&["create", "--db", "@a", "--config", "named.toml"]);
+    assert!(printed.contains("next: ruvector-snapshot --config named.toml verify "), "{printed}");
+}
+
+#[test]
+fn other_credentials_and_another_source_of_the_environment_are_warnings() {
+    let (sandbox, _server) = offsite();
+    let key = ("OFFSITE_KEY", S3Server::ACCESS_KEY);
+    let list = |other: (&str, &str)| run(&sandbox, &[key, other], &["list", "--store", "@offsite"]).stderr;
+    let unused = "of @offsite (ruvector-snapshot.toml:7) is not used, because the environment has other credentials";
+    assert!(list(("AWS_PROFILE", "other")).contains(&format!("warning: the option access_key_id {unused}")));
+    let token = list(("AWS_SESSION_TOKEN", "token"));
+    assert!(token.contains("warning: the environment variable AWS_SESSION_TOKEN is sent with the keys of @offsite"));
+    // The keys of the command line are meant to replace those of the profile.
+    let result = run(&sandbox, &[key], &["list", "--store", "@offsite", "-o", "profile=absent"]);
+    assert!(!result.stderr.contains("is not used"), "{result:?}");
+    write(&sandbox, "b.toml", "[databases.a]\npath = \"a.db\"\nsource = \"articles\"\n");
+    let create = |source| {
+        let environment = [("RUVECTOR_SNAPSHOT_SOURCE", source)];
+        run(&sandbox, &environment, &["create", "--db", "@a", "--config", "b.toml"])
+    };
+    let result = create("images");
+    let warning = "warning: the environment variable RUVECTOR_SNAPSHOT_SOURCE replaces the source \"articles\" of @a by \"images\"";
+    assert!(result.exit_code == Some(0) && result.stderr.contains(warning), "{result:?}");
+    assert_eq!(create(" articles\n").stderr, "");
+}
+
+#[test]
+fn a_password_in_a_url_is_in_no_document() {
+    let sandbox = Sandbox::empty();
+    for store in [format!("s3://KEY:{CANARY}@bucket/p"), format!("https://{CANARY}@host/p")] {
+        for args in [["list", "--json"], ["config", "show"]] {
+            let result = sandbox.run(&[&args[..], &["--store", &store, "--json"][..]].concat());
+            assert_eq!(result.exit_code, Some(2), "{result:?}");
+            assert!(!format!("{result:?}").contains(CANARY), "{result:?}");
+        }
+    }
+    let url = format!("https://user:{CANARY}@host");
+    for format in ["--json", "--quiet"] {
+        let result =
+            run(&sandbox, &[("AWS_ENDPOINT_URL", &url)], &["config", "show", "--store", "s3://bucket/p", format]);
+        assert!(result.stdout.contains("***") && !format!("{result:?}").contains(CANARY), "{result:?}");
+    }
+}
+
+#[test]
 fn every_mistake_of_a_file_is_named_with_its_line_and_a_suggestion() {
     let sandbox = Sandbox::empty();
     for (text, problem) in [
@@ -385,6 +463,7 @@ fn every_mistake_of_a_file_is_named_with_its_line_and_a_suggestion() {
         ("[databases.a]\npath = \"absent.db\"", "cannot open"),
         ("[databases.a]\npath = \"\"", "the path is empty"),
         ("[databases.a]\npath = \"a.db\"\nlabels = \"a\"", "databases.a.labels must be a table"),
+        ("[databases.a]\npath = \"a.db\"\nlabels = { \"\" = \"x\" }", "a key of a label is not empty"),
         ("[databases.a]\npath = \"a.db\"\nsource = \" \"", "the name of a source cannot be empty"),
         ("[retention.a]\nkeep_last = 0", "retention.a.keep_last: 0 would keep nothing"),
         ("[retention.a]\nkeep_within = \"soon\"", "retention.a.keep_within: "),

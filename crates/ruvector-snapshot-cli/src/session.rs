@@ -384,7 +384,12 @@ impl Session {
             Some(ChosenStore { typed, origin: Origin::Flag(_), .. }) => format!(" --store {}", quoted(typed)),
             _ => String::new(),
         };
-        format!("ruvector-snapshot{store}{} {verb}", shown_options(&self.options))
+        let config = match &self.settings.named {
+            Some(path) => format!(" --config {}", quoted(&path.display().to_string())),
+            None if self.settings.is_off => " --no-config".to_owned(),
+            None => String::new(),
+        };
+        format!("ruvector-snapshot{config}{store}{} {verb}", shown_options(&self.options))
     }
 }
 

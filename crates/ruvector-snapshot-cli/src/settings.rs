@@ -45,6 +45,8 @@ impl Origin {
 pub(crate) struct Settings {
     /// The file that was named with `--config`.
     pub(crate) named: Option<PathBuf>,
+    /// Whether none is read, as `--no-config` says.
+    pub(crate) is_off: bool,
     pub(crate) found: Option<Found>,
     pub(crate) file: Option<Arc<ConfigFile>>,
     store: Option<String>,
@@ -79,6 +81,7 @@ impl Settings {
         let file = found.as_ref().map(|found| read_file(&found.path)).transpose()?;
         Ok(Self {
             named: global.config.clone(),
+            is_off: global.no_config,
             found,
             file: file.map(Arc::new),
             store: global.store.clone(),
@@ -111,7 +114,10 @@ impl Settings {
 
     /// Returns the store that a text means: a location, or `@NAME` for a profile.
     pub(crate) fn chosen(&self, text: &str, origin: Origin) -> Result<ChosenStore, Failure> {
-        let Some(name) = text.strip_prefix('@') else { return Ok(self.located(text, origin)) };
+        let Some(name) = text.strip_prefix('@') else {
+            self.check_is_no_profile(text, &origin)?;
+            return Ok(self.located(text, origin));
+        };
         let profile = self.named("profile of a store", name, &origin, |file| &file.stores)?;
         let transfers = self.transfers(Some(profile));
         Ok(ChosenStore {
@@ -123,6 +129,17 @@ impl Settings {
             file: self.file.clone(),
             transfers,
         })
+    }
+
+    /// Refuses the name of a profile without its `@`, unless there is such a directory: snapshots would go into a new one.
+    fn check_is_no_profile(&self, text: &str, origin: &Origin) -> Result<(), Failure> {
+        let is_profile = self.file.as_ref().is_some_and(|file| file.stores.contains_key(text));
+        if !is_profile || Path::new(text).exists() {
+            return Ok(());
+        }
+        let place = origin.name("store");
+        Err(wrong(format!("{place}: there is no directory {text}, but a profile @{text}"))
+            .with_hint(format!("write @{text} for the profile, or ./{text} for the directory")))
     }
 
     /// Returns the limits of transfers: those that were typed before those of the profile.
@@ -232,7 +249,9 @@ impl ChosenStore {
         if self.profile.is_none() {
             return Ok(own);
         }
-        for effective in self.effective(location, typed).map_err(Failure::usage)? {
+        let applied = self.effective(location, typed).map_err(Failure::usage)?;
+        self.warn_of_other_credentials(location, &applied, warn)?;
+        for effective in applied {
             let Some(At { value, line }) = self.own_options().get(effective.name) else { continue };
             let place = self.place(*line);
             if effective.origin.as_ref() == Some(&place) {
@@ -250,6 +269,38 @@ impl ChosenStore {
             }
         }
         Ok(own)
+    }
+
+    /// Warns if the environment has credentials of its own: the command signs in as somebody else than the profile says, or
+    /// keys of the profile are sent with a token of other keys.
+    fn warn_of_other_credentials(
+        &self,
+        location: &Location,
+        applied: &[EffectiveOption],
+        warn: &mut dyn FnMut(String),
+    ) -> Result<(), Failure> {
+        let (own, profile) = (self.own_options(), &self.typed);
+        // Those that an option of the command line replaces are meant to be replaced.
+        let untyped = self.effective(location, &StoreOptions::default()).map_err(Failure::usage)?;
+        let is_applied = |name: &str| applied.iter().chain(&untyped).any(|option| option.name == name);
+        for (name, At { line, .. }) in own.iter().filter(|(name, _)| !is_applied(name)) {
+            let place = self.place(*line);
+            warn(format!(
+                "the option {name} of {profile} ({place}) is not used, because the environment has other credentials; \
+                 `config show` prints them"
+            ));
+        }
+        let token = applied.iter().find(|option| option.name == "session_token" && !own.contains_key(option.name));
+        let has_own_keys = ["access_key_id", "secret_access_key"].iter().any(|name| {
+            let place = own.get(name).map(|own| self.place(own.line));
+            place.is_some() && applied.iter().any(|option| option.name == *name && option.origin == place)
+        });
+        if let Some(variable) = token.and_then(|token| token.origin.as_ref()).filter(|_| has_own_keys) {
+            warn(format!(
+                "the environment variable {variable} is sent with the keys of {profile}, to which it may not belong"
+            ));
+        }
+        Ok(())
     }
 
     /// Returns the options that the profile has.

@@ -16,7 +16,7 @@ use ruvector_snapshot::clock::{Clock as _, SystemClock};
 use ruvector_snapshot::store::{self, Location, StoreConfig, known_options};
 use ruvector_snapshot::{Snapshot, SnapshotManager, check_location};
 
-use crate::config_file::ConfigFile;
+use crate::config_file::{ConfigFile, find};
 use crate::global::Global;
 use crate::output::{ago, plain};
 use crate::session::parsed_options;
@@ -135,7 +135,11 @@ impl Context {
         }
         arguments.extend(self.words.iter().find(|word| *word == "--no-config").cloned());
         let options = Global::augment_args(Command::new("options")).try_get_matches_from(arguments).ok()?;
-        Settings::read(&Global::from_arg_matches(&options).ok()?, true).ok()
+        let global = Global::from_arg_matches(&options).ok()?;
+        // A pipe would be waited for while somebody types.
+        let is_usable =
+            global.no_config || find(global.config.as_deref()).ok()?.is_none_or(|found| found.path.is_file());
+        if is_usable { Settings::read(&global, true).ok() } else { None }
     }
 
     /// Returns the store of the line, or the one that `text` means.

@@ -48,8 +48,15 @@ impl ConfigFile {
 
 fn check_database(name: &str, database: &Database, found: &mut References) {
     let At { value: path, line } = &database.path;
-    let opened = File::open(path).and_then(|file| file.metadata());
+    // A pipe is not opened: nobody may ever write into it.
+    let opened = path.metadata().and_then(|metadata| match metadata.is_file() {
+        true => File::open(path).map(|_| metadata),
+        false => Ok(metadata),
+    });
     match opened {
+        Ok(metadata) if !metadata.is_file() && !metadata.is_dir() => {
+            found.add(*line, format!("databases.{name}.path: {} is no regular file", path.display()));
+        }
         Ok(metadata) if metadata.is_dir() => {
             found.add(*line, format!("databases.{name}.path: {} is a directory, and no database file", path.display()));
         }

@@ -40,13 +40,16 @@ pub(crate) fn closest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) 
 /// Reads one document.
 pub(super) struct Reader<'t> {
     text: &'t str,
+    /// Where each line begins.
+    lines: Vec<usize>,
     pub(super) problems: Vec<Problem>,
     pub(super) shown: Vec<ShownValue>,
 }
 
 impl<'t> Reader<'t> {
     pub(super) fn new(text: &'t str) -> Self {
-        Self { text, problems: Vec::new(), shown: Vec::new() }
+        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        Self { text, lines, problems: Vec::new(), shown: Vec::new() }
     }
 
     /// Parses the document. If it is not TOML, there are only problems.
@@ -71,9 +74,9 @@ impl<'t> Reader<'t> {
     }
 
     fn position(&self, at: usize) -> (usize, usize) {
-        let before = self.text.get(..at).unwrap_or(self.text);
-        let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        let line = self.lines.partition_point(|begin| *begin <= at);
+        let begin = line.checked_sub(1).and_then(|line| self.lines.get(line)).copied().unwrap_or(0);
+        let column = self.text.get(begin..at).unwrap_or_default().chars().count() + 1;
         (line, column)
     }
 

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::io;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -39,9 +40,37 @@ pub(crate) fn find(flag: Option<&Path>) -> Result<Option<Found>, String> {
     if let Some(path) = variable(CONFIG_VARIABLE) {
         return Ok(Some(Found { path: path.into(), by: FoundBy::Environment }));
     }
-    match places().into_iter().find(|path| path.exists()) {
-        Some(path) => check_owner(&path).map(|()| Some(Found { path, by: FoundBy::Directory })),
-        None => Ok(None),
+    for path in places() {
+        if is_there(&path)? {
+            check_owner(&path)?;
+            return Ok(Some(Found { path, by: FoundBy::Directory }));
+        }
+    }
+    Ok(None)
+}
+
+/// Returns whether there is a file. One that cannot be used is an error and is not skipped: without it, another store would
+/// be used.
+fn is_there(path: &Path) -> Result<bool, String> {
+    let refused = |why: &str| {
+        format!(
+            "the configuration file {} cannot be used: {why}; mend it, name another one with --config, or use --no-config",
+            path.display()
+        )
+    };
+    match path.symlink_metadata() {
+        Ok(_) => {}
+        // In a working directory that cannot be searched, nobody has put a file there to be used.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied && path.is_absolute() => {
+            return Err(refused(&error.to_string()));
+        }
+        Err(_) => return Ok(false),
+    }
+    match path.metadata() {
+        Ok(metadata) if metadata.is_file() => Ok(true),
+        // A pipe would be waited for, perhaps for ever.
+        Ok(_) => Err(refused("it is no regular file")),
+        Err(error) => Err(refused(&format!("it is a link, and what it names cannot be opened: {error}"))),
     }
 }
 

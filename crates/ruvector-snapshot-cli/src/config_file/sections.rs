@@ -61,12 +61,20 @@ fn store(reader: &mut Reader<'_>, root: &mut Section<'_, '_>, directory: &Path) 
     }
 }
 
-/// Checks that `store` names a profile of the file, also one with mistakes.
+/// Checks that `store` names a profile of the file, also one with mistakes. The name of a profile without its @ would be a
+/// directory, and snapshots would go there.
 fn check_reference(reader: &mut Reader<'_>, file: &ConfigFile, table: &toml::de::DeTable<'_>) {
-    let Some(At { value: StoreRef::Profile(name), line }) = &file.store else { return };
     let stores = table.iter().find(|(key, _)| key.get_ref() == "stores");
     let names = stores.and_then(|(_, stores)| stores.get_ref().as_table()).into_iter().flat_map(|stores| stores.keys());
     let names: Vec<&str> = names.map(|name| name.get_ref().as_ref()).collect();
+    let store = table.iter().find(|(key, _)| key.get_ref() == "store");
+    if let Some((key, text)) = store.and_then(|(key, store)| Some((key, store.get_ref().as_str()?)))
+        && names.contains(&text)
+    {
+        let advice = format!("write @{text} for the profile, or ./{text} for the directory");
+        reader.problem(key.span().start, "store: this is a directory, and a profile has the same name", Some(advice));
+    }
+    let Some(At { value: StoreRef::Profile(name), line }) = &file.store else { return };
     if names.contains(&name.as_str()) {
         return;
     }
@@ -188,6 +196,10 @@ fn database(reader: &mut Reader<'_>, mut section: Section<'_, '_>, directory: &P
     let name = section.parsed(reader, "name", named);
     let source = section.parsed(reader, "source", sourced);
     let labels = section.texts(reader, "labels");
+    if labels.keys().any(|key| key.is_empty() || key.contains('=')) {
+        let message = format!("{}: a key of a label is not empty, and has no =", section.key("labels"));
+        reader.problem(section.at, message, None);
+    }
     let embedding = section.texts(reader, "embedding");
     let scratch_dir = section.parsed(reader, "scratch_dir", to_path);
     section.finish(reader);

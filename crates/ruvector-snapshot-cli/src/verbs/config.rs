@@ -240,6 +240,9 @@ fn path(session: &Session) -> Result<Exit, Failure> {
 
 /// Returns the file that commands read.
 fn found(session: &Session) -> Result<Found, Failure> {
+    if session.settings.is_off {
+        return Err(Failure::nothing_there("no configuration file is read, because of --no-config"));
+    }
     find(session.settings.named.as_deref()).map_err(wrong)?.ok_or_else(|| {
         let places: Vec<String> = places().iter().map(|path| path.display().to_string()).collect();
         Failure::nothing_there("there is no configuration file")

@@ -197,6 +197,17 @@ pub(crate) async fn create(session: &Session, args: Create) -> Result<Exit, Fail
 /// Replaces `@NAME` by the database of the configuration file, with what it says and the options do not.
 fn with_database(session: &Session, args: Create) -> Result<Create, Failure> {
     let Some(database) = session.settings.database(&args.db, "--db")? else { return Ok(args) };
+    if let (Some(given), Some(own)) = (&args.source, &database.source)
+        && given.trim() != own.value
+        && std::env::var_os(SOURCE_VARIABLE).is_some_and(|variable| variable == given.as_str())
+    {
+        session.warnings.add(&format!(
+            "the environment variable {SOURCE_VARIABLE} replaces the source {:?} of {} by {:?}",
+            own.value,
+            args.db.display(),
+            given.trim()
+        ));
+    }
     let is_typed = |key: &str| args.embedding.iter().flat_map(|pairs| &pairs.0).any(|(typed, _)| typed == key);
     let embedding = database.embedding.into_iter().filter(|(key, _)| !is_typed(key)).collect();
     let is_typed = |key: &str| args.labels.iter().any(|(typed, _)| typed == key);
