@@ -24,6 +24,7 @@ mod destinations;
 mod diff;
 mod documents;
 mod drill;
+mod dry_run;
 mod dump;
 mod echoed_secrets;
 #[cfg(target_os = "linux")]

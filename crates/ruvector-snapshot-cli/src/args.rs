@@ -106,7 +106,7 @@ pub(crate) enum Verb {
 impl Verb {
     /// Returns whether the command stores data files of snapshots at `--store`.
     pub(crate) fn stores_data(&self) -> bool {
-        let is_check = |store: &store::Store| matches!(store.what, store::StoreWhat::Check);
+        let is_check = |store: &store::Store| matches!(store.what, store::StoreWhat::Check { .. });
         match self {
             Self::Create(_) | Self::Import(_) | Self::Compact(_) => true,
             Self::Store(store) => is_check(store),
@@ -199,11 +199,14 @@ impl Verb {
             | Self::Search(_)
             | Self::Config(_)
             | Self::Completions(_) => true,
+            Self::Annotate(args) => args.dry_run,
+            Self::Pin(args) | Self::Unpin(args) => args.dry_run,
+            Self::Verify(args) => args.dry_run,
             Self::Restore(args) => args.dry_run,
             Self::Delete(args) => args.dry_run,
             Self::Copy(args) => args.dry_run,
             Self::Prune(args) => args.dry_run,
-            Self::Store(args) => matches!(args.what, store::StoreWhat::Options { .. }),
+            Self::Store(args) => !matches!(args.what, store::StoreWhat::Check { dry_run: false }),
             _ => false,
         }
     }

@@ -25,7 +25,8 @@ pub const MARKERS: [&str; 2] = [UPLOAD_JSON, PINNED_JSON];
 pub const FILES: [&str; 5] =
     [METADATA_JSON, CHECKSUM_SHA256, DataFile::Vectors.name(), DataFile::Index.name(), DataFile::Payloads.name()];
 
-const CHECK: &str = "store-check-";
+/// What the prefix of a check of a store starts with.
+pub const CHECK: &str = "store-check-";
 
 const DELETING: &str = "deleting-";
 

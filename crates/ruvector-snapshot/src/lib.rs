@@ -133,13 +133,14 @@ pub use ops::export::{ExportFormat, ExportOptions, ExportReport, ExportedFile};
 pub use ops::find::{FindReport, FoundRecord, RecordState};
 pub use ops::import::{ImportOptions, ImportPlan};
 pub use ops::merge::{MergeOptions, MergeReport};
+pub use ops::pin::{PinPlan, PlannedPin};
 pub use ops::read::{IndexRow, IrregularRow, RecordBatch, RecordStream, SnapshotReader, StreamOptions, StreamProof};
 pub use ops::restore::{
     CheckOutcome, DestinationCheck, PartReport, PlannedFetch, PlannedFile, PlannedObject, PlannedSnapshot,
     PlannedState, RestoreBlocker, RestoreDestination, RestoreOptions, RestorePlan,
 };
 pub use ops::search::{Neighbor, Query, SearchOptions, SearchReport, SearchResult};
-pub use ops::verify::{Verification, VerifyOptions};
+pub use ops::verify::{PlannedVerification, Verification, VerifyOptions, VerifyPlan, VerifyStep};
 pub use policy::list_filter::{ListFilter, ListOrder, Since};
 pub use policy::retention;
 pub use policy::retention::{

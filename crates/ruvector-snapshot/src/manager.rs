@@ -17,7 +17,9 @@ use crate::error::Result;
 use crate::ops::check_store;
 use crate::repo::context::Context;
 use crate::repo::location::check_location;
-use crate::store::{self, LocalMaintenance, Location, SnapshotStore, StoreConfig, StoreOptions, StoreReport};
+use crate::store::{
+    self, LocalMaintenance, Location, SnapshotStore, StoreCheckPlan, StoreConfig, StoreOptions, StoreReport,
+};
 
 /// Takes snapshots, stores them, verifies them and restores them.
 ///
@@ -252,5 +254,24 @@ impl SnapshotManager {
     /// ```
     pub async fn check_store(&self) -> Result<StoreReport> {
         check_store::check_store(&self.context).await
+    }
+
+    /// Plans what [`check_store`](Self::check_store) would write and read. Writes nothing: it lists the store, to see that it
+    /// can be reached. Whether it can be written to shows only when it is.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of the store if it cannot be listed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(manager: ruvector_snapshot::SnapshotManager) -> Result<(), Box<dyn std::error::Error>> {
+    /// let plan = manager.plan_check_store().await?;
+    /// println!("{} bytes at most under {}...", plan.written_bytes, plan.key_prefix);
+    /// # Ok(()) }
+    /// ```
+    pub async fn plan_check_store(&self) -> Result<StoreCheckPlan> {
+        check_store::plan(&self.context).await
     }
 }

@@ -31,6 +31,7 @@ mod snapshot;
 mod stats;
 mod store;
 mod verify;
+mod verify_plan;
 mod version;
 
 #[cfg(test)]
@@ -62,6 +63,7 @@ pub(crate) use search::SearchDocument;
 pub(crate) use shared::{ItemError, OutcomeDocument, State};
 pub(crate) use show::{ShowDocument, ShownDocument};
 pub(crate) use stats::StatsDocument;
-pub(crate) use store::{OptionDocument, StoreCheckDocument, StoreOptionsDocument};
+pub(crate) use store::{OptionDocument, StoreCheckDocument, StoreCheckPlanDocument, StoreOptionsDocument};
 pub(crate) use verify::{VerifiedDocument, VerifyDocument};
+pub(crate) use verify_plan::VerifyPlanDocument;
 pub(crate) use version::{FormatVersions, VersionDocument};

@@ -3,10 +3,12 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// What `pin` or `unpin` has done.
+/// What `pin` or `unpin` has done, or with `--dry-run` would do.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Pin")]
 pub(crate) struct PinDocument<'a> {
+    /// Whether nothing was changed, because of `--dry-run`.
+    pub(crate) dry_run: bool,
     /// The snapshots that were given, each once.
     pub(crate) snapshots: Vec<PinnedSnapshot<'a>>,
 }
@@ -18,8 +20,8 @@ pub(crate) struct PinnedSnapshot<'a> {
     pub(crate) id: &'a str,
     /// The name, if it can be read.
     pub(crate) name: Option<&'a str>,
-    /// Whether the snapshot is protected from deletion now.
+    /// Whether the snapshot is protected from deletion after it.
     pub(crate) pinned: bool,
-    /// Whether the command has changed that. False if it was so before.
+    /// Whether the command changes that. False if it was so before.
     pub(crate) changed: bool,
 }

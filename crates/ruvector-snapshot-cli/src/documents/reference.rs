@@ -19,7 +19,8 @@ use super::{
     CopyDocument, CopyPlanDocument, CreateDocument, DeleteDocument, DemoDocument, DrillDocument, ExportDocument,
     FindDocument, ImportDocument, MergeDocument, NoMembers, PinDocument, PruneDocument, RestoreDocument,
     RestorePlanDocument, SearchDocument, ShowDocument, ShownDocument, StatsDocument, StoreCheckDocument,
-    StoreOptionsDocument, VerifyDocument, VersionDocument, diff, dump, list,
+    StoreCheckPlanDocument, StoreOptionsDocument, VerifyDocument, VerifyPlanDocument, VersionDocument, diff, dump,
+    list,
 };
 use crate::args;
 use crate::failure::EXIT_CODES;
@@ -76,11 +77,11 @@ fn documents() -> BTreeMap<&'static str, Vec<Make>> {
         ("search", vec![document::<SearchDocument<'static>>]),
         ("show", vec![document::<ShowDocument<Vec<OutcomeDocument<ShownDocument<'static>>>>>]),
         ("stats", vec![document::<StatsDocument>]),
-        ("store check", vec![document::<StoreCheckDocument<'static>>]),
+        ("store check", vec![document::<StoreCheckDocument<'static>>, document::<StoreCheckPlanDocument<'static>>]),
         ("store options", vec![document::<StoreOptionsDocument>]),
         ("unpin", vec![document::<PinDocument<'static>>]),
         ("version", vec![document::<VersionDocument>]),
-        ("verify", vec![document::<VerifyDocument<'static>>]),
+        ("verify", vec![document::<VerifyDocument<'static>>, document::<VerifyPlanDocument<'static>>]),
     ])
 }
 

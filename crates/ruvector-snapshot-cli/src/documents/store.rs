@@ -1,6 +1,6 @@
 //! The documents of `store check` and `store options`.
 
-use ruvector_snapshot::store::{CheckStatus, Finding, KnownOption, Speed, StoreReport};
+use ruvector_snapshot::store::{CheckStatus, Finding, KnownOption, Speed, StoreCheckPlan, StoreReport};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -21,6 +21,37 @@ pub(crate) struct StoreCheckDocument<'a> {
 impl<'a> From<&'a StoreReport> for StoreCheckDocument<'a> {
     fn from(report: &'a StoreReport) -> Self {
         Self { safe: report.is_safe(), findings: (&report.findings).into(), speed: report.speed.map(Into::into) }
+    }
+}
+
+/// What `store check` would write and read. Nothing was written.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "StoreCheckPlan")]
+pub(crate) struct StoreCheckPlanDocument<'a> {
+    /// True: nothing was done.
+    dry_run: bool,
+    /// What the keys of all its objects start with. 16 random hexadecimal digits and a slash follow.
+    key_prefix: &'a str,
+    /// Number of objects that are written, and removed again.
+    objects: u64,
+    /// Bytes that are written to the store, at most.
+    store_written_bytes: u64,
+    /// Bytes that are read from the store, at most, apart from listings.
+    store_read_bytes: u64,
+    /// Whether it is known that the store can be written to. False for a bucket, which says it only when it is tried.
+    write_checked: bool,
+}
+
+impl<'a> StoreCheckPlanDocument<'a> {
+    pub(crate) fn new(plan: &'a StoreCheckPlan, write_checked: bool) -> Self {
+        Self {
+            dry_run: true,
+            key_prefix: &plan.key_prefix,
+            objects: plan.objects,
+            store_written_bytes: plan.written_bytes,
+            store_read_bytes: plan.read_bytes,
+            write_checked,
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! `pin` and `unpin`: protect snapshots from deletion, and allow it again.
 
 use clap::Args;
-use ruvector_snapshot::{Listing, SnapshotManager};
+use ruvector_snapshot::{Listing, PinPlan, SnapshotManager};
 
 use crate::documents::{PinDocument, PinnedSnapshot};
 use crate::failure::{Exit, Failure};
@@ -13,6 +13,7 @@ first snapshot is pinned. Says which of them were pinned already.
 
 Examples:
   ruvector-snapshot pin before-upgrade
+  ruvector-snapshot pin monday tuesday --dry-run
   ruvector-snapshot unpin before-upgrade
 
 Exit codes: 0 pinned; 1 failure, or a snapshot does not exist; 2 an ID is ambiguous; 3 a snapshot is corrupt.";
@@ -30,13 +31,19 @@ pub(crate) struct Ids {
     /// Ids, prefixes of ids, names, or latest
     #[arg(required = true, value_name = "ID")]
     pub(crate) ids: Vec<String>,
+    /// Print what would be changed, and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 /// Columns of the terminal for a name.
 const NAME_COLUMNS: usize = 40;
 
-pub(crate) async fn pin(session: &Session, texts: &[String]) -> Result<Exit, Failure> {
-    let Chosen { manager, ids, listing: before } = resolve(session, texts).await?;
+pub(crate) async fn pin(session: &Session, args: &Ids) -> Result<Exit, Failure> {
+    if args.dry_run {
+        return plan(session, &args.ids, true).await;
+    }
+    let Chosen { manager, ids, listing: before } = resolve(session, &args.ids).await?;
     for (done, id) in ids.iter().enumerate() {
         let after_interrupt = || "some of them may be pinned; `list` shows which".to_owned();
         let pinned = session.run(&manager, manager.pin_snapshot(id), after_interrupt).await;
@@ -49,8 +56,11 @@ pub(crate) async fn pin(session: &Session, texts: &[String]) -> Result<Exit, Fai
     Ok(Exit::Success)
 }
 
-pub(crate) async fn unpin(session: &Session, texts: &[String]) -> Result<Exit, Failure> {
-    let Chosen { manager, ids, listing: before } = resolve(session, texts).await?;
+pub(crate) async fn unpin(session: &Session, args: &Ids) -> Result<Exit, Failure> {
+    if args.dry_run {
+        return plan(session, &args.ids, false).await;
+    }
+    let Chosen { manager, ids, listing: before } = resolve(session, &args.ids).await?;
     for (done, id) in ids.iter().enumerate() {
         let after_interrupt = || "some of them may be unpinned; `list` shows which".to_owned();
         let unpinned = session.run(&manager, manager.unpin_snapshot(id), after_interrupt).await;
@@ -60,6 +70,28 @@ pub(crate) async fn unpin(session: &Session, texts: &[String]) -> Result<Exit, F
     let changed = ids.iter().map(|id| was_pinned(id));
     print(session, document(&ids, changed, false, &before), ["unpinned", "was not pinned:"])
         .map_err(|failure| failure.with_hint(format!("unpinned before that: {}", ids.join(" "))))?;
+    Ok(Exit::Success)
+}
+
+/// Prints which of the snapshots would be changed.
+async fn plan(session: &Session, texts: &[String], pinned: bool) -> Result<Exit, Failure> {
+    let manager = session.open()?;
+    let ids = session.resolve_each(&manager, texts, "nothing was changed").await?;
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let PinPlan { snapshots, .. } = match pinned {
+        true => session.read(&manager, manager.plan_pin(&ids)).await?,
+        false => session.read(&manager, manager.plan_unpin(&ids)).await?,
+    };
+    let planned = snapshots.iter().map(|planned| PinnedSnapshot {
+        id: &planned.id,
+        name: Some(&planned.name),
+        pinned,
+        changed: planned.changes,
+    });
+    let document = PinDocument { dry_run: true, snapshots: planned.collect() };
+    let said = if pinned { ["would pin", "is already pinned:"] } else { ["would unpin", "is not pinned:"] };
+    print(session, document, said)?;
+    session.output.line("nothing was written (--dry-run)")?;
     Ok(Exit::Success)
 }
 
@@ -97,7 +129,7 @@ fn document<'a>(
 ) -> PinDocument<'a> {
     let name = |id: &str| before.snapshots.iter().find(|snapshot| snapshot.id == id).map(|found| found.name.as_str());
     let snapshots = ids.iter().zip(changed).map(|(id, changed)| PinnedSnapshot { id, name: name(id), pinned, changed });
-    PinDocument { snapshots: snapshots.collect() }
+    PinDocument { dry_run: false, snapshots: snapshots.collect() }
 }
 
 /// Prints what was done to those that were changed, and what the others are.

@@ -1,11 +1,11 @@
 //! `store`: tests a store, and lists the options of buckets.
 
 use clap::{Args, Subcommand};
-use ruvector_snapshot::store::{CheckStatus, KnownOption, Speed, known_options};
+use ruvector_snapshot::store::{CheckStatus, KnownOption, Speed, StoreAccess, check_access, known_options};
 
-use crate::documents::{OptionDocument, StoreCheckDocument, StoreOptionsDocument};
+use crate::documents::{OptionDocument, StoreCheckDocument, StoreCheckPlanDocument, StoreOptionsDocument};
 use crate::failure::{Exit, Failure};
-use crate::output::{Cell, Column, Output, Table, Text, Tone, size};
+use crate::output::{Cell, Column, Output, Table, Text, Tone, counted, size};
 use crate::session::Session;
 
 pub(crate) const HELP: &str = "\
@@ -24,6 +24,7 @@ Examples:
   ruvector-snapshot store check --store /mnt/backup
   ruvector-snapshot store check --store s3://bucket/backups \\
       -o endpoint=https://minio.example:9000
+  ruvector-snapshot store check --store s3://bucket/backups --dry-run
 
 Exit codes: 0 snapshots are safe there; 1 they are not, or the store could not be reached; 2 wrong usage.";
 
@@ -37,7 +38,11 @@ pub(crate) struct Store {
 pub(crate) enum StoreWhat {
     /// Test what snapshots need of the store, and measure it
     #[command(after_long_help = CHECK_HELP)]
-    Check,
+    Check {
+        /// Print what would be written and read, and write nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// List the options for -o, and their environment variables
     Options {
         /// Only the options of this kind of bucket
@@ -55,9 +60,32 @@ const CHECK_COLUMNS: usize = 29;
 
 pub(crate) async fn store(session: &Session, what: StoreWhat) -> Result<Exit, Failure> {
     match what {
-        StoreWhat::Check => check(session).await,
+        StoreWhat::Check { dry_run: true } => plan_check(session).await,
+        StoreWhat::Check { dry_run: false } => check(session).await,
         StoreWhat::Options { scheme } => options(session, scheme.as_deref()),
     }
+}
+
+/// Prints what a check would write and read.
+async fn plan_check(session: &Session) -> Result<Exit, Failure> {
+    let manager = session.open()?;
+    let is_known = check_access(&session.location()?)? != StoreAccess::NotTried;
+    let plan = session.read(&manager, manager.plan_check_store()).await?;
+    session.document(&StoreCheckPlanDocument::new(&plan, is_known))?;
+    let output = session.output;
+    output.line(format_args!("would check {}", session.store))?;
+    output.field("write", format_args!("{} at most, {}", size(plan.written_bytes), counted(plan.objects, "object")))?;
+    output.field("read", format_args!("{} at most", size(plan.read_bytes)))?;
+    output.field("under", format_args!("{}*/, which is removed again", plan.key_prefix))?;
+    output.field(
+        "access",
+        match is_known {
+            true => "this user can write to the directory",
+            false => "the store can be listed; whether it can be written to was not tried",
+        },
+    )?;
+    output.line("nothing was written (--dry-run)")?;
+    Ok(Exit::Success)
 }
 
 async fn check(session: &Session) -> Result<Exit, Failure> {

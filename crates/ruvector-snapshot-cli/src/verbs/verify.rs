@@ -1,5 +1,7 @@
 //! `verify`: checks that snapshots are intact, or prints where they are corrupt.
 
+mod plan;
+
 use std::fmt::Display;
 
 use clap::Args;
@@ -28,6 +30,8 @@ every byte once. With --subset 10%, that is at least a tenth at a random place. 
 Each result is recorded beside the snapshot, as a small object checked-... that is never changed; `list` and `show` print it, and prune removes old ones. \
 That needs the permission to write these objects. If it fails, a warning is printed, and the exit code is that of the verification. --no-record does not \
 record. --max-age skips snapshots that were found intact at least so deep within this time, but never one that was found corrupt since.
+
+With --dry-run, prints what would be read and skipped. No records are read: only metadata and sizes, and with --subset the tables of blocks.
 
 Examples:
   ruvector-snapshot verify latest
@@ -60,21 +64,33 @@ pub(crate) struct Verify {
     /// Do not record the result in the store
     #[arg(long)]
     pub(crate) no_record: bool,
+    /// Print what would be read, and verify nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
+
+const NOTHING: &str = "nothing was verified";
 
 pub(crate) async fn verify(session: &Session, args: Verify) -> Result<Exit, Failure> {
     let manager = session.open()?;
+    if args.dry_run {
+        return plan::plan(session, &manager, &args).await;
+    }
     if args.all {
         return verify_all(session, &manager, &args).await;
     }
-    match session.resolve_each(&manager, &args.ids, "nothing was verified").await?.as_slice() {
+    match session.resolve_each(&manager, &args.ids, NOTHING).await?.as_slice() {
         [id] => verify_one(session, &manager, id, &args).await,
         ids => verify_several(session, &manager, ids, &args).await,
     }
 }
 
 fn options(args: &Verify, progress: &ProgressDisplay) -> VerifyOptions {
-    let options = VerifyOptions::default().depth(depth(args)).record(!args.no_record).progress(progress.listener());
+    base_options(args).progress(progress.listener())
+}
+
+fn base_options(args: &Verify) -> VerifyOptions {
+    let options = VerifyOptions::default().depth(depth(args)).record(!args.no_record);
     match args.max_age {
         Some(max_age) => options.max_age(max_age),
         None => options,
@@ -141,12 +157,16 @@ async fn verify_all(session: &Session, manager: &SnapshotManager, args: &Verify)
     let (documents, totals) = verify_stream(session, manager, verifications, &progress, args).await?;
     drop(progress);
     if totals.intact + totals.corrupt + totals.failed + totals.skipped == 0 {
-        let message = format!("there are no snapshots at {}, so nothing was verified", session.store);
-        let hint = "check --store, and that the disk is mounted; `list` shows everything that is there";
-        return Err(Failure::nothing_there(message).with_hint(hint));
+        return Err(no_snapshots(session));
     }
     print_summary(session, &totals, args)?;
     finish(session, documents, &totals, args)
+}
+
+fn no_snapshots(session: &Session) -> Failure {
+    let message = format!("there are no snapshots at {}, so {NOTHING}", session.store);
+    let hint = "check --store, and that the disk is mounted; `list` shows everything that is there";
+    Failure::nothing_there(message).with_hint(hint)
 }
 
 async fn verify_several(

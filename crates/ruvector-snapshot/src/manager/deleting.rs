@@ -6,6 +6,7 @@ use ruvector_snapshot_format::id::SnapshotId;
 use super::SnapshotManager;
 use crate::error::Result;
 use crate::ops::delete::DeletePlan;
+use crate::ops::pin::PinPlan;
 use crate::ops::{delete, pin, prune};
 use crate::policy::retention::{PrunePlan, PrunePolicy};
 use crate::repo::deletion_batches::{DeleteOptions, DeleteReport};
@@ -131,6 +132,42 @@ impl SnapshotManager {
     /// ```
     pub async fn unpin_snapshot(&self, id: &str) -> Result<()> {
         pin::unpin(&self.context, &id.parse()?).await
+    }
+
+    /// Plans what [`pin_snapshot`](Self::pin_snapshot) would change of these snapshots. Writes nothing.
+    ///
+    /// # Errors
+    ///
+    /// Returns the first error that pinning them would end with before anything is written.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(manager: ruvector_snapshot::SnapshotManager, id: &str) -> Result<(), Box<dyn std::error::Error>> {
+    /// let plan = manager.plan_pin(&[id]).await?;
+    /// assert!(plan.pinned);
+    /// println!("{} would be pinned", plan.snapshots.iter().filter(|snapshot| snapshot.changes).count());
+    /// # Ok(()) }
+    /// ```
+    pub async fn plan_pin(&self, ids: &[&str]) -> Result<PinPlan> {
+        pin::plan(&self.context, &parsed(ids)?, true).await
+    }
+
+    /// Plans what [`unpin_snapshot`](Self::unpin_snapshot) would change of these snapshots. Writes nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`plan_pin`](Self::plan_pin).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(manager: ruvector_snapshot::SnapshotManager, id: &str) -> Result<(), Box<dyn std::error::Error>> {
+    /// assert!(!manager.plan_unpin(&[id]).await?.pinned);
+    /// # Ok(()) }
+    /// ```
+    pub async fn plan_unpin(&self, ids: &[&str]) -> Result<PinPlan> {
+        pin::plan(&self.context, &parsed(ids)?, false).await
     }
 
     /// Plans what a retention policy keeps and deletes, with reasons. Deletes nothing;
@@ -317,4 +354,8 @@ impl SnapshotManager {
     pub async fn collect_garbage_with(&self, orphans: &[Orphan], options: &DeleteOptions) -> Result<Vec<Orphan>> {
         prune::collect_garbage(&self.context, orphans, *options).await
     }
+}
+
+fn parsed(ids: &[&str]) -> Result<Vec<SnapshotId>> {
+    Ok(ids.iter().map(|id| id.parse()).collect::<Result<_, FormatError>>()?)
 }

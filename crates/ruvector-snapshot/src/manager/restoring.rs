@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::ops::merge::{MergeOptions, MergeReport};
 use crate::ops::read::{RecordStream, StreamOptions};
 use crate::ops::restore::{PartReport, RestoreDestination, RestoreOptions, RestorePlan};
-use crate::ops::verify::{Verification, VerifyOptions};
+use crate::ops::verify::{Verification, VerifyOptions, VerifyPlan};
 use crate::ops::{merge, read, restore, verify};
 use crate::repo::filter::RecordFilter;
 use crate::repo::verify::VerifyReport;
@@ -426,5 +426,50 @@ impl SnapshotManager {
     ) -> Result<impl Stream<Item = Result<Verification>> + Send + use<>> {
         let ids = ids.iter().map(|id| id.parse()).collect::<Result<_, FormatError>>()?;
         Ok(verify::verify_each(self.context.clone(), ids, options))
+    }
+
+    /// Plans the verification of snapshots, with [`VerifyOptions::max_age`] as [`verify_due`](Self::verify_due): which of them
+    /// would be read, and how many bytes at most. Reads metadata and sizes, and for a part of the data the block directories.
+    /// Writes nothing.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if a text is not an id, and
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if there is only one, which does not exist. Several, of which one
+    /// does not exist, are a plan.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(manager: ruvector_snapshot::SnapshotManager, id: &str) -> Result<(), Box<dyn std::error::Error>> {
+    /// use ruvector_snapshot::VerifyOptions;
+    ///
+    /// let plan = manager.plan_verify(&[id], &VerifyOptions::default()).await?;
+    /// println!("{} bytes at most", plan.bytes());
+    /// # Ok(()) }
+    /// ```
+    pub async fn plan_verify(&self, ids: &[&str], options: &VerifyOptions) -> Result<VerifyPlan> {
+        let ids = ids.iter().map(|id| id.parse()).collect::<Result<_, FormatError>>()?;
+        verify::plan(&self.context, Some(ids), options).await
+    }
+
+    /// Plans the verification of all snapshots, as [`plan_verify`](Self::plan_verify) does.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the store cannot be listed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(manager: ruvector_snapshot::SnapshotManager) -> Result<(), Box<dyn std::error::Error>> {
+    /// use ruvector_snapshot::{VerifyDepth, VerifyOptions};
+    ///
+    /// let plan = manager.plan_verify_all(&VerifyOptions::default().depth(VerifyDepth::Quick)).await?;
+    /// println!("{} snapshots", plan.snapshots.len());
+    /// # Ok(()) }
+    /// ```
+    pub async fn plan_verify_all(&self, options: &VerifyOptions) -> Result<VerifyPlan> {
+        verify::plan(&self.context, None, options).await
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures::StreamExt as _;
 use ruvector_snapshot_format::layout;
 use tokio_util::sync::CancellationToken;
 
@@ -9,7 +10,15 @@ use crate::error::Result;
 use crate::repo::context::Context;
 use crate::store::cancellable::CancellableStore;
 use crate::store::create_mode_of;
-use crate::store::probe::{self, StoreReport};
+use crate::store::probe::{self, StoreCheckPlan, StoreReport};
+
+/// Plans a check. Lists the store as far as the first key, to see that it can be reached, and writes nothing.
+pub(crate) async fn plan(context: &Context) -> Result<StoreCheckPlan> {
+    if let Some(first) = context.store.list(layout::CHECK).next().await {
+        first?;
+    }
+    Ok(probe::plan(layout::CHECK.to_owned()))
+}
 
 pub(crate) async fn check_store(context: &Context) -> Result<StoreReport> {
     let prefix = layout::check_prefix(context.clock.random()?);

@@ -34,6 +34,7 @@ use futures::stream::{BoxStream, StreamExt as _, TryStreamExt as _};
 
 use crate::error::{ErrorKind, Result, SnapshotError};
 
+mod access;
 mod budget;
 pub(crate) mod cancellable;
 mod create;
@@ -57,6 +58,7 @@ pub mod testing;
 mod upload;
 mod value;
 
+pub use access::{StoreAccess, check_access};
 pub use budget::TransferConfig;
 pub(crate) use create::CreateMode;
 pub use known_options::{KnownOption, known_options};
@@ -66,7 +68,7 @@ pub use object::ObjectSnapshotStore;
 pub use open::{StoreConfig, maintenance_of, open};
 pub(crate) use open::{adopt, create_mode_of, multipart_uploads_of, notices_of, with_storage_class_for};
 pub use options::{EffectiveOption, StoreOptions};
-pub use probe::{CheckStatus, Finding, Speed, StoreReport};
+pub use probe::{CheckStatus, Finding, Speed, StoreCheckPlan, StoreReport};
 
 /// Length limit of a key, in bytes. A key and a prefix of this length fit in the 1,024 bytes that S3 and GCS allow.
 pub const KEY_BYTES_MAX: usize = 512;

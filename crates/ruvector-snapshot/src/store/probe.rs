@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures::future::join_all;
 use futures::stream::{self, StreamExt, TryStreamExt};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::local::staged::Published;
@@ -29,6 +29,42 @@ const CREATE_IF_ABSENT: &str = "create if absent";
 const CONCURRENT_CREATE_IF_ABSENT: &str = "concurrent create if absent";
 /// How many requests of each kind are made to measure the latency.
 const REQUESTS: usize = 15;
+
+/// How large the objects are that single requests write.
+const RANGES_BYTES: usize = 100_000;
+const SMALL_BYTES: usize = 1024;
+const FIRST: &[u8] = b"first";
+
+/// What a check of a store would write and read. [`SnapshotManager::plan_check_store`](crate::SnapshotManager::plan_check_store)
+/// makes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+#[must_use = "a plan checks nothing"]
+pub struct StoreCheckPlan {
+    /// What the keys of all its objects start with. 16 random hexadecimal digits and a slash follow.
+    pub key_prefix: String,
+    /// Number of objects that are written, and removed again.
+    pub objects: u64,
+    /// Bytes that are written, at most.
+    pub written_bytes: u64,
+    /// Bytes that are read, at most, apart from listings.
+    pub read_bytes: u64,
+}
+
+/// Returns what a check writes and reads, under keys that start with this.
+pub(crate) fn plan(key_prefix: String) -> StoreCheckPlan {
+    let first = FIRST.len();
+    // Created twice, of which the second time is refused, and read twice.
+    let both = 2 * first + RANGES_BYTES + UPLOAD_BYTES + REQUESTS * SMALL_BYTES + MEASURED_BYTES;
+    let written = both + UPLOAD_BYTES / 2 + CONCURRENT_CREATES;
+    StoreCheckPlan {
+        key_prefix,
+        // The first, the ranges, the parts, the race and the large one.
+        objects: 5 + REQUESTS as u64,
+        written_bytes: written as u64,
+        read_bytes: (both + RANGES_BYTES) as u64,
+    }
+}
 
 /// The result of a check of a store.
 #[derive(Debug, Clone, Serialize)]
@@ -158,7 +194,7 @@ pub(crate) async fn probe(
 ) -> Result<StoreReport> {
     let probe = Probe { store: store.as_ref(), prefix };
     let first = probe.key("first");
-    store.create(&first, Bytes::from_static(b"first")).await?;
+    store.create(&first, Bytes::from_static(FIRST)).await?;
     let findings = vec![
         finding("read after write", CheckStatus::Fail, probe.read_after_write(&first).await),
         finding("list after write", CheckStatus::Fail, probe.list_after_write(&first).await),
@@ -221,7 +257,7 @@ impl Probe<'_> {
 
     async fn ranged_reads(&self) -> Outcome {
         let key = self.key("ranges");
-        let bytes = noise(100_000, 1);
+        let bytes = noise(RANGES_BYTES, 1);
         self.store.create(&key, bytes.clone()).await.map_err(message)?;
         for (start, end) in [(0, 1), (0, 100_000), (99_999, 100_000), (12_345, 67_890)] {
             let found = self.store.get_range(&key, start..end).await.map_err(message)?;
@@ -298,13 +334,13 @@ impl Probe<'_> {
     }
 
     async fn measure(&self, max_concurrent_io: usize) -> Result<Speed> {
-        let small = noise(1024, 4);
+        let small = noise(SMALL_BYTES, 4);
         let keys: Vec<String> = (0..REQUESTS).map(|number| self.key(&format!("small-{number}"))).collect();
         let (mut creates, mut heads, mut gets) = (Vec::new(), Vec::new(), Vec::new());
         for key in &keys {
             creates.push(timed(self.store.create(key, small.clone())).await?.0);
             heads.push(timed(self.store.head(key)).await?.0);
-            gets.push(timed(self.store.get(key, 1024)).await?.0);
+            gets.push(timed(self.store.get(key, SMALL_BYTES as u64)).await?.0);
         }
         let key = self.key("large");
         let bytes = noise(MEASURED_BYTES, 5);

@@ -72,7 +72,7 @@ fn verify(
 }
 
 /// Returns what the ledgers say of snapshots with a complete chain, of which the listing shows every file.
-fn checks_of_whole(listing: &mut Listing, lineage: &Lineage<SnapshotId>) -> BTreeMap<SnapshotId, Checks> {
+pub(super) fn checks_of_whole(listing: &mut Listing, lineage: &Lineage<SnapshotId>) -> BTreeMap<SnapshotId, Checks> {
     let usable: BTreeSet<&str> = listing.snapshots.iter().map(|snapshot| snapshot.id.as_str()).collect();
     let is_whole = |id: &SnapshotId| {
         let mut chain = lineage.ancestors(id).chain([id]);

@@ -1,10 +1,11 @@
 //! Verify: reads a snapshot and reports everything that is corrupt, by file and block. Writes nothing but an entry of the
 //! ledger.
 //!
-//! `repo::verify` verifies one chain, `all` verifies every snapshot of a store or several, `report` has what that returns, and
-//! `recorded` adds it to the ledger.
+//! `repo::verify` verifies one chain, `all` verifies every snapshot of a store or several, `report` has what that returns, `plan`
+//! says what would be read, and `recorded` adds it to the ledger.
 
 mod all;
+mod plan;
 mod recorded;
 mod report;
 
@@ -20,6 +21,8 @@ use crate::repo::verify::{ListedObjects, Scope, VerifyReport, verify_chain};
 use crate::snapshot::checks::Checks;
 
 pub(crate) use all::{verify_all, verify_each};
+pub(crate) use plan::plan;
+pub use plan::{PlannedVerification, VerifyPlan, VerifyStep};
 pub use report::{Verification, VerifyOptions};
 
 /// Verifies a snapshot and all its ancestors, whenever that was done before. What is corrupt in an ancestor is recorded
@@ -43,6 +46,16 @@ pub(crate) async fn verify_due(context: &Context, id: &SnapshotId, options: &Ver
     verify(context, id, options).await.map(Verification::Verified)
 }
 
+/// Refuses a depth that no verification has.
+fn check_depth(depth: VerifyDepth) -> Result<()> {
+    if matches!(depth, VerifyDepth::Full | VerifyDepth::Quick | VerifyDepth::Subset { .. } | VerifyDepth::Sample { .. })
+    {
+        return Ok(());
+    }
+    let message = format!("a verification cannot have the depth {depth}; a drill restores the snapshot");
+    Err(SnapshotError::new(ErrorKind::InvalidInput, message))
+}
+
 /// A report, when its verification was started, and whether others can be recorded.
 struct Timed {
     started_at: DateTime<Utc>,
@@ -57,15 +70,12 @@ async fn verify_listed(
     options: &VerifyOptions,
     listed: Option<ListedObjects>,
 ) -> Result<Timed> {
+    check_depth(options.depth)?;
     let scope = match options.depth {
         VerifyDepth::Quick => Scope::Quick { listed },
         VerifyDepth::Subset { number, of } => Scope::Subset { number, of },
         VerifyDepth::Sample { percent } => Scope::Sample { percent, random: context.clock.random()? },
-        VerifyDepth::Full => Scope::Full,
-        other => {
-            let message = format!("a verification cannot have the depth {other}; a drill restores the snapshot");
-            return Err(SnapshotError::new(ErrorKind::InvalidInput, message));
-        }
+        _ => Scope::Full,
     };
     let span = tracing::info_span!("verify", snapshot = %id);
     let started_at = context.clock.now();

@@ -137,10 +137,28 @@ pub(crate) async fn unpin(context: &Context, id: &SnapshotId) -> Result<()> {
     context.store.delete(&layout::key(id, layout::PINNED_JSON)).await
 }
 
+/// Returns the name of a snapshot, and whether it is pinned. Fails as a pin would, or an unpin, before it writes anything.
+pub(crate) async fn pin_state(context: &Context, id: &SnapshotId, pins: bool) -> Result<(String, bool)> {
+    let store = context.store.as_ref();
+    let verb = if pins { "pin" } else { "unpin" };
+    let read = inventory::read_metadata(store, id).await;
+    let (metadata, _) = read.map_err(|error| while_pinning(error, id, verb))?;
+    let objects = objects_of(store, id).await?;
+    if pins && is_being_deleted(&objects) {
+        let message = format!("snapshot {id} is being deleted, or its deletion was interrupted; it cannot be pinned");
+        return Err(SnapshotError::new(ErrorKind::Unavailable, message));
+    }
+    Ok((metadata.name, objects.contains_key(layout::PINNED_JSON)))
+}
+
+fn while_pinning(error: SnapshotError, id: &SnapshotId, verb: &str) -> SnapshotError {
+    error.while_doing(&format!("{verb} snapshot {id}"), "its pin was not changed")
+}
+
 /// Checks that the snapshot exists and that this version can read it.
 async fn check_readable(store: &dyn SnapshotStore, id: &SnapshotId, verb: &str) -> Result<()> {
     let read = inventory::read_metadata(store, id).await.map(drop);
-    read.map_err(|error| error.while_doing(&format!("{verb} snapshot {id}"), "its pin was not changed"))
+    read.map_err(|error| while_pinning(error, id, verb))
 }
 
 /// Returns the start of the grace period of markers at the time `now`: never less than [`MARKER_AGE_MIN`] ago.

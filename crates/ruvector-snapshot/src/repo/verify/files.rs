@@ -304,7 +304,7 @@ impl<'a> FileCheck<'a> {
 }
 
 /// Returns whether no block has bytes in a file. Then it consists of one empty member.
-fn has_no_pieces(entries: &[BlockEntry], file: DataFile) -> bool {
+pub(super) fn has_no_pieces(entries: &[BlockEntry], file: DataFile) -> bool {
     entries.iter().all(|entry| entry.range(file).is_empty())
 }
 

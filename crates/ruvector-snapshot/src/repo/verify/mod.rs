@@ -1,12 +1,13 @@
 //! The verification of one chain: reads all of it, or as much as a scope says, and collects everything that is corrupt, by
 //! file and block. Shared by verify and by a create that verifies its base. Writes nothing.
 //!
-//! `report` has what a verification returns, `scope` what it reads, `chain` verifies the snapshots of one chain, `files`
+//! `report` has what a verification returns, `planned` how much it would read, `scope` what it reads, `chain` verifies the snapshots of one chain, `files`
 //! the files of one snapshot, and `blocks` its blocks.
 
 mod blocks;
 mod chain;
 mod files;
+mod planned;
 mod report;
 mod scope;
 
@@ -17,6 +18,7 @@ use super::presence::{exists, gone};
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::progress::Progress;
 
+pub(crate) use planned::bytes_at_most;
 pub use report::{Corruption, VerifyReport};
 pub(crate) use scope::{ListedObjects, Scope};
 

@@ -10,7 +10,7 @@ use ruvector_snapshot_format::layout::DataFile;
 use crate::repo::presence::ObjectsByName;
 
 /// The files of which a subset reads only the pieces of its blocks. The index is read as a whole.
-const DIVIDED: [DataFile; 2] = [DataFile::Vectors, DataFile::Payloads];
+pub(super) const DIVIDED: [DataFile; 2] = [DataFile::Vectors, DataFile::Payloads];
 
 /// The objects of all snapshots, as one listing has shown them.
 pub(crate) type ListedObjects = Arc<BTreeMap<SnapshotId, ObjectsByName>>;
@@ -75,7 +75,7 @@ impl Scope {
     }
 }
 
-fn length(entry: &BlockEntry, file: DataFile) -> u64 {
+pub(super) fn length(entry: &BlockEntry, file: DataFile) -> u64 {
     let range = entry.range(file);
     range.end.saturating_sub(range.start)
 }

@@ -12,6 +12,8 @@ use std::io::ErrorKind as IoErrorKind;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Access, AtFlags};
+
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::store::local::fs::LocalFs;
 use crate::sync::{DirectorySync, sync_directory};
@@ -49,25 +51,13 @@ pub(in crate::store) fn open(path: &Path, create: bool) -> Result<(LocalFs, Path
 fn create_directory(path: &Path) -> Result<()> {
     let failed = |error| SnapshotError::io(path, "create the directory of the store", error);
     let full_path = std::path::absolute(path).map_err(failed)?;
-    let missing =
-        full_path.ancestors().skip(1).take_while(|ancestor| matches!(ancestor.try_exists(), Ok(false))).last();
-    if let Some(missing) = missing {
-        let message = format!(
-            "cannot create the store: the directory {} does not exist; the path may be mistyped, or the disk not mounted. \
-             Mount it, or create the directory above the store first: mkdir -p {}",
-            missing.display(),
-            quoted(full_path.parent().unwrap_or(missing))
-        );
-        return Err(problem(ErrorKind::NotFound, path, &message));
-    }
+    check_above(path, &full_path)?;
     match std_fs::DirBuilder::new().mode(NEW_STORE_MODE).create(&full_path) {
         Ok(()) => {}
         // Another process was first.
         Err(error) if error.kind() == IoErrorKind::AlreadyExists && full_path.is_dir() => return Ok(()),
         Err(error) if error.kind() == IoErrorKind::AlreadyExists && full_path.is_symlink() => {
-            let message = "cannot create the store: this is a symbolic link to a directory that does not exist; the disk may \
-                           not be mounted";
-            return Err(problem(ErrorKind::NotFound, path, message).with_source(error));
+            return Err(leads_nowhere(path).with_source(error));
         }
         Err(error) => return Err(failed(error)),
     }
@@ -81,6 +71,56 @@ fn create_directory(path: &Path) -> Result<()> {
             let _ = std_fs::remove_dir(&full_path);
             Err(failed(error))
         }
+    }
+}
+
+/// Checks that the directory above a new store exists.
+fn check_above(path: &Path, full_path: &Path) -> Result<()> {
+    let missing =
+        full_path.ancestors().skip(1).take_while(|ancestor| matches!(ancestor.try_exists(), Ok(false))).last();
+    if let Some(missing) = missing {
+        let message = format!(
+            "cannot create the store: the directory {} does not exist; the path may be mistyped, or the disk not mounted. \
+             Mount it, or create the directory above the store first: mkdir -p {}",
+            missing.display(),
+            quoted(full_path.parent().unwrap_or(missing))
+        );
+        return Err(problem(ErrorKind::NotFound, path, &message));
+    }
+    Ok(())
+}
+
+fn leads_nowhere(path: &Path) -> SnapshotError {
+    let message = "cannot create the store: this is a symbolic link to a directory that does not exist; the disk may not be \
+                   mounted";
+    problem(ErrorKind::NotFound, path, message)
+}
+
+/// Checks, without writing, that this user can write to a directory, or create it. Returns whether it exists.
+pub(in crate::store) fn check_access(path: &Path) -> Result<bool> {
+    // The dot makes a file in the place of the directory an error. It is the effective user that writes.
+    let is_writable = |directory: &Path| {
+        let access = Access::WRITE_OK | Access::EXEC_OK;
+        rustix::fs::accessat(rustix::fs::CWD, directory.join("."), access, AtFlags::EACCESS)
+    };
+    match std_fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => {
+            let writable = is_writable(path);
+            writable.map_err(|error| SnapshotError::io(path, "write to the store", error.into()))?;
+            Ok(true)
+        }
+        Ok(_) => Err(problem(ErrorKind::InvalidInput, path, "a store is a directory, but this is a file")),
+        Err(error) if error.kind() == IoErrorKind::NotFound => {
+            let failed = |error| SnapshotError::io(path, "create the directory of the store", error);
+            let full_path = std::path::absolute(path).map_err(failed)?;
+            check_above(path, &full_path)?;
+            if full_path.is_symlink() {
+                return Err(leads_nowhere(path).with_source(error));
+            }
+            is_writable(full_path.parent().unwrap_or(&full_path)).map_err(|error| failed(error.into()))?;
+            Ok(false)
+        }
+        Err(error) => Err(SnapshotError::io(path, "open the store", error)),
     }
 }
 
