@@ -134,7 +134,7 @@ impl Shell {
     }
 
     /// In a namespace of its own for mounts, after this script. `None` if this system does not allow it.
-    fn with_mounts(script: &str) -> Option<Self> {
+    pub(crate) fn with_mounts(script: &str) -> Option<Self> {
         let allowed = Command::new("unshare").args(["-rm", "true"]).status().is_ok_and(|status| status.success());
         allowed.then(|| Self::new(&["unshare", "-rm", "/bin/sh"], script))
     }

@@ -44,7 +44,12 @@ fn commands_whose_output_is_their_purpose_print_it_with_quiet_too() {
         (&["prune", "--keep", "1", "--dry-run"], "would keep 1 snapshot"),
         (&["copy", "--all", "--to", "copies", "--dry-run"], "would copy 2 snapshots"),
         (&["restore", first, "--to", "b.db", "--dry-run"], "would restore"),
-        (&["verify", first, "--json"], "\"intact\": true"),
+        (&["verify", first, "--json"], "\"state\": \"intact\""),
+        (&["verify", first, "--dry-run"], "would verify"),
+        (&["pin", first, "--dry-run"], "would pin"),
+        (&["unpin", first, "--dry-run"], "is not pinned"),
+        (&["annotate", first, "--note", "text", "--dry-run"], "would annotate"),
+        (&["store", "check", "--dry-run"], "would check"),
     ] {
         let output = sandbox.ok(&[args, &["--quiet"]].concat());
         assert!(output.contains(printed), "{args:?}: {output}");

@@ -65,14 +65,23 @@ fn verify_says_what_it_would_skip_and_reads_no_data() {
     for place in Place::with_chain() {
         assert_eq!(place.would(&["verify", "full", "--max-age", "7d"]).1["snapshots"][0]["action"], "verify");
         place.ok(&["verify", "full"]);
-        for which in [&["full"][..], &["--all"]] {
-            let args = [&["verify", "--max-age", "7d"], which].concat();
-            let (printed, planned) = place.would(&args);
-            assert!(printed.contains("would skip: found intact ") && printed.contains("would record "), "{printed}");
-            let skipped = planned["snapshots"].as_array().unwrap().iter().filter(|one| one["action"] == "skip").count();
+        let skipped = |args: &[&str]| {
+            let args = &[args, &["--max-age", "7d"]].concat();
+            let (printed, planned) = place.would(args);
+            let actions = planned["snapshots"].as_array().unwrap().iter().map(|one| &one["action"]);
+            let skipped = actions.filter(|action| *action == "skip").count();
+            assert_eq!(printed.matches("would skip: found intact ").count(), skipped, "{printed}");
+            assert!(printed.contains("would record "), "{printed}");
             let (_, done) = place.json(&[&args[..], &["--no-record"]].concat());
             assert_eq!(done["skipped"], json!(skipped), "{planned} {done}");
-        }
+            skipped
+        };
+        assert_eq!(
+            (skipped(&["verify", "full"]), skipped(&["verify", "inc"]), skipped(&["verify", "--all"])),
+            (1, 0, 0)
+        );
+        place.ok(&["verify", "--all"]);
+        assert_eq!((skipped(&["verify", "full", "inc"]), skipped(&["verify", "--all"])), (2, 2));
         if let Place::Bucket(bucket) = &place {
             bucket.server.wire().reset_log();
             place.ok(&["verify", "--all", "--dry-run"]);

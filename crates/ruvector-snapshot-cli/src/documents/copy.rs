@@ -97,6 +97,9 @@ pub(crate) struct CopyPlanDocument<'a> {
     to: &'a str,
     /// Whether the target has no snapshots.
     target_is_new: bool,
+    /// Whether it is known that the target can be written to. False for a bucket, which says it only when it is tried. Null if
+    /// nothing would be written.
+    write_checked: Option<bool>,
     /// Bytes that are to be copied. Those of compacted snapshots are an estimate: the size of the chain.
     bytes: u64,
     /// What would be copied, the oldest first.
@@ -108,11 +111,12 @@ pub(crate) struct CopyPlanDocument<'a> {
 }
 
 impl<'a> CopyPlanDocument<'a> {
-    pub(crate) fn new(to: &'a str, plan: &'a CopyPlan) -> Self {
+    pub(crate) fn new(to: &'a str, plan: &'a CopyPlan, write_checked: Option<bool>) -> Self {
         Self {
             dry_run: true,
             to,
             target_is_new: plan.target_is_empty,
+            write_checked,
             bytes: plan.bytes(),
             copy: (&plan.copy).into(),
             existing: (&plan.existing).into(),

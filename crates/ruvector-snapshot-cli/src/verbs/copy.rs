@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use ruvector_snapshot::store::{self, Location, SnapshotStore, StoreConfig};
+use ruvector_snapshot::store::{self, Location, SnapshotStore, StoreAccess, StoreConfig, check_access};
 use ruvector_snapshot::{
     BlockedCopy, CopiedSnapshot, CopyOptions, CopyOutcome, CopyPlan, CopyReport, CopySelection, ErrorKind, PlannedCopy,
     SnapshotConfig, SnapshotManager,
@@ -100,7 +100,11 @@ pub(crate) async fn copy(session: &Session, args: &Copies) -> Result<Exit, Failu
     }
     session.learn_ids(&source).await;
     if args.dry_run {
-        print_plan(session, args, &plan)?;
+        let access = match is_written(&plan) {
+            true => Some(check_target(session, args)?),
+            false => None,
+        };
+        print_plan(session, args, &plan, access)?;
         return Ok(exit_code(plan.blocked.iter().map(|blocked| blocked.kind)));
     }
     let started = Instant::now();
@@ -122,21 +126,32 @@ pub(crate) async fn copy(session: &Session, args: &Copies) -> Result<Exit, Failu
     Ok(exit_code(report.snapshots.iter().filter_map(|copied| copied.kind)))
 }
 
+/// Returns whether something would be stored in the target.
+fn is_written(plan: &CopyPlan) -> bool {
+    !plan.copy.is_empty() || plan.existing.iter().any(|existing| existing.pin)
+}
+
+/// Fails if the target is a directory that this user cannot write, or cannot create.
+fn check_target(session: &Session, args: &Copies) -> Result<StoreAccess, Failure> {
+    let location = session.location_of(&session.chosen_as(&args.to, "--to")?)?;
+    check_access(&location).map_err(|error| Failure::from(error).with_hint(match location {
+        Location::Local(_) => "nothing could be copied; check the owner and the permissions of --to, and that its disk is mounted for writing",
+        _ => "check --to",
+    }))
+}
+
 /// Opens the target. A directory is created as `create` does it, but not by a dry run, to which it is an empty store.
 fn open_target(session: &Session, args: &Copies) -> Result<SnapshotManager, Failure> {
     let chosen = session.chosen_as(&args.to, "--to")?;
     let config = SnapshotConfig { verify_after_write: args.verify_after_write, ..chosen.config() };
     let store: Arc<dyn SnapshotStore> = match &session.location_of(&chosen)? {
-        Location::Local(path) if args.dry_run && !path.exists() && path.parent().is_some_and(is_directory) => {
+        Location::Local(path) if args.dry_run && !path.exists() => {
+            check_target(session, args)?;
             store::open(&Location::Memory, &StoreConfig::default()).map_err(Failure::from)?
         }
         _ => session.open_at(&chosen, &args.to_options, "--to-option", true)?,
     };
     SnapshotManager::with_store(config, store).map_err(Failure::usage)
-}
-
-fn is_directory(parent: &std::path::Path) -> bool {
-    parent.as_os_str().is_empty() || parent.is_dir()
 }
 
 async fn selection(session: &Session, source: &SnapshotManager, args: &Copies) -> Result<CopySelection, Failure> {
@@ -161,9 +176,9 @@ fn exit_code(kinds: impl Iterator<Item = ErrorKind>) -> Exit {
     }
 }
 
-fn print_plan(session: &Session, args: &Copies, plan: &CopyPlan) -> Result<(), Failure> {
+fn print_plan(session: &Session, args: &Copies, plan: &CopyPlan, access: Option<StoreAccess>) -> Result<(), Failure> {
     let output = session.output;
-    session.document(&CopyPlanDocument::new(&args.to, plan))?;
+    session.document(&CopyPlanDocument::new(&args.to, plan, access.map(|access| access != StoreAccess::NotTried)))?;
     for (what, planned) in [("copy", &plan.copy), ("exists", &plan.existing)] {
         for PlannedCopy { id, name, bytes, compact, pin, .. } in planned {
             let how = if *compact { ", as a full snapshot" } else { "" };
@@ -188,7 +203,11 @@ fn print_plan(session: &Session, args: &Copies, plan: &CopyPlan) -> Result<(), F
         counted(plan.copy.len() as u64, "snapshot"),
         size(plan.bytes())
     ))?;
-    print_new_target(session, args, plan)
+    print_new_target(session, args, plan)?;
+    match access {
+        Some(StoreAccess::NotTried) => output.field("access", "whether the target can be written to was not tried"),
+        _ => Ok(()),
+    }
 }
 
 /// Says that the target has no snapshots, which a person should notice if it is a disk that is not mounted.

@@ -1,6 +1,7 @@
 //! `pin` and `unpin`: protect snapshots from deletion, and allow it again.
 
 use clap::Args;
+use ruvector_snapshot::store::check_access;
 use ruvector_snapshot::{Listing, PinPlan, SnapshotManager};
 
 use crate::documents::{PinDocument, PinnedSnapshot};
@@ -82,6 +83,9 @@ async fn plan(session: &Session, texts: &[String], pinned: bool) -> Result<Exit,
         true => session.read(&manager, manager.plan_pin(&ids)).await?,
         false => session.read(&manager, manager.plan_unpin(&ids)).await?,
     };
+    if snapshots.iter().any(|planned| planned.changes) {
+        check_access(&session.location()?)?;
+    }
     let planned = snapshots.iter().map(|planned| PinnedSnapshot {
         id: &planned.id,
         name: Some(&planned.name),
