@@ -64,7 +64,7 @@ impl Line {
         let mut inserted = String::with_capacity(rest.len());
         for c in rest.chars() {
             let is_escaped = match self.quote {
-                Quote::None => !(c.is_alphanumeric() || "-_./:,+@%=~^".contains(c)),
+                Quote::None => !(c.is_alphanumeric() || "-_./:,+@%=^".contains(c)),
                 Quote::Double => IN_DOUBLE.contains(c),
                 Quote::Single => false,
             };
@@ -113,6 +113,7 @@ mod tests {
         assert_eq!(insertion("a 'my b", "my backup", "my b").as_deref(), Some("my backup"));
         assert_eq!(insertion("a \"my b", "my b$x", "my b").as_deref(), Some(r"my b\$x"));
         assert_eq!(insertion("a 'x", "x'y", "x"), None);
+        assert_eq!(insertion("a ", "~root", "").as_deref(), Some(r"\~root"));
         assert_eq!(insertion("a x", "other", "z"), None);
     }
 }

@@ -60,11 +60,12 @@ fn is_there(path: &Path) -> Result<bool, String> {
     };
     match path.symlink_metadata() {
         Ok(_) => {}
-        // In a working directory that cannot be searched, nobody has put a file there to be used.
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied && path.is_absolute() => {
-            return Err(refused(&error.to_string()));
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(false);
         }
-        Err(_) => return Ok(false),
+        // In a working directory that cannot be searched, nobody has put a file there to be used.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied && path.is_relative() => return Ok(false),
+        Err(error) => return Err(refused(&error.to_string())),
     }
     match path.metadata() {
         Ok(metadata) if metadata.is_file() => Ok(true),
@@ -97,7 +98,9 @@ fn check_owner(path: &Path) -> Result<(), String> {
     let Ok(metadata) = fs::metadata(path) else { return Ok(()) };
     // The user of this process, where the system says it.
     let own = fs::metadata("/proc/self").ok().map(|process| process.uid());
-    let is_of_other = own.is_some_and(|own| metadata.uid() != own && metadata.uid() != 0);
+    // Of a link, too: whoever made it chose the file.
+    let link = fs::symlink_metadata(path).map_or(metadata.uid(), |link| link.uid());
+    let is_of_other = own.is_some_and(|own| [metadata.uid(), link].iter().any(|owner| *owner != own && *owner != 0));
     let problem = match metadata.permissions().mode() & 0o002 != 0 {
         _ if is_of_other => "belongs to another user",
         true => "can be changed by every user of this machine",
