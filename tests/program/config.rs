@@ -71,6 +71,14 @@ fn a_file_that_others_can_change_is_used_only_if_it_is_named() {
     sandbox.ok(&["list", "--config", FILE]);
     sandbox.ok(&["list", "--no-config"]);
     sandbox.ok(&["completions", "bash"]);
+    // A link of another user, to a file of one's own. Only root can make one.
+    write(&sandbox, "own.toml", "");
+    fs::remove_file(sandbox.path(FILE)).unwrap();
+    std::os::unix::fs::symlink("own.toml", sandbox.path(FILE)).unwrap();
+    sandbox.ok(&["list"]);
+    if std::os::unix::fs::lchown(sandbox.path(FILE), Some(65_534), None).is_ok() {
+        sandbox.run(&["list"]).assert_fails(2, "belongs to another user");
+    }
 }
 
 #[test]
@@ -383,6 +391,32 @@ fn other_credentials_and_another_source_of_the_environment_are_warnings() {
     let warning = "warning: the environment variable RUVECTOR_SNAPSHOT_SOURCE replaces the source \"articles\" of @a by \"images\"";
     assert!(result.exit_code == Some(0) && result.stderr.contains(warning), "{result:?}");
     assert_eq!(create(" articles\n").stderr, "");
+}
+
+#[test]
+fn a_variable_for_the_first_store_sends_no_copy_to_another_server_than_its_profile_says() {
+    let (sandbox, server) = offsite();
+    sandbox.ok(&["create", "--db", "a.db"]);
+    let other = S3Server::start();
+    let endpoint = other.endpoint().to_string();
+    let environment = [("OFFSITE_KEY", S3Server::ACCESS_KEY), ("AWS_ENDPOINT_URL", endpoint.as_str())];
+    let copy = ["copy", "--all", "--to", "@offsite"];
+    for args in [&copy[..], &[&copy[..], &["--dry-run"]].concat(), &["diff", "latest", "latest", "--to", "@offsite"]] {
+        let result = run(&sandbox, &environment, args);
+        result.assert_fails(
+            2,
+            "AWS_ENDPOINT_URL would make @offsite a store of another server than ruvector-snapshot.toml:5",
+        );
+    }
+    assert!(other.wire().requests().is_empty() && server.wire().requests().is_empty());
+    // What is typed is meant, and so is the same server.
+    let typed = format!("endpoint={}", server.endpoint());
+    let result = run(&sandbox, &environment, &[&copy[..], &["--to-option", &typed]].concat());
+    assert_eq!(result.exit_code, Some(0), "{result:?}");
+    let same = server.endpoint().to_string();
+    let result = run(&sandbox, &[environment[0], ("AWS_ENDPOINT_URL", same.as_str())], &copy);
+    assert_eq!((result.exit_code, result.stderr.as_str()), (Some(0), ""), "{result:?}");
+    assert!(other.wire().requests().is_empty() && !server.objects().is_empty());
 }
 
 #[test]

@@ -40,7 +40,7 @@ use args::{Cli, Verb};
 use documents::Run;
 use failure::{Exit, Failure};
 use global::SOURCE_VARIABLE;
-use output::Output;
+use output::{Output, plain};
 use session::Session;
 use settings::Settings;
 use verbs::{
@@ -116,6 +116,9 @@ fn start(cli: Cli, run: Run) -> Result<(tokio::runtime::Runtime, Session, Verb),
     threads::check_open_files()?;
     let interrupted = signals::listen(output)?;
     let settings = Settings::read(&cli.global, cli.verb.reads_config())?;
+    if let Some(found) = &settings.found {
+        tracing::info!(path = %plain(&found.path.display().to_string()), "read the configuration file");
+    }
     let runtime = threads::runtime()?;
     Ok((runtime, Session::new(cli.global, output, settings, run, interrupted), cli.verb))
 }

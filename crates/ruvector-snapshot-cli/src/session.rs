@@ -51,6 +51,9 @@ pub(crate) struct Session {
 /// Receives how the program ends if a signal has stopped it, and `None` until then.
 pub(crate) type Interrupts = watch::Receiver<Option<Exit>>;
 
+/// The flag of the options of a second store.
+const TO_OPTION: &str = "--to-option";
+
 impl Session {
     pub(crate) fn new(global: Global, output: Output, settings: Settings, run: Run, interrupted: Interrupts) -> Self {
         let has_log_on_stderr = logs::is_on_stderr(&global);
@@ -156,6 +159,9 @@ impl Session {
         let location = &self.location_of(chosen)?;
         check_location(location).map_err(Failure::usage)?;
         let typed = parsed_options(options, flag)?;
+        if flag == TO_OPTION {
+            chosen.check_place(location, &typed)?;
+        }
         let options = chosen.options(location, &typed, &mut |warning| self.warnings.add(&warning))?;
         // A local path that cannot be used, for example because it is a file, is not wrong usage.
         let is_local = matches!(location, Location::Local(_)) && options.is_empty();

@@ -18,6 +18,9 @@ use crate::output::counted;
 /// Problems of a file that an error lists. `config check` lists all.
 const PROBLEMS_SHOWN: usize = 10;
 
+/// Options that say on which server a bucket is.
+const PLACES: [&str; 3] = ["endpoint", "base_url", "account_name"];
+
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Origin {
@@ -269,6 +272,33 @@ impl ChosenStore {
             }
         }
         Ok(own)
+    }
+
+    /// Refuses a variable of the environment that makes a second store one of another server than its profile says: it is
+    /// meant for the first store, and what is copied could end there.
+    pub(crate) fn check_place(&self, location: &Location, typed: &StoreOptions) -> Result<(), Failure> {
+        for applied in self.effective(location, typed).map_err(Failure::usage)? {
+            let Some(At { value, line }) =
+                self.own_options().get(applied.name).filter(|_| PLACES.contains(&applied.name))
+            else {
+                continue;
+            };
+            let (profile, place) = (&self.typed, self.place(*line));
+            if let Some(variable) = applied.origin.as_ref().filter(|origin| **origin != place)
+                && !value.read().is_ok_and(|own| applied.is(&own))
+            {
+                let message = format!(
+                    "the environment variable {variable} would make {profile} a store of another server than {place} says, \
+                     and it applies to both stores"
+                );
+                return Err(wrong(message).with_hint(format!(
+                    "unset {variable}, and write it into the profile of the other store or give it with -o; to use that server \
+                     for {profile}, too, give --to-option {}=...",
+                    applied.name
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// Warns if the environment has credentials of its own: the command signs in as somebody else than the profile says, or
