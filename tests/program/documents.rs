@@ -121,6 +121,8 @@ const CASES: &[(&str, &[&str], i32)] = &[
     ("diff", &["diff", "full", "inc", "--list"], 0),
     ("diff", &["diff", "full", "inc", "--exit-code"], 1),
     ("diff", &["diff", "full", "nope"], 1),
+    ("drill", &["drill", "inc", "--dry-run"], 0),
+    ("drill", &["drill", "inc", "--dry-run", "--scratch-dir", "missing"], 1),
     ("drill", &["drill", "inc"], 0),
     ("drill", &["drill", "bad", "--store", "other"], 3),
     ("search", &["search", "inc", "--like", "id-000001", "--with-metadata"], 0),

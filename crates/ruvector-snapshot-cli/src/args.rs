@@ -202,6 +202,7 @@ impl Verb {
             Self::Annotate(args) => args.dry_run,
             Self::Pin(args) | Self::Unpin(args) => args.dry_run,
             Self::Verify(args) => args.dry_run,
+            Self::Drill(args) => args.dry_run,
             Self::Restore(args) => args.dry_run,
             Self::Delete(args) => args.dry_run,
             Self::Copy(args) => args.dry_run,

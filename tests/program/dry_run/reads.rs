@@ -141,3 +141,41 @@ fn a_check_of_a_store_says_what_it_would_write() {
     let place = Place::Disk(Sandbox::empty());
     place.dry(&["store", "check"]).0.assert_fails(1, "the directory does not exist");
 }
+
+#[test]
+fn a_drill_says_what_it_needs_and_what_is_in_its_way() {
+    for place in Place::with_chain() {
+        fs::create_dir(place.sandbox().path("scratch")).unwrap();
+        let args = ["drill", "inc", "--scratch-dir", "scratch", "--no-record"];
+        let (printed, planned) = place.would(&args);
+        for text in [
+            "would drill ",
+            "  chain         2 snapshots\n",
+            "  free          ",
+            "  memory        ",
+            "ok           free space",
+        ] {
+            assert!(printed.contains(text), "{text:?} is not in {printed}");
+        }
+        assert_eq!(
+            (&planned["feasible"], &planned["record"], &planned["probes"]),
+            (&json!(true), &json!(false), &json!(100))
+        );
+        let (exit_code, done) = place.json(&args);
+        assert_eq!((exit_code, &done["store_read_bytes"]), (0, &planned["fetch"]["bytes"]), "{planned} {done}");
+        let file_bytes = done["file_bytes"].as_u64().unwrap();
+        assert!(planned["file"]["least_bytes"].as_u64().unwrap() <= file_bytes, "{planned} {done}");
+        assert!(file_bytes <= planned["file"]["likely_bytes"].as_u64().unwrap(), "{planned} {done}");
+
+        let (result, document) = place.dry(&["drill", "inc", "--scratch-dir", "missing"]);
+        assert_eq!((result.exit_code, &document["feasible"]), (Some(1), &json!(false)), "{result:?}");
+        assert!(result.stdout.starts_with("could not drill ") && result.stderr.contains("missing"), "{result:?}");
+        assert_eq!(place.run(&["drill", "inc", "--scratch-dir", "missing"]).exit_code, Some(1));
+        place.dry(&["drill", "nope"]).0.assert_fails(1, "nope");
+    }
+    let [Place::Disk(sandbox), _] = Place::with_chain() else { panic!() };
+    let full = sandbox.ids()[1].clone();
+    fs::remove_file(sandbox.stored(&full, "vectors.bin.gz")).unwrap();
+    let place = Place::Disk(sandbox);
+    assert_eq!((place.dry(&["drill", "inc"]).0.exit_code, place.run(&["drill", "inc"]).exit_code), (Some(3), Some(3)));
+}

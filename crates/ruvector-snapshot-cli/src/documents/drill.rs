@@ -1,9 +1,10 @@
 //! The document of `drill`.
 
-use ruvector_snapshot::DrillReport;
+use ruvector_snapshot::{DrillOptions, DrillReport, RestorePlan};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::restore_plan::RestorePlanDocument;
 use super::snapshot::SnapshotDocument;
 
 /// What a drill has measured. The restored database was verified: it has the content checksum of the snapshot.
@@ -58,5 +59,24 @@ impl<'a> From<&'a DrillReport> for DrillDocument<'a> {
             file_bytes: report.file_bytes,
             store_read_bytes: report.store_read_bytes,
         }
+    }
+}
+
+/// What a drill would read and write, and everything that is in its way. Nothing was restored. `file` is the restored database
+/// in the scratch directory, and `memory_bytes` includes the search index of Ruvector.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "DrillPlan")]
+pub(crate) struct DrillPlanDocument<'a> {
+    #[serde(flatten)]
+    restore: RestorePlanDocument<'a>,
+    /// Number of vectors that would be searched for.
+    probes: usize,
+    /// Whether the drill would be recorded beside the snapshot.
+    record: bool,
+}
+
+impl<'a> DrillPlanDocument<'a> {
+    pub(crate) fn new(plan: &'a RestorePlan, options: &DrillOptions) -> Self {
+        Self { restore: plan.into(), probes: options.probes, record: options.record }
     }
 }

@@ -48,7 +48,7 @@ pub(crate) use create::CreateDocument;
 pub(crate) use delete::DeleteDocument;
 pub(crate) use demo::DemoDocument;
 pub(crate) use diff::{ChangeDocument, DiffBegin, DiffCounts, DiffEnd};
-pub(crate) use drill::DrillDocument;
+pub(crate) use drill::{DrillDocument, DrillPlanDocument};
 pub(crate) use dump::{DumpBegin, DumpEnd, RecordBegin};
 pub(crate) use envelope::{NoMembers, Run};
 pub(crate) use exchange::{ExportDocument, ImportDocument};

@@ -16,11 +16,11 @@ use super::failure::{ErrorDocument, Failed, FailureDocument};
 use super::shared::OutcomeDocument;
 use super::{
     AnnotateDocument, CompactDocument, CompactedDocument, ConfigCheckDocument, ConfigPathDocument, ConfigShowDocument,
-    CopyDocument, CopyPlanDocument, CreateDocument, DeleteDocument, DemoDocument, DrillDocument, ExportDocument,
-    FindDocument, ImportDocument, MergeDocument, NoMembers, PinDocument, PruneDocument, RestoreDocument,
-    RestorePlanDocument, SearchDocument, ShowDocument, ShownDocument, StatsDocument, StoreCheckDocument,
-    StoreCheckPlanDocument, StoreOptionsDocument, VerifyDocument, VerifyPlanDocument, VersionDocument, diff, dump,
-    list,
+    CopyDocument, CopyPlanDocument, CreateDocument, DeleteDocument, DemoDocument, DrillDocument, DrillPlanDocument,
+    ExportDocument, FindDocument, ImportDocument, MergeDocument, NoMembers, PinDocument, PruneDocument,
+    RestoreDocument, RestorePlanDocument, SearchDocument, ShowDocument, ShownDocument, StatsDocument,
+    StoreCheckDocument, StoreCheckPlanDocument, StoreOptionsDocument, VerifyDocument, VerifyPlanDocument,
+    VersionDocument, diff, dump, list,
 };
 use crate::args;
 use crate::failure::EXIT_CODES;
@@ -58,7 +58,7 @@ fn documents() -> BTreeMap<&'static str, Vec<Make>> {
                 document::<Failed<'static, diff::DiffFailed<'static>>>,
             ],
         ),
-        ("drill", vec![document::<DrillDocument<'static>>]),
+        ("drill", vec![document::<DrillDocument<'static>>, document::<DrillPlanDocument<'static>>]),
         ("dump", vec![document::<dump::DumpDocument>, document::<Failed<'static, dump::DumpDocument>>]),
         ("export", vec![document::<ExportDocument<'static>>]),
         ("find", vec![document::<FindDocument<'static>>]),

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use ruvector_snapshot::{DrillOptions, DrillReport, ErrorKind, Transferred};
+use ruvector_snapshot::{DrillOptions, DrillReport, ErrorKind, SnapshotManager, Transferred};
 
-use crate::documents::DrillDocument;
+use super::restore::plan::print_contents;
+use crate::documents::{DrillDocument, DrillPlanDocument};
 use crate::failure::{Exit, Failure, kind_name};
 use crate::interrupted::Attempts;
 use crate::output::{count, print_transferred, shape, size};
@@ -34,6 +35,8 @@ that of earlier drills, and choose --min-recall for your database. A drill that 
 passed is recorded beside the snapshot, and so is one that finds something corrupt in the store; --no-record turns that off. It needs memory for the search \
 index, as Ruvector does.
 
+With --dry-run, nothing is restored, and nothing is written. It prints what would be read, the space and the memory that the drill needs, and what is in its way.
+
 Examples:
   ruvector-snapshot drill latest
   ruvector-snapshot drill nightly --min-recall 0.95 --scratch-dir /var/tmp
@@ -58,6 +61,9 @@ pub(crate) struct Drill {
     /// Do not record the drill beside the snapshot
     #[arg(long)]
     pub(crate) no_record: bool,
+    /// Print what would be read, the space and the memory that are needed, and what is in the way. Write nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 pub(crate) async fn drill(session: &Session, args: Drill) -> Result<Exit, Failure> {
@@ -65,6 +71,9 @@ pub(crate) async fn drill(session: &Session, args: Drill) -> Result<Exit, Failur
     let id = session.resolve(&manager, &args.id).await?;
     let mut options = DrillOptions::default().probes(args.probes).min_recall(args.min_recall).record(!args.no_record);
     options.scratch_dir = args.scratch_dir;
+    if args.dry_run {
+        return plan(session, &manager, &id, &options).await;
+    }
     let report = {
         let progress = ProgressDisplay::new(session, &Attempts::default());
         let options = options.progress(progress.listener());
@@ -74,6 +83,28 @@ pub(crate) async fn drill(session: &Session, args: Drill) -> Result<Exit, Failur
     session.document(&DrillDocument::from(&report))?;
     print(session, &report)?;
     Ok(if report.passed { Exit::Success } else { Exit::Failure })
+}
+
+/// Plans the drill and prints the plan. What is in the way goes to standard error.
+async fn plan(session: &Session, manager: &SnapshotManager, id: &str, options: &DrillOptions) -> Result<Exit, Failure> {
+    let plan = session.read(manager, manager.plan_drill(id, options)).await.map_err(hinted)?;
+    plan.warnings.iter().for_each(|warning| session.warnings.add(warning));
+    session.document(&DrillPlanDocument::new(&plan, options))?;
+    let output = session.output;
+    let would = if plan.is_feasible() { "would drill" } else { "could not drill" };
+    output.line(format_args!("{would} {}", session.short(&plan.id)))?;
+    print_contents(session, &plan)?;
+    output.field("probes", count(options.probes as u64))?;
+    output.field("record", if options.record { "beside the snapshot" } else { "none (--no-record)" })?;
+    output.line("nothing was written (--dry-run)")?;
+    for blocker in &plan.blockers {
+        Failure::blocker(blocker).lines().iter().for_each(|line| output.message(line));
+    }
+    Ok(match plan.blockers.first().map(|first| first.kind) {
+        None => Exit::Success,
+        Some(ErrorKind::Corrupt) => Exit::Corruption,
+        Some(_) => Exit::Failure,
+    })
 }
 
 fn hinted(failure: Failure) -> Failure {

@@ -2,7 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "prints how long the work took")]
 
 mod merge;
-mod plan;
+pub(crate) mod plan;
 
 use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};

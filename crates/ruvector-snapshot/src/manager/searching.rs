@@ -7,7 +7,7 @@ use ruvector_snapshot_format::id::SnapshotId;
 use super::SnapshotManager;
 use crate::error::Result;
 use crate::ops::drill::{self, DrillOptions, DrillReport};
-use crate::ops::restore::{self, RestoreOptions};
+use crate::ops::restore::{self, RestoreOptions, RestorePlan};
 use crate::ops::search::{self, Query, SearchOptions, SearchReport};
 use crate::repo::context::Context;
 
@@ -106,5 +106,29 @@ impl SnapshotManager {
             restore::to_file(&context, &restored_id, &path, &options).await
         };
         drill::drill(&self.context, &id, options, restore).await
+    }
+
+    /// Plans the restore that [`drill_snapshot`](Self::drill_snapshot) makes: what it would read, how large the restored
+    /// database may become and how much space is left in the scratch directory, and everything that is in its way.
+    /// [`RestorePlan::memory_bytes`] includes the database that Ruvector opens, with its search index. Writes nothing.
+    ///
+    /// # Errors
+    ///
+    /// The same as [`plan_restore`](Self::plan_restore), and [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if an
+    /// option is out of range.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(manager: ruvector_snapshot::SnapshotManager, id: &str) -> Result<(), Box<dyn std::error::Error>> {
+    /// use ruvector_snapshot::DrillOptions;
+    ///
+    /// let plan = manager.plan_drill(id, &DrillOptions::default()).await?;
+    /// println!("{:?} bytes of memory", plan.memory_bytes);
+    /// # Ok(()) }
+    /// ```
+    pub async fn plan_drill(&self, id: &str, options: &DrillOptions) -> Result<RestorePlan> {
+        let path = drill::planned_path(&self.context, options)?;
+        restore::plan_opened(&self.context, &id.parse()?, path, &RestoreOptions::default()).await
     }
 }

@@ -37,19 +37,30 @@ impl ScratchDirectory {
     /// its path is not UTF-8: Ruvector would create a file elsewhere.
     pub(crate) fn create(parent: &Path, prefix: &str, mut warn: impl FnMut(&str)) -> Result<Self> {
         let failed = |error| SnapshotError::io(parent, "create a scratch directory there", error);
-        // Ruvector refuses relative paths that start with `..`.
-        let parent = std::path::absolute(parent).map_err(failed)?;
-        if parent.to_str().is_none() {
-            let message =
-                "the path of the scratch directory is not UTF-8, and Ruvector opens no such path; choose another one";
-            return Err(SnapshotError::new(ErrorKind::InvalidInput, message).with_key(parent.display().to_string()));
-        }
+        let parent = Self::absolute(parent)?;
         let created = Self::create_in(&parent, prefix).map_err(failed)?;
         for (removed, bytes) in created.remove_dead(&parent, prefix) {
             let shown = removed.display();
             warn(&format!("{shown} ({bytes} bytes) was removed: a process that was killed had left it"));
         }
         Ok(created)
+    }
+
+    /// Returns the full path of a directory, in which Ruvector can open a database.
+    ///
+    /// # Errors
+    ///
+    /// Returns `InvalidInput` if the path is not UTF-8.
+    pub(crate) fn absolute(parent: &Path) -> Result<PathBuf> {
+        // Ruvector refuses relative paths that start with `..`.
+        let full = std::path::absolute(parent);
+        let parent = full.map_err(|error| SnapshotError::io(parent, "create a scratch directory there", error))?;
+        if parent.to_str().is_none() {
+            let message =
+                "the path of the scratch directory is not UTF-8, and Ruvector opens no such path; choose another one";
+            return Err(SnapshotError::new(ErrorKind::InvalidInput, message).with_key(parent.display().to_string()));
+        }
+        Ok(parent)
     }
 
     pub(crate) fn path(&self) -> &Path {

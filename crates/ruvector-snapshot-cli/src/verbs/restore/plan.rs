@@ -38,6 +38,13 @@ fn print(session: &Session, plan: &RestorePlan, to: &Path) -> Result<(), Failure
     let output = session.output;
     let would = if plan.is_feasible() { "would restore" } else { "could not restore" };
     output.line(format_args!("{would} {} to {}", session.short(&plan.id), to.display()))?;
+    print_contents(session, plan)?;
+    output.line("nothing was restored (--dry-run)")
+}
+
+/// Prints what would be read and written, and the checks.
+pub(crate) fn print_contents(session: &Session, plan: &RestorePlan) -> Result<(), Failure> {
+    let output = session.output;
     if let Some(state) = &plan.state {
         print_state(session, state)?;
     }
@@ -53,10 +60,9 @@ fn print(session: &Session, plan: &RestorePlan, to: &Path) -> Result<(), Failure
         output.field("memory", format_args!("{} at most", size(bytes)))?;
     }
     output.line("  checks of the destination")?;
-    for check in &plan.checks {
-        output.line(format_args!("    {:<11}  {}", outcome(check.outcome), check.name))?;
-    }
-    output.line("nothing was restored (--dry-run)")
+    plan.checks
+        .iter()
+        .try_for_each(|check| output.line(format_args!("    {:<11}  {}", outcome(check.outcome), check.name)))
 }
 
 fn print_state(session: &Session, state: &PlannedState) -> Result<(), Failure> {

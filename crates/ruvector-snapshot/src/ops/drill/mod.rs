@@ -60,6 +60,14 @@ where
     .await
 }
 
+/// Returns the path of a database that a drill with these options would restore: about that, because a drill creates a
+/// directory for it.
+pub(crate) fn planned_path(context: &Context, options: &DrillOptions) -> Result<PathBuf> {
+    check_options(options)?;
+    let parent = ScratchDirectory::absolute(&scratch_parent(context, options))?;
+    Ok(parent.join(format!("{PREFIX}{:016x}.db", context.clock.random()?)))
+}
+
 fn check_options(options: &DrillOptions) -> Result<()> {
     let invalid = |message: String| Err(SnapshotError::new(ErrorKind::InvalidInput, message));
     match (options.probes, options.min_recall) {
@@ -126,9 +134,14 @@ where
     })
 }
 
-async fn scratch_directory(context: &Context, options: &DrillOptions) -> Result<ScratchDirectory> {
+/// Returns the directory in which the scratch directory is created.
+fn scratch_parent(context: &Context, options: &DrillOptions) -> PathBuf {
     let chosen = options.scratch_dir.clone().or_else(|| context.config.scratch_dir.clone());
-    let parent = chosen.unwrap_or_else(std::env::temp_dir);
+    chosen.unwrap_or_else(std::env::temp_dir)
+}
+
+async fn scratch_directory(context: &Context, options: &DrillOptions) -> Result<ScratchDirectory> {
+    let parent = scratch_parent(context, options);
     let listener = options.progress.clone();
     let create = move || ScratchDirectory::create(&parent, PREFIX, |warning| warn(listener.as_deref(), warning));
     context.run_blocking(create).await

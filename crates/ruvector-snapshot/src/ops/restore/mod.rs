@@ -12,7 +12,7 @@ mod planning;
 mod proof;
 mod size;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures::TryStreamExt;
@@ -65,6 +65,18 @@ pub(crate) async fn plan(
     }
     .instrument(span)
     .await
+}
+
+/// Plans a restore to a file that Ruvector opens afterwards: its memory includes that of the opened database. Writes nothing.
+pub(crate) async fn plan_opened(
+    context: &Context,
+    id: &SnapshotId,
+    path: PathBuf,
+    options: &RestoreOptions,
+) -> Result<RestorePlan> {
+    let in_memory = plan(context, id, &RestoreDestination::Memory, options).await?;
+    let in_file = plan(context, id, &RestoreDestination::File(path), options).await?;
+    Ok(RestorePlan { memory_bytes: in_file.memory_bytes.max(in_memory.memory_bytes), ..in_file })
 }
 
 /// Restores into a new database in memory.
