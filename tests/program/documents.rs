@@ -80,6 +80,8 @@ fn prepared() -> Sandbox {
 const CASES: &[(&str, &[&str], i32)] = &[
     ("create", &["create", "--db", "a.db", "--name", "third", "--base", "inc"], 0),
     ("create", &["create", "--db", "a.db"], 0),
+    ("create", &["create", "--db", "a.db", "--dry-run"], 0),
+    ("create", &["create", "--db", "a.db", "--base", "inc", "--dry-run"], 0),
     ("create", &["create", "--db", "missing.db"], 1),
     ("create", &["create", "--db", "a.db", "--base", "nope"], 1),
     ("create", &["create", "--db", "a.db", "--require-store", "--store", "empty"], 1),
@@ -127,6 +129,8 @@ const CASES: &[(&str, &[&str], i32)] = &[
     ("drill", &["drill", "bad", "--store", "other"], 3),
     ("search", &["search", "inc", "--like", "id-000001", "--with-metadata"], 0),
     ("search", &["search", "inc", "--like", "nope"], 1),
+    ("compact", &["compact", "inc", "--dry-run"], 0),
+    ("compact", &["compact", "inc", "full", "--dry-run"], 1),
     ("compact", &["compact", "inc"], 0),
     ("compact", &["compact", "inc", "full"], 1),
     ("compact", &["compact", "full"], 1),
@@ -178,7 +182,8 @@ fn the_documents_of_every_command_are_as_their_schemas_say() {
     let entries = (0..3).map(|number| entry(format!("id-{number}"), number, 8, 1));
     Published::of_entries(8, entries).write(&sandbox.path(""), "old");
     let mut found = Vec::new();
-    let import: &[(&str, &[&str], i32)] = &[("import", &["import", "old.snapshot.gz"], 0)];
+    let import: &[(&str, &[&str], i32)] =
+        &[("import", &["import", "old.snapshot.gz", "--dry-run"], 0), ("import", &["import", "old.snapshot.gz"], 0)];
     for (command, arguments, exit_code) in CASES.iter().chain(import) {
         let result = sandbox.run(&[*arguments, &["--json"]].concat());
         found.extend(problems(&schemas[*command], command, *exit_code, result));

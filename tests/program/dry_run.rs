@@ -3,6 +3,7 @@
 
 #[cfg(target_os = "linux")]
 mod access;
+mod creates;
 mod reads;
 
 use std::collections::BTreeMap;

@@ -7,7 +7,9 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ruvector_snapshot::store::{self, Location, SnapshotStore, StoreConfig, StoreOptions, known_options};
+use ruvector_snapshot::store::{
+    self, Location, SnapshotStore, StoreAccess, StoreConfig, StoreOptions, check_access, known_options,
+};
 use ruvector_snapshot::{
     ErrorKind, ShortIds, Snapshot, SnapshotConfig, SnapshotError, SnapshotManager, SourceId, check_location,
 };
@@ -141,6 +143,27 @@ impl Session {
     /// Opens a store, and creates it if it does not exist.
     pub(crate) fn open_or_create(&self, config: SnapshotConfig) -> Result<SnapshotManager, Failure> {
         SnapshotManager::with_store(config, self.open_location(true)?).map_err(Failure::usage)
+    }
+
+    /// As [`open_or_create`](Self::open_or_create) for a dry run: a directory that would be created is not, and counts as a
+    /// store without snapshots.
+    pub(crate) fn open_planned(&self, config: SnapshotConfig) -> Result<SnapshotManager, Failure> {
+        match self.location()? {
+            Location::Local(path) if !path.exists() => {
+                self.check_access()?;
+                let store = store::open(&Location::Memory, &StoreConfig::default()).map_err(Failure::from)?;
+                SnapshotManager::with_store(config, store).map_err(Failure::usage)
+            }
+            _ => self.open_or_create(config),
+        }
+    }
+
+    /// Fails if the store is a directory that this user cannot write, or cannot create. Writes nothing.
+    pub(crate) fn check_access(&self) -> Result<StoreAccess, Failure> {
+        let checked = check_access(&self.location()?).map_err(Failure::from);
+        checked.map_err(|failure| {
+            failure.with_hint("check --store, its owner and its permissions, and that its disk is mounted for writing")
+        })
     }
 
     fn open_location(&self, create: bool) -> Result<Arc<dyn SnapshotStore>, Failure> {

@@ -15,12 +15,13 @@ use super::envelope::{Document, WITHOUT_STORE};
 use super::failure::{ErrorDocument, Failed, FailureDocument};
 use super::shared::OutcomeDocument;
 use super::{
-    AnnotateDocument, CompactDocument, CompactedDocument, ConfigCheckDocument, ConfigPathDocument, ConfigShowDocument,
-    CopyDocument, CopyPlanDocument, CreateDocument, DeleteDocument, DemoDocument, DrillDocument, DrillPlanDocument,
-    ExportDocument, FindDocument, ImportDocument, MergeDocument, NoMembers, PinDocument, PruneDocument,
-    RestoreDocument, RestorePlanDocument, SearchDocument, ShowDocument, ShownDocument, StatsDocument,
-    StoreCheckDocument, StoreCheckPlanDocument, StoreOptionsDocument, VerifyDocument, VerifyPlanDocument,
-    VersionDocument, diff, dump, list,
+    AnnotateDocument, CompactDocument, CompactPlanDocument, CompactedDocument, ConfigCheckDocument, ConfigPathDocument,
+    ConfigShowDocument, CopyDocument, CopyPlanDocument, CreateDocument, CreatePlanDocument, DeleteDocument,
+    DemoDocument, DrillDocument, DrillPlanDocument, ExportDocument, FindDocument, ImportDocument, ImportPlanDocument,
+    MergeDocument, NoMembers, PinDocument, PlannedCompactionDocument, PruneDocument, RestoreDocument,
+    RestorePlanDocument, SearchDocument, ShowDocument, ShownDocument, StatsDocument, StoreCheckDocument,
+    StoreCheckPlanDocument, StoreOptionsDocument, VerifyDocument, VerifyPlanDocument, VersionDocument, diff, dump,
+    list,
 };
 use crate::args;
 use crate::failure::EXIT_CODES;
@@ -41,13 +42,19 @@ fn document<T: JsonSchema + 'static>(generator: &mut SchemaGenerator) -> schemar
 /// The documents of each command, apart from that of a failure.
 fn documents() -> BTreeMap<&'static str, Vec<Make>> {
     BTreeMap::from([
-        ("compact", vec![document::<CompactDocument<Vec<OutcomeDocument<CompactedDocument<'static>>>>> as Make]),
+        (
+            "compact",
+            vec![
+                document::<CompactDocument<Vec<OutcomeDocument<CompactedDocument<'static>>>>> as Make,
+                document::<CompactPlanDocument<Vec<OutcomeDocument<PlannedCompactionDocument<'static>>>>>,
+            ],
+        ),
         ("annotate", vec![document::<AnnotateDocument<'static>> as Make]),
         ("config check", vec![document::<ConfigCheckDocument>]),
         ("config path", vec![document::<ConfigPathDocument>]),
         ("config show", vec![document::<ConfigShowDocument<'static>>]),
         ("copy", vec![document::<CopyDocument<'static>>, document::<CopyPlanDocument<'static>>]),
-        ("create", vec![document::<CreateDocument<'static>>]),
+        ("create", vec![document::<CreateDocument<'static>>, document::<CreatePlanDocument<'static>>]),
         ("delete", vec![document::<DeleteDocument<'static>>]),
         ("demo", vec![document::<DemoDocument<'static>>]),
         (
@@ -62,7 +69,7 @@ fn documents() -> BTreeMap<&'static str, Vec<Make>> {
         ("dump", vec![document::<dump::DumpDocument>, document::<Failed<'static, dump::DumpDocument>>]),
         ("export", vec![document::<ExportDocument<'static>>]),
         ("find", vec![document::<FindDocument<'static>>]),
-        ("import", vec![document::<ImportDocument<'static>>]),
+        ("import", vec![document::<ImportDocument<'static>>, document::<ImportPlanDocument<'static>>]),
         ("list", vec![document::<list::ListDocument<'static>>, document::<Failed<'static, list::ListFailed<'static>>>]),
         ("pin", vec![document::<PinDocument<'static>>]),
         ("prune", vec![document::<PruneDocument<'static>>]),

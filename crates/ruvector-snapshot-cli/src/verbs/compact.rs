@@ -4,24 +4,29 @@
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use ruvector_snapshot::{ErrorKind, Snapshot, SnapshotManager, Transferred};
+use ruvector_snapshot::{CompactPlan, ErrorKind, Snapshot, SnapshotManager, Transferred};
 
-use crate::documents::{CompactDocument, CompactedDocument};
+use crate::documents::{CompactDocument, CompactPlanDocument, CompactedDocument, PlannedCompactionDocument};
 use crate::failure::{Exit, Failure, kind_name};
 use crate::interrupted::Attempts;
-use crate::output::{counted, pace, print_transferred, shape, size, total};
+use crate::output::{counted, pace, print_transferred, shape, shape_of, size, total};
 use crate::progress::ProgressDisplay;
 use crate::session::Session;
 use crate::several::Outcomes;
+use crate::verbs::create::plan::print_end;
 
 pub(crate) const HELP: &str = "\
 Reads the chain of an incremental snapshot and stores its state as a full snapshot. The database is not needed. The new snapshot has the name, the time \
 and the content checksum of the incremental one. The chain is kept; delete it when you no longer need it. A compact that fails or is interrupted leaves \
 no new snapshot. All IDs are checked before the first is compacted; if one fails, the others are compacted all the same.
 
+With --dry-run, everything is checked that can be checked without the records: metadata.json and its seal, the block directories, the sizes of the files. \
+Corruption of records is not found: `verify` finds it.
+
 Examples:
   ruvector-snapshot compact latest
   ruvector-snapshot compact monday tuesday
+  ruvector-snapshot compact latest --dry-run
   ruvector-snapshot compact 20260131T080000000Z-0123456789abcdef \\
       --store s3://bucket/backups
 
@@ -33,11 +38,17 @@ pub(crate) struct Compact {
     /// Ids, prefixes of ids, names, or latest
     #[arg(required = true, value_name = "ID")]
     pub(crate) ids: Vec<String>,
+    /// Print what would be read and stored. Writes nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 pub(crate) async fn compact(session: &Session, args: &Compact) -> Result<Exit, Failure> {
     let manager = session.open()?;
     let ids = session.resolve_each(&manager, &args.ids, "nothing was compacted").await?;
+    if args.dry_run {
+        return plan(session, &manager, &ids).await;
+    }
     let mut outcomes = Outcomes::of(ids.len());
     for id in &ids {
         let answer = compact_one(session, &manager, id).await.map(|done| (done, Exit::Success));
@@ -103,6 +114,35 @@ async fn compact_one(session: &Session, manager: &SnapshotManager, id: &str) -> 
         taken: (transferred, taken),
         snapshot,
     })
+}
+
+/// Prints what would be stored.
+async fn plan(session: &Session, manager: &SnapshotManager, ids: &[String]) -> Result<Exit, Failure> {
+    let mut outcomes = Outcomes::of(ids.len());
+    for id in ids {
+        let answer = session.read(manager, manager.plan_compact(id)).await.map(|plan| (plan, Exit::Success));
+        outcomes.add(session, id, answer)?;
+        if let Some(plan) = outcomes.last_done() {
+            print_plan(session, plan)?;
+        }
+    }
+    let access = session.check_access()?;
+    session.document(&CompactPlanDocument::new(access, outcomes.documents::<PlannedCompactionDocument<'_>>()))?;
+    print_end(session, access)?;
+    Ok(outcomes.exit())
+}
+
+fn print_plan(session: &Session, plan: &CompactPlan) -> Result<(), Failure> {
+    let output = session.output;
+    output.line(format_args!("would compact {} into a full snapshot", session.short(&plan.id)))?;
+    output.field("name", &plan.name)?;
+    output.field("taken", output.time(plan.created_at))?;
+    output
+        .field("chain", format_args!("{}, {}", counted(plan.chain.len() as u64, "snapshot"), size(plan.chain_bytes)))?;
+    output.field("vectors", shape_of(plan.records, plan.dimensions, plan.distance_metric.as_deref()))?;
+    output.field("size", format_args!("{} in the store at most", size(plan.stored_bytes_max)))?;
+    output.field("checksum", &plan.checksum)?;
+    plan.not_captured.iter().try_for_each(|what| output.field("not captured", what))
 }
 
 fn print(session: &Session, compacted: &Compacted) -> Result<(), Failure> {

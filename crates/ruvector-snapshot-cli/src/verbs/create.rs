@@ -1,5 +1,7 @@
-//! `create`: takes a snapshot of a database file.
+//! `create`: takes a snapshot of a database file. With `--dry-run` it only says what it would store, see `plan`.
 #![expect(clippy::disallowed_methods, reason = "prints how long the work took")]
+
+pub(crate) mod plan;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -54,6 +56,9 @@ command prints a warning.
 A snapshot records the embedding space that the database records in its table `config`, and what --embedding says of the model. `show` prints both. With \
 --base, a base of another identity is refused, unless --other-embedding is given.
 
+With --dry-run the command reads the database as usual, makes all checks, and says what the snapshot would hold, and how many bytes the store would take at \
+most. It writes nothing to the store and creates no directory. Only the compression is not tried, and not whether the store can be written to.
+
 Examples:
   ruvector-snapshot create --db vectors.db
   ruvector-snapshot create --db vectors.db --base latest
@@ -64,6 +69,7 @@ Examples:
       --base latest
   ruvector-snapshot create --db vectors.db --store s3://bucket/backups \\
       --limit-upload 20M
+  ruvector-snapshot create --db vectors.db --base latest --dry-run
   ruvector-snapshot create --db @articles --store @offsite
 
 Exit codes: 0 the snapshot is stored; 1 failure, there is no snapshot, unless the error says that there may be one, or only the output could not be \
@@ -127,6 +133,9 @@ pub(crate) struct Create {
     /// directory]
     #[arg(long, value_name = "DIR")]
     pub(crate) scratch_dir: Option<PathBuf>,
+    /// Read the database and print what would be stored. Writes nothing to the store
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 pub(crate) async fn create(session: &Session, args: Create) -> Result<Exit, Failure> {
@@ -158,12 +167,22 @@ pub(crate) async fn create(session: &Session, args: Create) -> Result<Exit, Fail
     let checked = SnapshotManager::check_source_with(&args.db, &config, &options).await;
     checked.map_err(|error| explained(&args.db, error))?;
     let (manager, chain) = match &args.base {
-        None => (open_for_full(session, config)?, Vec::new()),
+        None => (open_for_full(session, config, args.dry_run)?, Vec::new()),
         Some(base) => {
             let opened = open_with_base(session, config, base, &args.db, &options).await;
             opened.map_err(|failure| without_base(failure, args.base_from_elsewhere))?
         }
     };
+    if let Some(base) = chain.first() {
+        options = options.base_id(base.id.as_str()).verify_base(args.verify_base);
+    }
+    let not_created = |failure| not_created(session, failure, chain.first(), args.require_store);
+    if args.dry_run {
+        let plan = plan::plan(session, &manager, &args.db, &name, options).await.map_err(not_created)?;
+        session.learn_ids(&manager).await;
+        plan::print(session, &plan, &args.db)?;
+        return Ok(Exit::Success);
+    }
     // The base of an increment is there, and --require-store is checked by the create.
     let may_be_new = chain.is_empty() && !args.require_store;
     let store_is_new = may_be_new && !session.read(&manager, manager.has_snapshots()).await?;
@@ -171,27 +190,29 @@ pub(crate) async fn create(session: &Session, args: Create) -> Result<Exit, Fail
     let attempts = Attempts::default();
     let (created, transferred) = {
         let progress = ProgressDisplay::new(session, &attempts);
-        let mut options = options.progress(progress.listener());
-        if let Some(base) = chain.first() {
-            options = options.base_id(base.id.as_str()).verify_base(args.verify_base);
-        }
+        let options = options.progress(progress.listener());
         let after_interrupt = attempts.report(&manager, location);
         let work = manager.create_snapshot_of_file(&args.db, &name, &options);
         (session.run(&manager, work, after_interrupt).await, progress.transferred())
     };
-    let snapshot = created.map_err(|failure| match (failure.remedy(), chain.first()) {
+    let snapshot = created.map_err(not_created)?;
+    session.learn_ids(&manager).await;
+    let created = Created { snapshot: &snapshot, chain: &chain, store_is_new, transferred };
+    print(session, &created, &args.db, started.elapsed()).map_err(|failure| failure.after_create(&snapshot.id))?;
+    Ok(Exit::Success)
+}
+
+/// Adds what can be done about a failed create.
+fn not_created(session: &Session, failure: Failure, base: Option<&Snapshot>, requires_store: bool) -> Failure {
+    match (failure.remedy(), base) {
         (Some(Remedy::FullSnapshot), Some(base)) => {
             let verify = session.command(&format!("verify {}", base.id));
             failure.with_hint(format!("{WITHOUT_BASE}; `{verify}` shows all that is corrupt"))
         }
         (Some(_), _) => failure,
-        (None, None) if args.require_store => without_store(session, failure),
+        (None, None) if requires_store => without_store(session, failure),
         (None, _) => busy_explained(failure),
-    })?;
-    session.learn_ids(&manager).await;
-    let created = Created { snapshot: &snapshot, chain: &chain, store_is_new, transferred };
-    print(session, &created, &args.db, started.elapsed()).map_err(|failure| failure.after_create(&snapshot.id))?;
-    Ok(Exit::Success)
+    }
 }
 
 /// Replaces `@NAME` by the database of the configuration file, with what it says and the options do not.
@@ -248,10 +269,11 @@ pub(crate) fn source_name(source: Option<String>) -> Result<Option<String>, Fail
     Ok(Some(name.to_owned()))
 }
 
-/// Opens the store for a full snapshot, and creates its directory unless it must exist already.
-fn open_for_full(session: &Session, config: SnapshotConfig) -> Result<SnapshotManager, Failure> {
+/// Opens the store for a full snapshot, and creates its directory unless it must exist already or this is a dry run.
+fn open_for_full(session: &Session, config: SnapshotConfig, dry_run: bool) -> Result<SnapshotManager, Failure> {
     match config.require_store {
         true => session.open_with(config).map_err(|failure| without_store(session, failure)),
+        false if dry_run => session.open_planned(config),
         false => session.open_or_create(config),
     }
 }

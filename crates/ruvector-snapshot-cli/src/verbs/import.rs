@@ -7,14 +7,15 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use ruvector_snapshot::{ErrorKind, ImportOptions, Snapshot, SnapshotConfig, SnapshotError, Transferred, check_name};
 
-use crate::documents::ImportDocument;
+use crate::documents::{ImportDocument, ImportPlanDocument};
 use crate::failure::{Exit, Failure, kind_name};
 use crate::global::SOURCE_VARIABLE;
 use crate::interrupted::Attempts;
-use crate::output::{pace, print_transferred, ratio, shape};
+use crate::output::{pace, print_transferred, ratio, shape, shape_of, size};
 use crate::progress::ProgressDisplay;
 use crate::session::Session;
 use crate::values::label;
+use crate::verbs::create::plan::{print_end, print_size};
 use crate::verbs::create::{check_scratch_dir, labels, source_name};
 
 pub(crate) const HELP: &str = "\
@@ -31,10 +32,13 @@ Limits: FILE has the dimensions, the metric and three parameters of the index. I
 has none. A payload null becomes no metadata. Refused are an id that is there twice, a vector with other dimensions than the collection, and a payload that is \
 not a JSON object: no database can hold them.
 
+With --dry-run, FILE is read, checked and sorted as usual, and nothing is written to the store.
+
 Examples:
   ruvector-snapshot import old/0b7c8a52-2d6a-4b0f-9d5e-3b1f5a3c9e01.snapshot.gz
   ruvector-snapshot import old/articles.snapshot.gz --name articles-2025 \\
       --label from=old-server
+  ruvector-snapshot import old/articles.snapshot.gz --dry-run
 
 Exit codes: 0 stored; 1 failure, or no database can hold the records; 2 wrong usage; 3 FILE or its sidecar is corrupt. After a failure there is no new snapshot.";
 
@@ -57,6 +61,9 @@ pub(crate) struct Import {
     /// Directory in which the records are sorted, in a file without a name [default: the system's temporary directory]
     #[arg(long, value_name = "DIR")]
     pub(crate) scratch_dir: Option<PathBuf>,
+    /// Read and check FILE, and print what would be stored. Writes nothing to the store
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 pub(crate) async fn import(session: &Session, args: Import) -> Result<Exit, Failure> {
@@ -72,6 +79,9 @@ pub(crate) async fn import(session: &Session, args: Import) -> Result<Exit, Fail
         return Err(SnapshotError::io(&args.file, "open the file", error).into());
     }
     let location = session.location()?;
+    if args.dry_run {
+        return plan(session, config, &args.file, options).await;
+    }
     let manager = session.open_or_create(config)?;
     let store_is_new = !session.read(&manager, manager.has_snapshots()).await?;
     let (started, attempts) = (Instant::now(), Attempts::default());
@@ -86,6 +96,36 @@ pub(crate) async fn import(session: &Session, args: Import) -> Result<Exit, Fail
     session.learn_ids(&manager).await;
     let imported = Imported { snapshot: &snapshot, store_is_new, transferred };
     print(session, &imported, &args.file, started.elapsed()).map_err(|failure| failure.after_create(&snapshot.id))?;
+    Ok(Exit::Success)
+}
+
+/// Prints what would be stored.
+async fn plan(session: &Session, config: SnapshotConfig, file: &Path, options: ImportOptions) -> Result<Exit, Failure> {
+    let manager = session.open_planned(config)?;
+    let planned = {
+        let progress = ProgressDisplay::new(session, &Attempts::default());
+        let options = options.progress(progress.listener());
+        session.read(&manager, manager.plan_import(file, &options)).await
+    };
+    let plan = planned.map_err(explained)?;
+    let access = session.check_access()?;
+    session.document(&ImportPlanDocument::new(&plan, file, access))?;
+    let output = session.output;
+    output.line(format_args!("would import {}", file.display()))?;
+    if plan.store_is_new {
+        output.field("store", format_args!("NEW: there are no snapshots at {}", session.store))?;
+    }
+    output.field("name", &plan.name)?;
+    output.field("file", format_args!("{}, of {}", size(plan.file_bytes), output.time(plan.created_at)))?;
+    output.field("vectors", shape_of(plan.records, plan.dimensions, plan.distance_metric.as_deref()))?;
+    print_size(session, plan.stored_bytes_max, plan.raw_bytes)?;
+    output.field("checksum", &plan.checksum)?;
+    let verified = if plan.is_verified { "the SHA-256 is that of the sidecar" } else { "no: there is no sidecar" };
+    output.field("verified", verified)?;
+    for what in &plan.source.not_captured {
+        output.field("not captured", what)?;
+    }
+    print_end(session, access)?;
     Ok(Exit::Success)
 }
 

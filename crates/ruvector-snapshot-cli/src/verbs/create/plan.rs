@@ -1,0 +1,73 @@
+//! `create --dry-run`: prints what would be stored.
+
+use std::path::Path;
+
+use ruvector_snapshot::store::StoreAccess;
+use ruvector_snapshot::{CreateOptions, CreatePlan, SnapshotManager};
+
+use crate::documents::CreatePlanDocument;
+use crate::failure::Failure;
+use crate::interrupted::Attempts;
+use crate::output::{changes, counted, print_irregular, shape_of, size, source};
+use crate::progress::ProgressDisplay;
+use crate::session::Session;
+
+/// Plans a create.
+pub(super) async fn plan(
+    session: &Session,
+    manager: &SnapshotManager,
+    db: &Path,
+    name: &str,
+    options: CreateOptions,
+) -> Result<CreatePlan, Failure> {
+    let progress = ProgressDisplay::new(session, &Attempts::default());
+    let options = options.progress(progress.listener());
+    session.read(manager, manager.plan_create_of_file(db, name, &options)).await
+}
+
+pub(super) fn print(session: &Session, plan: &CreatePlan, db: &Path) -> Result<(), Failure> {
+    let output = session.output;
+    let access = session.check_access()?;
+    session.document(&CreatePlanDocument::new(plan, access))?;
+    let kind = if plan.chain.is_empty() { "a full" } else { "an incremental" };
+    output.line(format_args!("would create {kind} snapshot of {}", db.display()))?;
+    if plan.store_is_new {
+        output.field("store", format_args!("NEW: there are no snapshots at {}", session.store))?;
+    }
+    output.field("name", &plan.name)?;
+    output.field("source", source(&plan.source))?;
+    output.field("database", format_args!("{}, read at {}", size(plan.file_bytes), output.time(plan.created_at)))?;
+    if let Some(base) = plan.chain.last() {
+        let length = counted(plan.chain.len() as u64 + 1, "snapshot");
+        output.field("base", format_args!("{}; the chain would have {length}", session.short(base)))?;
+    }
+    if let Some(planned) = &plan.changes {
+        output.field("changes", changes(planned))?;
+    }
+    output.field("vectors", shape_of(plan.records, plan.dimensions, plan.distance_metric.as_deref()))?;
+    print_size(session, plan.stored_bytes_max, plan.raw_bytes)?;
+    let scratch = size(plan.scratch_bytes_max);
+    output.field("scratch", format_args!("{scratch} at most, if the database is written meanwhile"))?;
+    output.field("checksum", &plan.checksum)?;
+    if let Some(irregular) = &plan.irregular {
+        print_irregular(&output, irregular)?;
+    }
+    for what in &plan.source.not_captured {
+        output.field("not captured", what)?;
+    }
+    print_end(session, access)
+}
+
+/// Prints how large the files of a new snapshot can be.
+pub(crate) fn print_size(session: &Session, stored_bytes_max: u64, raw_bytes: u64) -> Result<(), Failure> {
+    let (stored, raw) = (size(stored_bytes_max), size(raw_bytes));
+    session.output.field("size", format_args!("{stored} in the store at most; {raw} uncompressed"))
+}
+
+/// Prints what was not checked, and that nothing was written.
+pub(crate) fn print_end(session: &Session, access: StoreAccess) -> Result<(), Failure> {
+    if access == StoreAccess::NotTried {
+        session.output.field("not checked", "whether the store can be written to (`store check` tries it)")?;
+    }
+    session.output.line("nothing was written (--dry-run)")
+}
