@@ -68,7 +68,8 @@ fn invalid_options_are_usage_errors() {
     sandbox.run(&["verify", "x", "--all"]).assert_fails(2, "--all");
     sandbox.run(&["delete"]).assert_fails(2, "ID");
     sandbox.run(&["restore", "x"]).assert_fails(2, "--to");
-    sandbox.run(&["backup"]).assert_fails(2, "backup");
+    sandbox.run(&["backup"]).assert_fails(2, "--db");
+    sandbox.run(&["dance"]).assert_fails(2, "dance");
     sandbox.run(&["completions", "cmd"]).assert_fails(2, "cmd");
     assert_eq!(sandbox.run(&[]).exit_code, Some(2));
     assert_eq!(sandbox.names("."), ["a.db"]);
