@@ -332,7 +332,7 @@ async fn what_was_verified_as_deep_within_the_time_is_skipped() {
     for depth in [VerifyDepth::Quick, subset(3), VerifyDepth::sample(1).unwrap(), VerifyDepth::Full] {
         assert!(is_skipped(&at(&store, 9), id, depth, "7d").await, "{depth}");
         assert!(!is_skipped(&at(&store, 10), id, depth, "7d").await, "{depth}");
-        assert!(is_skipped(&at(&store, 10), id, depth, "1m").await, "{depth}");
+        assert!(is_skipped(&at(&store, 10), id, depth, "1mo").await, "{depth}");
     }
     // Other snapshots of the chain have ledgers of their own, and `verify_snapshot_with` skips nothing.
     assert!(!is_skipped(&at(&store, 3), &fixture.ids[1], VerifyDepth::Full, "7d").await);
