@@ -61,6 +61,20 @@ impl SourceInfo {
         let path = |path: &String| SourceId::Path { host: self.host.clone(), path: path.clone() };
         self.name.clone().map(SourceId::Name).or_else(|| self.path.as_ref().map(path))
     }
+
+    /// Returns what a person calls the source: what identifies it, or else its kind.
+    ///
+    /// ```
+    /// use ruvector_snapshot_format::metadata::SourceInfo;
+    ///
+    /// let mut source = SourceInfo::new("file", None);
+    /// assert_eq!(source.id_or_kind(), "file");
+    /// source.name = Some("articles".to_owned());
+    /// assert_eq!(source.id_or_kind(), "articles");
+    /// ```
+    pub fn id_or_kind(&self) -> String {
+        self.id().map_or_else(|| self.kind.clone(), |id| id.to_string())
+    }
 }
 
 /// What identifies a source. Two snapshots are of the same source if these are equal.

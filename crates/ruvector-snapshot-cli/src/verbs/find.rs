@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use clap::Args;
-use ruvector_snapshot::{FindReport, RecordState, SourceInfo};
+use ruvector_snapshot::{FindReport, RecordState};
 
 use crate::documents::FindDocument;
 use crate::failure::{Exit, Failure};
@@ -56,7 +56,7 @@ fn print_text(session: &Session, report: &FindReport, now: DateTime<Utc>) -> Res
         return output
             .line(format_args!("no snapshot{unknown} at {} has the record {:?}", session.store, report.record_id));
     }
-    let sources: BTreeSet<String> = report.snapshots.iter().map(|found| source_text(&found.snapshot.source)).collect();
+    let sources: BTreeSet<String> = report.snapshots.iter().map(|found| found.snapshot.source.id_or_kind()).collect();
     // Records of different databases with the same id have nothing to do with each other.
     let has_sources = sources.len() > 1;
     let columns = [
@@ -71,7 +71,7 @@ fn print_text(session: &Session, report: &FindReport, now: DateTime<Utc>) -> Res
     for found in &report.snapshots {
         let snapshot = &found.snapshot;
         let age = output.columns().map(|_| ago(snapshot.created_at, now));
-        let source = has_sources.then(|| source_text(&snapshot.source));
+        let source = has_sources.then(|| snapshot.source.id_or_kind());
         table.add([
             session.short(&snapshot.id).into(),
             snapshot.name.as_str().into(),
@@ -82,11 +82,6 @@ fn print_text(session: &Session, report: &FindReport, now: DateTime<Utc>) -> Res
         ]);
     }
     output.table(&table.without_empty())
-}
-
-/// Returns the name of a source, or else the host and the path of its database, or else its kind.
-fn source_text(source: &SourceInfo) -> String {
-    source.id().map_or_else(|| source.kind.clone(), |id| id.to_string())
 }
 
 fn words(state: RecordState) -> &'static str {

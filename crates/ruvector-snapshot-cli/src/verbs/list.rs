@@ -2,7 +2,7 @@
 
 mod columns;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use clap::Args;
@@ -138,8 +138,8 @@ struct BrokenChains {
 /// Returns them, of these snapshots.
 fn broken_chains(listing: &Listing, snapshots: &[&Snapshot]) -> Vec<BrokenChains> {
     let mut broken: BTreeMap<_, Vec<String>> = BTreeMap::new();
-    let is_listed = |snapshot: &&Snapshot| snapshots.iter().any(|listed| std::ptr::eq(*listed, *snapshot));
-    for snapshot in listing.snapshots.iter().filter(is_listed) {
+    let listed: BTreeSet<&str> = snapshots.iter().map(|snapshot| snapshot.id.as_str()).collect();
+    for snapshot in listing.snapshots.iter().filter(|snapshot| listed.contains(snapshot.id.as_str())) {
         let ancestry = listing.ancestry(snapshot);
         if let (Some(last), ChainEnd::Missing | ChainEnd::Unusable) = (ancestry.ids.last(), ancestry.end) {
             broken.entry((last.clone(), ancestry.end)).or_default().push(snapshot.id.clone());

@@ -148,7 +148,7 @@ fn is_corrupt(listing: &Listing, snapshot: &Snapshot) -> bool {
 fn sources(snapshots: &[&Snapshot]) -> Vec<SourceStats> {
     let mut sources: BTreeMap<String, SourceStats> = BTreeMap::new();
     for snapshot in snapshots {
-        let source = snapshot.source.id().map_or_else(|| snapshot.source.kind.clone(), |id| id.to_string());
+        let source = snapshot.source.id_or_kind();
         let stats = sources.entry(source.clone()).or_insert_with(|| SourceStats {
             source,
             totals: StatsTotals::default(),

@@ -12,14 +12,12 @@ use ruvector_snapshot_format::metadata::SnapshotMetadata;
 use ruvector_snapshot_format::{Labels, layout, limits};
 
 use super::context::Context;
+use super::ledger::PROGRAM;
 use super::presence::{ObjectsByName, exists, gone, objects_of};
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::snapshot::Snapshot;
 use crate::store::SnapshotStore;
 use crate::text::composed;
-
-/// The program, as annotations name it.
-const PROGRAM: &str = concat!("ruvector-snapshot ", env!("CARGO_PKG_VERSION"));
 
 /// What the annotations of a snapshot say together.
 #[derive(Debug, Default)]

@@ -19,8 +19,8 @@ use crate::snapshot::checks::{ChainChecks, Checks, Counted, ListedEntry, unneede
 use crate::snapshot::latest_now;
 use crate::store::ObjectInfo;
 
-/// The program, as entries name it.
-const PROGRAM: &str = concat!("ruvector-snapshot ", env!("CARGO_PKG_VERSION"));
+/// The program, as entries and annotations name it.
+pub(super) const PROGRAM: &str = concat!("ruvector-snapshot ", env!("CARGO_PKG_VERSION"));
 
 /// The number of entries whose contents are read, the newest first.
 const CONTENTS_READ_MAX: usize = 100;

@@ -110,7 +110,7 @@ impl ListColumn {
             C::Drilled => drilled_at(snapshot, listing).into(),
             C::Type => snapshot_type(session, snapshot, listing).into(),
             C::Pinned => if snapshot.pinned { "pinned" } else { "" }.into(),
-            C::Source => snapshot.source.id().map_or_else(|| snapshot.source.kind.clone(), |id| id.to_string()).into(),
+            C::Source => snapshot.source.id_or_kind().into(),
             C::Labels => labels(snapshot).into(),
             C::Note => snapshot.note.clone().unwrap_or_default().into(),
         }
