@@ -133,7 +133,7 @@ fn a_log_is_not_appended_to_what_is_no_log() {
 }
 
 #[test]
-fn a_pipe_that_nobody_reads_is_no_log() {
+fn a_pipe_without_a_reader_is_no_log() {
     let (sandbox, _) = Sandbox::with_snapshots(1);
     assert!(std::process::Command::new("mkfifo").arg(sandbox.path("pipe")).status().unwrap().success());
     sandbox.run(&["list", "--log-file", "pipe"]).assert_fails(1, "cannot open the log file");

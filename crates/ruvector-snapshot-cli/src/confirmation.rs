@@ -1,4 +1,4 @@
-//! The question before something is deleted. It is asked on a terminal alone: a script has nobody to answer.
+//! The question before something is deleted. It is asked only on a terminal: a script cannot answer.
 
 use std::io::{self, IsTerminal as _};
 use std::thread;
@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use crate::failure::Failure;
 use crate::session::Session;
 
-/// Returns whether there is somebody to ask.
+/// Returns whether the question is asked.
 pub(crate) fn is_asked(session: &Session) -> bool {
     !session.output.json && io::stdin().is_terminal() && io::stderr().is_terminal()
 }

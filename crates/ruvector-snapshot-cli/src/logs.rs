@@ -127,7 +127,7 @@ fn open(path: &Path) -> Result<File, Failure> {
         return Err(Failure::usage(SnapshotError::new(ErrorKind::InvalidInput, message))
             .with_hint("nothing was done and nothing was written; choose another file for --log-file"));
     }
-    // A pipe that nobody reads would keep a backup waiting for ever: it is refused, and what does not fit into it is lost.
+    // A pipe without a reader would keep a backup waiting for ever: it is refused, and what does not fit into it is lost.
     let flags = if is_pipe(path) { libc::O_NONBLOCK } else { 0 };
     let opened = OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(flags).open(path);
     opened.map_err(|error| {

@@ -48,7 +48,7 @@ impl ConfigFile {
 
 fn check_database(name: &str, database: &Database, found: &mut References) {
     let At { value: path, line } = &database.path;
-    // A pipe is not opened: nobody may ever write into it.
+    // A pipe is not opened: it may never have a writer.
     let opened = path.metadata().and_then(|metadata| match metadata.is_file() {
         true => File::open(path).map(|_| metadata),
         false => Ok(metadata),

@@ -217,7 +217,7 @@ impl<'d, 't> Section<'d, 't> {
         self.rest.iter().map(|(key, (at, value))| (*key, *at, *value))
     }
 
-    /// Reports the keys that nobody took.
+    /// Reports the keys that were not taken.
     pub(super) fn finish(self, reader: &mut Reader<'_>) {
         for (key, at, _) in self.entries() {
             let within = if self.name.is_empty() { String::new() } else { format!(" in [{}]", self.name) };

@@ -63,7 +63,7 @@ fn is_there(path: &Path) -> Result<bool, String> {
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             return Ok(false);
         }
-        // In a working directory that cannot be searched, nobody has put a file there to be used.
+        // A working directory that cannot be searched has no file that is meant to be used.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied && path.is_relative() => return Ok(false),
         Err(error) => return Err(refused(&error.to_string())),
     }
@@ -98,7 +98,7 @@ fn check_owner(path: &Path) -> Result<(), String> {
     let Ok(metadata) = fs::metadata(path) else { return Ok(()) };
     // The user of this process, where the system says it.
     let own = fs::metadata("/proc/self").ok().map(|process| process.uid());
-    // Of a link, too: whoever made it chose the file.
+    // The owner of a link counts, too: the link selects the file.
     let link = fs::symlink_metadata(path).map_or(metadata.uid(), |link| link.uid());
     let is_of_other = own.is_some_and(|own| [metadata.uid(), link].iter().any(|owner| *owner != own && *owner != 0));
     let problem = match metadata.permissions().mode() & 0o002 != 0 {

@@ -1,8 +1,9 @@
 //! The configuration file `ruvector-snapshot.toml`: profiles of stores, databases and retention policies, by name.
 //!
 //! The types here know nothing of the command line, so that a command that keeps running can read the same file. `find`
-//! looks for the file, `document` reads TOML with positions and collects what is wrong, `sections` knows the keys,
-//! `secrets` has values that are read from elsewhere, and `check` checks what the file refers to. What applies before what is decided in `settings`.
+//! searches for the file, `document` reads TOML with positions and collects what is wrong, `sections` knows the keys,
+//! `secrets` has values that are read from elsewhere, and `check` checks what the file refers to. `settings`
+//! decides which value has precedence.
 
 mod check;
 mod document;
@@ -178,7 +179,7 @@ impl ConfigFile {
     }
 }
 
-/// Returns the text of a file. A directory is refused: reading one fails with words that help nobody.
+/// Returns the text of a file. A directory is refused: the error of reading one does not say what is wrong.
 fn text_of(path: &Path) -> Result<String, String> {
     let file = File::open(path).map_err(|error| error.to_string())?;
     if file.metadata().is_ok_and(|metadata| metadata.is_dir()) {

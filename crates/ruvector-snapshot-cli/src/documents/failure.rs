@@ -105,7 +105,8 @@ pub(crate) enum FailureKind {
 }
 
 impl FailureKind {
-    /// Returns the kind of an error of the library. Where it is a choice of the caller what to do, that tells more.
+    /// Returns the kind of an error of the library. If it has a remedy that the caller can choose, the kind is that of the
+    /// remedy.
     pub(crate) fn of(kind: ErrorKind, remedy: Option<Remedy>) -> Self {
         match remedy {
             Some(Remedy::Cascade) => Self::HasDependents,

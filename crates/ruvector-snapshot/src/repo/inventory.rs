@@ -178,7 +178,7 @@ pub(crate) async fn describe(
     Ok(Snapshot { pinned, ..Snapshot::new(metadata, metadata_json_bytes)? })
 }
 
-/// As [`describe`], with what annotations have changed. Whoever may not list the store sees the snapshot without them.
+/// As [`describe`], with what annotations have changed. Without the permission to list the store, they are left out.
 pub(crate) async fn describe_annotated(
     store: &dyn SnapshotStore,
     metadata: &SnapshotMetadata,

@@ -60,7 +60,7 @@ pub(crate) async fn merge(
     Ok(Exit::Success)
 }
 
-/// Tells a corrupt database file from a corrupt snapshot.
+/// Distinguishes a corrupt database file from a corrupt snapshot.
 fn explained(error: SnapshotError) -> Failure {
     let is_of_file = error.remedy() == Some(Remedy::NewFile);
     match error.kind() {

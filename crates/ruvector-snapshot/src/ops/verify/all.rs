@@ -25,7 +25,7 @@ pub(crate) fn verify_all(context: Context, options: VerifyOptions) -> impl Strea
     verify(context, options, None)
 }
 
-/// As [`verify_all`], for these snapshots alone.
+/// As [`verify_all`], only for these snapshots.
 pub(crate) fn verify_each(
     context: Context,
     ids: BTreeSet<SnapshotId>,
