@@ -331,6 +331,40 @@ fn a_corrupt_base_is_refused_if_it_is_verified_and_nothing_is_created() {
 }
 
 #[test]
+fn a_base_that_verify_has_found_corrupt_is_refused_until_it_is_intact() {
+    let (sandbox, ids) = chain(1);
+    let path = sandbox.stored(&ids[0], "vectors.bin.gz");
+    let intact = fs::read(&path).unwrap();
+    flip_bit_in_the_middle(&path);
+    assert_eq!(sandbox.run(&["verify", "latest"]).exit_code, Some(3));
+    let before = files_below(&sandbox.path("snapshots"));
+    // No older snapshot is taken in its place.
+    for more in [&[][..], &["--dry-run"]] {
+        let result = sandbox.run(&[&["create", "--db", "a.db", "--base", "latest"], more].concat());
+        result.assert_fails(3, &format!("cannot use snapshot {} as a base: it was found corrupt at 2", ids[1]));
+        result.assert_fails(3, "hint: take a full snapshot first: repeat this command without --base");
+        result.assert_fails(3, &format!("`ruvector-snapshot verify {}` shows all that is corrupt, and if it", ids[1]));
+    }
+    assert_eq!(files_below(&sandbox.path("snapshots")), before);
+    fs::write(&path, intact).unwrap();
+    sandbox.ok(&["verify", "latest"]);
+    sandbox.ok(&["create", "--db", "a.db", "--base", "latest"]);
+}
+
+#[test]
+fn what_was_verified_with_a_snapshot_is_listed_as_verified() {
+    let (sandbox, ids) = chain(2);
+    let verified = sandbox.ok(&["verify", &ids[1]]);
+    assert!(verified.contains(&format!("depends on {}, which was verified with it", ids[0])), "{verified}");
+    let document = sandbox.json(&["list"]).1;
+    let is_verified = |id: &String| {
+        let listed = document["snapshots"].as_array().unwrap().iter().find(|one| one["id"] == **id).unwrap();
+        listed["verified"]["full_at"].is_string()
+    };
+    assert_eq!(ids.iter().map(is_verified).collect::<Vec<_>>(), [true, true, false]);
+}
+
+#[test]
 fn a_base_with_other_dimensions_or_metric_is_refused() {
     let sandbox = Sandbox::with_rows(20);
     let full = sandbox.create("full");

@@ -129,6 +129,10 @@ fn rules_that_would_keep_nothing_delete_nothing() {
             .run(&[&["prune", "--keep-label", "none"], more].concat())
             .assert_fails(1, "keep none of the 2 snapshots");
     }
+    sandbox.ok(&["pin", "one"]);
+    let pinned = sandbox.run(&["prune", "--keep-label", "none"]);
+    pinned.assert_fails(1, "keep none of the 2 snapshots that can be restored (pins do not count)");
+    pinned.assert_fails(1, "add a rule such as --keep-last 1");
     assert_eq!(sandbox.ids(), [&*ids[1], &*ids[0]]);
 }
 
@@ -229,7 +233,7 @@ fn rules_that_would_keep_nothing_of_one_group_delete_nothing() {
         let result = sandbox.run(&[&["prune", "--keep-label", "keep", "--group-by", "name"], more].concat());
         let message = "in the group [name \"b\"] the rules do not keep the only snapshot that can be restored";
         result.assert_fails(1, message);
-        result.assert_fails(1, "hint: add a rule such as --keep-last 1");
+        result.assert_fails(1, "add a rule such as --keep-last 1");
     }
     assert_eq!(sandbox.ids().len(), 3);
     sandbox.ok(&["delete", &ids[1]]);

@@ -343,7 +343,9 @@ fn remedy_hint(remedy: Remedy) -> Option<&'static str> {
         Remedy::ThreadsLimit => {
             "raise the limit, for example with `ulimit -u` or TasksMax= of systemd, or end other processes of this user"
         }
-        Remedy::AddRule => "add a rule such as --keep-last 1, or delete these snapshots by their IDs first",
+        Remedy::AddRule => {
+            "check the labels of the rules; add a rule such as --keep-last 1, or delete these snapshots by their IDs first"
+        }
         Remedy::OtherEmbedding => {
             "vectors of different models cannot be compared with each other; if these are of the same model, or you want to \
              replace one by the other, add --other-embedding"

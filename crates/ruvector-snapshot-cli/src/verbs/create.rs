@@ -46,7 +46,8 @@ fails. It never falls back to a full snapshot. A restore reads the whole chain, 
 Of the base and each snapshot that it depends on, create checks metadata.json with its seal, and the sizes of the data files. It reads the leaf tables, \
 and the ids and the metadata of records where the database may have changed, and checks those. It does not read the vectors or the rest of the base, so \
 corruption there is not found: run `verify` regularly, or use --verify-base, which reads and verifies the whole chain before anything is stored. That \
-takes as long as a `verify` of the base; in a bucket it downloads the chain. --verify-after-write includes it.
+takes as long as a `verify` of the base; in a bucket it downloads the chain. --verify-after-write includes it. A base that was found corrupt before, itself or \
+a snapshot that it depends on, is refused until `verify` finds it intact.
 
 A snapshot records its source: the host and the absolute path of the database, or the name that --source or RUVECTOR_SNAPSHOT_SOURCE gives. Use a name \
 in containers, whose host names change. With --base, `latest` and names mean snapshots of the same source. A base of another source is refused, unless \
@@ -207,7 +208,9 @@ fn not_created(session: &Session, failure: Failure, base: Option<&Snapshot>, req
     match (failure.remedy(), base) {
         (Some(Remedy::FullSnapshot), Some(base)) => {
             let verify = session.command(&format!("verify {}", base.id));
-            failure.with_hint(format!("{WITHOUT_BASE}; `{verify}` shows all that is corrupt"))
+            failure.with_hint(format!(
+                "{WITHOUT_BASE}; `{verify}` shows all that is corrupt, and if it finds nothing, the snapshot can be a base"
+            ))
         }
         (Some(_), _) => failure,
         (None, None) if requires_store => without_store(session, failure),

@@ -49,8 +49,8 @@ Examples:
   ruvector-snapshot prune --keep-daily 7 --group-by label:host
   ruvector-snapshot prune --policy nightly --dry-run
 
-Exit codes: 0 success, even if there was nothing to delete; 1 failure, complete or partial, a snapshot cannot be read, or the policy would \
-delete every snapshot of a group that can be restored; 2 wrong usage, for example no rule.";
+Exit codes: 0 success, even if there was nothing to delete; 1 failure, complete or partial, a snapshot cannot be read, or the rules \
+keep nothing of a group that can be restored; 2 wrong usage, for example no rule.";
 
 #[derive(Debug, Args)]
 #[command(override_usage = "ruvector-snapshot prune RULE... [OPTIONS]")]

@@ -165,7 +165,10 @@ fn print_ledger(session: &Session, ledger: &Ledger) -> Result<(), Failure> {
         let result = if entry.intact { "intact" } else { "CORRUPT" };
         let counts = if entry.counts { "" } else { ", does not count" };
         let content = match (&entry.content, &entry.error) {
-            (Some(content), _) => format!(", {} read, {}", size(content.bytes), content.program),
+            (Some(content), _) => {
+                let how = content.verified_with.as_ref().map(|id| format!("with {}", session.short(id.as_str())));
+                format!(", {}, {}", how.unwrap_or_else(|| format!("{} read", size(content.bytes))), content.program)
+            }
             (None, Some(_)) => ", content unreadable".to_owned(),
             (None, None) => String::new(),
         };

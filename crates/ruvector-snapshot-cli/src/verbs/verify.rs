@@ -27,8 +27,8 @@ With --quick, no data is read: only metadata.json with its seal, checksum.sha256
 but no changed byte. With --subset 2/7, the whole index is read, with the content checksum, and the second of seven parts of the other data: 1/7 to 7/7 read \
 every byte once. With --subset 10%, that is at least a tenth at a random place. What is corrupt in the rest is not found.
 
-Each result is recorded beside the snapshot, as a small object checked-... that is never changed; `list` and `show` print it, and prune removes old ones. \
-That needs the permission to write these objects. If it fails, a warning is printed, and the exit code is that of the verification. --no-record does not \
+Each result is recorded beside the snapshot and those that it depends on, as a small object checked-... that is never changed; `list` and `show` print it, \
+and prune removes old ones. That needs the permission to write these objects. If it fails, a warning is printed, and the exit code is that of the verification. --no-record does not \
 record. --max-age skips snapshots that were found intact at least so deep within this time, but never one that was found corrupt since.
 
 With --dry-run, prints what would be read and skipped. No records are read: only metadata and sizes, and with --subset the tables of blocks.

@@ -177,7 +177,7 @@ impl SnapshotManager {
     /// # Errors
     ///
     /// Returns [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for a policy without a rule, and for one
-    /// that would delete every snapshot of a group that can be restored. If a newer version wrote a snapshot in the
+    /// that would delete snapshots of a group that can be restored and keeps none of them by a rule. If a newer version wrote a snapshot in the
     /// store, the error is [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported): it may depend on others. A snapshot
     /// that cannot be read at all is no error: see [`PrunePlan::unread`].
     ///

@@ -1,11 +1,12 @@
 //! What the ledgers of a snapshot and its ancestors say together. Reads listings and the `metadata.json` of each.
 
 use chrono::{DateTime, Utc};
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use ruvector_snapshot_format::id::SnapshotId;
 use ruvector_snapshot_format::layout::DataFile;
 use ruvector_snapshot_format::metadata::SnapshotMetadata;
 
-use super::chain::CHAIN_LENGTH_MAX;
+use super::chain::{CHAIN_LENGTH_MAX, Chain};
 use super::context::Context;
 use super::inventory::{has_all_files, read_metadata};
 use super::ledger::{self, Ledger};
@@ -39,6 +40,28 @@ impl ListedChain {
             chain.objects.push(objects);
         }
         Ok(chain)
+    }
+
+    /// Lists a chain that is open, with one request for each snapshot, some at a time.
+    pub(crate) async fn of(context: &Context, chain: &Chain) -> Result<Self> {
+        let store = context.store.as_ref();
+        let listings = chain.snapshots().iter().map(|snapshot| objects_of(store, snapshot.id()));
+        let listings = stream::iter(listings.collect::<Vec<_>>()).buffered(context.config.max_concurrent_io);
+        let mut listed = Self { objects: listings.try_collect().await?, is_whole: true };
+        for (snapshot, objects) in chain.snapshots().iter().zip(&listed.objects) {
+            listed.is_whole &= is_whole(&snapshot.metadata, objects)?;
+        }
+        Ok(listed)
+    }
+
+    /// Returns whether all files are there, with their sizes. What is missing may have been written after the listing.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.is_whole
+    }
+
+    /// Returns when a snapshot of the chain was found corrupt, unless everything was found intact since.
+    pub(crate) fn corrupt_at(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        ledger::checks_of(self.objects.first()?, self.base_checks(now).as_ref(), now)?.checks.corrupt_at()
     }
 
     /// Returns what the ledgers say at the time `now`. `None` if a snapshot or a file of the chain is missing.

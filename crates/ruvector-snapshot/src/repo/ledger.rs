@@ -1,7 +1,8 @@
 //! The ledger of a snapshot: what is kept of its verifications, beside it. Entries are created and never rewritten
 //! (`docs/FORMAT.md`, section 9; steps V1 and V2 of `docs/CONCURRENCY.md`).
 //!
-//! No step of a create or a delete, and no reading rule, depends on entries.
+//! No step of a create or a delete, and no reading rule, depends on entries. Before its first step a create refuses a base that
+//! entries call corrupt.
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};

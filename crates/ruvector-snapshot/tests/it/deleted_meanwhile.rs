@@ -10,8 +10,8 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use ruvector_snapshot::store::testing::fault::{Action, Fault, FaultStore, Moment};
 use ruvector_snapshot::store::{SnapshotStore, StoreConfig, StoreOptions, open};
 use ruvector_snapshot::{
-    ChainEnd, CreateOptions, ErrorKind, Listing, PrunePolicy, RestoreOptions, Result, SnapshotError, SnapshotManager,
-    Verification, VerifyOptions,
+    AnnotateOptions, ChainEnd, CreateOptions, ErrorKind, Listing, PrunePolicy, RestoreOptions, Result, SnapshotError,
+    SnapshotManager, Verification, VerifyOptions,
 };
 use test_fixtures::{TestDir, create_full, entry, local_store, make_database, memory_store, objects};
 use test_servers::S3Server;
@@ -211,10 +211,11 @@ async fn delete_chain(manager: SnapshotManager, chain: Vec<String>) {
 }
 
 async fn prune_chain(manager: SnapshotManager, chain: Vec<String>) {
-    // A pin of the other snapshot makes it the only one that is kept.
-    let policy = PrunePolicy::default().keep_label("none".parse().unwrap());
+    // A label of the other snapshot makes it the only one that is kept.
+    let policy = PrunePolicy::default().keep_label("keep".parse().unwrap());
     let kept = manager.list().await.unwrap().snapshots.into_iter().find(|snapshot| !chain.contains(&snapshot.id));
-    manager.pin_snapshot(&kept.unwrap().id).await.unwrap();
+    let label = AnnotateOptions::default().label("keep", "");
+    manager.annotate_snapshot(&kept.unwrap().id, &label).await.unwrap();
     let plan = manager.plan_prune(&policy).await.unwrap();
     let _done = manager.apply_prune(&plan).await;
 }

@@ -163,10 +163,41 @@ async fn corruption_of_an_ancestor_is_known_of_all_dependents_and_of_the_ancesto
     // A verification says something of the snapshot and its ancestors.
     assert!(manager(&store).verify_snapshot(oldest).await.unwrap());
     assert_eq!(corrupt(&store, fixture).await, [false, true, true, false]);
+    assert!(
+        manager(&store)
+            .verify_snapshot_with(newest, &VerifyOptions::default().record(false))
+            .await
+            .unwrap()
+            .is_intact()
+    );
+    assert_eq!(corrupt(&store, fixture).await, [false, true, true, false]);
     assert!(manager(&store).verify_snapshot(newest).await.unwrap());
-    assert_eq!(corrupt(&store, fixture).await, [false, true, false, false]);
-    assert!(manager(&store).verify_snapshot(middle).await.unwrap());
     assert_eq!(corrupt(&store, fixture).await, [false; 4]);
+}
+
+/// Each snapshot of an intact chain was read as deep as the newest.
+#[tokio::test]
+async fn a_verification_of_a_snapshot_is_recorded_beside_its_ancestors_too() {
+    let fixture = chain_and_full().await;
+    let [oldest, middle, ..] = &fixture.ids[..] else { unreachable!() };
+    for depth in ["full", "quick", "1of2", "sample10"].map(|depth| depth.parse::<VerifyDepth>().unwrap()) {
+        let store = fixture.new_store().await;
+        let options = VerifyOptions::default().depth(depth);
+        manager(&store).verify_snapshot_with(middle, &options.clone().record(false)).await.unwrap();
+        assert_eq!(manager(&store).list().await.unwrap().checks_of(oldest), None);
+        assert!(manager(&store).verify_snapshot_with(middle, &options).await.unwrap().is_intact());
+        for (id, with) in [(oldest, Some(middle)), (middle, None)] {
+            let entries = manager(&store).ledger(id).await.unwrap().entries;
+            let [entry] = &entries[..] else { panic!("{depth}: {entries:?}") };
+            assert!(entry.intact && entry.counts && entry.depth == depth, "{entry:?}");
+            let verified_with = entry.content.as_ref().unwrap().verified_with.as_ref();
+            assert_eq!(verified_with.map(SnapshotId::as_str), with.map(String::as_str));
+        }
+        let listing = manager(&store).list().await.unwrap();
+        assert!(fixture.ids[2..].iter().all(|id| listing.checks_of(id).is_none()));
+        let is_verified = listing.checks_of(oldest).unwrap().verified_at().is_some();
+        assert_eq!(is_verified, depth == VerifyDepth::Full);
+    }
 }
 
 #[tokio::test]

@@ -45,16 +45,24 @@ pub(crate) fn kept(
     kept
 }
 
-/// Returns whether every snapshot that rules count is kept, or another one of its group that they count.
+/// Returns whether every snapshot that rules count is kept, or another one of its group by a rule. A rule keeps the bases of
+/// what it keeps, too.
 pub(crate) fn keeps_what_can_be_restored(
     snapshots: &[Snapshot],
-    group_by: &GroupBy,
+    policy: &PrunePolicy,
     now: DateTime<Utc>,
     kept: &BTreeMap<String, BTreeSet<String>>,
 ) -> bool {
     let restorable = || snapshots.iter().filter(|snapshot| counts(snapshots, snapshot, now));
-    restorable().all(|one| {
-        restorable().any(|other| kept.contains_key(&other.id) && group(other, group_by) == group(one, group_by))
+    let by_rule = restorable().filter(|one| !by_rules(snapshots, one, policy, now).is_empty());
+    let mut by_rule: BTreeSet<String> = by_rule.map(|one| one.id.clone()).collect();
+    for _ in snapshots {
+        let bases: Vec<_> = by_rule.iter().filter_map(|id| base_of(snapshots, &ExternalRefs::default(), id)).collect();
+        by_rule.extend(bases);
+    }
+    restorable().filter(|one| !kept.contains_key(&one.id)).all(|one| {
+        let is_of_group = |other: &&Snapshot| group(other, &policy.group_by) == group(one, &policy.group_by);
+        restorable().filter(is_of_group).any(|other| by_rule.contains(&other.id))
     })
 }
 

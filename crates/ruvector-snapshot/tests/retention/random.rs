@@ -278,12 +278,12 @@ proptest! {
             let is_empty = case.policy == no_rule.time_zone(case.policy.time_zone.clone());
             let lacks_label = oracle::lacks_label(&case.snapshots, &case.policy.group_by);
             let keeps_restorable =
-                oracle::keeps_what_can_be_restored(&case.snapshots, &case.policy.group_by, case.now, &expected);
+                oracle::keeps_what_can_be_restored(&case.snapshots, &case.policy, case.now, &expected);
             prop_assert!(is_empty || lacks_label || !keeps_restorable, "refused, but it keeps {:?}", expected);
             return Ok(());
         };
         prop_assert!(!oracle::lacks_label(&case.snapshots, &case.policy.group_by));
-        prop_assert!(oracle::keeps_what_can_be_restored(&case.snapshots, &case.policy.group_by, case.now, &expected));
+        prop_assert!(oracle::keeps_what_can_be_restored(&case.snapshots, &case.policy, case.now, &expected));
         let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for kept in &plan.keep {
             // In a cycle any id can be named as the one where the chain is broken.

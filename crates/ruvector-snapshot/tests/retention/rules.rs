@@ -1,8 +1,7 @@
 //! Each rule on its own and in combination, refused policies, and snapshots that rules do not decide about.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use ruvector_snapshot::retention::ExternalRefs;
-use ruvector_snapshot::retention::{TimeZone, plan};
+use ruvector_snapshot::retention::{BaseRef, ExternalRefs, TimeZone, plan};
 use ruvector_snapshot::{ErrorKind, LabelPattern, PrunePolicy, Span};
 use serde_json::json;
 
@@ -146,8 +145,12 @@ fn a_policy_that_would_drop_everything_is_refused() {
     let error = planned(snapshots.clone(), &policy).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
     assert!(error.message().contains("keep none of the 2 snapshots"), "{error}");
-    assert_eq!(lines(&plan(snapshots, &pinned(["a"]), &policy, crate::later()).unwrap())[0], "keep a: pinned");
     assert_eq!(lines(&planned(Vec::new(), &policy).unwrap()), Vec::<String>::new());
+    // A pin keeps one, but no rule does. If the pins keep all, there is nothing to refuse.
+    let error = plan(snapshots.clone(), &pinned(["a"]), &policy, crate::later()).unwrap_err();
+    assert!(error.message().contains("keep none of the 2 snapshots that can be restored (pins"), "{error}");
+    let all = plan(snapshots, &pinned(["a", "b"]), &policy, crate::later()).unwrap();
+    assert_eq!(lines(&all), ["keep b: pinned", "keep a: pinned"]);
 }
 
 /// Snapshots that cannot be restored, or are dated in the future, do not count.
@@ -164,6 +167,35 @@ fn a_policy_that_would_drop_every_restorable_snapshot_is_refused() {
     let future = snapshot("future", moment("2200-01-01T00:00:00Z"));
     let error = planned(vec![future, snapshot("a", taken)], &policy).unwrap_err();
     assert!(error.message().contains("do not keep the only snapshot that can be restored"), "{error}");
+}
+
+/// Otherwise a mistyped label would delete all but the chain of a pin, or of an upload.
+#[test]
+fn what_only_pins_and_uploads_keep_does_not_make_up_for_rules_that_keep_nothing() {
+    let taken = moment("2026-11-23T08:00:00Z");
+    let snapshots =
+        || vec![snapshot("full", taken), increment("full", snapshot("inc", taken)), snapshot("other", taken)];
+    let mistyped = PrunePolicy::default().keep_label("kep".parse().unwrap());
+    let unusable = |id: &str, base| [(id.to_owned(), base)].into();
+    let corrupt = unusable("corrupt", BaseRef::Base("full".to_owned()));
+    let unread = ["full 2".to_owned()].into();
+    let uploads = [("upload".to_owned(), vec!["full".to_owned()])].into();
+    for external in [
+        pinned(["inc"]),
+        ExternalRefs { uploads, ..ExternalRefs::default() },
+        ExternalRefs { unusable: corrupt, ..ExternalRefs::default() },
+        ExternalRefs { unread, unusable: unusable("full 2", BaseRef::Unreadable), ..ExternalRefs::default() },
+    ] {
+        let error = plan(snapshots(), &external, &mistyped, crate::later()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{external:?}");
+        assert!(error.message().contains("keep none of the 3 snapshots"), "{external:?}: {error}");
+    }
+    // The rule keeps one that is pinned.
+    let mut labelled = snapshots();
+    labelled[1].labels.insert("keep", "");
+    let policy = PrunePolicy::default().keep_label("keep".parse().unwrap());
+    let plan = plan(labelled, &pinned(["inc"]), &policy, crate::later()).unwrap();
+    assert_eq!(lines(&plan), ["keep full: base of inc", "keep inc: pinned, label keep", "drop other: no label keep"]);
 }
 
 /// Compacting an increment makes a full snapshot with the same moment and state. The random part of its id may be

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use ruvector_snapshot_format::id::SnapshotId;
 use ruvector_snapshot_format::irregular::IrregularInfo;
 use ruvector_snapshot_format::layout;
@@ -12,6 +13,7 @@ use super::options::CreateOptions;
 use super::{base_source, unusable_base};
 use crate::error::{ErrorKind, Remedy, Result, SnapshotError, corrupt};
 use crate::repo::chain::Chain;
+use crate::repo::chain_checks::ListedChain;
 use crate::repo::context::Context;
 use crate::repo::merge::Merge;
 use crate::repo::verify::{Scope, VerifyReport, verify_chain};
@@ -24,7 +26,7 @@ pub(super) struct Base {
 
 impl Base {
     /// Opens the chain of the base and checks its source, if `own` is known already, its length and the sizes of its files.
-    /// Verifies the whole chain if that is wanted.
+    /// Verifies the whole chain if that is wanted, and otherwise refuses one that is known to be corrupt.
     pub(super) async fn open(
         context: &Context,
         id: &SnapshotId,
@@ -55,9 +57,14 @@ impl Base {
             return Err(refused.with_remedy(Remedy::LongerChain, &advice));
         }
         // Data that the base has lost is lost in all its dependents, and would be missed only when it is needed.
-        chain.check_sizes(&context.config).await?;
+        let listed = ListedChain::of(context, &chain).await?;
+        if !listed.is_whole() {
+            chain.check_sizes(&context.config).await?;
+        }
         if options.verify_base || context.config.verify_after_write {
             check_intact(&verify_chain(context, id, &Scope::Full, options.progress.as_deref()).await?)?;
+        } else if let Some(corrupt_at) = listed.corrupt_at(context.clock.now()) {
+            return Err(known_corrupt(id, corrupt_at));
         }
         let base = &chain.newest()?.metadata;
         let leaves = chain.leaves(&context.config).await?.map(Arc::new);
@@ -117,6 +124,13 @@ impl Base {
         );
         Err(SnapshotError::new(ErrorKind::InvalidInput, message))
     }
+}
+
+/// Refuses a base that a verification has found corrupt, here or in an ancestor. An increment reads little of its base, so
+/// it may miss that.
+fn known_corrupt(id: &SnapshotId, corrupt_at: DateTime<Utc>) -> SnapshotError {
+    let found = format!("it was found corrupt at {} UTC, and not intact since", corrupt_at.format("%Y-%m-%d %H:%M:%S"));
+    corrupt(found).with_snapshot(id)
 }
 
 /// Returns the first corruption of a report as an error that names the file and the block.

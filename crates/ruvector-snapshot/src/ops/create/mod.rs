@@ -401,7 +401,7 @@ impl Drop for PausedWrites {
 /// Refuses what cannot be used as a base, with a message that says what to do instead.
 fn unusable_base(id: &impl std::fmt::Display, error: SnapshotError) -> SnapshotError {
     let message = format!("cannot use snapshot {id} as a base: {}", error.message());
-    let advice = format!("take a full snapshot, and verify {id}");
+    let advice = format!("take a full snapshot, and verify {id}; if nothing is found then, it can be a base");
     let refused = SnapshotError::new(ErrorKind::Corrupt, message).with_remedy(Remedy::FullSnapshot, &advice);
     let refused = match error.key() {
         Some(key) => refused.with_key(key.to_owned()),

@@ -214,7 +214,7 @@ impl Run {
             Ok(Timed { started_at, report, can_record }) => {
                 self.stop_recording_unless(can_record);
                 self.distrust(&report);
-                self.record_corrupt_ancestors(&report, started_at).await;
+                self.record_ancestors(&report, started_at).await;
                 for (ancestor, known) in ancestors_known_from(&report, started_at) {
                     self.known.entry(ancestor).or_insert(known);
                 }
@@ -225,11 +225,11 @@ impl Run {
         }
     }
 
-    /// Records what is corrupt in ancestors that get no verification of their own.
-    async fn record_corrupt_ancestors(&self, report: &VerifyReport, started_at: DateTime<Utc>) {
+    /// Records what was found out about ancestors that get no verification of their own.
+    async fn record_ancestors(&self, report: &VerifyReport, started_at: DateTime<Utc>) {
         let Some(only) = &self.only else { return };
         let is_other = |id: &str| only.iter().all(|one| one.as_str() != id);
-        recorded::record_corrupt_ancestors(&self.context, report, is_other, started_at, &self.options).await;
+        recorded::record_ancestors(&self.context, report, is_other, started_at, &self.options).await;
     }
 
     /// Says what has become of a snapshot without `metadata.json`: it was deleted after it was listed, or it is lost. What

@@ -1,6 +1,7 @@
 //! From the report of a verification to the entry of a ledger.
 
 use chrono::{DateTime, Utc};
+use futures::stream::{self, StreamExt as _};
 use ruvector_snapshot_format::id::SnapshotId;
 use ruvector_snapshot_format::ledger::{Finding, LedgerEntry};
 
@@ -26,21 +27,28 @@ pub(super) async fn record_report(
     !options.record || ledger::record_or_warn(context, entry(), options.progress.as_deref()).await
 }
 
-/// Adds what a report says of ancestors that are corrupt themselves to their ledgers, if `is_wanted` returns true for them.
-pub(super) async fn record_corrupt_ancestors(
+/// Adds what a report says of the ancestors to their ledgers, if `is_wanted` returns true for them. An intact chain was
+/// verified as deep in each of its snapshots. Otherwise only an ancestor that is corrupt itself is recorded: what depends on
+/// it is corrupt by that, and of what it depends on not everything was checked.
+pub(super) async fn record_ancestors(
     context: &Context,
     report: &VerifyReport,
     is_wanted: impl Fn(&str) -> bool,
     started_at: DateTime<Utc>,
     options: &VerifyOptions,
 ) {
-    for (at, id) in report.chain.iter().enumerate() {
+    let mut entries = Vec::new();
+    for (at, id) in report.chain.iter().enumerate().filter(|(_, id)| is_wanted(id)) {
         let corruption: Vec<_> = report.corruption.iter().filter(|one| one.snapshot == *id).cloned().collect();
-        if !corruption.is_empty() && is_wanted(id) {
+        if report.is_intact() || !corruption.is_empty() {
             let older = report.chain.get(at + 1..).unwrap_or_default();
-            record_ancestor(context, id, &report.id, older, &corruption, started_at, options).await;
+            entries.push(async move {
+                record_ancestor(context, id, &report.id, older, &corruption, started_at, options).await
+            });
         }
     }
+    let recorded = stream::iter(entries).buffer_unordered(context.config.max_concurrent_io);
+    recorded.collect::<Vec<bool>>().await;
 }
 
 /// As [`record_report`], for a snapshot that was read as an ancestor of another one.

@@ -129,8 +129,9 @@ pub struct DroppedSnapshot {
 /// # Errors
 ///
 /// Returns [`ErrorKind::InvalidInput`] if the policy has no rule, if it keeps what is within a span of less than an hour, if
-/// it groups by a label that no snapshot has, if it would delete every snapshot of a group that can be restored, or if two snapshots have the same id. Only rules for
-/// labels can keep nothing of a group. Snapshots that are dated in the future do not count for that either.
+/// it groups by a label that no snapshot has, if two snapshots have the same id, or if it would delete snapshots of a group that
+/// can be restored and its rules keep none of them. Only rules for labels can keep nothing of a group: a label may be
+/// mistyped. Snapshots that are kept for another reason, for example a pin, do not make up for that.
 pub fn plan(
     mut snapshots: Vec<Snapshot>,
     external: &ExternalRefs,
@@ -149,12 +150,13 @@ pub fn plan(
     let groups = groups(&snapshots, &policy.group_by);
     let drop = apply_rules(&rules, &snapshots, &groups, &policy.time_zone, &mut keep);
     let lineage = external.lineage(&snapshots);
+    let by_rules = kept_by_rules(&snapshots, &usable, &keep);
     external_refs::keep_required(&snapshots, external, &lineage, &mut keep);
     let is_counted = |at: &usize| {
         let snapshot = &snapshots[*at];
         usable.broken_at(&&*snapshot.id).is_none() && !is_in_future(snapshot.created_at, now)
     };
-    groups.iter().try_for_each(|(group, members)| check_keeps_counted(group, members, is_counted, &keep))?;
+    groups.iter().try_for_each(|(group, members)| check_keeps_counted(group, members, is_counted, &by_rules, &keep))?;
     let dropped: Vec<&str> =
         snapshots.iter().zip(&keep).filter(|(_, keep)| keep.is_empty()).map(|(snapshot, _)| &*snapshot.id).collect();
     let order: Vec<String> = lineage.deletion_order(&dropped).into_iter().map(str::to_owned).collect();
@@ -261,28 +263,46 @@ fn apply_rules(
     drop
 }
 
-/// Fails if there are snapshots of a group that rules count, and none of them is kept. The others do not make up for
-/// them: they are kept whatever the policy says, and may be of no use.
+/// Returns which snapshots a rule keeps, or are ancestors of one that a rule keeps. `keep` must not have reasons of
+/// dependencies yet.
+fn kept_by_rules(snapshots: &[Snapshot], usable: &Lineage<&str>, keep: &[Vec<KeepReason>]) -> Vec<bool> {
+    let is_rule = |reason: &KeepReason| {
+        !matches!(reason, KeepReason::Pinned | KeepReason::Future | KeepReason::BrokenChain { .. })
+    };
+    let chosen = snapshots.iter().zip(keep).filter(|(_, reasons)| reasons.iter().any(is_rule));
+    let chosen: BTreeSet<&str> = chosen.map(|(snapshot, _)| &*snapshot.id).collect();
+    let kept = usable.required_by(|id| chosen.contains(id), []);
+    snapshots.iter().map(|snapshot| kept.contains(&&*snapshot.id)).collect()
+}
+
+/// Fails if snapshots of a group that rules count would be deleted, and rules keep none of them: a label may be mistyped.
+/// What else is kept does not make up for them: a pin or a wrong clock would switch off this check.
 fn check_keeps_counted(
     group: &SnapshotGroup,
     members: &[usize],
     is_counted: impl Fn(&usize) -> bool,
+    by_rules: &[bool],
     keep: &[Vec<KeepReason>],
 ) -> Result<()> {
     let counted: Vec<usize> = members.iter().copied().filter(is_counted).collect();
-    if counted.is_empty() || counted.iter().any(|at| !keep[*at].is_empty()) {
+    if counted.iter().any(|at| by_rules[*at]) || counted.iter().all(|at| !keep[*at].is_empty()) {
         return Ok(());
     }
     let group = if *group == SnapshotGroup::All { String::new() } else { format!("in the group [{group}] ") };
-    let has_future = members.iter().any(|at| keep[*at].contains(&KeepReason::Future));
-    let future = if has_future { " (those that are dated in the future do not count)" } else { "" };
+    let has = |reason: &KeepReason| members.iter().any(|at| keep[*at].contains(reason));
+    let except = match (has(&KeepReason::Pinned), has(&KeepReason::Future)) {
+        (true, true) => " (pins, and those that are dated in the future, do not count)",
+        (true, false) => " (pins do not count)",
+        (false, true) => " (those that are dated in the future do not count)",
+        (false, false) => "",
+    };
     let none = match counted.len() {
         1 => "do not keep the only snapshot that can be restored".to_owned(),
         number => format!("keep none of the {number} snapshots that can be restored"),
     };
-    let problem = format!("{group}the rules {none}{future}, so nothing was deleted");
-    let advice =
-        "add a rule, for example one that keeps the last snapshot, or delete these snapshots by their ids first";
+    let problem = format!("{group}the rules {none}{except}, so nothing was deleted");
+    let advice = "check the labels of the rules, add a rule, for example one that keeps the last snapshot, or delete these \
+                  snapshots by their ids first";
     Err(invalid(problem).with_remedy(Remedy::AddRule, advice))
 }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use ruvector_core::VectorDB;
-use ruvector_snapshot::{ErrorKind, RestoreOptions, Snapshot, SnapshotManager, VerifyReport};
+use ruvector_snapshot::{ErrorKind, RestoreOptions, Snapshot, SnapshotManager, VerifyOptions, VerifyReport};
 use ruvector_snapshot_format::checksum::{checksum_sha256, sha256_hex};
 use ruvector_snapshot_format::codec::member::{Coding, pack};
 use ruvector_snapshot_format::layout::{self, DataFile};
@@ -54,7 +54,9 @@ impl Fixture {
     }
 
     async fn verify(&self, at: usize) -> VerifyReport {
-        self.manager.verify_snapshot_with(self.id(at), &Default::default()).await.unwrap()
+        // Not recorded: a base that is known to be corrupt is refused before it is read.
+        let options = VerifyOptions::default().record(false);
+        self.manager.verify_snapshot_with(self.id(at), &options).await.unwrap()
     }
 
     async fn assert_restores(&self, at: usize) {

@@ -39,12 +39,11 @@ async fn an_increment_takes_a_few_requests_more_per_link_of_its_chain() {
             (Call::Get, links),
             // The leaf table of each link.
             (Call::GetRange, links),
-            // The three data files of each link, and its metadata.json at both checks. Whether the id is free, and the
-            // size of each new data file.
-            (Call::Head, (3 + 2) * links + 1 + 3),
-            // Each link before the upload and after the commit. Whether the upload was collected meanwhile, before and
+            // The metadata.json of each link at both checks. Whether the id is free, and the size of each new data file.
+            (Call::Head, 2 * links + 1 + 3),
+            // Each link: its files and its ledger, and its markers before the upload and after the commit. Whether the upload was collected meanwhile, before and
             // after the commit: the markers, then the files.
-            (Call::List, 2 * links + 2 * 2),
+            (Call::List, (1 + 2) * links + 2 * 2),
             // upload.json, checksum.sha256 and metadata.json.
             (Call::Create, 3),
             (Call::Upload, 3),
@@ -80,9 +79,9 @@ async fn a_restore_and_a_verify_take_a_few_requests_more_per_link_of_the_chain()
         let expected = [
             // metadata.json and checksum.sha256.
             (Call::Get, 2 * links),
-            // The sizes; and whether the snapshot is still there when its entry is written.
-            (Call::Head, 3 * links + 1),
-            (Call::Create, 1),
+            // The sizes; and whether each snapshot is still there when its entry is written.
+            (Call::Head, (3 + 1) * links),
+            (Call::Create, links),
             // Of each link: its directory, the section of the options, the end of the index file (which holds the
             // sections), its leaf table, and its directory again for the state. Of an empty increment: its two empty
             // members. Of the full snapshot: the pieces of the one block, and again for the state.

@@ -7,6 +7,7 @@ mod cost;
 mod edge_cases;
 pub(crate) mod fixture;
 mod forged_chains;
+mod known_corrupt_bases;
 mod long_chain;
 mod random_changes;
 mod random_tables;
