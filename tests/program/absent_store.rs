@@ -23,7 +23,7 @@ fn create_makes_the_last_level_of_a_store_only() {
     let result = sandbox.run(&[&CREATE[..], &["--store", "my disk/a/b/store"]].concat());
     let parent = sandbox.path("").canonicalize().unwrap().join("my disk/a/b");
     result.assert_fails(1, &format!("mkdir -p '{}'\n", parent.display()));
-    sandbox.run(&["list"]).assert_fails(1, "`create` makes the last level of the path");
+    sandbox.run(&["list"]).assert_fails(1, "no store is given, so it is ./snapshots in this directory");
     let empty = sandbox.command(&["list"]).env("RUVECTOR_SNAPSHOT_STORE", "").output().unwrap();
     RunResult::from(empty).assert_fails(2, "RUVECTOR_SNAPSHOT_STORE is set, but empty");
     let url = format!("file://{}", sandbox.path("mnt/backup").display());

@@ -87,6 +87,10 @@ fn commands_options_and_values_are_offered() {
     assert_eq!(offered(&sandbox, "ruvector-snapshot diff latest latest --to @"), ["local", "offsite"]);
     assert_eq!(offered(&sandbox, "ruvector-snapshot create --db @"), ["docs"]);
     assert_eq!(offered(&sandbox, "ruvector-snapshot prune --policy "), ["standard"]);
+    let orders = ["taken", "name", "source", "records", "stored", "logical"];
+    assert_eq!(offered(&sandbox, "ruvector-snapshot list --sort "), orders);
+    assert_eq!(offered(&sandbox, "ruvector-snapshot list --columns no"), ["note"]);
+    assert_eq!(offered(&sandbox, "ruvector-snapshot list --columns id,na"), ["id,name"]);
     assert_eq!(offered(&sandbox, "ruvector-snapshot create --source "), ["articles:v1"]);
     assert_eq!(offered(&sandbox, "ruvector-snapshot create --source articles:"), ["v1"]);
     assert_eq!(offered(&sandbox, "ruvector-snapshot prune --keep-label "), [r"team=a\ b", "host=db1"]);

@@ -120,6 +120,7 @@ fn a_corrupt_snapshot_is_named_and_all_others_are_copied() {
     flip_bit_in_the_middle(&sandbox.stored(&ids[1], "vectors.bin.gz"));
     let result = sandbox.run(&["copy", "--all", "--to", "offsite"]);
     result.assert_fails(3, "vectors.bin.gz");
+    assert_eq!(result.stderr.matches(&format!("cannot copy snapshot {}", ids[1])).count(), 1, "{result:?}");
     assert!(result.stderr.contains(&ids[1]) && result.stdout.contains("2 snapshots copied"), "{result:?}");
     assert!(result.stdout.contains("1 not copied") && !result.stdout.contains("repeat the command"), "{result:?}");
     assert_eq!(ids_of(&sandbox.json(&["list", "--store", "offsite"]).1).len(), 2);

@@ -58,7 +58,7 @@ fn a_list_of_nothing_has_an_exit_code_of_its_own() {
     for args in [["--name", "nothing"], ["--label", "host=db3"], ["--source", "b.db"], ["--since", "2999-01-31"]] {
         let result = sandbox.run(&["list", args[0], args[1]]);
         assert_eq!((result.exit_code, &*result.stderr), (Some(4), ""), "{result:?}");
-        assert!(result.stdout.starts_with("0 of 3 snapshots, "), "{result:?}");
+        assert!(result.stdout.starts_with("no snapshot fits the options; the store has 3 snapshots\n"), "{result:?}");
         assert_eq!(sandbox.json(&["list", args[0], args[1]]).0, 4);
         assert_eq!(sandbox.json(&["stats", "--name", "nothing"]).0, 4);
     }
@@ -89,9 +89,10 @@ fn list_prints_the_columns_that_are_asked_for() {
             .collect::<Vec<_>>()
             .join(",")
     };
-    assert_eq!(head(&[]), "ID,NAME,TAKEN (UTC),VECTORS,DIM,SIZE,VERIFIED,TYPE");
+    assert_eq!(head(&[]), "ID,NAME,TAKEN (UTC),RECORDS,DIMENSIONS,STORED,VERIFIED,TYPE");
     assert_eq!(head(&["--columns", "name,id,labels"]), "NAME,ID,LABELS");
-    let all = "ID,NAME,TAKEN (UTC),AGE,VECTORS,DIM,SIZE,LOGICAL,VERIFIED,DRILLED,TYPE,PINNED,SOURCE,LABELS,NOTE";
+    let all =
+        "ID,NAME,TAKEN (UTC),AGE,RECORDS,DIMENSIONS,STORED,LOGICAL,VERIFIED,DRILLED,TYPE,PINNED,SOURCE,LABELS,NOTE";
     assert_eq!(head(&["--wide"]), all);
     sandbox.ok(&["pin", &ids[0]]);
     let printed = sandbox.ok(&["list", "--columns", "id,source,labels,pinned"]);

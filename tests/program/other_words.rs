@@ -88,6 +88,84 @@ fn a_command_without_an_id_names_the_newest_snapshots() {
 }
 
 #[test]
+fn options_of_other_tools_and_values_without_their_option_say_what_to_type() {
+    let sandbox = Sandbox::with_rows(10);
+    for (args, tip) in [
+        (&["create", "vectors.db"][..], "tip: the database is given by --db, as in `create --db vectors.db`"),
+        (&["backup", "my data.db", "--name", "a"], "as in `backup --db 'my data.db'`"),
+        (&["create", "--db", "a.db", "nightly"], "as in `create --db a.db --name nightly`"),
+        (&["restore", "latest", "x.db"], "tip: where to write is given by --to, as in `restore latest --to x.db`"),
+        (&["export", "latest", "dir"], "as in `export latest --to dir`"),
+        (&["list", "nightly"], "as in `list --name nightly`"),
+        (&["prune", "7"], "as in `prune --keep-last 7`"),
+        (&["restore", "latest", "--target", "x.db"], "tip: where to write is given by --to"),
+        (&["restore", "latest", "-t", "x.db"], "tip: where to write is given by --to"),
+        (&["list", "--repo", "x"], "tip: the store is given by --store LOCATION, or by RUVECTOR_SNAPSHOT_STORE"),
+        (&["list", "-r", "x"], "tip: the store is given by --store LOCATION"),
+        (&["--repo=x", "list"], "tip: the store is given by --store LOCATION"),
+        (&["create", "--db", "a.db", "--tag", "a=b"], "tip: labels are given by --label KEY=VALUE"),
+        (&["prune", "--keep-tag", "a=b"], "tip: labels are kept by --keep-label KEY=VALUE"),
+        (&["create", "--database", "a.db"], "tip: the database is given by --db FILE"),
+        (&["prune", "--keep", "1", "-n"], "tip: it is --dry-run"),
+        (&["create", "--db", "a.db", "--parent", "latest"], "tip: the base of an increment is given by --base ID"),
+    ] {
+        let result = sandbox.run(args);
+        result.assert_fails(2, tip);
+        assert_eq!(result.stderr.matches("tip: ").count(), 1, "{result:?}");
+    }
+    // No tip for an option that the command does not have, and that of the parser for a mistyped one.
+    assert!(!sandbox.run(&["show", "latest", "--target", "x"]).stderr.contains("--to"));
+    sandbox.run(&["create", "--lable", "a=b"]).assert_fails(2, "a similar argument exists: '--label'");
+    assert_eq!(sandbox.names("."), ["a.db"]);
+}
+
+#[test]
+fn the_program_alone_prints_the_short_help() {
+    let sandbox = Sandbox::empty();
+    let result = sandbox.run(&[]);
+    assert_eq!(result.exit_code, Some(2), "{result:?}");
+    assert!(result.stderr.lines().count() < 50 && result.stderr.contains("\n  create "), "{result:?}");
+    assert!(result.stderr.contains("ruvector-snapshot create --db vectors.db"), "{result:?}");
+    assert_eq!(sandbox.ok(&["-h"]), result.stderr);
+    assert!(sandbox.ok(&["--help"]).contains("--limit-upload <RATE>"));
+}
+
+#[test]
+fn a_mistyped_id_or_name_names_the_one_that_is_like_it() {
+    let (sandbox, ids) = Sandbox::with_snapshots(2);
+    sandbox.create("nightly");
+    let asked = |text: &str| sandbox.run(&["show", text]).stderr;
+    for (typed, meant) in [
+        ("nigthly", "\"nightly\""),
+        ("Nightly", "\"nightly\""),
+        ("lastest", "\"latest\""),
+        (&ids[0][..35], &*ids[0]),
+        (&*ids[0].replacen("20", "2O", 1), &*ids[0]),
+        (&*format!("{}0", ids[1]), &*ids[1]),
+    ] {
+        // The start of an id is no mistake.
+        if !ids.iter().any(|id| id.starts_with(typed)) {
+            let expected = format!("did you mean {meant}? `list` shows all snapshots");
+            assert!(asked(typed).contains(&expected), "{typed}: {}", asked(typed));
+        }
+    }
+    for typed in ["weekly", "20200101T000000", &"x".repeat(2000)] {
+        assert!(!asked(typed).contains("did you mean"), "{}", asked(typed));
+    }
+    let base = sandbox.run(&["create", "--db", "a.db", "--base", "nightlyy"]);
+    assert!(base.stderr.contains("did you mean \"nightly\"?"), "{base:?}");
+}
+
+#[test]
+fn a_label_without_its_option_is_recognized() {
+    let (sandbox, _) = Sandbox::with_snapshots(1);
+    let forgotten = sandbox.run(&["annotate", "latest", "keep=yes"]);
+    forgotten.assert_fails(2, "if 'keep=yes' is a label, put --label before it: `annotate latest --label 'keep=yes'`");
+    let forgotten = sandbox.run(&["annotate", "latest", "keep=yes", "--note", "a"]);
+    assert!(forgotten.stderr.contains("put --label before it"), "{forgotten:?}");
+}
+
+#[test]
 fn the_version_is_printed_with_what_is_built_in() {
     let sandbox = Sandbox::empty();
     let text = sandbox.ok(&["version"]);

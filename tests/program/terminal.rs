@@ -3,6 +3,9 @@
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::process::Stdio;
 
+use test_servers::S3Server;
+
+use super::bucket::Bucket;
 use super::sandbox::{RunResult, Sandbox};
 
 /// Runs the program on a terminal of so many columns, and returns its exit code and everything that it has written there;
@@ -106,6 +109,46 @@ fn ids_are_short_on_a_terminal_and_whole_in_a_pipe() {
         let verified = on_a_terminal(&sandbox, &format!("verify {id}")).unwrap();
         assert!(verified.contains(&format!("{}  intact", &id[..length])), "{verified}");
     }
+}
+
+/// What is printed is known from the listing that is read anyway. After the commit nothing is asked of the store for it: it may
+/// not answer any more.
+#[test]
+fn short_ids_cost_no_listing_of_their_own() {
+    let bucket = Bucket::s3(S3Server::start());
+    bucket.create("one");
+    let environment = bucket.environment.iter().map(|(name, value)| (*name, value.as_str()));
+    let environment: Vec<_> = environment.chain([("RUVECTOR_SNAPSHOT_STORE", bucket.store.as_str())]).collect();
+    let wire = bucket.server.wire();
+    let listings = || wire.requests().iter().filter(|request| request.is_list()).count();
+    for line in ["create --db a.db", "create --db a.db --base one", "show one", "verify one", "pin one", "list"] {
+        wire.reset_log();
+        bucket.ok(&line.split(' ').collect::<Vec<_>>());
+        let in_a_pipe = listings();
+        wire.reset_log();
+        let Some((exit_code, written)) = on_columns(&bucket.sandbox, 80, &environment, line) else { return };
+        assert_eq!((exit_code, listings()), (0, in_a_pipe), "{line}: {written}");
+        let has_whole_id = written.split_whitespace().any(|word| word.parse::<ruvector_snapshot::SnapshotId>().is_ok());
+        assert!(!has_whole_id || line == "show one", "{line}: {written}");
+    }
+}
+
+#[test]
+fn prune_prints_ids_and_times_as_the_other_commands_do() {
+    let (sandbox, ids) = Sandbox::with_snapshots(1);
+    sandbox.ok(&["create", "--db", "a.db", "--name", "two", "--base", "one"]);
+    let plan = |line: &str| {
+        let (exit_code, written) = on_columns(&sandbox, 120, &[("TZ", "Asia/Tokyo"), ("NO_COLOR", "1")], line)?;
+        assert_eq!(exit_code, 0, "{written}");
+        Some(written)
+    };
+    let Some(last) = plan("prune --keep-last 1 --dry-run") else { return };
+    assert!(last.contains("base of 2") && !last.contains(&ids[0]) && last.contains(" JST  two"), "{last}");
+    // A day is one of the time zone of the policy, and so is its time.
+    let daily = plan("prune --keep-daily 1 --dry-run").unwrap();
+    assert!(daily.contains(" UTC  two") && !daily.contains("JST"), "{daily}");
+    let zone = plan("prune --keep-last 1 --time-zone Europe/Berlin --dry-run").unwrap();
+    assert!(zone.contains(" CET  two") || zone.contains(" CEST  two"), "{zone}");
 }
 
 #[test]

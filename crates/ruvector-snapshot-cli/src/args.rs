@@ -12,7 +12,7 @@ use crate::verbs::{
 
 /// Consistent, verified backups for Ruvector vector databases.
 #[derive(Debug, Parser)]
-#[command(name = "ruvector-snapshot", version, long_about = help::OVERVIEW, after_help = help::after_help(), max_term_width = 100)]
+#[command(name = "ruvector-snapshot", version, long_about = help::OVERVIEW, after_help = help::SHORT, after_long_help = help::after_help(), max_term_width = 100)]
 #[command(arg_required_else_help = true, subcommand_value_name = "COMMAND", subcommand_help_heading = "Commands")]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -127,6 +127,7 @@ pub(crate) fn program() -> Command {
     let globals: Vec<Arg> = program.get_arguments().filter(|arg| arg.is_global_set()).cloned().collect();
     let list = globals.iter().filter(|arg| !arg.is_hide_set()).map(described).collect::<Vec<_>>().join("\n");
     let name = program.get_name().to_owned();
+    let program = program.mut_args(|arg| if arg.is_global_set() { arg.hide_short_help(true) } else { arg });
     program.mut_subcommands(|command| arranged(command, &name, &globals, &list))
 }
 

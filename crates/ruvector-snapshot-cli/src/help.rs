@@ -46,6 +46,16 @@ must exist.
 
 ";
 
+/// What follows the commands in the short help, which a run without arguments prints too.
+pub(crate) const SHORT: &str = "\
+First steps:
+  ruvector-snapshot demo
+  ruvector-snapshot create --db vectors.db
+  ruvector-snapshot restore latest --to restored.db
+
+`ruvector-snapshot --help` explains more, with examples and the global options.
+`ruvector-snapshot COMMAND --help` explains a command.";
+
 const MORE: &str = "`ruvector-snapshot COMMAND --help` explains each command, with examples.";
 
 /// Returns what follows the options: examples, and the table of exit codes.

@@ -1,13 +1,13 @@
-//! Words of other tools, and commands without an ID: what to type instead.
+//! Words and options of other tools, values without their option, and commands without an ID: what to type instead.
 
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args as _, Command, Error, FromArgMatches as _};
 use ruvector_snapshot::store::{Location, StoreConfig, open};
-use ruvector_snapshot::{SnapshotConfig, SnapshotManager};
+use ruvector_snapshot::{SnapshotConfig, SnapshotError, SnapshotManager};
 
 use crate::global::Global;
-use crate::output::{fitted, plain};
+use crate::output::{fitted, plain, quoted};
 use crate::settings::Settings;
 use crate::threads::run_afterwards;
 
@@ -42,18 +42,52 @@ const WORDS: [(&[&str], &str); 9] = [
     (&["repair", "rebuild-index", "fsck"], "`verify --all` prints what is corrupt; a store has no index to rebuild"),
 ];
 
+/// Options of other tools, and what it is here.
+const OPTIONS: [(&[&str], &str); 9] = [
+    (
+        &["--repo", "--repository", "--repository-file", "-r"],
+        "the store is given by --store LOCATION, or by RUVECTOR_SNAPSHOT_STORE",
+    ),
+    (&["--tag", "--tags", "--add"], "labels are given by --label KEY=VALUE"),
+    (&["--keep-tag"], "labels are kept by --keep-label KEY=VALUE"),
+    (&["--target", "-t", "--output", "--dest", "--destination", "--out"], TO),
+    (&["--database", "--file", "--path", "--source-path", "-d", "-f"], "the database is given by --db FILE"),
+    (&["--description", "--comment", "-m"], "a note is given by --note TEXT"),
+    (&["-n"], "it is --dry-run"),
+    (&["--parent"], "the base of an increment is given by --base ID"),
+    (&["--transfers", "--parallel", "-P"], "the number of requests at once is given by --connections N"),
+];
+
+const TO: &str = "where to write is given by --to";
+
+/// Values that are often typed without their option: the command, the option, and what it is. The option must not be there.
+const POSITIONS: [(&str, &str, &str); 7] = [
+    ("create", "--db", "the database is given by --db"),
+    ("create", "--name", "the name is given by --name"),
+    ("restore", "--to", TO),
+    ("export", "--to", TO),
+    ("list", "--name", "a name is given by --name"),
+    ("stats", "--name", "a name is given by --name"),
+    ("prune", "--keep-last", "the number is given by a rule such as --keep-last"),
+];
+
 /// Snapshots that are named if a command lacks an ID.
 const NEWEST_SHOWN: usize = 3;
+
+/// Columns for the name of each.
+const NAME_COLUMNS: usize = 24;
 
 /// Adds to an error of the parser what to type instead.
 pub(crate) fn explained(mut error: Error, program: &Command, arguments: &[String]) -> Error {
     let tips = match error.kind() {
         ErrorKind::InvalidSubcommand => of_word(&error),
         ErrorKind::MissingRequiredArgument => without_id(&error, program, arguments),
+        ErrorKind::UnknownArgument => of_argument(&error, program, arguments).into_iter().collect(),
         _ => Vec::new(),
     };
     if !tips.is_empty() {
         error.remove(ContextKind::SuggestedSubcommand);
+        error.remove(ContextKind::SuggestedArg);
         let tips = tips.iter().map(|tip| StyledStr::from(plain(tip))).collect();
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(tips));
     }
@@ -65,6 +99,30 @@ fn of_word(error: &Error) -> Vec<String> {
     let word = word.to_lowercase();
     let known = WORDS.iter().find(|(words, _)| words.contains(&word.as_str()));
     known.map(|(_, tip)| (*tip).to_owned()).into_iter().collect()
+}
+
+/// Returns what to type instead of an option that does not exist, or of a value without its option.
+fn of_argument(error: &Error, program: &Command, arguments: &[String]) -> Option<String> {
+    let Some(ContextValue::String(unknown)) = error.get(ContextKind::InvalidArg) else { return None };
+    let verb = arguments.iter().find_map(|word| program.find_subcommand(word))?;
+    let has =
+        |option: &str| verb.get_arguments().any(|arg| arg.get_long().is_some_and(|long| option == format!("--{long}")));
+    if unknown.starts_with('-') {
+        let option = unknown.split('=').next().unwrap_or_default();
+        // The option of the tip belongs to this command.
+        let is_of_verb = |tip: &str| {
+            tip.split(' ').filter(|word| word.starts_with("--")).any(|word| has(word.trim_end_matches(',')))
+        };
+        let (_, tip) = OPTIONS.iter().find(|(options, tip)| options.contains(&option) && is_of_verb(tip))?;
+        return Some((*tip).to_owned());
+    }
+    let is_typed = |option: &str| arguments.iter().any(|word| word.split('=').next() == Some(option));
+    let name = verb.get_name();
+    let (_, option, tip) =
+        POSITIONS.iter().find(|(verb, option, _)| *verb == name && has(option) && !is_typed(option))?;
+    let before =
+        arguments.iter().take_while(|word| *word != unknown).map(|word| quoted(word)).collect::<Vec<_>>().join(" ");
+    Some(format!("{tip}, as in `{before} {option} {}`", quoted(unknown)))
 }
 
 fn without_id(error: &Error, program: &Command, arguments: &[String]) -> Vec<String> {
@@ -96,13 +154,20 @@ fn store_of(arguments: &[String]) -> Option<Location> {
     Settings::read(&global, true).ok()?.store().ok()?.location().ok()
 }
 
-/// Names the newest snapshots of a directory. A bucket is not asked: that would take credentials and time.
+/// Names the newest snapshots of a directory. Reads no others. A bucket is not asked: that would take credentials and time.
 fn newest(arguments: &[String]) -> Option<String> {
     let location @ Location::Local(_) = store_of(arguments)? else { return None };
     let store = open(&location, &StoreConfig::default()).ok()?;
     let manager = SnapshotManager::with_store(SnapshotConfig::default(), store).ok()?;
-    let listing = run_afterwards(manager.list())?.ok()?;
-    let newest = listing.snapshots.iter().take(NEWEST_SHOWN);
-    let named: Vec<_> = newest.map(|newest| format!("{} ({})", newest.id, fitted(&newest.name, 24))).collect();
-    (!named.is_empty()).then(|| named.join(", "))
+    let named = run_afterwards(async {
+        let mut named = Vec::new();
+        for id in manager.newest_ids(NEWEST_SHOWN).await? {
+            named.push(match manager.get_snapshot(&id).await {
+                Ok(Some(snapshot)) => format!("{id} ({})", fitted(&snapshot.name, NAME_COLUMNS)),
+                _ => id,
+            });
+        }
+        Ok::<_, SnapshotError>(named.join(", "))
+    });
+    named?.ok().filter(|named| !named.is_empty())
 }

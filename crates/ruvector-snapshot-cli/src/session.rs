@@ -11,7 +11,7 @@ use ruvector_snapshot::store::{
     self, Location, SnapshotStore, StoreAccess, StoreConfig, StoreOptions, check_access, known_options,
 };
 use ruvector_snapshot::{
-    ErrorKind, ShortIds, Snapshot, SnapshotConfig, SnapshotError, SnapshotManager, SourceId, check_location,
+    ErrorKind, Snapshot, SnapshotConfig, SnapshotError, SnapshotManager, SourceId, check_location,
 };
 use serde::Serialize;
 use tokio::sync::watch;
@@ -128,10 +128,18 @@ impl Session {
                 return failure;
             }
             let message = format!("cannot open the store {}: the directory does not exist", chosen.text);
-            Failure::new(ErrorKind::NotFound, message).with_hint(format!(
-                "check {}, and that the disk is mounted; `create` makes the last level of the path, and no more",
-                checked(&chosen.origin)
-            ))
+            let hint = match chosen.origin {
+                Origin::Default => format!(
+                    "no store is given, so it is {} in this directory; give another with --store or {STORE_VARIABLE}; `create --db \
+                     FILE` makes a new one",
+                    chosen.text
+                ),
+                _ => format!(
+                    "check {}, and that the disk is mounted; `create --db FILE` makes a new store, if the directory above it exists",
+                    checked(&chosen.origin)
+                ),
+            };
+            Failure::new(ErrorKind::NotFound, message).with_hint(hint)
         })
     }
 
@@ -319,8 +327,13 @@ impl Session {
         flag: &str,
     ) -> Result<String, Failure> {
         let resolved = async { Ok(manager.resolve_with(text, source, &self.warnings).await) };
-        let id = self.read(manager, resolved).await?.map_err(|error| unresolved(error, store, flag))?;
-        self.learn_ids(manager).await;
+        let resolved = self.read(manager, resolved).await?.map_err(|error| unresolved(error, store, flag))?;
+        let id = resolved.id;
+        match resolved.listed {
+            Some(listed) => self.learn_listed(listed),
+            None if self.ids.contains(&id) => {}
+            None => self.read_ids(manager).await,
+        }
         self.resolved.lock().unwrap_or_else(PoisonError::into_inner).push(id.clone());
         Ok(id)
     }
@@ -367,20 +380,41 @@ impl Session {
         self.ids.shorten(id)
     }
 
-    /// Learns how short ids can be from those of a store. If they cannot be read, ids stay whole.
+    /// Learns how short ids can be, unless that is known.
     pub(crate) async fn learn_ids(&self, manager: &SnapshotManager) {
+        if !self.ids.are_known() {
+            self.read_ids(manager).await;
+        }
+    }
+
+    /// Learns how short ids can be from those of a store. If they cannot be read, ids stay whole.
+    pub(crate) async fn read_ids(&self, manager: &SnapshotManager) {
         if !self.output.has_short_ids {
             return;
         }
-        let ids = self.until_interrupted(manager.short_ids(), String::new).await;
-        self.ids.learn(ids.ok().and_then(Result::ok).unwrap_or_default());
+        match self.until_interrupted(manager.newest_ids(usize::MAX), String::new).await {
+            Ok(Ok(ids)) => self.ids.learn(ids),
+            _ => self.ids.learn_none(),
+        }
     }
 
-    /// As [`learn_ids`](Self::learn_ids), of ids that were read already.
-    pub(crate) fn learn_short_ids(&self, ids: ShortIds) {
+    /// As [`read_ids`](Self::read_ids), from ids that were read already.
+    pub(crate) fn learn_listed(&self, ids: impl IntoIterator<Item = String>) {
         if self.output.has_short_ids {
             self.ids.learn(ids);
         }
+    }
+
+    /// Returns whether the store has no snapshots. Learns how short ids can be by the same listing, so that nothing is asked of
+    /// the store after a snapshot was created: it may not answer any more.
+    pub(crate) async fn is_new(&self, manager: &SnapshotManager) -> Result<bool, Failure> {
+        if !self.output.has_short_ids {
+            return Ok(!self.read(manager, manager.has_snapshots()).await?);
+        }
+        let ids = self.read(manager, manager.newest_ids(usize::MAX)).await?;
+        let is_new = ids.is_empty();
+        self.ids.learn(ids);
+        Ok(is_new)
     }
 
     /// Warns of an option that has no effect, because the command stores no data files.

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ruvector_snapshot::store::{EffectiveOption, Location, StoreOptions, TransferConfig};
-use ruvector_snapshot::{ErrorKind, SnapshotConfig, SnapshotError};
+use ruvector_snapshot::{ErrorKind, SnapshotConfig, SnapshotError, closest};
 
 use crate::config_file::{
-    At, ConfigError, ConfigFile, Database, Found, OptionValue, Retention, StoreProfile, StoreRef, closest, find,
+    At, ConfigError, ConfigFile, Database, Found, OptionValue, Retention, StoreProfile, StoreRef, find,
 };
 use crate::failure::Failure;
 use crate::global::{Global, STORE_DEFAULT, STORE_VARIABLE};

@@ -156,6 +156,7 @@ pub use repo::filter::{Condition, RecordFilter};
 pub use repo::ledger::{Ledger, ListedVerification};
 pub use repo::location::check_location;
 pub use repo::names::{check_name, check_note, check_source_name, default_name};
+pub use repo::resolve::ResolvedId;
 pub use repo::verify::{Corruption, VerifyReport};
 pub use ruvector_snapshot_format::embedding::EmbeddingInfo;
 pub use ruvector_snapshot_format::id::SnapshotId;
@@ -169,6 +170,7 @@ pub use snapshot::short_ids::ShortIds;
 pub use snapshot::{Ancestry, CLOCK_TOLERANCE, ChainEnd, Listing, Orphan, OrphanKind, Snapshot, UnusableSnapshot};
 pub use source::key_range::{KeyRange, KeyRangeEnd};
 pub use source::merge_target::{MergeCounts, OnConflict};
+pub use text::closest;
 
 // The crates whose types are in the signatures of this one.
 pub use {bytes, chrono, object_store, ruvector_core, ruvector_snapshot_format as format, serde_json};

@@ -440,7 +440,17 @@ impl Listing {
         ShortIds::of(self.ids())
     }
 
-    fn ids(&self) -> impl Iterator<Item = &str> {
+    /// Returns the ids of everything that is listed: of snapshots that can be used, of those that cannot, and of uploads and
+    /// deletions that have not ended.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn example(listing: ruvector_snapshot::Listing) {
+    /// println!("{} prefixes", listing.ids().count());
+    /// # }
+    /// ```
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
         let usable = self.snapshots.iter().map(|snapshot| &snapshot.id);
         let unusable = self.unusable.iter().map(|unusable| &unusable.id);
         usable.chain(unusable).chain(&self.deleting).chain(&self.pending_uploads).map(String::as_str)

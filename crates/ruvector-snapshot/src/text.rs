@@ -1,4 +1,4 @@
-//! Text that a person has typed: names and labels, and when two of them are the same.
+//! Text that a person has typed: names and labels, when two of them are the same, and what a mistyped one may mean.
 //!
 //! Unicode has several spellings of one text: `é` is one character, or `e` and an accent (NFC and NFD). The two
 //! look alike, and the keyboard, the file system or the script decides which one is typed. A create stores the composed
@@ -37,6 +37,37 @@ pub(crate) fn composed_source(source: SourceId) -> SourceId {
     }
 }
 
+/// Texts that are longer are not compared: no name that a person types is.
+const TYPED_CHARS_MAX: usize = 64;
+
+/// Returns the name that is most like what was typed, if one is. Case does not matter.
+///
+/// # Examples
+///
+/// ```
+/// use ruvector_snapshot::closest;
+///
+/// assert_eq!(closest("nigthly", ["nightly", "weekly"]), Some("nightly"));
+/// assert_eq!(closest("release", ["nightly", "weekly"]), None);
+/// ```
+pub fn closest<'a>(typed: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let typed = typed.to_lowercase();
+    let is_short = |text: &str| text.chars().nth(TYPED_CHARS_MAX).is_none();
+    let names = names.into_iter().filter(|name| is_short(&typed) && is_short(name));
+    let distances = names.map(|name| (strsim::damerau_levenshtein(&typed, &name.to_lowercase()), name));
+    let (distance, name) = distances.min_by_key(|(distance, _)| *distance)?;
+    (distance <= (name.chars().count() / 3).max(1)).then_some(name)
+}
+
+/// Returns whether a text is the start of an id, but for one character that is wrong, missing, too much, or in the place of
+/// the next.
+pub(crate) fn is_almost_start_of(typed: &str, id: &str) -> bool {
+    let typos = |length: usize| id.get(..length).map(|start| strsim::damerau_levenshtein(typed, start));
+    let length = typed.len();
+    (8..=id.len() + 1).contains(&length)
+        && [length.saturating_sub(1), length, length + 1].into_iter().filter_map(typos).any(|typos| typos <= 1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,6 +87,21 @@ mod tests {
         // Compatible, or in another case, is not the same.
         for (one, other) in [("\u{fb01}", "fi"), ("\u{b2}", "2"), ("a", "A"), ("e", "\u{e9}"), ("a", "a ")] {
             assert!(!is_same(one, other), "{one:?}, {other:?}");
+        }
+    }
+
+    #[test]
+    fn one_typo_in_the_start_of_an_id_is_found() {
+        let id = "20260131T080000000Z-0123456789abcdef";
+        for typed in
+            ["20260131T080100", "2026013T080000", "202601311T080000", "20260131T800000", &id[..35], &format!("{id}0")]
+        {
+            assert!(is_almost_start_of(typed, id), "{typed}");
+        }
+        for typed in
+            ["", "2026", "20270231T080000", "nightly-2026", &format!("{id}00"), "\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}"]
+        {
+            assert!(!is_almost_start_of(typed, id), "{typed}");
         }
     }
 }

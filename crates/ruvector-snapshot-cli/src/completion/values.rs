@@ -14,13 +14,14 @@ use clap_complete::engine::{ArgValueCompleter, CompletionCandidate, PathComplete
 use futures::{StreamExt as _, stream};
 use ruvector_snapshot::clock::{Clock as _, SystemClock};
 use ruvector_snapshot::store::{self, Location, StoreConfig, known_options};
-use ruvector_snapshot::{Snapshot, SnapshotManager, check_location};
+use ruvector_snapshot::{ListOrder, Snapshot, SnapshotManager, check_location};
 
 use crate::config_file::{ConfigFile, find};
 use crate::global::Global;
 use crate::output::{ago, plain};
 use crate::session::parsed_options;
 use crate::settings::{ChosenStore, Origin, Settings};
+use crate::verbs::list::ListColumn;
 
 /// How long a store may take.
 const TIME_MAX: Duration = Duration::from_millis(900);
@@ -70,6 +71,8 @@ fn with_completer(arg: Arg, context: &Arc<Context>) -> Arg {
         ("policy", _) => |context, _| context.of_file(|file| file.retention.keys().map(String::as_str).collect()),
         ("name", _) => |context, _| names_of(&context.snapshots(None)),
         ("source", _) => Context::sources,
+        ("sort", "KEY") => |_, _| words(ListOrder::ALL.map(ListOrder::word)),
+        ("columns", _) => |_, _| words(ListColumn::ALL.map(ListColumn::word)),
         (_, "KEY=VALUE" | "KEY[=VALUE]") if ["labels", "label", "keep_labels"].contains(&arg.get_id().as_str()) => {
             |context, _| labels_of(&context.snapshots(None))
         }
@@ -222,6 +225,10 @@ impl Context {
         });
         named.collect()
     }
+}
+
+fn words<const N: usize>(words: [&'static str; N]) -> Vec<CompletionCandidate> {
+    words.into_iter().map(CompletionCandidate::new).collect()
 }
 
 /// Returns `latest`, names, and ids with their names and ages.

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use ruvector_snapshot::closest;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -27,14 +28,6 @@ impl fmt::Display for Problem {
         f.write_str(&self.message)?;
         self.advice.iter().try_for_each(|advice| write!(f, "; {advice}"))
     }
-}
-
-/// Returns the name that is most like `name`, if one is.
-pub(crate) fn closest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let name = name.to_lowercase();
-    let distances = names.into_iter().map(|known| (strsim::damerau_levenshtein(&name, &known.to_lowercase()), known));
-    let (distance, known) = distances.min_by_key(|(distance, _)| *distance)?;
-    (distance <= (known.chars().count() / 3).max(1)).then_some(known)
 }
 
 /// Reads one document.

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use ruvector_snapshot::store::Location;
 use ruvector_snapshot::{GroupBy, LabelPattern, PrunePolicy, Span, TimeZone};
 
-pub(crate) use document::{Problem, closest};
+pub(crate) use document::Problem;
 pub(crate) use find::{Found, FoundBy, find, places};
 pub(crate) use secrets::OptionValue;
 

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use ruvector_snapshot::store::{KnownOption, Location, known_options};
-use ruvector_snapshot::{LabelPattern, check_name, check_source_name};
+use ruvector_snapshot::{LabelPattern, check_name, check_source_name, closest};
 
-use super::document::{Problem, Reader, Section, closest, scalar};
+use super::document::{Problem, Reader, Section, scalar};
 use super::{At, ConfigFile, Database, OptionValue, Retention, StoreProfile, StoreRef};
 use crate::values::{connections, count, rate};
 

@@ -68,6 +68,10 @@ pub(crate) fn ratio(snapshot: &Snapshot) -> String {
     if raw == 0 {
         return format!("{} in the store", size(stored));
     }
+    // Of little, most is what every snapshot needs.
+    if stored >= raw {
+        return format!("{} in the store, {} uncompressed", size(stored), size(raw));
+    }
     let percent = stored as f64 * 100.0 / raw as f64;
     format!("{} in the store, {percent:.1} % of {} uncompressed", size(stored), size(raw))
 }

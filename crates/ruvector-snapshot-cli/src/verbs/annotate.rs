@@ -5,7 +5,8 @@ use ruvector_snapshot::{AnnotateOptions, AnnotatePlan, ErrorKind, SnapshotError}
 
 use super::create::labels;
 use crate::documents::AnnotateDocument;
-use crate::failure::{Exit, Failure};
+use crate::failure::{Exit, Failure, kind_name};
+use crate::output::quoted;
 use crate::session::Session;
 use crate::values::label;
 
@@ -53,7 +54,11 @@ const NAME_COLUMNS: usize = 40;
 pub(crate) async fn annotate(session: &Session, args: Annotate) -> Result<Exit, Failure> {
     let options = options(&args)?;
     let manager = session.open()?;
-    let ids = session.resolve_each(&manager, &args.ids, "nothing was changed").await?;
+    let resolved = session.resolve_each(&manager, &args.ids, "nothing was changed").await;
+    let ids = resolved.map_err(|failure| match forgotten_label(&args) {
+        Some(hint) if failure.kind() == kind_name(ErrorKind::NotFound) => failure.with_hint(hint),
+        _ => failure,
+    })?;
     let mut plans = Vec::new();
     for id in &ids {
         let plan = async { Ok(manager.plan_annotate(id, &options).await) };
@@ -83,11 +88,22 @@ fn options(args: &Annotate) -> Result<AnnotateOptions, Failure> {
         return Err(usage(&format!("{key:?} is not the key of a label")).with_hint(advice));
     }
     match options == AnnotateOptions::default() {
-        true => Err(usage("there is nothing to annotate").with_hint(
-            "set a label or a note with --label KEY=VALUE or --note TEXT, or remove them with --remove KEY or --remove-note",
-        )),
+        true => Err(usage("there is nothing to annotate").with_hint(forgotten_label(args).unwrap_or_else(|| {
+            "set a label or a note with --label KEY=VALUE or --note TEXT, or remove them with --remove KEY or --remove-note"
+                .to_owned()
+        }))),
         false => Ok(options),
     }
+}
+
+/// Returns what to do if one of the ids seems to be a label.
+fn forgotten_label(args: &Annotate) -> Option<String> {
+    let label = args.ids.iter().skip(1).find(|id| id.contains('='))?;
+    let label = quoted(label);
+    Some(format!(
+        "if {label} is a label, put --label before it: `annotate {} --label {label}`",
+        quoted(args.ids.first()?)
+    ))
 }
 
 /// Names the snapshots that were annotated before the failure.

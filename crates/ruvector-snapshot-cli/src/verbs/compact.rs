@@ -107,7 +107,7 @@ async fn compact_one(session: &Session, manager: &SnapshotManager, id: &str) -> 
     };
     let chain = chain?;
     let taken = started.elapsed();
-    session.learn_ids(manager).await;
+    session.ids.add(&snapshot.id);
     Ok(Compacted {
         from: chain.iter().map(|member| member.id.clone()).collect(),
         chain_bytes: total(chain.iter().map(|member| member.size_bytes)),

@@ -16,7 +16,9 @@ use crate::session::{Session, parsed_options};
 use crate::settings::{ChosenStore, Origin, wrong};
 
 pub(crate) const HELP: &str = "\
-A configuration file names stores, databases and retention policies, so that commands can be short:
+A configuration file names stores, databases and retention policies, so that commands can be short.
+
+An example of a file:
 
   store = \"@local\"
 

@@ -117,7 +117,10 @@ pub(crate) async fn copy(session: &Session, args: &Copies) -> Result<Exit, Failu
     };
     source.take_warnings().iter().for_each(|warning| session.warnings.add(warning));
     let report = report?;
-    session.learn_ids(&target).await;
+    if args.compact {
+        // The new snapshots have ids of their own.
+        session.read_ids(&target).await;
+    }
     let printed = print_report(session, args, &plan, &report, started.elapsed());
     printed.map_err(|failure| {
         let copied = of_outcome(&report, CopyOutcome::Copied).map(|copied| copied.id.as_str());
@@ -240,7 +243,10 @@ fn print_report(
             CopyOutcome::Copied | CopyOutcome::Existing => "cannot pin",
             _ => "cannot copy",
         };
-        output.message(format_args!("error: {problem} snapshot {id}: {error}"));
+        let what = format!("{problem} snapshot {id}: ");
+        // An error of the copy itself says so already, after the key.
+        let what = if error.contains(&what) { "" } else { &*what };
+        output.message(format_args!("error: {what}{error}"));
     }
     let count = |outcome| of_outcome(report, outcome).count() as u64;
     let failed = match count(CopyOutcome::Failed) + count(CopyOutcome::Skipped) {

@@ -186,7 +186,8 @@ pub(crate) async fn create(session: &Session, args: Create) -> Result<Exit, Fail
     }
     // The base of an increment is there, and --require-store is checked by the create.
     let may_be_new = chain.is_empty() && !args.require_store;
-    let store_is_new = may_be_new && !session.read(&manager, manager.has_snapshots()).await?;
+    let store_is_new = may_be_new && session.is_new(&manager).await?;
+    session.learn_ids(&manager).await;
     let started = Instant::now();
     let attempts = Attempts::default();
     let (created, transferred) = {
@@ -197,7 +198,7 @@ pub(crate) async fn create(session: &Session, args: Create) -> Result<Exit, Fail
         (session.run(&manager, work, after_interrupt).await, progress.transferred())
     };
     let snapshot = created.map_err(not_created)?;
-    session.learn_ids(&manager).await;
+    session.ids.add(&snapshot.id);
     let created = Created { snapshot: &snapshot, chain: &chain, store_is_new, transferred };
     print(session, &created, &args.db, started.elapsed()).map_err(|failure| failure.after_create(&snapshot.id))?;
     Ok(Exit::Success)

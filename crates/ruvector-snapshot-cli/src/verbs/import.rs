@@ -83,7 +83,7 @@ pub(crate) async fn import(session: &Session, args: Import) -> Result<Exit, Fail
         return plan(session, config, &args.file, options).await;
     }
     let manager = session.open_or_create(config)?;
-    let store_is_new = !session.read(&manager, manager.has_snapshots()).await?;
+    let store_is_new = session.is_new(&manager).await?;
     let (started, attempts) = (Instant::now(), Attempts::default());
     let (imported, transferred) = {
         let progress = ProgressDisplay::new(session, &attempts);
@@ -93,7 +93,7 @@ pub(crate) async fn import(session: &Session, args: Import) -> Result<Exit, Fail
         (session.run(&manager, work, after_interrupt).await, progress.transferred())
     };
     let snapshot = imported.map_err(explained)?;
-    session.learn_ids(&manager).await;
+    session.ids.add(&snapshot.id);
     let imported = Imported { snapshot: &snapshot, store_is_new, transferred };
     print(session, &imported, &args.file, started.elapsed()).map_err(|failure| failure.after_create(&snapshot.id))?;
     Ok(Exit::Success)

@@ -18,7 +18,8 @@ use crate::output::{Text, Tone, ago, count, counted, orphan_kind, size, total};
 use crate::session::Session;
 use crate::streamed::StreamedDocument;
 use crate::values::count as positive;
-use columns::{ListColumn, table};
+pub(crate) use columns::ListColumn;
+use columns::table;
 
 pub(crate) const HELP: &str = "\
 Reads the names of all objects in the store and every metadata.json, but no data.
@@ -30,7 +31,7 @@ What running commands have written and killed ones have left is listed with its 
 Snapshots that are dated more than 5 minutes in the future, because a clock is or was wrong, are marked.
 
 The TYPE of a snapshot is `full`, or for example `+3 base 20260131T080000`: the third incremental snapshot of its chain, and the start of the id of its \
-base. Pinned snapshots are marked. SIZE is what the objects of a snapshot take in the store.
+base. Pinned snapshots are marked. STORED is what the objects of a snapshot take in the store, LOGICAL what its records take uncompressed.
 
 VERIFIED is when every byte of a snapshot and its base was last found intact, as `verify` has recorded it, or CORRUPT. If all parts of a subset were read, it \
 is the oldest of them. `quick` means that not every byte was read. DRILLED is when it was last restored as a drill.
@@ -103,7 +104,7 @@ struct Selected<'a> {
 pub(crate) async fn list(session: &Session, args: &List) -> Result<Exit, Failure> {
     let manager = session.open()?;
     let listing = session.read(&manager, manager.list()).await?;
-    session.learn_short_ids(listing.short_ids());
+    session.learn_listed(listing.ids().map(str::to_owned));
     let filter = args.filter();
     let snapshots = filter.select(&listing, listing.listed_at);
     let broken = broken_chains(&listing, &snapshots);
@@ -300,7 +301,7 @@ fn print_summary(session: &Session, selected: &Selected<'_>) -> Result<(), Failu
     };
     let bytes = total(listed.iter().map(|snapshot| snapshot.size_bytes));
     let all = counted(listing.snapshots.len() as u64, "snapshot");
-    let snapshots = if *is_all { all } else { format!("{} of {all}", count(listed.len() as u64)) };
+    let snapshots = if *is_all { all.clone() } else { format!("{} of {all}", count(listed.len() as u64)) };
     if listing.snapshots.is_empty() && listing.unusable.is_empty() {
         let create = session.command("create --db FILE");
         return output.line(format_args!("no snapshots at {} yet; create the first with: {create}", session.store));
@@ -317,6 +318,9 @@ fn print_summary(session: &Session, selected: &Selected<'_>) -> Result<(), Failu
         1 => "; 1 base is missing".to_owned(),
         missing => format!("; {} bases are missing", count(missing)),
     };
+    if listed.is_empty() && !listing.snapshots.is_empty() {
+        return output.line(format_args!("no snapshot fits the options; the store has {all}{unusable}{missing}"));
+    }
     output.line(format_args!("{snapshots}, {} in the store{types}{unusable}{missing}", size(bytes)))
 }
 

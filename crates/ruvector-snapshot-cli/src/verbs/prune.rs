@@ -1,13 +1,12 @@
 //! `prune`: applies a retention policy, as the plan that it prints says.
 
 use std::collections::BTreeMap;
-use std::fmt::Display;
 
 use chrono::TimeDelta;
 use clap::Args;
 use ruvector_snapshot::{
-    DeleteOptions, DeleteReport, ErrorKind, GroupBy, LabelPattern, Orphan, OrphanKind, PlannedGroup, PrunePlan,
-    PrunePolicy, Snapshot, SnapshotConfig, SnapshotError, SnapshotManager, Span, TimeZone,
+    DeleteOptions, DeleteReport, DropReason, ErrorKind, GroupBy, KeepReason, LabelPattern, Orphan, OrphanKind,
+    PlannedGroup, PrunePlan, PrunePolicy, Snapshot, SnapshotConfig, SnapshotError, SnapshotManager, Span, TimeZone,
 };
 
 use crate::config_file::Retention;
@@ -130,7 +129,7 @@ pub(crate) async fn prune(session: &Session, args: &Prune) -> Result<Exit, Failu
     session.learn_ids(&manager).await;
     session.warn_of_annotations(plan.keep.iter().map(|kept| &kept.snapshot));
     session.warn_of_annotations(plan.drop.iter().map(|dropped| &dropped.snapshot));
-    print_plan(session, &policy.time_zone, &plan).map_err(|failure| failure.with_hint("nothing was deleted"))?;
+    print_plan(session, &policy, &plan).map_err(|failure| failure.with_hint("nothing was deleted"))?;
     let is_nothing_to_do = plan.drop.is_empty() && plan.orphans.is_empty();
     if !(args.dry_run || args.yes || is_nothing_to_do) {
         let snapshots = counted(plan.drop.len() as u64, "snapshot");
@@ -239,10 +238,18 @@ fn policy(session: &Session, args: &Prune) -> Result<PrunePolicy, Failure> {
     if rules.has_rule() { Ok(rules.policy()) } else { Err(without_rule()) }
 }
 
-/// Prints the plan: a heading for each group, and a line for each snapshot, with times in the time zone of the policy.
-fn print_plan(session: &Session, time_zone: &TimeZone, plan: &PrunePlan) -> Result<(), Failure> {
+/// Prints the plan: a heading for each group, and a line for each snapshot. If the reasons name days and other periods, times
+/// are in the time zone of the policy, in which these begin.
+fn print_plan(session: &Session, policy: &PrunePolicy, plan: &PrunePlan) -> Result<(), Failure> {
+    let PrunePolicy { time_zone, keep_hourly, keep_daily, keep_weekly, .. } = policy;
+    let PrunePolicy { keep_monthly, keep_quarterly, keep_yearly, .. } = policy;
+    let periods = [keep_hourly, keep_daily, keep_weekly, keep_monthly, keep_quarterly, keep_yearly];
+    let has_periods = *time_zone != TimeZone::default() || periods.into_iter().any(|count| *count > 0);
     let line = |action: &str, tone, snapshot: &Snapshot, reasons: String| {
-        let time = time_zone.local_time(snapshot.created_at);
+        let time = match has_periods {
+            true => time_zone.local_time(snapshot.created_at),
+            false => session.output.time(snapshot.created_at),
+        };
         let (id, name) = (session.short(&snapshot.id), session.output.fitted(&snapshot.name, NAME_COLUMNS));
         session.output.line(Text::default().tone(tone, action).add(format_args!("  {id}  {time}  {name}  {reasons}")))
     };
@@ -253,9 +260,11 @@ fn print_plan(session: &Session, time_zone: &TimeZone, plan: &PrunePlan) -> Resu
             session.output.line(format_args!("{group}: keep {}, delete {}", keep.len(), drop.len()))?;
         }
         let mut kept = keep.iter().filter_map(|id| kept.get(id.as_str()));
-        kept.try_for_each(|kept| line("keep", Tone::Good, &kept.snapshot, joined(&kept.reasons)))?;
+        kept.try_for_each(|kept| line("keep", Tone::Good, &kept.snapshot, kept_because(session, &kept.reasons)))?;
         let mut dropped = drop.iter().filter_map(|id| dropped.get(id.as_str()));
-        dropped.try_for_each(|dropped| line("drop", Tone::Caution, &dropped.snapshot, joined(&dropped.reasons)))?;
+        dropped.try_for_each(|dropped| {
+            line("drop", Tone::Caution, &dropped.snapshot, dropped_because(session, &dropped.reasons))
+        })?;
     }
     plan.orphans.iter().try_for_each(|orphan| {
         let kind = orphan_kind(orphan.kind);
@@ -319,6 +328,21 @@ fn and_orphans(orphans: usize) -> String {
     if orphans == 0 { String::new() } else { format!(", {} collected", counted(orphans as u64, "orphan")) }
 }
 
-fn joined(reasons: &[impl Display]) -> String {
-    reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+fn kept_because(session: &Session, reasons: &[KeepReason]) -> String {
+    use KeepReason::{BaseOf, BaseOfUnusable, BaseOfUpload, BrokenChain, MayBeNeededBy};
+    let text = reasons.iter().map(|reason| match reason {
+        BrokenChain { at: id } | BaseOf { id } | BaseOfUnusable { id } | BaseOfUpload { id } | MayBeNeededBy { id } => {
+            reason.to_string().replace(id, session.short(id))
+        }
+        reason => reason.to_string(),
+    });
+    text.collect::<Vec<_>>().join(", ")
+}
+
+fn dropped_because(session: &Session, reasons: &[DropReason]) -> String {
+    let text = reasons.iter().map(|reason| match reason {
+        DropReason::SameState { id } => reason.to_string().replace(id, session.short(id)),
+        reason => reason.to_string(),
+    });
+    text.collect::<Vec<_>>().join(", ")
 }

@@ -82,7 +82,7 @@ fn sources(stats: &StoreStats) -> Table {
         Column::new("SNAPSHOTS").number(),
         Column::new("FULL").number().rank(2),
         Column::new("INCR").number().rank(2),
-        Column::new("VECTORS").number().rank(1),
+        Column::new("RECORDS").number().rank(1),
         Column::new("STORED").number(),
         Column::new("LOGICAL").number().rank(3),
     ]);

@@ -18,8 +18,7 @@ use crate::repo::inventory::{self, Inventory};
 use crate::repo::ledger::Ledger;
 use crate::repo::location;
 use crate::repo::orphans;
-use crate::repo::resolve;
-use crate::snapshot::short_ids::ShortIds;
+use crate::repo::resolve::{self, ResolvedId};
 use crate::snapshot::{Listing, Snapshot};
 use crate::store::multipart_uploads_of;
 
@@ -120,23 +119,6 @@ impl SnapshotManager {
     /// ```
     pub async fn has_snapshots(&self) -> Result<bool> {
         location::has_snapshots(self.context.store.as_ref()).await
-    }
-
-    /// Returns how short the ids of the store can be. Reads the names of its objects, and no more.
-    ///
-    /// # Errors
-    ///
-    /// Returns [`ErrorKind::Unavailable`] or [`ErrorKind::PermissionDenied`] if the store cannot be listed.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # async fn example(manager: ruvector_snapshot::SnapshotManager, id: &str) -> Result<(), Box<dyn std::error::Error>> {
-    /// println!("created {}", manager.short_ids().await?.shorten(id));
-    /// # Ok(()) }
-    /// ```
-    pub async fn short_ids(&self) -> Result<ShortIds> {
-        location::short_ids(self.context.store.as_ref()).await
     }
 
     /// Returns the time by the clock of this manager: what the ages of snapshots are counted from.
@@ -263,7 +245,7 @@ impl SnapshotManager {
     /// # Ok(()) }
     /// ```
     pub async fn resolve(&self, text: &str) -> Result<String> {
-        resolve::resolve(&self.context, text, None, None).await
+        Ok(resolve::resolve(&self.context, text, None, None).await?.id)
     }
 
     /// Returns the id of the snapshot that a user means as the base of an increment: as [`resolve`](Self::resolve), but
@@ -288,11 +270,12 @@ impl SnapshotManager {
     /// # Ok(()) }
     /// ```
     pub async fn resolve_base(&self, text: &str, source: &SourceId) -> Result<String> {
-        resolve::resolve(&self.context, text, Some(source), None).await
+        Ok(resolve::resolve(&self.context, text, Some(source), None).await?.id)
     }
 
     /// As [`resolve`](Self::resolve), or with a source as [`resolve_base`](Self::resolve_base), and reports a warning
-    /// to the listener if a snapshot is dated in the future and was skipped, or used because there is no other.
+    /// to the listener if a snapshot is dated in the future and was skipped, or used because there is no other. Returns the
+    /// ids of the listing too, if there was one.
     ///
     /// # Errors
     ///
@@ -315,10 +298,15 @@ impl SnapshotManager {
     ///     }
     /// }
     ///
-    /// let id = manager.resolve_with("latest", None, &Printer).await?;
+    /// println!("{}", manager.resolve_with("latest", None, &Printer).await?.id);
     /// # Ok(()) }
     /// ```
-    pub async fn resolve_with(&self, text: &str, source: Option<&SourceId>, progress: &dyn Progress) -> Result<String> {
+    pub async fn resolve_with(
+        &self,
+        text: &str,
+        source: Option<&SourceId>,
+        progress: &dyn Progress,
+    ) -> Result<ResolvedId> {
         resolve::resolve(&self.context, text, source, Some(progress)).await
     }
 

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use futures::TryStreamExt;
+use ruvector_snapshot_format::id::SnapshotId;
 use ruvector_snapshot_format::layout;
 
 use crate::error::{ErrorKind, Result, SnapshotError};
-use crate::snapshot::short_ids::ShortIds;
 use crate::source::database_path::snapshot_around;
 use crate::store::{ListEntry, Location, SnapshotStore};
 
@@ -51,9 +51,7 @@ pub(crate) async fn newest_ids(store: &dyn SnapshotStore, max: usize) -> Result<
     let mut newest = BTreeSet::new();
     let mut entries = store.list_entries("");
     while let Some(entry) = entries.try_next().await? {
-        if let ListEntry::Object(object) = entry
-            && let Some((id, layout::METADATA_JSON)) = layout::parse_key(&object.key)
-        {
+        if let Some(id) = snapshot_in(&entry) {
             newest.insert(id.to_string());
             // An id begins with its time.
             if newest.len() > max {
@@ -68,33 +66,23 @@ pub(crate) async fn newest_ids(store: &dyn SnapshotStore, max: usize) -> Result<
 pub(crate) async fn has_snapshots(store: &dyn SnapshotStore) -> Result<bool> {
     let mut entries = store.list_entries("");
     while let Some(entry) = entries.try_next().await? {
-        let is_snapshot = match entry {
-            ListEntry::Object(object) => matches!(layout::parse_key(&object.key), Some((_, layout::METADATA_JSON))),
-            ListEntry::Unreadable { key, .. } => snapshot_of(&key).is_some(),
-            ListEntry::Foreign => false,
-        };
-        if is_snapshot {
+        if snapshot_in(&entry).is_some() {
             return Ok(true);
         }
     }
     Ok(false)
 }
 
-/// Returns how short the ids in the store can be. Reads the names of all objects.
-pub(crate) async fn short_ids(store: &dyn SnapshotStore) -> Result<ShortIds> {
-    let ids: BTreeSet<String> = store
-        .list_entries("")
-        .try_filter_map(async |entry| {
-            let key = match &entry {
-                ListEntry::Object(object) => &object.key,
-                ListEntry::Unreadable { key, .. } => key,
-                ListEntry::Foreign => return Ok(None),
-            };
-            Ok(snapshot_of(key).map(|id| id.to_string()))
-        })
-        .try_collect()
-        .await?;
-    Ok(ShortIds::of(ids.iter().map(String::as_str)))
+/// Returns the snapshot that an entry of a listing shows: by its `metadata.json`, or by a key that cannot be read.
+fn snapshot_in(entry: &ListEntry) -> Option<SnapshotId> {
+    match entry {
+        ListEntry::Object(object) => match layout::parse_key(&object.key) {
+            Some((id, layout::METADATA_JSON)) => Some(id),
+            _ => None,
+        },
+        ListEntry::Unreadable { key, .. } => snapshot_of(key),
+        ListEntry::Foreign => None,
+    }
 }
 
 /// Fails with `NotFound` if the store has no snapshots.

@@ -12,10 +12,20 @@ use super::presence::exists;
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::progress::{Progress, warn};
 use crate::snapshot::{CLOCK_TOLERANCE, Listing, Snapshot};
-use crate::text::{composed_source, is_same};
+use crate::text::{closest, composed_source, is_almost_start_of, is_same};
 
 /// The first characters of an id are its time.
 const ID_TIME_CHARS: usize = 19;
+
+/// The id of the snapshot that a user means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ResolvedId {
+    /// The id.
+    pub id: String,
+    /// All [ids](Listing::ids) of the listing that was read for it. `None` if there was none, because the whole id was given.
+    pub listed: Option<Vec<String>>,
+}
 
 /// Returns the id of the snapshot that a user means.
 ///
@@ -26,12 +36,12 @@ pub(crate) async fn resolve(
     text: &str,
     source: Option<&SourceId>,
     progress: Option<&dyn Progress>,
-) -> Result<String> {
+) -> Result<ResolvedId> {
     // A whole id needs no listing, so unreadable snapshots are no obstacle.
     if let Ok(id) = text.parse::<SnapshotId>()
         && exists(context.store.as_ref(), &id).await.unwrap_or(false)
     {
-        return Ok(id.to_string());
+        return Ok(ResolvedId { id: id.to_string(), listed: None });
     }
     let listing = Inventory::read(context).await?.listing;
     let scope = source.map_or(Scope::Everything, Scope::Source);
@@ -40,7 +50,8 @@ pub(crate) async fn resolve(
             if let Some(warning) = resolved.warning(&listing, text) {
                 warn(progress, &warning);
             }
-            Ok(resolved.id.to_owned())
+            let listed = listing.ids().map(str::to_owned).collect();
+            Ok(ResolvedId { id: resolved.id.to_owned(), listed: Some(listed) })
         }
         Err(error) if error.kind() == ErrorKind::NotFound => {
             Err(source.and_then(|source| none_of_source(&listing, text, source)).unwrap_or(error))
@@ -155,8 +166,9 @@ fn resolve_in<'a>(listing: &'a Listing, text: &str, scope: Scope<'_>) -> Result<
         [] => {
             let shown: String = text.chars().take(64).collect();
             let more = if shown.len() < text.len() { "…" } else { "" };
+            let meant = meant(listing, text, scope).map(|meant| format!("did you mean {meant}? ")).unwrap_or_default();
             let message =
-                format!("no snapshot has the id, id prefix or name {shown:?}{more}; `list` shows all snapshots");
+                format!("no snapshot has the id, id prefix or name {shown:?}{more}; {meant}`list` shows all snapshots");
             Err(SnapshotError::new(ErrorKind::NotFound, message))
         }
         [first, second, ..] => {
@@ -166,6 +178,17 @@ fn resolve_in<'a>(listing: &'a Listing, text: &str, scope: Scope<'_>) -> Result<
             Err(SnapshotError::new(ErrorKind::Ambiguous, message))
         }
     }
+}
+
+/// Returns what may have been meant by a text that means nothing: a name that is like it, or the only id with such a start.
+fn meant(listing: &Listing, text: &str, scope: Scope<'_>) -> Option<String> {
+    let usable = listing.snapshots.iter().filter(|snapshot| scope.includes(Some(&snapshot.source)));
+    let names = usable.clone().map(|snapshot| snapshot.name.as_str());
+    if let Some(name) = closest(text, names.chain(usable.clone().next().map(|_| "latest"))) {
+        return Some(format!("{name:?}"));
+    }
+    let mut alike = usable.map(|snapshot| &snapshot.id).filter(|id| is_almost_start_of(text, id));
+    alike.next().filter(|_| alike.next().is_none()).cloned()
 }
 
 /// Returns the newest snapshot of this name in the scope, or of any name for `latest`; one that is dated in the future

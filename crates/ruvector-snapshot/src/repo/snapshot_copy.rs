@@ -149,10 +149,7 @@ impl SnapshotCopy {
         let found = self.send(&key, info.bytes, &mut upload).await?;
         if found != info.sha256 {
             upload.abort().await;
-            let message = format!(
-                "the file in {} has the SHA-256 {found} instead of {}, so the snapshot was not copied",
-                from.store, info.sha256
-            );
+            let message = format!("the file in {} has the SHA-256 {found} instead of {}", from.store, info.sha256);
             return Err(judge(from.store.as_ref(), self.id(), corrupt(message).with_key(key)).await);
         }
         upload.finish(info.bytes).await

@@ -41,20 +41,6 @@ impl ShortIds {
         Self { length: Some(longest.map_or(LENGTH_MIN, |common| LENGTH_MIN.max(common + 1))) }
     }
 
-    /// Returns how short the ids of two stores can be, if each has at least as many characters as its own store needs.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use ruvector_snapshot::ShortIds;
-    /// let (whole, short) = (ShortIds::default(), ShortIds::of([]));
-    /// assert_eq!(short.or_longer(whole), whole);
-    /// ```
-    #[must_use]
-    pub fn or_longer(self, other: Self) -> Self {
-        Self { length: self.length.zip(other.length).map(|(length, other)| length.max(other)) }
-    }
-
     /// Returns the start of an id that is long enough.
     ///
     /// # Examples

@@ -42,7 +42,7 @@ impl Fixture {
     /// Returns the id that is meant, and the only warning.
     async fn resolve(&self, text: &str) -> (String, Option<String>) {
         let warnings = Warnings::default();
-        let id = self.manager(0).resolve_with(text, None, &warnings).await.unwrap();
+        let id = self.manager(0).resolve_with(text, None, &warnings).await.unwrap().id;
         assert_eq!(self.manager(0).resolve(text).await.unwrap(), id);
         let mut warnings = warnings.list();
         let warning = warnings.pop();
@@ -150,7 +150,7 @@ async fn the_base_of_a_source_from_the_future_is_not_replaced_by_one_of_another_
     let future = fixture.take("nightly", 86_400).await.id;
     let (manager, source) = (fixture.manager(0), fixture.source("a.db"));
     let warnings = Warnings::default();
-    assert_eq!(manager.resolve_with("latest", Some(&source), &warnings).await.unwrap(), future);
+    assert_eq!(manager.resolve_with("latest", Some(&source), &warnings).await.unwrap().id, future);
     assert_eq!(warnings.list().len(), 1);
     let present = fixture.take("nightly", -30).await.id;
     assert_eq!(manager.resolve_base("latest", &source).await.unwrap(), present);

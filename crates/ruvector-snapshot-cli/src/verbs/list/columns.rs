@@ -32,7 +32,7 @@ use ListColumn as C;
 
 impl ListColumn {
     /// All of them, in the order in which they are printed.
-    pub(super) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 15] = [
         C::Id,
         C::Name,
         C::Taken,
@@ -53,7 +53,7 @@ impl ListColumn {
     const PIPE: [Self; 9] =
         [C::Id, C::Name, C::Taken, C::Records, C::Dimensions, C::Stored, C::Verified, C::Drilled, C::Type];
 
-    fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             C::Id => "id",
             C::Name => "name",
@@ -82,9 +82,9 @@ impl ListColumn {
             C::Name => Column::new("NAME").cut_to(8),
             C::Taken => Column::new(if is_utc { "TAKEN (UTC)" } else { "TAKEN" }).rank(5),
             C::Age => Column::new("AGE").rank(1),
-            C::Records => Column::new("VECTORS").number().rank(4),
-            C::Dimensions => Column::new("DIM").number().rank(10),
-            C::Stored => Column::new("SIZE").number(),
+            C::Records => Column::new("RECORDS").number().rank(4),
+            C::Dimensions => Column::new("DIMENSIONS").number().rank(10),
+            C::Stored => Column::new("STORED").number(),
             C::Logical => Column::new("LOGICAL").number().rank(8),
             C::Verified => Column::new("VERIFIED").rank(2),
             C::Drilled => Column::new("DRILLED").rank(9),
