@@ -139,6 +139,29 @@ fn the_store_of_the_line_is_asked_and_nothing_is_written() {
 }
 
 #[test]
+fn a_file_of_the_working_directory_makes_no_completion_ask_a_server() {
+    let sandbox = sandbox();
+    let server = S3Server::start();
+    let text = format!(
+        "store = \"@a\"\n[stores.a]\nlocation = \"s3://{}/a\"\n[stores.a.options]\nendpoint = \"{}\"\n\
+         allow_http = true\naccess_key_id = \"file:key\"\nsecret_access_key = \"file:key\"\n",
+        S3Server::BUCKET,
+        server.endpoint()
+    );
+    let file = "ruvector-snapshot.toml";
+    fs::write(sandbox.path(file), &text).unwrap();
+    fs::write(sandbox.path("key"), "c4n4ry").unwrap();
+    for line in ["ruvector-snapshot show l", "ruvector-snapshot diff a --to @a l"] {
+        assert_eq!(offered(&sandbox, line), ["latest"]);
+    }
+    assert_eq!(offered(&sandbox, "ruvector-snapshot list --store @"), ["a"]);
+    assert!(server.wire().requests().is_empty());
+    // If it is named, it is asked.
+    assert_eq!(offered(&sandbox, &format!("ruvector-snapshot show --config {file} l")), ["latest"]);
+    assert!(!server.wire().requests().is_empty());
+}
+
+#[test]
 fn an_endpoint_that_does_not_answer_ends_nothing_and_says_nothing() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let sandbox = Sandbox::empty();

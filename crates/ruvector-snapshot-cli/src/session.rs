@@ -46,15 +46,12 @@ pub(crate) struct Session {
     interrupted: Interrupts,
     /// Directories that this run has created for stores.
     created: Mutex<Vec<PathBuf>>,
-    /// The ids of the snapshots that the arguments mean.
-    resolved: Mutex<Vec<String>>,
+    /// The ids of the snapshots that the arguments mean, and `None` for an argument that means none.
+    resolved: Mutex<Vec<Option<String>>>,
 }
 
 /// Receives how the program ends if a signal has stopped it, and `None` until then.
 pub(crate) type Interrupts = watch::Receiver<Option<Exit>>;
-
-/// The flag of the options of a second store.
-const TO_OPTION: &str = "--to-option";
 
 impl Session {
     pub(crate) fn new(global: Global, output: Output, settings: Settings, run: Run, interrupted: Interrupts) -> Self {
@@ -190,9 +187,6 @@ impl Session {
         let location = &self.location_of(chosen)?;
         check_location(location).map_err(Failure::usage)?;
         let typed = parsed_options(options, flag)?;
-        if flag == TO_OPTION {
-            chosen.check_place(location, &typed)?;
-        }
         let options = chosen.options(location, &typed, &mut |warning| self.warnings.add(&warning))?;
         // A local path that cannot be used, for example because it is a file, is not wrong usage.
         let is_local = matches!(location, Location::Local(_)) && options.is_empty();
@@ -327,21 +321,23 @@ impl Session {
         flag: &str,
     ) -> Result<String, Failure> {
         let resolved = async { Ok(manager.resolve_with(text, source, &self.warnings).await) };
-        let resolved = self.read(manager, resolved).await?.map_err(|error| unresolved(error, store, flag))?;
+        let resolved = self.read(manager, resolved).await?.map_err(|error| unresolved(error, store, flag));
+        let known = resolved.as_ref().ok().map(|resolved| resolved.id.clone());
+        self.resolved.lock().unwrap_or_else(PoisonError::into_inner).push(known);
+        let resolved = resolved?;
         let id = resolved.id;
         match resolved.listed {
             Some(listed) => self.learn_listed(listed),
             None if self.ids.contains(&id) => {}
             None => self.read_ids(manager).await,
         }
-        self.resolved.lock().unwrap_or_else(PoisonError::into_inner).push(id.clone());
         Ok(id)
     }
 
     /// Returns the id of the snapshot that the arguments mean, if it is only one.
     pub(crate) fn only_id(&self) -> Option<String> {
         match self.resolved.lock().unwrap_or_else(PoisonError::into_inner).as_slice() {
-            [id] => Some(id.clone()),
+            [id] => id.clone(),
             _ => None,
         }
     }

@@ -13,13 +13,16 @@ use crate::config_file::{
 };
 use crate::failure::Failure;
 use crate::global::{Global, STORE_DEFAULT, STORE_VARIABLE};
-use crate::output::counted;
+use crate::output::{counted, quoted_path};
 
 /// Problems of a file that an error lists. `config check` lists all.
 const PROBLEMS_SHOWN: usize = 10;
 
 /// Options that say on which server a bucket is.
-const PLACES: [&str; 3] = ["endpoint", "base_url", "account_name"];
+const PLACES: [&str; 3] = ["endpoint", "base_url", ACCOUNT];
+
+/// The one without which there is no server.
+const ACCOUNT: &str = "account_name";
 
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,6 +73,8 @@ pub(crate) struct ChosenStore {
     location: Option<Location>,
     /// The profile, if one was chosen: `typed` has its name.
     pub(crate) profile: Option<StoreProfile>,
+    /// Where the location is written, if that is a file of the working directory that nobody has named.
+    unnamed_place: Option<String>,
     file: Option<Arc<ConfigFile>>,
     pub(crate) transfers: TransferConfig,
 }
@@ -107,9 +112,9 @@ impl Settings {
                 self.chosen(&format!("@{name}"), Origin::File(file.place(*line)))
             }
             Some((file, At { value: StoreRef::Location(location), line })) => {
-                let origin = Origin::File(file.place(*line));
-                let chosen = self.located(&location.to_string(), origin);
-                Ok(ChosenStore { location: Some(location.clone()), ..chosen })
+                let place = file.place(*line);
+                let chosen = self.located(&location.to_string(), Origin::File(place.clone()));
+                Ok(ChosenStore { location: Some(location.clone()), unnamed_place: self.unnamed(place), ..chosen })
             }
             None => Ok(self.located(STORE_DEFAULT, Origin::Default)),
         }
@@ -123,8 +128,10 @@ impl Settings {
         };
         let profile = self.named("profile of a store", name, &origin, |file| &file.stores)?;
         let transfers = self.transfers(Some(profile));
+        let place = self.file.as_ref().map(|file| file.place(profile.location.line));
         Ok(ChosenStore {
             typed: text.to_owned(),
+            unnamed_place: place.and_then(|place| self.unnamed(place)),
             origin,
             text: profile.location.value.to_string(),
             location: Some(profile.location.value.clone()),
@@ -132,6 +139,11 @@ impl Settings {
             file: self.file.clone(),
             transfers,
         })
+    }
+
+    /// Returns a place in the file, if it is one of the working directory that nobody has named.
+    fn unnamed(&self, place: String) -> Option<String> {
+        self.found.as_ref().filter(|found| found.is_of_working_directory()).map(|_| place)
     }
 
     /// Refuses the name of a profile without its `@`, unless there is such a directory: snapshots would go into a new one.
@@ -159,7 +171,8 @@ impl Settings {
     fn located(&self, text: &str, origin: Origin) -> ChosenStore {
         let transfers = self.transfers(None);
         let (typed, text) = (text.to_owned(), text.to_owned());
-        ChosenStore { typed, origin, text, location: None, profile: None, file: self.file.clone(), transfers }
+        let file = self.file.clone();
+        ChosenStore { typed, origin, text, location: None, profile: None, unnamed_place: None, file, transfers }
     }
 
     /// Returns the database of the file that a path means, if it is `@NAME`. `./@NAME` is a file of that name.
@@ -217,15 +230,32 @@ impl ChosenStore {
     }
 
     /// Returns the options: those that were typed before those of the environment, and these before those of the profile.
-    /// `warn` receives what the user should know.
+    /// Refuses a server that is not the one that is meant, before anything secret is read. `warn` receives what the user
+    /// should know.
     pub(crate) fn options(
         &self,
         location: &Location,
         typed: &StoreOptions,
         warn: &mut dyn FnMut(String),
     ) -> Result<StoreOptions, Failure> {
+        self.check_is_named(location)?;
+        self.check_place(location, typed)?;
         let own = self.profile_options(location, typed, warn)?;
         Ok(typed.over(&StoreOptions::from_env(location).over(&own)))
+    }
+
+    /// Refuses a server that only a file of the working directory names: the file may be a stranger's, and it would say
+    /// what is sent there, for example a file of this user as a key.
+    fn check_is_named(&self, location: &Location) -> Result<(), Failure> {
+        let (Some(place), Location::Bucket { .. }) = (&self.unnamed_place, location) else { return Ok(()) };
+        let message = format!(
+            "{place} names {location}, but this file was only found in the working directory, so nothing is sent there"
+        );
+        let file = self.file.as_ref().map(|file| quoted_path(&file.path)).unwrap_or_default();
+        Err(wrong(message).with_hint(format!(
+            "if you trust the file, name it with --config {file} or in the variable RUVECTOR_SNAPSHOT_CONFIG, or move it to \
+             ~/.config/ruvector-snapshot"
+        )))
     }
 
     /// Returns the options that apply, with the references of the profile instead of what they refer to.
@@ -274,29 +304,29 @@ impl ChosenStore {
         Ok(own)
     }
 
-    /// Refuses a variable of the environment that makes a second store one of another server than its profile says: it is
-    /// meant for the first store, and what is copied could end there.
-    pub(crate) fn check_place(&self, location: &Location, typed: &StoreOptions) -> Result<(), Failure> {
+    /// Refuses a variable of the environment that makes a profile one of another server than the file says: what is stored
+    /// would end there, and the keys of the profile would be sent there.
+    fn check_place(&self, location: &Location, typed: &StoreOptions) -> Result<(), Failure> {
+        let Some(profile) = &self.profile else { return Ok(()) };
+        let of_command = typed.effective(location).map_err(Failure::usage)?;
         for applied in self.effective(location, typed).map_err(Failure::usage)? {
-            let Some(At { value, line }) =
-                self.own_options().get(applied.name).filter(|_| PLACES.contains(&applied.name))
-            else {
+            let own = self.own_options().get(applied.name);
+            let place = self.place(own.map_or(profile.location.line, |own| own.line));
+            let Some(variable) = applied.origin.as_ref().filter(|origin| **origin != place) else { continue };
+            let is_same = own.is_some_and(|own| own.value.read().is_ok_and(|value| applied.is(&value)));
+            let is_meant = is_same || of_command.iter().any(|option| option.name == applied.name);
+            // An account of the environment completes a location.
+            if !PLACES.contains(&applied.name) || is_meant || (own.is_none() && applied.name == ACCOUNT) {
                 continue;
-            };
-            let (profile, place) = (&self.typed, self.place(*line));
-            if let Some(variable) = applied.origin.as_ref().filter(|origin| **origin != place)
-                && !value.read().is_ok_and(|own| applied.is(&own))
-            {
-                let message = format!(
-                    "the environment variable {variable} would make {profile} a store of another server than {place} says, \
-                     and it applies to both stores"
-                );
-                return Err(wrong(message).with_hint(format!(
-                    "unset {variable}, and write it into the profile of the other store or give it with -o; to use that server \
-                     for {profile}, too, give --to-option {}=...",
-                    applied.name
-                )));
             }
+            let (name, typed) = (applied.name, &self.typed);
+            let message = format!(
+                "the environment variable {variable} would make {typed} a store of another server than {place} says"
+            );
+            return Err(wrong(message).with_hint(format!(
+                "unset {variable}, or write {name} = \"env:{variable}\" into the options of the profile if its server is meant; \
+                 -o {name}=..., or --to-option for a second store, applies before both"
+            )));
         }
         Ok(())
     }

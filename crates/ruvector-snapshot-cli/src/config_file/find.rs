@@ -1,10 +1,12 @@
 //! Which configuration file is read: the first that exists, and no other.
 
 use std::ffi::OsString;
-use std::fs;
+use std::fs::Metadata;
 use std::io;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+
+use rustix::process::{getegid, geteuid};
 
 /// The name of the file.
 const FILE_NAME: &str = "ruvector-snapshot.toml";
@@ -27,6 +29,14 @@ pub(crate) struct Found {
     pub(crate) by: FoundBy,
 }
 
+impl Found {
+    /// Returns whether nobody has named the file, and it is the one of the working directory. It may have come with an
+    /// archive or a repository.
+    pub(crate) fn is_of_working_directory(&self) -> bool {
+        self.by == FoundBy::Directory && self.path.is_relative()
+    }
+}
+
 /// Returns the file that is read, or `None` if there is none. One that is named is not looked for: that it does not exist
 /// shows when it is read.
 ///
@@ -42,7 +52,7 @@ pub(crate) fn find(flag: Option<&Path>) -> Result<Option<Found>, String> {
     }
     for path in places() {
         if is_there(&path)? {
-            check_owner(&path)?;
+            check_trust(&path)?;
             return Ok(Some(Found { path, by: FoundBy::Directory }));
         }
     }
@@ -92,23 +102,45 @@ fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
-/// Refuses a file that somebody else may have put there, for example in `/tmp`: it could send snapshots and credentials to
-/// a store of theirs.
-fn check_owner(path: &Path) -> Result<(), String> {
-    let Ok(metadata) = fs::metadata(path) else { return Ok(()) };
-    // The user of this process, where the system says it.
-    let own = fs::metadata("/proc/self").ok().map(|process| process.uid());
-    // The owner of a link counts, too: the link selects the file.
-    let link = fs::symlink_metadata(path).map_or(metadata.uid(), |link| link.uid());
-    let is_of_other = own.is_some_and(|own| [metadata.uid(), link].iter().any(|owner| *owner != own && *owner != 0));
-    let problem = match metadata.permissions().mode() & 0o002 != 0 {
-        _ if is_of_other => "belongs to another user",
-        true => "can be changed by every user of this machine",
-        false => return Ok(()),
-    };
-    Err(format!(
-        "the configuration file {} {problem}, so it is not used; to use it all the same, name it with --config, or \
-         use --no-config",
-        path.display()
-    ))
+/// Refuses a file that another user may have put there, or can change or replace: it could send snapshots and credentials
+/// to a store of theirs.
+fn check_trust(path: &Path) -> Result<(), String> {
+    let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let failed = |error: io::Error| format!("the configuration file {} cannot be checked: {error}", path.display());
+    let of_file = [path.symlink_metadata().map_err(failed)?, path.metadata().map_err(failed)?];
+    let of_directory = directory.metadata().map_err(failed)?;
+    // Only root puts files there. In a container they can have any owner.
+    let is_of_system = path.starts_with("/etc");
+    let problem = of_file.iter().find_map(|file| problem(file, is_of_system));
+    let problem = problem
+        .or_else(|| Some(format!("is in a directory that {}", problem_of_directory(&of_directory, is_of_system)?)));
+    match problem {
+        None => Ok(()),
+        Some(problem) => Err(format!(
+            "the configuration file {} {problem}, so it is not used; if you trust it, name it with --config, or change the \
+             owner or the mode; --no-config uses no file",
+            path.display()
+        )),
+    }
+}
+
+fn problem(found: &Metadata, is_of_system: bool) -> Option<String> {
+    let (user, group) = (geteuid().as_raw(), getegid().as_raw());
+    // The mode of a link says nothing.
+    let mode = if found.is_symlink() { 0 } else { found.mode() };
+    if !is_of_system && found.uid() != user && found.uid() != 0 {
+        Some("belongs to another user".to_owned())
+    } else if mode & 0o002 != 0 {
+        Some("can be changed by every user of this machine".to_owned())
+    } else if !is_of_system && mode & 0o020 != 0 && found.gid() != group {
+        // A file of the user's own group is common: many systems have a group for each user, and the umask 002.
+        Some(format!("can be changed by the group {}", found.gid()))
+    } else {
+        None
+    }
+}
+
+/// In a directory with the sticky bit, such as `/tmp`, others cannot replace the file of this user.
+fn problem_of_directory(found: &Metadata, is_of_system: bool) -> Option<String> {
+    problem(found, is_of_system).filter(|_| found.mode() & 0o1000 == 0)
 }
