@@ -4,9 +4,8 @@ use std::path::PathBuf;
 
 use chrono::TimeDelta;
 use clap::builder::{PathBufValueParser, PossibleValuesParser, TypedValueParser};
-use jiff::SpanRelativeTo;
 use ruvector_core::DistanceMetric;
-use ruvector_snapshot::{Condition, ExportFormat, OnConflict, SnapshotError, VerifyDepth};
+use ruvector_snapshot::{Condition, ExportFormat, OnConflict, SnapshotError, Span, VerifyDepth};
 
 /// Parses a path that may be made. A control character in it, such as the end of a line of a script from Windows, is a
 /// mistake, unless there is such a file.
@@ -132,16 +131,21 @@ pub(crate) fn subset(text: &str) -> Result<VerifyDepth, SnapshotError> {
     Ok(VerifyDepth::parse_subset(text)?)
 }
 
-/// Parses a length of time without calendar units.
+/// Parses a length of time that has the same length at any date: years and months have not.
 pub(crate) fn grace(text: &str) -> Result<TimeDelta, String> {
     let problem = || "a length of time is a number with w, d, h, m or s, for example 24h, 90m or 1d12h".to_owned();
-    let span: jiff::Span = text.parse().map_err(|_| problem())?;
-    // Fails for months and years, whose length depends on the date.
-    let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| problem())?;
-    if duration.is_negative() {
+    // No span, but a grace period: none.
+    let zeros = text.strip_suffix(['w', 'd', 'h', 'm', 's']).unwrap_or_default();
+    if !zeros.is_empty() && zeros.chars().all(|c| c == '0') {
+        return Ok(TimeDelta::zero());
+    }
+    let span: Span = text.parse().map_err(|_| problem())?;
+    if span.years != 0 || span.months != 0 {
         return Err(problem());
     }
-    TimeDelta::new(duration.as_secs(), duration.subsec_nanos().unsigned_abs()).ok_or_else(problem)
+    let days = i64::from(span.weeks) * 7 + i64::from(span.days);
+    let minutes = (days * 24 + i64::from(span.hours)) * 60 + i64::from(span.minutes);
+    Ok(TimeDelta::seconds(minutes * 60 + i64::from(span.seconds)))
 }
 
 #[cfg(test)]
@@ -150,10 +154,19 @@ mod tests {
 
     #[test]
     fn grace_is_a_length_of_time_without_calendar_units() {
-        for (text, seconds) in [("0s", 0), ("90m", 5_400), ("24h", 86_400), ("2d", 172_800), ("1d12h", 129_600)] {
+        for (text, seconds) in [
+            ("0s", 0),
+            ("00h", 0),
+            ("1w", 604_800),
+            ("90m", 5_400),
+            ("24h", 86_400),
+            ("2d", 172_800),
+            ("1d12h", 129_600),
+        ] {
             assert_eq!(grace(text), Ok(TimeDelta::seconds(seconds)), "{text}");
         }
-        for text in ["", "24", "h", "-1h", "1h ago", "1mo", "1y", "24x", "1h1h", "99999999999999999999h", "9999999999h"]
+        for text in
+            ["", "0", "24", "h", "-1h", "1h ago", "1mo", "1y", "24x", "1h1h", "99999999999999999999h", "9999999999h"]
         {
             assert!(grace(text).is_err_and(|problem| problem.contains("24h")), "{text}");
         }

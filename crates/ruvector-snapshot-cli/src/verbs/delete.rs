@@ -37,13 +37,20 @@ pub(crate) struct Delete {
     /// Also delete all snapshots that depend on them
     #[arg(long)]
     pub(crate) cascade: bool,
+    /// Print what would be deleted, and delete nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) deletion: Deletion,
+}
+
+/// The options of every command that deletes snapshots.
+#[derive(Debug, Args)]
+pub(crate) struct Deletion {
     /// Delete without writing anything to the store. Only if no other command is at work at this store: a snapshot that is
     /// being created could lose its base
     #[arg(long)]
     pub(crate) exclusive: bool,
-    /// Print what would be deleted, and delete nothing
-    #[arg(long)]
-    pub(crate) dry_run: bool,
     /// Do not ask on a terminal
     #[arg(short, long)]
     pub(crate) yes: bool,
@@ -61,12 +68,12 @@ pub(crate) async fn delete(session: &Session, args: &Delete) -> Result<Exit, Fai
     let names: BTreeMap<&str, &str> =
         listing.snapshots.iter().map(|snapshot| (snapshot.id.as_str(), snapshot.name.as_str())).collect();
     if !args.dry_run {
-        if !args.yes && is_asked(session) {
+        if !args.deletion.yes && is_asked(session) {
             print_ids(session, "would delete", &plan, &names)?;
             let snapshots = counted(plan.ids.len() as u64, "snapshot");
             confirm(session, &format!("delete {snapshots}? This cannot be undone.")).await?;
         }
-        apply(session, &manager, &plan, args.exclusive).await?;
+        apply(session, &manager, &plan, args.deletion.exclusive).await?;
     }
     print(session, args.dry_run, &plan, &names).map_err(|failure| match args.dry_run {
         true => failure,

@@ -16,7 +16,7 @@ use crate::failure::{Exit, Failure};
 use crate::output::{Text, Tone, counted, orphan_kind, size, total};
 use crate::session::Session;
 use crate::values::{count, grace};
-use crate::verbs::delete;
+use crate::verbs::delete::{self, Deletion};
 
 pub(crate) const HELP: &str = "\
 Deletes every snapshot that no --keep rule matches. Prints each snapshot with the reasons why it is kept or dropped. Use --dry-run to preview the result.
@@ -66,16 +66,11 @@ pub(crate) struct Prune {
     /// at least one hour
     #[arg(long, value_name = "TIME", value_parser = grace, default_value = "24h")]
     pub(crate) grace: TimeDelta,
-    /// Delete without writing anything to the store. Only if no other command is at work at this store: a snapshot that is
-    /// being created could lose its base
-    #[arg(long)]
-    pub(crate) exclusive: bool,
     /// Print what would be kept, deleted and collected, and change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Do not ask on a terminal
-    #[arg(short, long)]
-    pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) deletion: Deletion,
     // The heading applies to all options that follow.
     #[command(flatten)]
     pub(crate) rules: Rules,
@@ -131,7 +126,7 @@ pub(crate) async fn prune(session: &Session, args: &Prune) -> Result<Exit, Failu
     session.warn_of_annotations(plan.drop.iter().map(|dropped| &dropped.snapshot));
     print_plan(session, &policy, &plan).map_err(|failure| failure.with_hint("nothing was deleted"))?;
     let is_nothing_to_do = plan.drop.is_empty() && plan.orphans.is_empty();
-    if !(args.dry_run || args.yes || is_nothing_to_do) {
+    if !(args.dry_run || args.deletion.yes || is_nothing_to_do) {
         let snapshots = counted(plan.drop.len() as u64, "snapshot");
         let orphans = match plan.orphans.len() as u64 {
             0 => String::new(),
@@ -186,7 +181,7 @@ async fn apply(
     manager: &SnapshotManager,
     plan: &PrunePlan,
 ) -> Result<Outcome, Failure> {
-    let options = DeleteOptions::default().exclusive(args.exclusive);
+    let options = DeleteOptions::default().exclusive(args.deletion.exclusive);
     let ids: Vec<String> = plan.drop.iter().map(|dropped| dropped.snapshot.id.clone()).collect();
     let after_interrupt = || {
         let (manager, ids) = (manager.clone(), ids.clone());
