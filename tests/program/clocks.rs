@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use chrono::{TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use ruvector_snapshot::store::{Location, SnapshotStore, StoreConfig, StoreOptions, open};
 use ruvector_snapshot::{CreateOptions, SnapshotConfig, SnapshotManager};
 use serde_json::{Value, json};
@@ -18,7 +18,12 @@ use super::sandbox::{RunResult, Sandbox};
 /// Takes a snapshot while the clock is a year ahead. Returns its id.
 #[expect(clippy::disallowed_methods, reason = "the program reads the clock of the system too")]
 fn take_in_a_year(store: Arc<dyn SnapshotStore>, database: &Path, name: &str) -> String {
-    let clock = FixedClock { now: Utc::now() + TimeDelta::days(365), random: 1 };
+    take_at(store, database, name, Utc::now() + TimeDelta::days(365))
+}
+
+/// Takes a snapshot while the clock has this time. Returns its id.
+pub(super) fn take_at(store: Arc<dyn SnapshotStore>, database: &Path, name: &str, now: DateTime<Utc>) -> String {
+    let clock = FixedClock { now, random: 1 };
     let manager = SnapshotManager::with_store(SnapshotConfig::default(), store).unwrap().with_clock(Arc::new(clock));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let options = CreateOptions::default();

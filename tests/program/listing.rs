@@ -2,9 +2,12 @@
 
 use std::fs;
 
-use serde_json::json;
+use chrono::{TimeDelta, Utc};
+use serde_json::{Value, json};
+use test_fixtures::local_store;
 
 use super::bucket::Bucket;
+use super::clocks::take_at;
 use super::sandbox::{Sandbox, ids_of};
 
 /// Returns a sandbox with two full snapshots of `a.db` and an increment, and their ids, oldest first.
@@ -137,4 +140,51 @@ fn stats_add_up_each_database_and_type_on_a_disk_and_in_a_bucket() {
         assert_eq!(bucket.json(&["stats"]).1["totals"]["snapshots"], 1);
         assert_eq!(ids_of(&bucket.json(&["list", "--name", "one"]).1).len(), 1);
     }
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the program reads the clock of the system too")]
+fn stats_have_the_growth_per_day_and_count_what_is_dated_in_the_future_apart() {
+    let sandbox = Sandbox::with_rows(50);
+    fs::create_dir(sandbox.path("snapshots")).unwrap();
+    assert!(sandbox.run(&["stats"]).stdout.starts_with("no snapshots to count at "));
+    let (exit_code, document) = sandbox.json(&["stats"]);
+    assert_eq!((exit_code, &document["totals"]["snapshots"], &document["days"]), (4, &json!(0), &json!([])));
+
+    let take = |name: &str, time| take_at(local_store(&sandbox.path("snapshots")), &sandbox.path("a.db"), name, time);
+    // A second ago: the clock of the program must not be behind.
+    let newest_at = Utc::now() - TimeDelta::seconds(1);
+    take("future", newest_at + TimeDelta::days(365));
+    let (exit_code, document) = sandbox.json(&["stats"]);
+    let counts = |document: &Value| ["totals", "dated_in_future"].map(|member| document[member]["snapshots"].clone());
+    assert_eq!((exit_code, counts(&document)), (0, [json!(0), json!(1)]), "{document}");
+    let printed = sandbox.ok(&["stats"]);
+    assert!(printed.starts_with("dated in the future: 1 snapshot, ") && printed.contains("\nno snapshots to count"));
+
+    // One snapshot has no growth, and neither have two of one day.
+    take("one", newest_at);
+    assert_eq!(sandbox.json(&["stats"]).1["stored_bytes_per_day"], json!(null));
+    take("two", newest_at - TimeDelta::hours(23));
+    assert_eq!(sandbox.json(&["stats"]).1["stored_bytes_per_day"], json!(null));
+    assert!(!sandbox.ok(&["stats"]).contains("each day"));
+    take("three", newest_at - TimeDelta::days(10));
+    let (exit_code, document) = sandbox.json(&["stats"]);
+    assert_eq!((exit_code, counts(&document)), (0, [json!(3), json!(1)]), "{document}");
+    let listed = sandbox.json(&["list"]).1;
+    let snapshots = listed["snapshots"].as_array().unwrap();
+    let stored = |name: &str| {
+        let snapshot = snapshots.iter().find(|snapshot| snapshot["name"] == name).unwrap();
+        snapshot["stored_bytes"].as_u64().unwrap()
+    };
+    // The oldest was there before.
+    let per_day = (stored("one") + stored("two")) as f64 / 10.0;
+    assert_eq!(document["stored_bytes_per_day"], json!(per_day));
+    assert_eq!(document["dated_in_future"]["stored_bytes"], stored("future"));
+    let days = document["days"].as_array().unwrap();
+    assert_eq!(days.iter().map(|day| day["snapshots"].as_u64().unwrap()).sum::<u64>(), 3, "{document}");
+    assert_eq!(days[0]["date"], (newest_at - TimeDelta::days(10)).date_naive().to_string());
+    let printed = sandbox.ok(&["stats"]);
+    assert!(printed.contains(" more each day\n") && printed.contains("dated in the future: 1 snapshot"), "{printed}");
+    // The filter decides what is the oldest.
+    assert_eq!(sandbox.json(&["stats", "--since", "2d"]).1["stored_bytes_per_day"], json!(null));
 }
