@@ -58,6 +58,10 @@ MAX_LEAVES_EXPANSION = 32
 FREE_SECTION_BYTES = 16 * MIB
 FREE_IDS_BYTES = 80 * MIB
 MAX_EXPANSION = 1_032
+MAX_ANNOTATION = 256 << 10
+MAX_ANNOTATIONS = 1_000
+# (9) The name of an annotation.
+ANNOTATION = re.compile(r"annotation-(?!0{10})[0-9]{10}-[0-9a-f]{32}\.json")
 # A line of metadata.bin.gz. JSON needs at most six bytes for each byte of an id.
 MAX_LINE = MAX_METADATA + 6 * MAX_ID + len('{"id":"","metadata":}\n')
 
@@ -263,6 +267,9 @@ def check_members(manifest: Dict[str, Any]) -> None:
     """(3, 7) Checks the types and limits of the members that this reader uses."""
     for name, kind in (("id", str), ("name", str), ("checksum", str), ("files", dict), ("sections", list)):
         check(type(manifest.get(name)) is kind, f"metadata.json: {name} is missing or has the wrong type")
+    labels, note = manifest.get("labels", {}), manifest.get("note")
+    valid = type(labels) is dict and all(type(value) is str for value in labels.values())
+    check(valid and type(note) in (str, type(None)), "metadata.json: labels or note has the wrong type")
     for name in ("vector_count", "dimensions", "blocks"):
         check(is_count(manifest.get(name)), f"metadata.json: {name} is not an unsigned integer")
     is_increment = base_of(manifest) is not None
@@ -368,6 +375,69 @@ def read_small_file(path: Path) -> bytes:
         data = file.read(MAX_SMALL_FILE + 1)
     check(len(data) <= MAX_SMALL_FILE, f"{path.name}: larger than 1 MiB")
     return data
+
+
+# -------------------------------------------------------------------------------------------------------- annotations
+
+
+def labels_and_note(manifest: Dict[str, Any], directory: Path) -> Tuple[Dict[str, str], Optional[str]]:
+    """(9) Returns the labels and the note of metadata.json, with what annotations have changed of them.
+
+    A corrupt annotation is no corruption of the snapshot: it is reported, and the others are used.
+    """
+    texts = {("label", key): text for key, text in manifest.get("labels", {}).items()}
+    texts["note", ""] = manifest.get("note")
+    changes: Dict[Tuple[str, str], Tuple[int, bool, str]] = {}
+    included, corrupt = set(), {}
+    names = sorted((path.name for path in directory.iterdir() if ANNOTATION.fullmatch(path.name)), reverse=True)
+    for name in names[:MAX_ANNOTATIONS]:
+        if name in included:
+            continue
+        try:
+            found, includes = read_annotation(directory / name, manifest["id"])
+        except (Corrupt, OSError) as error:
+            corrupt[name] = error
+            continue
+        included.update(includes)
+        for key, change in found.items():
+            changes[key] = max(change, changes.get(key, change))
+    for name in sorted(set(corrupt) - included):
+        print(f"read_snapshot: warning: {name}: {corrupt[name]}", file=sys.stderr)
+    for (kind, key), (_, is_text, text) in changes.items():
+        same = [other for other in texts if (other[0], composed(other[1])) == (kind, composed(key))]
+        for other in same:
+            del texts[other]
+        texts[kind, key] = text if is_text else None
+    labels = {key: text for (kind, key), text in texts.items() if kind == "label" and text is not None}
+    return labels, texts["note", ""]
+
+
+def read_annotation(path: Path, snapshot_id: str) -> Tuple[Dict[Tuple[str, str], Tuple[int, bool, str]], List[str]]:
+    """(9) Returns the changes of one annotation, in a form whose greatest counts, and the names of those it includes."""
+    with path.open("rb") as file:
+        data = file.read(MAX_ANNOTATION + 1)
+    check(len(data) <= MAX_ANNOTATION, "larger than 256 KiB")
+    check(hashlib.sha256(data).hexdigest()[:32] == path.name[22:54], "the content does not fit the digest in the name")
+    content = parse_json_object(data, path.name)
+    check(content.get("snapshot") == snapshot_id, "it is an annotation of another snapshot")
+    labels, includes = content.get("labels", {}), content.get("includes", [])
+    check(type(labels) is dict and type(includes) is list, "labels or includes has the wrong type")
+    members = {("label", key): change for key, change in labels.items()}
+    if content.get("note") is not None:
+        members["note", ""] = content["note"]
+    changes = {}
+    for key, change in members.items():
+        valid = type(change) is dict and is_count(change.get("number"))
+        valid = valid and 1 <= change["number"] <= int(path.name[11:21]) and type(change.get("value")) in (str, type(None))
+        check(valid, "a change has no valid number or no valid value")
+        # A text counts before null.
+        changes[key] = (change["number"], change["value"] is not None, change["value"] or "")
+    return changes, [name for name in includes if type(name) is str]
+
+
+def composed(text: str) -> str:
+    """(9) Two keys in two Unicode spellings are one key."""
+    return unicodedata.normalize("NFC", text)
 
 
 # ---------------------------------------------------------------------------------------------------------- sections
@@ -841,7 +911,7 @@ def main() -> int:
         write_npy(arguments.npy, snapshot)
     if arguments.jsonl:
         write_jsonl(arguments.jsonl, snapshot)
-    print_summary(snapshot)
+    print_summary(snapshot, Path(arguments.directories[-1]))
     return 0
 
 
@@ -867,17 +937,27 @@ def write_jsonl(path: str, snapshot: Snapshot) -> None:
             file.write(b'{"id":' + text + b',"metadata":' + (metadata or b"null") + b"}\n")
 
 
-def print_summary(snapshot: Snapshot) -> None:
+def print_summary(snapshot: Snapshot, directory: Path) -> None:
     manifest = snapshot.manifest
     with_metadata = sum(metadata is not None for metadata in snapshot.metadata)
     print(f"snapshot    {manifest['id']}")
-    print(f"name        {manifest['name']}")
+    print(f"name        {plain(manifest['name'])}")
     print(f"vectors     {len(snapshot.ids)}, {with_metadata} with metadata")
     print(f"dimensions  {manifest['dimensions']}")
     print(f"metric      {manifest['distance_metric'] or 'unknown'}")
     for table in snapshot.irregular:
         print(f"irregular   {table.name!r}: {len(table.rows)} rows")
+    labels, note = labels_and_note(manifest, directory)
+    for key, value in sorted(labels.items()):
+        print(f"label       {plain(key)}={plain(value)}")
+    if note is not None:
+        print(f"note        {plain(note)}")
     print(f"checksum    {manifest['checksum']}, verified")
+
+
+def plain(text: str) -> str:
+    """Escapes what controls a terminal or changes the direction of the text."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,9 @@
 
 use std::fs;
 
+use chrono::DateTime;
+use ruvector_snapshot_format::annotation::{Annotation, Change};
+use ruvector_snapshot_format::layout;
 use serde_json::{Value, json};
 use test_servers::S3Server;
 
@@ -124,4 +127,80 @@ fn a_corrupt_annotation_is_a_warning_until_the_next_one() {
     sandbox.ok(&["annotate", "one", "--label", "a=1"]);
     let result = sandbox.run(&["show", "one"]);
     assert!(result.stderr.is_empty() && result.stdout.contains("a=1"), "{result:?}");
+}
+
+#[test]
+fn what_controls_a_terminal_is_escaped_and_the_lines_of_a_note_are_lines() {
+    let sandbox = Sandbox::with_rows(20);
+    let hostile = "a\u{1b}]0;title\u{7}\u{202e}b";
+    let note = "first\n\u{202e}second\tline";
+    let create = ["create", "--db", "a.db", "--name", "one\u{202e}", "--source", "\u{2066}s", "--note", note];
+    sandbox.ok(&[&create[..], &["--label", &format!("k={hostile}")]].concat());
+    sandbox.ok(&["annotate", "latest", "--label", &format!("{hostile}=x")]);
+    for args in [
+        &["list", "--wide"][..],
+        &["show", "latest"],
+        &["annotate", "latest", "--remove", "absent"],
+        &["prune", "--keep-last", "1", "--group-by", "label:k", "--dry-run"],
+        &["delete", "latest", "--dry-run"],
+        &["stats"],
+    ] {
+        let printed = sandbox.ok(args);
+        assert!(!printed.contains(['\u{1b}', '\u{7}', '\u{202e}', '\u{2066}']), "{args:?}: {printed:?}");
+        assert!(printed.contains(r"\u{"), "{args:?}: {printed:?}");
+    }
+    let shown = sandbox.ok(&["show", "latest"]);
+    let lines = format!("  note          first\n{}\\u{{202e}}second\\tline\n", " ".repeat(16));
+    assert!(shown.contains(&lines), "{shown}");
+    // A document has them as they are.
+    assert_eq!(sandbox.json(&["show", "latest"]).1["snapshots"][0]["note"], note);
+}
+
+#[test]
+fn annotations_at_the_same_time_lose_no_label() {
+    let (sandbox, ids) = Sandbox::with_snapshots(1);
+    let labels: Vec<String> = (0..12).map(|number| format!("k{number}=v{number}")).collect();
+    let running: Vec<_> = labels
+        .iter()
+        .map(|label| sandbox.command(&["annotate", "one", "--label", label, "--quiet"]).spawn().unwrap())
+        .collect();
+    assert!(running.into_iter().all(|mut process| process.wait().unwrap().success()));
+    let labels_now = || sandbox.json(&["show", "one"]).1["snapshots"][0]["labels"].as_object().unwrap().len();
+    assert_eq!(labels_now(), labels.len());
+    // The next one has what all of them say, and the others are removed.
+    sandbox.ok(&["annotate", "one", "--note", "all"]);
+    sandbox.ok(&["prune", "--keep-last", "1", "--grace", "0s"]);
+    let annotations = sandbox.names(&format!("snapshots/snapshot-{}", ids[0]));
+    assert_eq!(annotations.iter().filter(|name| name.starts_with("annotation-")).count(), 1, "{annotations:?}");
+    assert_eq!(labels_now(), labels.len());
+}
+
+/// Puts an annotation beside a snapshot that sets the label `k`, under the name that it must have.
+fn forge(sandbox: &Sandbox, id: &str, number: u64, of_change: u64) {
+    let annotation = Annotation {
+        snapshot: id.parse().unwrap(),
+        time: DateTime::UNIX_EPOCH,
+        program: "a stranger".to_owned(),
+        labels: [("k".to_owned(), Change { number: of_change, value: Some("forged".to_owned()) })].into(),
+        note: None,
+        includes: Vec::new(),
+    };
+    let (name, json) = annotation.encode(number).unwrap();
+    fs::write(sandbox.stored(id, &layout::annotation(&name)), json).unwrap();
+}
+
+#[test]
+fn an_annotation_of_a_stranger_does_not_forbid_the_next_one() {
+    let (sandbox, ids) = Sandbox::with_snapshots(1);
+    forge(&sandbox, &ids[0], 1, u64::MAX);
+    let result = sandbox.run(&["show", "one"]);
+    assert!(!result.stdout.contains("forged"), "{result:?}");
+    assert!(result.stderr.contains("it has a change with a number that is not 1 to 1"), "{result:?}");
+    sandbox.ok(&["annotate", "one", "--label", "k=mine"]);
+    assert!(sandbox.ok(&["show", "one"]).contains("k=mine"));
+    // One with the last number of all leaves none for another one, and is named.
+    forge(&sandbox, &ids[0], 9_999_999_999, 1);
+    let result = sandbox.run(&["annotate", "one", "--label", "k=again"]);
+    result.assert_fails(2, "annotation-9999999999-");
+    assert!(result.stderr.contains("has the last number that there is"), "{result:?}");
 }

@@ -1,6 +1,9 @@
 //! `drill`: a rehearsed recovery, from a disk and from buckets, and what it leaves: nothing.
 
+use ruvector_core::types::{DbOptions, HnswConfig};
+use ruvector_core::{DistanceMetric, VectorDB};
 use serde_json::{Value, json};
+use test_fixtures::{entry, options};
 
 use super::bucket::Bucket;
 use super::sandbox::{DIMENSIONS, RunResult, Sandbox, after, create_database, open_database};
@@ -77,4 +80,37 @@ fn an_empty_database_passes_and_nothing_is_measured() {
     assert!(text.contains("recall        not measured: there is no record to search for"), "{text}");
     let (exit_code, document) = sandbox.json(&["drill", "empty"]);
     assert_eq!((exit_code, &document["recall"], &document["passed"]), (0, &Value::Null, &json!(true)), "{document}");
+}
+
+#[test]
+fn a_drill_that_has_failed_is_listed_until_one_passes() {
+    let sandbox = Sandbox::empty();
+    let weak = HnswConfig { m: 2, ef_construction: 2, ef_search: 1, max_elements: 2000 };
+    let distance_metric = DistanceMetric::Euclidean;
+    let options = DbOptions { distance_metric, hnsw_config: Some(weak), ..options(sandbox.path("a.db"), 16) };
+    let db = VectorDB::new(options).unwrap();
+    let entries = (0..1500).map(|row| entry(format!("id-{row:06}"), row, 16, 1));
+    db.insert_batch(entries.collect::<Vec<_>>()).unwrap();
+    drop(db);
+    let id = sandbox.create("weak");
+    // A good one before does not hide it.
+    sandbox.ok(&["drill", "weak", "--min-recall", "0"]);
+    let result = sandbox.run(&["drill", "weak"]);
+    assert_eq!(result.exit_code, Some(1), "{result:?}");
+    assert!(result.stdout.contains("TOO LOW"), "{result:?}");
+    assert!(sandbox.ok(&["list"]).contains("  FAILED just now  full"));
+    let shown = sandbox.ok(&["show", "weak"]);
+    assert!(shown.contains("  drilled       FAILED just now, ") && shown.contains("  drill FAILED, "), "{shown}");
+    let (_, document) = sandbox.json(&["show", "weak"]);
+    let ledger = &document["snapshots"][0]["ledger"];
+    assert!(ledger["checks"]["drill_failed_at"].is_string() && ledger["checks"]["drilled_at"].is_string(), "{ledger}");
+    assert_eq!((&ledger["entries"][0]["state"], &ledger["checks"]["corrupt_at"]), (&json!("failed"), &Value::Null));
+    assert_eq!(ledger["entries"][0]["content"]["drill"]["min_recall"], 0.9);
+    // Both are kept, and it is no corruption.
+    sandbox.ok(&["prune", "--keep-last", "1", "--grace", "0s"]);
+    assert_eq!(sandbox.names(&format!("snapshots/snapshot-{id}")).len(), 7);
+    sandbox.ok(&["verify", "weak"]);
+    sandbox.ok(&["drill", "weak", "--min-recall", "0"]);
+    assert!(!sandbox.ok(&["list"]).contains("FAILED"));
+    assert_eq!(sandbox.json(&["list"]).1["snapshots"][0]["checks"]["drill_failed_at"], Value::Null);
 }

@@ -1,5 +1,7 @@
 //! `verify`, `show` and `compact` with several ids: all are resolved first, and what fails does not hide the others.
 
+use std::fs;
+
 use serde_json::{Value, json};
 use test_fixtures::flip_bit_in_the_middle;
 use test_servers::S3Server;
@@ -110,4 +112,19 @@ fn what_is_corrupt_does_not_hide_the_others_and_decides_the_exit_code() {
     let (_, shown) = sandbox.json(&["show", &full, &other]);
     assert_eq!(shown["snapshots"][0]["error"]["kind"], "corrupt", "{shown}");
     assert_eq!(shown["snapshots"][1]["id"], json!(other));
+}
+
+#[test]
+fn an_error_about_one_of_several_ids_has_not_the_id_of_another_one() {
+    let (sandbox, ids) = Sandbox::with_snapshots(1);
+    let (_, document) = sandbox.json(&["show", "one", "nope"]);
+    assert_eq!(
+        (&document["error"]["kind"], &document["error"]["id"]),
+        (&json!("not_found"), &Value::Null),
+        "{document}"
+    );
+    // What is wrong with the only one has its id.
+    fs::write(sandbox.stored(&ids[0], "metadata.json"), "{}").unwrap();
+    let (_, document) = sandbox.json(&["restore", &ids[0], "--to", "b.db"]);
+    assert_eq!(document["error"]["id"], json!(ids[0]), "{document}");
 }

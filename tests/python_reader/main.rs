@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use ruvector_core::{VectorDB, VectorEntry};
-use ruvector_snapshot::{CreateOptions, SnapshotConfig, SnapshotManager};
+use ruvector_snapshot::{AnnotateOptions, CreateOptions, SnapshotConfig, SnapshotManager};
 use serde::Deserialize;
 use test_fixtures::{RawRows, encode_vector, options};
 
@@ -219,6 +219,59 @@ async fn a_corrupt_or_missing_file_is_named() {
         std::fs::write(&path, intact).unwrap();
     }
     assert_same(&db, &read(&snapshot, dir.path()));
+}
+
+#[tokio::test]
+async fn labels_and_the_note_are_those_of_the_annotations() {
+    if skipped() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let db = database(&dir.path().join("a.db"), DIMENSIONS);
+    let config = SnapshotConfig { snapshot_dir: dir.path().join("snapshots"), ..SnapshotConfig::default() };
+    let manager = SnapshotManager::new(config).unwrap();
+    let labels = [("host", "db1"), ("team", "search"), ("old", "1")];
+    let mut options = CreateOptions::default().note("as created");
+    options.labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+    let id = manager.create_snapshot_with(&db, "annotated", &options).await.unwrap().id;
+    let snapshot = dir.path().join(format!("snapshots/snapshot-{id}"));
+    let read = || {
+        let output = run_reader(&snapshot, &[]);
+        assert!(output.status.success(), "{output:?}");
+        [output.stdout, output.stderr].map(|printed| String::from_utf8(printed).unwrap())
+    };
+    let [printed, warned] = read();
+    assert!(
+        printed.contains("label       host=db1\nlabel       old=1\nlabel       team=search\nnote        as created\n")
+    );
+    assert_eq!(warned, "");
+
+    let annotate = async |options: AnnotateOptions| {
+        let plan = manager.plan_annotate(&id, &options).await.unwrap();
+        manager.apply_annotate(&plan).await.unwrap();
+    };
+    annotate(AnnotateOptions::default().label("host", "db2").remove_label("old")).await;
+    annotate(AnnotateOptions::default().note("two\nlines \u{202e}").label("new", "\u{1b}[1m")).await;
+    let [printed, warned] = read();
+    let lines = [
+        "label       host=db2",
+        r"label       new=\x1b[1m",
+        "label       team=search",
+        r"note        two\nlines \u202e",
+    ];
+    assert!(printed.contains(&lines.join("\n")) && !printed.contains("old="), "{printed}");
+    assert_eq!(warned, "");
+
+    // A corrupt one is a warning, and the others count.
+    let corrupt = format!("annotation-0000000003-{}.json", "0".repeat(32));
+    std::fs::write(snapshot.join(&corrupt), "{}").unwrap();
+    let [printed, warned] = read();
+    assert!(printed.contains("host=db2") && warned.contains(&format!("warning: {corrupt}: ")), "{printed}{warned}");
+    // Until the next one includes it.
+    annotate(AnnotateOptions::default().remove_note(true)).await;
+    let [printed, warned] = read();
+    assert!(printed.contains("host=db2") && !printed.contains("note  "), "{printed}");
+    assert_eq!(warned, "");
 }
 
 async fn holds_the_whole_database(compression: bool) {

@@ -88,9 +88,16 @@ impl Annotation {
         }
         let annotation: Self = serde_json::from_slice(json)
             .map_err(|error| FormatError::corrupt("its content is not that of an annotation").with_source(error))?;
-        match annotation.snapshot == *snapshot {
+        if annotation.snapshot != *snapshot {
+            return Err(FormatError::corrupt(format!("it is an annotation of snapshot {}", annotation.snapshot)));
+        }
+        // A greater number would count before every later change.
+        let mut changes = annotation.labels.values().chain(&annotation.note);
+        match changes.all(|change| (1..=name.number).contains(&change.number)) {
             true => Ok(annotation),
-            false => Err(FormatError::corrupt(format!("it is an annotation of snapshot {}", annotation.snapshot))),
+            false => {
+                Err(FormatError::corrupt(format!("it has a change with a number that is not 1 to {}", name.number)))
+            }
         }
     }
 }
@@ -168,6 +175,16 @@ mod tests {
         let mut large = annotation();
         large.program = "x".repeat(256 << 10);
         assert!(large.encode(1).is_err());
+    }
+
+    #[test]
+    fn a_change_has_no_greater_number_than_its_annotation() {
+        for number in [0, 4, NUMBER_MAX, u64::MAX] {
+            let mut hostile = annotation();
+            hostile.note = Some(Change { number, value: None });
+            let (name, json) = hostile.encode(3).unwrap();
+            assert!(Annotation::decode(&json, &hostile.snapshot, &name).is_err(), "{number}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use chrono::{DateTime, NaiveDateTime, Utc};
 
 use crate::annotation::{AnnotationName, DIGEST_DIGITS, NUMBER_MAX};
 use crate::id::SnapshotId;
-use crate::ledger::{EntryName, VerifyResult};
+use crate::ledger::{EntryName, VerifyDepth, VerifyResult};
 
 /// The commit: a snapshot exists if and only if its `metadata.json` exists.
 pub const METADATA_JSON: &str = "metadata.json";
@@ -99,11 +99,13 @@ pub fn ledger_entry(entry: &EntryName) -> String {
 pub fn parse_ledger_entry(file: &str) -> Option<EntryName> {
     let mut parts = file.strip_prefix(CHECKED)?.strip_suffix(".json")?.split('-');
     let (time, depth, result, random) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    let result = [VerifyResult::Intact, VerifyResult::Corrupt].into_iter().find(|one| one.as_str() == result)?;
+    let results = [VerifyResult::Intact, VerifyResult::Corrupt, VerifyResult::Failed];
+    let result = results.into_iter().find(|one| one.as_str() == result)?;
     let random = u64::from_str_radix(random, 16).ok()?;
     let entry = EntryName { time: parse_time(time)?, depth: depth.parse().ok()?, result, random };
+    let is_possible = result != VerifyResult::Failed || entry.depth == VerifyDepth::Drill;
     // Each entry has one name.
-    (ledger_entry(&entry) == file).then_some(entry)
+    (is_possible && ledger_entry(&entry) == file).then_some(entry)
 }
 
 /// Returns whether a file is a ledger entry.

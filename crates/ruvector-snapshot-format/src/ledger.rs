@@ -189,14 +189,17 @@ pub enum VerifyResult {
     Intact,
     /// Something is corrupt or missing.
     Corrupt,
+    /// Only of a drill: what was read is intact, but the restored database does not do what it must.
+    Failed,
 }
 
 impl VerifyResult {
-    /// Returns the text form: `intact` or `corrupt`.
+    /// Returns the text form: `intact`, `corrupt` or `failed`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Intact => "intact",
             Self::Corrupt => "corrupt",
+            Self::Failed => "failed",
         }
     }
 }

@@ -4,7 +4,6 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::json;
-use test_servers::S3Server;
 
 use super::{CANARY, FILE, run, write};
 use crate::sandbox::{Sandbox, create_database};

@@ -8,7 +8,6 @@ use test_servers::S3Server;
 
 use super::{CANARY, FILE, offsite, run_named, write};
 use crate::bucket::{Bucket, Server};
-use crate::sandbox::RunResult;
 
 #[test]
 fn a_profile_is_a_store_with_its_own_keys_for_every_command() {

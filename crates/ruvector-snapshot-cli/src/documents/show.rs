@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::each::Each;
-use super::shared::{State, chain};
+use super::shared::chain;
 use super::snapshot::SnapshotDocument;
 
 /// What is known of snapshots without reading their data.
@@ -87,8 +87,10 @@ pub(crate) struct ChecksDocument {
     verified_at: Option<DateTime<Utc>>,
     /// When the metadata and the sizes were last found intact. Null if that was never.
     quick_verified_at: Option<DateTime<Utc>>,
-    /// When it was last restored as a drill. Null if that was never.
+    /// When it was last restored as a drill that has passed. Null if that was never.
     drilled_at: Option<DateTime<Utc>>,
+    /// When a drill has failed although nothing was corrupt. Null if none has, or if one has passed since.
+    drill_failed_at: Option<DateTime<Utc>>,
     /// When it was found corrupt. Null if it was not, or was found intact since.
     corrupt_at: Option<DateTime<Utc>>,
     /// Number of entries.
@@ -101,8 +103,31 @@ impl From<&Checks> for ChecksDocument {
             verified_at: checks.verified_at(),
             quick_verified_at: checks.intact_at(VerifyDepth::Quick),
             drilled_at: checks.drilled_at(),
+            drill_failed_at: checks.drill_failed_at(),
             corrupt_at: checks.corrupt_at(),
             entries: checks.entries(),
+        }
+    }
+}
+
+/// What a recorded verification has found.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum EntryState {
+    /// What was read is as it was written.
+    Intact,
+    /// Something is corrupt or missing.
+    Corrupt,
+    /// Only of a drill: what was read is intact, but the restored database does not do what it must.
+    Failed,
+}
+
+impl From<VerifyResult> for EntryState {
+    fn from(result: VerifyResult) -> Self {
+        match result {
+            VerifyResult::Intact => Self::Intact,
+            VerifyResult::Corrupt => Self::Corrupt,
+            VerifyResult::Failed => Self::Failed,
         }
     }
 }
@@ -117,8 +142,8 @@ struct EntryDocument<'a> {
     time: DateTime<Utc>,
     /// How deep it was: `full`, `quick`, `drill`, `2of7` for a subset or `sample10` for a sample of 10 %.
     depth: String,
-    /// What it has found: `intact` or `corrupt`.
-    state: State,
+    /// What it has found.
+    state: EntryState,
     /// Whether it counts. It does not if files of the chain were written since, or if it is dated in the future.
     counts: bool,
     /// The content. Null if it cannot be read, or if there are 100 newer entries.
@@ -133,7 +158,7 @@ impl<'a> From<&'a ListedVerification> for EntryDocument<'a> {
             key: &entry.key,
             time: entry.time,
             depth: entry.depth.to_string(),
-            state: if entry.intact { State::Intact } else { State::Corrupt },
+            state: entry.result.into(),
             counts: entry.counts,
             content: entry.content.as_ref().map(Into::into),
             error: entry.error.as_deref(),
@@ -145,8 +170,8 @@ impl<'a> From<&'a ListedVerification> for EntryDocument<'a> {
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "LedgerContent")]
 struct ContentDocument<'a> {
-    /// What it has found: `intact` or `corrupt`.
-    state: State,
+    /// What it has found.
+    state: EntryState,
     /// The program that verified, with its version.
     program: &'a str,
     /// The ids of the chain that was verified: from the full snapshot on, this one included.
@@ -170,7 +195,7 @@ struct ContentDocument<'a> {
 impl<'a> From<&'a LedgerEntry> for ContentDocument<'a> {
     fn from(entry: &'a LedgerEntry) -> Self {
         Self {
-            state: if entry.result == VerifyResult::Intact { State::Intact } else { State::Corrupt },
+            state: entry.result.into(),
             program: &entry.program,
             chain: chain(std::iter::once(&entry.snapshot).chain(&entry.chain).map(|id| id.as_str())),
             verified_with: entry.verified_with.as_ref().map(|id| id.as_str()),

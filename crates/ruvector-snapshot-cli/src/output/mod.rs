@@ -26,7 +26,7 @@ use crate::logs::PRINTED;
 
 pub(crate) use ids::Ids;
 pub(crate) use snapshots::{
-    changes, orphan_kind, print_irregular, print_transferred, ratio, shape, shape_of, share, source,
+    changes, orphan_kind, print_irregular, print_note, print_transferred, ratio, shape, shape_of, share, source,
 };
 pub(crate) use style::{Text, Tone};
 pub(crate) use table::{Cell, Column, Table};

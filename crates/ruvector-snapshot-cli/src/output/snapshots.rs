@@ -87,6 +87,11 @@ pub(crate) fn shape_of(vectors: u64, dimensions: u64, metric: Option<&str>) -> S
     format!("{} of {dimensions} dimensions, {metric}", count(vectors))
 }
 
+/// Prints the lines of a note.
+pub(crate) fn print_note(output: &Output, note: &str) -> Result<(), Failure> {
+    note.split('\n').enumerate().try_for_each(|(at, line)| output.field(if at == 0 { "note" } else { "" }, line))
+}
+
 /// Prints what a snapshot holds apart from records, and names the first of it.
 pub(crate) fn print_irregular(output: &Output, irregular: &IrregularInfo) -> Result<(), Failure> {
     output.field("irregular", format_args!("{irregular}, kept as they are"))?;

@@ -6,7 +6,7 @@ use ruvector_snapshot::{AnnotateOptions, AnnotatePlan, ErrorKind, SnapshotError}
 use super::create::labels;
 use crate::documents::AnnotateDocument;
 use crate::failure::{Exit, Failure, kind_name};
-use crate::output::quoted;
+use crate::output::{print_note, quoted};
 use crate::session::Session;
 use crate::values::label;
 
@@ -131,7 +131,7 @@ fn print(session: &Session, dry_run: bool, snapshots: &[AnnotatePlan]) -> Result
         for (at, (key, value)) in labels.iter().enumerate() {
             output.field(if at == 0 { "labels" } else { "" }, format_args!("{key}={value}"))?;
         }
-        note.iter().try_for_each(|note| output.field("note", note))?;
+        note.iter().try_for_each(|note| print_note(&output, note))?;
     }
     if dry_run { output.line("nothing was changed (--dry-run)") } else { Ok(()) }
 }

@@ -31,8 +31,8 @@ It prints:
                 compared with an exact search
 
 With a recall below --min-recall the drill fails. The recall depends on the vectors, the metric and the settings of the index, and not on the snapshot: compare it with \
-that of earlier drills, and choose --min-recall for your database. A drill that has \
-passed is recorded beside the snapshot, and so is one that finds something corrupt in the store; --no-record turns that off. It needs memory for the search \
+that of earlier drills, and choose --min-recall for your database. Each result is \
+recorded beside the snapshot, where `list` and `show` read it; --no-record turns that off. It needs memory for the search \
 index, as Ruvector does.
 
 With --dry-run, nothing is restored, and nothing is written. It prints what would be read, the space and the memory that the drill needs, and what is in its way.

@@ -1,11 +1,15 @@
 //! `show`: prints everything that is known of snapshots without reading their data.
 
 use clap::Args;
-use ruvector_snapshot::{EmbeddingInfo, ErrorKind, Ledger, Listing, Snapshot, SnapshotManager, VerifyDepth};
+use ruvector_snapshot::{
+    EmbeddingInfo, ErrorKind, Ledger, Listing, Snapshot, SnapshotManager, VerifyDepth, VerifyResult,
+};
 
 use crate::documents::{ShowDocument, ShownDocument};
 use crate::failure::{Exit, Failure};
-use crate::output::{ago, changes, counted, print_irregular, ratio, shape, size, source, total};
+use crate::output::{
+    Text, Tone, ago, changes, counted, print_irregular, print_note, ratio, shape, size, source, total,
+};
 use crate::session::Session;
 use crate::several::Outcomes;
 
@@ -158,11 +162,19 @@ fn print_ledger(session: &Session, ledger: &Ledger) -> Result<(), Failure> {
     if let Some(time) = checks.corrupt_at() {
         output.field("", format_args!("CORRUPT {}", when(time)))?;
     }
+    if let Some(time) = checks.drill_failed_at() {
+        output.field("drilled", Text::default().tone(Tone::Caution, "FAILED").add(" ").add(when(time)))?;
+    }
     if let Some(time) = checks.drilled_at() {
-        output.field("drilled", when(time))?;
+        let label = if checks.drill_failed_at().is_some() { "" } else { "drilled" };
+        output.field(label, when(time))?;
     }
     for (at, entry) in ledger.entries.iter().take(ENTRIES_SHOWN).enumerate() {
-        let result = if entry.intact { "intact" } else { "CORRUPT" };
+        let result = match entry.result {
+            VerifyResult::Intact => "intact",
+            VerifyResult::Corrupt => "CORRUPT",
+            VerifyResult::Failed => "FAILED",
+        };
         let counts = if entry.counts { "" } else { ", does not count" };
         let content = match (&entry.content, &entry.error) {
             (Some(content), _) => {
@@ -224,7 +236,7 @@ fn print(session: &Session, snapshot: &Snapshot, listing: &Listing) -> Result<()
     for (at, (key, value)) in snapshot.labels.iter().enumerate() {
         output.field(if at == 0 { "labels" } else { "" }, format_args!("{key}={value}"))?;
     }
-    snapshot.note.iter().try_for_each(|note| output.field("note", note))?;
+    snapshot.note.iter().try_for_each(|note| print_note(&output, note))?;
     if let Some(metadata) = snapshot.metadata.as_ref().filter(|metadata| !metadata.is_null()) {
         output.field("metadata", metadata)?;
     }

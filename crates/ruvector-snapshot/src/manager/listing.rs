@@ -195,7 +195,7 @@ impl SnapshotManager {
     /// ```
     /// # async fn example(manager: ruvector_snapshot::SnapshotManager, id: &str) -> Result<(), Box<dyn std::error::Error>> {
     /// for entry in manager.ledger(id).await?.entries {
-    ///     println!("{} {}: {}", entry.time, entry.depth, if entry.intact { "intact" } else { "corrupt" });
+    ///     println!("{} {}: {}", entry.time, entry.depth, entry.result);
     /// }
     /// # Ok(()) }
     /// ```

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use ruvector_snapshot_format::annotation::{Annotation, AnnotationName, Change};
+use ruvector_snapshot_format::annotation::{Annotation, AnnotationName, Change, NUMBER_MAX};
 use ruvector_snapshot_format::id::SnapshotId;
 use ruvector_snapshot_format::metadata::SnapshotMetadata;
 use ruvector_snapshot_format::{Labels, layout, limits};
@@ -183,6 +183,12 @@ pub(crate) fn with_changes(
             known.names.len()
         );
         return Err(SnapshotError::new(ErrorKind::InvalidInput, message));
+    }
+    if let Some(last) = known.names.last().filter(|last| last.number == NUMBER_MAX) {
+        let message = "the annotation has the last number that there is, so none was added; delete this object, which no command \
+                       has written";
+        let key = layout::key(id, &layout::annotation(last));
+        return Err(SnapshotError::new(ErrorKind::InvalidInput, message).with_key(key));
     }
     let number = known.number + 1;
     let change = |value: &Option<String>| Change { number, value: value.clone() };

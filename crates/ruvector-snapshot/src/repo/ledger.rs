@@ -48,8 +48,8 @@ pub struct ListedVerification {
     pub time: DateTime<Utc>,
     /// How deep it was.
     pub depth: VerifyDepth,
-    /// Whether it found nothing corrupt.
-    pub intact: bool,
+    /// What it has found.
+    pub result: VerifyResult,
     /// Whether the entry counts. It does not if it is older than the snapshot, or if it is intact and older than a file of
     /// the chain, or dated in the future.
     pub counts: bool,
@@ -177,15 +177,7 @@ fn listed(
     };
     let EntryName { time, depth, result, .. } = entry.name;
     let key = layout::key(id, &layout::ledger_entry(&entry.name));
-    ListedVerification {
-        key,
-        time,
-        depth,
-        intact: result == VerifyResult::Intact,
-        counts: counted.counts(entry),
-        content,
-        error,
-    }
+    ListedVerification { key, time, depth, result, counts: counted.counts(entry), content, error }
 }
 
 /// Reads the content of an entry, or why it cannot be read. A limit of the process says nothing of the entry, and is an

@@ -36,7 +36,7 @@ impl Counted {
 
     pub(crate) fn counts(&self, entry: &ListedEntry) -> bool {
         match entry.name.result {
-            VerifyResult::Corrupt => entry.modified_at >= self.committed_at,
+            VerifyResult::Corrupt | VerifyResult::Failed => entry.modified_at >= self.committed_at,
             VerifyResult::Intact => entry.modified_at >= self.written_at && !self.is_in_future(entry),
         }
     }
@@ -68,6 +68,11 @@ impl ChainChecks {
         let corrupt = counting().filter(|entry| entry.name.result == VerifyResult::Corrupt);
         let corrupt = corrupt.chain(base.map_or(&[][..], |base| &base.standing));
         let standing: Vec<_> = corrupt.filter(|corrupt| !checks.is_repaired_since(corrupt, counted)).cloned().collect();
+        let failed = counting().filter(|entry| entry.name.result == VerifyResult::Failed);
+        let failed = failed.max_by_key(|entry| newest_corrupt(entry));
+        let drilled = checks.intact.get(&VerifyDepth::Drill);
+        let failed = failed.filter(|failed| drilled.is_none_or(|drilled| !drilled.is_after(failed, counted)));
+        checks.drill_failed_at = failed.map(|failed| failed.name.time);
         checks.corrupt_at = standing.iter().max_by_key(|entry| newest_corrupt(entry)).map(|entry| entry.name.time);
         Self { checks, counted, standing }
     }
@@ -81,6 +86,7 @@ pub struct Checks {
     /// The newest intact entry of each depth.
     intact: BTreeMap<VerifyDepth, Stamp>,
     corrupt_at: Option<DateTime<Utc>>,
+    drill_failed_at: Option<DateTime<Utc>>,
     entries: usize,
 }
 
@@ -95,17 +101,19 @@ impl Stamp {
     fn of(entry: &ListedEntry) -> Self {
         Self { time: entry.name.time, modified_at: entry.modified_at }
     }
+
+    /// Returns whether this is later than an entry that warns: by the clock of the store, and by those of the machines if
+    /// that of the other entry was not wrong.
+    fn is_after(&self, other: &ListedEntry, counted: Counted) -> bool {
+        let is_later = self.time > other.name.time || counted.is_in_future(other);
+        is_later && self.modified_at >= other.modified_at
+    }
 }
 
 impl Checks {
-    /// Returns whether everything was found intact after an entry that says that something is corrupt: by the clock of
-    /// the store, and by those of the machines if that of the corrupt entry was not wrong.
+    /// Returns whether everything was found intact after an entry that says that something is corrupt.
     fn is_repaired_since(&self, corrupt: &ListedEntry, counted: Counted) -> bool {
-        self.complete_by(|stamp| {
-            let is_later = stamp.time > corrupt.name.time || counted.is_in_future(corrupt);
-            (is_later && stamp.modified_at >= corrupt.modified_at).then_some(stamp.time)
-        })
-        .is_some()
+        self.complete_by(|stamp| stamp.is_after(corrupt, counted).then_some(stamp.time)).is_some()
     }
 
     /// Returns the latest time at which every byte had been read: of a full verification, or of the oldest of all subsets.
@@ -144,7 +152,7 @@ impl Checks {
         self.complete_by(|stamp| Some(stamp.time))
     }
 
-    /// Returns when the snapshot was last restored as a drill.
+    /// Returns when the snapshot was last restored as a drill that has passed.
     ///
     /// # Examples
     ///
@@ -153,6 +161,17 @@ impl Checks {
     /// ```
     pub fn drilled_at(&self) -> Option<DateTime<Utc>> {
         self.intact_at(VerifyDepth::Drill)
+    }
+
+    /// Returns the time of the newest drill that has failed although nothing was corrupt, unless one has passed after it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(ruvector_snapshot::Checks::default().drill_failed_at(), None);
+    /// ```
+    pub fn drill_failed_at(&self) -> Option<DateTime<Utc>> {
+        self.drill_failed_at
     }
 
     /// Returns the time of the newest result that something is corrupt, of the snapshot or an ancestor, unless every byte
@@ -197,10 +216,11 @@ impl Checks {
 /// Serializes what the methods return.
 impl Serialize for Checks {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut checks = serializer.serialize_struct("Checks", 5)?;
+        let mut checks = serializer.serialize_struct("Checks", 6)?;
         checks.serialize_field("verified_at", &self.verified_at())?;
         checks.serialize_field("quick_verified_at", &self.intact_at(VerifyDepth::Quick))?;
         checks.serialize_field("drilled_at", &self.drilled_at())?;
+        checks.serialize_field("drill_failed_at", &self.drill_failed_at)?;
         checks.serialize_field("corrupt_at", &self.corrupt_at)?;
         checks.serialize_field("entries", &self.entries)?;
         checks.end()
@@ -220,13 +240,19 @@ pub(crate) fn unneeded(entries: &[ListedEntry], counted: Option<Counted>) -> Vec
     }
     let corrupt = counting().filter(|entry| entry.name.result == VerifyResult::Corrupt);
     let corrupt = corrupt.max_by_key(|entry| newest_corrupt(entry));
+    let failed = counting().filter(|entry| entry.name.result == VerifyResult::Failed);
+    let drilled = kept.get(&VerifyDepth::Drill).map(|entry| Stamp::of(entry));
+    let is_passed_since =
+        |entry: &ListedEntry| drilled.zip(counted).is_some_and(|(drilled, counted)| drilled.is_after(entry, counted));
+    let failed = failed.max_by_key(|entry| newest_corrupt(entry)).filter(|entry| !is_passed_since(entry));
     let is_needed = |entry: &ListedEntry| {
-        kept.get(&entry.name.depth).into_iter().copied().chain(corrupt).any(|kept| std::ptr::eq(kept, entry))
+        let kept = kept.get(&entry.name.depth).into_iter().copied();
+        kept.chain(corrupt).chain(failed).any(|kept| std::ptr::eq(kept, entry))
     };
     entries.iter().filter(|entry| !is_needed(entry)).collect()
 }
 
-/// Orders corrupt entries. The clock of the store comes first: those of the machines can be wrong.
+/// Orders corrupt entries, or failed ones. The clock of the store comes first: those of the machines can be wrong.
 fn newest_corrupt(entry: &ListedEntry) -> (DateTime<Utc>, DateTime<Utc>, Reverse<VerifyDepth>, u64) {
     (entry.modified_at, entry.name.time, Reverse(entry.name.depth), entry.name.random)
 }
@@ -262,7 +288,7 @@ mod tests {
         ChainChecks::new(entries, counted(), None).checks
     }
 
-    use VerifyResult::{Corrupt, Intact};
+    use VerifyResult::{Corrupt, Failed, Intact};
 
     #[test]
     fn the_newest_of_each_depth_counts() {
@@ -321,6 +347,29 @@ mod tests {
         assert_eq!(with(&[entry(11, "full", Intact)]), None);
         assert_eq!(with(&[entry(11, "1of2", Intact), entry(12, "2of2", Intact)]), None);
         assert_eq!(with(&[entry(11, "full", Intact), entry(12, "1of2", Corrupt)]), Some(at(12)));
+    }
+
+    #[test]
+    fn a_failed_drill_stands_until_one_passes() {
+        let failed = entry(10, "drill", Failed);
+        let with = |others: &[ListedEntry]| {
+            let entries: Vec<_> = others.iter().cloned().chain([failed.clone()]).collect();
+            (checks(&entries).drill_failed_at(), unneeded(&entries, Some(counted())).contains(&&failed))
+        };
+        let standing = Some(at(10));
+        for other in [
+            entry(9, "drill", Intact),
+            entry(11, "full", Intact),
+            dated(11, 9, "drill", Intact),
+            dated(9, 11, "drill", Intact),
+            entry(9, "drill", Failed),
+        ] {
+            assert_eq!(with(std::slice::from_ref(&other)), (standing, false), "{other:?}");
+        }
+        assert_eq!(with(&[entry(11, "drill", Intact)]), (None, true));
+        assert_eq!(with(&[entry(11, "drill", Failed)]), (Some(at(11)), true));
+        let checks = checks(&[failed, entry(9, "drill", Intact)]);
+        assert_eq!((checks.drilled_at(), checks.corrupt_at(), checks.verified_at()), (Some(at(9)), None, None));
     }
 
     #[test]

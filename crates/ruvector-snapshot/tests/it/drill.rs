@@ -90,12 +90,19 @@ async fn an_index_that_finds_too_little_fails_the_drill() {
     let report = manager.drill_snapshot(&snapshot.id, &drill_options(&dir)).await.unwrap();
     let recall = report.recall.unwrap();
     assert!(!report.passed && recall < 0.9, "{report:?}");
-    assert_eq!(newest_entry(&manager, &snapshot.id).await, None);
+    let (depth, result, figures) = newest_entry(&manager, &snapshot.id).await.unwrap();
+    assert_eq!((depth, result), (VerifyDepth::Drill, VerifyResult::Failed));
+    assert_eq!(
+        (&figures.as_ref().unwrap()["recall"], &figures.as_ref().unwrap()["min_recall"]),
+        (&recall.into(), &0.9.into())
+    );
+    let checks = manager.ledger(&snapshot.id).await.unwrap().checks;
+    assert!(checks.drill_failed_at().is_some() && checks.drilled_at().is_none() && checks.corrupt_at().is_none());
     // The same probes are drawn each time, and Ruvector builds the same index.
     let options = drill_options(&dir).min_recall(recall).probes(100).record(false);
     let again = manager.drill_snapshot(&snapshot.id, &options).await.unwrap();
     assert_eq!((again.passed, again.recall), (true, Some(recall)));
-    assert_eq!(newest_entry(&manager, &snapshot.id).await, None);
+    assert_eq!(manager.ledger(&snapshot.id).await.unwrap().entries.len(), 1);
     assert_eq!(names(&dir.scratch()), Vec::<String>::new());
 }
 
@@ -183,7 +190,9 @@ async fn a_database_that_ruvector_cannot_open_is_an_error() {
     assert!(error.to_string().contains("Ruvector cannot open it"), "{error}");
     assert_eq!(error.remedy(), Some(Remedy::OtherRuvector), "{error}");
     assert_eq!(names(&dir.scratch()), Vec::<String>::new());
-    assert_eq!(newest_entry(&manager, &snapshot.id).await, None);
+    let (depth, result, why) = newest_entry(&manager, &snapshot.id).await.unwrap();
+    assert_eq!((depth, result), (VerifyDepth::Drill, VerifyResult::Failed));
+    assert!(why.as_ref().unwrap()["error"].as_str().unwrap().contains("Ruvector cannot open it"), "{why:?}");
 }
 
 #[tokio::test]

@@ -85,7 +85,7 @@ async fn a_verification_leaves_one_entry_beside_each_snapshot_of_the_chain() {
         let report = manager.verify_snapshot_with(newest, &VerifyOptions::default()).await.unwrap();
         let ledger = manager.ledger(newest).await.unwrap();
         let [entry] = &ledger.entries[..] else { panic!("{ledger:?}") };
-        assert!(entry.intact && entry.counts && entry.depth == VerifyDepth::Full);
+        assert!(entry.result == VerifyResult::Intact && entry.counts && entry.depth == VerifyDepth::Full);
         let content = entry.content.as_ref().unwrap();
         let chain: Vec<_> = content.chain.iter().map(ToString::to_string).collect();
         assert_eq!(chain, [fixture.ids[1].as_str(), &fixture.ids[0]]);

@@ -6,7 +6,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures::TryStreamExt as _;
 use ruvector_snapshot::store::SnapshotStore;
 use ruvector_snapshot::store::testing::fault::{Action, Call, Fault, FaultStore, Moment};
-use ruvector_snapshot::{ErrorKind, SnapshotConfig, SnapshotManager, Verification, VerifyDepth, VerifyOptions};
+use ruvector_snapshot::{
+    ErrorKind, SnapshotConfig, SnapshotManager, Verification, VerifyDepth, VerifyOptions, VerifyResult,
+};
 use ruvector_snapshot_format::id::SnapshotId;
 use ruvector_snapshot_format::layout;
 use test_fixtures::{TestDir, TickingClock, Warnings, local_store};
@@ -151,7 +153,7 @@ async fn corruption_of_an_ancestor_is_known_of_all_dependents_and_of_the_ancesto
     assert!(!manager(&store).verify_snapshot(middle).await.unwrap());
     assert_eq!(corrupt(&store, fixture).await, [true, true, true, false]);
     let entries = manager(&store).ledger(oldest).await.unwrap().entries;
-    let found = entries.iter().find(|entry| !entry.intact).unwrap().content.as_ref().unwrap();
+    let found = entries.iter().find(|entry| entry.result == VerifyResult::Corrupt).unwrap().content.as_ref().unwrap();
     assert_eq!(found.verified_with.as_ref().unwrap().as_str(), middle);
     assert_eq!(found.findings[0].snapshot, *oldest);
     for id in [oldest, middle, newest] {
@@ -189,7 +191,7 @@ async fn a_verification_of_a_snapshot_is_recorded_beside_its_ancestors_too() {
         for (id, with) in [(oldest, Some(middle)), (middle, None)] {
             let entries = manager(&store).ledger(id).await.unwrap().entries;
             let [entry] = &entries[..] else { panic!("{depth}: {entries:?}") };
-            assert!(entry.intact && entry.counts && entry.depth == depth, "{entry:?}");
+            assert!(entry.result == VerifyResult::Intact && entry.counts && entry.depth == depth, "{entry:?}");
             let verified_with = entry.content.as_ref().unwrap().verified_with.as_ref();
             assert_eq!(verified_with.map(SnapshotId::as_str), with.map(String::as_str));
         }
@@ -259,7 +261,7 @@ async fn the_time_of_an_intact_verification_is_its_start() {
     damage(store.as_ref(), &key(&fixture.ids[3], "vectors.bin.gz")).await;
     assert!(!slow(&store).verify_snapshot(&fixture.ids[3]).await.unwrap());
     let entries = manager(&store).ledger(&fixture.ids[3]).await.unwrap().entries;
-    assert!(entries.iter().any(|entry| !entry.intact && entry.time > start), "{entries:?}");
+    assert!(entries.iter().any(|entry| entry.result == VerifyResult::Corrupt && entry.time > start), "{entries:?}");
 }
 
 #[tokio::test]

@@ -107,7 +107,7 @@ impl ListColumn {
             C::Stored => size(snapshot.size_bytes).into(),
             C::Logical => size(snapshot.raw_bytes).into(),
             C::Verified => verified(snapshot, listing),
-            C::Drilled => drilled_at(snapshot, listing).into(),
+            C::Drilled => drilled(snapshot, listing),
             C::Type => snapshot_type(session, snapshot, listing).into(),
             C::Pinned => if snapshot.pinned { "pinned" } else { "" }.into(),
             C::Source => snapshot.source.id_or_kind().into(),
@@ -141,7 +141,8 @@ pub(super) fn table(
     snapshots: &[&Snapshot],
     chosen: Option<&[ListColumn]>,
 ) -> Table {
-    let is_any_drilled = listing.checks.values().any(|checks| checks.drilled_at().is_some());
+    let is_drilled = |checks: &Checks| checks.drilled_at().or(checks.drill_failed_at()).is_some();
+    let is_any_drilled = listing.checks.values().any(is_drilled);
     let default = if session.output.columns().is_some() { &C::ALL[..] } else { &C::PIPE };
     let is_shown = |column: &&ListColumn| match column {
         // In TYPE already.
@@ -150,9 +151,12 @@ pub(super) fn table(
         _ => true,
     };
     let columns: Vec<ListColumn> = chosen.unwrap_or(default).iter().filter(is_shown).copied().collect();
-    let printed = columns.iter().map(|column| match chosen {
-        Some(_) => column.column(session).rank(0),
-        None => column.column(session),
+    let is_any_failed = listing.checks.values().any(|checks| checks.drill_failed_at().is_some());
+    let printed = columns.iter().map(|column| match (chosen, column) {
+        (Some(_), _) => column.column(session).rank(0),
+        // What has failed matters more than most.
+        (None, C::Drilled) if is_any_failed => column.column(session).rank(2),
+        (None, _) => column.column(session),
     });
     let mut table = Table::new(printed);
     for snapshot in snapshots {
@@ -176,9 +180,15 @@ fn verified(snapshot: &Snapshot, listing: &Listing) -> Cell {
     }
 }
 
-fn drilled_at(snapshot: &Snapshot, listing: &Listing) -> String {
-    let time = listing.checks_of(&snapshot.id).and_then(Checks::drilled_at);
-    time.map_or_else(|| "never".to_owned(), |time| ago(time, listing.listed_at))
+/// Returns when a snapshot was last restored as a drill, or that the last one has failed.
+fn drilled(snapshot: &Snapshot, listing: &Listing) -> Cell {
+    let checks = listing.checks_of(&snapshot.id);
+    let [failed, passed] = [Checks::drill_failed_at, Checks::drilled_at].map(|time_of| checks.and_then(time_of));
+    match (failed, passed) {
+        (Some(time), _) => Cell::toned(format!("FAILED {}", ago(time, listing.listed_at)), Tone::Caution),
+        (None, Some(time)) => ago(time, listing.listed_at).into(),
+        (None, None) => "never".into(),
+    }
 }
 
 /// Returns `full`, or the position in the chain and the base; and whether the snapshot is dated in the future and pinned.

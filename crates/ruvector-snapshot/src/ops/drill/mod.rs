@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use ruvector_snapshot_format::id::SnapshotId;
 use ruvector_snapshot_format::layout;
-use ruvector_snapshot_format::ledger::{Finding, VerifyDepth};
+use ruvector_snapshot_format::ledger::{Finding, VerifyDepth, VerifyResult};
 use tracing::Instrument as _;
 
 use crate::error::{ErrorKind, Remedy, Result, SnapshotError};
@@ -51,7 +51,8 @@ where
         let started_at = context.clock.now();
         let drilled = rehearse(context, id, options, restore).await;
         if options.record {
-            let time = if drilled.is_ok() { started_at } else { context.clock.now() };
+            let has_passed = drilled.as_ref().is_ok_and(|report| report.passed);
+            let time = if has_passed { started_at } else { context.clock.now() };
             record(context, id, time, options, &drilled).await;
         }
         drilled
@@ -151,8 +152,8 @@ fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Adds a drill to the ledger: one that has passed, and one that has found something corrupt in the store. Any other
-/// failure says nothing of what is stored.
+/// Adds a drill to the ledger: one that has passed, one that has found something corrupt in the store, and one whose restored
+/// database does not do what it must. Any other failure, such as a full disk, says nothing of the snapshot.
 async fn record(
     context: &Context,
     id: &SnapshotId,
@@ -168,6 +169,13 @@ async fn record(
                 entry.bytes = report.store_read_bytes;
                 entry.checksum = Some(report.snapshot.checksum.clone());
                 entry.drill = serde_json::to_value(Figures::of(report)).ok();
+                if !report.passed {
+                    entry.result = VerifyResult::Failed;
+                }
+            }
+            Err(error) if is_of_restored(error) => {
+                entry.result = VerifyResult::Failed;
+                entry.drill = Some(serde_json::json!({ "error": error.to_string() }));
             }
             Err(error) => {
                 let place = error.key().and_then(layout::parse_key);
@@ -178,7 +186,8 @@ async fn record(
         Ok(entry)
     };
     let says_something = match drilled {
-        Ok(report) => report.passed,
+        Ok(_) => true,
+        Err(error) if is_of_restored(error) => true,
         Err(error) => {
             error.kind() == ErrorKind::Corrupt && error.key().is_some_and(|key| layout::parse_key(key).is_some())
         }
@@ -188,10 +197,16 @@ async fn record(
     }
 }
 
+/// Returns whether the snapshot was restored and verified, and the restored database cannot be used.
+fn is_of_restored(error: &SnapshotError) -> bool {
+    error.remedy() == Some(Remedy::OtherRuvector)
+}
+
 /// What the ledger has of a drill.
 #[derive(serde::Serialize)]
 struct Figures {
     recall: Option<f64>,
+    min_recall: f64,
     probes: usize,
     neighbors: usize,
     time_to_data_ms: u64,
@@ -204,6 +219,7 @@ impl Figures {
     fn of(report: &DrillReport) -> Self {
         Self {
             recall: report.recall,
+            min_recall: report.min_recall,
             probes: report.probes,
             neighbors: report.neighbors,
             time_to_data_ms: report.time_to_data_ms,
