@@ -40,9 +40,7 @@ fn typed_on_a_terminal(sandbox: &Sandbox, line: &str, typed: &str) -> Option<(i3
         Err(error) if error.kind() == ErrorKind::NotFound => return None,
         child => child.unwrap(),
     };
-    let (mut input, mut output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
-    // Open until the end: the end of the input is an answer too, and may arrive before the signal of a Ctrl-C.
-    let mut is_typed = false;
+    let (mut input, mut output) = (child.stdin.take(), child.stdout.take().unwrap());
     let (mut written, mut bytes) = (String::new(), [0; 1024]);
     loop {
         let read = output.read(&mut bytes).unwrap();
@@ -50,8 +48,7 @@ fn typed_on_a_terminal(sandbox: &Sandbox, line: &str, typed: &str) -> Option<(i3
             break;
         }
         written += &String::from_utf8_lossy(&bytes[..read]);
-        if !is_typed && written.contains("[y/N] ") {
-            is_typed = true;
+        if let Some(mut input) = input.take_if(|_| written.contains("[y/N] ")) {
             input.write_all(typed.as_bytes()).unwrap();
         }
     }
