@@ -1,9 +1,12 @@
 //! `--dry-run` of every command that writes: nothing is written, in the store or beside it, and what it says is what the
-//! command then does. That of `restore` to a new file is in `restore_plans`.
+//! command then does. That of `restore` of all records to a new
+//! file is in `restore_plans`.
 
 #[cfg(target_os = "linux")]
 mod access;
 mod creates;
+mod exports;
+mod merges;
 mod reads;
 
 use std::collections::BTreeMap;
@@ -11,11 +14,39 @@ use std::fs;
 use std::path::Path;
 use std::time::SystemTime;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use test_servers::S3Server;
 
 use super::bucket::{Bucket, Server};
 use super::sandbox::{DIMENSIONS, RunResult, Sandbox, open_database};
+
+/// Commands that print a document and write nothing. `demo` writes, to a directory of its own.
+const WITHOUT: [&str; 13] = [
+    "config-check",
+    "config-path",
+    "config-show",
+    "demo",
+    "diff",
+    "dump",
+    "find",
+    "list",
+    "search",
+    "show",
+    "stats",
+    "store-options",
+    "version",
+];
+
+#[test]
+fn every_command_that_writes_has_a_dry_run() {
+    let sandbox = Sandbox::empty();
+    for name in test_fixtures::names(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/schema")) {
+        let name = name.trim_end_matches(".json");
+        let command: Vec<_> = name.split('-').chain(["--help"]).collect();
+        let has_it = sandbox.ok(&command).lines().any(|line| line.trim() == "--dry-run");
+        assert_eq!(has_it, !WITHOUT.contains(&name), "{name}");
+    }
+}
 
 /// The path of each file and directory, with the contents and the time of its last change.
 type Tree = BTreeMap<String, (Option<Vec<u8>>, SystemTime)>;
@@ -101,6 +132,26 @@ impl Place {
         let (result, document) = self.dry(args);
         assert_eq!(result.exit_code, Some(0), "{args:?}: {result:?}");
         (result.stdout, document)
+    }
+
+    /// Asserts that a command with `--dry-run` fails with the exit code and the error of the command. Returns its document.
+    #[track_caller]
+    pub(super) fn would_fail(&self, args: &[&str], text: &str) -> Value {
+        let (planned, document) = self.dry(args);
+        let (exit_code, done) = self.json(args);
+        assert_eq!(planned.exit_code, Some(exit_code), "{args:?}: {planned:?} {done}");
+        let blocker = &document["blockers"][0];
+        assert_eq!(
+            (&document["feasible"], &blocker["kind"]),
+            (&json!(false), &done["error"]["kind"]),
+            "{document} {done}"
+        );
+        // The first error is the one that the command fails with.
+        let (_, first) = planned.stderr.split_once("error: ").unwrap();
+        assert!(first.split("\nerror: ").next().unwrap().contains(text), "{text:?}: {planned:?}");
+        assert!(done["error"]["message"].as_str().unwrap().contains(text), "{text:?}: {done}");
+        assert!(planned.stdout.starts_with("could not "), "{planned:?}");
+        document
     }
 
     fn contents(&self) -> (Tree, BTreeMap<String, Vec<u8>>) {

@@ -180,11 +180,11 @@ fn everything_that_is_in_the_way_is_printed_at_once() {
         assert_eq!(errors.len(), 2, "{result:?}");
         assert!(errors[0].contains("b.db: the file already exists"), "{result:?}");
         assert!(errors[1].contains(&full) && errors[1].contains("index.bin.gz"), "{result:?}");
-        // The restore itself says that the snapshot is corrupt, with another code.
+        // Without the file, the corrupt snapshot is the first.
         fs::remove_file(chain.sandbox().path("b.db")).unwrap();
         assert_eq!(chain.run(&["restore", "two", "--to", "b.db"]).exit_code, Some(3));
         let result = chain.run(&dry(&[]));
-        result.assert_fails(1, "`verify` shows everything that is corrupt");
+        result.assert_fails(3, "`verify` shows everything that is corrupt");
     }
 }
 

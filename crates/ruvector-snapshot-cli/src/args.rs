@@ -207,6 +207,7 @@ impl Verb {
             Self::Create(args) => args.dry_run,
             Self::Compact(args) => args.dry_run,
             Self::Import(args) => args.dry_run,
+            Self::Export(args) => args.dry_run,
             Self::Restore(args) => args.dry_run,
             Self::Delete(args) => args.dry_run,
             Self::Copy(args) => args.dry_run,

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
-use ruvector_snapshot::{ErrorKind, Remedy, RestoreBlocker, SnapshotError};
+use ruvector_snapshot::{Blocker, ErrorKind, Remedy, SnapshotError};
 
 use crate::documents::{ErrorDocument, FailureKind};
 
@@ -102,8 +102,8 @@ impl Failure {
         Self::of_run(Exit::Failure, FailureKind::CheckFailed, message).with_hint(BUG)
     }
 
-    /// Creates the failure of a restore that has this in its way.
-    pub(crate) fn blocker(blocker: &RestoreBlocker) -> Self {
+    /// Creates the failure of a restore or an export that has this in its way.
+    pub(crate) fn blocker(blocker: &Blocker) -> Self {
         let message = with_key(blocker.key.as_deref(), &blocker.message);
         let advice = || blocker.advice.clone().or_else(|| newer_version(blocker.kind).map(str::to_owned));
         Self {

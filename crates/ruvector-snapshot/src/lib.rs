@@ -129,15 +129,14 @@ pub use ops::create::{CreateOptions, CreatePlan, PauseWrites};
 pub use ops::delete::DeletePlan;
 pub use ops::diff::{DiffEntry, DiffOptions, DiffSummary, DiffedSnapshot, SnapshotDiff};
 pub use ops::drill::{DrillOptions, DrillReport};
-pub use ops::export::{ExportFormat, ExportOptions, ExportReport, ExportedFile};
+pub use ops::export::{ExportFormat, ExportOptions, ExportPlan, ExportReport, ExportedFile, PlannedExportFile};
 pub use ops::find::{FindReport, FoundRecord, RecordState};
 pub use ops::import::{ImportOptions, ImportPlan};
-pub use ops::merge::{MergeOptions, MergeReport};
 pub use ops::pin::{PinPlan, PlannedPin};
 pub use ops::read::{IndexRow, IrregularRow, RecordBatch, RecordStream, SnapshotReader, StreamOptions, StreamProof};
 pub use ops::restore::{
-    CheckOutcome, DestinationCheck, PartReport, PlannedFetch, PlannedFile, PlannedObject, PlannedSnapshot,
-    PlannedState, RestoreBlocker, RestoreDestination, RestoreOptions, RestorePlan,
+    MergeOptions, MergeReport, PartReport, PlannedFetch, PlannedFile, PlannedObject, PlannedSelection, PlannedSnapshot,
+    PlannedState, RestoreDestination, RestoreOptions, RestorePlan,
 };
 pub use ops::search::{Neighbor, Query, SearchOptions, SearchReport, SearchResult};
 pub use ops::verify::{PlannedVerification, Verification, VerifyOptions, VerifyPlan, VerifyStep};
@@ -153,6 +152,7 @@ pub use repo::attempt::AttemptOutcome;
 pub use repo::comparison::RecordChange;
 pub use repo::deletion_batches::{DeleteOptions, DeleteReport};
 pub use repo::filter::{Condition, RecordFilter};
+pub use repo::findings::{Blocker, CheckOutcome, DestinationCheck};
 pub use repo::ledger::{Ledger, ListedVerification};
 pub use repo::location::check_location;
 pub use repo::names::{check_name, check_note, check_source_name, default_name};

@@ -17,11 +17,11 @@ use super::shared::OutcomeDocument;
 use super::{
     AnnotateDocument, CompactDocument, CompactPlanDocument, CompactedDocument, ConfigCheckDocument, ConfigPathDocument,
     ConfigShowDocument, CopyDocument, CopyPlanDocument, CreateDocument, CreatePlanDocument, DeleteDocument,
-    DemoDocument, DrillDocument, DrillPlanDocument, ExportDocument, FindDocument, ImportDocument, ImportPlanDocument,
-    MergeDocument, NoMembers, PinDocument, PlannedCompactionDocument, PruneDocument, RestoreDocument,
-    RestorePlanDocument, SearchDocument, ShowDocument, ShownDocument, StatsDocument, StoreCheckDocument,
-    StoreCheckPlanDocument, StoreOptionsDocument, VerifyDocument, VerifyPlanDocument, VersionDocument, diff, dump,
-    list,
+    DemoDocument, DrillDocument, DrillPlanDocument, ExportDocument, ExportPlanDocument, FindDocument, ImportDocument,
+    ImportPlanDocument, MergeDocument, NoMembers, PinDocument, PlannedCompactionDocument, PruneDocument,
+    RestoreDocument, RestorePlanDocument, SearchDocument, ShowDocument, ShownDocument, StatsDocument,
+    StoreCheckDocument, StoreCheckPlanDocument, StoreOptionsDocument, VerifyDocument, VerifyPlanDocument,
+    VersionDocument, diff, dump, list,
 };
 use crate::args;
 use crate::failure::EXIT_CODES;
@@ -67,7 +67,7 @@ fn documents() -> BTreeMap<&'static str, Vec<Make>> {
         ),
         ("drill", vec![document::<DrillDocument<'static>>, document::<DrillPlanDocument<'static>>]),
         ("dump", vec![document::<dump::DumpDocument>, document::<Failed<'static, dump::DumpDocument>>]),
-        ("export", vec![document::<ExportDocument<'static>>]),
+        ("export", vec![document::<ExportDocument<'static>>, document::<ExportPlanDocument<'static>>]),
         ("find", vec![document::<FindDocument<'static>>]),
         ("import", vec![document::<ImportDocument<'static>>, document::<ImportPlanDocument<'static>>]),
         ("list", vec![document::<list::ListDocument<'static>>, document::<Failed<'static, list::ListFailed<'static>>>]),

@@ -1,18 +1,18 @@
-//! The document of `restore --dry-run`.
+//! The document of `restore --dry-run`: of a whole snapshot, of a part of it, and of a merge.
 
 use chrono::{DateTime, Utc};
 use ruvector_snapshot::{
-    CheckOutcome, DestinationCheck, PlannedFetch, PlannedFile, PlannedObject, PlannedSnapshot, PlannedState,
-    RestoreBlocker, RestorePlan,
+    DestinationCheck, MergeCounts, PlannedFetch, PlannedFile, PlannedObject, PlannedSelection, PlannedSnapshot,
+    PlannedState, RestorePlan,
 };
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::each::Each;
-use super::failure::FailureKind;
+use super::findings::{BlockerDocument, DestinationCheckDocument};
 use super::snapshot::{IrregularDocument, SnapshotType, SourceDocument};
 
-/// What a restore would read and write, and everything that is in its way. Nothing was written.
+/// What a restore or a merge would read and write, and everything that is in its way. Nothing was written.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "RestorePlan")]
 pub(crate) struct RestorePlanDocument<'a> {
@@ -20,17 +20,21 @@ pub(crate) struct RestorePlanDocument<'a> {
     dry_run: bool,
     /// The id of the snapshot.
     id: &'a str,
-    /// Whether nothing is in the way. If something is, the exit code is 1.
+    /// Whether nothing is in the way. If something is, the exit code is that of the restore.
     feasible: bool,
-    /// The state that the restored database would have. Null if a `metadata.json` of the chain cannot be used.
+    /// The state of the snapshot, which a restored database would have. Null if a `metadata.json` of the chain cannot be used.
     state: Option<StateDocument<'a>>,
     /// The ids of the snapshots that are read: from the full one on, the snapshot included. Empty if `state` is null.
     chain: Vec<&'a str>,
     /// The same snapshots, with what is read of each.
     chain_snapshots: Each<'a, PlannedSnapshot, PlannedSnapshotDocument<'a>>,
-    /// What is read of all snapshots of the chain. Null if that is not known because one of them is corrupt.
+    /// What is read of all snapshots of the chain. Null for a part and a merge, whose `selection` says it, and if it is not known because one of them is corrupt.
     fetch: Option<FetchDocument>,
-    /// The file that would be written. Null for a path that no file can have.
+    /// The records that `--id`, `--ids-from` and `--where` select, or `--merge` without them. Null for a restore of all records, and if they cannot be read.
+    selection: Option<SelectionDocument<'a>>,
+    /// What a merge would do with these records. Null without `--merge`, and if the database cannot be compared with them.
+    merge: Option<MergeCountsDocument>,
+    /// The file that would be written. Null for a path that no file can have, and if a check of the database that is merged into has failed.
     file: Option<FileDocument<'a>>,
     /// Memory that the restore takes at most, in bytes: an estimate. Null if `fetch` is.
     memory_bytes: Option<u64>,
@@ -50,6 +54,8 @@ impl<'a> From<&'a RestorePlan> for RestorePlanDocument<'a> {
             chain: plan.chain.iter().map(|snapshot| snapshot.id.as_str()).collect(),
             chain_snapshots: (&plan.chain).into(),
             fetch: plan.fetch.map(Into::into),
+            selection: plan.selection.as_ref().map(Into::into),
+            merge: plan.merge.map(Into::into),
             file: plan.file.as_ref().map(Into::into),
             memory_bytes: plan.memory_bytes,
             checks: (&plan.checks).into(),
@@ -167,6 +173,47 @@ impl From<PlannedFetch> for FetchDocument {
     }
 }
 
+/// The records that are selected. They were read to find that out.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "PlannedSelection")]
+struct SelectionDocument<'a> {
+    /// Number of records that are selected.
+    records: u64,
+    /// The ids that were asked for and are not in the snapshot. They are in the way.
+    missing_ids: &'a [String],
+    /// The content checksum of the selected records. It is not that of the snapshot, unless it has no others.
+    checksum: &'a str,
+    /// Bytes that were read from the store. The restore reads as many.
+    store_read_bytes: u64,
+}
+
+impl<'a> From<&'a PlannedSelection> for SelectionDocument<'a> {
+    fn from(selection: &'a PlannedSelection) -> Self {
+        let PlannedSelection { records, missing_ids, checksum, read_bytes, .. } = selection;
+        Self { records: *records, missing_ids, checksum, store_read_bytes: *read_bytes }
+    }
+}
+
+/// What a merge would do with the selected records.
+#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
+#[schemars(rename = "PlannedMerge")]
+struct MergeCountsDocument {
+    /// Records that the database does not have.
+    inserted: u64,
+    /// Records that the database has with other values, and that would be replaced.
+    replaced: u64,
+    /// Records that the database has with other values, and that would stay as they are. With `--on-conflict fail`, the merge fails if there are any.
+    kept: u64,
+    /// Records that the database has already.
+    same: u64,
+}
+
+impl From<MergeCounts> for MergeCountsDocument {
+    fn from(MergeCounts { inserted, replaced, kept, same, .. }: MergeCounts) -> Self {
+        Self { inserted, replaced, kept, same }
+    }
+}
+
 /// The file that a restore would write.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "PlannedFile")]
@@ -175,9 +222,9 @@ struct FileDocument<'a> {
     path: &'a str,
     /// Size of the file that is replaced, in bytes. Null if there is none.
     replaced_bytes: Option<u64>,
-    /// The restored file is not smaller, in bytes. Null if the snapshot cannot be read.
+    /// The restored file is not smaller, in bytes. Null if the snapshot cannot be read, and for a merge.
     least_bytes: Option<u64>,
-    /// About how large the restored file may become, in bytes. Null if the snapshot cannot be read.
+    /// About how large the restored file may become, in bytes. Null if the snapshot cannot be read, and for a merge.
     likely_bytes: Option<u64>,
     /// Bytes that the file system has left. Null if that is not known.
     free_bytes: Option<u64>,
@@ -191,75 +238,6 @@ impl<'a> From<&'a PlannedFile> for FileDocument<'a> {
             least_bytes: file.least_bytes,
             likely_bytes: file.likely_bytes,
             free_bytes: file.free_bytes,
-        }
-    }
-}
-
-/// A check of the destination, and how it ended.
-#[derive(Debug, Serialize, JsonSchema)]
-#[schemars(rename = "DestinationCheck")]
-struct DestinationCheckDocument<'a> {
-    /// What is checked, in a few words.
-    name: &'a str,
-    /// How it ended.
-    outcome: OutcomeDocument,
-    /// What was found. Null if there is nothing to say.
-    detail: Option<&'a str>,
-    /// What to do about it. Null if `detail` says it.
-    advice: Option<&'a str>,
-}
-
-impl<'a> From<&'a DestinationCheck> for DestinationCheckDocument<'a> {
-    fn from(check: &'a DestinationCheck) -> Self {
-        let outcome = match check.outcome {
-            CheckOutcome::Ok => OutcomeDocument::Ok,
-            CheckOutcome::Warning => OutcomeDocument::Warning,
-            CheckOutcome::Blocker => OutcomeDocument::Blocker,
-            _ => OutcomeDocument::NotChecked,
-        };
-        Self { name: &check.name, outcome, detail: check.detail.as_deref(), advice: check.advice.as_deref() }
-    }
-}
-
-/// How a check of the destination ended.
-#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
-#[schemars(rename = "CheckOutcome")]
-#[serde(rename_all = "snake_case")]
-enum OutcomeDocument {
-    /// Nothing is in the way.
-    Ok,
-    /// The restore may fail, or something is lost that the user may need.
-    Warning,
-    /// The restore would fail.
-    Blocker,
-    /// The check could not be made.
-    NotChecked,
-}
-
-/// Something that is in the way of a restore.
-#[derive(Debug, Serialize, JsonSchema)]
-#[schemars(rename = "Blocker")]
-struct BlockerDocument<'a> {
-    /// What it means for the caller: the kind of the error that a restore would fail with.
-    kind: FailureKind,
-    /// The key of the object, or the path of the file, that it is about. Null if it is about none.
-    key: Option<&'a str>,
-    /// What is in the way.
-    message: &'a str,
-    /// The causes, the innermost last.
-    causes: &'a [String],
-    /// What to do about it. Null if `message` says it.
-    advice: Option<&'a str>,
-}
-
-impl<'a> From<&'a RestoreBlocker> for BlockerDocument<'a> {
-    fn from(blocker: &'a RestoreBlocker) -> Self {
-        Self {
-            kind: FailureKind::of(blocker.kind, blocker.remedy),
-            key: blocker.key.as_deref(),
-            message: &blocker.message,
-            causes: &blocker.causes,
-            advice: blocker.advice.as_deref(),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use ruvector_snapshot::{DrillOptions, DrillReport, ErrorKind, SnapshotManager, Transferred};
 
-use super::restore::plan::print_contents;
+use super::restore::plan::{print_blockers, print_contents};
 use crate::documents::{DrillDocument, DrillPlanDocument};
 use crate::failure::{Exit, Failure, kind_name};
 use crate::interrupted::Attempts;
@@ -97,14 +97,7 @@ async fn plan(session: &Session, manager: &SnapshotManager, id: &str, options: &
     output.field("probes", count(options.probes as u64))?;
     output.field("record", if options.record { "beside the snapshot" } else { "none (--no-record)" })?;
     output.line("nothing was written (--dry-run)")?;
-    for blocker in &plan.blockers {
-        Failure::blocker(blocker).lines().iter().for_each(|line| output.message(line));
-    }
-    Ok(match plan.blockers.first().map(|first| first.kind) {
-        None => Exit::Success,
-        Some(ErrorKind::Corrupt) => Exit::Corruption,
-        Some(_) => Exit::Failure,
-    })
+    Ok(print_blockers(session, &plan.blockers, |failure| failure))
 }
 
 fn hinted(failure: Failure) -> Failure {

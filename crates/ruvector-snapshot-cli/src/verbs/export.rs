@@ -1,6 +1,8 @@
 //! `export`: writes the records of a snapshot to files for other programs.
 #![expect(clippy::disallowed_methods, reason = "prints how long the work took")]
 
+mod plan;
+
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -34,13 +36,17 @@ cannot be restored.
 
 With --id or --ids-from, only the parts of the snapshot that can hold these records are read. `restore --help` explains --where.
 
+With --dry-run, nothing is written. It prints the files and how large they would be, the free space, and every check of DIR; what is in the way is printed \
+as errors. It does not read the data of all records: `verify` does. Selected records are read and counted, as the command does.
+
 Examples:
+  ruvector-snapshot export latest --to exported --dry-run
   ruvector-snapshot export latest --to exported
   ruvector-snapshot export nightly --to german --format parquet \\
       --where lang=de
   python3 -c 'import numpy; print(numpy.load(\"exported/matrix.npy\").shape)'
 
-Exit codes: 0 exported; 1 failure, or an id is not in the snapshot, or no record fulfils the conditions; 2 wrong usage; 3 the snapshot is corrupt. After a \
+Exit codes: 0 exported, or, with --dry-run, nothing is in the way; 1 failure, or an id is not in the snapshot, or no record fulfils the conditions; 2 wrong usage; 3 the snapshot is corrupt. After a \
 failure DIR is as it was, unless the error says that it was created.";
 
 #[derive(Debug, Args)]
@@ -55,12 +61,19 @@ pub(crate) struct Export {
     pub(crate) format: ExportFormat,
     #[command(flatten)]
     pub(crate) selection: Selection,
+    /// Print the files that would be written, and everything that is in the way. Write nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 pub(crate) async fn export(session: &Session, args: Export) -> Result<Exit, Failure> {
     let manager = session.open()?;
     let id = session.resolve(&manager, &args.id).await?;
     let filter = args.selection.filter(session).await?.unwrap_or_default();
+    if args.dry_run {
+        let options = ExportOptions::default().format(args.format).filter(filter);
+        return plan::plan(session, &manager, &id, &args.to, options).await;
+    }
     let started = Instant::now();
     let (report, transferred) = {
         let progress = ProgressDisplay::new(session, &Attempts::default());

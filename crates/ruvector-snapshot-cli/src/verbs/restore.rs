@@ -49,7 +49,7 @@ or an interrupt no record was changed, but the file may be larger.
 
 With --dry-run, nothing is written. It prints the snapshots that are read, how many bytes are read and written, the free space and the memory that is \
 needed, and every check of FILE; what is in the way is printed as errors. Reads metadata.json and the block directories. It does not read the data: `verify` does. \
-The plan is that of a restore of all records into a new file.
+Of a part and of a merge it reads the records, as the command does, and prints how many are selected, and how many would be inserted, replaced and kept.
 
 Examples:
   ruvector-snapshot restore latest --to restored.db --dry-run
@@ -58,12 +58,12 @@ Examples:
   ruvector-snapshot restore latest --to part.db --where lang=de \\
       --where 'year>=2020'
   ruvector-snapshot restore nightly --to vectors.db --merge --id doc-17 \\
-      --on-conflict replace
+      --on-conflict replace --dry-run
   cut -f1 lost.tsv | ruvector-snapshot restore nightly --to vectors.db \\
       --merge --ids-from -
 
 Exit codes: 0 restored and verified, or, with --dry-run, nothing is in the way; 1 failure, FILE was not changed, unless the error says that it was, or only the output could not be written; 2 \
-wrong usage; 3 the snapshot is corrupt, FILE was not changed. With --merge, no record of FILE was changed instead, and 1 also if FILE is corrupt. With --dry-run, a corrupt snapshot is in the way, with exit code 1.";
+wrong usage; 3 the snapshot is corrupt, FILE was not changed. With --merge, no record of FILE was changed instead, and 1 also if FILE is corrupt. With --dry-run, the code is that of the restore.";
 
 #[derive(Debug, Args)]
 pub(crate) struct Restore {
@@ -90,27 +90,36 @@ pub(crate) struct Restore {
     /// or replace it [default: fail]
     #[arg(long, value_name = "WHAT", requires = "merge", value_parser = on_conflict())]
     pub(crate) on_conflict: Option<OnConflict>,
-    /// Print what a restore of all records would read and write, and everything that is in its way. Write nothing
-    #[arg(long, conflicts_with_all = ["merge", "ids", "ids_from", "conditions"])]
+    /// Print what would be read and written, and everything that is in the way. Write nothing
+    #[arg(long)]
     pub(crate) dry_run: bool,
+}
+
+impl Restore {
+    fn options(&self) -> RestoreOptions {
+        let options = RestoreOptions::default().overwrite(self.force).overwrite_while_open(self.force_while_open);
+        options.other_embedding(self.other_embedding)
+    }
+
+    fn merge_options(&self, filter: Option<RecordFilter>) -> MergeOptions {
+        MergeOptions::default()
+            .filter(filter.unwrap_or_default())
+            .on_conflict(self.on_conflict.unwrap_or_default())
+            .other_embedding(self.other_embedding)
+    }
 }
 
 pub(crate) async fn restore(session: &Session, args: Restore) -> Result<Exit, Failure> {
     let manager = session.open()?;
     let id = session.resolve(&manager, &args.id).await?;
-    let options = RestoreOptions::default().overwrite(args.force).overwrite_while_open(args.force_while_open);
-    let options = options.other_embedding(args.other_embedding);
-    if args.dry_run {
-        return plan::plan(session, &manager, &id, &args, &options).await;
-    }
     let filter = args.selection.filter(session).await?;
-    if args.merge {
-        let options = MergeOptions::default()
-            .filter(filter.unwrap_or_default())
-            .on_conflict(args.on_conflict.unwrap_or_default())
-            .other_embedding(args.other_embedding);
-        return merge(session, &manager, &id, &args.to, options).await;
+    if args.dry_run {
+        return plan::plan(session, &manager, &id, &args, filter).await;
     }
+    if args.merge {
+        return merge(session, &manager, &id, &args.to, args.merge_options(filter)).await;
+    }
+    let options = args.options();
     if let Some(filter) = &filter {
         return restore_part(session, &manager, &id, &args.to, filter, options).await;
     }

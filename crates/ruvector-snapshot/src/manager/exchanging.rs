@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::SnapshotManager;
 use crate::error::Result;
-use crate::ops::export::{ExportOptions, ExportReport};
+use crate::ops::export::{ExportOptions, ExportPlan, ExportReport};
 use crate::ops::import::{ImportOptions, ImportPlan};
 use crate::ops::{export, import};
 use crate::snapshot::Snapshot;
@@ -54,6 +54,31 @@ impl SnapshotManager {
         options: &ExportOptions,
     ) -> Result<ExportReport> {
         export::export(&self.context, &id.parse()?, path.as_ref().to_owned(), options).await
+    }
+
+    /// Plans an export: the files that it would write, and everything that is in its way. Writes nothing, neither to the store
+    /// nor at the destination.
+    ///
+    /// If all records are exported, reads `metadata.json` and the block directories, and asks for the sizes of the data files.
+    /// Selected records are read as the export reads them, and counted.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if the snapshot does not exist, and the error of the store if
+    /// something cannot be read. What the export would be refused for is no error: see [`ExportPlan::blockers`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(manager: ruvector_snapshot::SnapshotManager, id: &str) -> Result<(), Box<dyn std::error::Error>> {
+    /// let plan = manager.plan_export(id, "exported", &ruvector_snapshot::ExportOptions::default()).await?;
+    /// for file in &plan.files {
+    ///     println!("{}: {} bytes at least", file.name, file.least_bytes);
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub async fn plan_export(&self, id: &str, path: impl AsRef<Path>, options: &ExportOptions) -> Result<ExportPlan> {
+        export::plan(&self.context, &id.parse()?, path.as_ref().to_owned(), options).await
     }
 
     /// Imports a file `ID.snapshot.gz` of the crate ruvector-snapshot 2.3.0, as it was published: its records

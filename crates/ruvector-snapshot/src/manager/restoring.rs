@@ -8,11 +8,10 @@ use ruvector_snapshot_format::FormatError;
 
 use super::SnapshotManager;
 use crate::error::Result;
-use crate::ops::merge::{MergeOptions, MergeReport};
 use crate::ops::read::{RecordStream, StreamOptions};
-use crate::ops::restore::{PartReport, RestoreDestination, RestoreOptions, RestorePlan};
+use crate::ops::restore::{MergeOptions, MergeReport, PartReport, RestoreDestination, RestoreOptions, RestorePlan};
 use crate::ops::verify::{Verification, VerifyOptions, VerifyPlan};
-use crate::ops::{merge, read, restore, verify};
+use crate::ops::{read, restore, verify};
 use crate::repo::filter::RecordFilter;
 use crate::repo::verify::VerifyReport;
 use crate::snapshot::Snapshot;
@@ -261,6 +260,38 @@ impl SnapshotManager {
         restore::part_to_file(&self.context, &id.parse()?, path.as_ref(), filter, options).await
     }
 
+    /// Plans a restore of a part to a file: which records it would write, how large the file would be, and everything that
+    /// is in its way. Writes nothing, neither to the store nor at the destination.
+    ///
+    /// Reads the records as the restore does: [`RestorePlan::selection`] is exact.
+    ///
+    /// # Errors
+    ///
+    /// The same as [`plan_restore`](Self::plan_restore). Ids that are not in the snapshot, and a filter that accepts no record,
+    /// are blockers.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(manager: ruvector_snapshot::SnapshotManager, id: &str) -> Result<(), Box<dyn std::error::Error>> {
+    /// use ruvector_snapshot::{RecordFilter, RestoreOptions};
+    ///
+    /// let filter = RecordFilter::default().condition("lang=de".parse()?);
+    /// let plan = manager.plan_restore_part(id, "part.db", &filter, &RestoreOptions::default()).await?;
+    /// let selection = plan.selection.ok_or("the records cannot be read")?;
+    /// println!("{} records would be restored", selection.records);
+    /// # Ok(()) }
+    /// ```
+    pub async fn plan_restore_part(
+        &self,
+        id: &str,
+        path: impl AsRef<Path>,
+        filter: &RecordFilter,
+        options: &RestoreOptions,
+    ) -> Result<RestorePlan> {
+        restore::plan_part(&self.context, &id.parse()?, path.as_ref(), filter, options).await
+    }
+
     /// Merges records of a snapshot into an existing database file, in one transaction: all records that the filter
     /// accepts, or none. The database must be closed. Its other records, and its settings, stay as they are.
     ///
@@ -296,7 +327,34 @@ impl SnapshotManager {
         path: impl AsRef<Path>,
         options: &MergeOptions,
     ) -> Result<MergeReport> {
-        merge::merge(&self.context, &id.parse()?, path.as_ref().to_owned(), options).await
+        restore::merge(&self.context, &id.parse()?, path.as_ref().to_owned(), options).await
+    }
+
+    /// Plans a merge: how many records would be inserted, replaced and kept, and everything that is in its way. Writes
+    /// nothing, and reads the database without a lock.
+    ///
+    /// Reads the records as the merge does, and compares them with those of the database: [`RestorePlan::merge`] is exact,
+    /// if nobody changes the database before the merge.
+    ///
+    /// # Errors
+    ///
+    /// The same as [`plan_restore`](Self::plan_restore), and [`ErrorKind::Busy`](crate::ErrorKind::Busy) if the database
+    /// changes while it is read. Everything that the merge would be refused for is a blocker.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(manager: ruvector_snapshot::SnapshotManager, id: &str) -> Result<(), Box<dyn std::error::Error>> {
+    /// use ruvector_snapshot::{MergeOptions, OnConflict};
+    ///
+    /// let options = MergeOptions::default().on_conflict(OnConflict::Replace);
+    /// let plan = manager.plan_merge(id, "vectors.db", &options).await?;
+    /// let counts = plan.merge.ok_or("the database cannot be compared")?;
+    /// println!("{} would be inserted, {} replaced", counts.inserted, counts.replaced);
+    /// # Ok(()) }
+    /// ```
+    pub async fn plan_merge(&self, id: &str, path: impl AsRef<Path>, options: &MergeOptions) -> Result<RestorePlan> {
+        restore::plan_merge(&self.context, &id.parse()?, path.as_ref().to_owned(), options).await
     }
 
     /// Returns whether a snapshot is intact: every byte, every digest, and the content checksum. `Ok(false)` means that

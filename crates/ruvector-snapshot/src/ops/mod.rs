@@ -14,7 +14,6 @@ pub(crate) mod drill;
 pub(crate) mod export;
 pub(crate) mod find;
 pub(crate) mod import;
-pub(crate) mod merge;
 pub(crate) mod pin;
 pub(crate) mod prune;
 pub(crate) mod read;

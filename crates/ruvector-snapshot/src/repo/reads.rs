@@ -4,13 +4,14 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use futures::stream::{self, StreamExt as _};
 use ruvector_snapshot_format::index::{self, BlockEntry};
 use ruvector_snapshot_format::layout::DataFile;
 
 use super::chain::Chain;
 use super::reader::{StoredSnapshot, range_of, runs};
 use crate::config::SnapshotConfig;
-use crate::error::Result;
+use crate::error::{Result, SnapshotError};
 
 /// What is read of one object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -33,7 +34,45 @@ impl ObjectReads {
     }
 }
 
+/// A data file that is missing or has another size than `metadata.json` says.
+#[derive(Debug)]
+pub(crate) struct WrongSize {
+    pub(crate) error: SnapshotError,
+    /// The bytes that it has.
+    pub(crate) bytes: u64,
+    /// Whether what is read of it is not all there.
+    pub(crate) is_needed: bool,
+}
+
 impl Chain {
+    /// Asks for the size of every data file, and returns those that are wrong. `reads` is `None` if it is not known what is
+    /// read: then all of a file is needed.
+    pub(crate) async fn wrong_sizes(
+        &self,
+        reads: Option<&[[ObjectReads; 4]]>,
+        config: &SnapshotConfig,
+    ) -> Result<Vec<WrongSize>> {
+        let mut checks = Vec::new();
+        for (at, snapshot) in self.snapshots().iter().enumerate() {
+            let known = reads.and_then(|reads| reads.get(at));
+            for (number, file) in DataFile::ALL.into_iter().enumerate() {
+                let recorded = snapshot.metadata.file(file)?.bytes;
+                // The first is `metadata.json`.
+                let needed = known.and_then(|reads| reads.get(number + 1)).map_or(recorded, |reads| reads.end);
+                checks.push(async move {
+                    let wrong = snapshot.wrong_size(file).await?;
+                    Ok::<_, SnapshotError>(wrong.map(|(error, bytes)| WrongSize {
+                        error,
+                        bytes,
+                        is_needed: bytes < needed,
+                    }))
+                });
+            }
+        }
+        let checked: Vec<_> = stream::iter(checks).buffered(config.max_concurrent_io).collect().await;
+        checked.into_iter().filter_map(Result::transpose).collect()
+    }
+
     /// Returns what a restore reads of `metadata.json` and of the data files, in the order of [`DataFile::ALL`], of each
     /// snapshot, the newest first: the state, and the irregular rows
     /// if `with_irregular` is set. A request that is repeated counts once. A large block counts, although it is not read if

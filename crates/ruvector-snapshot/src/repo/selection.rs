@@ -13,7 +13,6 @@ use ruvector_snapshot_format::layout::DataFile;
 use super::chain::Chain;
 use super::context::{Context, run_blocking};
 use super::filter::RecordFilter;
-use super::reader::StoredSnapshot;
 use crate::config::SnapshotConfig;
 use crate::error::{ErrorKind, Remedy, Result, SnapshotError, corrupt};
 use crate::progress::{Phase, Progress, ProgressCounter};
@@ -115,15 +114,36 @@ pub(crate) struct Put<'a> {
     pub(crate) outcome: &'a str,
 }
 
+/// The records that were put.
+#[derive(Debug)]
+pub(crate) struct Selected {
+    pub(crate) records: u64,
+    pub(crate) sum: ContentSum,
+    pub(crate) missing: MissingIds,
+}
+
 /// Passes the records that a filter accepts to `put`, which gets and returns the target, and checks at the end that all of
 /// them were there. Returns the target, the number of the records, and their sum.
 pub(crate) async fn put_selected<T: Send + 'static>(
     context: &Context,
     chain: &Chain,
-    Put { filter, progress, phase, outcome }: Put<'_>,
-    mut target: T,
+    what: Put<'_>,
+    target: T,
     put: fn(T, Block) -> Result<T>,
 ) -> Result<(T, u64, ContentSum)> {
+    let (target, selected) = read_selected(context, chain, what, target, put).await?;
+    check_selected(chain, what, &selected).await?;
+    Ok((target, selected.records, selected.sum))
+}
+
+/// As [`put_selected`], without the check at the end.
+pub(crate) async fn read_selected<T: Send + 'static>(
+    context: &Context,
+    chain: &Chain,
+    Put { filter, progress, phase, .. }: Put<'_>,
+    mut target: T,
+    put: fn(T, Block) -> Result<T>,
+) -> Result<(T, Selected)> {
     let newest = chain.newest()?;
     let total = filter.records_max(newest.metadata.vector_count);
     let mut progress = ProgressCounter::start(progress, phase, total);
@@ -136,29 +156,26 @@ pub(crate) async fn put_selected<T: Send + 'static>(
         selected += records;
         progress.add(records, bytes);
     }
-    check_selected(newest, filter, &missing, selected, sum, outcome).await?;
-    Ok((target, selected, sum))
+    Ok((target, Selected { records: selected, sum, missing }))
 }
 
 /// Checks at the end of a selection that it has what it should have: every id of the filter, a record at least, and if the
 /// filter accepts everything, the content checksum of the snapshot. `outcome` is what a failure means for the file.
-async fn check_selected(
-    newest: &StoredSnapshot,
-    filter: &RecordFilter,
-    missing: &MissingIds,
-    selected: u64,
-    sum: ContentSum,
-    outcome: &str,
+pub(crate) async fn check_selected(
+    chain: &Chain,
+    Put { filter, outcome, .. }: Put<'_>,
+    Selected { records, sum, missing }: &Selected,
 ) -> Result<()> {
+    let newest = chain.newest()?;
     missing.check_none(newest.id(), filter, outcome)?;
     if filter.accepts_everything() {
         let (mut found, expected) = (newest.metadata.irregular_checksum(), newest.metadata.checksum);
-        found.merge(&sum);
+        found.merge(sum);
         if found != expected {
             let message = format!("the content checksum of the snapshot is {found} instead of {expected}; {outcome}");
             return Err(newest.judged(corrupt(message).with_key(newest.key(DataFile::Index))).await);
         }
-    } else if selected == 0 {
+    } else if *records == 0 {
         return Err(SnapshotError::new(ErrorKind::NotFound, filter.accepts_none_of(newest.id(), outcome)));
     }
     Ok(())

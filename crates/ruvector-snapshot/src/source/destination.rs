@@ -98,7 +98,7 @@ impl Destination {
         warn: &mut dyn FnMut(&str),
     ) -> (Prepared, Checks) {
         let mut removable_bytes = 0_u64;
-        find_dead(&self.path, purpose == Purpose::Restore, |found| {
+        find_dead(&self.path, purpose == Purpose::Apply, |found| {
             if found.state == LeftoverState::Removable {
                 removable_bytes = removable_bytes.saturating_add(found.allocated_bytes);
             }
@@ -116,9 +116,7 @@ impl Destination {
         // Released at once: the owner can open its file while the restore works.
         drop(self.lock()?);
         // A restore with the option to replace such a file does so without a warning.
-        if purpose == Purpose::Plan
-            && self.overwrite == Overwrite::EvenIfOpen
-            && matches!(lock(&self.path), Ok(Found::Locked))
+        if purpose == Purpose::Plan && self.overwrite == Overwrite::EvenIfOpen && is_locked(&self.path).unwrap_or(false)
         {
             return Ok(Finding::Doubtful(format!(
                 "a program has {} open; it would keep the replaced file, and everything that it writes from then on is lost",
@@ -198,6 +196,11 @@ impl Destination {
             None => refused,
         })
     }
+}
+
+/// Returns whether a program holds the lock of a file.
+pub(super) fn is_locked(path: &Path) -> io::Result<bool> {
+    Ok(matches!(lock(path)?, Found::Locked))
 }
 
 /// What was found at the destination.

@@ -25,9 +25,9 @@ pub(crate) struct FileSize {
 /// What the checks are made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// A restore starts. The first check that fails ends it.
-    Restore,
-    /// A restore is planned. Every check is made, and nothing is left.
+    /// The work starts. The first check that fails ends it.
+    Apply,
+    /// The work is planned. Every check is made, and nothing is left.
     Plan,
 }
 
@@ -89,6 +89,11 @@ impl Checks {
         self.made.extend(names.into_iter().map(|name| Check { name, verdict: Ok(Finding::NotMade(why)) }));
     }
 
+    /// Returns whether none has failed.
+    pub(super) fn have_passed(&self) -> bool {
+        self.made.iter().all(|check| check.verdict.is_ok())
+    }
+
     /// Returns the checks.
     pub(crate) fn into_vec(self) -> Vec<Check> {
         self.made
@@ -129,7 +134,7 @@ impl Beside {
     fn create(subject: &Subject<'_>) -> Result<Self> {
         let directory = directory(subject.path);
         let created = match subject.purpose {
-            Purpose::Restore => Temporary::create(subject.path).map(Self::Named),
+            Purpose::Apply => Temporary::create(subject.path).map(Self::Named),
             Purpose::Plan => unnamed_file(directory).map(|file| match file {
                 Some(file) => Self::Unnamed(file),
                 None => Self::Nothing(FileSystem::of_directory(directory)),

@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use super::file_system::{FileSystem, attributes, file_bytes_max};
+use super::destination_checks::{Checks, Finding, Purpose, UNUSABLE_PATH};
+use super::file_system::{FileSystem, attributes, file_bytes_max, unnamed_file};
 use super::temporary::{
     ATTEMPTS, NEW_FILE_MODE, RANDOM_CHARACTERS, directory, is_at, is_temporary, open, prefix_with, replaced,
 };
@@ -36,13 +37,77 @@ pub(crate) struct ExportDirectory {
     destination: PathBuf,
 }
 
-/// How large the files of an export will be at least.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct LeastSize {
-    /// All files together.
-    pub(crate) bytes: u64,
-    /// The largest file.
+/// How large the files of an export will be, as far as it is known before they are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct ExportSize {
+    /// All files together have at least so many bytes.
+    pub(crate) least_bytes: u64,
+    /// All files together have about so many bytes.
+    pub(crate) likely_bytes: u64,
+    /// The largest file has at least so many bytes.
     pub(crate) largest_file_bytes: u64,
+}
+
+/// The checks of the destination, in this order.
+const PATH: &str = "path";
+const DIRECTORY: &str = "directory";
+const FILE_SIZE_LIMIT: &str = "file size limit";
+const FREE_SPACE: &str = "free space";
+
+/// A destination at which a directory could be created. Nothing was.
+#[derive(Debug)]
+pub(crate) struct PlannedDirectory {
+    destination: PathBuf,
+    /// The bytes that its file system has left.
+    pub(crate) free_bytes: Option<u64>,
+}
+
+impl PlannedDirectory {
+    /// Makes the checks of [`ExportDirectory::create`], and creates and removes nothing. `None` if one has failed. Passes a
+    /// sentence about each directory of a killed export to `warn`. `path` is an error if an export refuses it before that.
+    pub(crate) fn check(
+        path: Result<&Path>,
+        known_files: &[&str],
+        warn: &mut dyn FnMut(&str),
+    ) -> (Option<Self>, Checks) {
+        let mut checks = Checks::new(Purpose::Plan);
+        let destination = match path.and_then(resolve) {
+            Ok(destination) => destination,
+            Err(error) => {
+                checks.add(PATH, Err(error));
+                checks.add_not_made([DIRECTORY], UNUSABLE_PATH);
+                return (None, checks);
+            }
+        };
+        checks.add(PATH, Ok(Finding::Passed));
+        find_dead(&destination, known_files, false, warn);
+        // A file without a name needs the same permissions as a directory.
+        let created = unnamed_file(directory(&destination));
+        let is_usable = created.is_ok();
+        checks.add(DIRECTORY, created.map(|_| Finding::Passed).map_err(|error| cannot_create(&destination, error)));
+        let free_bytes = FileSystem::of_directory(directory(&destination)).available_bytes;
+        (is_usable.then_some(Self { destination, free_bytes }), checks)
+    }
+
+    /// Makes the checks of [`ExportDirectory::check_size`]. `planned` and `size` are `None` if they are not known.
+    pub(crate) fn check_size(planned: Option<&Self>, size: Option<ExportSize>) -> Checks {
+        let mut checks = Checks::new(Purpose::Plan);
+        match (planned, size) {
+            (Some(Self { destination, .. }), Some(size)) => {
+                check_size(destination, FileSystem::of_directory(directory(destination)), size, &mut checks);
+            }
+            (None, _) => checks.add_not_made([FILE_SIZE_LIMIT, FREE_SPACE], "no directory can be created there"),
+            (_, None) => {
+                checks.add_not_made([FILE_SIZE_LIMIT, FREE_SPACE], "the size of the files is not known");
+            }
+        }
+        checks
+    }
+
+    /// Returns the path that would be written: not a symbolic link.
+    pub(crate) fn into_path(self) -> PathBuf {
+        self.destination
+    }
 }
 
 impl ExportDirectory {
@@ -57,7 +122,7 @@ impl ExportDirectory {
     /// [`ErrorKind::InvalidInput`] if it is no path of a directory.
     pub(crate) fn create(path: &Path, known_files: &[&str], warn: &mut dyn FnMut(&str)) -> Result<Self> {
         let destination = resolve(path)?;
-        remove_dead(&destination, known_files, warn);
+        find_dead(&destination, known_files, true, warn);
         let create = || -> io::Result<(TempDir, File)> {
             for _ in 0..ATTEMPTS {
                 let temporary = tempfile::Builder::new()
@@ -75,40 +140,17 @@ impl ExportDirectory {
             }
             Err(io::Error::new(io::ErrorKind::ResourceBusy, "another process removes or locks every new directory"))
         };
-        let created = create().map_err(|error| SnapshotError::io(path, "create the directory of the export", error));
-        let (temporary, lock) = created?;
+        let (temporary, lock) = create().map_err(|error| cannot_create(path, error))?;
         Ok(Self { temporary, lock, destination })
     }
 
     /// Checks that files of this size can be written.
     ///
-    /// # Errors
-    ///
-    /// Returns [`ErrorKind::StorageFull`].
-    pub(crate) fn check_size(&self, size: LeastSize) -> Result<()> {
-        let shown = self.destination.display();
-        if let Some(max) = file_bytes_max().filter(|max| *max < size.largest_file_bytes) {
-            let message = format!(
-                "a file of the export will have at least {} bytes, and this process may write files of {max} bytes (`ulimit -f`, \
-                 RLIMIT_FSIZE); {NOTHING}",
-                size.largest_file_bytes
-            );
-            let advice = "raise the limit, for example with `ulimit -f unlimited`";
-            let refused = SnapshotError::new(ErrorKind::StorageFull, message).with_key(shown.to_string());
-            return Err(refused.with_remedy(Remedy::FileSizeLimit, advice));
-        }
-        let system = FileSystem::of_directory(self.temporary.path());
-        match system.available_bytes {
-            Some(left) if left < size.bytes && system.is_plain => {
-                let message = format!(
-                    "the export needs at least {} bytes, and its file system has {left} bytes left; {NOTHING}. Free space, or \
-                     export to another file system",
-                    size.bytes
-                );
-                Err(SnapshotError::new(ErrorKind::StorageFull, message).with_key(shown.to_string()))
-            }
-            _ => Ok(()),
-        }
+    /// The error is [`ErrorKind::StorageFull`].
+    pub(crate) fn check_size(&self, size: ExportSize) -> Checks {
+        let mut checks = Checks::new(Purpose::Apply);
+        check_size(&self.destination, FileSystem::of_directory(self.temporary.path()), size, &mut checks);
+        checks
     }
 
     /// Creates a file in the directory.
@@ -224,6 +266,46 @@ impl Write for ExportFile {
     }
 }
 
+fn cannot_create(path: &Path, error: io::Error) -> SnapshotError {
+    SnapshotError::io(path, "create the directory of the export", error)
+}
+
+fn check_size(destination: &Path, system: FileSystem, size: ExportSize, checks: &mut Checks) {
+    if checks.add(FILE_SIZE_LIMIT, largest_file_is_allowed(destination, size)) {
+        checks.add(FREE_SPACE, space_is_left(destination, system, size));
+    }
+}
+
+fn largest_file_is_allowed(destination: &Path, size: ExportSize) -> Result<Finding> {
+    let Some(max) = file_bytes_max().filter(|max| *max < size.largest_file_bytes) else { return Ok(Finding::Passed) };
+    let message = format!(
+        "a file of the export will have at least {} bytes, and this process may write files of {max} bytes (`ulimit -f`, \
+         RLIMIT_FSIZE); {NOTHING}",
+        size.largest_file_bytes
+    );
+    let advice = "raise the limit, for example with `ulimit -f unlimited`";
+    let refused = SnapshotError::new(ErrorKind::StorageFull, message).with_key(destination.display().to_string());
+    Err(refused.with_remedy(Remedy::FileSizeLimit, advice))
+}
+
+fn space_is_left(destination: &Path, system: FileSystem, size: ExportSize) -> Result<Finding> {
+    let ExportSize { least_bytes, likely_bytes, .. } = size;
+    match system.available_bytes {
+        Some(left) if left < least_bytes && system.is_plain => {
+            let message = format!(
+                "the export needs at least {least_bytes} bytes, and its file system has {left} bytes left; {NOTHING}. Free \
+                 space, or export to another file system"
+            );
+            Err(SnapshotError::new(ErrorKind::StorageFull, message).with_key(destination.display().to_string()))
+        }
+        Some(left) if left < likely_bytes => Ok(Finding::Doubtful(format!(
+            "the export may need about {likely_bytes} bytes, and its file system has {left} bytes left; if that is too \
+             little, the export will fail"
+        ))),
+        _ => Ok(Finding::Passed),
+    }
+}
+
 /// Returns the path that is really written: not a symbolic link.
 fn resolve(path: &Path) -> Result<PathBuf> {
     let refused = |kind, message: &str| Err(SnapshotError::new(kind, message).with_key(path.display().to_string()));
@@ -291,8 +373,9 @@ fn rename(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes the directories of exports to this destination that belong to no process any more.
-fn remove_dead(destination: &Path, known_files: &[&str], warn: &mut dyn FnMut(&str)) {
+/// Finds the directories of exports to this destination that belong to no process any more, and removes them if `removes`
+/// is set.
+fn find_dead(destination: &Path, known_files: &[&str], removes: bool, warn: &mut dyn FnMut(&str)) {
     let prefix: OsString = prefix_with(destination, INFIX);
     let Ok(entries) = directory(destination).read_dir() else { return };
     let left = entries.flatten().filter(|entry| is_temporary(&entry.file_name(), &prefix));
@@ -300,9 +383,12 @@ fn remove_dead(destination: &Path, known_files: &[&str], warn: &mut dyn FnMut(&s
     paths.sort();
     for path in paths {
         let shown = path.display();
-        match remove_if_dead(&path, known_files) {
-            Some(Ok(())) => {
+        match inspect_dead(&path, known_files, removes) {
+            Some(Ok(())) if removes => {
                 warn(&format!("{shown} was removed: an export to this path that was killed had left it"));
+            }
+            Some(Ok(())) => {
+                warn(&format!("{shown} would be removed: an export to this path that was killed has left it"));
             }
             Some(Err(error)) => warn(&format!(
                 "{shown} may be left of an export to this path that was killed, and could not be removed ({error}); remove it \
@@ -314,7 +400,7 @@ fn remove_dead(destination: &Path, known_files: &[&str], warn: &mut dyn FnMut(&s
 }
 
 /// `None` if there is nothing to report: it is no directory, or its owner lives.
-fn remove_if_dead(path: &Path, known_files: &[&str]) -> Option<io::Result<()>> {
+fn inspect_dead(path: &Path, known_files: &[&str], removes: bool) -> Option<io::Result<()>> {
     path.symlink_metadata().ok().filter(std::fs::Metadata::is_dir)?;
     let lock = open(OpenOptions::new().read(true), path).ok()?;
     match lock.try_lock() {
@@ -323,6 +409,9 @@ fn remove_if_dead(path: &Path, known_files: &[&str]) -> Option<io::Result<()>> {
         Ok(()) | Err(TryLockError::Error(_)) => {
             return Some(Err(io::Error::other("its file system does not say whether a process uses it")));
         }
+    }
+    if !removes {
+        return Some(Ok(()));
     }
     // A user may have put something else there: then the directory is not empty, and stays.
     let removed = known_files.iter().try_for_each(|name| match std::fs::remove_file(path.join(name)) {

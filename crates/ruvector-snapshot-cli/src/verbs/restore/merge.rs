@@ -4,10 +4,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use ruvector_snapshot::{ErrorKind, MergeOptions, MergeReport, Remedy, SnapshotError, SnapshotManager};
+use ruvector_snapshot::{ErrorKind, MergeOptions, MergeReport, Remedy, SnapshotManager};
 
 use crate::documents::MergeDocument;
-use crate::failure::{Exit, Failure};
+use crate::failure::{Exit, Failure, kind_name};
 use crate::interrupted::Attempts;
 use crate::output::{count, pace, print_transferred, source};
 use crate::progress::ProgressDisplay;
@@ -28,7 +28,7 @@ pub(crate) async fn merge(
         let work = async { Ok(manager.merge_snapshot_into(id, into, &options).await) };
         (session.run(manager, work, after_interrupt).await?, progress.transferred())
     };
-    let report = report.map_err(explained)?;
+    let report = report.map_err(|error| explained(error.into()))?;
     let taken = started.elapsed();
     let MergeReport { snapshot, selected, counts, .. } = &report;
     let output = session.output;
@@ -61,13 +61,12 @@ pub(crate) async fn merge(
 }
 
 /// Distinguishes a corrupt database file from a corrupt snapshot.
-fn explained(error: SnapshotError) -> Failure {
-    let is_of_file = error.remedy() == Some(Remedy::NewFile);
-    match error.kind() {
-        ErrorKind::Corrupt if is_of_file => Failure::from(error)
+pub(super) fn explained(failure: Failure) -> Failure {
+    match failure.remedy() == Some(Remedy::NewFile) && failure.kind() == kind_name(ErrorKind::Corrupt) {
+        true => failure
             .not_of_snapshot()
             .with_hint("the snapshot is not the reason; to restore it to a new file, leave out --merge"),
-        _ => Failure::from(error),
+        false => failure,
     }
 }
 

@@ -1,57 +1,99 @@
-//! `restore --dry-run`: prints the plan of a restore. Also says what can be done about what is in its way.
+//! `restore --dry-run`: prints the plan of a restore or a merge. Also says what can be done about what is in its way.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use ruvector_snapshot::{
-    CheckOutcome, ErrorKind, PlannedFile, PlannedSnapshot, PlannedState, Remedy, RestoreOptions, RestorePlan,
-    SnapshotManager, SnapshotType,
+    Blocker, CheckOutcome, DestinationCheck, ErrorKind, MergeCounts, PlannedFile, PlannedSelection, PlannedSnapshot,
+    PlannedState, RecordFilter, Remedy, RestorePlan, SnapshotManager, SnapshotType,
 };
 
-use super::Restore;
+use super::{Restore, merge};
 use crate::documents::RestorePlanDocument;
 use crate::failure::{Exit, Failure, kind_name};
+use crate::interrupted::Attempts;
 use crate::output::{count, counted, shape_of, size, source, total};
+use crate::progress::ProgressDisplay;
 use crate::session::Session;
 
-/// Plans the restore of this snapshot and prints the plan. What is in the way goes to standard error.
+/// Plans the restore or the merge of this snapshot and prints the plan. What is in the way goes to standard error.
 pub(crate) async fn plan(
     session: &Session,
     manager: &SnapshotManager,
     id: &str,
     args: &Restore,
-    options: &RestoreOptions,
+    filter: Option<RecordFilter>,
 ) -> Result<Exit, Failure> {
-    let plan = session.read(manager, manager.plan_restore(id, args.to.as_path(), options)).await;
-    let plan = plan.map_err(|failure| explained(failure, &args.to))?;
+    let explain = |failure| match (args.merge, &filter) {
+        (true, _) => merge::explained(failure),
+        (false, Some(_)) => explained_part(failure, &args.to),
+        (false, None) => explained(failure, &args.to),
+    };
+    let progress = ProgressDisplay::new(session, &Attempts::default());
+    let plan = async {
+        let (to, options) = (args.to.as_path(), args.options().progress(progress.listener()));
+        match &filter {
+            _ if args.merge => {
+                let options = args.merge_options(filter.clone()).progress(progress.listener());
+                manager.plan_merge(id, to, &options).await
+            }
+            Some(filter) => manager.plan_restore_part(id, to, filter, &options).await,
+            None => manager.plan_restore(id, to, &options).await,
+        }
+    };
+    let plan = session.read(manager, plan).await.map_err(explain)?;
+    drop(progress);
     plan.warnings.iter().for_each(|warning| session.warnings.add(warning));
     session.document(&RestorePlanDocument::from(&plan))?;
-    print(session, &plan, &args.to)?;
-    for blocker in &plan.blockers {
-        let failure = explained(Failure::blocker(blocker), &args.to);
-        failure.lines().iter().for_each(|line| session.output.message(line));
-    }
-    Ok(if plan.is_feasible() { Exit::Success } else { Exit::Failure })
+    print(session, &plan, args, filter.is_some())?;
+    Ok(print_blockers(session, &plan.blockers, explain))
 }
 
-fn print(session: &Session, plan: &RestorePlan, to: &Path) -> Result<(), Failure> {
+/// Prints everything that is in the way as errors, and returns the exit code of the first, which the work would fail with.
+pub(crate) fn print_blockers(session: &Session, blockers: &[Blocker], explain: impl Fn(Failure) -> Failure) -> Exit {
+    for blocker in blockers {
+        explain(Failure::blocker(blocker)).lines().iter().for_each(|line| session.output.message(line));
+    }
+    match blockers.first() {
+        None => Exit::Success,
+        // A corrupt database that is merged into is no corrupt snapshot.
+        Some(first) if first.kind == ErrorKind::Corrupt && first.remedy != Some(Remedy::NewFile) => Exit::Corruption,
+        Some(_) => Exit::Failure,
+    }
+}
+
+fn print(session: &Session, plan: &RestorePlan, args: &Restore, is_part: bool) -> Result<(), Failure> {
     let output = session.output;
-    let would = if plan.is_feasible() { "would restore" } else { "could not restore" };
-    output.line(format_args!("{would} {} to {}", session.short(&plan.id), to.display()))?;
+    let would = if plan.is_feasible() { "would" } else { "could not" };
+    let (does, into, done) = if args.merge { ("merge", "into", "merged") } else { ("restore", "to", "restored") };
+    let what = match (&plan.selection, &plan.state) {
+        (Some(selection), Some(state)) => {
+            format!("{} of {} records of ", count(selection.records), count(state.records))
+        }
+        _ if is_part => "records of ".to_owned(),
+        _ => String::new(),
+    };
+    output.line(format_args!("{would} {does} {what}{} {into} {}", session.short(&plan.id), args.to.display()))?;
     print_contents(session, plan)?;
-    output.line("nothing was restored (--dry-run)")
+    output.line(format_args!("nothing was {done} (--dry-run)"))
 }
 
 /// Prints what would be read and written, and the checks.
 pub(crate) fn print_contents(session: &Session, plan: &RestorePlan) -> Result<(), Failure> {
     let output = session.output;
     if let Some(state) = &plan.state {
-        print_state(session, state)?;
+        print_state(session, state, plan.selection.is_none())?;
     }
     print_chain(session, &plan.chain)?;
     if let Some(fetch) = plan.fetch {
         let (objects, requests) = (counted(fetch.objects, "object"), counted(fetch.requests, "request"));
         output.field("read", format_args!("{} of {objects}, with {requests}", size(fetch.bytes)))?;
+    }
+    if let Some(selection) = &plan.selection {
+        print_selection(session, selection)?;
+    }
+    if let Some(counts) = &plan.merge {
+        print_counts(session, counts)?;
     }
     if let Some(file) = &plan.file {
         print_file(session, file)?;
@@ -59,19 +101,48 @@ pub(crate) fn print_contents(session: &Session, plan: &RestorePlan) -> Result<()
     if let Some(bytes) = plan.memory_bytes {
         output.field("memory", format_args!("{} at most", size(bytes)))?;
     }
-    output.line("  checks of the destination")?;
-    plan.checks
-        .iter()
-        .try_for_each(|check| output.line(format_args!("    {:<11}  {}", outcome(check.outcome), check.name)))
+    print_checks(session, &plan.checks)
 }
 
-fn print_state(session: &Session, state: &PlannedState) -> Result<(), Failure> {
+/// Prints how the checks of the destination have ended.
+pub(crate) fn print_checks(session: &Session, checks: &[DestinationCheck]) -> Result<(), Failure> {
+    let output = session.output;
+    output.line("  checks of the destination")?;
+    let line =
+        |check: &DestinationCheck| output.line(format_args!("    {:<11}  {}", outcome(check.outcome), check.name));
+    checks.iter().try_for_each(line)
+}
+
+fn print_selection(session: &Session, selection: &PlannedSelection) -> Result<(), Failure> {
+    let output = session.output;
+    output.field("selected", counted(selection.records, "record"))?;
+    print_missing_ids(session, &selection.missing_ids)?;
+    output.field("read", format_args!("{}, also for this plan", size(selection.read_bytes)))
+}
+
+/// Prints how many ids were not found, if any. The errors name them.
+pub(crate) fn print_missing_ids(session: &Session, ids: &[String]) -> Result<(), Failure> {
+    match ids.len() as u64 {
+        0 => Ok(()),
+        missing => session.output.field("not found", counted(missing, "id")),
+    }
+}
+
+fn print_counts(session: &Session, counts: &MergeCounts) -> Result<(), Failure> {
+    let output = session.output;
+    output.field("inserted", format_args!("{}, which the database does not have", count(counts.inserted)))?;
+    output.field("replaced", format_args!("{}, which the database has with other values", count(counts.replaced)))?;
+    output.field("kept", format_args!("{}, which differ and stay as they are in the database", count(counts.kept)))?;
+    output.field("same", format_args!("{}, which the database has already", count(counts.same)))
+}
+
+fn print_state(session: &Session, state: &PlannedState, is_whole: bool) -> Result<(), Failure> {
     let output = session.output;
     output.field("name", &state.name)?;
     output.field("taken", output.time(state.created_at))?;
     output.field("source", source(&state.source))?;
     output.field("vectors", shape_of(state.records, state.dimensions, state.distance_metric.as_deref()))?;
-    if let Some(irregular) = &state.irregular {
+    if let Some(irregular) = state.irregular.as_ref().filter(|_| is_whole) {
         output.field("irregular", format_args!("{irregular}, restored as they were"))?;
     }
     if !state.not_captured.is_empty() {
@@ -107,9 +178,14 @@ fn print_file(session: &Session, file: &PlannedFile) -> Result<(), Failure> {
     if let Some(bytes) = file.replaced_bytes {
         output.field("replace", format_args!("a file of {}", size(bytes)))?;
     }
-    match file.free_bytes {
-        Some(bytes) => output.field("free", format_args!("{} ({} bytes)", size(bytes), count(bytes))),
-        None => output.field("free", "not known"),
+    print_free(session, file.free_bytes)
+}
+
+/// Prints how much the file system of the destination has left.
+pub(crate) fn print_free(session: &Session, free_bytes: Option<u64>) -> Result<(), Failure> {
+    match free_bytes {
+        Some(bytes) => session.output.field("free", format_args!("{} ({} bytes)", size(bytes), count(bytes))),
+        None => session.output.field("free", "not known"),
     }
 }
 

@@ -3,10 +3,12 @@
 //! The files are written to a directory beside the destination. It gets its name in one step, after the content checksum of
 //! all records was compared and the files were synced.
 
+mod amount;
 mod npy;
 mod options;
 #[cfg(feature = "parquet")]
 mod parquet;
+mod plan;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,21 +22,27 @@ use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::progress::{Phase, Progress, report_transferred, warn};
 use crate::repo::chain::Chain;
 use crate::repo::context::Context;
+use crate::repo::findings::Findings;
 use crate::repo::location::check_path;
 use crate::repo::selection::{Put, put_selected};
 use crate::snapshot::Snapshot;
-use crate::source::export_directory::{ExportDirectory, LeastSize};
+use crate::source::destination_checks::Purpose;
+use crate::source::export_directory::{ExportDirectory, ExportSize};
+use amount::Amount;
 use npy::NpyFiles;
 #[cfg(feature = "parquet")]
 use parquet::ParquetFile;
 
-pub use options::{ExportFormat, ExportOptions, ExportReport, ExportedFile};
+pub use options::{ExportFormat, ExportOptions, ExportPlan, ExportReport, ExportedFile, PlannedExportFile};
+pub(crate) use plan::plan;
 
 /// The names of all files that an export can have, of all formats and versions.
 const KNOWN_FILES: [&str; 3] = [npy::MATRIX, npy::RECORDS, PARQUET];
 /// The file of the format parquet.
 const PARQUET: &str = "records.parquet";
 const NOTHING: &str = "nothing was exported";
+/// Size at which a row group of the format parquet is written.
+const GROUP_BYTES: u64 = 32 << 20;
 
 /// Exports the records of a snapshot to a new directory.
 pub(crate) async fn export(
@@ -53,17 +61,21 @@ pub(crate) async fn export(
         let newest = chain.newest()?;
         let snapshot = Snapshot::new(&newest.metadata, newest.metadata_json_bytes)?;
         let dimensions = newest.metadata.dimensions;
-        let size = least_size(&chain, options)?;
         let format = options.format;
-        let target = context
+        let amount = Amount::estimated(&chain, &options.filter)?;
+        let size = size_of(&amount.files(format, dimensions));
+        let (filter, progress) = (&options.filter, options.progress.as_deref());
+        let (directory, checks) = context
             .run_blocking(move || {
-                directory.check_size(size)?;
-                let files = Files::create(format, &directory, dimensions)?;
-                Ok(Target { files, directory })
+                let checks = directory.check_size(size);
+                Ok((directory, checks))
             })
             .await?;
-        let (filter, progress) = (&options.filter, options.progress.as_deref());
-        warn_of_what_is_not_exported(&chain, progress)?;
+        Findings::new(Purpose::Apply, progress).add_checks(checks)?;
+        check_values(format, dimensions, 0)?;
+        let create = move || Ok(Target { files: Files::create(format, &directory, dimensions)?, directory });
+        let target = context.run_blocking(create).await?;
+        warnings_of(&chain)?.iter().for_each(|warning| warn(progress, warning));
         let what = Put { filter, progress, phase: Phase::Export, outcome: NOTHING };
         let (target, records, sum) = put_selected(context, &chain, what, target, Target::put).await?;
         let (directory, files) = publish(context, target, options.progress.clone()).await?;
@@ -101,32 +113,40 @@ async fn create_directory(
         .await
 }
 
-/// Returns how large the files are at least. How many records fulfil conditions is not known.
-fn least_size(chain: &Chain, options: &ExportOptions) -> Result<LeastSize> {
-    let records = match options.filter.conditions.is_empty() {
-        true => options.filter.records_max(chain.records()?),
-        false => 0,
-    };
-    let dimensions = chain.newest()?.metadata.dimensions;
-    Ok(match options.format {
-        ExportFormat::Npy => npy::least_size(records, dimensions),
-        // Vectors are not compressed.
-        ExportFormat::Parquet => {
-            let bytes = records.saturating_mul(dimensions).saturating_mul(4);
-            LeastSize { bytes, largest_file_bytes: bytes }
-        }
-    })
+/// Returns how large files are together.
+fn size_of(files: &[PlannedExportFile]) -> ExportSize {
+    let sum = |bytes: fn(&PlannedExportFile) -> u64| files.iter().map(bytes).fold(0, u64::saturating_add);
+    ExportSize {
+        least_bytes: sum(|file| file.least_bytes),
+        likely_bytes: sum(|file| file.likely_bytes),
+        largest_file_bytes: files.iter().map(|file| file.least_bytes).max().unwrap_or_default(),
+    }
 }
 
-fn warn_of_what_is_not_exported(chain: &Chain, progress: Option<&dyn Progress>) -> Result<()> {
-    let metadata = &chain.newest()?.metadata;
-    if let Some(irregular) = &metadata.irregular {
-        warn(progress, &format!("irregular rows of the snapshot are not exported: {irregular}"));
+/// Refuses vectors that a format cannot hold.
+fn check_values(format: ExportFormat, dimensions: u64, records: u64) -> Result<()> {
+    if format != ExportFormat::Parquet {
+        return Ok(());
     }
-    if metadata.dimensions == 0 {
-        warn(progress, "the database does not record its dimensions, so the exported vectors have none");
+    i32::try_from(dimensions).map_err(|error| {
+        SnapshotError::new(ErrorKind::Unsupported, "the vectors are too long for parquet").with_source(error)
+    })?;
+    if dimensions == 0 && records > 0 {
+        let message = "the records have vectors without values, which parquet cannot hold; export them as npy";
+        return Err(SnapshotError::new(ErrorKind::Unsupported, message));
     }
     Ok(())
+}
+
+/// Says what is not exported.
+fn warnings_of(chain: &Chain) -> Result<Vec<String>> {
+    let metadata = &chain.newest()?.metadata;
+    let irregular = metadata.irregular.as_ref();
+    let irregular = irregular.map(|irregular| format!("irregular rows of the snapshot are not exported: {irregular}"));
+    let has_none = metadata.dimensions == 0;
+    let dimensions =
+        has_none.then(|| "the database does not record its dimensions, so the exported vectors have none".to_owned());
+    Ok(irregular.into_iter().chain(dimensions).collect())
 }
 
 /// Finishes and syncs the files, and gives the directory its name. Steps of their own: a caller who has cancelled meanwhile

@@ -1,13 +1,14 @@
 //! The files of the format npy: `matrix.npy`, version 1.0 of NumPy's format, and `records.jsonl`.
 
-use std::io::Write as _;
+use std::io::{self, Write};
 
 use ruvector_snapshot_format::block::Block;
+use ruvector_snapshot_format::model::Record;
 
 use super::check_vector;
 use super::options::ExportedFile;
 use crate::error::Result;
-use crate::source::export_directory::{ExportDirectory, ExportFile, LeastSize};
+use crate::source::export_directory::{ExportDirectory, ExportFile};
 
 pub(super) const MATRIX: &str = "matrix.npy";
 pub(super) const RECORDS: &str = "records.jsonl";
@@ -15,9 +16,9 @@ pub(super) const RECORDS: &str = "records.jsonl";
 /// The magic number of NumPy, and the version.
 const MAGIC: [u8; 8] = *b"\x93NUMPY\x01\x00";
 /// The size of the header, with the largest shape. A multiple of 64, so that the values are aligned.
-const HEADER_BYTES: usize = 128;
+pub(super) const HEADER_BYTES: usize = 128;
 /// Bytes of the shortest line that can be: one whose id has no characters.
-const LINE_BYTES: u64 = r#"{"id":"","metadata":null}"#.len() as u64 + 1;
+pub(super) const LINE_BYTES: u64 = r#"{"id":"","metadata":null}"#.len() as u64 + 1;
 
 /// The files that are being written.
 #[derive(Debug)]
@@ -41,19 +42,10 @@ impl NpyFiles {
         for record in block.rows() {
             check_vector(&record, self.dimensions)?;
             self.matrix.write_all(record.vector).map_err(|error| self.matrix.failed(error))?;
-            self.put_line(record.id, record.metadata).map_err(|error| self.records.failed(error))?;
+            write_line(&mut self.records, &record).map_err(|error| self.records.failed(error))?;
             self.rows += 1;
         }
         Ok(())
-    }
-
-    /// Canonical JSON has no end of a line in it.
-    fn put_line(&mut self, id: &str, metadata: Option<&str>) -> std::io::Result<()> {
-        self.records.write_all(br#"{"id":"#)?;
-        serde_json::to_writer(&mut self.records, id)?;
-        self.records.write_all(br#","metadata":"#)?;
-        self.records.write_all(metadata.unwrap_or("null").as_bytes())?;
-        self.records.write_all(b"}\n")
     }
 
     pub(super) fn finish(mut self) -> Result<Vec<ExportedFile>> {
@@ -62,11 +54,35 @@ impl NpyFiles {
     }
 }
 
-/// Returns how large the files of so many records are at least.
-pub(super) fn least_size(records: u64, dimensions: u64) -> LeastSize {
-    let matrix = records.saturating_mul(dimensions).saturating_mul(4).saturating_add(HEADER_BYTES as u64);
-    let lines = records.saturating_mul(LINE_BYTES);
-    LeastSize { bytes: matrix.saturating_add(lines), largest_file_bytes: matrix.max(lines) }
+/// Writes the line of a record. Canonical JSON has no end of a line in it.
+fn write_line(to: &mut impl Write, record: &Record<'_>) -> io::Result<()> {
+    to.write_all(br#"{"id":"#)?;
+    serde_json::to_writer(&mut *to, record.id)?;
+    to.write_all(br#","metadata":"#)?;
+    to.write_all(record.metadata.unwrap_or("null").as_bytes())?;
+    to.write_all(b"}\n")
+}
+
+/// Returns the size of the line of a record.
+pub(super) fn line_bytes(record: &Record<'_>) -> u64 {
+    let mut counter = Counter(0);
+    // Counting cannot fail.
+    let _counted = write_line(&mut counter, record);
+    counter.0
+}
+
+/// Counts what is written to it.
+struct Counter(u64);
+
+impl Write for Counter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Returns the header of a matrix: the length of the rest, a dictionary in the notation of Python, spaces, and the end of a

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{ErrorKind, SnapshotError};
 use crate::progress::Progress;
 use crate::repo::filter::RecordFilter;
+use crate::repo::findings::{Blocker, DestinationCheck};
 use crate::snapshot::Snapshot;
 
 /// The files that an export writes.
@@ -170,6 +171,79 @@ pub struct ExportReport {
     pub checksum: String,
     /// The files.
     pub files: Vec<ExportedFile>,
+}
+
+/// What an export would write, and everything that is in its way.
+///
+/// [`SnapshotManager::plan_export`](crate::SnapshotManager::plan_export) makes it, and writes nothing.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+#[must_use = "a plan exports nothing"]
+pub struct ExportPlan {
+    /// The id of the snapshot.
+    pub id: String,
+    /// The snapshot. `None` if the `metadata.json` of the snapshot or of an ancestor cannot be used.
+    pub snapshot: Option<Snapshot>,
+    /// The directory. A symbolic link was followed. `None` if none can be created at this path.
+    pub directory: Option<PathBuf>,
+    /// The format of the files.
+    pub format: ExportFormat,
+    /// The number of records that would be exported. `None` if they cannot be read.
+    pub records: Option<u64>,
+    /// Whether these are all records of the snapshot. `None` if they cannot be read.
+    pub is_complete: Option<bool>,
+    /// The ids that were asked for and are in no record, sorted.
+    pub missing_ids: Vec<String>,
+    /// The files. None if their sizes are not known, because the snapshot cannot be read.
+    pub files: Vec<PlannedExportFile>,
+    /// Bytes that the export reads from the store. Of all records at most: a large record that a newer snapshot of the chain
+    /// replaces is not read. `None` if that is not known because a snapshot is corrupt.
+    pub read_bytes: Option<u64>,
+    /// Bytes that the file system of the directory has left. `None` if it does not say, or no directory can be created
+    /// there.
+    pub free_bytes: Option<u64>,
+    /// Every check of the destination, in the order in which an export makes them.
+    pub checks: Vec<DestinationCheck>,
+    /// What the user should know, although it is not in the way: what is not exported, directories of killed exports that
+    /// would be removed, and checks that are in doubt.
+    pub warnings: Vec<String>,
+    /// Everything that is in the way. An export fails with the first.
+    pub blockers: Vec<Blocker>,
+}
+
+impl ExportPlan {
+    /// Returns whether nothing is in the way of the export. Whether every byte of the snapshot is intact shows only when it is
+    /// read.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(manager: ruvector_snapshot::SnapshotManager, id: &str) -> Result<(), Box<dyn std::error::Error>> {
+    /// let plan = manager.plan_export(id, "exported", &ruvector_snapshot::ExportOptions::default()).await?;
+    /// assert_eq!(plan.is_feasible(), plan.blockers.is_empty());
+    /// # Ok(()) }
+    /// ```
+    pub fn is_feasible(&self) -> bool {
+        self.blockers.is_empty()
+    }
+}
+
+/// A file that an export would write.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct PlannedExportFile {
+    /// The name in the directory.
+    pub name: String,
+    /// The file is not smaller, in bytes.
+    pub least_bytes: u64,
+    /// About how large the file may become, in bytes. Exact if it is the same as `least_bytes`.
+    pub likely_bytes: u64,
+}
+
+impl PlannedExportFile {
+    pub(super) fn new(name: &str, [least_bytes, likely_bytes]: [u64; 2]) -> Self {
+        Self { name: name.to_owned(), least_bytes, likely_bytes }
+    }
 }
 
 /// A file of an export.

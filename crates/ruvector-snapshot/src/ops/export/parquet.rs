@@ -19,13 +19,11 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 use ruvector_snapshot_format::block::Block;
 
-use super::options::ExportedFile;
-use super::{PARQUET, check_vector};
+use super::options::{ExportFormat, ExportedFile};
+use super::{GROUP_BYTES, PARQUET, check_values, check_vector};
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::source::export_directory::{ExportDirectory, ExportFile};
 
-/// Size at which a row group is written.
-const ROW_GROUP_BYTES: usize = 32 << 20;
 /// The name of the values in a list, which parquet prescribes.
 const ELEMENT: &str = "element";
 
@@ -41,9 +39,8 @@ pub(super) struct ParquetFile {
 
 impl ParquetFile {
     pub(super) fn create(directory: &ExportDirectory, dimensions: u64) -> Result<Self> {
-        let columns = i32::try_from(dimensions).map_err(|error| {
-            SnapshotError::new(ErrorKind::Unsupported, "the vectors are too long for parquet").with_source(error)
-        })?;
+        // `check_values` has refused longer ones.
+        let columns = i32::try_from(dimensions).unwrap_or_default();
         let element = Arc::new(Field::new(ELEMENT, DataType::Float32, false));
         let schema = Arc::new(Schema::new(vec![
             Field::new("id", DataType::Utf8, false),
@@ -58,15 +55,12 @@ impl ParquetFile {
     }
 
     pub(super) fn put(&mut self, block: Block) -> Result<()> {
-        if self.dimensions == 0 {
-            let message = "the records have vectors without values, which parquet cannot hold; export them as npy";
-            return Err(SnapshotError::new(ErrorKind::Unsupported, message));
-        }
+        check_values(ExportFormat::Parquet, self.dimensions, block.len() as u64)?;
         let batch = self.batch(&block)?;
         drop(block);
         self.writer.write(&batch).map_err(|error| failed(&self.path, error))?;
         drop(batch);
-        if self.writer.in_progress_size() >= ROW_GROUP_BYTES {
+        if self.writer.in_progress_size() as u64 >= GROUP_BYTES {
             self.writer.flush().map_err(|error| failed(&self.path, error))?;
         }
         Ok(())

@@ -5,6 +5,7 @@
 //! renamed to its destination, in one step.
 
 mod memory;
+mod merge;
 mod options;
 mod part;
 mod plan;
@@ -37,12 +38,14 @@ use crate::store::metered::Meter;
 use planning::{Contents, cannot_store};
 use proof::{check_sum, verify_file};
 
+pub use merge::{MergeOptions, MergeReport};
+pub(crate) use merge::{merge, plan_merge};
 pub use options::RestoreOptions;
 pub use part::PartReport;
-pub(crate) use part::part_to_file;
+pub(crate) use part::{part_to_file, plan_part};
 pub use plan::{
-    CheckOutcome, DestinationCheck, PlannedFetch, PlannedFile, PlannedObject, PlannedSnapshot, PlannedState,
-    RestoreBlocker, RestoreDestination, RestorePlan,
+    PlannedFetch, PlannedFile, PlannedObject, PlannedSelection, PlannedSnapshot, PlannedState, RestoreDestination,
+    RestorePlan,
 };
 
 /// Plans a restore. Writes nothing.
@@ -84,7 +87,7 @@ pub(crate) async fn to_memory(context: &Context, id: &SnapshotId, options: &Rest
     let span = tracing::info_span!("restore", snapshot = %id);
     async {
         let (context, meter) = &context.metered();
-        let (_, work) = planning::to_memory(context, id, options, Purpose::Restore).await?;
+        let (_, work) = planning::to_memory(context, id, options, Purpose::Apply).await?;
         let (contents, target) = work.ok_or_else(nothing_to_do)?;
         let OwnedTarget(target) = restore_records(context, &contents, OwnedTarget(target), options).await?;
         report_transferred(options.progress.as_deref(), meter, 0);
@@ -104,7 +107,7 @@ pub(crate) async fn to_file(
     let span = tracing::info_span!("restore", snapshot = %id);
     async {
         let (context, meter) = &context.metered();
-        let (_, work) = planning::to_file(context, id, destination, options, Purpose::Restore).await?;
+        let (_, work) = planning::to_file(context, id, destination, options, Purpose::Apply).await?;
         let (contents, destination, temporary) = work.ok_or_else(nothing_to_do)?;
         let newest = contents.chain.newest()?;
         let snapshot = Snapshot::new(&newest.metadata, newest.metadata_json_bytes)?;

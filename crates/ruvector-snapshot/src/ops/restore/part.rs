@@ -5,23 +5,28 @@ use std::sync::Arc;
 
 use ruvector_snapshot_format::block::Block;
 use ruvector_snapshot_format::id::SnapshotId;
+use ruvector_snapshot_format::model::DatabaseInfo;
 use tracing::Instrument as _;
 
+use super::plan::{PlannedSelection, RestorePlan};
 use super::planning::Planner;
 use super::proof::verify_file;
-use super::{RestoreOptions, nothing_to_do, publish};
+use super::{RestoreOptions, nothing_to_do, publish, size};
 use crate::error::{Remedy, Result, SnapshotError};
-use crate::progress::{Phase, ProgressCounter, warn};
+use crate::progress::{Phase, ProgressCounter};
 use crate::repo::chain::Chain;
 use crate::repo::context::Context;
 use crate::repo::filter::RecordFilter;
-use crate::repo::selection::{Put, put_selected};
+use crate::repo::selection::{Put, Selected, check_selected, put_selected, read_selected};
 use crate::snapshot::Snapshot;
 use crate::source::RestoreTarget as _;
+use crate::source::destination::Destination;
 use crate::source::destination_checks::{FileSize, Purpose};
 use crate::source::target::FileTarget;
+use crate::source::temporary::Temporary;
+use crate::store::metered::Meter;
 
-/// The size of the smallest database: how many records a filter accepts is not known before they are read.
+/// The size of the smallest database: a restore does not know how many records a filter accepts before it reads them.
 const PART_SIZE: FileSize = FileSize { least_bytes: 4096, likely_bytes: 4096 };
 
 /// What a restore of a part of a snapshot has written.
@@ -36,33 +41,40 @@ pub struct PartReport {
     pub checksum: String,
 }
 
+/// Plans a restore of the records that a filter accepts. Reads them, and writes nothing.
+pub(crate) async fn plan_part(
+    context: &Context,
+    id: &SnapshotId,
+    path: &Path,
+    filter: &RecordFilter,
+    options: &RestoreOptions,
+) -> Result<RestorePlan> {
+    let span = tracing::info_span!("plan_restore_part", snapshot = %id);
+    async {
+        let (context, meter) = &context.metered();
+        part_planned(context, id, path, filter, options, Counting::Counted(meter)).await.map(|(plan, _)| plan)
+    }
+    .instrument(span)
+    .await
+}
+
 /// Restores the records that a filter accepts into a database file.
 pub(crate) async fn part_to_file(
     context: &Context,
     id: &SnapshotId,
-    destination: &Path,
+    path: &Path,
     filter: &RecordFilter,
     options: &RestoreOptions,
 ) -> Result<PartReport> {
     let span = tracing::info_span!("restore_part", snapshot = %id);
     async {
         let (context, meter) = &context.metered();
-        let mut planner = Planner::new(context, id, options, Purpose::Restore);
-        let destination = planner.check_destination(destination).await.map_err(or_merge)?.ok_or_else(nothing_to_do)?;
-        let chain = Chain::open(context, id).await?;
+        let (_, work) = part_planned(context, id, path, filter, options, Counting::NotCounted).await?;
+        let Work { chain, database, destination, temporary } = work.ok_or_else(nothing_to_do)?;
         let newest = chain.newest()?;
         let snapshot = Snapshot::new(&newest.metadata, newest.metadata_json_bytes)?;
-        let database = Arc::new(newest.restorable_database().await?);
-        planner.check_embedding(&destination, &database).await?;
-        let (destination, temporary) = planner.prepare(destination, Some(PART_SIZE)).await.map_err(or_merge)?;
-        let temporary = temporary.ok_or_else(nothing_to_do)?;
         let target = context.run_blocking(move || FileTarget::create(destination, temporary)).await?;
-        if let Some(irregular) = &newest.metadata.irregular {
-            let warning = format!("irregular rows of the snapshot are not restored with a part of it: {irregular}");
-            warn(options.progress.as_deref(), &warning);
-        }
-        let progress = options.progress.as_deref();
-        let what = Put { filter, progress, phase: Phase::Restore, outcome: "nothing was changed" };
+        let what = part_of(filter, options, Phase::Restore);
         let (target, records, sum) = put_selected(context, &chain, what, target, put).await?;
         let (verify, listener) = (context.config.verify_checksum, options.progress.clone());
         let finished = context
@@ -80,6 +92,104 @@ pub(crate) async fn part_to_file(
     }
     .instrument(span)
     .await
+}
+
+fn part_of<'a>(filter: &'a RecordFilter, options: &'a RestoreOptions, phase: Phase) -> Put<'a> {
+    Put { filter, progress: options.progress.as_deref(), phase, outcome: "nothing was changed" }
+}
+
+/// Whether the records are read before the destination is prepared.
+#[derive(Debug, Clone, Copy)]
+enum Counting<'a> {
+    /// They are, for a plan. This counts what is read.
+    Counted(&'a Meter),
+    /// The restore counts them while it writes them.
+    NotCounted,
+}
+
+/// What a restore of a part works with.
+#[derive(Debug)]
+struct Work {
+    chain: Chain,
+    database: Arc<DatabaseInfo>,
+    destination: Destination,
+    temporary: Temporary,
+}
+
+/// Plans a restore of a part. For a restore also returns what it works with.
+async fn part_planned(
+    context: &Context,
+    id: &SnapshotId,
+    path: &Path,
+    filter: &RecordFilter,
+    options: &RestoreOptions,
+    counting: Counting<'_>,
+) -> Result<(RestorePlan, Option<Work>)> {
+    let purpose = match counting {
+        Counting::Counted(_) => Purpose::Plan,
+        Counting::NotCounted => Purpose::Apply,
+    };
+    let mut planner = Planner::new(context, id, options, purpose).advising(or_merge);
+    let destination = planner.check_destination(path).await?;
+    let chain = planner.open_chain(id).await?;
+    let database = match &chain {
+        Some(chain) => planner.describe_database(chain).await?,
+        None => None,
+    };
+    if let (Some(destination), Some(database)) = (&destination, &database) {
+        planner.check_embedding(destination, database).await?;
+    }
+    if let Some(chain) = &chain {
+        warn_of_irregular(&mut planner, chain)?;
+    }
+    let (size, refusal) = match (&chain, counting) {
+        (_, Counting::NotCounted) => (Some(PART_SIZE), None),
+        (None, Counting::Counted(_)) => (None, None),
+        (Some(chain), Counting::Counted(meter)) => {
+            match count(context, chain, part_of(filter, options, Phase::Stream)).await {
+                Ok((size, selected, checked)) => {
+                    planner.plan.selection = Some(PlannedSelection::new(&selected, meter));
+                    (Some(size), Some(checked))
+                }
+                Err(error) => (None, Some(Err(error))),
+            }
+        }
+    };
+    let place = match destination {
+        Some(destination) => Some(planner.prepare(destination, size).await?),
+        None => None,
+    };
+    // A restore reads the records last.
+    refusal.map(|refusal| planner.findings.unless_refused(refusal)).transpose()?;
+    let work = match (chain, database, place) {
+        (Some(chain), Some(database), Some((destination, Some(temporary)))) => {
+            Some(Work { chain, database, destination, temporary })
+        }
+        _ => None,
+    };
+    Ok((planner.finish(), work))
+}
+
+fn warn_of_irregular(planner: &mut Planner<'_>, chain: &Chain) -> Result<()> {
+    if let Some(irregular) = &chain.newest()?.metadata.irregular {
+        let warning = format!("irregular rows of the snapshot are not restored with a part of it: {irregular}");
+        planner.findings.warn(warning);
+    }
+    Ok(())
+}
+
+/// Reads the selected records, and returns how large a database of them is, what was selected, and whether a restore would
+/// refuse that.
+async fn count(context: &Context, chain: &Chain, what: Put<'_>) -> Result<(FileSize, Selected, Result<()>)> {
+    let (texts, selected) = read_selected(context, chain, what, [0_u64; 2], count_texts).await?;
+    let checked = check_selected(chain, what, &selected).await;
+    Ok((size::of_part(selected.records, chain.newest()?.metadata.dimensions, texts), selected, checked))
+}
+
+fn count_texts([id_bytes, metadata_bytes]: [u64; 2], block: Block) -> Result<[u64; 2]> {
+    Ok(block.rows().fold([id_bytes, metadata_bytes], |[ids, metadata], record| {
+        [ids + record.id.len() as u64, metadata + record.metadata.map_or(0, str::len) as u64]
+    }))
 }
 
 /// Replaces the advice to overwrite an existing file, which would leave only the selected records of a whole database.

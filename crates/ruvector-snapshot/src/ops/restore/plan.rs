@@ -1,7 +1,6 @@
 //! The plan of a restore, as data: what would be read and written, and what is in its way. How it is made is in
 //! `planning`.
 
-use std::error::Error as _;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
@@ -10,7 +9,10 @@ use ruvector_snapshot_format::model::SnapshotType;
 use ruvector_snapshot_format::source::SourceInfo;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{ErrorKind, Remedy, SnapshotError};
+use crate::repo::findings::{Blocker, DestinationCheck};
+use crate::repo::selection::Selected;
+use crate::source::merge_target::MergeCounts;
+use crate::store::metered::Meter;
 
 /// Where a restore that is planned writes to.
 ///
@@ -57,7 +59,9 @@ impl From<&str> for RestoreDestination {
 /// What a restore would read and write, and everything that is in its way.
 ///
 /// [`SnapshotManager::plan_restore`](crate::SnapshotManager::plan_restore) makes it, and writes nothing. A restore makes
-/// the same plan, stops at its first blocker, and otherwise does what it says.
+/// the same plan, stops at its first blocker, and otherwise does what it says. So do
+/// [`plan_restore_part`](crate::SnapshotManager::plan_restore_part) and
+/// [`plan_merge`](crate::SnapshotManager::plan_merge), which read the selected records, too.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 #[must_use = "a plan restores nothing"]
@@ -69,9 +73,15 @@ pub struct RestorePlan {
     pub state: Option<PlannedState>,
     /// The snapshots that are read, the full one first. Empty if `state` is `None`.
     pub chain: Vec<PlannedSnapshot>,
-    /// What is read of all snapshots of the chain. `None` if that is not known because one of them is corrupt.
+    /// What is read of all snapshots of the chain. `None` for a part and for a merge, whose `selection` says it, and if it
+    /// is not known because a snapshot is corrupt.
     pub fetch: Option<PlannedFetch>,
-    /// The file that would be written. `None` for a database in memory, and for a path that no file can have.
+    /// The records that a part or a merge selects. `None` for all records, and if the records cannot be read.
+    pub selection: Option<PlannedSelection>,
+    /// What a merge would do with these records. `None` without a merge, and if the database cannot be compared with them.
+    pub merge: Option<MergeCounts>,
+    /// The file that would be written. `None` for a database in memory, for a path that no file can have, and if a
+    /// check of the database that is merged into has failed.
     pub file: Option<PlannedFile>,
     /// Memory that the restore takes at most, in bytes, in addition to what the process has already. An estimate; for a
     /// database in memory it includes the database. `None` if `fetch` is.
@@ -82,7 +92,7 @@ pub struct RestorePlan {
     /// a file that is replaced, files of killed restores that would be removed, and checks that are in doubt.
     pub warnings: Vec<String>,
     /// Everything that is in the way. A restore fails with the first.
-    pub blockers: Vec<RestoreBlocker>,
+    pub blockers: Vec<Blocker>,
 }
 
 impl RestorePlan {
@@ -92,6 +102,8 @@ impl RestorePlan {
             state: None,
             chain: Vec::new(),
             fetch: None,
+            selection: None,
+            merge: None,
             file: None,
             memory_bytes: None,
             checks: Vec::new(),
@@ -201,6 +213,31 @@ impl PlannedFetch {
     }
 }
 
+/// The records of a snapshot that a part or a merge selects. They were read to find that out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct PlannedSelection {
+    /// Number of records that are selected.
+    pub records: u64,
+    /// The ids that were asked for and are in no record, sorted.
+    pub missing_ids: Vec<String>,
+    /// The content checksum of the selected records: 64 hexadecimal digits.
+    pub checksum: String,
+    /// Bytes that were read from the store for the plan. The restore or the merge reads as many.
+    pub read_bytes: u64,
+}
+
+impl PlannedSelection {
+    pub(super) fn new(selected: &Selected, meter: &Meter) -> Self {
+        Self {
+            records: selected.records,
+            missing_ids: selected.missing.list(),
+            checksum: selected.sum.to_string(),
+            read_bytes: meter.read_bytes(),
+        }
+    }
+}
+
 /// The file that would be written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -209,96 +246,11 @@ pub struct PlannedFile {
     pub path: String,
     /// Size of the file that is replaced, in bytes. `None` if there is none. Its space is free only after the restore.
     pub replaced_bytes: Option<u64>,
-    /// The restored file is not smaller, in bytes. `None` if the snapshot cannot be read.
+    /// The restored file is not smaller, in bytes. `None` if the snapshot cannot be read, and for a merge.
     pub least_bytes: Option<u64>,
-    /// About how large the restored file may become, in bytes. `None` if the snapshot cannot be read.
+    /// About how large the restored file may become, in bytes. `None` if the snapshot cannot be read, and for a merge.
     pub likely_bytes: Option<u64>,
     /// Bytes that the file system has left, with those of files that the restore removes first. `None` if the file system
     /// does not say, or no file can be created there.
     pub free_bytes: Option<u64>,
-}
-
-/// A check of the destination, and how it ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct DestinationCheck {
-    /// What is checked, in a few words.
-    pub name: String,
-    /// How it ended.
-    pub outcome: CheckOutcome,
-    /// What was found. `None` if there is nothing to say.
-    pub detail: Option<String>,
-    /// What to do about it, if `detail` does not say it.
-    pub advice: Option<String>,
-}
-
-/// How a check of the destination ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum CheckOutcome {
-    /// Nothing is in the way.
-    Ok,
-    /// The restore may fail, or something is lost that the user may need.
-    Warning,
-    /// The restore would fail.
-    Blocker,
-    /// The check could not be made.
-    NotChecked,
-}
-
-/// Something that is in the way of a restore: the error that the restore would return, as data.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct RestoreBlocker {
-    /// What the error means.
-    pub kind: ErrorKind,
-    /// The key of the object, or the path of the file, that it is about.
-    pub key: Option<String>,
-    /// What is in the way.
-    pub message: String,
-    /// The causes, the innermost last.
-    pub causes: Vec<String>,
-    /// What to do about it, where that is an option of the caller.
-    pub remedy: Option<Remedy>,
-    /// What to do about it, in words, if `message` does not say it.
-    pub advice: Option<String>,
-}
-
-impl RestoreBlocker {
-    /// Creates the blocker of an error about a snapshot.
-    pub(super) fn new(error: &SnapshotError) -> Self {
-        let causes = std::iter::successors(error.source(), |&cause| cause.source()).map(ToString::to_string);
-        Self {
-            kind: error.kind(),
-            key: error.key().map(str::to_owned),
-            message: error.problem().to_owned(),
-            causes: causes.collect(),
-            remedy: error.remedy(),
-            advice: error.advice().map(str::to_owned),
-        }
-    }
-
-    /// Creates the blocker of an error about the destination.
-    pub(super) fn of_destination(error: &SnapshotError) -> Self {
-        let blocker = Self::new(error);
-        let advice = blocker.advice.clone().or_else(|| advice(error));
-        Self { advice, ..blocker }
-    }
-}
-
-/// Returns what can be done about an error of the system, which no message of this library says.
-fn advice(error: &SnapshotError) -> Option<String> {
-    use std::io::ErrorKind as Io;
-    let mut causes = std::iter::successors(error.source(), |&cause| cause.source());
-    let cause: &std::io::Error = causes.find_map(|cause| cause.downcast_ref())?;
-    let advice = match cause.kind() {
-        Io::NotFound => "create the directory first, or choose another path",
-        Io::PermissionDenied => "check the owner and the permissions of the path, and which user runs this program",
-        Io::ReadOnlyFilesystem => "mount the file system for writing, or choose another path",
-        Io::StorageFull => "free space, or choose another path",
-        Io::QuotaExceeded => "remove files of this user, or have the quota raised",
-        _ => return None,
-    };
-    Some(advice.to_owned())
 }

@@ -1,11 +1,9 @@
 //! Makes the plan of a restore. A restore and a dry run plan with the same code: the restore stops at the first blocker,
 //! and the dry run goes on, to find all of them.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use futures::stream::{self, StreamExt as _};
 use ruvector_snapshot_format::embedding::EmbeddingInfo;
 use ruvector_snapshot_format::id::SnapshotId;
 use ruvector_snapshot_format::index::BlockEntry;
@@ -14,16 +12,15 @@ use ruvector_snapshot_format::model::DatabaseInfo;
 
 use super::memory;
 use super::options::RestoreOptions;
-use super::plan::{
-    CheckOutcome, DestinationCheck, PlannedFetch, PlannedFile, PlannedObject, PlannedSnapshot, PlannedState,
-    RestoreBlocker, RestorePlan,
-};
+use super::plan::{PlannedFetch, PlannedFile, PlannedObject, PlannedSnapshot, PlannedState, RestorePlan};
 use super::size;
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::progress::warn;
 use crate::repo::chain::Chain;
 use crate::repo::context::Context;
+use crate::repo::findings::Findings;
 use crate::repo::reader::StoredSnapshot;
+use crate::repo::reads::ObjectReads;
 use crate::source::SourceReader as _;
 use crate::source::destination::Destination;
 use crate::source::destination_checks::{Check, FileSize, Finding, Purpose};
@@ -69,7 +66,7 @@ pub(super) async fn to_file(
         (Some((contents, ())), Some((destination, Some(temporary)))) => Some((contents, destination, temporary)),
         _ => None,
     };
-    Ok((planner.plan, work))
+    Ok((planner.finish(), work))
 }
 
 /// Plans a restore to a database in memory. Also returns what it works with, if there is no blocker.
@@ -84,7 +81,7 @@ pub(super) async fn to_memory(
         Some(chain) => planner.read(chain, &MemoryRestore).await?,
         None => None,
     };
-    Ok((planner.plan, work))
+    Ok((planner.finish(), work))
 }
 
 /// What differs between restores to a file and to memory.
@@ -142,20 +139,26 @@ impl Kind for MemoryRestore {
 pub(super) struct Planner<'a> {
     context: &'a Context,
     options: &'a RestoreOptions,
-    purpose: Purpose,
-    plan: RestorePlan,
-    /// Where the last byte that is read of an object ends, by its key. Empty if that is not known.
-    read_ends: BTreeMap<String, u64>,
+    pub(super) plan: RestorePlan,
+    pub(super) findings: Findings<'a>,
+    /// Replaces what an error of the destination says can be done about it.
+    advise: fn(SnapshotError) -> SnapshotError,
 }
 
 impl<'a> Planner<'a> {
     pub(super) fn new(context: &'a Context, id: &SnapshotId, options: &'a RestoreOptions, purpose: Purpose) -> Self {
-        Self { context, options, purpose, plan: RestorePlan::new(id.to_string()), read_ends: BTreeMap::new() }
+        let findings = Findings::new(purpose, options.progress.as_deref());
+        Self { context, options, plan: RestorePlan::new(id.to_string()), findings, advise: |error| error }
+    }
+
+    /// Replaces what errors of the destination say can be done about them.
+    pub(super) fn advising(self, advise: fn(SnapshotError) -> SnapshotError) -> Self {
+        Self { advise, ..self }
     }
 
     /// Makes the checks of the destination that need no snapshot. `None` if no file can have this path.
     pub(super) async fn check_destination(&mut self, path: &Path) -> Result<Option<Destination>> {
-        let (path, overwrite, purpose) = (path.to_owned(), self.options.overwriting(), self.purpose);
+        let (path, overwrite, purpose) = (path.to_owned(), self.options.overwriting(), self.findings.purpose());
         let check = move || Ok(Destination::check(&path, overwrite, purpose));
         let (destination, checks) = self.context.run_blocking(check).await?;
         self.add_checks(checks.into_vec())?;
@@ -170,14 +173,14 @@ impl<'a> Planner<'a> {
     ) -> Result<(Destination, Option<Temporary>)> {
         let replaced_bytes = destination.replaced_bytes();
         if let Some(bytes) = replaced_bytes {
-            self.plan.warnings.push(format!("{} ({bytes} bytes) is replaced", destination.path().display()));
+            self.findings.warnings.push(format!("{} ({bytes} bytes) is replaced", destination.path().display()));
         }
-        let (purpose, listener) = (self.purpose, self.options.progress.clone());
+        let (purpose, listener) = (self.findings.purpose(), self.options.progress.clone());
         let work = move || {
             let mut leftovers = Vec::new();
             let (prepared, checks) = destination.prepare(size, purpose, &mut |warning| {
                 // At once: it is known even if the restore is cancelled before the next one.
-                if purpose == Purpose::Restore {
+                if purpose == Purpose::Apply {
                     warn(listener.as_deref(), warning);
                 }
                 leftovers.push(warning.to_owned());
@@ -185,7 +188,7 @@ impl<'a> Planner<'a> {
             Ok((destination, prepared, checks, leftovers))
         };
         let (destination, prepared, checks, leftovers) = self.context.run_blocking(work).await?;
-        self.plan.warnings.extend(leftovers);
+        self.findings.warnings.extend(leftovers);
         self.plan.file = Some(PlannedFile {
             path: destination.path().to_string_lossy().into_owned(),
             replaced_bytes,
@@ -222,12 +225,12 @@ impl<'a> Planner<'a> {
     }
 
     /// Opens the chain and describes it. `None` if that is a blocker.
-    async fn open_chain(&mut self, id: &SnapshotId) -> Result<Option<Chain>> {
+    pub(super) async fn open_chain(&mut self, id: &SnapshotId) -> Result<Option<Chain>> {
         let chain = Chain::open(self.context, id).await;
-        let Some(chain) = self.unless_blocked(chain)? else { return Ok(None) };
+        let Some(chain) = self.findings.unless_blocked(chain)? else { return Ok(None) };
         let metadata = &chain.newest()?.metadata;
         let not_captured = metadata.source.not_captured.clone();
-        self.plan.warnings.extend(not_captured.iter().map(|what| format!("the snapshot does not hold {what}")));
+        self.findings.warnings.extend(not_captured.iter().map(|what| format!("the snapshot does not hold {what}")));
         self.plan.state = Some(PlannedState {
             name: metadata.name.clone(),
             created_at: metadata.created_at,
@@ -249,127 +252,74 @@ impl<'a> Planner<'a> {
         let target = self.create(&chain, kind).await?;
         self.check_irregular(&chain, kind)?;
         let directories = chain.directories(&self.context.config).await;
-        let directories = self.unless_blocked(directories)?;
+        let directories = self.findings.unless_blocked(directories)?;
+        let mut reads = None;
         if let Some(directories) = &directories {
-            self.count_reads(&chain, directories)?;
+            reads = Some(chain.reads(directories, !self.options.skip_irregular, &self.context.config)?);
+            self.count_reads(reads.as_deref().unwrap_or_default());
             let working_bytes = memory::of_reading(&chain, directories, &self.context.config)?;
             self.plan.memory_bytes = Some(working_bytes.saturating_add(kind.target_bytes(&chain, directories)?));
         }
-        if self.purpose == Purpose::Plan {
-            self.check_sizes(&chain).await?;
+        if self.findings.purpose() == Purpose::Plan {
+            // A restore does not ask: it finds out when it reads, and misses only what it reads.
+            let wrong = chain.wrong_sizes(reads.as_deref(), &self.context.config).await?;
+            self.findings.add_wrong_sizes(wrong, "restore")?;
         }
         let (Some((database, target)), Some(directories)) = (target, directories) else { return Ok(None) };
         Ok(Some((Contents { chain, database, directories }, target)))
     }
 
+    /// Reads the description of the database. `None` if that is a blocker.
+    pub(super) async fn describe_database(&mut self, chain: &Chain) -> Result<Option<Arc<DatabaseInfo>>> {
+        let database = chain.newest()?.restorable_database().await;
+        Ok(self.findings.unless_blocked(database)?.map(Arc::new))
+    }
+
     /// Reads the description of the database, and creates what needs it.
     async fn create<K: Kind>(&mut self, chain: &Chain, kind: &K) -> Result<Option<(Arc<DatabaseInfo>, K::Target)>> {
-        let database = chain.newest()?.restorable_database().await;
-        let Some(database) = self.unless_blocked(database)?.map(Arc::new) else { return Ok(None) };
+        let Some(database) = self.describe_database(chain).await? else { return Ok(None) };
         let target = kind.create(self.context, &database).await;
-        Ok(self.unless_blocked(target)?.map(|target| (database, target)))
+        Ok(self.findings.unless_blocked(target)?.map(|target| (database, target)))
     }
 
     fn check_irregular(&mut self, chain: &Chain, kind: &impl Kind) -> Result<()> {
         let Some(what) = chain.newest()?.metadata.irregular.as_ref().map(ToString::to_string) else { return Ok(()) };
         if self.options.skip_irregular {
             let warning = format!("{what} of the snapshot are not restored: they are not records of the target");
-            if self.purpose == Purpose::Restore {
-                warn(self.options.progress.as_deref(), &warning);
-            }
-            self.plan.warnings.push(warning);
+            self.findings.warn(warning);
             return Ok(());
         }
         match kind.refuses_irregular() {
-            Some(error) => self.unless_blocked(Err::<(), _>(cannot_store(&what, error))).map(drop),
+            Some(error) => self.findings.unless_blocked(Err::<(), _>(cannot_store(&what, error))).map(drop),
             None => Ok(()),
         }
     }
 
-    fn count_reads(&mut self, chain: &Chain, directories: &[Arc<[BlockEntry]>]) -> Result<()> {
-        let reads = chain.reads(directories, !self.options.skip_irregular, &self.context.config)?;
+    fn count_reads(&mut self, reads: &[[ObjectReads; 4]]) {
         let mut all = PlannedFetch::default();
         for (planned, reads) in self.plan.chain.iter_mut().rev().zip(reads) {
             for (object, reads) in planned.objects.iter_mut().zip(reads) {
                 let fetch = PlannedFetch::of_object(reads.bytes, reads.requests);
                 object.fetch = Some(fetch);
-                self.read_ends.insert(object.key.clone(), reads.end);
                 all.add(fetch);
             }
         }
         self.plan.fetch = Some(all);
-        Ok(())
-    }
-
-    /// Checks that every data file has its size. A restore does not ask: it finds out when it reads, and misses only what
-    /// it reads.
-    async fn check_sizes(&mut self, chain: &Chain) -> Result<()> {
-        let files = chain.snapshots().iter().flat_map(|snapshot| DataFile::ALL.map(|file| (snapshot, file)));
-        let checks = files.map(|(snapshot, file)| snapshot.wrong_size(file)).collect::<Vec<_>>();
-        let checked: Vec<_> = stream::iter(checks).buffered(self.context.config.max_concurrent_io).collect().await;
-        for wrong in checked {
-            let Some((error, bytes)) = wrong? else { continue };
-            let is_known = self.plan.blockers.iter().any(|blocker| blocker.key.as_deref() == error.key());
-            if bytes >= self.needed_bytes(error.key()) {
-                let it = if bytes == 0 { "it" } else { "what is wrong there" };
-                let warning = format!("{error}; this restore does not need {it}, but the snapshot is corrupt");
-                self.plan.warnings.push(warning);
-            } else if !is_known {
-                self.unless_blocked(Err::<(), _>(error))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Returns how many bytes of an object the restore needs, from its start: all that it should have, if more is not known.
-    fn needed_bytes(&self, key: Option<&str>) -> u64 {
-        let read = key.and_then(|key| self.read_ends.get(key)).copied();
-        let mut objects = self.plan.chain.iter().flat_map(|snapshot| &snapshot.objects);
-        let whole = || objects.find(|object| Some(&*object.key) == key).map(|object| object.size_bytes);
-        read.or_else(whole).unwrap_or(u64::MAX)
     }
 
     /// Adds checks of the destination. Fails at the first blocker, unless this is only planned.
     fn add_checks(&mut self, checks: Vec<Check>) -> Result<()> {
-        for Check { name, verdict } in checks {
-            let (outcome, detail, advice) = match verdict {
-                Ok(Finding::Passed) => (CheckOutcome::Ok, None, None),
-                Ok(Finding::NotMade(why)) => (CheckOutcome::NotChecked, Some(why.to_owned()), None),
-                Ok(Finding::Doubtful(warning)) => {
-                    if self.purpose == Purpose::Restore {
-                        warn(self.options.progress.as_deref(), &warning);
-                    }
-                    self.plan.warnings.push(warning.clone());
-                    (CheckOutcome::Warning, Some(warning), None)
-                }
-                Err(error) if self.purpose == Purpose::Restore => return Err(error),
-                Err(error) => {
-                    let blocker = RestoreBlocker::of_destination(&error);
-                    let (message, advice) = (blocker.message.clone(), blocker.advice.clone());
-                    self.plan.blockers.push(blocker);
-                    (CheckOutcome::Blocker, Some(message), advice)
-                }
-            };
-            self.plan.checks.push(DestinationCheck { name: name.to_owned(), outcome, detail, advice });
-        }
-        Ok(())
+        let advise = self.advise;
+        let mut checks = checks.into_iter();
+        checks.try_for_each(|Check { name, verdict }| {
+            self.findings.add_check(Check { name, verdict: verdict.map_err(advise) })
+        })
     }
 
-    /// Returns the result of reading the snapshot. If it cannot be restored, that is a blocker, and there is no result.
-    ///
-    /// Whether another error, such as one of the connection, is in the way of a restore is not known: it is returned.
-    fn unless_blocked<T>(&mut self, read: Result<T>) -> Result<Option<T>> {
-        match read {
-            Ok(read) => Ok(Some(read)),
-            Err(error)
-                if self.purpose == Purpose::Plan
-                    && matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Unsupported) =>
-            {
-                self.plan.blockers.push(RestoreBlocker::new(&error));
-                Ok(None)
-            }
-            Err(error) => Err(error),
-        }
+    /// Returns the plan.
+    pub(super) fn finish(self) -> RestorePlan {
+        let Findings { checks, warnings, blockers, .. } = self.findings;
+        RestorePlan { checks, warnings, blockers, ..self.plan }
     }
 }
 

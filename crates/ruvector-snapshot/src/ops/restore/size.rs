@@ -31,28 +31,35 @@ pub(super) fn of_restored_file(chain: &Chain) -> Result<FileSize> {
     let metadata = &chain.newest()?.metadata;
     let payload_bytes = chain.expanded_bytes(DataFile::Payloads)?;
     let index_bytes = chain.expanded_bytes(DataFile::Index)?;
+    let records = chain.records()?;
     // An increment does not say how much of the metadata of its chain is left.
-    let is_exact = chain.snapshots().len() == 1;
-    let likely_bytes = payload_bytes.saturating_add(index_bytes);
-    let texts = Texts { least_bytes: if is_exact { payload_bytes } else { 0 }, likely_bytes };
-    Ok(of_state(chain.records()?, metadata.dimensions, texts))
+    let line_bytes = if chain.snapshots().len() == 1 { payload_bytes } else { 0 };
+    // The id of a line is in both tables. With escapes, a line can have six bytes for each byte of its id.
+    let least_bytes = line_bytes.saturating_sub(records.saturating_mul(LINE_BYTES)) / 3;
+    let texts = Texts { least_bytes, likely_bytes: payload_bytes.saturating_add(index_bytes) };
+    Ok(of_state(records, metadata.dimensions, texts))
 }
 
-/// What a chain has besides vectors, in bytes.
+/// Returns the size of a file with so many records, whose ids and metadata are known.
+pub(super) fn of_part(records: u64, dimensions: u64, [id_bytes, metadata_bytes]: [u64; 2]) -> FileSize {
+    let row_headers = records.saturating_mul(2 * ROW_HEADER_BYTES);
+    let likely_bytes = id_bytes.saturating_mul(2).saturating_add(metadata_bytes).saturating_add(row_headers);
+    of_state(records, dimensions, Texts { least_bytes: metadata_bytes, likely_bytes })
+}
+
+/// What a state has besides vectors, in bytes.
 #[derive(Clone, Copy)]
 struct Texts {
-    /// The lines of metadata that are left for certain.
+    /// The ids and the metadata that the tables have at least.
     least_bytes: u64,
-    /// All lines of metadata, and the index, which has the ids.
+    /// All ids and metadata, with what describes them.
     likely_bytes: u64,
 }
 
 fn of_state(records: u64, dimensions: u64, texts: Texts) -> FileSize {
     let vector_bytes = VECTOR_HEADER_BYTES.saturating_add(dimensions.saturating_mul(4));
     let vectors = table_bytes(records, vector_bytes);
-    // The id of a line is in both tables. With escapes, a line can have six bytes for each byte of its id.
-    let payloads = texts.least_bytes.saturating_sub(records.saturating_mul(LINE_BYTES)) / 3;
-    let least_bytes = vectors.saturating_add(payloads);
+    let least_bytes = vectors.saturating_add(texts.least_bytes);
     // Pages are half full in the worst case, and the file grows to the next power of two.
     let pages = vectors.saturating_add(texts.likely_bytes).saturating_mul(2).saturating_add(OTHER_PAGES_BYTES);
     let pages = pages.checked_next_power_of_two().unwrap_or(u64::MAX).max(LEAST_PAGES_BYTES);
@@ -77,7 +84,7 @@ mod tests {
     #[test]
     fn the_metadata_of_an_increment_counts_only_as_what_may_be_needed() {
         let likely_bytes = (4 << 20) + 132 * 4096;
-        let texts = Texts { least_bytes: 10_022, likely_bytes: 10_022 };
+        let texts = Texts { least_bytes: 3333, likely_bytes: 10_022 };
         assert_eq!(of_state(1, 4, texts), FileSize { least_bytes: 4096 + 3333, likely_bytes });
         let texts = Texts { least_bytes: 0, likely_bytes: 10_022 };
         assert_eq!(of_state(1, 4, texts), FileSize { least_bytes: 4096, likely_bytes });

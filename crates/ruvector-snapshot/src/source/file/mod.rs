@@ -28,7 +28,7 @@ use scan::TableCursor;
 pub(crate) use rows::{
     IdRows, append_vector, irregular_example, irregular_row_met, is_irregular_row_met, vector_bytes,
 };
-pub(crate) use scan::{DatabaseTable, LeafVisit, VectorLookup};
+pub(crate) use scan::{DatabaseTable, LeafVisit, RowLookup, VectorLookup};
 
 /// How a database file is read. Start from `default()`.
 #[derive(Debug, Clone, Default)]

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::{FileReader, VectorLookup};
+use super::{FileReader, RowLookup, VectorLookup};
 use crate::source::key_range::DiffRange;
 
 /// The ranges that are left, the current one first.
@@ -25,6 +25,11 @@ impl FileReader {
     /// Returns a lookup for the vectors of single records of the same commit.
     pub(crate) fn vector_lookup(&self) -> VectorLookup {
         VectorLookup::new(self.database.dimensions, &self.vectors)
+    }
+
+    /// Returns a lookup for the rows of single ids of the same commit.
+    pub(crate) fn row_lookup(&self) -> RowLookup {
+        RowLookup::new(&self.vectors, &self.metadata)
     }
 
     /// Moves the cursors to the next row that was asked for.

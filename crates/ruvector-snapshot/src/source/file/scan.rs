@@ -87,6 +87,12 @@ impl TableCursor {
         }
     }
 
+    /// Moves to a row and returns its value. `None` if there is no such row. Ids must ascend from call to call.
+    fn value_of(&mut self, id: &str) -> Result<Option<&[u8]>> {
+        self.seek(id).map_err(live_error)?;
+        Ok(self.row().filter(|(key, _)| *key == id.as_bytes()).map(|(_, value)| value))
+    }
+
     /// Frees the leaf of the current row, if the row is large and the last one in it. From then on its value is empty.
     pub(super) fn release(&mut self) {
         let is_done = |leaf: &Leaf| leaf.len() <= self.at + 1 && leaf.value(self.at).len() > limits::BLOCK_TARGET_BYTES;
@@ -178,12 +184,27 @@ impl VectorLookup {
     /// The same as [`next_record`](crate::source::SourceReader::next_record), and that of
     /// [`irregular_row_met`] if there is no such vector.
     pub(crate) fn get(&mut self, id: &str) -> Result<&[u8]> {
-        self.rows.seek(id).map_err(live_error)?;
-        match self.rows.row() {
-            Some((key, value)) if key == id.as_bytes() => {
-                checked_vector(value, self.dimensions).map_err(|_| irregular_row_met())
-            }
-            _ => Err(irregular_row_met()),
-        }
+        let value = self.rows.value_of(id)?.ok_or_else(irregular_row_met)?;
+        checked_vector(value, self.dimensions).map_err(|_| irregular_row_met())
+    }
+}
+
+/// Looks up the rows of single ids, which must ascend from call to call.
+#[derive(Debug)]
+pub(crate) struct RowLookup([TableCursor; 2]);
+
+impl RowLookup {
+    pub(super) fn new(vectors: &TableCursor, metadata: &TableCursor) -> Self {
+        Self([vectors.another(), metadata.another()])
+    }
+
+    /// Returns the rows of an id in `vectors` and in `metadata`, as they are.
+    ///
+    /// # Errors
+    ///
+    /// The same as [`next_record`](crate::source::SourceReader::next_record).
+    pub(crate) fn get(&mut self, id: &str) -> Result<[Option<&[u8]>; 2]> {
+        let Self([vectors, metadata]) = self;
+        Ok([vectors.value_of(id)?, metadata.value_of(id)?])
     }
 }

@@ -5,16 +5,22 @@ use std::sync::Arc;
 
 use ruvector_snapshot_format::block::Block;
 use ruvector_snapshot_format::id::SnapshotId;
+use ruvector_snapshot_format::model::DatabaseInfo;
 use tracing::Instrument as _;
 
+use super::options::RestoreOptions;
+use super::plan::{PlannedFile, PlannedSelection, RestorePlan};
+use super::planning::Planner;
 use crate::error::Result;
 use crate::progress::{Phase, Progress, report_transferred, warn};
 use crate::repo::chain::Chain;
 use crate::repo::context::Context;
 use crate::repo::filter::RecordFilter;
-use crate::repo::selection::{Put, put_selected};
+use crate::repo::selection::{Put, check_selected, put_selected, read_selected};
 use crate::snapshot::Snapshot;
-use crate::source::merge_target::{MergeCounts, MergeTarget, NO_RECORD_CHANGED, OnConflict};
+use crate::source::destination_checks::{Check, Purpose};
+use crate::source::merge_target::{MergeCounts, MergePreview, MergeTarget, NO_RECORD_CHANGED, OnConflict};
+use crate::store::metered::Meter;
 
 /// Options of a merge. Start from `default()`.
 ///
@@ -124,6 +130,89 @@ pub struct MergeReport {
     pub counts: MergeCounts,
 }
 
+/// Plans a merge of records of a snapshot into a database file. Reads both, and writes nothing.
+pub(crate) async fn plan_merge(
+    context: &Context,
+    id: &SnapshotId,
+    path: PathBuf,
+    options: &MergeOptions,
+) -> Result<RestorePlan> {
+    let span = tracing::info_span!("plan_merge", snapshot = %id);
+    async {
+        let (context, meter) = &context.metered();
+        let restore = RestoreOptions { progress: options.progress.clone(), ..RestoreOptions::default() };
+        let mut planner = Planner::new(context, id, &restore, Purpose::Plan);
+        let chain = planner.open_chain(id).await?;
+        let database = match &chain {
+            Some(chain) => planner.describe_database(chain).await?,
+            None => None,
+        };
+        let preview = check_database(context, &mut planner, path, database, options).await?;
+        if let Some(chain) = &chain {
+            planner.findings.warnings.extend(irregular_warning(chain)?);
+            compare(context, meter, &mut planner, (chain, preview), options).await?;
+        }
+        Ok(planner.finish())
+    }
+    .instrument(span)
+    .await
+}
+
+/// Checks the database, and describes it. `None` if a check has failed.
+async fn check_database(
+    context: &Context,
+    planner: &mut Planner<'_>,
+    path: PathBuf,
+    records: Option<Arc<DatabaseInfo>>,
+    options: &MergeOptions,
+) -> Result<Option<MergePreview>> {
+    let choices = (options.on_conflict, options.other_embedding);
+    let check = move || Ok(MergePreview::check(&path, records.as_deref(), choices, Purpose::Plan));
+    let (preview, checks) = context.run_blocking(check).await?;
+    planner.findings.add_checks(checks)?;
+    planner.plan.file = preview.as_ref().map(|preview| PlannedFile {
+        path: preview.path().to_string_lossy().into_owned(),
+        replaced_bytes: None,
+        least_bytes: None,
+        likely_bytes: None,
+        free_bytes: preview.free_bytes(),
+    });
+    Ok(preview)
+}
+
+/// Reads the selected records, and compares them with those of the database.
+async fn compare(
+    context: &Context,
+    meter: &Meter,
+    planner: &mut Planner<'_>,
+    (chain, preview): (&Chain, Option<MergePreview>),
+    options: &MergeOptions,
+) -> Result<()> {
+    let (filter, progress) = (&options.filter, options.progress.as_deref());
+    let what = Put { filter, progress, phase: Phase::Stream, outcome: "nothing would be merged" };
+    let read = read_selected(context, chain, what, preview, |mut preview, block| {
+        if let Some(preview) = &mut preview {
+            preview.put(&mut block.rows())?;
+        }
+        Ok(preview)
+    });
+    let Some((preview, selected)) = planner.findings.unless_refused(read.await)? else { return Ok(()) };
+    planner.plan.selection = Some(PlannedSelection::new(&selected, meter));
+    planner.findings.unless_refused(check_selected(chain, what, &selected).await)?;
+    if let Some(preview) = preview {
+        planner.plan.merge = Some(preview.counts());
+        planner.findings.add_check(Check { name: "free space", verdict: Ok(preview.check_space()) })?;
+        planner.findings.unless_refused(preview.check_conflicts())?;
+    }
+    Ok(())
+}
+
+/// Says which rows of the snapshot are not merged.
+fn irregular_warning(chain: &Chain) -> Result<Option<String>> {
+    let irregular = chain.newest()?.metadata.irregular.as_ref();
+    Ok(irregular.map(|irregular| format!("irregular rows of the snapshot are not merged: {irregular}")))
+}
+
 /// Merges records of a snapshot into a database file.
 pub(crate) async fn merge(
     context: &Context,
@@ -141,11 +230,8 @@ pub(crate) async fn merge(
         let (destination, on_conflict, accepts_other) = (path.clone(), options.on_conflict, options.other_embedding);
         let open = move || MergeTarget::open(&destination, &database, on_conflict, accepts_other);
         let (target, warning) = context.run_blocking(open).await?;
-        warning.iter().for_each(|warning| warn(options.progress.as_deref(), warning));
-        if let Some(irregular) = &newest.metadata.irregular {
-            let warning = format!("irregular rows of the snapshot are not merged: {irregular}");
-            warn(options.progress.as_deref(), &warning);
-        }
+        let warnings = warning.into_iter().chain(irregular_warning(&chain)?);
+        warnings.for_each(|warning| warn(options.progress.as_deref(), &warning));
         let (filter, progress) = (&options.filter, options.progress.as_deref());
         let what = Put { filter, progress, phase: Phase::Restore, outcome: NO_RECORD_CHANGED };
         let (target, selected, _) = put_selected(context, &chain, what, target, put).await?;
