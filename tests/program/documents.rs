@@ -16,14 +16,19 @@ fn docs() -> PathBuf {
 /// The schema of each command, strict: no object has a member that the schema does not name.
 fn schemas() -> BTreeMap<String, jsonschema::Validator> {
     let files = fs::read_dir(docs().join("schema")).unwrap().map(|entry| entry.unwrap().path());
-    let schema = |path: PathBuf| {
-        let command =
-            path.file_stem().unwrap().to_str().unwrap().replace("store-", "store ").replace("config-", "config ");
-        let mut schema: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-        close(&mut schema);
-        (command, jsonschema::validator_for(&schema).unwrap())
-    };
-    files.map(schema).collect()
+    let names = files.map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned());
+    let of_commands = names.filter(|name| name != "progress");
+    of_commands
+        .map(|name| (name.replace("store-", "store ").replace("config-", "config "), strict_schema(&name)))
+        .collect()
+}
+
+/// A schema that allows no member that it does not name.
+pub(crate) fn strict_schema(name: &str) -> jsonschema::Validator {
+    let file = docs().join("schema").join(name).with_extension("json");
+    let mut schema: Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
+    close(&mut schema);
+    jsonschema::validator_for(&schema).unwrap()
 }
 
 /// Allows no members but those that a schema names.

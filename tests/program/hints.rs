@@ -134,7 +134,7 @@ fn assert_only_unprinted(result: &RunResult, done: &str) {
 
 #[test]
 fn a_full_standard_output_is_no_full_store_and_says_what_was_done() {
-    for json in [&[][..], &["--json"]] {
+    for json in [&[][..], &["--json", "--progress", "none"]] {
         let (sandbox, ids) = Sandbox::with_snapshots(1);
         let run = |args: &[&str]| without_output(&sandbox, &[args, json].concat());
         for args in [

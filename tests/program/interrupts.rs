@@ -9,12 +9,15 @@ use test_fixtures::{StoredSnapshot, records_of_file};
 use test_servers::{Fault, GcsServer, Request, S3Server};
 
 use super::bucket::Bucket;
+use super::progress::Followed;
 use super::sandbox::{RunResult, Sandbox, assert_holds, create_database, files_below};
 
 const ROWS: usize = 40_000;
 const DIMENSIONS: usize = 128;
 /// A run may end before the signal arrives. The test then tries again.
 const ATTEMPTS: usize = 20;
+/// The signals that stop a run, and its exit code then.
+const SIGNALS: [(&str, i32); 3] = [("-INT", 130), ("-TERM", 143), ("-HUP", 129)];
 
 /// Runs the program, sends a signal when `begun` returns true, and returns the result. If a run ends before the signal
 /// arrives, `again` removes its result.
@@ -54,21 +57,57 @@ fn sandbox_with_one_snapshot() -> Sandbox {
     sandbox
 }
 
+/// A byte is sent in a second, so that no run ends before it is interrupted.
 #[test]
 fn an_interrupted_create_leaves_no_trace() {
     let sandbox = sandbox_with_one_snapshot();
     let before = files_below(&sandbox.path("snapshots"));
-    for (signal, exit_code) in [("-INT", 130), ("-TERM", 143), ("-HUP", 129)] {
-        let begun = || sandbox.names("snapshots").len() > 1;
-        let again = || drop(sandbox.ok(&["delete", "new"]));
-        let result = interrupted(&sandbox, &["create", "--db", "a.db", "--name", "new"], signal, begun, again);
+    for ((signal, exit_code), phase) in SIGNALS.into_iter().zip(["creating", "storing", "creating"]) {
+        let create = sandbox.command(&["create", "--db", "a.db", "--name", "new", "--limit-upload", "1"]);
+        let result = Followed::start(create).wait_for(phase).stop(signal);
         result.assert_ends_after_notice(exit_code, "interrupted: no snapshot was created, and nothing was left behind");
-        assert_eq!(sandbox.names("snapshots").len(), 1);
         assert_eq!(sandbox.names("."), ["a.db", "snapshots"]);
         assert!(files_below(&sandbox.path("snapshots")) == before);
-        assert!(sandbox.ok(&["verify", "--all", "--no-record"]).ends_with("1 snapshot intact\n"));
         assert_eq!(sandbox.json(&["list"]).1["pending_uploads"], serde_json::json!([]));
     }
+    assert!(sandbox.ok(&["verify", "--all", "--no-record"]).ends_with("1 snapshot intact\n"));
+}
+
+/// The directory that the run has created for the store is removed again.
+#[test]
+fn an_interrupted_create_in_a_new_store_leaves_no_store() {
+    let sandbox = Sandbox::with_rows(300);
+    for (signal, exit_code) in SIGNALS {
+        let create = sandbox.command(&["create", "--db", "a.db", "--limit-upload", "1"]);
+        let result = Followed::start(create).wait_for("storing").stop(signal);
+        result.assert_ends_after_notice(exit_code, "interrupted: no snapshot was created, and nothing was left behind");
+        assert_eq!(sandbox.names("."), ["a.db"]);
+    }
+}
+
+/// A byte is sent in a second: none of these would end otherwise. The large database is sent in parts, which wait too.
+#[test]
+fn an_interrupted_upload_does_not_wait_for_the_rate_limit() {
+    let bucket = bucket_with_a_chain();
+    create_database(&bucket.sandbox.path("large.db"), ROWS, DIMENSIONS);
+    let before = bucket.server.keys();
+    let nothing = format!("interrupted: no snapshot was created, and no object was left at {}", bucket.store);
+    let to = format!("{}-copy", bucket.store);
+    let creates: [(&[&str], &str, &str); 4] = [
+        (&["create", "--db", "large.db", "--name", "large"], "storing", &nothing),
+        (&["create", "--db", "a.db", "--base", "step"], "storing", &nothing),
+        (&["compact", "step"], "storing", &nothing),
+        (&["copy", "--all", "--to", &to], "copying", "interrupted: the snapshots that were copied before are complete"),
+    ];
+    for ((args, phase, text), (signal, exit_code)) in creates.into_iter().zip(SIGNALS.into_iter().cycle()) {
+        let slow = bucket.command(&[args, &["--limit-upload", "1"]].concat());
+        let result = Followed::start(slow).wait_for(phase).stop(signal).without_secrets();
+        result.assert_ends_after_notice(exit_code, text);
+        assert_eq!(bucket.server.open_uploads(), 0, "{args:?}");
+    }
+    let left = bucket.server.keys().into_iter().filter(|key| !before.contains(key));
+    // What a copy has stored is continued by the next one.
+    assert!(left.into_iter().all(|key| key.contains("-copy/") && key.ends_with("/upload.json")));
 }
 
 #[test]
@@ -148,7 +187,8 @@ fn an_interrupted_create_respects_quiet_and_json() {
     let sandbox = sandbox_with_one_snapshot();
     let begun = || sandbox.names("snapshots").len() > 1;
     let again = || drop(sandbox.ok(&["delete", "a"]));
-    let result = interrupted(&sandbox, &["-q", "--json", "create", "--db", "a.db"], "-INT", begun, again);
+    let args = ["-q", "--json", "create", "--db", "a.db", "--limit-upload", "1"];
+    let result = interrupted(&sandbox, &args, "-INT", begun, again);
     result.assert_fails(130, "interrupted: no snapshot was created");
     let document: serde_json::Value = serde_json::from_str(&result.stdout).unwrap();
     assert_eq!(document["error"]["kind"], "interrupted");
@@ -193,7 +233,7 @@ fn interrupted_at(bucket: &Bucket, args: &[&str], awaited: fn(&Request) -> bool)
 #[test]
 fn a_second_signal_ends_the_program_at_once() {
     let bucket = bucket_with_a_chain();
-    for (signal, exit_code) in [("-INT", 130), ("-TERM", 143), ("-HUP", 129)] {
+    for (signal, exit_code) in SIGNALS {
         let wire = bucket.server.wire();
         wire.reset_log();
         // The clean-up waits for answers too.
@@ -297,6 +337,23 @@ fn an_interrupted_delete_is_completed() {
     let result = interrupted_at(&bucket, &["delete", "full", "--cascade"], deletes);
     result.assert_fails_after_notice("interrupted: all of them were deleted");
     assert_eq!(bucket.server.keys(), Vec::<String>::new());
+}
+
+/// The check then removes its objects. It sends bytes as slowly as an upload does.
+#[test]
+fn an_interrupted_check_of_a_store_does_not_wait_for_the_rate_limit() {
+    let bucket = Bucket::s3(S3Server::start());
+    let starts_upload: fn(&Request) -> bool = |request| request.key().ends_with("/parts");
+    let wire = bucket.server.wire();
+    let check = ["store", "check", "--limit-upload", "1"];
+    let child = bucket.command(&check).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    while !wire.requests().iter().any(starts_upload) {
+        thread::yield_now();
+    }
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let result = RunResult::from(child.wait_with_output().unwrap()).without_secrets();
+    assert_eq!((result.exit_code, &*result.stdout), (Some(130), ""), "{result:?}");
+    assert_eq!((bucket.server.open_uploads(), bucket.server.keys()), (0, Vec::new()));
 }
 
 #[test]

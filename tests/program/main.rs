@@ -58,6 +58,8 @@ mod name_forms;
 mod open_database;
 mod other_words;
 mod parts;
+#[cfg(unix)]
+mod progress;
 mod prune;
 mod quiet;
 mod rates;

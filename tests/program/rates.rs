@@ -145,17 +145,7 @@ fn progress_says_that_its_bytes_are_those_of_records() {
     let sandbox = Sandbox::empty();
     create_database(&sandbox.path("a.db"), 1000, 8);
     sandbox.create("one");
-    let slow = |to: &str, args: &[&str]| {
-        let mut command = sandbox.command(&[&["restore", "one", "--to", to, "--limit-download", "1K"], args].concat());
-        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap()
-    };
-    let (text, json) = (slow("b.db", &[]), slow("c.db", &["--json"]));
-    let [text, json] = [text, json].map(|child| RunResult::from(child.wait_with_output().unwrap()));
+    let text = sandbox.run(&["restore", "one", "--to", "b.db", "--limit-download", "7K"]);
     let line = text.stderr.lines().find(|line| line.starts_with("restoring: ")).unwrap_or_else(|| panic!("{text:?}"));
     assert!(line.contains(" of 1,000 records, ") && line.contains(" record bytes, ") && line.contains("/s"), "{line}");
-    let document: Value = json.stderr.lines().find_map(|line| serde_json::from_str(line).ok()).unwrap();
-    let progress = document["progress"].as_object().unwrap();
-    let members =
-        ["phase", "record_bytes", "record_bytes_per_second", "records", "records_per_second", "records_total"];
-    assert!(progress.keys().eq(members), "{document}");
 }

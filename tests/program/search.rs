@@ -49,7 +49,8 @@ fn assert_searches(sandbox: &Sandbox, run: &dyn Fn(&[&str]) -> RunResult) {
     assert_eq!(run(&["create", "--db", "a.db", "--name", "newest", "--base", "latest"]).exit_code, Some(0));
     let line = json!({ "id": "q1", "vector": vector, "metadata": null });
     std::fs::write(sandbox.path("q.jsonl"), format!("{}\n{line}\n", json!(vector))).unwrap();
-    let args = ["search", "latest", "--like", "id-000400", "--query", "q.jsonl", "-k", "5", "--json"];
+    let args =
+        ["search", "latest", "--like", "id-000400", "--query", "q.jsonl", "-k", "5", "--json", "--progress", "none"];
     let result = run(&args);
     assert_eq!(result.stderr, "", "{result:?}");
     let (exit_code, document) = result.into_json();

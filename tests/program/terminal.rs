@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::process::Stdio;
 
-use test_servers::S3Server;
+use test_servers::{Fault, Request, S3Server};
 
 use super::bucket::Bucket;
 use super::sandbox::{RunResult, Sandbox};
@@ -32,24 +32,42 @@ fn on_a_terminal(sandbox: &Sandbox, line: &str) -> Option<String> {
 
 /// As [`on_a_terminal`], with what the person types when the question is there. Returns the exit code, too.
 fn typed_on_a_terminal(sandbox: &Sandbox, line: &str, typed: &str) -> Option<(i32, String)> {
+    typed_when(sandbox, &[], line, "[y/N] ", typed)
+}
+
+/// As [`typed_on_a_terminal`], with what the person types when this text was written.
+fn typed_when(
+    sandbox: &Sandbox,
+    environment: &[(&str, String)],
+    line: &str,
+    awaited: &str,
+    typed: &str,
+) -> Option<(i32, String)> {
     let program = env!("CARGO_BIN_EXE_program-under-test");
-    let mut command = sandbox.command_of("script", &["-qec", &format!("{program} {line}"), "/dev/null"]);
-    command.env("PATH", "/usr/bin:/bin").env("TERM", "xterm").env("NO_COLOR", "1");
+    let line = format!("stty cols 80 rows 24; exec {program} {line}");
+    let mut command = sandbox.command_of("script", &["-qec", &line, "/dev/null"]);
+    command.env("PATH", "/usr/bin:/bin").env("TERM", "xterm").env("NO_COLOR", "1").env("SHELL", "/bin/sh");
+    command.envs(environment.iter().cloned());
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = match command.spawn() {
         Err(error) if error.kind() == ErrorKind::NotFound => return None,
         child => child.unwrap(),
     };
     let (mut input, mut output) = (child.stdin.take(), child.stdout.take().unwrap());
-    let (mut written, mut bytes) = (String::new(), [0; 1024]);
+    let (mut written, mut bytes, mut is_typed) = (String::new(), [0; 1024], false);
     loop {
         let read = output.read(&mut bytes).unwrap();
         if read == 0 {
             break;
         }
         written += &String::from_utf8_lossy(&bytes[..read]);
-        if let Some(mut input) = input.take_if(|_| written.contains("[y/N] ")) {
-            input.write_all(typed.as_bytes()).unwrap();
+        if !is_typed && written.contains(awaited) {
+            input.as_ref().unwrap().write_all(typed.as_bytes()).unwrap();
+            is_typed = true;
+        }
+        // `script` waits for the end of its input. It is an answer too, and must not arrive before the signal of a Ctrl-C.
+        if is_typed && (typed != "\u{3}" || written.contains("interrupted")) {
+            input = None;
         }
     }
     Some((child.wait().unwrap().code().unwrap(), written))
@@ -283,14 +301,19 @@ fn a_person_is_asked_before_something_is_deleted() {
         ] {
             assert!(written.contains(text), "{text}: {written}");
         }
+        assert!(
+            left_on_screen(&written).iter().any(|line| line.starts_with("error: nothing was deleted")),
+            "{written}"
+        );
         let (exit_code, written) = typed_on_a_terminal(&sandbox, "prune --keep-last 2", typed).unwrap();
         assert_eq!(exit_code, 1, "{typed:?}: {written}");
         assert!(written.contains("drop  ") && written.contains("delete 2 snapshots? "), "{written}");
     }
-    // Ctrl-C at the question.
-    let (exit_code, written) = typed_on_a_terminal(&sandbox, "delete one", "\u{3}").unwrap();
-    assert_eq!(exit_code, 130, "{written}");
-    assert!(written.contains("interrupted: nothing was deleted"), "{written}");
+    for line in ["delete one", "prune --keep-last 2"] {
+        let (exit_code, written) = typed_on_a_terminal(&sandbox, line, "\u{3}").unwrap();
+        assert_eq!(exit_code, 130, "{written}");
+        assert_ends_with(&written, "error: interrupted: nothing was deleted");
+    }
     assert_eq!(sandbox.ids().len(), 4);
     let (exit_code, written) = typed_on_a_terminal(&sandbox, "delete one", "y\n").unwrap();
     assert_eq!((exit_code, sandbox.ids().len()), (0, 3), "{written}");
@@ -302,4 +325,45 @@ fn a_person_is_asked_before_something_is_deleted() {
         assert!(exit_code == 0 && !written.contains("[y/N]"), "{line}: {written}");
     }
     assert_eq!(sandbox.ids().len(), 0);
+}
+
+/// Asserts that what is left on the screen fits it, has no bar, and ends with a message.
+#[track_caller]
+fn assert_ends_with(written: &str, message: &str) {
+    assert_fits(written, 80, message);
+    let left = left_on_screen(written);
+    assert!(left.iter().all(|line| !line.contains(" of ")), "a bar is left: {left:?}");
+    // The message may be wrapped.
+    let at = left.iter().rposition(|line| line.starts_with("error: ")).unwrap_or_else(|| panic!("no error: {left:?}"));
+    assert_eq!(unwrapped(&left[at..].join(" ")), message, "{written:?}");
+}
+
+/// While the bar is drawn. The server does not answer, or the rate limit lets a byte through in a second.
+#[test]
+fn ctrl_c_leaves_only_what_is_true_on_the_screen() {
+    let bucket = Bucket::s3(S3Server::start());
+    bucket.create("one");
+    let mut environment = bucket.environment.clone();
+    environment.push(("RUVECTOR_SNAPSHOT_STORE", bucket.store.clone()));
+    let reads_vectors: fn(&Request) -> bool = |request| request.is_get() && request.key().ends_with("vectors.bin.gz");
+    bucket.server.wire().set(move |request, _| reads_vectors(request).then_some(Fault::Hang));
+    let created = format!("error: interrupted: no snapshot was created, and no object was left at {}", bucket.store);
+    for (line, phase, message) in [
+        ("verify one", "verifying", "error: interrupted: nothing was changed"),
+        ("restore one --to b.db", "restoring", "error: interrupted: nothing was restored, and nothing was left behind"),
+        (
+            "copy one --to copies",
+            "copying",
+            "error: interrupted: the snapshots that were copied before are complete; repeat the command to copy the rest",
+        ),
+        ("drill one", "restoring", "error: interrupted: the scratch directory was removed; nothing was changed"),
+        ("create --db a.db --limit-upload 1", "storing", &created),
+    ] {
+        let Some((exit_code, written)) = typed_when(&bucket.sandbox, &environment, line, phase, "\u{3}") else {
+            return;
+        };
+        assert_eq!(exit_code, 130, "{line}: {written}");
+        assert_ends_with(&written, message);
+        assert!(unwrapped(&written).contains("interrupted; cleaning up (a second signal stops at once)"), "{written}");
+    }
 }

@@ -33,12 +33,14 @@ pub(crate) async fn confirm(session: &Session, question: &str) -> Result<(), Fai
     };
     let started = thread::Builder::new().name("answer".to_owned()).spawn(reader);
     started.map_err(|error| not_answered().with_hint(format!("the answer cannot be read: {error}; use --yes")))?;
-    let answer = session.until_interrupted(answer, || "nothing was deleted".to_owned()).await?;
-    let is_yes = |line: &str| ["y", "yes"].contains(&line.trim().to_lowercase().as_str());
-    match answer {
-        Ok(Ok(line)) if is_yes(&line) => Ok(()),
-        _ => Err(not_answered()),
+    let answer = session.until_interrupted(answer, || "nothing was deleted".to_owned()).await;
+    let line = answer.as_ref().ok().and_then(|line| line.as_ref().ok()?.as_deref().ok()).unwrap_or_default();
+    // Ctrl-C and Ctrl-D end no line of the terminal.
+    if !line.ends_with('\n') {
+        session.output.notice("");
     }
+    let is_yes = ["y", "yes"].contains(&line.trim().to_lowercase().as_str());
+    answer.and(if is_yes { Ok(()) } else { Err(not_answered()) })
 }
 
 fn not_answered() -> Failure {

@@ -58,6 +58,10 @@ pub(crate) struct Global {
     /// Print times in UTC on a terminal too, and not in the local time zone
     #[arg(long, global = true, help_heading = HEADING)]
     pub(crate) utc: bool,
+    /// Show the progress on standard error as: auto, text, json or none. auto is a bar on a terminal, a line of text from time
+    /// to time elsewhere, JSON Lines with --json, and nothing with --quiet
+    #[arg(long, global = true, help_heading = HEADING, value_name = "FORMAT", hide_possible_values = true, hide_default_value = true, default_value = "auto")]
+    pub(crate) progress: ProgressFormat,
     /// Log what is done to standard error: -v the steps, -vv each request to the store. RUST_LOG does so too. Then a line
     /// from time to time shows the progress instead of a bar
     #[arg(short, long, global = true, help_heading = HEADING, action = ArgAction::Count)]
@@ -68,6 +72,19 @@ pub(crate) struct Global {
     /// Format of the log: text or json
     #[arg(long, global = true, help_heading = HEADING, value_name = "FORMAT", hide_possible_values = true, default_value = "text")]
     pub(crate) log_format: LogFormat,
+}
+
+/// Forms of the progress.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum ProgressFormat {
+    /// A bar on a terminal, lines of text elsewhere, JSON Lines with --json, nothing with --quiet.
+    Auto,
+    /// A line of text from time to time.
+    Text,
+    /// A JSON document on a line for each phase, and from time to time.
+    Json,
+    /// No progress.
+    None,
 }
 
 /// Formats of the log.

@@ -1,6 +1,9 @@
-//! Displays progress: a bar on a terminal, and a line from time to time elsewhere. Only on standard error, and never
-//! with --quiet. Also remembers the ids that the library reports, and passes its warnings on.
-#![expect(clippy::disallowed_methods, reason = "limits how often progress is printed, and estimates the time left")]
+//! Displays progress on standard error: a bar on a terminal, lines of text from time to time elsewhere, or JSON Lines. Also
+//! remembers the ids that the library reports, and passes its warnings on.
+#![expect(clippy::disallowed_methods, reason = "limits how often progress is printed")]
+
+mod phases;
+mod words;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,61 +12,62 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use ruvector_snapshot::{Phase, Progress, ProgressUpdate, Transferred};
-use serde_json::{Value, json};
 use terminal_size::{Width, terminal_size_of};
 
+use crate::documents::{ProgressDocument, ProgressLine, Run};
 use crate::interrupted::Attempts;
-use crate::output::{Output, count, rate, size};
+use crate::output::Output;
+use crate::screen::Shown;
 use crate::session::Session;
 use crate::warnings::Warnings;
 
-/// Time between two lines without a terminal.
+use phases::{BytesOf, Course, Step};
+
+/// Time between two lines of text.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
+/// Time between two JSON Lines of one phase.
+const DOCUMENT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Columns of a terminal that does not say how many it has.
 const COLUMNS_DEFAULT: usize = 80;
-/// How long the bar is at least, and at most.
-const BAR_COLUMNS_MIN: usize = 6;
-const BAR_COLUMNS_MAX: usize = 40;
 
 /// The progress display of one command. Removed from the terminal when dropped.
 #[derive(Debug)]
 pub(crate) struct ProgressDisplay {
-    listener: Arc<dyn Progress>,
+    listener: Arc<Listener>,
     bar: Option<ProgressBar>,
-    is_restored: Arc<AtomicBool>,
-    transferred: Arc<Mutex<Transferred>>,
 }
 
 impl ProgressDisplay {
     /// Starts a display. The ids of attempts are added to `attempts`.
     pub(crate) fn new(session: &Session, attempts: &Attempts) -> Self {
         let output = session.output;
-        let now = Instant::now();
-        let (display, bar): (Option<Box<dyn Display>>, _) = if output.quiet {
-            (None, None)
-        } else if !output.is_terminal() || session.has_log_on_stderr {
-            let state = LinesState { printed: now, phase_started: now, phase: None };
-            (Some(Box::new(Lines { output, state: Mutex::new(state) })), None)
-        } else {
-            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-            if let Ok(style) = ProgressStyle::with_template("{wide_msg}") {
-                bar.set_style(style);
+        let (display, bar): (Option<Box<dyn Display>>, _) = match session.progress {
+            Shown::Nothing => (None, None),
+            Shown::Lines => (Some(Box::new(Lines { output, printed: Instant::now() })), None),
+            Shown::Documents => {
+                let run = session.run.clone();
+                (Some(Box::new(Documents { output, run, printed: None, waiting: None })), None)
             }
-            let state = Mutex::new(BarState { phase: None, started: now });
-            session.screen.show(&bar);
-            (Some(Box::new(Bar { bar: bar.clone(), is_stopped: session.screen.stopped(), state })), Some(bar))
+            Shown::Bar => {
+                let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+                if let Ok(style) = ProgressStyle::with_template("{wide_msg}") {
+                    bar.set_style(style);
+                }
+                session.screen.show(&bar);
+                (Some(Box::new(Bar { bar: bar.clone() })), Some(bar))
+            }
         };
-        let (is_restored, transferred) = (Arc::<AtomicBool>::default(), Arc::<Mutex<Transferred>>::default());
         let listener = Listener {
-            display,
+            state: Mutex::new(State { display, course: Course::default() }),
+            is_stopped: session.screen.stopped(),
             bar: bar.clone(),
             attempts: attempts.clone(),
             warnings: session.warnings.clone(),
-            is_restored: is_restored.clone(),
-            transferred: transferred.clone(),
+            is_restored: Arc::default(),
+            transferred: Mutex::default(),
         };
-        Self { listener: Arc::new(listener), bar, is_restored, transferred }
+        Self { listener: Arc::new(listener), bar }
     }
 
     /// Returns the listener for the library.
@@ -73,13 +77,13 @@ impl ProgressDisplay {
 
     /// Returns whether the library has put a restored file in its place. Ask at the end: it may still be at work.
     pub(crate) fn is_restored(&self) -> impl FnOnce() -> bool + Send + 'static {
-        let is_restored = self.is_restored.clone();
+        let is_restored = self.listener.is_restored.clone();
         move || is_restored.load(Ordering::SeqCst)
     }
 
     /// Returns what the library has read and written, once its work has succeeded.
     pub(crate) fn transferred(&self) -> Transferred {
-        *locked(&self.transferred)
+        *locked(&self.listener.transferred)
     }
 
     /// Clears the bar, so that a line can be printed. The next update shows it again.
@@ -92,31 +96,49 @@ impl ProgressDisplay {
 
 impl Drop for ProgressDisplay {
     fn drop(&mut self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
+        // What the library still does, for example because it was interrupted, is not displayed.
+        if let Some(mut display) = locked(&self.listener.state).display.take() {
+            display.end();
         }
     }
 }
 
 /// A way to display updates.
-trait Display: std::fmt::Debug + Send + Sync {
-    fn update(&self, update: ProgressUpdate);
+trait Display: std::fmt::Debug + Send {
+    fn update(&mut self, step: Step);
+
+    fn end(&mut self) {}
+}
+
+#[derive(Debug)]
+struct State {
+    /// `None` if nothing is displayed, and after the end.
+    display: Option<Box<dyn Display>>,
+    course: Course,
 }
 
 #[derive(Debug)]
 struct Listener {
-    display: Option<Box<dyn Display>>,
+    state: Mutex<State>,
+    /// Whether a signal has stopped the work. What still runs of it is not displayed.
+    is_stopped: Arc<AtomicBool>,
     bar: Option<ProgressBar>,
     attempts: Attempts,
     warnings: Warnings,
     is_restored: Arc<AtomicBool>,
-    transferred: Arc<Mutex<Transferred>>,
+    transferred: Mutex<Transferred>,
 }
 
 impl Progress for Listener {
     fn update(&self, update: ProgressUpdate) {
-        if let Some(display) = &self.display {
-            display.update(update);
+        let State { display, course } = &mut *locked(&self.state);
+        let Some(display) = display else { return };
+        if !self.is_stopped.load(Ordering::SeqCst) {
+            display.update(course.next(update));
+        }
+        // The signal may have arrived meanwhile.
+        if self.is_stopped.load(Ordering::SeqCst) {
+            display.end();
         }
     }
 
@@ -143,114 +165,19 @@ impl Progress for Listener {
 #[derive(Debug)]
 struct Bar {
     bar: ProgressBar,
-    /// Whether a signal has stopped the work. What still runs of it does not draw the bar again.
-    is_stopped: Arc<AtomicBool>,
-    state: Mutex<BarState>,
-}
-
-#[derive(Debug)]
-struct BarState {
-    phase: Option<Phase>,
-    started: Instant,
 }
 
 impl Display for Bar {
-    fn update(&self, update: ProgressUpdate) {
-        if self.is_stopped.load(Ordering::SeqCst) {
-            return;
-        }
-        let mut state = locked(&self.state);
-        if state.phase != Some(update.phase) || update.records == 0 || self.bar.is_finished() {
-            *state = BarState { phase: Some(update.phase), started: Instant::now() };
+    fn update(&mut self, step: Step) {
+        if self.bar.is_finished() {
             self.bar.reset();
         }
-        let columns = terminal_columns();
-        self.bar.set_message(bar_line(update, state.started.elapsed(), columns));
+        self.bar.set_message(words::bar_line(&step, terminal_columns()));
     }
-}
 
-#[derive(Debug)]
-struct Lines {
-    output: Output,
-    state: Mutex<LinesState>,
-}
-
-#[derive(Debug)]
-struct LinesState {
-    printed: Instant,
-    phase_started: Instant,
-    phase: Option<Phase>,
-}
-
-impl Display for Lines {
-    fn update(&self, update: ProgressUpdate) {
-        let mut state = locked(&self.state);
-        if state.phase != Some(update.phase) || update.records == 0 {
-            (state.phase, state.phase_started) = (Some(update.phase), Instant::now());
-        }
-        if state.printed.elapsed() < LINE_INTERVAL {
-            return;
-        }
-        state.printed = Instant::now();
-        let taken = state.phase_started.elapsed();
-        match self.output.json {
-            true => self.output.notice(document(update, taken)),
-            false => self.output.notice(line(update, taken)),
-        }
+    fn end(&mut self) {
+        self.bar.finish_and_clear();
     }
-}
-
-fn document(update: ProgressUpdate, taken: Duration) -> Value {
-    if update.phase == Phase::Copy {
-        return json!({ "progress": {
-            "phase": phase_name(update.phase), "snapshots": update.records, "snapshots_total": update.records_total,
-            "bytes": update.bytes, "bytes_total": update.bytes_total, "bytes_per_second": rate(update.bytes, taken),
-        }});
-    }
-    json!({ "progress": {
-        "phase": phase_name(update.phase), "records": update.records, "records_total": update.records_total,
-        "records_per_second": rate(update.records, taken),
-        "record_bytes": update.bytes, "record_bytes_per_second": rate(update.bytes, taken),
-    }})
-}
-
-fn line(update: ProgressUpdate, taken: Duration) -> String {
-    let parts = [counts(update), bytes(update), speed(update, taken), left(update, taken)];
-    format!("{}: {}", phase_name(update.phase), parts.into_iter().flatten().collect::<Vec<_>>().join(", "))
-}
-
-/// Returns what is drawn on a terminal of so many columns. What does not fit is left out, the least important first.
-fn bar_line(update: ProgressUpdate, taken: Duration, columns: usize) -> String {
-    let percent = percent(update).map(|percent| format!("{percent:>3} %"));
-    // In the order in which they are printed, and how important each is.
-    let parts =
-        [(percent, 0), (counts(update), 1), (bytes(update), 4), (speed(update, taken), 3), (left(update, taken), 2)];
-    let mut parts: Vec<(String, u8)> = parts.into_iter().filter_map(|(part, rank)| Some((part?, rank))).collect();
-    let joined = |parts: &[(String, u8)]| {
-        let texts = parts.iter().map(|(text, _)| text.as_str());
-        texts.collect::<Vec<_>>().join("  ")
-    };
-    let phase = phase_name(update.phase);
-    // A line that fills the last column may wrap.
-    let room = columns.saturating_sub(phase.len() + 3);
-    while joined(&parts).chars().count() > room
-        && let Some(least) = parts.iter().map(|(_, rank)| *rank).max()
-    {
-        parts.retain(|(_, rank)| *rank != least);
-    }
-    let rest = room.saturating_sub(joined(&parts).chars().count());
-    format!("{phase}  {}{}", bar(update, rest), joined(&parts))
-}
-
-/// Returns the bar in the room that is left, if there is enough and the total is known.
-fn bar(update: ProgressUpdate, room: usize) -> String {
-    let (done, total) = position(update);
-    let length = room.saturating_sub(4).min(BAR_COLUMNS_MAX);
-    if total == 0 || length < BAR_COLUMNS_MIN {
-        return String::new();
-    }
-    let filled = (done as f64 / total.max(done) as f64 * length as f64) as usize;
-    format!("[{}{}]  ", "=".repeat(filled.min(length)), " ".repeat(length.saturating_sub(filled)))
 }
 
 /// Returns the columns of the terminal of the bar.
@@ -258,90 +185,90 @@ fn terminal_columns() -> usize {
     terminal_size_of(std::io::stderr()).map_or(COLUMNS_DEFAULT, |(Width(columns), _)| usize::from(columns))
 }
 
-/// Returns what a phase counts.
-fn things(phase: Phase) -> &'static str {
-    match phase {
-        // Indexes are compared.
-        Phase::Compare => "rows",
-        Phase::Drill => "searches",
-        Phase::Copy => "snapshots",
-        _ => "records",
+#[derive(Debug)]
+struct Lines {
+    output: Output,
+    printed: Instant,
+}
+
+impl Display for Lines {
+    fn update(&mut self, step: Step) {
+        if self.printed.elapsed() >= LINE_INTERVAL {
+            self.printed = Instant::now();
+            self.output.notice(words::line(&step));
+        }
     }
 }
 
-/// Returns whose bytes a phase counts: those of the records, uncompressed, or those of objects. `None` if it counts none.
-fn bytes_of(phase: Phase) -> Option<&'static str> {
-    match phase {
-        Phase::Compare | Phase::Drill => None,
-        Phase::Copy => Some("stored bytes"),
-        Phase::Create | Phase::Import => Some("source bytes"),
-        _ => Some("record bytes"),
+/// JSON Lines: of each phase the first update, then one from time to time, and the last.
+#[derive(Debug)]
+struct Documents {
+    output: Output,
+    run: Run,
+    /// The phase of the last line, and when it was printed.
+    printed: Option<(Phase, Instant)>,
+    /// An update that is printed if no other one of its phase comes.
+    waiting: Option<Step>,
+}
+
+impl Display for Documents {
+    fn update(&mut self, step: Step) {
+        match self.printed {
+            Some((phase, at)) if phase == step.phase() && at.elapsed() < DOCUMENT_INTERVAL => self.waiting = Some(step),
+            Some((phase, _)) if phase == step.phase() => self.print(step),
+            _ => {
+                self.end();
+                self.print(step);
+            }
+        }
+    }
+
+    fn end(&mut self) {
+        if let Some(last) = self.waiting.take() {
+            self.print(last);
+        }
     }
 }
 
-fn counts(update: ProgressUpdate) -> Option<String> {
-    let (done, things) = (count(update.records), things(update.phase));
-    Some(match update.records_total.max(update.records) {
-        _ if update.records_total == 0 => format!("{done} {things}, total not known"),
-        total => format!("{done} of {} {things}", count(total)),
-    })
-}
-
-fn bytes(update: ProgressUpdate) -> Option<String> {
-    let whose = bytes_of(update.phase)?;
-    Some(match update.bytes_total {
-        0 => format!("{} {whose}", size(update.bytes)),
-        total => format!("{} of {} {whose}", size(update.bytes), size(total)),
-    })
-}
-
-fn speed(update: ProgressUpdate, taken: Duration) -> Option<String> {
-    Some(match bytes_of(update.phase) {
-        Some(_) => format!("{}/s", size(rate(update.bytes, taken))),
-        None => format!("{} {}/s", count(rate(update.records, taken)), things(update.phase)),
-    })
-}
-
-fn percent(update: ProgressUpdate) -> Option<u64> {
-    let (done, total) = position(update);
-    (total > 0).then(|| (u128::from(done) * 100 / u128::from(total.max(done))) as u64)
-}
-
-/// Returns how long the rest takes at the rate so far.
-fn left(update: ProgressUpdate, taken: Duration) -> Option<String> {
-    let (done, total) = position(update);
-    let rest = total.checked_sub(done).filter(|_| done > 0)?;
-    let seconds = (taken.as_secs_f64() * rest as f64 / done as f64).ceil().min(u32::MAX as f64) as u64;
-    Some(match (seconds / 3600, seconds / 60 % 60) {
-        (0, 0) => format!("{seconds} s left"),
-        (0, minutes) => format!("{minutes} min left"),
-        (hours, minutes) => format!("{hours} h {minutes} min left"),
-    })
-}
-
-/// Returns how far the work has come, and how far it goes: in bytes if their total is known, and else in records.
-fn position(update: ProgressUpdate) -> (u64, u64) {
-    match update.bytes_total {
-        0 => (update.records, update.records_total),
-        total => (update.bytes, total),
+impl Documents {
+    fn print(&mut self, step: Step) {
+        self.waiting = None;
+        self.printed = Some((step.phase(), Instant::now()));
+        self.output.json_line(&ProgressLine::new(&self.run, document(&step)));
     }
 }
 
-fn phase_name(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Create => "creating",
-        Phase::Restore => "restoring",
-        Phase::VerifyRestored => "verifying",
-        Phase::Verify => "verifying",
-        Phase::Stream => "streaming",
-        Phase::Copy => "copying",
-        Phase::Compare => "comparing",
-        Phase::Export => "exporting",
-        Phase::Search => "searching",
-        Phase::Import => "sorting",
-        Phase::Drill => "opening",
-        _ => "working",
+/// Returns the document of an update: what the phase counts, under the name of that.
+fn document(step: &Step) -> ProgressDocument {
+    let Step { update, taken, .. } = *step;
+    let done = Some(update.records);
+    let (total, pace) = (Some(update.records_total).filter(|total| *total > 0), Some(step.records_per_second()));
+    let (bytes, bytes_total) = (Some(update.bytes), Some(update.bytes_total).filter(|total| *total > 0));
+    let bytes_pace = Some(step.bytes_per_second());
+    let mut document = ProgressDocument {
+        phase: update.phase.into(),
+        seconds: taken.as_secs_f64(),
+        seconds_left: step.seconds_left(),
+        ..ProgressDocument::default()
+    };
+    match update.phase {
+        Phase::Store => {}
+        Phase::Copy => (document.snapshots, document.snapshots_total) = (done, total),
+        Phase::Compare => (document.rows, document.rows_total, document.rows_per_second) = (done, total, pace),
+        Phase::Drill => {
+            (document.searches, document.searches_total, document.searches_per_second) = (done, total, pace);
+        }
+        _ => (document.records, document.records_total, document.records_per_second) = (done, total, pace),
     }
+    match BytesOf::phase(update.phase) {
+        BytesOf::Nothing => {}
+        BytesOf::Records => (document.record_bytes, document.record_bytes_per_second) = (bytes, bytes_pace),
+        BytesOf::Store => {
+            (document.stored_bytes, document.stored_bytes_total) = (bytes, bytes_total);
+            document.stored_bytes_per_second = bytes_pace;
+        }
+    }
+    document
 }
 
 fn locked<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {

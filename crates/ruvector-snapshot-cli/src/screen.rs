@@ -1,9 +1,38 @@
-//! The progress bar that is on the screen, and how it makes way for a notice.
+//! How progress is displayed, and how the bar that is on the screen makes way for a notice.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use indicatif::ProgressBar;
+
+use crate::global::{Global, ProgressFormat};
+use crate::logs;
+use crate::output::Output;
+
+/// How progress is displayed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shown {
+    Nothing,
+    Bar,
+    Lines,
+    Documents,
+}
+
+impl Shown {
+    /// Returns how a run with these options displays it. What `--progress` says counts, and then `--quiet` and `--json`.
+    pub(crate) fn of(global: &Global, output: Output) -> Self {
+        match global.progress {
+            ProgressFormat::None => Self::Nothing,
+            ProgressFormat::Text => Self::Lines,
+            ProgressFormat::Json => Self::Documents,
+            ProgressFormat::Auto if output.quiet => Self::Nothing,
+            ProgressFormat::Auto if output.json => Self::Documents,
+            // Lines of a log and a bar would overwrite each other.
+            ProgressFormat::Auto if output.is_terminal() && !logs::is_on_stderr(global) => Self::Bar,
+            ProgressFormat::Auto => Self::Lines,
+        }
+    }
+}
 
 /// The bar that is on the screen. A clone shares it.
 #[derive(Debug, Clone, Default)]

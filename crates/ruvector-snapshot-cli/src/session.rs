@@ -19,9 +19,8 @@ use tokio::sync::watch;
 use crate::documents::Run;
 use crate::failure::{Exit, Failure, kind_name};
 use crate::global::{Global, STORE_VARIABLE};
-use crate::logs;
 use crate::output::{Ids, Output, quoted};
-use crate::screen::Screen;
+use crate::screen::{Screen, Shown};
 use crate::settings::{ChosenStore, Origin, Settings};
 use crate::warnings::Warnings;
 
@@ -34,8 +33,8 @@ pub(crate) struct Session {
     pub(crate) ids: Ids,
     /// The progress bar.
     pub(crate) screen: Screen,
-    /// Whether lines of the log are printed where a progress bar would be.
-    pub(crate) has_log_on_stderr: bool,
+    /// How progress is displayed.
+    pub(crate) progress: Shown,
     pub(crate) settings: Settings,
     /// The location of the store. As typed, unless a profile of the configuration file has it.
     pub(crate) store: String,
@@ -55,7 +54,7 @@ pub(crate) type Interrupts = watch::Receiver<Option<Exit>>;
 
 impl Session {
     pub(crate) fn new(global: Global, output: Output, settings: Settings, run: Run, interrupted: Interrupts) -> Self {
-        let has_log_on_stderr = logs::is_on_stderr(&global);
+        let progress = Shown::of(&global, output);
         let chosen = settings.store().ok();
         let store = chosen.as_ref().map(|chosen| chosen.text.clone()).or(global.store);
         let store = store.unwrap_or_default();
@@ -69,7 +68,7 @@ impl Session {
             warnings,
             ids,
             screen,
-            has_log_on_stderr,
+            progress,
             settings,
             store,
             options,

@@ -1,15 +1,20 @@
 //! Reports progress to a listener. Knows no terminal.
 
 use std::fmt::Debug;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::store::SentCounter;
 use crate::store::metered::Meter;
 
 /// A phase of a verb.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Phase {
-    /// Reads the database, compresses and uploads.
+    /// Reads the database, compresses it and sends it to the store. The phase [`Store`](Phase::Store) follows: what was
+    /// read last is not in the store yet.
     Create,
+    /// Stores the rest of a snapshot, up to its commit. Counts bytes of objects, from the first of the snapshot on.
+    Store,
     /// Downloads the snapshot, expands it and writes the database.
     Restore,
     /// Reads the restored database back and verifies its content checksum.
@@ -38,14 +43,18 @@ pub enum Phase {
 pub struct ProgressUpdate {
     /// The phase.
     pub phase: Phase,
-    /// Number of records done. In the phase [`Copy`](Phase::Copy): number of snapshots.
+    /// Number of records done. In the phase [`Copy`](Phase::Copy): number of snapshots. In the phase
+    /// [`Store`](Phase::Store): 0.
     pub records: u64,
-    /// Number of records in total. In the phase [`Copy`](Phase::Copy): number of snapshots.
+    /// Number of records in total, if it is known; 0 if it is not, for example of the changes of an increment. In the phase
+    /// [`Copy`](Phase::Copy): number of snapshots.
     pub records_total: u64,
     /// Bytes of vectors and metadata done, uncompressed. Not what was read from or written to a store or a file: see
-    /// [`Transferred`]. In the phase [`Copy`](Phase::Copy): bytes of objects.
+    /// [`Transferred`]. In the phases [`Copy`](Phase::Copy) and [`Store`](Phase::Store): bytes of objects that the store
+    /// has received.
     pub bytes: u64,
-    /// Number of bytes in total, if it is known; 0 if it is not. Known in the phase [`Copy`](Phase::Copy) only.
+    /// Number of bytes in total, if it is known; 0 if it is not. Known in the phases [`Copy`](Phase::Copy) and
+    /// [`Store`](Phase::Store) only.
     pub bytes_total: u64,
 }
 
@@ -96,7 +105,7 @@ pub struct Transferred {
 /// }
 /// ```
 pub trait Progress: Debug + Send + Sync {
-    /// Receives an update. A phase that restarts at 0 records was started again.
+    /// Receives an update. A phase of which less is done than before was started again.
     fn update(&self, update: ProgressUpdate);
 
     /// Receives the id under which an attempt to create a snapshot stores its objects.
@@ -174,6 +183,63 @@ impl<'a> ProgressCounter<'a> {
     fn report(&self) {
         if let Some(listener) = self.listener {
             listener.update(self.update);
+        }
+    }
+}
+
+/// Counts bytes of objects for a listener, if there is one. A clone counts for the same listener.
+#[derive(Debug, Clone)]
+pub(crate) struct StoredCounter(Arc<Stored>);
+
+#[derive(Debug)]
+struct Stored {
+    listener: Option<Arc<dyn Progress>>,
+    state: Mutex<StoredState>,
+}
+
+#[derive(Debug)]
+struct StoredState {
+    update: ProgressUpdate,
+    is_reported: bool,
+}
+
+impl StoredCounter {
+    /// Starts to count, and reports nothing before [`report_from_now`](Self::report_from_now).
+    pub(crate) fn silent(listener: Option<Arc<dyn Progress>>, phase: Phase) -> Self {
+        let update = ProgressUpdate { phase, records: 0, records_total: 0, bytes: 0, bytes_total: 0 };
+        Self(Arc::new(Stored { listener, state: Mutex::new(StoredState { update, is_reported: false }) }))
+    }
+
+    /// Reports what was counted, and all that is counted from now on.
+    pub(crate) fn report_from_now(&self, records_total: u64, bytes_total: u64) {
+        self.change(|state| {
+            (state.update.records_total, state.update.bytes_total) = (records_total, bytes_total);
+            state.is_reported = true;
+        });
+    }
+
+    pub(crate) fn add_bytes(&self, bytes: u64) {
+        self.change(|state| state.update.bytes = state.update.bytes.saturating_add(bytes));
+    }
+
+    pub(crate) fn add_record(&self) {
+        self.change(|state| state.update.records += 1);
+    }
+
+    /// Returns what an upload counts its parts with.
+    pub(crate) fn of_upload(&self) -> SentCounter {
+        let counter = self.clone();
+        Arc::new(move |bytes| counter.add_bytes(bytes))
+    }
+
+    fn change(&self, change: impl FnOnce(&mut StoredState)) {
+        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut state);
+        if state.is_reported
+            && let Some(listener) = &self.0.listener
+        {
+            // Under the lock, so that the updates are in order.
+            listener.update(state.update);
         }
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::{BoxStream, StreamExt as _, TryStreamExt as _};
-use ruvector_snapshot::store::{ListEntry, ObjectInfo, SnapshotStore, Upload};
+use ruvector_snapshot::store::{ListEntry, ObjectInfo, SentCounter, SnapshotStore, Upload};
 use ruvector_snapshot::{Result, SnapshotError};
 
 /// A call that hooks see. Starting an upload and writing to it change nothing that others can see, so hooks do not see
@@ -167,6 +167,14 @@ struct ForwardingUpload<H> {
 impl<H: StoreHooks> Upload for ForwardingUpload<H> {
     async fn write(&mut self, bytes: Bytes) -> Result<()> {
         self.inner.write(bytes).await
+    }
+
+    async fn send_rest(&mut self) -> Result<()> {
+        self.inner.send_rest().await
+    }
+
+    fn count_sent(&mut self, count: SentCounter) {
+        self.inner.count_sent(count);
     }
 
     async fn finish(self: Box<Self>) -> Result<u64> {

@@ -38,6 +38,11 @@ impl Run {
         Self { store: is_used.then(|| without_user(store)), ..self }
     }
 
+    /// Returns the command, for example `store check`.
+    pub(crate) fn command(&self) -> Option<&str> {
+        self.command.as_deref()
+    }
+
     /// Returns the document of the run that has these members.
     pub(crate) fn document<'a, T>(&'a self, members: &'a T, warnings: &'a [String]) -> Document<'a, T> {
         Document { head: self.head(), members, tail: self.tail(warnings) }

@@ -18,7 +18,7 @@ use super::{
     AnnotateDocument, CompactDocument, CompactPlanDocument, CompactedDocument, ConfigCheckDocument, ConfigPathDocument,
     ConfigShowDocument, CopyDocument, CopyPlanDocument, CreateDocument, CreatePlanDocument, DeleteDocument,
     DemoDocument, DrillDocument, DrillPlanDocument, ExportDocument, ExportPlanDocument, FindDocument, ImportDocument,
-    ImportPlanDocument, MergeDocument, NoMembers, PinDocument, PlannedCompactionDocument, PruneDocument,
+    ImportPlanDocument, MergeDocument, NoMembers, PinDocument, PlannedCompactionDocument, ProgressLine, PruneDocument,
     RestoreDocument, RestorePlanDocument, SearchDocument, ShowDocument, ShownDocument, StatsDocument,
     StoreCheckDocument, StoreCheckPlanDocument, StoreOptionsDocument, VerifyDocument, VerifyPlanDocument,
     VersionDocument, diff, dump, list,
@@ -119,10 +119,15 @@ fn leaves(command: &Command, path: &str, found: &mut BTreeSet<String>) {
 #[test]
 fn the_schemas_are_those_of_the_types() {
     let mut differing = Vec::new();
-    for (command, makes) in documents() {
-        let mut schema = serde_json::to_string_pretty(&schema(command, &makes)).unwrap();
+    let failure: Make = document::<FailureDocument<'static>>;
+    let of_commands = documents().into_iter().map(|(command, makes)| {
+        (command.replace(' ', "-"), schema(&format!("{command} --json"), makes.iter().chain([&failure])))
+    });
+    let progress = ("progress".to_owned(), schema("--progress json", [&(progress as Make)]));
+    for (name, schema) in of_commands.chain([progress]) {
+        let mut schema = serde_json::to_string_pretty(&schema).unwrap();
         schema.push('\n');
-        compare(&format!("schema/{}.json", command.replace(' ', "-")), &schema, &mut differing);
+        compare(&format!("schema/{name}.json"), &schema, &mut differing);
     }
     compare("JSON.md", &reference(), &mut differing);
     assert!(differing.is_empty(), "not as the types say: {differing:?}; UPDATE=1 writes them");
@@ -143,13 +148,17 @@ fn generator() -> SchemaGenerator {
     SchemaSettings::draft2020_12().for_serialize().into_generator()
 }
 
-fn schema(command: &str, makes: &[Make]) -> Value {
+/// A line of progress, which every command with progress prints.
+fn progress(generator: &mut SchemaGenerator) -> schemars::Schema {
+    generator.subschema_for::<ProgressLine<'static>>()
+}
+
+fn schema<'a>(arguments: &str, makes: impl IntoIterator<Item = &'a Make>) -> Value {
     let mut generator = generator();
-    let failure: Make = document::<FailureDocument<'static>>;
-    let forms: Vec<Value> = makes.iter().chain([&failure]).map(|make| make(&mut generator).to_value()).collect();
+    let forms: Vec<Value> = makes.into_iter().map(|make| make(&mut generator).to_value()).collect();
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": format!("ruvector-snapshot {command} --json"),
+        "title": format!("ruvector-snapshot {arguments}"),
         "anyOf": forms,
         "$defs": generator.take_definitions(true),
     })
@@ -170,6 +179,18 @@ and of failures.
   in the middle of it: its document then has what was printed, and `error`.
 - The exit code says more than that there is a document: see [Exit codes](#exit-codes).
 - `dump` and `diff --jsonl` print a line of JSON for each record or change, without `--json`: a [Record](#record) or a [Change](#change).
+- Standard error has lines of [progress](#lines-of-progress), and messages for people.
+";
+
+const PROGRESS: &str = "
+With `--json`, and with `--progress json`, `create`, `compact`, `copy`, `diff`, `drill`, `export`, `import`, `restore`, `search` and `verify` print their
+progress to standard error: a document on a line of its own, as [schema/progress.json](schema/progress.json) says. Of each phase they print the first
+update, further ones at least a second apart, and the last. `--quiet` without `--progress`, and `--progress none`, print none.
+
+Other lines can be between these. A line that does not begin with `{` is a message for a person, for example `warning: ...`. With
+`-v --log-format json` the events of the log are JSON too: they have the members `timestamp`, `level` and `target`, and never `progress`. `--log-file`
+keeps them out of standard error. How the run ended is in its document and its exit code, not in the progress.
+
 ";
 
 fn reference() -> String {
@@ -185,6 +206,10 @@ fn reference() -> String {
     let failure = document::<FailureDocument<'static>>(&mut generator).to_value();
     text.push_str(&table(resolved(&failure, &generator).as_object().unwrap(), &common));
     used.push(failure);
+    let line = progress(&mut generator).to_value();
+    write!(text, "\n## Lines of progress\n{PROGRESS}").unwrap();
+    text.push_str(&table(resolved(&line, &generator).as_object().unwrap(), &BTreeSet::new()));
+    used.push(line);
     for (command, makes) in documents() {
         write!(text, "\n## {command}\n").unwrap();
         for make in makes {

@@ -228,6 +228,14 @@ impl Output {
         }
     }
 
+    /// Prints a document on one line to standard error, also on a terminal.
+    pub(crate) fn json_line(&self, document: &impl Serialize) {
+        if let Ok(mut line) = serde_json::to_vec(document) {
+            line.push(b'\n');
+            let _printed = io::stderr().lock().write_all(&line);
+        }
+    }
+
     /// Prints a line to standard error.
     pub(crate) fn notice(&self, text: impl Into<Text>) {
         self.print_message(&text.into(), 2);

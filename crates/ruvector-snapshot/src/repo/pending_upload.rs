@@ -16,6 +16,7 @@ use super::markers::STEP_TIME_LIMIT;
 use super::presence::exists;
 use crate::clock::Stopwatch;
 use crate::error::{ErrorKind, Result, SnapshotError};
+use crate::progress::StoredCounter;
 use crate::snapshot::Snapshot;
 use crate::store::{SnapshotStore, Upload};
 
@@ -32,6 +33,7 @@ pub(crate) struct PendingUpload {
     finishing: JoinSet<(DataFile, Result<()>)>,
     /// The names of the objects that may be stored by now.
     stored: Vec<&'static str>,
+    counter: StoredCounter,
 }
 
 impl PendingUpload {
@@ -41,6 +43,7 @@ impl PendingUpload {
         id: &SnapshotId,
         base_ids: Vec<SnapshotId>,
         size_bounds_bytes: Option<[u64; 3]>,
+        counter: StoredCounter,
     ) -> Result<Self> {
         check_unused(context.store.as_ref(), id).await?;
         let mut pending = Self {
@@ -50,6 +53,7 @@ impl PendingUpload {
             uploads: Vec::new(),
             finishing: JoinSet::new(),
             stored: Vec::new(),
+            counter,
         };
         match pending.start_uploads(id, size_bounds_bytes).await {
             Ok(()) => Ok(pending),
@@ -62,7 +66,8 @@ impl PendingUpload {
         self.guard(id).announce_bases().await?;
         for (at, file) in DataFile::ALL.into_iter().enumerate() {
             let bound_bytes = size_bounds_bytes.and_then(|bounds| bounds.get(at).copied());
-            let upload = self.context.store.upload(&layout::key(id, file.name()), bound_bytes).await?;
+            let mut upload = self.context.store.upload(&layout::key(id, file.name()), bound_bytes).await?;
+            upload.count_sent(self.counter.of_upload());
             self.uploads.push(upload);
         }
         Ok(())
@@ -78,10 +83,11 @@ impl PendingUpload {
         Ok(())
     }
 
-    /// Finishes the uploads at the same time. They are finished even if the caller is cancelled: an upload whose finish
-    /// is dropped could appear after it was deleted.
+    /// Finishes the uploads at the same time. From the first request that can publish one on, they are finished even if
+    /// the caller is cancelled: an upload whose finish is dropped could appear after it was deleted.
     pub(crate) async fn finish_uploads(&mut self, sizes_bytes: [u64; 3]) -> Result<()> {
         let Some(id) = self.id.clone() else { return Ok(()) };
+        futures::future::try_join_all(self.uploads.iter_mut().map(|upload| upload.send_rest())).await?;
         for ((upload, file), bytes) in self.uploads.drain(..).zip(DataFile::ALL).zip(sizes_bytes) {
             let finish = finish(self.context.store.clone(), upload, layout::key(&id, file.name()), bytes);
             self.stored.push(file.name());
@@ -147,6 +153,7 @@ impl PendingUpload {
         // No collection starts from here until the time is over: checksum.sha256 is younger than this.
         let watch = Stopwatch::start(&self.context.clock);
         let checksum = Bytes::from(metadata.checksum_sha256(&json)?);
+        let (checksum_bytes, json_bytes) = (checksum.len() as u64, json.len() as u64);
         let checksum_key = layout::key(id, layout::CHECKSUM_SHA256);
         self.stored.push(layout::CHECKSUM_SHA256);
         if let Err(error) = store.create(&checksum_key, checksum.clone()).await {
@@ -158,7 +165,8 @@ impl PendingUpload {
                 .await
                 .map_err(CommitOutcome::before_commit)?;
         }
-        let snapshot = Snapshot::new(metadata, json.len() as u64)?;
+        self.counter.add_bytes(checksum_bytes);
+        let snapshot = Snapshot::new(metadata, json_bytes)?;
         self.guard(id).before_commit().await?;
         check_commit_time(id, &watch)?;
         // C5. From here on it may be a snapshot, and nothing of it is removed unless it is known not to be one.
@@ -167,6 +175,7 @@ impl PendingUpload {
         if let Err(error) = store.create(&key, json.clone()).await {
             resolve_lost_answer(store.as_ref(), &key, &json, error).await?;
         }
+        self.counter.add_bytes(json_bytes);
         tracing::info!(snapshot = %snapshot.id, records = snapshot.vector_count, stored_bytes = snapshot.size_bytes, "stored a snapshot");
         Ok(snapshot)
     }
@@ -220,6 +229,7 @@ impl Drop for PendingUpload {
             uploads: std::mem::take(&mut self.uploads),
             finishing: std::mem::take(&mut self.finishing),
             stored: std::mem::take(&mut self.stored),
+            counter: self.counter.clone(),
         };
         // Without a runtime nothing can be sent any more, and dropping the uploads is all that can be done.
         self.context.spawn_cleanup(async move {

@@ -24,6 +24,7 @@ use super::presence::{ObjectsByName, exists, is_being_deleted, judge, objects_of
 use super::writer::read_back;
 use crate::clock::Stopwatch;
 use crate::error::{ErrorKind, Result, SnapshotError, corrupt};
+use crate::progress::StoredCounter;
 use crate::store::Upload;
 
 /// Bytes that are read from the source with one request: as many as a permit of the store's budget covers.
@@ -47,14 +48,14 @@ pub(crate) struct Transfer {
     pub(crate) to: Context,
     /// A permit for each piece in memory.
     pieces: Arc<Semaphore>,
-    count: Arc<dyn Fn(u64) + Send + Sync>,
+    counter: StoredCounter,
 }
 
 impl Transfer {
-    /// `count` is called with the number of bytes of each piece that the target has received, or has already.
-    pub(crate) fn new(from: Context, to: Context, count: Arc<dyn Fn(u64) + Send + Sync>) -> Self {
+    /// `counter` counts the bytes that the target has received, or has already.
+    pub(crate) fn new(from: Context, to: Context, counter: StoredCounter) -> Self {
         let pieces = Arc::new(Semaphore::new(from.config.max_concurrent_io));
-        Self { from, to, pieces, count }
+        Self { from, to, pieces, counter }
     }
 
     /// Copies one snapshot. Its ancestors, the newest first, must be in the target.
@@ -91,7 +92,8 @@ impl SnapshotCopy {
                 _ => Err(error),
             };
         }
-        to.run_to_completion(self.commit()).await
+        let checksum = self.checksum_upload(&to).await?;
+        to.run_to_completion(self.commit(checksum)).await
     }
 
     /// Stores everything but `checksum.sha256` and `metadata.json`.
@@ -135,24 +137,24 @@ impl SnapshotCopy {
 
     /// Copies one file, unless an earlier attempt has stored it, which is read for this. It appears in the target only if its bytes are right.
     async fn copy_file(&self, file: DataFile) -> Result<()> {
-        let Transfer { from, to, count, .. } = &self.between;
+        let Transfer { from, to, counter, .. } = &self.between;
         let (key, info) = (layout::key(self.id(), file.name()), self.metadata.file(file)?);
         match to.store.head(&key).await {
             Ok(object) if object.size_bytes == info.bytes && self.is_right(to, file).await? => {
-                count(info.bytes);
+                counter.add_bytes(info.bytes);
                 return Ok(());
             }
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
             Ok(_) | Err(_) => {}
         }
-        let mut upload = AbortedOnDrop::begin(to, &key, info.bytes).await?;
+        let mut upload = AbortedOnDrop::begin(to, &key, info.bytes, counter).await?;
         let found = self.send(&key, info.bytes, &mut upload).await?;
         if found != info.sha256 {
             upload.abort().await;
             let message = format!("the file in {} has the SHA-256 {found} instead of {}", from.store, info.sha256);
             return Err(judge(from.store.as_ref(), self.id(), corrupt(message).with_key(key)).await);
         }
-        upload.finish(info.bytes).await
+        upload.finish().await
     }
 
     /// Returns whether the file of the target has the right SHA-256. Something else may have stored it.
@@ -176,9 +178,7 @@ impl SnapshotCopy {
                 Ok(hash)
             })
             .await?;
-            let bytes = piece.len() as u64;
             upload.write(piece).await?;
-            (self.between.count)(bytes);
         }
         Ok(hex(&hash.finalize()))
     }
@@ -212,33 +212,43 @@ impl SnapshotCopy {
         Ok(())
     }
 
+    /// Prepares the upload of `checksum.sha256`, of which only the finish is left. The rate limit can make that wait for other
+    /// copies, and the commit waits for nothing.
+    ///
+    /// Not with a create: one that an earlier attempt has left is old, and a collection relies on its age (I7).
+    async fn checksum_upload(&self, to: &Context) -> Result<AbortedOnDrop> {
+        let checksum = Bytes::from(self.metadata.checksum_sha256(&self.json)?);
+        let (key, bytes) = (layout::key(self.id(), layout::CHECKSUM_SHA256), checksum.len() as u64);
+        let mut upload = AbortedOnDrop::begin(to, &key, bytes, &self.between.counter).await?;
+        upload.write(checksum).await?;
+        upload.send_rest().await?;
+        Ok(upload)
+    }
+
     /// Steps C4 to C7, with the `checksum.sha256` and the `metadata.json` of the source.
-    async fn commit(self) -> Result<Copied> {
-        let copied = match self.try_commit().await {
+    async fn commit(self, checksum: AbortedOnDrop) -> Result<Copied> {
+        let copied = match self.try_commit(checksum).await {
             Ok(Copied::Committed) => self.guard().after_commit().await.map(|()| Copied::Committed),
             outcome => outcome,
         };
         copied.map_err(CommitOutcome::into_error)
     }
 
-    async fn try_commit(&self) -> Result<Copied, CommitOutcome> {
+    async fn try_commit(&self, checksum: AbortedOnDrop) -> Result<Copied, CommitOutcome> {
         let (to, id) = (&self.between.to, self.id());
         let sizes = DataFile::ALL.map(|file| check_stored_size(to.store.as_ref(), &self.metadata, file));
         futures::future::try_join_all(sizes).await?;
         let watch = Stopwatch::start(&to.clock);
-        // Not with a create: one that an earlier attempt has left is old, and a collection relies on its age (I7).
-        let checksum = Bytes::from(self.metadata.checksum_sha256(&self.json)?);
-        let mut upload =
-            AbortedOnDrop::begin(to, &layout::key(id, layout::CHECKSUM_SHA256), checksum.len() as u64).await?;
-        let checksum_bytes = checksum.len() as u64;
-        upload.write(checksum).await?;
-        upload.finish(checksum_bytes).await?;
+        checksum.finish().await?;
         self.guard().before_commit().await?;
         check_commit_time(id, &watch)?;
         let key = layout::key(id, layout::METADATA_JSON);
-        let Err(error) = to.store.create(&key, self.json.clone()).await else { return Ok(Copied::Committed) };
-        let was_there = error.kind() == ErrorKind::AlreadyExists;
-        resolve_lost_answer(to.store.as_ref(), &key, &self.json, error).await?;
+        let created = to.store.create(&key, self.json.clone()).await;
+        let was_there = created.as_ref().is_err_and(|error| error.kind() == ErrorKind::AlreadyExists);
+        if let Err(error) = created {
+            resolve_lost_answer(to.store.as_ref(), &key, &self.json, error).await?;
+        }
+        self.between.counter.add_bytes(self.json.len() as u64);
         // The copy that has committed it makes the checks after the commit.
         Ok(if was_there { Copied::Existing } else { Copied::Committed })
     }
@@ -295,13 +305,16 @@ pub(crate) async fn state_in_target(to: &Context, id: &SnapshotId, json: &Bytes)
 struct AbortedOnDrop {
     context: Context,
     key: String,
+    /// The size of the object.
+    bytes: u64,
     upload: Option<Box<dyn Upload>>,
 }
 
 impl AbortedOnDrop {
-    async fn begin(context: &Context, key: &str, bytes: u64) -> Result<Self> {
-        let upload = context.store.upload(key, Some(bytes)).await?;
-        Ok(Self { context: context.clone(), key: key.to_owned(), upload: Some(upload) })
+    async fn begin(context: &Context, key: &str, bytes: u64, counter: &StoredCounter) -> Result<Self> {
+        let mut upload = context.store.upload(key, Some(bytes)).await?;
+        upload.count_sent(counter.of_upload());
+        Ok(Self { context: context.clone(), key: key.to_owned(), bytes, upload: Some(upload) })
     }
 
     async fn write(&mut self, bytes: Bytes) -> Result<()> {
@@ -311,10 +324,19 @@ impl AbortedOnDrop {
         }
     }
 
-    /// Finishes the upload, even if the caller is cancelled: an upload whose finish is dropped could appear at any time.
-    async fn finish(mut self, bytes: u64) -> Result<()> {
+    async fn send_rest(&mut self) -> Result<()> {
+        match &mut self.upload {
+            Some(upload) => upload.send_rest().await,
+            None => Ok(()),
+        }
+    }
+
+    /// Finishes the upload. From the request that publishes it on, also if the caller is cancelled: an upload whose finish
+    /// is dropped could appear at any time.
+    async fn finish(mut self) -> Result<()> {
+        self.send_rest().await?;
         let Some(upload) = self.upload.take() else { return Ok(()) };
-        let finish = finish(self.context.store.clone(), upload, self.key.clone(), bytes);
+        let finish = finish(self.context.store.clone(), upload, self.key.clone(), self.bytes);
         self.context.run_to_completion(finish).await
     }
 

@@ -18,6 +18,7 @@ use crate::source::SourceReader;
 pub(crate) struct SourceSummary {
     pub(crate) database: DatabaseInfo,
     pub(crate) info: SourceInfo,
+    /// For progress; 0 if it is not known.
     pub(crate) records_expected: u64,
     pub(crate) size_bounds_bytes: Option<[u64; 3]>,
     /// What is known already of what the snapshot will not hold, as sentences.

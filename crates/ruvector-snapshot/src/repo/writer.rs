@@ -19,6 +19,7 @@ use super::context::{Context, run_blocking};
 use super::pending_upload::PendingUpload;
 use super::spec::{Completion, Content, SnapshotSpec};
 use crate::error::{ErrorKind, Result, SnapshotError, corrupt};
+use crate::progress::{Phase, StoredCounter};
 use crate::snapshot::Snapshot;
 use crate::source::description::check_restorable;
 use crate::store::SnapshotStore;
@@ -35,6 +36,8 @@ pub(crate) struct SnapshotWriter {
     id: SnapshotId,
     /// `None` for a draft.
     pending: Option<PendingUpload>,
+    /// Counts what the store has received.
+    counter: StoredCounter,
     data: Writer,
 }
 
@@ -42,7 +45,8 @@ impl SnapshotWriter {
     /// Announces the bases and starts the uploads of the three data files.
     pub(crate) async fn begin(context: &Context, id: &SnapshotId, spec: &SnapshotSpec<'_>) -> Result<Self> {
         let draft = Self::draft(context, id, spec)?;
-        let pending = PendingUpload::begin(context, id, spec.base_ids.clone(), spec.source.size_bounds_bytes).await?;
+        let (base_ids, bounds, counter) = (spec.base_ids.clone(), spec.source.size_bounds_bytes, draft.counter.clone());
+        let pending = PendingUpload::begin(context, id, base_ids, bounds, counter).await?;
         Ok(Self { pending: Some(pending), ..draft })
     }
 
@@ -54,7 +58,8 @@ impl SnapshotWriter {
             let message = format!("no snapshot of this database could be restored: {}", error.message());
             SnapshotError::new(ErrorKind::InvalidInput, message).with_source(error)
         })?;
-        Ok(Self { context: context.clone(), id: id.clone(), pending: None, data: Writer::new() })
+        let counter = StoredCounter::silent(spec.progress.cloned(), Phase::Store);
+        Ok(Self { context: context.clone(), id: id.clone(), pending: None, counter, data: Writer::new() })
     }
 
     async fn write(&mut self, pieces: Pieces) -> Result<()> {
@@ -131,7 +136,7 @@ impl SnapshotWriter {
             }
         }
         let database = spec.source.database;
-        let data = self.finish_files(&database, leaves).await?;
+        let data = self.write_sections(&database, leaves).await?;
         let mut metadata = SnapshotMetadata::new(self.id.clone(), spec.name, spec.created_at, &database, data);
         metadata.labels = spec.labels;
         metadata.note = spec.note;
@@ -153,6 +158,7 @@ impl SnapshotWriter {
         }
         metadata.checksum.merge(&irregular_sum);
         metadata.set_irregular(irregular);
+        self.finish_uploads(&metadata).await?;
         if self.context.config.verify_after_write && self.pending.is_some() {
             for file in DataFile::ALL {
                 read_back(self.context.store.as_ref(), &metadata, file, self.context.config.max_concurrent_io).await?;
@@ -161,16 +167,21 @@ impl SnapshotWriter {
         Ok(metadata)
     }
 
-    /// Writes the sections and finishes the three uploads.
-    async fn finish_files(&mut self, database: &DatabaseInfo, leaves: Option<Vec<u8>>) -> Result<DataSummary> {
+    /// Writes the sections, with which the three files end.
+    async fn write_sections(&mut self, database: &DatabaseInfo, leaves: Option<Vec<u8>>) -> Result<DataSummary> {
         let (data, database, level) = (std::mem::take(&mut self.data), database.clone(), self.context.config.level());
         let (pieces, summary) = run_blocking(move || Ok(data.finish(&database, leaves, level)?)).await?;
         self.write(pieces).await?;
-        let bytes = |file: DataFile| summary.files.get(file.name()).map_or(0, |info| info.bytes);
-        if let Some(pending) = &mut self.pending {
-            pending.finish_uploads(DataFile::ALL.map(bytes)).await?;
-        }
         Ok(summary)
+    }
+
+    /// Finishes the three uploads.
+    async fn finish_uploads(&mut self, metadata: &SnapshotMetadata) -> Result<()> {
+        let Some(pending) = &mut self.pending else { return Ok(()) };
+        let stored = Snapshot::new(metadata, metadata.encode()?.len() as u64)?;
+        self.counter.report_from_now(0, stored.size_bytes);
+        let bytes = |file: DataFile| stored.files.get(file.name()).copied().unwrap_or_default();
+        pending.finish_uploads(DataFile::ALL.map(bytes)).await
     }
 }
 

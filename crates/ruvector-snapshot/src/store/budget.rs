@@ -13,7 +13,7 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ use tokio::task::JoinSet;
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::{ListEntry, ObjectInfo, SnapshotStore, Upload};
+use super::{ListEntry, ObjectInfo, SentCounter, SnapshotStore, Upload};
 use crate::error::{ErrorKind, Result, SnapshotError};
 
 /// Bytes of buffer that a permit stands for.
@@ -37,6 +37,9 @@ pub(super) const RETRY_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// How long a report that nothing depends on may take, with all its requests.
 const REPORT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Time without a transfer for which a rate limit lets bytes through at once.
+const CREDIT: Duration = Duration::from_millis(100);
 
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(15);
@@ -172,10 +175,18 @@ impl Budget {
         timeout(REPORT_TIMEOUT, report).await
     }
 
-    /// Waits until the rate limit allows sending this many bytes.
+    /// Waits until the rate limit allows sending this many bytes. If it is dropped, nothing was sent and nothing counts.
     pub(super) async fn before_sending(&self, bytes: u64) {
         if let Some(rate) = &self.upload_rate {
             rate.take(bytes).await;
+        }
+    }
+
+    /// Counts the bytes of a small object, and does not wait: what is sent after it waits longer. Small objects are written
+    /// by steps that have a time limit, and that must run to their end after an interrupt.
+    pub(super) fn sending_small(&self, bytes: u64) {
+        if let Some(rate) = &self.upload_rate {
+            rate.owe(bytes);
         }
     }
 
@@ -325,14 +336,14 @@ impl SnapshotStore for BudgetedStore {
     async fn create(&self, key: &str, bytes: Bytes) -> Result<()> {
         let size_bytes = bytes.len() as u64;
         let _permit = self.budget.permit(size_bytes).await;
-        self.budget.before_sending(size_bytes).await;
+        self.budget.sending_small(size_bytes);
         self.inner.create(key, bytes).await
     }
 
     async fn upload(&self, key: &str, size_hint_bytes: Option<u64>) -> Result<Box<dyn Upload>> {
         let _permit = self.budget.permit(0).await;
         let inner = self.inner.upload(key, size_hint_bytes).await?;
-        Ok(Box::new(BudgetedUpload { inner, budget: self.budget.clone() }))
+        Ok(Box::new(BudgetedUpload { inner, budget: self.budget.clone(), count: Arc::new(|_| {}) }))
     }
 
     async fn get(&self, key: &str, limit_bytes: u64) -> Result<Bytes> {
@@ -390,6 +401,7 @@ impl fmt::Display for BudgetedStore {
 struct BudgetedUpload {
     inner: Box<dyn Upload>,
     budget: Arc<Budget>,
+    count: SentCounter,
 }
 
 #[deny(clippy::missing_trait_methods)]
@@ -399,7 +411,18 @@ impl Upload for BudgetedUpload {
         let size_bytes = bytes.len() as u64;
         let _permit = self.budget.permit(size_bytes).await;
         self.budget.before_sending(size_bytes).await;
-        self.inner.write(bytes).await
+        self.inner.write(bytes).await?;
+        (self.count)(size_bytes);
+        Ok(())
+    }
+
+    async fn send_rest(&mut self) -> Result<()> {
+        let _permit = self.budget.permit(0).await;
+        self.inner.send_rest().await
+    }
+
+    fn count_sent(&mut self, count: SentCounter) {
+        self.count = count;
     }
 
     async fn finish(self: Box<Self>) -> Result<u64> {
@@ -413,30 +436,43 @@ impl Upload for BudgetedUpload {
     }
 }
 
-/// Bytes per second, on average. Each call waits until the calls before it have been paid for.
+/// Bytes per second, on average. Each call waits for its turn, and until its bytes have been paid for with time.
 #[derive(Debug)]
 struct RateLimit {
     bytes_per_second: u64,
-    free_at: Mutex<Option<Instant>>,
+    /// Until when all bytes are paid for. Locked by the call whose turn it is: one that is dropped has taken nothing.
+    paid_until: tokio::sync::Mutex<Option<Instant>>,
+    /// Bytes that the next call pays for.
+    owed_bytes: AtomicU64,
 }
 
 impl RateLimit {
     fn new(bytes_per_second: u64) -> Self {
-        Self { bytes_per_second, free_at: Mutex::default() }
+        Self { bytes_per_second, paid_until: tokio::sync::Mutex::default(), owed_bytes: AtomicU64::new(0) }
     }
 
     async fn take(&self, bytes: u64) {
-        let turn = {
-            let mut free_at = lock(&self.free_at);
-            let now = Instant::now();
-            let turn = free_at.map_or(now, |at| at.max(now));
-            // The lowest limit and the longest range give more seconds than a `Duration` holds.
-            let cost =
-                Duration::try_from_secs_f64(bytes as f64 / self.bytes_per_second as f64).unwrap_or(Duration::MAX);
-            *free_at = turn.checked_add(cost);
-            turn
-        };
-        sleep_until(turn).await;
+        let mut paid_until = self.paid_until.lock().await;
+        let owed_bytes = self.owed_bytes.load(Ordering::Relaxed);
+        // The lowest limit and the longest range give more seconds than a `Duration` holds.
+        let bytes = bytes.saturating_add(owed_bytes);
+        let cost = Duration::try_from_secs_f64(bytes as f64 / self.bytes_per_second as f64).unwrap_or(Duration::MAX);
+        let now = Instant::now();
+        // Time without a call counts a little. Timers are too coarse for each of many small reads.
+        let from = paid_until.map_or(now, |paid| now.checked_sub(CREDIT).map_or(now, |credit| paid.max(credit)));
+        match from.checked_add(cost) {
+            Some(paid) if paid <= now => *paid_until = Some(paid),
+            Some(paid) => {
+                sleep_until(paid).await;
+                *paid_until = Some(paid);
+            }
+            None => std::future::pending().await,
+        }
+        self.owed_bytes.fetch_sub(owed_bytes, Ordering::Relaxed);
+    }
+
+    fn owe(&self, bytes: u64) {
+        self.owed_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 }
 
@@ -474,13 +510,31 @@ mod tests {
             budget.before_sending(2_000_000).await;
             budget.before_receiving(u64::MAX).await;
         }
-        // The first is sent at once, each of the others when the one before it has been paid for.
-        assert_eq!(start.elapsed().as_secs(), 8);
+        assert_eq!(start.elapsed().as_secs(), 10);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_wait_that_exceeds_every_duration_does_not_panic() {
-        limited(4, Some(1)).before_sending(u64::MAX).await;
+    async fn a_small_object_waits_for_nothing_and_is_paid_for_by_the_next_one() {
+        let budget = limited(4, Some(1000));
+        let start = Instant::now();
+        budget.sending_small(5000);
+        assert_eq!(start.elapsed().as_secs(), 0);
+        budget.before_sending(1000).await;
+        assert_eq!(start.elapsed().as_secs(), 6);
+        budget.before_sending(1000).await;
+        assert_eq!(start.elapsed().as_secs(), 7);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_that_was_dropped_delays_nothing() {
+        let budget = limited(4, Some(1));
+        // Also one that exceeds every duration.
+        for bytes in [1_000_000, u64::MAX] {
+            assert!(futures::poll!(std::pin::pin!(budget.before_sending(bytes))).is_pending());
+        }
+        let start = Instant::now();
+        budget.before_sending(3).await;
+        assert_eq!(start.elapsed().as_secs(), 3);
     }
 
     #[tokio::test(start_paused = true)]

@@ -2,7 +2,7 @@
 //!
 //! Dropping the future of a request does not cancel it: the request may still arrive, and create an object after
 //! everything else was cleaned up. With this store, work ends at its next request instead, after the requests that it
-//! has begun.
+//! has begun. What publishes nothing is not completed: reads, and uploads before their finish.
 
 use std::fmt;
 use std::ops::Range;
@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt};
 use tokio_util::sync::CancellationToken;
 
-use super::{ListEntry, ObjectInfo, SnapshotStore, Upload};
+use super::{ListEntry, ObjectInfo, SentCounter, SnapshotStore, Upload};
 use crate::error::{ErrorKind, Result, SnapshotError};
 
 /// Passes calls to `inner` until `cancelled`. Every later call returns an error.
@@ -38,18 +38,15 @@ impl SnapshotStore for CancellableStore {
     }
 
     async fn get(&self, key: &str, limit_bytes: u64) -> Result<Bytes> {
-        check(&self.cancelled)?;
-        self.inner.get(key, limit_bytes).await
+        until(&self.cancelled, self.inner.get(key, limit_bytes)).await
     }
 
     async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes> {
-        check(&self.cancelled)?;
-        self.inner.get_range(key, range).await
+        until(&self.cancelled, self.inner.get_range(key, range)).await
     }
 
     async fn head(&self, key: &str) -> Result<ObjectInfo> {
-        check(&self.cancelled)?;
-        self.inner.head(key).await
+        until(&self.cancelled, self.inner.head(key)).await
     }
 
     fn list<'a>(&'a self, prefix: &str) -> BoxStream<'a, Result<ObjectInfo>> {
@@ -85,15 +82,15 @@ struct CancellableUpload {
 }
 
 impl CancellableUpload {
-    /// Returns the upload. If the store was cancelled, aborts it and returns an error.
-    async fn checked(&mut self) -> Result<&mut Option<Box<dyn Upload>>> {
+    /// Returns the outcome of a call. If the store was cancelled, aborts the upload and returns an error.
+    async fn ended(&mut self, outcome: Result<()>) -> Result<()> {
         if let Err(error) = check(&self.cancelled) {
             if let Some(upload) = self.inner.take() {
                 upload.abort().await?;
             }
             return Err(error);
         }
-        Ok(&mut self.inner)
+        outcome
     }
 }
 
@@ -101,14 +98,30 @@ impl CancellableUpload {
 #[async_trait]
 impl Upload for CancellableUpload {
     async fn write(&mut self, bytes: Bytes) -> Result<()> {
-        match self.checked().await? {
-            Some(upload) => upload.write(bytes).await,
+        let written = match &mut self.inner {
+            Some(upload) => until(&self.cancelled, upload.write(bytes)).await,
             None => Err(cancelled()),
+        };
+        self.ended(written).await
+    }
+
+    async fn send_rest(&mut self) -> Result<()> {
+        let sent = match &mut self.inner {
+            Some(upload) => until(&self.cancelled, upload.send_rest()).await,
+            None => Err(cancelled()),
+        };
+        self.ended(sent).await
+    }
+
+    fn count_sent(&mut self, count: SentCounter) {
+        if let Some(upload) = &mut self.inner {
+            upload.count_sent(count);
         }
     }
 
     async fn finish(mut self: Box<Self>) -> Result<u64> {
-        match self.checked().await?.take() {
+        self.send_rest().await?;
+        match self.inner.take() {
             Some(upload) => upload.finish().await,
             None => Err(cancelled()),
         }
@@ -120,6 +133,11 @@ impl Upload for CancellableUpload {
             None => Ok(()),
         }
     }
+}
+
+/// Runs a call that publishes nothing, and drops it when it is cancelled.
+async fn until<T>(token: &CancellationToken, call: impl Future<Output = Result<T>>) -> Result<T> {
+    token.run_until_cancelled(call).await.unwrap_or_else(|| Err(cancelled()))
 }
 
 fn check(token: &CancellationToken) -> Result<()> {

@@ -113,7 +113,7 @@ async fn with_precondition(to: &Destination, bytes: &Bytes) -> Result<(), Failed
     let _permit = to.budget.permit(bytes.len() as u64).await;
     let (mut deadline, attempts) = (to.budget.deadline(), AttemptCount::default());
     loop {
-        to.budget.before_sending(bytes.len() as u64).await;
+        to.budget.sending_small(bytes.len() as u64);
         let mut options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
         options.extensions.insert(attempts.clone());
         let cause = match to.objects.put_opts(&to.path, bytes.clone().into(), options).await {
@@ -154,7 +154,7 @@ async fn after_look(to: &Destination, bytes: &Bytes, mut may_exist: bool) -> Res
                 Err(cause) => cause,
             },
             Err(cause) if kind_of(&cause) == ErrorKind::NotFound => {
-                to.budget.before_sending(bytes.len() as u64).await;
+                to.budget.sending_small(bytes.len() as u64);
                 match to.objects.put(&to.path, bytes.clone().into()).await {
                     Ok(_) => return Ok(()),
                     Err(cause) => {

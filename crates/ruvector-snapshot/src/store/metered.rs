@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 
-use super::{ListEntry, ObjectInfo, SnapshotStore, Upload};
+use super::{ListEntry, ObjectInfo, SentCounter, SnapshotStore, Upload};
 use crate::error::Result;
 
 /// The bytes so far. A clone shares them.
@@ -106,6 +106,14 @@ struct MeteredUpload {
 impl Upload for MeteredUpload {
     async fn write(&mut self, bytes: Bytes) -> Result<()> {
         self.inner.write(bytes).await
+    }
+
+    async fn send_rest(&mut self) -> Result<()> {
+        self.inner.send_rest().await
+    }
+
+    fn count_sent(&mut self, count: SentCounter) {
+        self.inner.count_sent(count);
     }
 
     /// Counts the whole object: what was aborted is not in the store.

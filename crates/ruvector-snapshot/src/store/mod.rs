@@ -26,6 +26,7 @@
 use std::any::Any;
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -305,6 +306,9 @@ pub trait SnapshotStore: Any + fmt::Debug + fmt::Display + Send + Sync {
     async fn delete(&self, key: &str) -> Result<()>;
 }
 
+/// Receives numbers of bytes that a store has received. See [`Upload::count_sent`].
+pub type SentCounter = Arc<dyn Fn(u64) + Send + Sync>;
+
 /// An upload in progress, returned by [`SnapshotStore::upload`].
 ///
 /// End it with [`finish`](Self::finish) or [`abort`](Self::abort). Dropping it aborts it without reporting errors.
@@ -317,6 +321,21 @@ pub trait SnapshotStore: Any + fmt::Debug + fmt::Display + Send + Sync {
 pub trait Upload: Send {
     /// Appends bytes. Returns when they have been accepted, and waits while too many bytes are in flight.
     async fn write(&mut self, bytes: Bytes) -> Result<()>;
+
+    /// Sends what was written, as far as the object can stay unpublished, and waits for the rate limit. Call it after the
+    /// last write: [`finish`](Self::finish) then needs only one request, and does not wait for the rate limit.
+    ///
+    /// A finish must run to its end, because one that was dropped may still publish the object. Dropping this future is
+    /// safe: the upload can then only be aborted. The default does nothing.
+    async fn send_rest(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Calls `count` with the number of bytes of each part that the store has received, from now on. It is for progress
+    /// only. The default ignores it: what a store of a user accepts counts as received.
+    fn count_sent(&mut self, count: SentCounter) {
+        drop(count);
+    }
 
     /// Publishes the object, which is then complete and durable, and returns its size.
     ///

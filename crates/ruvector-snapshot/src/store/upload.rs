@@ -16,10 +16,10 @@ use object_store::{
 use tokio::runtime::Handle;
 use tokio::task::{JoinError, JoinSet};
 
-use super::Upload;
 use super::budget::{Budget, part_options};
 use super::error::{is_transient, operation_failed};
 use super::notices::Notices;
+use super::{SentCounter, Upload};
 use crate::error::{ErrorKind, Result, SnapshotError};
 
 /// Size of a part, unless a size hint asks for more.
@@ -70,6 +70,9 @@ pub(super) struct ObjectUpload {
     parts_started: u64,
     written_bytes: u64,
     buffer: PutPayloadMut,
+    /// Whether everything was sent that can be sent before the object is published.
+    is_rest_sent: bool,
+    count: SentCounter,
     parts: JoinSet<object_store::Result<()>>,
     /// Begun with the first part that more bytes follow. An object that fits in one part is sent with a single put.
     multipart: Option<Box<dyn MultipartUpload>>,
@@ -94,6 +97,8 @@ impl ObjectUpload {
             parts_started: 0,
             written_bytes: 0,
             buffer: PutPayloadMut::new(),
+            is_rest_sent: false,
+            count: Arc::new(|_| {}),
             parts: JoinSet::new(),
             multipart: None,
             start: None,
@@ -109,7 +114,22 @@ impl ObjectUpload {
         Err(SnapshotError::new(ErrorKind::InvalidInput, message).with_key(&self.to.key))
     }
 
+    /// Makes the upload usable again after a call that has succeeded, and aborts it after one that has failed.
+    async fn end_call(&mut self, outcome: Result<()>) -> Result<()> {
+        match outcome {
+            Ok(()) => {
+                self.usable = true;
+                Ok(())
+            }
+            Err(error) => Err(self.fail(error).await),
+        }
+    }
+
     async fn append(&mut self, mut bytes: Bytes) -> Result<()> {
+        if self.is_rest_sent {
+            let message = "bytes cannot be written after the rest of an upload was sent";
+            return Err(SnapshotError::new(ErrorKind::InvalidInput, message).with_key(&self.to.key));
+        }
         let all_bytes = bytes.len();
         let is_large = all_bytes > PIECE_BYTES_AHEAD_MAX;
         while !bytes.is_empty() {
@@ -155,12 +175,13 @@ impl ObjectUpload {
             started.map_err(|cause| self.failed("start the upload", cause))?;
         }
         let Some(multipart) = &mut self.multipart else { return Ok(()) };
-        let (sending, budget) = (multipart.put_part(part), self.to.budget.clone());
+        let (sending, budget, count) = (multipart.put_part(part), self.to.budget.clone(), self.count.clone());
         self.parts.spawn(async move {
             let _permit = permit;
             budget.before_sending(part_bytes).await;
             sending.await?;
             budget.succeeded();
+            count(part_bytes);
             Ok(())
         });
         self.parts_started += 1;
@@ -182,26 +203,40 @@ impl ObjectUpload {
         sent.map_err(|cause| self.failed("write", cause))
     }
 
-    async fn complete(&mut self) -> Result<()> {
+    /// Sends the last part and waits for all parts. Sending an object that fits in one part publishes it, so of that it
+    /// waits only for the rate limit.
+    async fn send_all(&mut self) -> Result<()> {
+        if self.is_rest_sent {
+            return Ok(());
+        }
         if self.multipart.is_none() {
-            let object: PutPayload = std::mem::take(&mut self.buffer).into();
-            let object_bytes = object.content_length() as u64;
-            let _permit = self.to.budget.permit(object_bytes).await;
-            self.to.budget.before_sending(object_bytes).await;
-            let options = PutOptions { attributes: attributes(self.storage_class), ..PutOptions::default() };
-            let stored = self.to.objects.put_opts(&self.to.path, object, options).await;
-            return stored.map(drop).map_err(|cause| self.failed("write", cause));
+            self.to.budget.before_sending(self.buffer.content_length() as u64).await;
+        } else {
+            self.send_part().await?;
+            while let Some(sent) = self.parts.join_next().await {
+                self.check_part(sent)?;
+            }
         }
-        self.send_part().await?;
-        while let Some(sent) = self.parts.join_next().await {
-            self.check_part(sent)?;
-        }
+        self.is_rest_sent = true;
+        Ok(())
+    }
+
+    async fn complete(&mut self) -> Result<()> {
+        self.send_all().await?;
         if let Some(multipart) = &mut self.multipart {
             let _permit = self.to.budget.permit(0).await;
             let completed = multipart.complete().await;
             completed.map_err(|cause| self.failed("complete the upload", cause))?;
             self.multipart = None;
+            return Ok(());
         }
+        let object: PutPayload = std::mem::take(&mut self.buffer).into();
+        let object_bytes = object.content_length() as u64;
+        let _permit = self.to.budget.permit(object_bytes).await;
+        let options = PutOptions { attributes: attributes(self.storage_class), ..PutOptions::default() };
+        let stored = self.to.objects.put_opts(&self.to.path, object, options).await;
+        stored.map_err(|cause| self.failed("write", cause))?;
+        (self.count)(object_bytes);
         Ok(())
     }
 
@@ -242,13 +277,18 @@ impl ObjectUpload {
 impl Upload for ObjectUpload {
     async fn write(&mut self, bytes: Bytes) -> Result<()> {
         self.begin_call()?;
-        match self.append(bytes).await {
-            Ok(()) => {
-                self.usable = true;
-                Ok(())
-            }
-            Err(error) => Err(self.fail(error).await),
-        }
+        let appended = self.append(bytes).await;
+        self.end_call(appended).await
+    }
+
+    async fn send_rest(&mut self) -> Result<()> {
+        self.begin_call()?;
+        let sent = self.send_all().await;
+        self.end_call(sent).await
+    }
+
+    fn count_sent(&mut self, count: SentCounter) {
+        self.count = count;
     }
 
     async fn finish(mut self: Box<Self>) -> Result<u64> {

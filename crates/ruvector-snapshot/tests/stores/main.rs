@@ -12,3 +12,4 @@ mod left_behind;
 mod links;
 mod local_directory;
 mod locations;
+mod sent_parts;

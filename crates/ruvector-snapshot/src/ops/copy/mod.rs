@@ -7,7 +7,7 @@
 mod plan;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use futures::stream::{FuturesUnordered, StreamExt};
 use ruvector_snapshot_format::FormatError;
@@ -17,7 +17,7 @@ use serde::Serialize;
 pub(crate) use self::plan::plan;
 pub use self::plan::{BlockedCopy, CopyOptions, CopyPlan, CopySelection, PlannedCopy};
 use crate::error::{ErrorKind, Result, SnapshotError};
-use crate::progress::{Phase, Progress, ProgressUpdate, Transferred};
+use crate::progress::{Phase, Progress, StoredCounter, Transferred};
 use crate::repo::annotations;
 use crate::repo::compaction::store_compacted;
 use crate::repo::context::Context;
@@ -106,11 +106,11 @@ pub(crate) async fn apply(
     progress: Option<Arc<dyn Progress>>,
 ) -> Result<CopyReport> {
     let ((from, read), (to, written)) = (from.metered(), to.metered());
-    let counter = Arc::new(Counter::start(progress.clone(), plan));
-    let transfer = {
-        let counter = counter.clone();
-        Transfer::new(from.clone(), to.clone(), Arc::new(move |bytes| counter.add_bytes(bytes)))
-    };
+    let counter = StoredCounter::silent(progress.clone(), Phase::Copy);
+    // What an earlier copy has left is counted when it is found to be right.
+    let bytes_total = plan.copy.iter().fold(0u64, |sum, planned| sum.saturating_add(planned.bytes));
+    counter.report_from_now(plan.copy.len() as u64, bytes_total);
+    let transfer = Transfer::new(from.clone(), to.clone(), counter.clone());
     let copies = Copies { transfer, counter, compaction: tokio::sync::Mutex::new(()) };
     let mut outcomes = copies.copy_all(&plan.copy).await?;
     for planned in &plan.existing {
@@ -146,7 +146,7 @@ pub(crate) async fn apply(
 
 struct Copies {
     transfer: Transfer,
-    counter: Arc<Counter>,
+    counter: StoredCounter,
     /// Held while a chain is compacted: each compaction may use all the memory that a command has.
     compaction: tokio::sync::Mutex<()>,
 }
@@ -189,7 +189,7 @@ impl Copies {
             Ok((outcome, target_id)) => self.completed(planned, outcome, Some(target_id)).await,
             Err(error) => of(planned, CopyOutcome::Failed, None, Some((error.kind(), error.to_string()))),
         };
-        self.counter.add_snapshot();
+        self.counter.add_record();
         copied
     }
 
@@ -296,44 +296,5 @@ impl GivenUp {
 
     fn reason(&self) -> Option<(ErrorKind, String)> {
         self.reason.clone()
-    }
-}
-
-/// Counts for a listener, if there is one.
-#[derive(Debug)]
-struct Counter {
-    listener: Option<Arc<dyn Progress>>,
-    update: Mutex<ProgressUpdate>,
-}
-
-impl Counter {
-    fn start(listener: Option<Arc<dyn Progress>>, plan: &CopyPlan) -> Self {
-        let bytes_total = plan.copy.iter().fold(0u64, |sum, planned| sum.saturating_add(planned.bytes));
-        let update = ProgressUpdate {
-            phase: Phase::Copy,
-            records: 0,
-            records_total: plan.copy.len() as u64,
-            bytes: 0,
-            bytes_total,
-        };
-        let counter = Self { listener, update: Mutex::new(update) };
-        counter.change(|_| {});
-        counter
-    }
-
-    fn add_bytes(&self, bytes: u64) {
-        self.change(|update| update.bytes = update.bytes.saturating_add(bytes));
-    }
-
-    fn add_snapshot(&self) {
-        self.change(|update| update.records += 1);
-    }
-
-    fn change(&self, change: impl FnOnce(&mut ProgressUpdate)) {
-        let mut update = self.update.lock().unwrap_or_else(PoisonError::into_inner);
-        change(&mut update);
-        if let Some(listener) = &self.listener {
-            listener.update(*update);
-        }
     }
 }

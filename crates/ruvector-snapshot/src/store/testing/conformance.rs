@@ -332,6 +332,9 @@ pub async fn uploads_of_all_sizes(store: &dyn SnapshotStore, prefix: &str) -> Cl
             let piece = rest.split_to(rest.len().min(piece_bytes));
             must(upload.write(piece).await, &format!("write to an upload of {size_bytes} bytes"))?;
         }
+        if number % 3 == 0 {
+            must(upload.send_rest().await, &format!("sending the rest of an upload of {size_bytes} bytes"))?;
+        }
         let written_bytes = must(upload.finish().await, &format!("finish of an upload of {size_bytes} bytes"))?;
         must_be(written_bytes, size_bytes as u64, "size by finish")?;
         must_hold(store, &key, &bytes, &format!("after an upload of {size_bytes} bytes")).await?;
@@ -350,6 +353,8 @@ pub async fn upload_is_invisible_before_finish(store: &dyn SnapshotStore, prefix
     let much = pattern(2 * PART_BYTES, 5);
     must(upload.write(much.clone()).await, "write")?;
     must_be_absent(store, prefix, &key, "after a write of two parts").await?;
+    must(upload.send_rest().await, "sending the rest")?;
+    must_be_absent(store, prefix, &key, "after sending the rest").await?;
     must(upload.finish().await, "finish")?;
     must_be(list(store, prefix).await?, BTreeSet::from([key.clone()]), "objects after finish")?;
     must_hold(store, &key, &[b"x", &much[..]].concat(), "after finish").await

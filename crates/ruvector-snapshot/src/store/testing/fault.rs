@@ -39,7 +39,7 @@ use futures::stream::{self, BoxStream, StreamExt, TryStreamExt as _};
 use tokio::sync::Semaphore;
 
 use crate::error::{ErrorKind, Result, SnapshotError};
-use crate::store::{ListEntry, ObjectInfo, SnapshotStore, Upload};
+use crate::store::{ListEntry, ObjectInfo, SentCounter, SnapshotStore, Upload};
 
 /// What happens at a step. A fault at a step that it does not [fit](Self::fits) has no effect.
 #[derive(Debug, Clone)]
@@ -505,6 +505,16 @@ impl Upload for FaultUpload {
         let written = self.write_to_inner(bytes).await;
         self.usable = written.is_ok();
         written
+    }
+
+    async fn send_rest(&mut self) -> Result<()> {
+        self.check_usable()?;
+        let Some(inner) = &mut self.inner else { return Err(ended(&self.key)) };
+        inner.send_rest().await
+    }
+
+    fn count_sent(&mut self, count: SentCounter) {
+        self.inner.iter_mut().for_each(|inner| inner.count_sent(count.clone()));
     }
 
     async fn finish(self: Box<Self>) -> Result<u64> {

@@ -292,6 +292,6 @@ async fn a_create_reports_the_verification_of_its_base_and_a_full_snapshot_needs
         phases.clone()
     };
     let based = phases_of(CreateOptions::default().base_id(&fixture.base().id)).await;
-    assert_eq!(based, [Phase::Verify, Phase::Create]);
-    assert_eq!(phases_of(CreateOptions::default()).await, [Phase::Create]);
+    assert_eq!(based, [Phase::Verify, Phase::Create, Phase::Store]);
+    assert_eq!(phases_of(CreateOptions::default()).await, [Phase::Create, Phase::Store]);
 }
