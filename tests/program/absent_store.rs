@@ -89,14 +89,14 @@ fn a_required_store_must_have_a_snapshot() {
     disk.run(&require).assert_fails(1, "the directory does not exist");
     assert_eq!(disk.names("."), ["a.db"]);
     fs::create_dir(disk.path("snapshots")).unwrap();
-    disk.run(&require).assert_fails(1, "there are no snapshots at ");
-    disk.run(&require).assert_fails(1, "hint: check --store ./snapshots, and that the disk is mounted");
+    disk.run(&require).assert_fails(4, "there are no snapshots at ");
+    disk.run(&require).assert_fails(4, "hint: check --store ./snapshots, and that the disk is mounted");
     assert_eq!(disk.json(&require).1["error"]["kind"], "not_found");
     assert_eq!(disk.names("snapshots"), [""; 0]);
     // What an interrupted create has left is no snapshot.
     let id = disk.create("one");
     fs::remove_file(disk.stored(&id, "metadata.json")).unwrap();
-    disk.run(&require).assert_fails(1, "there are no snapshots at ");
+    disk.run(&require).assert_fails(4, "there are no snapshots at ");
     let two = disk.create("two");
     disk.ok(&require);
     // A corrupt snapshot is one that was there.
@@ -105,7 +105,7 @@ fn a_required_store_must_have_a_snapshot() {
     disk.ok(&require);
 
     for bucket in Bucket::both() {
-        bucket.run(&require).assert_fails(1, &format!("there are no snapshots at {}", bucket.store));
+        bucket.run(&require).assert_fails(4, &format!("there are no snapshots at {}", bucket.store));
         assert!(bucket.server.keys().is_empty());
         bucket.create("one");
         bucket.ok(&require);
@@ -123,10 +123,10 @@ fn verify_all_of_a_store_without_snapshots_has_an_exit_code_of_its_own() {
     assert_eq!((exit_code, &document["error"]["kind"]), (4, &json!("nothing_there")), "{document}");
     assert_eq!(document["error"]["exit_code"], 4);
     // The other commands.
-    assert!(disk.ok(&["list"]).starts_with("no snapshots at ./snapshots yet"));
-    assert_eq!(disk.ok(&["prune", "--keep", "1"]), "no snapshots at ./snapshots, nothing to delete\n");
+    assert!(disk.run(&["list"]).stdout.starts_with("no snapshots at ./snapshots yet"));
+    assert_eq!(disk.run(&["prune", "--keep", "1"]).stdout, "no snapshots at ./snapshots, nothing to delete\n");
     for args in [&["show", "latest"][..], &["verify", "latest"], &["restore", "latest", "--to", "b.db"]] {
-        disk.run(args).assert_fails(1, "the store has no snapshots");
+        disk.run(args).assert_fails(4, "the store has no snapshots");
     }
     // An upload is not a snapshot. A corrupt snapshot is one.
     let id = disk.create("one");

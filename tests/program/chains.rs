@@ -280,11 +280,11 @@ fn an_invalid_base_is_refused_and_nothing_is_created() {
     on("latest").assert_fails(1, first);
     assert_eq!(sandbox.names("."), ["a.db"]);
     fs::create_dir(sandbox.path("snapshots")).unwrap();
-    on("latest").assert_fails(1, first);
-    on("latest").assert_fails(1, "the store has no snapshots, so there is no latest one");
+    on("latest").assert_fails(4, first);
+    on("latest").assert_fails(4, "the store has no snapshots, so there is no latest one");
     let id = sandbox.create("full");
-    on("nope").assert_fails(1, "no snapshot has the id, id prefix or name \"nope\"");
-    on("20200101T000000000Z-0123456789abcdef").assert_fails(1, first);
+    on("nope").assert_fails(4, "no snapshot has the id, id prefix or name \"nope\"");
+    on("20200101T000000000Z-0123456789abcdef").assert_fails(4, first);
     sandbox.create("full too");
     on("2").assert_fails(2, "2 ids start with \"2\"");
     sandbox
@@ -547,7 +547,7 @@ fn cascade_deletes_what_its_dry_run_prints() {
 #[test]
 fn a_pinned_snapshot_is_kept_until_it_is_unpinned() {
     let (sandbox, ids) = chain(1);
-    sandbox.run(&["pin", "full", "nope"]).assert_fails(1, "nothing was changed");
+    sandbox.run(&["pin", "full", "nope"]).assert_fails(4, "nothing was changed");
     assert_eq!(show(&sandbox, "full")["pinned"], false);
     let (exit_code, document) = sandbox.json(&["pin", "latest", &ids[1]]);
     let pinned =
@@ -574,8 +574,8 @@ fn a_pinned_snapshot_is_kept_until_it_is_unpinned() {
     assert_eq!(unpinned(1), (Some(&*ids[0]), Some(false), Some(true)));
     sandbox.ok(&["delete", "full", "--cascade"]);
     assert!(sandbox.names("snapshots").is_empty());
-    sandbox.run(&["pin", "latest"]).assert_fails(1, "the store has no snapshots, so there is no latest one");
-    sandbox.run(&["unpin", "nope"]).assert_fails(1, "no snapshot has the id");
+    sandbox.run(&["pin", "latest"]).assert_fails(4, "the store has no snapshots, so there is no latest one");
+    sandbox.run(&["unpin", "nope"]).assert_fails(4, "no snapshot has the id");
 }
 
 #[test]
@@ -619,7 +619,7 @@ fn compact_refuses_a_full_or_missing_snapshot() {
     sandbox
         .run(&["compact", "full"])
         .assert_fails(1, &format!("cannot compact snapshot {}: it is already a full snapshot", ids[0]));
-    sandbox.run(&["compact", "nope"]).assert_fails(1, "no snapshot has the id");
+    sandbox.run(&["compact", "nope"]).assert_fails(4, "no snapshot has the id");
     sandbox.run(&["compact", "2"]).assert_fails(2, "2 ids start with \"2\"");
     flip_bit_in_the_middle(&sandbox.stored(&ids[0], "vectors.bin.gz"));
     let result = sandbox.run(&["compact", "latest"]);
@@ -642,7 +642,7 @@ fn an_interrupted_deletion_is_listed_and_collected_by_prune() {
     assert!(printed.contains(&format!("deleting: snapshot-{} is being deleted", ids[1])), "{printed}");
     assert_eq!(sandbox.json(&["list"]).1["deleting"], json!([ids[1]]));
     assert_eq!(sandbox.ids(), [&*ids[0]]);
-    sandbox.run(&["restore", &ids[1], "--to", "b.db"]).assert_fails(1, "no snapshot");
+    sandbox.run(&["restore", &ids[1], "--to", "b.db"]).assert_fails(4, "no snapshot");
     // The delete may be in progress for a day. The marker is kept for an hour, whatever the grace period.
     for grace in ["24h", "0s"] {
         let printed = sandbox.ok(&["prune", "--keep-last", "1", "--grace", grace]);
@@ -662,7 +662,7 @@ fn an_interrupted_deletion_is_listed_and_collected_by_prune() {
 fn increments_respect_quiet_and_json() {
     let (sandbox, _) = chain(0);
     let result = sandbox.run(&["create", "--db", "a.db", "--base", "nope", "--json", "-q"]);
-    result.assert_fails(1, "no snapshot has the id");
+    result.assert_fails(4, "no snapshot has the id");
     let document: Value = serde_json::from_str(&result.stdout).unwrap();
     assert_eq!(document["error"]["kind"], "not_found");
     let RunResult { exit_code, stderr, .. } = sandbox.run(&["create", "--db", "a.db", "--base", "latest", "-q"]);

@@ -17,7 +17,7 @@ use super::sandbox::{RunResult, Sandbox};
 
 /// Takes a snapshot while the clock is a year ahead. Returns its id.
 #[expect(clippy::disallowed_methods, reason = "the program reads the clock of the system too")]
-fn take_in_a_year(store: Arc<dyn SnapshotStore>, database: &Path, name: &str) -> String {
+pub(super) fn take_in_a_year(store: Arc<dyn SnapshotStore>, database: &Path, name: &str) -> String {
     take_at(store, database, name, Utc::now() + TimeDelta::days(365))
 }
 
@@ -49,7 +49,7 @@ fn store_of(bucket: &Bucket) -> Arc<dyn SnapshotStore> {
     open(&location, &StoreConfig::default().options(options)).unwrap()
 }
 
-/// Asserts that a run succeeded, and printed one warning, also in its document.
+/// Asserts that a run is done, and printed one warning, also in its document.
 #[track_caller]
 fn assert_warned(run: &dyn Fn(&[&str]) -> RunResult, args: &[&str], texts: &[&str]) -> Value {
     let result = run(&[args, &["--json"]].concat());
@@ -58,7 +58,7 @@ fn assert_warned(run: &dyn Fn(&[&str]) -> RunResult, args: &[&str], texts: &[&st
     assert_eq!(warnings.len(), 1, "{result:?}");
     assert!(texts.iter().all(|text| warnings[0].contains(text)), "{texts:?}: {warnings:?}");
     let (exit_code, document) = result.into_json();
-    assert_eq!((exit_code, &document["warnings"]), (0, &json!(warnings)), "{document}");
+    assert_eq!((exit_code, &document["warnings"]), (5, &json!(warnings)), "{document}");
     document
 }
 
@@ -169,7 +169,9 @@ fn no_time_of_the_clock_makes_a_command_panic() {
         ];
         for args in reads {
             let result = run(args);
-            assert_eq!(result.exit_code, Some(0), "{seconds}, {args:?}: {result:?}");
+            // At some of these times, the snapshots are dated in the future, or a verification cannot be recorded.
+            let expected = if result.stderr.starts_with("warning: ") { 5 } else { 0 };
+            assert_eq!(result.exit_code, Some(expected), "{seconds}, {args:?}: {result:?}");
         }
         let result = run(&["create", "--db", "a.db", "--json"]);
         if (-62_167_219_200..253_402_300_800).contains(&seconds) {

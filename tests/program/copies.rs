@@ -42,8 +42,8 @@ fn a_command_that_fails_leaves_no_new_directory() {
     }
     fs::write(sandbox.path("x.snapshot.gz"), "no file of the published crate").unwrap();
     for (args, exit_code) in [
-        (&["copy", "nope", "--to", "new"][..], 1),
-        (&["copy", "--name", "nope", "--to", "new"], 1),
+        (&["copy", "nope", "--to", "new"][..], 4),
+        (&["copy", "--name", "nope", "--to", "new"], 4),
         (&["copy", &ids[2], "--to", "new"], 3),
         (&["import", "x.snapshot.gz", "--unverified", "--store", "new"], 1),
         (&["create", "--db", "x.snapshot.gz", "--store", "new"], 1),
@@ -55,7 +55,7 @@ fn a_command_that_fails_leaves_no_new_directory() {
     }
     // A directory that was there stays.
     fs::create_dir(sandbox.path("new")).unwrap();
-    assert_eq!(sandbox.run(&["copy", "--name", "nope", "--to", "new"]).exit_code, Some(1));
+    assert_eq!(sandbox.run(&["copy", "--name", "nope", "--to", "new"]).exit_code, Some(4));
     assert!(sandbox.path("new").exists());
 }
 
@@ -147,7 +147,7 @@ fn mistakes_are_refused() {
         (&["copy", "--all", "--to", "memory://"], 2, "would be lost"),
         (&["copy", "--all", "--to", "missing/offsite"], 1, "does not exist"),
         (&["copy", "--all", "--to", "s3://bucket/x", "--to-option", "secret"], 2, "--to-option takes KEY=VALUE"),
-        (&["copy", "--name", "unknown", "--to", "offsite"], 1, "no snapshot with the name"),
+        (&["copy", "--name", "unknown", "--to", "offsite"], 4, "no snapshot with the name"),
     ];
     for (args, exit_code, text) in cases {
         sandbox.run(args).assert_fails(exit_code, text);

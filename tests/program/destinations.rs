@@ -265,7 +265,7 @@ fn space_that_may_be_too_little_is_a_warning() {
     // It is not known to fail.
     let result = shell.run(sandbox.command(&["restore", "one", "--to", "d/b.db", "--dry-run"]));
     assert!(result.stderr.starts_with(warning) && result.stderr.lines().count() == 1, "{result:?}");
-    assert_eq!(result.exit_code, Some(0), "{result:?}");
+    assert_eq!(result.exit_code, Some(5), "{result:?}");
     assert!(result.stdout.contains("    warning      free space\n"), "{result:?}");
 }
 

@@ -104,7 +104,7 @@ fn snapshots_of_two_stores_are_compared() {
     assert!(bucket.ok(&back).ends_with("\n5 records differ\n"));
 
     let missing = ["diff", "latest", "no such", "--to", "offsite"];
-    bucket.run(&missing).assert_fails(1, "hint: the store is offsite; check --to, and that its disk is mounted");
+    bucket.run(&missing).assert_fails(4, "hint: the store is offsite; check --to, and that its disk is mounted");
     bucket.run(&["diff", "latest", "latest", "--to", "nowhere"]).assert_fails(1, "cannot open the store nowhere");
     bucket.run(&["diff", "latest", "latest", "--to", "nowhere"]).assert_fails(1, "hint: check --to");
 }
@@ -118,8 +118,8 @@ fn mistakes_are_refused_and_corruption_has_its_exit_code() {
         (&["latest", "latest", "--jsonl", "--list"], 2, "cannot be used with"),
         (&["latest", "latest", "--jsonl", "--json"], 2, "cannot be used with"),
         (&["latest", "latest", "--to", "memory://"], 2, "would be lost"),
-        (&["no such", "latest"], 1, "check --store"),
-        (&["latest", "no such"], 1, "check --store"),
+        (&["no such", "latest"], 4, "check --store"),
+        (&["latest", "no such"], 4, "check --store"),
     ] {
         sandbox.run(&[&["diff"], args].concat()).assert_fails(exit_code, text);
     }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use test_fixtures::{Published, entry};
 
+use crate::help::every_command;
 use crate::sandbox::{RunResult, Sandbox, open_database};
 
 fn docs() -> PathBuf {
@@ -88,15 +89,15 @@ const CASES: &[(&str, &[&str], i32)] = &[
     ("create", &["create", "--db", "a.db", "--dry-run"], 0),
     ("create", &["create", "--db", "a.db", "--base", "inc", "--dry-run"], 0),
     ("create", &["create", "--db", "missing.db"], 1),
-    ("create", &["create", "--db", "a.db", "--base", "nope"], 1),
-    ("create", &["create", "--db", "a.db", "--require-store", "--store", "empty"], 1),
+    ("create", &["create", "--db", "a.db", "--base", "nope"], 4),
+    ("create", &["create", "--db", "a.db", "--require-store", "--store", "empty"], 4),
     ("create", &["create"], 2),
     ("list", &["list"], 0),
-    ("list", &["list", "--store", "empty"], 0),
+    ("list", &["list", "--store", "empty"], 4),
     ("list", &["list", "--store", "missing"], 1),
     ("show", &["show", "inc"], 0),
     ("show", &["show", "full", "inc"], 0),
-    ("show", &["show", "nope"], 1),
+    ("show", &["show", "nope"], 4),
     ("verify", &["verify", "inc"], 0),
     ("verify", &["verify", "--all"], 0),
     ("verify", &["verify", "full", "--max-age", "7d"], 0),
@@ -121,7 +122,7 @@ const CASES: &[(&str, &[&str], i32)] = &[
     ("dump", &["dump", "inc"], 0),
     ("dump", &["dump", "inc", "--id", "id-000001", "--id", "nope"], 1),
     ("dump", &["dump", "bad", "--store", "other"], 3),
-    ("dump", &["dump", "nope"], 1),
+    ("dump", &["dump", "nope"], 4),
     ("export", &["export", "inc", "--to", "exported", "--dry-run"], 0),
     ("export", &["export", "inc", "--to", "missing/exported", "--dry-run", "--id", "nope"], 1),
     ("export", &["export", "inc", "--to", "exported"], 0),
@@ -133,7 +134,7 @@ const CASES: &[(&str, &[&str], i32)] = &[
     ("diff", &["diff", "full", "inc"], 0),
     ("diff", &["diff", "full", "inc", "--list"], 0),
     ("diff", &["diff", "full", "inc", "--exit-code"], 1),
-    ("diff", &["diff", "full", "nope"], 1),
+    ("diff", &["diff", "full", "nope"], 4),
     ("drill", &["drill", "inc", "--dry-run"], 0),
     ("drill", &["drill", "inc", "--dry-run", "--scratch-dir", "missing"], 1),
     ("drill", &["drill", "inc"], 0),
@@ -152,9 +153,9 @@ const CASES: &[(&str, &[&str], i32)] = &[
     ("pin", &["pin", "full", "inc", "--dry-run"], 0),
     ("unpin", &["unpin", "full", "inc", "--dry-run"], 0),
     ("pin", &["pin", "full", "inc"], 0),
-    ("pin", &["pin", "nope"], 1),
+    ("pin", &["pin", "nope"], 4),
     ("annotate", &["annotate", "full", "--label", "a=b", "--note", "checked"], 0),
-    ("annotate", &["annotate", "nope", "--note", "checked"], 1),
+    ("annotate", &["annotate", "nope", "--note", "checked"], 4),
     ("show", &["show", "full"], 0),
     ("stats", &["stats"], 0),
     ("stats", &["stats", "--store", "empty"], 4),
@@ -162,12 +163,12 @@ const CASES: &[(&str, &[&str], i32)] = &[
     ("version", &["version", "--unknown"], 2),
     ("delete", &["delete", "inc", "--dry-run"], 1),
     ("unpin", &["unpin", "full", "inc"], 0),
-    ("unpin", &["unpin", "nope"], 1),
+    ("unpin", &["unpin", "nope"], 4),
     ("delete", &["delete", "full", "--dry-run"], 1),
     ("delete", &["delete", "full", "--cascade", "--dry-run"], 0),
     ("prune", &["prune", "--keep-last", "1", "--dry-run"], 0),
     ("prune", &["prune", "--keep-daily", "1", "--keep-label", "host", "--group-by", "name", "--dry-run"], 0),
-    ("prune", &["prune", "--keep-last", "1", "--store", "empty"], 0),
+    ("prune", &["prune", "--keep-last", "1", "--store", "empty"], 4),
     ("prune", &["prune"], 2),
     ("delete", &["delete", "inc", "--cascade"], 0),
     ("store check", &["store", "check"], 0),
@@ -224,7 +225,7 @@ fn failures_have_kinds_of_their_own() {
         (&["delete", "inc"][..], "pinned", 1),
         (&["delete", "full"], "has_dependents", 1),
         (&["show", "2"], "ambiguous", 2),
-        (&["show", "nope"], "not_found", 1),
+        (&["show", "nope"], "not_found", 4),
         (&["create", "--db", "missing.db"], "not_found", 1),
         (&["restore", "inc", "--to", "a.db"], "already_exists", 1),
         (&["restore", "bad", "--store", "other", "--to", "b.db"], "corrupt", 3),
@@ -263,11 +264,37 @@ fn the_exit_codes_are_the_same_in_the_help_and_the_documentation() {
     let rows = help.split("Exit codes:\n").nth(1).unwrap().lines().take_while(|line| !line.trim().is_empty());
     let rows: Vec<_> = rows.map(|row| row.trim().split_once("  ").unwrap()).collect();
     let codes: Vec<_> = rows.iter().map(|(code, _)| *code).collect();
-    assert_eq!(codes, ["0", "1", "2", "3", "4", "129, 130, 143"]);
+    assert_eq!(codes, ["0", "1", "2", "3", "4", "5", "129, 130, 143"]);
     for file in ["JSON.md", "OPERATIONS.md"] {
         let text = fs::read_to_string(docs().join(file)).unwrap();
         for (code, meaning) in &rows {
             assert!(text.contains(&format!("| {code} | {meaning} |")), "{code}: {meaning} is not in {file}");
         }
     }
+}
+
+#[test]
+fn the_help_of_each_command_names_only_exit_codes_of_the_table() {
+    let sandbox = Sandbox::empty();
+    let mut without = Vec::new();
+    for command in every_command(&sandbox) {
+        let command: Vec<&str> = command.iter().map(String::as_str).collect();
+        let help = sandbox.ok(&[&command[..], &["--help"]].concat());
+        let Some((_, codes)) = help.split_once("Exit codes: ") else {
+            without.push(command.join(" "));
+            continue;
+        };
+        let words: Vec<&str> = codes.split("\n\n").next().unwrap().split_whitespace().collect();
+        let mut numbers = words.iter().filter(|word| word.parse::<u32>().is_ok());
+        let codes = words.join(" ");
+        assert!(numbers.all(|code| ["0", "1", "2", "3", "4", "5"].contains(code)), "{command:?}: {codes}");
+        assert!(codes.starts_with("0 "), "{command:?}: {codes}");
+        let usage = help.lines().find(|line| line.starts_with("Usage: ")).unwrap();
+        if usage.contains("<ID") {
+            assert!(codes.contains("4 there is no such ") && codes.contains("; 5 "), "{command:?}: {codes}");
+        }
+    }
+    // They end with 0, or as every command can.
+    without.sort();
+    assert_eq!(without, ["completions", "config", "store", "store options"]);
 }

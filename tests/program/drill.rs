@@ -56,7 +56,7 @@ fn what_cannot_be_drilled_is_an_error_and_leaves_nothing() {
     ] {
         sandbox.run(&["drill", "one", args[0], args[1]]).assert_fails(2, expected);
     }
-    sandbox.run(&["drill", "two"]).assert_fails(1, "no snapshot has the id");
+    sandbox.run(&["drill", "two"]).assert_fails(4, "no snapshot has the id");
     sandbox
         .run(&["drill", "one", "--scratch-dir", "missing"])
         .assert_fails(1, "cannot create a scratch directory there");

@@ -69,7 +69,7 @@ fn mistakes_are_named_and_nothing_is_left() {
         (&["one", "--to", &inside], 1, "an export cannot be inside a snapshot"),
         (&["one"], 2, "--to <DIR>"),
         (&["one", "--to", "x", "--format", "csv"], 2, "possible values: npy, parquet"),
-        (&["nothing", "--to", "x"], 1, "no snapshot has the id, id prefix or name"),
+        (&["nothing", "--to", "x"], 4, "no snapshot has the id, id prefix or name"),
         (&["one", "--to", "x", "--id", "y"], 1, "the id \"y\" is not in snapshot"),
         (&["one", "--to", "x", "--id", "y"], 1, "hint: `find RECORD_ID` shows which snapshots have a record\n"),
         (&["one", "--to", "x", "--where", "n>4000"], 1, "; nothing was exported\n"),
@@ -131,9 +131,7 @@ fn an_interrupted_export_leaves_no_trace_and_the_next_one_removes_what_a_killed_
     assert_eq!(signalled("-KILL").exit_code, None);
     let names = bucket.sandbox.names(".");
     let result = bucket.run(&["export", "one", "--to", "x"]);
-    assert_eq!(result.exit_code, Some(0), "{result:?}");
-    let warning = format!("{} was removed: an export to this path that was killed had left it\n", names[0]);
-    assert!(result.stderr.starts_with("warning: ") && result.stderr.ends_with(&warning), "{result:?}");
+    result.assert_warns(&format!("{} was removed: an export to this path that was killed had left it", names[0]));
     assert_eq!(bucket.sandbox.names("."), ["a.db", "x"]);
 }
 
@@ -145,9 +143,7 @@ fn an_export_works_where_directories_cannot_be_synced_and_says_what_is_there_if_
         let mut command = sandbox.command(&["export", "one", "--to", to]);
         RunResult::from(command.env("LD_PRELOAD", refusals()).env("REFUSE_DIRECTORY_SYNC", error).output().unwrap())
     };
-    let result = run("22", "x");
-    assert_eq!(result.exit_code, Some(0), "{result:?}");
-    assert!(result.stderr.contains("x was created, but the file system does not sync directories"), "{result:?}");
+    run("22", "x").assert_warns("x was created, but the file system does not sync directories");
     assert_eq!(read_npy_export(&sandbox.path("x")).1, (300, DIMENSIONS));
     run("5", "y").assert_fails(1, "cannot sync the directory of the export");
     assert_eq!(sandbox.names("."), ["a.db", "snapshots", "x"]);

@@ -57,8 +57,8 @@ fn assert_all_commands_work(sandbox: &Sandbox, foreign: usize, run: &dyn Fn(&[&s
         assert_eq!(result.exit_code, Some(0), "{args:?}: {result:?}");
         result.stdout
     };
-    let listed = || -> Value { serde_json::from_str(&ok(&["list", "--json"])).unwrap() };
-    let before = listed();
+    let listed = || run(&["list", "--json"]).into_json();
+    let (_, before) = listed();
     assert_eq!((ids_of(&before).len(), before["foreign"].as_u64()), (2, Some(foreign as u64)), "{before}");
     assert_eq!((&before["unusable"], &before["pending_uploads"]), (&Value::Array(vec![]), &Value::Array(vec![])));
     let text = ok(&["list"]);
@@ -77,8 +77,9 @@ fn assert_all_commands_work(sandbox: &Sandbox, foreign: usize, run: &dyn Fn(&[&s
     ok(&["prune", "--keep-last", "1"]);
     ok(&["store", "check"]);
     ok(&["delete", "latest"]);
-    let after = listed();
-    assert_eq!((ids_of(&after).len(), after["foreign"].as_u64()), (0, Some(foreign as u64)), "{after}");
+    let (exit_code, after) = listed();
+    let found = (exit_code, ids_of(&after).len(), after["foreign"].as_u64());
+    assert_eq!(found, (4, 0, Some(foreign as u64)), "{after}");
 }
 
 #[test]

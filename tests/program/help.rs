@@ -13,7 +13,7 @@ fn commands_in(help: &str) -> Vec<String> {
 }
 
 /// Returns the arguments that name each command, for example `["store", "check"]`.
-fn every_command(sandbox: &Sandbox) -> Vec<Vec<String>> {
+pub(crate) fn every_command(sandbox: &Sandbox) -> Vec<Vec<String>> {
     let mut commands = Vec::new();
     for name in commands_in(&sandbox.ok(&["--help"])) {
         let below = commands_in(&sandbox.ok(&[&name, "--help"]));

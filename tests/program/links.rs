@@ -62,13 +62,14 @@ fn a_link_in_place_of_a_file_of_a_snapshot_is_not_followed_by_any_command() {
         // A collection leaves alone what is young.
         make_old(&sandbox.path("snapshots"));
 
+        // Without metadata.json there is no snapshot.
+        let refused: &[Option<i32>] = if file == "metadata.json" { &[Some(4)] } else { &[Some(1), Some(3)] };
         let verified = sandbox.run(&["verify", &ids[0]]);
-        assert!(matches!(verified.exit_code, Some(1 | 3)), "{file}: {verified:?}");
+        assert!(refused.contains(&verified.exit_code), "{file}: {verified:?}");
         let restored = sandbox.run(&["restore", &ids[0], "--to", "b.db"]);
         // A restore does not need the checksums of the files.
         let is_needed = file != "checksum.sha256";
-        assert_eq!(matches!(restored.exit_code, Some(1 | 3)), is_needed, "{file}: {restored:?}");
-        // Without metadata.json there is no snapshot.
+        assert_eq!(refused.contains(&restored.exit_code), is_needed, "{file}: {restored:?}");
         let is_named = restored.stderr.contains(&format!("{file} is a symbolic link"));
         assert_eq!(is_named, is_needed && file != "metadata.json", "{restored:?}");
         for args in [
@@ -81,7 +82,7 @@ fn a_link_in_place_of_a_file_of_a_snapshot_is_not_followed_by_any_command() {
             assert_eq!(sandbox.names(&format!("snapshots/snapshot-{}", ids[0])), own, "{file}: {args:?}");
         }
         let deleted = sandbox.run(&["delete", &ids[0], "--cascade"]);
-        assert!(matches!(deleted.exit_code, Some(0 | 1)), "{file}: {deleted:?}");
+        assert!(deleted.exit_code == Some(0) || refused.contains(&deleted.exit_code), "{file}: {deleted:?}");
         assert_eq!(files_below(&sandbox.path("elsewhere")), before, "{file}");
         assert!(sandbox.ids().contains(&ids[1]));
     }

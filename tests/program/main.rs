@@ -30,6 +30,7 @@ mod echoed_secrets;
 #[cfg(target_os = "linux")]
 mod embeddings;
 mod exhaustion;
+mod exit_codes;
 mod exports;
 mod file_size_limit;
 mod find;

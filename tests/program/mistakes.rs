@@ -118,7 +118,7 @@ fn an_unknown_or_ambiguous_id_is_refused() {
     for id in ["..", "../..", "a/b", "/etc/passwd", "", " ", unknown, &long, "snapshot-", "\u{1b}[2J"] {
         for args in [&["show", id][..], &["verify", id], &["restore", id, "--to", "b.db"], &["delete", id]] {
             let result = sandbox.run(args);
-            result.assert_fails(1, "no snapshot has the id");
+            result.assert_fails(4, "no snapshot has the id");
             assert!(!result.stderr.contains('\u{1b}'), "{result:?}");
         }
     }
@@ -129,7 +129,7 @@ fn an_unknown_or_ambiguous_id_is_refused() {
     fs::create_dir(sandbox.path("none")).unwrap();
     sandbox
         .run(&["show", "latest", "--store", "none"])
-        .assert_fails(1, "the store has no snapshots, so there is no latest one");
+        .assert_fails(4, "the store has no snapshots, so there is no latest one");
     assert_eq!(files_below(&sandbox.path("snapshots")), before);
 }
 

@@ -83,6 +83,14 @@ impl Sandbox {
         result.stdout
     }
 
+    /// Runs the program, asserts that it is done with a warning that contains `text`, and returns its output.
+    #[track_caller]
+    pub(crate) fn ok_with_warning(&self, args: &[&str], text: &str) -> String {
+        let result = self.run(args);
+        result.assert_warns(text);
+        result.stdout
+    }
+
     /// Runs the program with `--json`, and returns the exit code and the document.
     #[track_caller]
     pub(crate) fn json(&self, args: &[&str]) -> (i32, Value) {
@@ -122,6 +130,15 @@ impl RunResult {
         assert!(self.stderr.contains(text), "{text:?} is not in {self:?}");
         assert!(!self.stderr.contains("panicked"), "{self:?}");
         assert!(self.stderr.len() < 1500, "{self:?}");
+    }
+
+    /// Asserts that the run is done with a warning that contains `text`, and without an error.
+    #[track_caller]
+    pub(crate) fn assert_warns(&self, text: &str) {
+        assert_eq!(self.exit_code, Some(5), "{self:?}");
+        let mut warnings = self.stderr.lines().filter_map(|line| line.strip_prefix("warning: "));
+        assert!(warnings.any(|warning| warning.contains(text)), "no warning has {text:?}: {self:?}");
+        assert!(self.stderr.lines().all(|line| !line.starts_with("error: ")), "{self:?}");
     }
 
     /// Returns the exit code, and the output as a JSON document.

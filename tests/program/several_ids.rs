@@ -71,8 +71,8 @@ fn all_ids_are_resolved_before_the_first_is_worked_on() {
     let (sandbox, ids) = Sandbox::with_snapshots(2);
     for verb in ["verify", "show", "compact"] {
         let result = sandbox.run(&[verb, "one", "nope", "two"]);
-        result.assert_fails(1, "no snapshot has the id, id prefix or name \"nope\"");
-        result.assert_fails(1, "not even the others");
+        result.assert_fails(4, "no snapshot has the id, id prefix or name \"nope\"");
+        result.assert_fails(4, "not even the others");
         assert_eq!(result.stdout, "", "{verb}");
         sandbox.run(&[verb, "one", "2", "nope"]).assert_fails(2, "2 ids start with \"2\"");
     }

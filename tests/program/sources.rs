@@ -25,14 +25,14 @@ fn absolute(sandbox: &Sandbox, name: &str) -> String {
 fn latest_as_a_base_means_the_latest_of_this_database() {
     let (sandbox, id) = two_databases();
     let result = sandbox.run(&["create", "--db", "small.db", "--base", "latest"]);
-    result.assert_fails(1, "the store has no snapshot of this source");
-    result.assert_fails(1, "small.db");
-    result.assert_fails(1, "only 1 of others, for example");
-    result.assert_fails(1, "take a full snapshot first: repeat this command without --base");
+    result.assert_fails(4, "the store has no snapshot of this source");
+    result.assert_fails(4, "small.db");
+    result.assert_fails(4, "only 1 of others, for example");
+    result.assert_fails(4, "take a full snapshot first: repeat this command without --base");
     let on = |base: &str| sandbox.run(&["create", "--db", "small.db", "--base", base, "--base-from-elsewhere"]);
     for base in ["latest", "a"] {
-        on(base).assert_fails(1, &id);
-        on(base).assert_fails(1, "--base-from-elsewhere needs the ID of the base");
+        on(base).assert_fails(4, &id);
+        on(base).assert_fails(4, "--base-from-elsewhere needs the ID of the base");
     }
     assert_eq!(sandbox.ids(), [&*id]);
     sandbox.ok(&["create", "--db", "small.db"]);
@@ -64,7 +64,7 @@ fn a_base_of_another_database_is_refused_unless_it_is_accepted() {
     assert!(warnings[0].starts_with(&format!("warning: the base {id} is of another source")), "{result:?}");
     assert!(warnings[1].starts_with("warning: the database has 5 records, and its base "), "{result:?}");
     let (exit_code, document) = result.into_json();
-    assert_eq!(exit_code, 0);
+    assert_eq!(exit_code, 5);
     let listed = warnings.iter().map(|warning| warning.strip_prefix("warning: ").unwrap()).collect::<Vec<_>>();
     assert_eq!(document["warnings"], json!(listed));
     // Without a base there is none that could be from elsewhere.
@@ -91,7 +91,7 @@ fn a_source_has_the_name_of_the_option_or_of_the_environment() {
     assert_eq!((exit_code, &document["snapshot"]["base_id"]), (0, &first["snapshot"]["id"]), "{document}");
     sandbox
         .run(&["create", "--db", "moved.db", "--base", "latest", "--source", "nobody"])
-        .assert_fails(1, "no snapshot of this source (nobody)");
+        .assert_fails(4, "no snapshot of this source (nobody)");
     for wrong in ["", " ", "a\nb"] {
         sandbox.run(&["create", "--db", "moved.db", "--source", wrong, "--store", "new"]).assert_fails(2, "source");
         let args = ["create", "--db", "moved.db", "--store", "new"];
@@ -152,7 +152,7 @@ fn bases_are_of_the_same_source_in_a_bucket_too() {
     let bucket = Bucket::s3(S3Server::start());
     create_database(&bucket.sandbox.path("small.db"), 5, DIMENSIONS);
     let id = bucket.create("full");
-    bucket.run(&["create", "--db", "small.db", "--base", "latest"]).assert_fails(1, "no snapshot of this source");
+    bucket.run(&["create", "--db", "small.db", "--base", "latest"]).assert_fails(4, "no snapshot of this source");
     bucket.run(&["create", "--db", "small.db", "--base", &id]).assert_fails(1, "--base-from-elsewhere");
     assert_eq!(bucket.ids(), [&*id]);
     open_database(&bucket.sandbox.path("a.db"), DIMENSIONS).delete("id-000001").unwrap();

@@ -16,8 +16,10 @@ pub(crate) enum Exit {
     Failure = 1,
     Usage = 2,
     Corruption = 3,
-    /// There was nothing to check.
+    /// There is no such snapshot, or nothing to work on.
     NothingThere = 4,
+    /// All is done, and there were warnings.
+    Warnings = 5,
     // 128 and the number of the signal, as a shell reports a process that a signal has ended.
     Hangup = 129,
     Interrupted = 130,
@@ -25,12 +27,13 @@ pub(crate) enum Exit {
 }
 
 /// What each exit code means. Tests compare it with the help and the documentation.
-pub(crate) const EXIT_CODES: [(&str, &str); 6] = [
+pub(crate) const EXIT_CODES: [(&str, &str); 7] = [
     ("0", "done"),
     ("1", "failed"),
-    ("2", "wrong usage: an option, a value, a name or an id"),
+    ("2", "wrong usage: an option, a value, or an ID that can mean several"),
     ("3", "a snapshot, a database or a file is corrupt"),
-    ("4", "nothing there: no snapshots, with --all, or none that the options select"),
+    ("4", "nothing there: no such snapshot, none that is selected, or an empty store"),
+    ("5", "done, with warnings; with --strict it is 1"),
     ("129, 130, 143", "interrupted by SIGHUP, SIGINT (Ctrl-C) or SIGTERM"),
 ];
 
@@ -39,11 +42,12 @@ impl Exit {
     pub(crate) fn worse(self, other: Self) -> Self {
         let rank = |exit| match exit {
             Self::Success => 0,
-            Self::NothingThere => 1,
-            Self::Usage => 2,
-            Self::Failure => 3,
-            Self::Corruption => 4,
-            Self::Hangup | Self::Interrupted | Self::Terminated => 5,
+            Self::Warnings => 1,
+            Self::NothingThere => 2,
+            Self::Usage => 3,
+            Self::Failure => 4,
+            Self::Corruption => 5,
+            Self::Hangup | Self::Interrupted | Self::Terminated => 6,
         };
         if rank(other) > rank(self) { other } else { self }
     }
@@ -115,6 +119,14 @@ impl Failure {
         }
     }
 
+    /// Creates the failure of a run that is done, because its warnings are failures with --strict.
+    pub(crate) fn strict(warnings: usize) -> Self {
+        let (there, one) = if warnings == 1 { ("is 1 warning", "it") } else { ("are warnings", "them") };
+        let message = format!("all is done, but there {there}, and --strict makes {one} a failure");
+        // The document of the run is printed by now.
+        Self::of_run(Exit::Failure, FailureKind::CheckFailed, message).in_document()
+    }
+
     /// Creates the failure of a run that found nothing where something should be.
     pub(crate) fn nothing_there(message: impl Into<String>) -> Self {
         Self::of_run(Exit::NothingThere, FailureKind::NothingThere, message)
@@ -146,6 +158,14 @@ impl Failure {
             interrupt_report: None,
             is_in_document: false,
         }
+    }
+
+    /// Creates the failure of a search for snapshots, with exit code 4 if there are none. A store that is not there, for
+    /// example a bucket, is another failure.
+    pub(crate) fn of_search(error: SnapshotError) -> Self {
+        let is_absent = error.kind() == ErrorKind::NotFound && error.source().is_none();
+        let failure = Self::from(error);
+        if is_absent { Self { exit: Exit::NothingThere, ..failure } } else { failure }
     }
 
     /// Creates the failure of wrong usage, with exit code 2, if the error is `InvalidInput`. Other errors stay as they
@@ -266,7 +286,11 @@ impl From<SnapshotError> for Failure {
             Some(_) => with_key(error.key(), error.problem()),
         };
         let causes = std::iter::successors(error.source(), |&cause| cause.source()).map(ToString::to_string);
-        let exit = if error.kind() == ErrorKind::Corrupt { Exit::Corruption } else { Exit::Failure };
+        let exit = match (error.kind(), error.remedy()) {
+            (ErrorKind::Corrupt, _) => Exit::Corruption,
+            (_, Some(Remedy::NewStore)) => Exit::NothingThere,
+            _ => Exit::Failure,
+        };
         Self {
             exit,
             kind: FailureKind::of(error.kind(), error.remedy()),
@@ -342,6 +366,9 @@ fn remedy_hint(remedy: Remedy) -> Option<&'static str> {
         Remedy::OpenFilesOfMachine => "find the process that has so many open, or raise the limit fs.file-max",
         Remedy::ThreadsLimit => {
             "raise the limit, for example with `ulimit -u` or TasksMax= of systemd, or end other processes of this user"
+        }
+        Remedy::NewStore => {
+            "check --store, and that the disk is mounted; without --require-store, create starts a new store"
         }
         Remedy::AddRule => {
             "check the labels of the rules; add a rule such as --keep-last 1, or delete these snapshots by their IDs first"

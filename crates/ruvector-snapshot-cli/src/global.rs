@@ -52,6 +52,10 @@ pub(crate) struct Global {
     /// search, diff, dump; also with --dry-run or --json)
     #[arg(short, long, global = true, help_heading = HEADING)]
     pub(crate) quiet: bool,
+    /// Fail if there are warnings. All is done nevertheless, and the exit code is 1 instead of 5. But a `create` stores
+    /// nothing if the snapshot would not hold something that belongs to the database
+    #[arg(long, global = true, help_heading = HEADING)]
+    pub(crate) strict: bool,
     /// Print whole ids on a terminal too
     #[arg(long, global = true, help_heading = HEADING)]
     pub(crate) full_id: bool,

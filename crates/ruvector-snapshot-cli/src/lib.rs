@@ -88,12 +88,15 @@ fn run(cli: Cli, words: String) -> Exit {
             let answer = runtime.block_on(call(&session, verb));
             // Waits for other threads, so that every temporary file is removed.
             drop(runtime);
-            let answer = answer.map_err(|failure| failure.with_interrupt_report().about(session.only_id()));
+            let mut answer = answer.map_err(|failure| failure.with_interrupt_report().about(session.only_id()));
             // After the report of what is left, which lists the store.
             if !matches!(answer, Ok(Exit::Success)) {
                 session.remove_created();
             }
             let warnings = session.warnings.list();
+            if matches!(answer, Ok(Exit::Success)) && !warnings.is_empty() {
+                answer = if session.strict { Err(Failure::strict(warnings.len())) } else { Ok(Exit::Warnings) };
+            }
             run = session.run;
             (answer, warnings)
         }

@@ -29,6 +29,8 @@ use crate::warnings::Warnings;
 pub(crate) struct Session {
     pub(crate) output: Output,
     pub(crate) run: Run,
+    /// Whether warnings are failures.
+    pub(crate) strict: bool,
     pub(crate) warnings: Warnings,
     pub(crate) ids: Ids,
     /// The progress bar.
@@ -60,11 +62,12 @@ impl Session {
         let store = store.unwrap_or_default();
         let (warnings, created) = (Warnings::new(output), Mutex::default());
         let run = run.at_store(&store);
-        let options = global.options;
+        let (options, strict) = (global.options, global.strict);
         let (ids, screen) = (Ids::default(), Screen::default());
         Self {
             output,
             run,
+            strict,
             warnings,
             ids,
             screen,
@@ -508,7 +511,7 @@ fn unresolved(error: SnapshotError, store: &str, flag: &str) -> Failure {
     match error.source() {
         // An error of the store, for example a missing bucket, is not wrong usage.
         Some(_) => Failure::from(error),
-        None if is_missing => Failure::from(error)
+        None if is_missing => Failure::of_search(error)
             .with_hint(format!("the store is {}; check {flag}, and that its disk is mounted", quoted(store))),
         None => Failure::usage(error),
     }

@@ -99,6 +99,9 @@ pub enum Remedy {
     /// Make room in the store in another way, or delete without markers, with
     /// [`DeleteOptions::exclusive`](crate::DeleteOptions::exclusive), if nothing else is at work at the store.
     Exclusive,
+    /// Check the location and that its disk is mounted, or start a new store, without
+    /// [`SnapshotConfig::require_store`](crate::SnapshotConfig::require_store).
+    NewStore,
     /// Add a rule to the policy that keeps something of every group.
     AddRule,
     /// Choose another path, or replace the file with [`RestoreOptions::overwrite`](crate::RestoreOptions::overwrite).

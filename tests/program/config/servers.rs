@@ -82,14 +82,15 @@ fn a_file_that_is_only_found_in_the_working_directory_sends_nothing_to_a_server(
     sandbox.ok(&["list"]);
     let shown = sandbox.ok(&["config", "show", "--store", "@offsite"]);
     assert!(shown.contains("options.access_key_id = env:OFFSITE_KEY"), "{shown}");
+    // It has no snapshots.
     let list = ["list", "--store", "@offsite"];
-    assert_eq!(run(&sandbox, &environment, &[&list[..], &["--config", FILE]].concat()).exit_code, Some(0));
+    assert_eq!(run(&sandbox, &environment, &[&list[..], &["--config", FILE]].concat()).exit_code, Some(4));
     // A directory of the user is as good as a name.
     let text = fs::read_to_string(sandbox.path(FILE)).unwrap().replace("file:offsite.secret", "env:OFFSITE_SECRET");
     fs::remove_file(sandbox.path(FILE)).unwrap();
     write(&sandbox, "home/.config/ruvector-snapshot/ruvector-snapshot.toml", &text);
     let home = sandbox.path("home").display().to_string();
     let environment = [environment[0], ("OFFSITE_SECRET", S3Server::SECRET_KEY), ("HOME", home.as_str())];
-    assert_eq!(run(&sandbox, &environment, &list).exit_code, Some(0));
+    assert_eq!(run(&sandbox, &environment, &list).exit_code, Some(4));
     assert!(!server.wire().requests().is_empty());
 }

@@ -195,8 +195,9 @@ fn a_dry_run_of_import_says_what_is_then_stored() {
         assert_fails(&place, &["import", "alone.snapshot.gz"], "sidecar");
         assert_fails(&place, &["import", "cut.snapshot.gz"], "cut.snapshot.gz");
         assert_fails(&place, &["import", "articles.snapshot.gz", "--label", "imported-id=x"], "imported-id");
-        let (printed, plan) = place.would(&["import", "alone.snapshot.gz", "--unverified"]);
-        assert_prints(&printed, &["  verified      no: there is no sidecar\n"]);
+        let (result, plan) = place.dry(&["import", "alone.snapshot.gz", "--unverified"]);
+        result.assert_warns("there was no sidecar");
+        assert_prints(&result.stdout, &["  verified      no: there is no sidecar\n"]);
         assert!(plan["verified"] == false && plan["warnings"].as_array().unwrap().len() == 1, "{plan}");
         let args = ["import", "articles.snapshot.gz", "--name", "team/old", "--label", "a=b", "--source", "s"];
         let (printed, plan) = place.would(&args);

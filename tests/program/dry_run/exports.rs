@@ -69,7 +69,7 @@ fn an_export_would_fail_as_it_fails() {
         assert_eq!((plan["blockers"].as_array().unwrap().len(), &plan["missing_ids"]), (2, &json!(["nope"])), "{plan}");
         let (planned, _) = place.dry(&["export", "inc", "--to", "absent/x"]);
         assert!(planned.stderr.contains("hint: create the directory absent first\n"), "{planned:?}");
-        place.dry(&["export", "nope", "--to", "x"]).0.assert_fails(1, "nope");
+        place.dry(&["export", "nope", "--to", "x"]).0.assert_fails(4, "nope");
         // An empty directory is replaced.
         fs::create_dir(sandbox.path("empty")).unwrap();
         place.would(&["export", "inc", "--to", "empty"]);
@@ -97,7 +97,7 @@ fn what_a_killed_export_has_left_would_be_removed() {
     let place = Place::Disk(sandbox);
     let (planned, plan) = place.dry(&["export", "one", "--to", "x"]);
     let warning = ".x.exporting-abcdef would be removed: an export to this path that was killed has left it\n";
-    assert!(planned.exit_code == Some(0) && planned.stderr.ends_with(warning), "{planned:?}");
+    assert!(planned.exit_code == Some(5) && planned.stderr.ends_with(warning), "{planned:?}");
     assert_eq!(plan["warnings"].as_array().unwrap().len(), 1, "{plan}");
     let done = place.run(&["export", "one", "--to", "x"]);
     assert!(done.stderr.contains(".x.exporting-abcdef was removed"), "{done:?}");

@@ -28,7 +28,7 @@ fn pin_and_unpin_say_which_snapshots_would_change() {
         assert!(printed.contains("would unpin ") && printed.contains("is not pinned: "), "{printed}");
         assert_eq!(changed(&place.json(&["unpin", "full", "inc"]).1), changed(&document));
         let (result, _) = place.dry(&["pin", "full", "nope"]);
-        result.assert_fails(1, "nope");
+        result.assert_fails(4, "nope");
     }
 }
 
@@ -106,7 +106,7 @@ fn verify_finds_without_reading_data_what_is_missing() {
         assert_eq!(place.run(&args).exit_code, Some(3));
     }
     let (result, _) = place.dry(&["verify", "nope"]);
-    result.assert_fails(1, "nope");
+    result.assert_fails(4, "nope");
 }
 
 #[test]
@@ -171,7 +171,7 @@ fn a_drill_says_what_it_needs_and_what_is_in_its_way() {
         assert_eq!((result.exit_code, &document["feasible"]), (Some(1), &json!(false)), "{result:?}");
         assert!(result.stdout.starts_with("could not drill ") && result.stderr.contains("missing"), "{result:?}");
         assert_eq!(place.run(&["drill", "inc", "--scratch-dir", "missing"]).exit_code, Some(1));
-        place.dry(&["drill", "nope"]).0.assert_fails(1, "nope");
+        place.dry(&["drill", "nope"]).0.assert_fails(4, "nope");
     }
     let [Place::Disk(sandbox), _] = Place::with_chain() else { panic!() };
     let full = sandbox.ids()[1].clone();

@@ -14,7 +14,7 @@ use super::snapshot::SourceDocument;
 pub(crate) struct FindDocument<'a> {
     /// The id of the record.
     record_id: &'a str,
-    /// Whether any snapshot has the record. If none has, the exit code is 1.
+    /// Whether any snapshot has the record. If none has, the exit code is 1, and 4 if there are no snapshots.
     found: bool,
     /// All snapshots, the newest first.
     snapshots: Each<'a, FoundRecord, FoundDocument<'a>>,

@@ -177,7 +177,8 @@ and of failures.
   snapshot that it is of.
 - A failure is a document too, with the member `error`, also if the arguments are wrong. A command that prints a long array, such as `dump`, may fail
   in the middle of it: its document then has what was printed, and `error`.
-- The exit code says more than that there is a document: see [Exit codes](#exit-codes).
+- The exit code says more than that there is a document: see [Exit codes](#exit-codes). If all is done and there are `warnings`, it is 5, and with
+  `--strict` 1. The document is the same then, without `error`.
 - `dump` and `diff --jsonl` print a line of JSON for each record or change, without `--json`: a [Record](#record) or a [Change](#change).
 - Standard error has lines of [progress](#lines-of-progress), and messages for people.
 ";

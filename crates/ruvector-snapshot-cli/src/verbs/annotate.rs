@@ -23,8 +23,8 @@ Examples:
   ruvector-snapshot annotate monday tuesday --note 'before the upgrade'
   ruvector-snapshot annotate latest --remove keep --remove-note
 
-Exit codes: 0 annotated, or everything was so already; 1 failure, or a snapshot does not exist; 2 wrong usage, or an ID is ambiguous; 3 a snapshot is \
-corrupt.";
+Exit codes: 0 annotated, or everything was so already; 1 failure; 2 wrong usage, or an ID is ambiguous; 3 a snapshot is corrupt; 4 there is no such \
+snapshot; 5 annotated, with warnings.";
 
 #[derive(Debug, Args)]
 pub(crate) struct Annotate {

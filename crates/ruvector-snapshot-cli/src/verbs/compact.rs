@@ -31,7 +31,7 @@ Examples:
       --store s3://bucket/backups
 
 Exit codes: 0 stored; 1 failure, there is no new snapshot unless the error says that there may be one, or a snapshot is already full; 2 an ID \
-is ambiguous; 3 a chain is corrupt.";
+is ambiguous; 3 a chain is corrupt; 4 there is no such snapshot; 5 stored, with warnings.";
 
 #[derive(Debug, Args)]
 pub(crate) struct Compact {

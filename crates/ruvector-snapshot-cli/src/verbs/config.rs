@@ -51,7 +51,7 @@ Examples:
   ruvector-snapshot config show
   ruvector-snapshot config show --store @offsite --json
 
-Exit codes: 0 success; 2 the configuration is wrong.";
+Exit codes: 0 success; 2 the configuration is wrong; 5 success, with warnings.";
 
 const CHECK_HELP: &str = "\
 Finds unknown keys, wrong values, profiles that do not exist, and secrets and files that cannot be read. Prints all that is wrong, with the line. Contacts \
@@ -61,7 +61,7 @@ Examples:
   ruvector-snapshot config check
   ruvector-snapshot config check deploy/ruvector-snapshot.toml
 
-Exit codes: 0 the file is good; 2 it is not, or it cannot be read; 4 there is no configuration file.";
+Exit codes: 0 the file is good; 2 it is not, or it cannot be read; 4 there is no configuration file; 5 the file can be used, with warnings.";
 
 #[derive(Debug, Args)]
 pub(crate) struct Config {

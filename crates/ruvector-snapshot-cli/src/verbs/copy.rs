@@ -45,8 +45,8 @@ Examples:
   ruvector-snapshot copy latest --compact --to gs://archive/monthly \\
       --to-option storage_class=ARCHIVE
 
-Exit codes: 0 everything is in the target; 1 failure, complete or partial; 2 wrong usage; 3 a snapshot is corrupt and was not copied; 4 with --all, there \
-are no snapshots.";
+Exit codes: 0 everything is in the target; 1 failure, complete or partial; 2 wrong usage; 3 a snapshot is corrupt and was not copied; 4 there is no such \
+snapshot, or none at all; 5 everything is in the target, with warnings.";
 
 #[derive(Debug, Args)]
 #[command(override_usage = "ruvector-snapshot copy <ID...|--all|--name NAME> --to <LOCATION> [OPTIONS]")]
@@ -93,7 +93,8 @@ pub(crate) async fn copy(session: &Session, args: &Copies) -> Result<Exit, Failu
     let selection = selection(session, &source, args).await?;
     let target = open_target(session, args)?;
     let options = CopyOptions::default().compact(args.compact).pins(args.pins);
-    let plan = session.read(&source, source.plan_copy(&target, &selection, &options)).await?;
+    let plan = async { Ok(source.plan_copy(&target, &selection, &options).await) };
+    let plan = session.read(&source, plan).await?.map_err(Failure::of_search)?;
     if selection == CopySelection::All && is_empty(&plan) {
         let message = format!("there are no snapshots at {}, so nothing was copied", session.store);
         return Err(Failure::nothing_there(message).with_hint("check --store, and that the disk is mounted"));

@@ -36,7 +36,7 @@ Rows of the file that do not form a record, for example metadata that is not JSO
 `irregular`. Multimap tables cannot be kept and are listed as `not captured`.
 
 A directory that does not exist is created, for its owner only, if the directory above it exists; a bucket is not. A create prints that the store is \
-new if it has no snapshots yet. With --require-store it fails instead: use it for scheduled backups, where no snapshots mean a mistyped store or a disk \
+new if it has no snapshots yet. With --require-store it fails instead, with exit code 4: use it for scheduled backups, where no snapshots mean a mistyped store or a disk \
 that is not mounted. A create that fails or is interrupted leaves no snapshot.
 
 With --base, only records that changed since the base snapshot are stored. The result can be listed, verified and restored like a full snapshot. \
@@ -74,7 +74,8 @@ Examples:
   ruvector-snapshot create --db @articles --store @offsite
 
 Exit codes: 0 the snapshot is stored; 1 failure, there is no snapshot, unless the error says that there may be one, or only the output could not be \
-written; 2 wrong usage; 3 the database or the base is corrupt.";
+written; 2 wrong usage; 3 the database or the base is corrupt; 4 there is no such base, or, with --require-store, no snapshot in the store; 5 the snapshot is \
+stored, with warnings.";
 
 #[derive(Debug, Args)]
 pub(crate) struct Create {
@@ -102,9 +103,6 @@ pub(crate) struct Create {
     /// Accept a base of another embedding model
     #[arg(long, requires = "base")]
     pub(crate) other_embedding: bool,
-    /// Fail if the snapshot would not hold something that belongs to the database
-    #[arg(long)]
-    pub(crate) strict: bool,
     /// Maximum number of snapshots in the chain, including this one, 1 to 1000 [default: 32]
     #[arg(long, value_name = "N", requires = "base", value_parser = max_chain)]
     pub(crate) max_chain: Option<usize>,
@@ -161,7 +159,7 @@ pub(crate) async fn create(session: &Session, args: Create) -> Result<Exit, Fail
         ..session.config()
     };
     let mut options =
-        CreateOptions::default().labels(labels).base_from_elsewhere(args.base_from_elsewhere).strict(args.strict);
+        CreateOptions::default().labels(labels).base_from_elsewhere(args.base_from_elsewhere).strict(session.strict);
     (options.source_name, options.note) = (source_name, args.note);
     options = embedding(options, args.embedding)?.other_embedding(args.other_embedding);
     // Before anything is created in the store: a mistyped path leaves nothing behind.
@@ -177,7 +175,7 @@ pub(crate) async fn create(session: &Session, args: Create) -> Result<Exit, Fail
     if let Some(base) = chain.first() {
         options = options.base_id(base.id.as_str()).verify_base(args.verify_base);
     }
-    let not_created = |failure| not_created(session, failure, chain.first(), args.require_store);
+    let not_created = |failure| not_created(session, failure, chain.first());
     if args.dry_run {
         let plan = plan::plan(session, &manager, &args.db, &name, options).await.map_err(not_created)?;
         session.learn_ids(&manager).await;
@@ -205,7 +203,7 @@ pub(crate) async fn create(session: &Session, args: Create) -> Result<Exit, Fail
 }
 
 /// Adds what can be done about a failed create.
-fn not_created(session: &Session, failure: Failure, base: Option<&Snapshot>, requires_store: bool) -> Failure {
+fn not_created(session: &Session, failure: Failure, base: Option<&Snapshot>) -> Failure {
     match (failure.remedy(), base) {
         (Some(Remedy::FullSnapshot), Some(base)) => {
             let verify = session.command(&format!("verify {}", base.id));
@@ -213,8 +211,8 @@ fn not_created(session: &Session, failure: Failure, base: Option<&Snapshot>, req
                 "{WITHOUT_BASE}; `{verify}` shows all that is corrupt, and if it finds nothing, the snapshot can be a base"
             ))
         }
+        (Some(Remedy::NewStore), _) => without_store(session, failure),
         (Some(_), _) => failure,
-        (None, None) if requires_store => without_store(session, failure),
         (None, _) => busy_explained(failure),
     }
 }
@@ -321,7 +319,7 @@ fn without_store(session: &Session, failure: Failure) -> Failure {
             "check --store {}, and that the disk is mounted; without --require-store, create starts a new store",
             quoted(&session.store)
         )),
-        _ => busy_explained(failure),
+        _ => failure,
     }
 }
 

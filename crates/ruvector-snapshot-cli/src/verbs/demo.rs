@@ -44,7 +44,7 @@ pub(crate) struct Demo {
 const VECTORS_FILE: &str = "vectors.bin.gz";
 
 pub(crate) async fn demo(session: &Session, args: Demo) -> Result<Exit, Failure> {
-    let directory = DemoDirectory::new(args.dir, &session.warnings)?;
+    let directory = DemoDirectory::new(args.dir, &session.output)?;
     let manager = manager_at(&directory.path("snapshots"))?;
     let mut demo = DemoRun { session, manager, directory, checks: Vec::new() };
     let (snapshot, writer) = demo.create_while_writing().await?;

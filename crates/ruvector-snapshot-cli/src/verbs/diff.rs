@@ -37,7 +37,8 @@ Examples:
   ruvector-snapshot diff 20260130 20260131 --jsonl | jq -r .id
   ruvector-snapshot diff latest latest --to s3://bucket/offsite --exit-code
 
-Exit codes: 0 compared, whether they differ or not; 1 failure, and with --exit-code also if they differ; 2 wrong usage; 3 a snapshot is corrupt.";
+Exit codes: 0 compared, whether they differ or not; 1 failure, and with --exit-code also if they differ; 2 wrong usage; 3 a snapshot is corrupt; 4 there is \
+no such snapshot; 5 compared, with warnings.";
 
 #[derive(Debug, Args)]
 pub(crate) struct Diff {

@@ -42,7 +42,8 @@ Examples:
   ruvector-snapshot drill nightly --min-recall 0.95 --scratch-dir /var/tmp
   ruvector-snapshot drill latest --json | jq .time_to_first_search_ms
 
-Exit codes: 0 the drill has passed; 1 the recall is too low, Ruvector cannot open the restored database, or another failure; 2 wrong usage; 3 the snapshot is corrupt.";
+Exit codes: 0 the drill has passed; 1 the recall is too low, Ruvector cannot open the restored database, or another failure; 2 wrong usage; 3 the snapshot is \
+corrupt; 4 there is no such snapshot; 5 the drill has passed, with warnings.";
 
 #[derive(Debug, Args)]
 pub(crate) struct Drill {

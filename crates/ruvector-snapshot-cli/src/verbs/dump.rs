@@ -25,7 +25,7 @@ The digest of every record is verified before it is printed. At the end of a dum
 snapshot, the command fails, after it has printed them.
 
 With --id or --ids-from, only the parts of the snapshot that can hold these records are read. `restore --help` explains --where. An id that is not in the snapshot is an error at the end, after the others \
-were printed. If no record fulfils the conditions, nothing is printed, with a warning and exit code 0. A dump that was interrupted goes on with --after \
+were printed. If no record fulfils the conditions, nothing is printed, with a warning. A dump that was interrupted goes on with --after \
 and the last id that was printed. If the output failed, for example because a disk was full, its last line may be cut: remove that line first. With --json, the records are the array `records` of one document.
 
 Examples:
@@ -34,7 +34,8 @@ Examples:
   ruvector-snapshot dump nightly | jq -r 'select(.metadata.lang == \"de\").id'
   ruvector-snapshot dump latest --after doc-17 >> records.jsonl
 
-Exit codes: 0 all were printed, or the reader has closed the pipe; 1 failure, or an id is not in the snapshot; 2 wrong usage; 3 the snapshot is corrupt.";
+Exit codes: 0 all were printed, or the reader has closed the pipe; 1 failure, or an id is not in the snapshot; 2 wrong usage; 3 the snapshot is corrupt; 4 there \
+is no such snapshot; 5 all were printed, with warnings.";
 
 #[derive(Debug, Args)]
 pub(crate) struct Dump {

@@ -46,7 +46,7 @@ Examples:
       --where lang=de
   python3 -c 'import numpy; print(numpy.load(\"exported/matrix.npy\").shape)'
 
-Exit codes: 0 exported, or, with --dry-run, nothing is in the way; 1 failure, or an id is not in the snapshot, or no record fulfils the conditions; 2 wrong usage; 3 the snapshot is corrupt. After a \
+Exit codes: 0 exported, or, with --dry-run, nothing is in the way; 1 failure, or an id is not in the snapshot, or no record fulfils the conditions; 2 wrong usage; 3 the snapshot is corrupt; 4 there is no such snapshot; 5 as 0, with warnings. After a \
 failure DIR is as it was, unless the error says that it was created.";
 
 #[derive(Debug, Args)]

@@ -29,7 +29,8 @@ Examples:
   ruvector-snapshot find doc-17
   ruvector-snapshot find doc-17 --json | jq -r '.snapshots[] | select(.state == \"removed\").id'
 
-Exit codes: 0 a snapshot has the record; 1 none has it, or none of those that can be read, or failure.";
+Exit codes: 0 a snapshot has the record; 1 none has it, or none of those that can be read, or failure; 2 wrong usage; 4 there are no snapshots; 5 a snapshot has \
+it, with warnings.";
 
 #[derive(Debug, Args)]
 pub(crate) struct Find {
@@ -46,7 +47,12 @@ pub(crate) async fn find(session: &Session, args: &Find) -> Result<Exit, Failure
     session.document(&FindDocument::from(&report))?;
     session.learn_ids(&manager).await;
     print_text(session, &report, manager.now())?;
-    Ok(if report.is_found() { Exit::Success } else { Exit::Failure })
+    Ok(match report.is_found() {
+        true => Exit::Success,
+        // There is no snapshot that could have it.
+        false if report.snapshots.is_empty() && report.problems.is_empty() => Exit::NothingThere,
+        false => Exit::Failure,
+    })
 }
 
 fn print_text(session: &Session, report: &FindReport, now: DateTime<Utc>) -> Result<(), Failure> {

@@ -40,7 +40,8 @@ Examples:
       --label from=old-server
   ruvector-snapshot import old/articles.snapshot.gz --dry-run
 
-Exit codes: 0 stored; 1 failure, or no database can hold the records; 2 wrong usage; 3 FILE or its sidecar is corrupt. After a failure there is no new snapshot.";
+Exit codes: 0 stored; 1 failure, or no database can hold the records; 2 wrong usage; 3 FILE or its sidecar is corrupt; 5 stored, with \
+warnings. After a failure there is no new snapshot.";
 
 #[derive(Debug, Args)]
 pub(crate) struct Import {

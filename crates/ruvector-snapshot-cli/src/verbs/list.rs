@@ -48,8 +48,9 @@ Examples:
   ruvector-snapshot list --json | jq -r '.snapshots[].id'
   ruvector-snapshot list --json | jq -r '.snapshots[] | select(.pinned) | .id'
 
-Exit codes: 0 success, even if the store has no snapshots; 1 the store does not exist, or has a snapshot of a newer version or one that \
-cannot be read; 2 wrong usage; 3 a snapshot is corrupt; 4 no snapshot has what the options ask for.";
+Exit codes: 0 success; 1 the store does not exist, or has a snapshot of a newer version or one that \
+cannot be read; 2 wrong usage; 3 a snapshot is corrupt; 4 there are no snapshots, or none has what the options ask for; 5 success, with \
+warnings.";
 
 #[derive(Debug, Args)]
 pub(crate) struct List {
@@ -121,7 +122,7 @@ pub(crate) async fn list(session: &Session, args: &List) -> Result<Exit, Failure
         Exit::Corruption
     } else if !listing.unusable.is_empty() {
         Exit::Failure
-    } else if selected.snapshots.is_empty() && !selected.is_all {
+    } else if selected.snapshots.is_empty() {
         Exit::NothingThere
     } else {
         Exit::Success

@@ -49,7 +49,8 @@ Examples:
   ruvector-snapshot prune --policy nightly --dry-run
 
 Exit codes: 0 success, even if there was nothing to delete; 1 failure, complete or partial, a snapshot cannot be read, or the rules \
-keep nothing of a group that can be restored; 2 wrong usage, for example no rule.";
+keep nothing of a group that can be restored; 2 wrong usage, for example no rule; 4 there are no snapshots; 5 success, with \
+warnings.";
 
 #[derive(Debug, Args)]
 #[command(override_usage = "ruvector-snapshot prune RULE... [OPTIONS]")]
@@ -154,7 +155,18 @@ pub(crate) async fn prune(session: &Session, args: &Prune) -> Result<Exit, Failu
             counted(plan.unread.len() as u64, "snapshot")
         ));
     }
-    Ok(if report.kept.is_empty() && plan.unread.is_empty() { Exit::Success } else { Exit::Failure })
+    Ok(if !report.kept.is_empty() || !plan.unread.is_empty() {
+        Exit::Failure
+    } else if has_no_snapshots(&plan) {
+        Exit::NothingThere
+    } else {
+        Exit::Success
+    })
+}
+
+/// Returns whether the store had no snapshots when the plan was made.
+fn has_no_snapshots(plan: &PrunePlan) -> bool {
+    plan.keep.is_empty() && plan.drop.is_empty() && plan.unusable.is_empty()
 }
 
 /// What became of a plan.

@@ -63,7 +63,7 @@ Examples:
       --merge --ids-from -
 
 Exit codes: 0 restored and verified, or, with --dry-run, nothing is in the way; 1 failure, FILE was not changed, unless the error says that it was, or only the output could not be written; 2 \
-wrong usage; 3 the snapshot is corrupt, FILE was not changed. With --merge, no record of FILE was changed instead, and 1 also if FILE is corrupt. With --dry-run, the code is that of the restore.";
+wrong usage; 3 the snapshot is corrupt, FILE was not changed; 4 there is no such snapshot; 5 as 0, with warnings. With --merge, no record of FILE was changed instead, and 1 also if FILE is corrupt. With --dry-run, the code is that of the restore.";
 
 #[derive(Debug, Args)]
 pub(crate) struct Restore {

@@ -31,7 +31,7 @@ It does not replace `verify`, which reads everything.
 
 FILE of --query has one JSON value on each line: an array of numbers, or an object such as {\"id\":\"q1\",\"vector\":[0.25,-1.5]}, whose id names the result. \
 It has at most 10,000 vectors and 256 MiB. A search has at most 1,000,000 neighbors in all. --where chooses the neighbors: `restore --help` explains it. \
-The metadata is cut to fit the line; with --json it is complete. Irregular rows are not searched: a warning counts them.
+The metadata is cut to fit the line; with --json it is complete. Irregular rows are not searched: `irregular` counts them.
 
 Examples:
   ruvector-snapshot search latest --like doc-17
@@ -41,7 +41,7 @@ Examples:
   echo '[0.25,-1.5]' | ruvector-snapshot search latest --query -
 
 Exit codes: 0 success, even if nothing was found; 1 failure, or the record of --like is not in the snapshot; 2 wrong usage, for example a vector of other dimensions; \
-3 the snapshot is corrupt.";
+3 the snapshot is corrupt; 4 there is no such snapshot; 5 success, with warnings.";
 
 #[derive(Debug, Args)]
 #[command(override_usage = "ruvector-snapshot search <ID> <--like RECORD_ID|--query FILE> [OPTIONS]")]
@@ -107,6 +107,9 @@ fn print(
     output.field("name", &snapshot.name)?;
     output.field("taken", output.time(snapshot.created_at))?;
     output.field("vectors", shape(snapshot))?;
+    if let Some(irregular) = &snapshot.irregular {
+        output.field("irregular", format_args!("{irregular}, not searched"))?;
+    }
     output.field("time", pace(taken, report.records, "records"))?;
     print_transferred(&output, transferred, taken)?;
     output.field("verified", "the records have the content checksum of the snapshot")?;

@@ -22,7 +22,7 @@ Examples:
   ruvector-snapshot show monday tuesday
   ruvector-snapshot show nightly --json
 
-Exit codes: 0 success; 1 a snapshot does not exist; 2 an ID is ambiguous; 3 a snapshot is corrupt, or its chain is broken.";
+Exit codes: 0 success; 1 failure; 2 an ID is ambiguous; 3 a snapshot is corrupt, or its chain is broken; 4 there is no such snapshot; 5 success, with warnings.";
 
 #[derive(Debug, Args)]
 pub(crate) struct Show {

@@ -21,7 +21,7 @@ Examples:
   ruvector-snapshot stats --since 30d --name nightly
   ruvector-snapshot stats --json | jq '.sources[] | {source, stored_bytes}'
 
-Exit codes: 0 success; 1 failure; 2 wrong usage; 4 there is no snapshot, or none with these options.";
+Exit codes: 0 success; 1 failure; 2 wrong usage; 4 there is no snapshot, or none with these options; 5 success, with warnings.";
 
 #[derive(Debug, Args)]
 pub(crate) struct Stats {

@@ -26,7 +26,8 @@ Examples:
       -o endpoint=https://minio.example:9000
   ruvector-snapshot store check --store s3://bucket/backups --dry-run
 
-Exit codes: 0 snapshots are safe there; 1 they are not, or the store could not be reached; 2 wrong usage.";
+Exit codes: 0 snapshots are safe there; 1 they are not, or the store could not be reached; 2 wrong usage; 5 snapshots are safe there, but there are \
+warnings, for example of what could not be removed.";
 
 #[derive(Debug, Args)]
 pub(crate) struct Store {

@@ -28,7 +28,7 @@ but no changed byte. With --subset 2/7, the whole index is read, with the conten
 every byte once. With --subset 10%, that is at least a tenth at a random place. What is corrupt in the rest is not found.
 
 Each result is recorded beside the snapshot and those that it depends on, as a small object checked-... that is never changed; `list` and `show` print it, \
-and prune removes old ones. That needs the permission to write these objects. If it fails, a warning is printed, and the exit code is that of the verification. --no-record does not \
+and prune removes old ones. That needs the permission to write these objects. If it fails, a warning is printed, and the exit code is 5 if all is intact. --no-record does not \
 record. --max-age skips snapshots that were found intact at least so deep within this time, but never one that was found corrupt since.
 
 With --dry-run, prints what would be read and skipped. No records are read: only metadata and sizes, and with --subset the tables of blocks.
@@ -41,7 +41,8 @@ Examples:
   ruvector-snapshot verify --all --max-age 7d
   ruvector-snapshot verify --all --quiet || echo 'check the backups'
 
-Exit codes: 0 what was read is intact, or everything was skipped; 1 something could not be read; 2 wrong usage; 3 something is corrupt; 4 with --all, there are no snapshots.";
+Exit codes: 0 what was read is intact, or everything was skipped; 1 something could not be read; 2 wrong usage; 3 something is corrupt; 4 there is \
+no such snapshot, or none at all; 5 intact, with warnings, for example if a result could not be recorded.";
 
 #[derive(Debug, Args)]
 #[command(override_usage = "ruvector-snapshot verify [OPTIONS] <ID...|--all>")]

@@ -22,7 +22,7 @@ impl SnapshotManager {
     /// results, not by the snapshot.
     ///
     /// A search has at most 10,000 queries, with 1,000,000 neighbors and 256 MiB of vectors in all. Irregular rows are
-    /// not searched: a warning counts them.
+    /// not searched: [`Snapshot::irregular`](crate::Snapshot::irregular) counts them.
     ///
     /// # Errors
     ///

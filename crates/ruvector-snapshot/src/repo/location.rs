@@ -8,7 +8,7 @@ use futures::TryStreamExt;
 use ruvector_snapshot_format::id::SnapshotId;
 use ruvector_snapshot_format::layout;
 
-use crate::error::{ErrorKind, Result, SnapshotError};
+use crate::error::{ErrorKind, Remedy, Result, SnapshotError};
 use crate::source::database_path::snapshot_around;
 use crate::store::{ListEntry, Location, SnapshotStore};
 
@@ -94,7 +94,8 @@ pub(crate) async fn require_snapshots(store: &dyn SnapshotStore) -> Result<()> {
         "there are no snapshots at {store}, but this store must have some already: the location may be mistyped, or its disk not mounted; \
          nothing was stored"
     );
-    Err(SnapshotError::new(ErrorKind::NotFound, message))
+    let advice = "to start a new store, do not require one";
+    Err(SnapshotError::new(ErrorKind::NotFound, message).with_remedy(Remedy::NewStore, advice))
 }
 
 /// Refuses a path inside a snapshot of a store. `what` is what would be there.

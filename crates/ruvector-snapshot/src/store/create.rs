@@ -17,7 +17,6 @@ use tokio::sync::OwnedMutexGuard;
 use super::budget::AttemptCount;
 use super::error::{is_transient, kind_of, operation_failed};
 use super::http::rejection::is_precondition_refused;
-use super::notices::Notices;
 use super::upload::Destination;
 use crate::error::{ErrorKind, Result, SnapshotError};
 
@@ -74,7 +73,7 @@ impl fmt::Debug for Creates {
 
 /// Creates an object. If the server refuses the precondition and accepts the same write without it, all later creates
 /// go without.
-pub(super) async fn create(to: &Destination, creates: &Creates, notices: &Notices, bytes: &Bytes) -> Result<()> {
+pub(super) async fn create(to: &Destination, creates: &Creates, bytes: &Bytes) -> Result<()> {
     let may_exist = match creates.mode() {
         CreateMode::Refused | CreateMode::Unconditional => false,
         CreateMode::Conditional => match with_precondition(to, bytes).await {
@@ -87,16 +86,10 @@ pub(super) async fn create(to: &Destination, creates: &Creates, notices: &Notice
     after_look(to, bytes, may_exist).await?;
     if creates.mode() == CreateMode::Conditional {
         creates.mode.store(CreateMode::Refused as u8, Ordering::Relaxed);
-        notices.add(&refused_notice(&to.location));
+        // No warning: snapshots are safe, because no two have the same id, and it is so at every run. `store check` says it.
+        tracing::info!(store = %to.location, "the server refuses If-None-Match: each create checks that its key is free first");
     }
     Ok(())
-}
-
-fn refused_notice(location: &str) -> String {
-    format!(
-        "the server of {location} does not support If-None-Match, so each create checks that its key is free and then writes; \
-         snapshots are safe, because no two have the same id; set the option conditional_create=false to do so from the start"
-    )
 }
 
 /// Why a create with a precondition has failed.

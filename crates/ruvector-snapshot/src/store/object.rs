@@ -311,7 +311,7 @@ impl ObjectSnapshotStore {
 impl SnapshotStore for ObjectSnapshotStore {
     async fn create(&self, key: &str, bytes: Bytes) -> Result<()> {
         tracing::debug!(key, bytes = bytes.len(), "create");
-        create(&self.destination(key)?, &self.creates, &self.notices, &bytes).await
+        create(&self.destination(key)?, &self.creates, &bytes).await
     }
 
     async fn upload(&self, key: &str, size_hint_bytes: Option<u64>) -> Result<Box<dyn Upload>> {

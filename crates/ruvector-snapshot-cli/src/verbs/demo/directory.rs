@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::at;
 use crate::failure::Failure;
-use crate::warnings::Warnings;
+use crate::output::Output;
 
 const PREFIX: &str = "ruvector-snapshot-demo-";
 const RANDOM_CHARACTERS: usize = 6;
@@ -32,14 +32,14 @@ pub(super) struct DemoDirectory {
 
 impl DemoDirectory {
     /// Creates the directory, and removes those that killed demos have left.
-    pub(super) fn new(dir: Option<PathBuf>, warnings: &Warnings) -> Result<Self, Failure> {
+    pub(super) fn new(dir: Option<PathBuf>, output: &Output) -> Result<Self, Failure> {
         let Some(dir) = dir else {
             let parent = std::env::temp_dir();
             let temporary =
                 LockedDirectory::create(&parent).map_err(|error| at(&parent, "create a directory", error))?;
-            for (removed, bytes) in temporary.remove_dead(&parent) {
+            for (removed, bytes) in temporary.remove_dead(&parent).into_iter().filter(|_| !output.quiet) {
                 let shown = removed.display();
-                warnings.add(&format!("{shown} ({bytes} bytes) was removed: a demo that was killed had left it"));
+                output.notice(format_args!("{shown} ({bytes} bytes) was removed: a demo that was killed had left it"));
             }
             return Ok(Self { root: temporary.path.path().to_owned(), kept: None, _temporary: Some(temporary) });
         };

@@ -88,8 +88,8 @@ pub struct RestorePlan {
     pub memory_bytes: Option<u64>,
     /// Every check of the destination, in the order in which a restore makes them. None for a database in memory.
     pub checks: Vec<DestinationCheck>,
-    /// What the user should know, although it is not in the way: what the snapshot does not hold, rows that are left out,
-    /// a file that is replaced, files of killed restores that would be removed, and checks that are in doubt.
+    /// What the user should know, although it is not in the way: rows that are left out, files of killed restores that would
+    /// be removed, corruption of what the restore does not need, and checks that are in doubt.
     pub warnings: Vec<String>,
     /// Everything that is in the way. A restore fails with the first.
     pub blockers: Vec<Blocker>,

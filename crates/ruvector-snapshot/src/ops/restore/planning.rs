@@ -172,9 +172,6 @@ impl<'a> Planner<'a> {
         size: Option<FileSize>,
     ) -> Result<(Destination, Option<Temporary>)> {
         let replaced_bytes = destination.replaced_bytes();
-        if let Some(bytes) = replaced_bytes {
-            self.findings.warnings.push(format!("{} ({bytes} bytes) is replaced", destination.path().display()));
-        }
         let (purpose, listener) = (self.findings.purpose(), self.options.progress.clone());
         let work = move || {
             let mut leftovers = Vec::new();
@@ -229,8 +226,6 @@ impl<'a> Planner<'a> {
         let chain = Chain::open(self.context, id).await;
         let Some(chain) = self.findings.unless_blocked(chain)? else { return Ok(None) };
         let metadata = &chain.newest()?.metadata;
-        let not_captured = metadata.source.not_captured.clone();
-        self.findings.warnings.extend(not_captured.iter().map(|what| format!("the snapshot does not hold {what}")));
         self.plan.state = Some(PlannedState {
             name: metadata.name.clone(),
             created_at: metadata.created_at,
@@ -240,7 +235,7 @@ impl<'a> Planner<'a> {
             distance_metric: metadata.distance_metric.clone(),
             checksum: metadata.checksum.to_string(),
             irregular: metadata.irregular.clone(),
-            not_captured,
+            not_captured: metadata.source.not_captured.clone(),
         });
         let snapshots = chain.snapshots().iter().rev().map(describe);
         self.plan.chain = snapshots.collect::<Result<_>>()?;

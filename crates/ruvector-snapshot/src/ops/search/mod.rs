@@ -58,10 +58,6 @@ pub(crate) async fn search(
         let metric = metric_of(id, &database, options.metric)?;
         let distance = Distance::of(&DbOptions { distance_metric: metric, ..database_options(&database, "")? });
         check_vectors(id, queries, database.dimensions, newest.metadata.vector_count)?;
-        if let Some(irregular) = &newest.metadata.irregular {
-            let warning = format!("irregular rows of the snapshot are not searched: {irregular}");
-            warn(options.progress.as_deref(), &warning);
-        }
         let targets = targets(context, &chain, distance, queries).await?;
         warn_of_no_numbers(&targets, options);
         let scan = Scan { distance, targets, conditions: options.conditions.clone(), k: options.k };
