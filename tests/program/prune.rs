@@ -4,7 +4,7 @@ use std::fs;
 
 use chrono::{Datelike as _, NaiveDate};
 use serde_json::json;
-use test_fixtures::{edit_metadata, make_old};
+use test_fixtures::{edit_metadata, flip_bit_in_the_middle, make_old};
 use test_servers::S3Server;
 
 use super::bucket::Bucket;
@@ -352,4 +352,26 @@ fn a_chain_that_is_repaired_after_a_prune_is_intact() {
         fs::write(&path, bytes).unwrap();
         assert!(sandbox.ok(&["verify", &last]).contains(", with 2 snapshots that it depends on\n"));
     }
+}
+
+#[test]
+fn a_snapshot_that_was_found_corrupt_does_not_take_the_place_of_one_that_can_be_restored() {
+    let (sandbox, ids) = Sandbox::with_snapshots(3);
+    sandbox.ok(&["annotate", "three", "--label", "keep=yes"]);
+    flip_bit_in_the_middle(&sandbox.stored(&ids[2], "vectors.bin.gz"));
+    assert_eq!(sandbox.run(&["verify", "three"]).exit_code, Some(3));
+    for rule in [["--keep-last", "1"], ["--keep-daily", "7"], ["--keep-yearly", "1"]] {
+        let printed = sandbox.ok(&["prune", rule[0], rule[1], "--dry-run"]);
+        let lines = plan(&printed);
+        assert!(lines[0].contains(&ids[2]) && lines[0].ends_with("  three  found corrupt"), "{rule:?}: {printed}");
+        assert!(lines[1].starts_with("keep") && lines[1].contains(&ids[1]), "{rule:?}: {printed}");
+        assert!(lines[2].starts_with("drop") && lines[2].contains(&ids[0]), "{rule:?}: {printed}");
+    }
+    // The label of the corrupt one keeps nothing that can be restored.
+    let refused = sandbox.run(&["prune", "--keep-label", "keep=yes"]);
+    refused.assert_fails(2, "keep none of the 2 snapshots that can be restored");
+    let (exit_code, document) = sandbox.json(&["prune", "--keep-last", "1"]);
+    assert_eq!((exit_code, &document["keep"][0]["reasons"]), (0, &json!([{ "why": "corrupt" }])), "{document}");
+    assert_eq!(sandbox.ids(), [&*ids[2], &*ids[1]]);
+    sandbox.ok(&["restore", "two", "--to", "restored.db"]);
 }

@@ -195,8 +195,8 @@ impl<'a> From<&'a DroppedSnapshot> for DroppedDocument<'a> {
 #[derive(Debug, Default, Serialize, JsonSchema)]
 #[schemars(rename = "Reason")]
 struct ReasonDocument {
-    /// The reason. To keep: `pinned`, `future`, `broken_chain`, `last`, `newest_of`, `within`, `label`, `base_of`,
-    /// `base_of_unusable`, `base_of_upload` or `may_be_needed_by`. To delete: `not_last`, `not_newest_of`, `not_last_of`,
+    /// The reason. To keep: `pinned`, `future`, `broken_chain`, `corrupt`, `last`, `newest_of`, `within`, `label`,
+    /// `base_of`, `base_of_unusable`, `base_of_upload` or `may_be_needed_by`. To delete: `not_last`, `not_newest_of`, `not_last_of`,
     /// `not_within`, `same_state` or `no_label`.
     why: &'static str,
     /// The id of the snapshot or upload that it is about.
@@ -227,6 +227,7 @@ impl From<&KeepReason> for ReasonDocument {
             KeepReason::Pinned => Self { why: "pinned", ..this },
             KeepReason::Future => Self { why: "future", ..this },
             KeepReason::BrokenChain { at } => of_id("broken_chain", at),
+            KeepReason::Corrupt => Self { why: "corrupt", ..this },
             KeepReason::Last { count } => Self { why: "last", count: Some(*count), ..this },
             KeepReason::NewestOf { period, name } => {
                 Self { why: "newest_of", period: Some(period_name(*period)), name: Some(name.clone()), ..this }

@@ -76,6 +76,8 @@ async fn plan_or_warn(
     refs.unread = inventory.unread().iter().map(ToString::to_string).collect();
     let snapshots = inventory.listing.snapshots;
     refs.pinned = snapshots.iter().filter(|snapshot| snapshot.pinned).map(|snapshot| snapshot.id.clone()).collect();
+    let corrupt = inventory.listing.checks.iter().filter(|(_, checks)| checks.corrupt_at().is_some());
+    refs.corrupt = corrupt.map(|(id, _)| id.clone()).collect();
     let plan = retention::plan(snapshots, &refs, policy, context.clock.now())?;
     match unreadable_marker {
         Some(error) if !plan.drop.is_empty() => Err(error),

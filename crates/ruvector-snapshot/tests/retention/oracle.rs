@@ -33,8 +33,11 @@ pub(crate) fn kept(
         if !is_restorable(snapshots, snapshot) {
             reasons.insert("chain broken".to_owned());
         }
-        if counts(snapshots, snapshot, now) {
-            reasons.extend(by_rules(snapshots, snapshot, policy, now));
+        if external.corrupt.contains(&snapshot.id) {
+            reasons.insert("found corrupt".to_owned());
+        }
+        if counts(snapshots, external, snapshot, now) {
+            reasons.extend(by_rules(snapshots, external, snapshot, policy, now));
         }
         if !reasons.is_empty() {
             kept.insert(snapshot.id.clone(), reasons);
@@ -49,12 +52,13 @@ pub(crate) fn kept(
 /// what it keeps, too.
 pub(crate) fn keeps_what_can_be_restored(
     snapshots: &[Snapshot],
+    external: &ExternalRefs,
     policy: &PrunePolicy,
     now: DateTime<Utc>,
     kept: &BTreeMap<String, BTreeSet<String>>,
 ) -> bool {
-    let restorable = || snapshots.iter().filter(|snapshot| counts(snapshots, snapshot, now));
-    let by_rule = restorable().filter(|one| !by_rules(snapshots, one, policy, now).is_empty());
+    let restorable = || snapshots.iter().filter(|snapshot| counts(snapshots, external, snapshot, now));
+    let by_rule = restorable().filter(|one| !by_rules(snapshots, external, one, policy, now).is_empty());
     let mut by_rule: BTreeSet<String> = by_rule.map(|one| one.id.clone()).collect();
     for _ in snapshots {
         let bases: Vec<_> = by_rule.iter().filter_map(|id| base_of(snapshots, &ExternalRefs::default(), id)).collect();
@@ -101,8 +105,8 @@ fn is_in_future(snapshot: &Snapshot, now: DateTime<Utc>) -> bool {
 }
 
 /// Returns whether rules count the snapshot.
-fn counts(snapshots: &[Snapshot], snapshot: &Snapshot, now: DateTime<Utc>) -> bool {
-    !is_in_future(snapshot, now) && is_restorable(snapshots, snapshot)
+fn counts(snapshots: &[Snapshot], external: &ExternalRefs, snapshot: &Snapshot, now: DateTime<Utc>) -> bool {
+    !external.corrupt.contains(&snapshot.id) && !is_in_future(snapshot, now) && is_restorable(snapshots, snapshot)
 }
 
 /// Follows the bases. After as many steps as there are snapshots, it is a cycle.
@@ -120,9 +124,15 @@ fn is_restorable(snapshots: &[Snapshot], snapshot: &Snapshot) -> bool {
     false
 }
 
-fn by_rules(snapshots: &[Snapshot], snapshot: &Snapshot, policy: &PrunePolicy, now: DateTime<Utc>) -> Vec<String> {
+fn by_rules(
+    snapshots: &[Snapshot],
+    external: &ExternalRefs,
+    snapshot: &Snapshot,
+    policy: &PrunePolicy,
+    now: DateTime<Utc>,
+) -> Vec<String> {
     let is_of_group = |other: &&Snapshot| group(other, &policy.group_by) == group(snapshot, &policy.group_by);
-    let counted = snapshots.iter().filter(is_of_group).filter(|other| counts(snapshots, other, now));
+    let counted = snapshots.iter().filter(is_of_group).filter(|other| counts(snapshots, external, other, now));
     let counted: Vec<&Snapshot> = counted.collect();
     let newer: Vec<_> = counted.iter().filter(|other| age(other) > age(snapshot)).collect();
     let time_zone = TimeZoneDatabase::bundled().get(policy.time_zone.name()).unwrap();

@@ -116,29 +116,34 @@ fn external(ids: Vec<String>) -> impl Strategy<Value = ExternalRefs> {
         1 => btree_map(select(UNUSABLE_IDS.to_vec()), unusable_base, 0..4),
     ];
     let uploads = prop_oneof![3 => Just(vec![]), 1 => vec(vec(base(), 0..3), 1..3)];
-    (pinned, unusable, uploads, any::<bool>()).prop_map(move |(pinned, unusable, uploads, is_unread)| {
-        let id_of = |base: &Base| base.id(|at| ids.get(at).cloned().unwrap_or_default(), ids.len());
-        let unusable = unusable.iter().map(|(id, base)| {
-            let base = match base {
-                BaseRef::Full => BaseRef::Full,
-                BaseRef::Base(base) => BaseRef::Base(id_of(base)),
-                BaseRef::Unreadable => BaseRef::Unreadable,
-            };
-            ((*id).to_owned(), base)
-        });
-        let unusable: BTreeMap<String, BaseRef<String>> = unusable.collect();
-        let unreadable = unusable.iter().filter(|(_, base)| is_unread && **base == BaseRef::Unreadable);
-        ExternalRefs {
-            unread: unreadable.map(|(id, _)| id.clone()).collect(),
-            pinned: pinned.iter().filter_map(|pin| ids.get(pin.index(ids.len().max(1))).cloned()).collect(),
-            unusable,
-            uploads: uploads
-                .iter()
-                .zip(0..)
-                .map(|(bases, number)| (format!("upload-{number}"), bases.iter().map(id_of).collect()))
-                .collect(),
-        }
-    })
+    let corrupt = prop_oneof![2 => Just(vec![]), 1 => vec(any::<Index>(), 1..4)];
+    (pinned, unusable, uploads, corrupt, any::<bool>()).prop_map(
+        move |(pinned, unusable, uploads, corrupt, is_unread)| {
+            let chosen = |at: &Index| ids.get(at.index(ids.len().max(1))).cloned();
+            let id_of = |base: &Base| base.id(|at| ids.get(at).cloned().unwrap_or_default(), ids.len());
+            let unusable = unusable.iter().map(|(id, base)| {
+                let base = match base {
+                    BaseRef::Full => BaseRef::Full,
+                    BaseRef::Base(base) => BaseRef::Base(id_of(base)),
+                    BaseRef::Unreadable => BaseRef::Unreadable,
+                };
+                ((*id).to_owned(), base)
+            });
+            let unusable: BTreeMap<String, BaseRef<String>> = unusable.collect();
+            let unreadable = unusable.iter().filter(|(_, base)| is_unread && **base == BaseRef::Unreadable);
+            ExternalRefs {
+                unread: unreadable.map(|(id, _)| id.clone()).collect(),
+                pinned: pinned.iter().filter_map(chosen).collect(),
+                corrupt: corrupt.iter().filter_map(chosen).collect(),
+                unusable,
+                uploads: uploads
+                    .iter()
+                    .zip(0..)
+                    .map(|(bases, number)| (format!("upload-{number}"), bases.iter().map(id_of).collect()))
+                    .collect(),
+            }
+        },
+    )
 }
 
 /// Sources of which some differ only in one part, and some look alike as text. Often there is none.
@@ -278,12 +283,12 @@ proptest! {
             let is_empty = case.policy == no_rule.time_zone(case.policy.time_zone.clone());
             let lacks_label = oracle::lacks_label(&case.snapshots, &case.policy.group_by);
             let keeps_restorable =
-                oracle::keeps_what_can_be_restored(&case.snapshots, &case.policy, case.now, &expected);
+                oracle::keeps_what_can_be_restored(&case.snapshots, &case.external, &case.policy, case.now, &expected);
             prop_assert!(is_empty || lacks_label || !keeps_restorable, "refused, but it keeps {:?}", expected);
             return Ok(());
         };
         prop_assert!(!oracle::lacks_label(&case.snapshots, &case.policy.group_by));
-        prop_assert!(oracle::keeps_what_can_be_restored(&case.snapshots, &case.policy, case.now, &expected));
+        prop_assert!(oracle::keeps_what_can_be_restored(&case.snapshots, &case.external, &case.policy, case.now, &expected));
         let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for kept in &plan.keep {
             // In a cycle any id can be named as the one where the chain is broken.
@@ -338,7 +343,7 @@ proptest! {
     /// Without dependencies, each group is planned as if it were alone in the store.
     #[test]
     fn independent_groups_do_not_change_the_plans_of_each_other(mut case in case()) {
-        case.external = ExternalRefs { pinned: case.external.pinned, ..ExternalRefs::default() };
+        case.external = ExternalRefs { pinned: case.external.pinned, corrupt: case.external.corrupt, ..ExternalRefs::default() };
         case.snapshots.iter_mut().for_each(|snapshot| snapshot.snapshot_type = SnapshotType::Full);
         let Some(plan) = case.plan() else { return Ok(()) };
         for planned in &plan.groups {

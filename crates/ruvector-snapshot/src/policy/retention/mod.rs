@@ -113,14 +113,15 @@ pub struct DroppedSnapshot {
 /// - It is pinned.
 /// - It is dated in the future: more than [`CLOCK_TOLERANCE`](crate::CLOCK_TOLERANCE) after `now`.
 /// - Its chain is broken.
+/// - A verification or a drill has found it or an ancestor corrupt.
 /// - A kept or unusable snapshot or an upload in progress depends on it, directly or not.
 /// - It is older than an unusable snapshot that has dependents and whose own base is unreadable. It may be that base.
 ///
 /// The rules apply to each group of [`PrunePolicy::group_by`] on its own. Everything else crosses groups: a base is kept
 /// if a snapshot of any group depends on it.
 ///
-/// Rules do not count snapshots that are dated in the future, which may come from a wrong clock, and snapshots with a
-/// broken chain, whose base may come back. Otherwise the only restorable snapshot of a day could be deleted in favour
+/// Rules do not count snapshots that are dated in the future, which may come from a wrong clock, snapshots with a
+/// broken chain, whose base may come back, and snapshots that were found corrupt, which may be repaired. Otherwise the only restorable snapshot of a day could be deleted in favour
 /// of one of these.
 ///
 /// The decision depends on the times, labels, bases and content checksums of the snapshots, on what they are grouped by,
@@ -146,7 +147,7 @@ pub fn plan(
     // Of the usable snapshots alone: a chain through an unusable snapshot is broken.
     let usable = Lineage::new(snapshots.iter().map(|snapshot| (&*snapshot.id, external_refs::base_ref(snapshot))));
     let mut keep: Vec<Vec<KeepReason>> =
-        snapshots.iter().map(|snapshot| unconditional_reasons(snapshot, &usable, &external.pinned, now)).collect();
+        snapshots.iter().map(|snapshot| unconditional_reasons(snapshot, &usable, external, now)).collect();
     let groups = groups(&snapshots, &policy.group_by);
     let drop = apply_rules(&rules, &snapshots, &groups, &policy.time_zone, &mut keep);
     let lineage = external.lineage(&snapshots);
@@ -154,7 +155,9 @@ pub fn plan(
     external_refs::keep_required(&snapshots, external, &lineage, &mut keep);
     let is_counted = |at: &usize| {
         let snapshot = &snapshots[*at];
-        usable.broken_at(&&*snapshot.id).is_none() && !is_in_future(snapshot.created_at, now)
+        usable.broken_at(&&*snapshot.id).is_none()
+            && !is_in_future(snapshot.created_at, now)
+            && !external.corrupt.contains(&snapshot.id)
     };
     groups.iter().try_for_each(|(group, members)| check_keeps_counted(group, members, is_counted, &by_rules, &keep))?;
     let dropped: Vec<&str> =
@@ -227,13 +230,14 @@ fn check_label_exists(snapshots: &[Snapshot], group_by: &GroupBy) -> Result<()> 
 fn unconditional_reasons(
     snapshot: &Snapshot,
     usable: &Lineage<&str>,
-    pinned: &BTreeSet<String>,
+    external: &ExternalRefs,
     now: DateTime<Utc>,
 ) -> Vec<KeepReason> {
-    let pinned = pinned.contains(&snapshot.id).then_some(KeepReason::Pinned);
+    let pinned = external.pinned.contains(&snapshot.id).then_some(KeepReason::Pinned);
     let future = is_in_future(snapshot.created_at, now).then_some(KeepReason::Future);
     let broken = usable.broken_at(&&*snapshot.id).map(|id| KeepReason::BrokenChain { at: (*id).to_owned() });
-    pinned.into_iter().chain(future).chain(broken).collect()
+    let corrupt = external.corrupt.contains(&snapshot.id).then_some(KeepReason::Corrupt);
+    pinned.into_iter().chain(future).chain(broken).chain(corrupt).collect()
 }
 
 /// Evaluates the rules for each group on its own. Adds the reasons to keep to `keep`, and returns the reasons to drop.
@@ -247,7 +251,7 @@ fn apply_rules(
 ) -> Vec<Vec<DropReason>> {
     let mut drop = vec![Vec::new(); snapshots.len()];
     for (_, members) in groups {
-        // Pinned snapshots are counted. Those that are dated in the future or have a broken chain are not.
+        // Pinned snapshots are counted. Those that are dated in the future, are corrupt or have a broken chain are not.
         let is_counted = |at: &usize| keep[*at].iter().all(|reason| *reason == KeepReason::Pinned);
         let counted: Vec<usize> = members.iter().copied().filter(is_counted).collect();
         let candidates: Vec<&Snapshot> = counted.iter().map(|at| &snapshots[*at]).collect();
@@ -267,7 +271,10 @@ fn apply_rules(
 /// dependencies yet.
 fn kept_by_rules(snapshots: &[Snapshot], usable: &Lineage<&str>, keep: &[Vec<KeepReason>]) -> Vec<bool> {
     let is_rule = |reason: &KeepReason| {
-        !matches!(reason, KeepReason::Pinned | KeepReason::Future | KeepReason::BrokenChain { .. })
+        !matches!(
+            reason,
+            KeepReason::Pinned | KeepReason::Future | KeepReason::BrokenChain { .. } | KeepReason::Corrupt
+        )
     };
     let chosen = snapshots.iter().zip(keep).filter(|(_, reasons)| reasons.iter().any(is_rule));
     let chosen: BTreeSet<&str> = chosen.map(|(snapshot, _)| &*snapshot.id).collect();

@@ -22,6 +22,8 @@ pub enum KeepReason {
         /// The id of the ancestor that is missing or unusable, or part of a cycle.
         at: String,
     },
+    /// It cannot be restored, because a verification or a drill has found it or an ancestor corrupt.
+    Corrupt,
     /// It is one of the newest.
     Last {
         /// The number of snapshots that the rule keeps.
@@ -119,6 +121,7 @@ impl fmt::Display for KeepReason {
             Self::Pinned => f.write_str("pinned"),
             Self::Future => f.write_str("dated in the future"),
             Self::BrokenChain { at } => write!(f, "chain broken at {at}"),
+            Self::Corrupt => f.write_str("found corrupt"),
             Self::Last { count } => write!(f, "last {count}"),
             Self::NewestOf { period, name } => write!(f, "{period} {name}"),
             Self::Within { span } => write!(f, "within {span}"),
