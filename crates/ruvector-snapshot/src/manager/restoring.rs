@@ -331,7 +331,7 @@ impl SnapshotManager {
     }
 
     /// Plans a merge: how many records would be inserted, replaced and kept, and everything that is in its way. Writes
-    /// nothing, and reads the database without a lock.
+    /// nothing. Takes the lock of the database for a moment, to find out whether a program has it open, and reads it without.
     ///
     /// Reads the records as the merge does, and compares them with those of the database: [`RestorePlan::merge`] is exact,
     /// if nobody changes the database before the merge.

@@ -108,7 +108,8 @@ impl Decisions {
     }
 }
 
-/// A database that records would be merged into. It is read without a lock, and nothing is written.
+/// A database that records would be merged into. Nothing is written. Its lock is taken only for a moment, to find out whether
+/// a program has it open.
 #[derive(Debug)]
 pub(crate) struct MergePreview {
     // Has the file that the lookup reads.
