@@ -334,8 +334,11 @@ async fn what_was_verified_as_deep_within_the_time_is_skipped() {
         assert!(!is_skipped(&at(&store, 10), id, depth, "7d").await, "{depth}");
         assert!(is_skipped(&at(&store, 10), id, depth, "1mo").await, "{depth}");
     }
-    // Other snapshots of the chain have ledgers of their own, and `verify_snapshot_with` skips nothing.
-    assert!(!is_skipped(&at(&store, 3), &fixture.ids[1], VerifyDepth::Full, "7d").await);
+    // Its ancestors were read as deep, and other snapshots were not. `verify_snapshot_with` skips nothing.
+    for (other, skipped) in [(0, true), (1, true), (3, false)] {
+        let other = &fixture.ids[other];
+        assert_eq!(is_skipped(&at(&store, 3), other, VerifyDepth::Full, "7d").await, skipped, "{other}");
+    }
     let (counting, steps) = FaultStore::over(store.clone(), []);
     assert!(is_skipped(&at(&(counting as Arc<dyn SnapshotStore>), 3), id, VerifyDepth::Full, "7d").await);
     // Of each snapshot of the chain.
