@@ -73,7 +73,7 @@ pub(crate) struct ChosenStore {
     location: Option<Location>,
     /// The profile, if one was chosen: `typed` has its name.
     pub(crate) profile: Option<StoreProfile>,
-    /// Where the location is written, if that is a file of the working directory that nobody has named.
+    /// Where the location is written, if that is a file that was only found in the working directory.
     unnamed_place: Option<String>,
     file: Option<Arc<ConfigFile>>,
     pub(crate) transfers: TransferConfig,
@@ -141,7 +141,7 @@ impl Settings {
         })
     }
 
-    /// Returns a place in the file, if it is one of the working directory that nobody has named.
+    /// Returns a place in the file, if it was only found in the working directory.
     fn unnamed(&self, place: String) -> Option<String> {
         self.found.as_ref().filter(|found| found.is_of_working_directory()).map(|_| place)
     }

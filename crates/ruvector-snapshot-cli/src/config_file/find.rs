@@ -30,8 +30,8 @@ pub(crate) struct Found {
 }
 
 impl Found {
-    /// Returns whether nobody has named the file, and it is the one of the working directory. It may have come with an
-    /// archive or a repository.
+    /// Returns whether the file was only found in the working directory, and not named. It may have come with an archive or
+    /// a repository.
     pub(crate) fn is_of_working_directory(&self) -> bool {
         self.by == FoundBy::Directory && self.path.is_relative()
     }

@@ -334,7 +334,7 @@ impl SnapshotManager {
     /// nothing. Takes the lock of the database for a moment, to find out whether a program has it open, and reads it without.
     ///
     /// Reads the records as the merge does, and compares them with those of the database: [`RestorePlan::merge`] is exact,
-    /// if nobody changes the database before the merge.
+    /// if the database is not changed before the merge.
     ///
     /// # Errors
     ///

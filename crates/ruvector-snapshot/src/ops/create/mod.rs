@@ -334,7 +334,7 @@ impl Create<'_> {
         self.warn(warning);
         self.warn(other);
         spec.base_ids = base.ids();
-        // Only changes are counted, and nobody knows how many there are.
+        // Only changes are counted, and their number is not known before the end.
         spec.source.records_expected = 0;
         let (own_leaves, changes) = self.changes(blocks, base, diff).await.map_err(|error| base.explained(error))?;
         let complete = |(trailer, totals): (SourceTrailer, Totals)| {

@@ -148,18 +148,15 @@ pub fn plan(
     let usable = Lineage::new(snapshots.iter().map(|snapshot| (&*snapshot.id, external_refs::base_ref(snapshot))));
     let mut keep: Vec<Vec<KeepReason>> =
         snapshots.iter().map(|snapshot| unconditional_reasons(snapshot, &usable, external, now)).collect();
+    // Rules count pinned snapshots. Those that are dated in the future, are corrupt or have a broken chain they do not.
+    let counted: Vec<bool> =
+        keep.iter().map(|reasons| reasons.iter().all(|reason| *reason == KeepReason::Pinned)).collect();
     let groups = groups(&snapshots, &policy.group_by);
-    let drop = apply_rules(&rules, &snapshots, &groups, &policy.time_zone, &mut keep);
+    let drop = apply_rules(&rules, &snapshots, &groups, &counted, &policy.time_zone, &mut keep);
     let lineage = external.lineage(&snapshots);
-    let by_rules = kept_by_rules(&snapshots, &usable, &keep);
+    let by_rules = kept_by_rules(&snapshots, &usable, &counted, &keep);
     external_refs::keep_required(&snapshots, external, &lineage, &mut keep);
-    let is_counted = |at: &usize| {
-        let snapshot = &snapshots[*at];
-        usable.broken_at(&&*snapshot.id).is_none()
-            && !is_in_future(snapshot.created_at, now)
-            && !external.corrupt.contains(&snapshot.id)
-    };
-    groups.iter().try_for_each(|(group, members)| check_keeps_counted(group, members, is_counted, &by_rules, &keep))?;
+    groups.iter().try_for_each(|(group, members)| check_keeps_counted(group, members, &counted, &by_rules, &keep))?;
     let dropped: Vec<&str> =
         snapshots.iter().zip(&keep).filter(|(_, keep)| keep.is_empty()).map(|(snapshot, _)| &*snapshot.id).collect();
     let order: Vec<String> = lineage.deletion_order(&dropped).into_iter().map(str::to_owned).collect();
@@ -246,14 +243,13 @@ fn apply_rules(
     rules: &[Rule],
     snapshots: &[Snapshot],
     groups: &[Group],
+    is_counted: &[bool],
     time_zone: &TimeZone,
     keep: &mut [Vec<KeepReason>],
 ) -> Vec<Vec<DropReason>> {
     let mut drop = vec![Vec::new(); snapshots.len()];
     for (_, members) in groups {
-        // Pinned snapshots are counted. Those that are dated in the future, are corrupt or have a broken chain are not.
-        let is_counted = |at: &usize| keep[*at].iter().all(|reason| *reason == KeepReason::Pinned);
-        let counted: Vec<usize> = members.iter().copied().filter(is_counted).collect();
+        let counted: Vec<usize> = members.iter().copied().filter(|at| is_counted[*at]).collect();
         let candidates: Vec<&Snapshot> = counted.iter().map(|at| &snapshots[*at]).collect();
         for rule in rules {
             for (at, result) in counted.iter().zip(rule.evaluate(&candidates, time_zone)) {
@@ -269,15 +265,15 @@ fn apply_rules(
 
 /// Returns which snapshots a rule keeps, or are ancestors of one that a rule keeps. `keep` must not have reasons of
 /// dependencies yet.
-fn kept_by_rules(snapshots: &[Snapshot], usable: &Lineage<&str>, keep: &[Vec<KeepReason>]) -> Vec<bool> {
-    let is_rule = |reason: &KeepReason| {
-        !matches!(
-            reason,
-            KeepReason::Pinned | KeepReason::Future | KeepReason::BrokenChain { .. } | KeepReason::Corrupt
-        )
-    };
-    let chosen = snapshots.iter().zip(keep).filter(|(_, reasons)| reasons.iter().any(is_rule));
-    let chosen: BTreeSet<&str> = chosen.map(|(snapshot, _)| &*snapshot.id).collect();
+fn kept_by_rules(
+    snapshots: &[Snapshot],
+    usable: &Lineage<&str>,
+    is_counted: &[bool],
+    keep: &[Vec<KeepReason>],
+) -> Vec<bool> {
+    // Apart from a pin, a snapshot that is counted has only the reasons of rules so far.
+    let is_chosen = |at: &usize| is_counted[*at] && keep[*at].iter().any(|reason| *reason != KeepReason::Pinned);
+    let chosen: BTreeSet<&str> = (0..snapshots.len()).filter(is_chosen).map(|at| &*snapshots[at].id).collect();
     let kept = usable.required_by(|id| chosen.contains(id), []);
     snapshots.iter().map(|snapshot| kept.contains(&&*snapshot.id)).collect()
 }
@@ -287,11 +283,11 @@ fn kept_by_rules(snapshots: &[Snapshot], usable: &Lineage<&str>, keep: &[Vec<Kee
 fn check_keeps_counted(
     group: &SnapshotGroup,
     members: &[usize],
-    is_counted: impl Fn(&usize) -> bool,
+    is_counted: &[bool],
     by_rules: &[bool],
     keep: &[Vec<KeepReason>],
 ) -> Result<()> {
-    let counted: Vec<usize> = members.iter().copied().filter(is_counted).collect();
+    let counted: Vec<usize> = members.iter().copied().filter(|at| is_counted[*at]).collect();
     if counted.iter().any(|at| by_rules[*at]) || counted.iter().all(|at| !keep[*at].is_empty()) {
         return Ok(());
     }

@@ -27,7 +27,7 @@ async fn a_base_that_was_found_corrupt_is_refused_until_it_is_found_intact() {
     let mut damaged = intact.to_vec();
     damaged[15] ^= 4;
     replace(damaged).await;
-    // Nobody knows yet, and an increment does not read these bytes.
+    // It is not known yet: an increment does not read these bytes.
     let made = create(&manager, &path, Some(&newest)).await.unwrap();
     manager.delete_snapshot(&made.id).await.unwrap();
 
