@@ -65,6 +65,10 @@ fn a_file_in_a_directory_in_which_others_can_replace_it_is_not_used() {
     // With the sticky bit, as /tmp has it, others cannot replace it.
     fs::set_permissions(&directory, Permissions::from_mode(0o1777)).unwrap();
     assert_eq!(list().exit_code, Some(0));
+    // But its owner can. Only root can give it away.
+    if chown(&directory, Some(OTHER), None).is_ok() {
+        list().assert_fails(2, "is in a directory that belongs to another user");
+    }
     write(&sandbox, FILE, "");
     fs::set_permissions(sandbox.path("."), Permissions::from_mode(0o777)).unwrap();
     sandbox.run(&["list"]).assert_fails(2, "ruvector-snapshot.toml is in a directory that can be changed by every");

@@ -111,9 +111,13 @@ fn check_trust(path: &Path) -> Result<(), String> {
     let of_directory = directory.metadata().map_err(failed)?;
     // Only root puts files there. In a container they can have any owner.
     let is_of_system = path.starts_with("/etc");
-    let problem = of_file.iter().find_map(|file| problem(file, is_of_system));
-    let problem = problem
-        .or_else(|| Some(format!("is in a directory that {}", problem_of_directory(&of_directory, is_of_system)?)));
+    // The mode of a link says nothing.
+    let mode = |file: &Metadata| if file.is_symlink() { 0 } else { file.mode() };
+    let problem_of_file = of_file.iter().find_map(|file| problem(file, mode(file), is_of_system));
+    // In a directory with the sticky bit, such as `/tmp`, only its owner can replace the file of this user.
+    let directory_mode = if of_directory.mode() & 0o1000 == 0 { of_directory.mode() } else { 0 };
+    let problem_of_directory = || problem(&of_directory, directory_mode, is_of_system);
+    let problem = problem_of_file.or_else(|| Some(format!("is in a directory that {}", problem_of_directory()?)));
     match problem {
         None => Ok(()),
         Some(problem) => Err(format!(
@@ -124,10 +128,9 @@ fn check_trust(path: &Path) -> Result<(), String> {
     }
 }
 
-fn problem(found: &Metadata, is_of_system: bool) -> Option<String> {
+/// Returns why a file or a directory with this mode may be a stranger's.
+fn problem(found: &Metadata, mode: u32, is_of_system: bool) -> Option<String> {
     let (user, group) = (geteuid().as_raw(), getegid().as_raw());
-    // The mode of a link says nothing.
-    let mode = if found.is_symlink() { 0 } else { found.mode() };
     if !is_of_system && found.uid() != user && found.uid() != 0 {
         Some("belongs to another user".to_owned())
     } else if mode & 0o002 != 0 {
@@ -138,9 +141,4 @@ fn problem(found: &Metadata, is_of_system: bool) -> Option<String> {
     } else {
         None
     }
-}
-
-/// In a directory with the sticky bit, such as `/tmp`, others cannot replace the file of this user.
-fn problem_of_directory(found: &Metadata, is_of_system: bool) -> Option<String> {
-    problem(found, is_of_system).filter(|_| found.mode() & 0o1000 == 0)
 }
