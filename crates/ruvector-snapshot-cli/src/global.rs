@@ -70,7 +70,7 @@ pub(crate) struct Global {
     /// from time to time shows the progress instead of a bar
     #[arg(short, long, global = true, help_heading = HEADING, action = ArgAction::Count)]
     pub(crate) verbose: u8,
-    /// Append the log to FILE, and with it what is printed to standard error
+    /// Append the log to FILE, and with it the warnings and errors that are printed to standard error
     #[arg(long, global = true, help_heading = HEADING, value_name = "FILE")]
     pub(crate) log_file: Option<PathBuf>,
     /// Format of the log: text or json

@@ -34,7 +34,8 @@ $XDG_CONFIG_HOME/ruvector-snapshot/ruvector-snapshot.toml (~/.config if that is 
 command line applies before the environment, and that before the file. docs/OPERATIONS.md describes all keys, and deploy/ruvector-snapshot.toml is an \
 example.
 
-A file that is not named must belong to this user or root, and no other user may be able to change it. Buckets that ./ruvector-snapshot.toml names are only used \
+A file that is not named must belong to this user or root, and no other user may be able to change it; below /etc it may have any owner, but not \
+every user may be able to change it. Buckets that ./ruvector-snapshot.toml names are only used \
 if the file is named: it may have come with an archive.
 
 Examples:

@@ -36,8 +36,8 @@ Rows of the file that do not form a record, for example metadata that is not JSO
 `irregular`. Multimap tables cannot be kept and are listed as `not captured`.
 
 A directory that does not exist is created, for its owner only, if the directory above it exists; a bucket is not. A create prints that the store is \
-new if it has no snapshots yet. With --require-store it fails instead, with exit code 4: use it for scheduled backups, where no snapshots mean a mistyped store or a disk \
-that is not mounted. A create that fails or is interrupted leaves no snapshot.
+new if it has no snapshots yet. With --require-store it fails instead, with exit code 4, or 1 if the directory or the bucket does not exist: use it for scheduled \
+backups, where no snapshots mean a mistyped store or a disk that is not mounted. A create that fails or is interrupted leaves no snapshot.
 
 With --base, only records that changed since the base snapshot are stored. The result can be listed, verified and restored like a full snapshot. \
 The base cannot be deleted while the new snapshot exists. If the base is missing or found corrupt, or has other dimensions or another metric, the command \

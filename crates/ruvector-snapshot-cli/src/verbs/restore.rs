@@ -49,7 +49,8 @@ or an interrupt no record was changed, but the file may be larger.
 
 With --dry-run, nothing is written. It prints the snapshots that are read, how many bytes are read and written, the free space and the memory that is \
 needed, and every check of FILE; what is in the way is printed as errors. Reads metadata.json and the block directories. It does not read the data: `verify` does. \
-Of a part and of a merge it reads the records, as the command does, and prints how many are selected, and how many would be inserted, replaced and kept.
+Of a part and of a merge it reads the records, as the command does, and prints how many are selected, and how many would be inserted, replaced and kept. \
+It does not estimate the memory for a part, nor the bytes that a merge writes.
 
 Examples:
   ruvector-snapshot restore latest --to restored.db --dry-run
