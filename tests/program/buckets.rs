@@ -220,11 +220,14 @@ fn store_check_passes_and_leaves_nothing() {
 #[test]
 fn store_check_warns_about_a_store_that_ignores_preconditions() {
     let bucket = Bucket::s3(S3Server::start_without_preconditions());
-    let printed = bucket.ok(&["store", "check"]);
-    assert!(printed.contains("ignores If-None-Match"), "{printed}");
-    assert!(printed.contains("snapshots are safe at"), "{printed}");
+    let checked = bucket.run(&["store", "check"]);
+    checked.assert_warns("create if absent");
+    assert!(checked.stdout.contains("ignores If-None-Match"), "{checked:?}");
+    assert!(checked.stdout.contains("snapshots are safe at"), "{checked:?}");
+    let strict = bucket.run(&["store", "check", "--strict"]);
+    assert_eq!(strict.exit_code, Some(1), "{strict:?}");
     let (exit_code, document) = bucket.json(&["store", "check"]);
-    assert_eq!((exit_code, &document["safe"], &document["store"]), (0, &json!(true), &json!(bucket.store)));
+    assert_eq!((exit_code, &document["safe"], &document["store"]), (5, &json!(true), &json!(bucket.store)));
     let findings = document["findings"].as_array().unwrap();
     let warnings: Vec<_> = findings.iter().filter(|finding| finding["status"] != "pass").collect();
     assert!(warnings.iter().all(|finding| finding["status"] == "warn"), "{document}");
@@ -256,11 +259,13 @@ fn a_server_that_refuses_preconditions_is_used_without_a_warning() {
 #[test]
 fn store_check_warns_about_a_server_that_refuses_preconditions() {
     let bucket = Bucket::s3(S3Server::start_refusing_preconditions());
-    let printed = bucket.ok(&["store", "check"]);
+    let checked = bucket.run(&["store", "check"]);
+    checked.assert_warns("not met, and not needed for safety: create if absent, concurrent create if absent");
+    let printed = checked.stdout;
     assert!(printed.contains("create if absent             WARN") && printed.contains("refuses"), "{printed}");
     assert!(printed.contains("snapshots are safe at"), "{printed}");
     let chosen = bucket.run(&["store", "check", "-o", "conditional_create=false"]);
-    assert_eq!((chosen.exit_code, chosen.stderr.as_str()), (Some(0), ""), "{chosen:?}");
+    chosen.assert_warns("create if absent");
     assert!(chosen.stdout.contains("conditional_create=false is set"), "{chosen:?}");
     assert_eq!(bucket.server.keys(), Vec::<String>::new());
 }

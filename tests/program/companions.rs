@@ -56,10 +56,22 @@ fn create_show_compact_and_restore_name_what_lies_beside_the_database() {
         }
         assert!(!printed.contains("a.db.bak"), "{printed}");
     };
-    assert_named(&sandbox.ok(&["create", "--db", "a.db", "--name", "full"]), "  not captured  ");
-    assert_named(&sandbox.ok(&["create", "--db", "a.db", "--name", "more", "--base", "latest"]), "  not captured  ");
+    let create = ["create", "--db", "a.db", "--name"];
+    for args in [&["full", "--dry-run"][..], &["full", "--quiet"], &["more", "--base", "latest"]] {
+        let result = sandbox.run(&[&create[..], args].concat());
+        result.assert_warns("not captured: ");
+        assert_named(&result.stderr, "warning: not captured: ");
+    }
+    let allowed = sandbox.ok(&[&create[..], &["allowed", "--allow-not-captured"]].concat());
+    assert_named(&allowed, "  not captured  ");
+    let listed = sandbox.ok(&["list"]);
+    assert!(
+        listed.contains("\nnot captured: 3 snapshots without something that belongs to the database; "),
+        "{listed}"
+    );
     assert_named(&sandbox.ok(&["show", "more"]), "  not captured  ");
     assert_named(&sandbox.ok(&["compact", "more"]), "  not captured  ");
+    assert_named(&sandbox.ok(&["drill", "more"]), "  not captured  ");
     let printed = sandbox.ok(&["restore", "more", "--to", "b.db"]);
     assert!(printed.contains("\nthis snapshot does not hold:\n  /"), "{printed}");
     assert_named(&printed, "  ");
@@ -110,7 +122,7 @@ fn strict_fails_for_a_multimap_table_too() {
     drop(database);
     sandbox.run(&["create", "--db", "a.db", "--strict"]).assert_fails(1, "\"many\"");
     assert!(!sandbox.path("snapshots").exists() || sandbox.names("snapshots").is_empty());
-    assert!(sandbox.ok(&["create", "--db", "a.db"]).contains("not captured"));
+    sandbox.run(&["create", "--db", "a.db"]).assert_warns("not captured: table \"many\"");
 }
 
 #[test]

@@ -68,7 +68,6 @@ fn commands_options_and_values_are_offered() {
         "copy",
         "compact",
         "pin",
-        "unpin",
         "create --base",
         "verify latest",
         "diff --list x",
@@ -95,6 +94,14 @@ fn commands_options_and_values_are_offered() {
     assert_eq!(offered(&sandbox, "ruvector-snapshot create --source articles:"), ["v1"]);
     assert_eq!(offered(&sandbox, "ruvector-snapshot prune --keep-label "), [r"team=a\ b", "host=db1"]);
     assert_eq!(offered(&sandbox, "ruvector-snapshot prune --keep-label host=d"), ["db1"]);
+    assert_eq!(offered(&sandbox, "ruvector-snapshot annotate latest --remove "), ["team", "host"]);
+    assert_eq!(offered(&sandbox, "ruvector-snapshot prune --group-by n"), ["name", "none"]);
+    assert_eq!(offered(&sandbox, "ruvector-snapshot prune --group-by label:"), ["team", "host"]);
+    // Only what is pinned can be unpinned.
+    let unpinned = || offered(&sandbox, "ruvector-snapshot unpin ").into_iter().filter(|value| value.starts_with('2'));
+    assert_eq!(unpinned().count(), 0);
+    sandbox.ok(&["pin", &ids[0]]);
+    assert_eq!(unpinned().collect::<Vec<_>>(), [ids[0].clone()]);
     assert_eq!(offered(&sandbox, "ruvector-snapshot list --store @offsite -o regi"), ["region="]);
     // bash completes names of files better, with ~ and quotes.
     assert_eq!(offered(&sandbox, "ruvector-snapshot restore latest --to "), ["//files"]);

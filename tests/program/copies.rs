@@ -105,7 +105,10 @@ fn a_chain_is_compacted_and_pins_are_copied() {
     sandbox.ok(&["pin", &ids[1]]);
     let copy = ["copy", ids[1].as_str(), "--compact", "--pins", "--to", "offsite"];
     let printed = sandbox.ok(&copy);
-    assert!(printed.contains(", full") && printed.contains("1 snapshot copied"), "{printed}");
+    assert!(
+        printed.contains(", full") && printed.contains("1 snapshot copied, 0 there already, 1 pinned\n"),
+        "{printed}"
+    );
     let (_, document) = sandbox.json(&["list", "--store", "offsite"]);
     let snapshot = &document["snapshots"][0];
     assert_eq!((snapshot["name"].as_str(), snapshot["pinned"].as_bool()), (Some("nightly"), Some(true)));

@@ -77,6 +77,8 @@ fn manual_pages_are_written_for_every_command() {
             assert!(page.contains(section), "{command}: {section} is not in {page}");
         }
     }
+    let page = fs::read_to_string(sandbox.path("share/man/man1/ruvector-snapshot.1")).unwrap();
+    assert!(page.contains("Print one JSON document instead of text"), "a global option has no text: {page}");
     let page = sandbox.path("share/man/man1/ruvector-snapshot-prune.1");
     let formatted = Command::new("groff").args(["-man", "-Tascii", "-ww", "-P-cbou"]).arg(page).output();
     let Ok(formatted) = formatted.map(RunResult::from) else { return eprintln!("skipped: groff is not installed") };

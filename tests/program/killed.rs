@@ -39,7 +39,7 @@ fn a_killed_create_leaves_no_snapshot_and_the_next_create_succeeds() {
     let uploads = minio.open_uploads();
     assert!(!uploads.is_empty());
     let (exit_code, document) = json_of(&sandbox, &minio, &["list"]);
-    assert_eq!((exit_code, &document["snapshots"], &document["unusable"]), (0, &json!([]), &json!([])), "{document}");
+    assert_eq!((exit_code, &document["snapshots"], &document["unusable"]), (4, &json!([]), &json!([])), "{document}");
 
     let (exit_code, created) = json_of(&sandbox, &minio, &["create", "--db", "a.db"]);
     assert_eq!(exit_code, 0, "{created}");

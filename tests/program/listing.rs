@@ -94,8 +94,7 @@ fn list_prints_the_columns_that_are_asked_for() {
     };
     assert_eq!(head(&[]), "ID,NAME,TAKEN (UTC),RECORDS,DIMENSIONS,STORED,VERIFIED,TYPE");
     assert_eq!(head(&["--columns", "name,id,labels"]), "NAME,ID,LABELS");
-    let all =
-        "ID,NAME,TAKEN (UTC),AGE,RECORDS,DIMENSIONS,STORED,LOGICAL,VERIFIED,DRILLED,TYPE,PINNED,SOURCE,LABELS,NOTE";
+    let all = "ID,NAME,TAKEN (UTC),AGE,RECORDS,DIMENSIONS,STORED,LOGICAL,VERIFIED,DRILLED,TYPE,BASE,PINNED,SOURCE,LABELS,NOTE";
     assert_eq!(head(&["--wide"]), all);
     sandbox.ok(&["pin", &ids[0]]);
     let printed = sandbox.ok(&["list", "--columns", "id,source,labels,pinned"]);
@@ -131,8 +130,11 @@ fn stats_add_up_each_database_and_type_on_a_disk_and_in_a_bucket() {
     fs::remove_file(sandbox.stored(&ids[0], "index.bin.gz")).unwrap();
     let (exit_code, document) = sandbox.json(&["stats"]);
     // The increment cannot be restored without its base.
-    assert_eq!((exit_code, &document["unusable"], &document["corrupt"]["snapshots"]), (0, &json!(1), &json!(1)));
+    assert_eq!((exit_code, &document["unusable"], &document["corrupt"]["snapshots"]), (5, &json!(1), &json!(1)));
     assert_eq!(document["totals"]["snapshots"], 1);
+    let result = sandbox.run(&["stats"]);
+    result.assert_warns("corrupt: 1 snapshot, ");
+    result.assert_warns("unusable: 1 snapshot, not counted; `list` prints which, and why");
 
     for bucket in Bucket::both() {
         assert_eq!(bucket.json(&["stats"]).0, 4);

@@ -66,10 +66,11 @@ fn a_command_without_an_id_names_the_newest_snapshots() {
         &["--store=snapshots", "verify"],
     ] {
         let result = sandbox.run(args);
-        result.assert_fails(2, "say which snapshot: an id, the start of one, a name, or latest, as in");
+        result.assert_fails(2, "say which snapshot: an id, the start of one, a name, or latest");
         result.assert_fails(2, &format!("the newest are {} (four), {} (three), {} (two)", ids[3], ids[2], ids[1]));
     }
     sandbox.run(&["verify"]).assert_fails(2, "or `verify --all` for all of them");
+    assert!(!sandbox.run(&["delete"]).stderr.contains("delete latest"));
     // The store of the configuration file.
     std::fs::write(sandbox.path("a.toml"), "store = \"snapshots\"\n").unwrap();
     std::fs::create_dir(sandbox.path("elsewhere")).unwrap();
@@ -107,6 +108,14 @@ fn options_of_other_tools_and_values_without_their_option_say_what_to_type() {
         (&["prune", "--keep-tag", "a=b"], "tip: labels are kept by --keep-label KEY=VALUE"),
         (&["create", "--database", "a.db"], "tip: the database is given by --db FILE"),
         (&["prune", "--keep", "1", "-n"], "tip: it is --dry-run"),
+        (&["list", "--limit", "5"], "tip: the number is given by --last N"),
+        (&["list", "-n", "5"], "tip: the number is given by --last N"),
+        (&["list", "--format", "json"], "tip: with --json, the output is a JSON document"),
+        (&["delete", "latest", "--force"], "tip: the question is answered in advance by --yes"),
+        (&["restore", "latest", "--to", "x.db", "--overwrite"], "tip: a file that exists is replaced with --force"),
+        (&["prune", "--all"], "tip: a policy is for all snapshots of the store, and needs a rule"),
+        (&["verify", "latest", "--read-data"], "tip: every byte is read; --subset 1/7 reads a part"),
+        (&["--utc"], "tip: say what to do, for example `list`; `--help` lists all commands"),
         (&["create", "--db", "a.db", "--parent", "latest"], "tip: the base of an increment is given by --base ID"),
     ] {
         let result = sandbox.run(args);

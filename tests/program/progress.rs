@@ -46,7 +46,10 @@ fn prepared() -> (Sandbox, String) {
 #[track_caller]
 fn ok((sandbox, id): &(Sandbox, String), args: &[&str], more: &[&str]) -> RunResult {
     // They would be in the way of the next run.
-    let _absent = (fs::remove_dir_all(sandbox.path("copies")), fs::remove_dir_all(sandbox.path("exported")));
+    let imported = sandbox.names("snapshots").into_iter().filter(|name| name.starts_with("snapshot-20251121T"));
+    for name in imported.map(|name| format!("snapshots/{name}")).chain(["copies".to_owned(), "exported".to_owned()]) {
+        let _absent = fs::remove_dir_all(sandbox.path(&name));
+    }
     let args: Vec<_> = args.iter().chain(more).map(|arg| if *arg == "ID" { id } else { *arg }).collect();
     let result = sandbox.run(&args);
     assert_eq!(result.exit_code, Some(0), "{args:?}: {result:?}");

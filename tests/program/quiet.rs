@@ -40,6 +40,7 @@ fn commands_whose_output_is_their_purpose_print_it_with_quiet_too() {
         (&["dump", first, "--id", "id-000001"], "{\"id\":\"id-000001\""),
         (&["store", "options", "s3"], "region"),
         (&["completions", "bash"], "complete"),
+        (&["version"], "ruvector-snapshot "),
         (&["delete", first, "--dry-run"], "would delete"),
         (&["prune", "--keep", "1", "--dry-run"], "would keep 1 snapshot"),
         (&["copy", "--all", "--to", "copies", "--dry-run"], "would copy 2 snapshots"),

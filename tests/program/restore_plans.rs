@@ -204,7 +204,7 @@ fn a_snapshot_of_a_newer_version_and_one_that_does_not_exist_are_told_apart() {
 fn what_a_snapshot_does_not_hold_is_printed_and_files_of_killed_restores_stay() {
     let sandbox = Sandbox::with_rows(300);
     fs::write(sandbox.path("a.db.meta.json"), "{}").unwrap();
-    sandbox.create("one");
+    sandbox.ok(&["create", "--db", "a.db", "--name", "one", "--allow-not-captured"]);
     fs::write(sandbox.path(".b.db.restoring-abcdef"), "").unwrap();
     let before = tree_with_times(&sandbox);
     let result = sandbox.run(&["restore", "one", "--to", "b.db", "--dry-run"]);

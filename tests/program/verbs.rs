@@ -371,7 +371,7 @@ fn the_demo_passes_all_its_checks() {
     }
     assert!(printed.lines().all(|line| line.chars().count() <= 80), "{printed}");
     assert!(
-        printed.ends_with("The files are in show; continue with:\n  $ cd show && ruvector-snapshot list\n"),
+        printed.ends_with("The files are in show; continue with:\n  $ ruvector-snapshot list --store show/snapshots\n"),
         "{printed}"
     );
     assert_eq!(sandbox.names("show"), ["corrupt", "live.db", "restored-2.db", "restored.db", "snapshots"]);

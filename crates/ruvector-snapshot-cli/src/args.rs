@@ -199,7 +199,8 @@ impl Verb {
             | Self::Diff(_)
             | Self::Search(_)
             | Self::Config(_)
-            | Self::Completions(_) => true,
+            | Self::Completions(_)
+            | Self::Version => true,
             Self::Annotate(args) => args.dry_run,
             Self::Pin(args) | Self::Unpin(args) => args.dry_run,
             Self::Verify(args) => args.dry_run,

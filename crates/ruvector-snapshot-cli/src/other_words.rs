@@ -4,7 +4,7 @@ use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args as _, Command, Error, FromArgMatches as _};
 use ruvector_snapshot::store::{Location, StoreConfig, open};
-use ruvector_snapshot::{SnapshotConfig, SnapshotError, SnapshotManager};
+use ruvector_snapshot::{SnapshotConfig, SnapshotError, SnapshotManager, closest};
 
 use crate::global::Global;
 use crate::output::{fitted, plain, quoted};
@@ -43,7 +43,7 @@ const WORDS: [(&[&str], &str); 9] = [
 ];
 
 /// Options of other tools, and what it is here.
-const OPTIONS: [(&[&str], &str); 9] = [
+const OPTIONS: [(&[&str], &str); 16] = [
     (
         &["--repo", "--repository", "--repository-file", "-r"],
         "the store is given by --store LOCATION, or by RUVECTOR_SNAPSHOT_STORE",
@@ -53,7 +53,17 @@ const OPTIONS: [(&[&str], &str); 9] = [
     (&["--target", "-t", "--output", "--dest", "--destination", "--out"], TO),
     (&["--database", "--file", "--path", "--source-path", "-d", "-f"], "the database is given by --db FILE"),
     (&["--description", "--comment", "-m"], "a note is given by --note TEXT"),
-    (&["-n"], "it is --dry-run"),
+    (&["-n", "--limit", "--max", "--latest", "--max-count"], "the number is given by --last N"),
+    (&["-n", "--dry", "--check", "--what-if", "--simulate"], "it is --dry-run"),
+    (&["--force", "-f", "-y", "--confirm"], "the question is answered in advance by --yes"),
+    (&["--overwrite", "--yes", "-y", "--replace"], "a file that exists is replaced with --force"),
+    (&["--all", "-a"], "a policy is for all snapshots of the store, and needs a rule, such as --keep-last N"),
+    (&["--retain", "--max-age"], "see the rules, such as --keep-last N and --keep-within SPAN"),
+    (&["--format", "--output-format"], "with --json, the output is a JSON document"),
+    (
+        &["--read-data", "--read-data-subset", "--deep", "--full"],
+        "every byte is read; --subset 1/7 reads a part, --quick no data",
+    ),
     (&["--parent"], "the base of an increment is given by --base ID"),
     (&["--transfers", "--parallel", "-P"], "the number of requests at once is given by --connections N"),
 ];
@@ -82,7 +92,14 @@ pub(crate) fn explained(mut error: Error, program: &Command, arguments: &[String
     let tips = match error.kind() {
         ErrorKind::InvalidSubcommand => of_word(&error),
         ErrorKind::MissingRequiredArgument => without_id(&error, program, arguments),
-        ErrorKind::UnknownArgument => of_argument(&error, program, arguments).into_iter().collect(),
+        ErrorKind::UnknownArgument => {
+            remove_guess(&mut error, program);
+            of_argument(&error, program, arguments).into_iter().collect()
+        }
+        ErrorKind::MissingSubcommand => {
+            error.remove(ContextKind::ValidSubcommand);
+            vec!["say what to do, for example `list`; `--help` lists all commands".to_owned()]
+        }
         _ => Vec::new(),
     };
     if !tips.is_empty() {
@@ -92,6 +109,22 @@ pub(crate) fn explained(mut error: Error, program: &Command, arguments: &[String
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(tips));
     }
     error
+}
+
+/// Removes what the parser suggests instead of an option that does not exist, if it is far from what was typed, as
+/// `--store` is from `--force`, or says how to pass the option as a value.
+fn remove_guess(error: &mut Error, program: &Command) {
+    error.remove(ContextKind::TrailingArg);
+    let (Some(ContextValue::String(typed)), Some(ContextValue::String(guess))) =
+        (error.get(ContextKind::InvalidArg), error.get(ContextKind::SuggestedArg))
+    else {
+        return;
+    };
+    let guessed = guess.trim_start_matches('-');
+    let is_global = program.get_arguments().any(|arg| arg.is_global_set() && arg.get_long() == Some(guessed));
+    if is_global && closest(typed, [guess.as_str()]).is_none() {
+        error.remove(ContextKind::SuggestedArg);
+    }
 }
 
 fn of_word(error: &Error) -> Vec<String> {
@@ -109,9 +142,10 @@ fn of_argument(error: &Error, program: &Command, arguments: &[String]) -> Option
         |option: &str| verb.get_arguments().any(|arg| arg.get_long().is_some_and(|long| option == format!("--{long}")));
     if unknown.starts_with('-') {
         let option = unknown.split('=').next().unwrap_or_default();
-        // The option of the tip belongs to this command.
+        // An option of the tip belongs to this command.
         let is_of_verb = |tip: &str| {
-            tip.split(' ').filter(|word| word.starts_with("--")).any(|word| has(word.trim_end_matches(',')))
+            let words = tip.split(' ').map(|word| word.trim_end_matches([',', ';']));
+            words.filter(|word| word.starts_with("--")).any(has)
         };
         let (_, tip) = OPTIONS.iter().find(|(options, tip)| options.contains(&option) && is_of_verb(tip))?;
         return Some((*tip).to_owned());
@@ -134,7 +168,9 @@ fn without_id(error: &Error, program: &Command, arguments: &[String]) -> Vec<Str
     let Some(verb) = arguments.iter().find_map(|word| program.find_subcommand(word)) else { return Vec::new() };
     let verb = verb.get_name();
     let all = if verb == "verify" { ", or `verify --all` for all of them" } else { "" };
-    let tip = format!("say which snapshot: an id, the start of one, a name, or latest, as in `{verb} latest`{all}");
+    // What is the latest can be another one a moment later.
+    let example = if verb == "delete" { String::new() } else { format!(", as in `{verb} latest`{all}") };
+    let tip = format!("say which snapshot: an id, the start of one, a name, or latest{example}");
     std::iter::once(tip).chain(newest(arguments).map(|newest| format!("the newest are {newest}"))).collect()
 }
 

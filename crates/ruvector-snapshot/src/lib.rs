@@ -131,7 +131,7 @@ pub use ops::diff::{DiffEntry, DiffOptions, DiffSummary, DiffedSnapshot, Snapsho
 pub use ops::drill::{DrillOptions, DrillReport};
 pub use ops::export::{ExportFormat, ExportOptions, ExportPlan, ExportReport, ExportedFile, PlannedExportFile};
 pub use ops::find::{FindReport, FoundRecord, RecordState};
-pub use ops::import::{ImportOptions, ImportPlan};
+pub use ops::import::{IMPORTED_ID_LABEL, ImportOptions, ImportPlan};
 pub use ops::pin::{PinPlan, PlannedPin};
 pub use ops::read::{IndexRow, IrregularRow, RecordBatch, RecordStream, SnapshotReader, StreamOptions, StreamProof};
 pub use ops::restore::{

@@ -45,6 +45,7 @@ fn a_dry_run_of_create_says_what_is_then_stored() {
         let db = place.sandbox().path("a.db");
         fs::write(place.sandbox().path("a.db.agentic"), "more").unwrap();
         let args = ["create", "--db", "a.db", "--name", "team/full", "--label", "a=b", "--embedding", "model=m"];
+        let args = [&args[..], &["--allow-not-captured"]].concat();
         let (printed, plan) = place.would(&args);
         let size = db.metadata().unwrap().len();
         assert_prints(
@@ -69,6 +70,7 @@ fn a_dry_run_of_create_says_what_is_then_stored() {
         assert!(plan["store_is_new"] == false && !printed.contains("NEW"), "{printed}");
 
         open_database(&db, DIMENSIONS).delete("id-000007").unwrap();
+        fs::remove_file(place.sandbox().path("a.db.agentic")).unwrap();
         let args = ["create", "--db", "a.db", "--base", "team/full", "--name", "inc", "--verify-base"];
         let (printed, plan) = place.would(&args);
         assert_prints(

@@ -29,6 +29,8 @@ const TIME_MAX: Duration = Duration::from_millis(900);
 const SNAPSHOTS_MAX: usize = 100;
 /// Requests at the same time.
 const REQUESTS: usize = 16;
+/// The words of `--group-by`, without labels.
+const GROUPS: [&str; 3] = ["source", "name", "none"];
 /// Stands for the names of files if the shell completes them itself.
 pub(super) const FILES: &str = "//files";
 
@@ -64,7 +66,7 @@ fn with_completer(arg: Arg, context: &Arc<Context>) -> Arg {
     let names = arg.get_value_names().unwrap_or_default();
     let value_name = names.first().map(|name| name.to_string()).unwrap_or_default();
     let values: fn(&Context, &str) -> Vec<CompletionCandidate> = match (arg.get_id().as_str(), value_name.as_str()) {
-        (_, "ID") => |context, _| ids(context.snapshots(None)),
+        (_, "ID") => |context, _| ids(context.selectable()),
         (_, "OTHER_ID") => |context, _| ids(context.snapshots(context.option(&["--to"]))),
         (_, "LOCATION") => Context::stores,
         ("db", _) => Context::databases,
@@ -72,6 +74,8 @@ fn with_completer(arg: Arg, context: &Arc<Context>) -> Arg {
         ("name", _) => |context, _| names_of(&context.snapshots(None)),
         ("source", _) => Context::sources,
         ("sort", "KEY") => |_, _| words(ListOrder::ALL.map(ListOrder::word)),
+        ("remove", "KEY") => |context, _| label_keys_of(&context.snapshots(None)),
+        ("group_by", _) => Context::groups,
         ("columns", _) => |_, _| words(ListColumn::ALL.map(ListColumn::word)),
         (_, "KEY=VALUE" | "KEY[=VALUE]") if ["labels", "label", "keep_labels"].contains(&arg.get_id().as_str()) => {
             |context, _| labels_of(&context.snapshots(None))
@@ -162,6 +166,23 @@ impl Context {
     fn snapshots(&self, text: Option<String>) -> Vec<Known> {
         let read = || self.store(text).map(|(chosen, options)| read_in_time(chosen, options)).unwrap_or_default();
         self.snapshots.get_or_init(read).clone()
+    }
+
+    /// Returns the snapshots that the command can have something to do with.
+    fn selectable(&self) -> Vec<Known> {
+        let mut snapshots = self.snapshots(None);
+        if self.words.iter().any(|word| word == "unpin") {
+            snapshots.retain(|known| known.snapshot.as_ref().is_none_or(|snapshot| snapshot.pinned));
+        }
+        snapshots
+    }
+
+    /// Returns what `prune` can group by.
+    fn groups(&self, _typed: &str) -> Vec<CompletionCandidate> {
+        let mut found = words(GROUPS);
+        let keys = label_keys(&self.snapshots(None));
+        found.extend(distinct(keys.into_iter().map(|key| format!("label:{key}"))));
+        found
     }
 
     fn of_file(&self, names: impl FnOnce(&ConfigFile) -> Vec<&str>) -> Vec<CompletionCandidate> {
@@ -255,6 +276,15 @@ fn labels_of(snapshots: &[Known]) -> Vec<CompletionCandidate> {
     let labels =
         snapshots.iter().filter_map(|known| known.snapshot.as_ref()).flat_map(|snapshot| snapshot.labels.iter());
     distinct(labels.map(|(key, value)| format!("{key}={value}")))
+}
+
+fn label_keys(snapshots: &[Known]) -> Vec<String> {
+    let snapshots = snapshots.iter().filter_map(|known| known.snapshot.as_ref());
+    snapshots.flat_map(|snapshot| snapshot.labels.iter().map(|(key, _)| key.to_owned())).collect()
+}
+
+fn label_keys_of(snapshots: &[Known]) -> Vec<CompletionCandidate> {
+    distinct(label_keys(snapshots).into_iter())
 }
 
 /// Returns each value once, in the order in which they are first.

@@ -163,5 +163,5 @@ fn print(session: &Session, compacted: &Compacted) -> Result<(), Failure> {
     for what in &snapshot.source.not_captured {
         output.field("not captured", what)?;
     }
-    output.line("the chain was kept; delete it when you no longer need it")
+    output.line("the chain was kept; delete its snapshots by their ids when you no longer need them")
 }

@@ -254,8 +254,12 @@ fn print_report(
         0 => String::new(),
         failed => format!(", {failed} not copied"),
     };
+    let pinned = match pinned(plan, report) {
+        0 => String::new(),
+        pinned => format!(", {pinned} pinned"),
+    };
     output.line(format_args!(
-        "{} copied, {} there already{failed}",
+        "{} copied, {} there already{pinned}{failed}",
         counted(count(CopyOutcome::Copied), "snapshot"),
         count(CopyOutcome::Existing)
     ))?;
@@ -273,6 +277,15 @@ fn print_report(
         true => output.line("what was stored of them is kept: mend the cause, and repeat the command to go on"),
         false => Ok(()),
     }
+}
+
+/// Returns how many snapshots were pinned in the target.
+fn pinned(plan: &CopyPlan, report: &CopyReport) -> usize {
+    let planned = |id: &str| plan.copy.iter().chain(&plan.existing).any(|planned| planned.pin && planned.id == id);
+    let is_done = |copied: &&CopiedSnapshot| {
+        copied.error.is_none() && matches!(copied.outcome, CopyOutcome::Copied | CopyOutcome::Existing)
+    };
+    report.snapshots.iter().filter(is_done).filter(|copied| planned(&copied.id)).count()
 }
 
 fn of_outcome(report: &CopyReport, outcome: CopyOutcome) -> impl Iterator<Item = &CopiedSnapshot> {

@@ -29,11 +29,11 @@ The database can be open and in use. A snapshot always contains exactly one comm
 private copy is made in --scratch-dir first, and removed afterwards.
 
 A snapshot holds the database file and nothing else. Files beside it that belong to the database, such as FILE.agentic of AgenticDB, FILE.meta.json of the \
-npm command line, or metadata.json and ../aliases.json of a collection, are listed as `not captured`. `show` and `restore` repeat that. With --strict, the \
-command fails instead.
+npm command line, or metadata.json and ../aliases.json of a collection, are named in a warning as `not captured`, with exit code 5. `show` and `restore` repeat that. If these files are kept in another way, give \
+--allow-not-captured. With --strict, the command fails instead.
 
 Rows of the file that do not form a record, for example metadata that is not JSON, and tables of other programs are kept byte for byte, and named as \
-`irregular`. Multimap tables cannot be kept and are listed as `not captured`.
+`irregular`. Multimap tables cannot be kept and are `not captured`, too.
 
 A directory that does not exist is created, for its owner only, if the directory above it exists; a bucket is not. A create prints that the store is \
 new if it has no snapshots yet. With --require-store it fails instead, with exit code 4, or 1 if the directory or the bucket does not exist: use it for scheduled \
@@ -128,6 +128,9 @@ pub(crate) struct Create {
     /// Fail if the store has no snapshots yet. For scheduled backups: the disk may not be mounted
     #[arg(long)]
     pub(crate) require_store: bool,
+    /// Accept that something that belongs to the database is not captured: list it, without a warning
+    #[arg(long)]
+    pub(crate) allow_not_captured: bool,
     /// Directory for a private copy of a database that is being written [default: the system's temporary
     /// directory]
     #[arg(long, value_name = "DIR")]
@@ -179,7 +182,10 @@ pub(crate) async fn create(session: &Session, args: Create) -> Result<Exit, Fail
     if args.dry_run {
         let plan = plan::plan(session, &manager, &args.db, &name, options).await.map_err(not_created)?;
         session.learn_ids(&manager).await;
-        plan::print(session, &plan, &args.db)?;
+        if !args.allow_not_captured {
+            warn_of_not_captured(session, &plan.source.not_captured);
+        }
+        plan::print(session, &plan, &args.db, args.allow_not_captured)?;
         return Ok(Exit::Success);
     }
     // The base of an increment is there, and --require-store is checked by the create.
@@ -197,9 +203,18 @@ pub(crate) async fn create(session: &Session, args: Create) -> Result<Exit, Fail
     };
     let snapshot = created.map_err(not_created)?;
     session.ids.add(&snapshot.id);
-    let created = Created { snapshot: &snapshot, chain: &chain, store_is_new, transferred };
+    if !args.allow_not_captured {
+        warn_of_not_captured(session, &snapshot.source.not_captured);
+    }
+    let allows_not_captured = args.allow_not_captured;
+    let created = Created { snapshot: &snapshot, chain: &chain, store_is_new, transferred, allows_not_captured };
     print(session, &created, &args.db, started.elapsed()).map_err(|failure| failure.after_create(&snapshot.id))?;
     Ok(Exit::Success)
+}
+
+/// Warns of what belongs to the database and is not in the snapshot: a restore does not bring it back.
+fn warn_of_not_captured(session: &Session, not_captured: &[String]) {
+    not_captured.iter().for_each(|what| session.warnings.add(&format!("not captured: {what}")));
 }
 
 /// Adds what can be done about a failed create.
@@ -340,11 +355,13 @@ struct Created<'a> {
     /// Whether the store had no snapshots before.
     store_is_new: bool,
     transferred: Transferred,
+    /// Whether what is not captured is listed, because there was no warning of it.
+    allows_not_captured: bool,
 }
 
 fn print(session: &Session, created: &Created<'_>, db: &Path, taken: Duration) -> Result<(), Failure> {
     let output = session.output;
-    let Created { snapshot, chain, store_is_new, transferred } = *created;
+    let Created { snapshot, chain, store_is_new, transferred, allows_not_captured } = *created;
     session.document(&CreateDocument::new(snapshot, chain, store_is_new, transferred))?;
     let id = session.short(&snapshot.id);
     output.line(format_args!("created {id}"))?;
@@ -375,10 +392,11 @@ fn print(session: &Session, created: &Created<'_>, db: &Path, taken: Duration) -
     if let Some(irregular) = &snapshot.irregular {
         print_irregular(&output, irregular)?;
     }
-    for what in &snapshot.source.not_captured {
+    for what in snapshot.source.not_captured.iter().filter(|_| allows_not_captured) {
         output.field("not captured", what)?;
     }
-    output.next(&session.command(&format!("verify {id}")))
+    // Whole: a short id can mean several by the time that the command is used.
+    output.next(&session.command(&format!("verify {}", snapshot.id)))
 }
 
 pub(crate) fn labels(pairs: Vec<(String, String)>) -> Result<BTreeMap<String, String>, Failure> {

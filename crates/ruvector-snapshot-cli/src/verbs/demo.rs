@@ -210,8 +210,9 @@ impl DemoRun<'_> {
                 self.session
                     .output
                     .line(text.add(format_args!(" The files are in {}; continue with:", dir.display())))?;
-                let dir = quoted_path(dir);
-                self.print(Text::default().tone(Tone::Heading, format_args!("$ cd {dir} && ruvector-snapshot list")))?;
+                let store = quoted_path(&dir.join("snapshots"));
+                let list = format!("$ ruvector-snapshot list --store {store}");
+                self.print(Text::default().tone(Tone::Heading, list))?;
             }
             None => self.session.output.line(text.add(" `demo DIR` keeps the files."))?,
         }

@@ -144,6 +144,9 @@ fn print(session: &Session, report: &DrillReport) -> Result<(), Failure> {
         None => output.field("recall", "not measured: there is no record to search for")?,
     }
     output.field("file", format_args!("{}, removed again", size(report.file_bytes)))?;
+    for what in &snapshot.source.not_captured {
+        output.field("not captured", what)?;
+    }
     let mut transferred = Transferred::default();
     transferred.store_read_bytes = report.store_read_bytes;
     print_transferred(&output, transferred, Duration::from_millis(report.time_to_data_ms))

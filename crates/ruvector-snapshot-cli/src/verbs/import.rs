@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use ruvector_snapshot::{ErrorKind, ImportOptions, Snapshot, SnapshotConfig, SnapshotError, Transferred, check_name};
+use ruvector_snapshot::{
+    ErrorKind, IMPORTED_ID_LABEL, ImportOptions, Labels, Snapshot, SnapshotConfig, SnapshotError, SnapshotManager,
+    Transferred, check_name,
+};
 
 use crate::documents::{ImportDocument, ImportPlanDocument};
 use crate::failure::{Exit, Failure, kind_name};
@@ -95,6 +98,7 @@ pub(crate) async fn import(session: &Session, args: Import) -> Result<Exit, Fail
     };
     let snapshot = imported.map_err(explained)?;
     session.ids.add(&snapshot.id);
+    warn_of_repetition(session, &manager, &snapshot.labels, Some(&snapshot.id)).await;
     let imported = Imported { snapshot: &snapshot, store_is_new, transferred };
     print(session, &imported, &args.file, started.elapsed()).map_err(|failure| failure.after_create(&snapshot.id))?;
     Ok(Exit::Success)
@@ -109,6 +113,7 @@ async fn plan(session: &Session, config: SnapshotConfig, file: &Path, options: I
         session.read(&manager, manager.plan_import(file, &options)).await
     };
     let plan = planned.map_err(explained)?;
+    warn_of_repetition(session, &manager, &plan.labels, None).await;
     let access = session.check_access()?;
     session.document(&ImportPlanDocument::new(&plan, file, access))?;
     let output = session.output;
@@ -128,6 +133,17 @@ async fn plan(session: &Session, config: SnapshotConfig, file: &Path, options: I
     }
     print_end(session, access)?;
     Ok(Exit::Success)
+}
+
+/// Warns if the file was imported before. The import itself is done: the warning is all that a listing that fails costs.
+async fn warn_of_repetition(session: &Session, manager: &SnapshotManager, labels: &Labels, new_id: Option<&str>) {
+    let (Some(imported_id), Ok(listing)) = (labels.get(IMPORTED_ID_LABEL), manager.list().await) else { return };
+    let is_same = |snapshot: &&Snapshot| {
+        snapshot.labels.get(IMPORTED_ID_LABEL) == Some(imported_id) && Some(&*snapshot.id) != new_id
+    };
+    if let Some(earlier) = listing.snapshots.iter().find(is_same) {
+        session.warnings.add(&format!("the file was imported before, as {}", earlier.id));
+    }
 }
 
 /// What was imported.
@@ -157,7 +173,7 @@ fn print(session: &Session, imported: &Imported<'_>, file: &Path, taken: Duratio
     for what in &snapshot.source.not_captured {
         output.field("not captured", what)?;
     }
-    output.next(&session.command(&format!("verify {id}")))
+    output.next(&session.command(&format!("verify {}", snapshot.id)))
 }
 
 /// Says what a corrupt file means for the store.

@@ -68,7 +68,7 @@ pub(crate) struct List {
     /// Turn the order round
     #[arg(long)]
     pub(crate) reverse: bool,
-    /// Print these columns: id, name, taken, age, records, dimensions, stored, logical, verified, drilled, type, pinned,
+    /// Print these columns: id, name, taken, age, records, dimensions, stored, logical, verified, drilled, type, base, pinned,
     /// source, labels, note
     #[arg(long, value_name = "COLUMN,…", value_delimiter = ',', conflicts_with = "wide")]
     pub(crate) columns: Vec<ListColumn>,
@@ -193,6 +193,7 @@ fn print_text(session: &Session, selected: &Selected<'_>, args: &List) -> Result
     }
     print_found_corrupt(session, selected)?;
     print_broken(session, selected)?;
+    print_not_captured(session, selected)?;
     if selected.is_all {
         print_others(session, listing)?;
     }
@@ -333,6 +334,20 @@ fn print_found_corrupt(session: &Session, selected: &Selected<'_>) -> Result<(),
             "  found by a verification or a drill at {time}, and not verified in full since; `verify {short}` prints where"
         )))
     })
+}
+
+/// Prints how many of the snapshots lack something that belongs to their database.
+fn print_not_captured(session: &Session, selected: &Selected<'_>) -> Result<(), Failure> {
+    let lacks = |snapshot: &&&Snapshot| !snapshot.source.not_captured.is_empty();
+    let Some(newest) = selected.snapshots.iter().filter(lacks).max_by_key(|snapshot| &snapshot.id) else {
+        return Ok(());
+    };
+    let count = selected.snapshots.iter().filter(lacks).count() as u64;
+    let show = session.command(&format!("show {}", session.short(&newest.id)));
+    session.output.line(Text::default().tone(Tone::Caution, "not captured").add(format_args!(
+        ": {} without something that belongs to the database; `{show}` prints what",
+        counted(count, "snapshot")
+    )))
 }
 
 /// Returns the snapshots that were found corrupt, and when.

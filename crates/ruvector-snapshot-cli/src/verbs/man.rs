@@ -31,6 +31,8 @@ pub(crate) struct Manual {
 
 /// Writes the pages of a program.
 pub(crate) fn man(output: Output, args: &Manual, mut program: Command) -> Result<Exit, Failure> {
+    // What is hidden from the short help has no text in a page.
+    program = program.mut_args(|arg| arg.hide_short_help(false));
     program.build();
     let failed = |path: &Path, error: io::Error| {
         Failure::from(ruvector_snapshot::SnapshotError::io(path, "write a manual page", error))

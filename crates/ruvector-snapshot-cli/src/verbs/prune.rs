@@ -125,6 +125,10 @@ pub(crate) async fn prune(session: &Session, args: &Prune) -> Result<Exit, Failu
     session.learn_ids(&manager).await;
     session.warn_of_annotations(plan.keep.iter().map(|kept| &kept.snapshot));
     session.warn_of_annotations(plan.drop.iter().map(|dropped| &dropped.snapshot));
+    if !plan.unusable.is_empty() {
+        let unusable = counted(plan.unusable.len() as u64, "unusable snapshot");
+        session.warnings.add(&format!("ignored {unusable}; `list` prints why, and `delete ID` removes one"));
+    }
     print_plan(session, &policy, &plan).map_err(|failure| failure.with_hint("nothing was deleted"))?;
     let is_nothing_to_do = plan.drop.is_empty() && plan.orphans.is_empty();
     if !(args.dry_run || args.deletion.yes || is_nothing_to_do) {
@@ -157,7 +161,7 @@ pub(crate) async fn prune(session: &Session, args: &Prune) -> Result<Exit, Failu
     }
     Ok(if !report.kept.is_empty() || !plan.unread.is_empty() {
         Exit::Failure
-    } else if has_no_snapshots(&plan) {
+    } else if has_no_snapshots(&plan) && plan.orphans.is_empty() {
         Exit::NothingThere
     } else {
         Exit::Success
@@ -301,10 +305,6 @@ fn print_outcome(session: &Session, args: &Prune, plan: &PrunePlan, outcome: &Ou
     let DeleteReport { deleted, kept, .. } = &outcome.report;
     let pruned = Pruned { dry_run: args.dry_run, deleted, kept, collected: &outcome.collected, freed_bytes };
     session.document(&PruneDocument::new(plan, pruned))?;
-    if !plan.unusable.is_empty() {
-        let unusable = counted(plan.unusable.len() as u64, "unusable snapshot");
-        output.line(format_args!("ignored {unusable}; `list` shows why, `delete ID` removes one"))?;
-    }
     if plan.drop.is_empty() && plan.orphans.is_empty() {
         return output.line(match plan.keep.len() {
             0 if plan.unusable.is_empty() => format!("no snapshots at {}, nothing to delete", session.store),

@@ -37,10 +37,23 @@ const BAR_COLUMNS: usize = 24;
 pub(crate) async fn stats(session: &Session, args: &Stats) -> Result<Exit, Failure> {
     let manager = session.open()?;
     let stats = session.read(&manager, manager.stats(&args.filters.filter())).await?;
+    warn_of_not_counted(session, &stats);
     session.document(&StatsDocument::from(&stats))?;
     print(session, &stats)?;
     let apart = stats.corrupt.snapshots + stats.dated_in_future.snapshots + stats.unusable;
     Ok(if stats.totals.snapshots + apart == 0 { Exit::NothingThere } else { Exit::Success })
+}
+
+/// Warns of the snapshots that are in none of the numbers, because nothing can be restored from them.
+fn warn_of_not_counted(session: &Session, stats: &StoreStats) {
+    let warn = |state: &str, snapshots, stored: String| {
+        if snapshots > 0 {
+            let snapshots = counted(snapshots, "snapshot");
+            session.warnings.add(&format!("{state}: {snapshots}{stored}, not counted; `list` prints which, and why"));
+        }
+    };
+    warn("corrupt", stats.corrupt.snapshots, format!(", {} in the store", size(stats.corrupt.stored_bytes)));
+    warn("unusable", stats.unusable, String::new());
 }
 
 fn print(session: &Session, stats: &StoreStats) -> Result<(), Failure> {
@@ -51,17 +64,11 @@ fn print(session: &Session, stats: &StoreStats) -> Result<(), Failure> {
         output.table(&types(stats))?;
         print_days(session, stats)?;
     }
-    for (what, totals) in [("corrupt", stats.corrupt), ("dated in the future", stats.dated_in_future)] {
-        if totals.snapshots > 0 {
-            let (snapshots, stored) = (counted(totals.snapshots, "snapshot"), size(totals.stored_bytes));
-            let text = Text::default().tone(Tone::Caution, what);
-            output.line(text.add(format_args!(": {snapshots}, {stored} in the store, not counted above")))?;
-        }
-    }
-    if stats.unusable > 0 {
-        let unusable = counted(stats.unusable, "snapshot");
-        let text = Text::default().tone(Tone::Bad, "unusable");
-        output.line(text.add(format_args!(": {unusable}, not counted above; `list` shows why")))?;
+    if stats.dated_in_future.snapshots > 0 {
+        let StatsTotals { snapshots, stored_bytes, .. } = stats.dated_in_future;
+        let text = Text::default().tone(Tone::Caution, "dated in the future");
+        let (snapshots, stored) = (counted(snapshots, "snapshot"), size(stored_bytes));
+        output.line(text.add(format_args!(": {snapshots}, {stored} in the store, not counted above")))?;
     }
     let StatsTotals { snapshots, stored_bytes, logical_bytes, .. } = stats.totals;
     if snapshots == 0 {

@@ -1,7 +1,9 @@
 //! `store`: tests a store, and lists the options of buckets.
 
 use clap::{Args, Subcommand};
-use ruvector_snapshot::store::{CheckStatus, KnownOption, Speed, StoreAccess, check_access, known_options};
+use ruvector_snapshot::store::{
+    CheckStatus, KnownOption, Speed, StoreAccess, StoreReport, check_access, known_options,
+};
 
 use crate::documents::{OptionDocument, StoreCheckDocument, StoreCheckPlanDocument, StoreOptionsDocument};
 use crate::failure::{Exit, Failure};
@@ -26,8 +28,7 @@ Examples:
       -o endpoint=https://minio.example:9000
   ruvector-snapshot store check --store s3://bucket/backups --dry-run
 
-Exit codes: 0 snapshots are safe there; 1 they are not, or the store could not be reached; 2 wrong usage; 5 snapshots are safe there, but there are \
-warnings, for example of what could not be removed.";
+Exit codes: 0 snapshots are safe there; 1 they are not, or the store could not be reached; 2 wrong usage; 5 snapshots are safe there, with a WARN.";
 
 #[derive(Debug, Args)]
 pub(crate) struct Store {
@@ -93,6 +94,7 @@ async fn check(session: &Session) -> Result<Exit, Failure> {
     let manager = session.open()?;
     let after_interrupt = || "the objects of the check were removed".to_owned();
     let report = session.run(&manager, manager.check_store(), after_interrupt).await?;
+    warn_of_checks(session, &report);
     let output = session.output;
     session.document(&StoreCheckDocument::from(&report))?;
     let output = if report.is_safe() { output } else { output.always() };
@@ -115,6 +117,15 @@ async fn check(session: &Session) -> Result<Exit, Failure> {
         false => format!("do not keep snapshots at {}: see the checks with FAIL above", session.store),
     })?;
     Ok(if report.is_safe() { Exit::Success } else { Exit::Failure })
+}
+
+/// Warns of what the store lacks, in a line. The table says more.
+fn warn_of_checks(session: &Session, report: &StoreReport) {
+    let lacking = report.findings.iter().filter(|finding| finding.status == CheckStatus::Warn);
+    let names: Vec<&str> = lacking.map(|finding| finding.name).collect();
+    if !names.is_empty() {
+        session.warnings.add(&format!("not met, and not needed for safety: {}", names.join(", ")));
+    }
 }
 
 fn print_speed(output: Output, speed: &Speed) -> Result<(), Failure> {

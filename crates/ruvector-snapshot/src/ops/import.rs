@@ -29,8 +29,9 @@ use crate::snapshot::Snapshot;
 use crate::source::published::{self, Header, KIND, KNOWN_VERSION, Sorted};
 use crate::text::composed;
 
-/// The labels that an import adds.
-const ID_LABEL: &str = "imported-id";
+/// The label that an import adds with the id that the file has.
+pub const IMPORTED_ID_LABEL: &str = "imported-id";
+/// The label with the version of the crate that has written the file.
 const VERSION_LABEL: &str = "imported-version";
 
 /// Options of an import. Start from `default()`.
@@ -142,7 +143,9 @@ impl ImportOptions {
     fn check(&self, context: &Context) -> Result<()> {
         self.name.as_deref().map_or(Ok(()), |name| check_name(&composed(name)))?;
         self.given_source_name(context).map_or(Ok(()), |name| check_source_name(&composed(name)))?;
-        if let Some(key) = self.labels.keys().find(|key| [ID_LABEL, VERSION_LABEL].contains(&composed(key).as_ref())) {
+        if let Some(key) =
+            self.labels.keys().find(|key| [IMPORTED_ID_LABEL, VERSION_LABEL].contains(&composed(key).as_ref()))
+        {
             let message = format!("the label {key:?} is one that an import sets itself; use another key");
             return Err(SnapshotError::new(ErrorKind::InvalidInput, message));
         }
@@ -277,7 +280,7 @@ async fn store(context: &Context, purpose: Purpose, sorted: Sorted, options: &Im
         None => Some(composed(&header.collection_name).into_owned()).filter(|name| check_source_name(name).is_ok()),
     };
     let mut labels = options.labels.clone();
-    labels.insert(ID_LABEL.to_owned(), header.id.clone());
+    labels.insert(IMPORTED_ID_LABEL.to_owned(), header.id.clone());
     labels.insert(VERSION_LABEL.to_owned(), header.version.clone());
     user_json::check(&labels, &Value::Null)?;
     let created_at = time_of(&header, context.clock.now(), progress)?;

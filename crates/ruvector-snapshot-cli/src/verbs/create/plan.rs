@@ -25,7 +25,8 @@ pub(super) async fn plan(
     session.read(manager, manager.plan_create_of_file(db, name, &options)).await
 }
 
-pub(super) fn print(session: &Session, plan: &CreatePlan, db: &Path) -> Result<(), Failure> {
+/// Prints the plan, with what is not captured if that is allowed: there was no warning of it.
+pub(super) fn print(session: &Session, plan: &CreatePlan, db: &Path, allows_not_captured: bool) -> Result<(), Failure> {
     let output = session.output;
     let access = session.check_access()?;
     session.document(&CreatePlanDocument::new(plan, access))?;
@@ -52,7 +53,7 @@ pub(super) fn print(session: &Session, plan: &CreatePlan, db: &Path) -> Result<(
     if let Some(irregular) = &plan.irregular {
         print_irregular(&output, irregular)?;
     }
-    for what in &plan.source.not_captured {
+    for what in plan.source.not_captured.iter().filter(|_| allows_not_captured) {
         output.field("not captured", what)?;
     }
     print_end(session, access)

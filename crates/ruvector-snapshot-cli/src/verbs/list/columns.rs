@@ -22,6 +22,7 @@ pub(crate) enum ListColumn {
     Verified,
     Drilled,
     Type,
+    Base,
     Pinned,
     Source,
     Labels,
@@ -32,7 +33,7 @@ use ListColumn as C;
 
 impl ListColumn {
     /// All of them, in the order in which they are printed.
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 16] = [
         C::Id,
         C::Name,
         C::Taken,
@@ -44,6 +45,7 @@ impl ListColumn {
         C::Verified,
         C::Drilled,
         C::Type,
+        C::Base,
         C::Pinned,
         C::Source,
         C::Labels,
@@ -66,6 +68,7 @@ impl ListColumn {
             C::Verified => "verified",
             C::Drilled => "drilled",
             C::Type => "type",
+            C::Base => "base",
             C::Pinned => "pinned",
             C::Source => "source",
             C::Labels => "labels",
@@ -75,23 +78,26 @@ impl ListColumn {
 
     /// Returns how the column is printed. The rank says in which order columns are left out if a terminal is too narrow: the
     /// highest first.
-    fn column(self, session: &Session) -> Column {
+    fn column(self, session: &Session, listing: &Listing) -> Column {
         let is_utc = session.output.zone().name() == "UTC";
         match self {
             C::Id => Column::new("ID"),
             C::Name => Column::new("NAME").cut_to(8),
-            C::Taken => Column::new(if is_utc { "TAKEN (UTC)" } else { "TAKEN" }).rank(5),
+            C::Taken => Column::new(if is_utc { "TAKEN (UTC)" } else { "TAKEN" }).rank(4),
             C::Age => Column::new("AGE").rank(1),
-            C::Records => Column::new("RECORDS").number().rank(4),
+            C::Records => Column::new("RECORDS").number().rank(3),
             C::Dimensions => Column::new("DIMENSIONS").number().rank(10),
             C::Stored => Column::new("STORED").number(),
-            C::Logical => Column::new("LOGICAL").number().rank(8),
+            C::Logical => Column::new("LOGICAL").number().rank(7),
             C::Verified => Column::new("VERIFIED").rank(2),
-            C::Drilled => Column::new("DRILLED").rank(9),
-            C::Type => Column::new("TYPE").rank(3).cut_to(12),
+            C::Drilled => Column::new("DRILLED").rank(8),
+            C::Type => Column::new("TYPE"),
+            C::Base => Column::new("BASE").rank(9),
             C::Pinned => Column::new("PINNED").rank(11),
-            C::Source => Column::new("SOURCE").rank(6).cut_start_to(12),
-            C::Labels => Column::new("LABELS").rank(7).cut_to(12),
+            // Names alone do not say which database a snapshot is of.
+            C::Source if has_several_sources(listing) => Column::new("SOURCE").rank(1).cut_start_to(12),
+            C::Source => Column::new("SOURCE").rank(5).cut_start_to(12),
+            C::Labels => Column::new("LABELS").rank(6).cut_to(12),
             C::Note => Column::new("NOTE").rank(12).cut_to(12),
         }
     }
@@ -109,6 +115,7 @@ impl ListColumn {
             C::Verified => verified(snapshot, listing),
             C::Drilled => drilled(snapshot, listing),
             C::Type => snapshot_type(session, snapshot, listing).into(),
+            C::Base => snapshot.base_id().map(|base| listing.short_ids().shorten(base)).unwrap_or_default().into(),
             C::Pinned => if snapshot.pinned { "pinned" } else { "" }.into(),
             C::Source => snapshot.source.id_or_kind().into(),
             C::Labels => labels(snapshot).into(),
@@ -153,10 +160,10 @@ pub(super) fn table(
     let columns: Vec<ListColumn> = chosen.unwrap_or(default).iter().filter(is_shown).copied().collect();
     let is_any_failed = listing.checks.values().any(|checks| checks.drill_failed_at().is_some());
     let printed = columns.iter().map(|column| match (chosen, column) {
-        (Some(_), _) => column.column(session).rank(0),
+        (Some(_), _) => column.column(session, listing).rank(0),
         // What has failed matters more than most.
-        (None, C::Drilled) if is_any_failed => column.column(session).rank(2),
-        (None, _) => column.column(session),
+        (None, C::Drilled) if is_any_failed => column.column(session, listing).rank(2),
+        (None, _) => column.column(session, listing),
     });
     let mut table = Table::new(printed);
     for snapshot in snapshots {
@@ -167,6 +174,13 @@ pub(super) fn table(
 
 fn labels(snapshot: &Snapshot) -> String {
     snapshot.labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(" ")
+}
+
+/// Returns whether the store has snapshots of more than one database.
+fn has_several_sources(listing: &Listing) -> bool {
+    let mut sources = listing.snapshots.iter().map(|snapshot| snapshot.source.id_or_kind());
+    let first = sources.next();
+    sources.any(|source| Some(source) != first)
 }
 
 /// Returns when every byte of a snapshot was last found intact, or that it was found corrupt.
@@ -191,7 +205,7 @@ fn drilled(snapshot: &Snapshot, listing: &Listing) -> Cell {
     }
 }
 
-/// Returns `full`, or the position in the chain and the base; and whether the snapshot is dated in the future and pinned.
+/// Returns `full`, or the position in the chain, and in a pipe, which has no column for it, the base; and whether the snapshot is dated in the future and pinned.
 fn snapshot_type(session: &Session, snapshot: &Snapshot, listing: &Listing) -> String {
     let ancestry = listing.ancestry(snapshot);
     let future = if listing.is_dated_in_future(&snapshot.id) { ", in the future" } else { "" };
@@ -205,12 +219,8 @@ fn snapshot_type(session: &Session, snapshot: &Snapshot, listing: &Listing) -> S
         (_, ChainEnd::Missing | ChainEnd::Unusable) => ", chain broken",
         _ => "",
     };
-    let base = listing.short_ids().shorten(base_id);
     match session.output.columns() {
-        None => format!("{position}base {base}{state}{future}{pinned}"),
-        // The end can be cut off, and the base matters least.
-        Some(_) => {
-            format!("{}{state}{future}{pinned}, base {base}", position.trim_end()).trim_start_matches(", ").to_owned()
-        }
+        None => format!("{position}base {}{state}{future}{pinned}", listing.short_ids().shorten(base_id)),
+        Some(_) => format!("{}{state}{future}{pinned}", position.trim_end()).trim_start_matches(", ").to_owned(),
     }
 }
