@@ -36,6 +36,7 @@ mod file_size_limit;
 mod find;
 mod foreign_objects;
 #[cfg(target_os = "linux")]
+mod full_pipes;
 mod full_store;
 mod help;
 #[cfg(target_os = "linux")]

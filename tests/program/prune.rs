@@ -18,6 +18,7 @@ fn plan(printed: &str) -> Vec<&str> {
 #[test]
 fn prune_does_what_its_dry_run_prints() {
     let (sandbox, ids) = Sandbox::with_snapshots(4);
+    sandbox.ok(&["annotate", "four", "--label", "host=db1"]);
     let rules = ["--keep-last", "2", "--keep-yearly", "1", "--keep-label", "host"];
     let prune = |more: &[&'static str]| [&["prune"], &rules[..], more].concat();
     let dry = sandbox.ok(&prune(&["--dry-run"]));
@@ -30,7 +31,7 @@ fn prune_does_what_its_dry_run_prints() {
 
     let year = &ids[0][..4];
     for (line, (action, id, name, reasons)) in plan(&wet).into_iter().zip([
-        ("keep", &ids[3], "four", format!("last 2, yearly {year}")),
+        ("keep", &ids[3], "four", format!("last 2, yearly {year}, label host")),
         ("keep", &ids[2], "three", "last 2".to_owned()),
         ("drop", &ids[1], "two", format!("not in the last 2, not the newest of {year}, no label host")),
         ("drop", &ids[0], "one", format!("not in the last 2, not the newest of {year}, no label host")),
@@ -75,10 +76,28 @@ fn every_rule_is_an_option_and_any_matching_rule_keeps() {
         assert!(plan(&printed)[0].contains(&format!("  newest  {rule} ")), "{printed}");
     }
     let labels = ["prune", "--keep-last", "1", "--keep-label", "reason=release", "--keep-label", "keep", "--dry-run"];
-    let printed = sandbox.ok(&labels);
+    let printed = sandbox.ok_with_warning(&labels, "the rule keep-label keep keeps nothing");
     assert!(plan(&printed)[1].ends_with("  released  label reason=release"), "{printed}");
     let printed = sandbox.ok(&["prune", "--keep-within", "1y5mo7d2h", "--dry-run"]);
     assert!(plan(&printed).iter().all(|line| line.ends_with("  within 1y5mo7d2h")), "{printed}");
+}
+
+#[test]
+fn a_rule_that_keeps_nothing_is_a_warning() {
+    let sandbox = Sandbox::with_rows(10);
+    sandbox.ok(&["create", "--db", "a.db", "--name", "a", "--label", "host=x"]);
+    sandbox.create("b");
+    let rules = ["prune", "--keep-last", "2", "--keep-label"];
+    let prune = |label: &'static str, more: &[&'static str]| [&rules[..], &[label], more].concat();
+    for more in [&["--dry-run"][..], &[]] {
+        let warning = "the rule keep-label hots=x keeps nothing: no snapshot has this label";
+        sandbox.ok_with_warning(&prune("hots=x", more), warning);
+        sandbox.ok_with_warning(&prune("host=y", more), "the rule keep-label host=y keeps nothing");
+        sandbox.ok(&prune("host=x", more));
+        sandbox.ok(&prune("host", more));
+    }
+    let (exit_code, document) = sandbox.json(&prune("hots", &["--dry-run"]));
+    assert_eq!((exit_code, document["warnings"].as_array().map(Vec::len)), (5, Some(1)), "{document}");
 }
 
 /// Kiritimati is 14 hours ahead of UTC and Pago Pago 11 behind: they never have the same day.

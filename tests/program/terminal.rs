@@ -326,11 +326,47 @@ fn a_person_is_asked_before_something_is_deleted() {
     let (exit_code, written) = typed_on_a_terminal(&sandbox, "prune --keep-last 2", "YES\n").unwrap();
     assert_eq!((exit_code, sandbox.ids().len()), (0, 2), "{written}");
     // Not asked.
-    for line in ["delete three --yes", "delete four --dry-run", "prune --keep-last 1 --dry-run", "delete four --json"] {
+    for line in ["delete three --dry-run", "prune --keep-last 1 --dry-run", "delete three --yes", "prune --keep-last 1"]
+    {
         let (exit_code, written) = typed_on_a_terminal(&sandbox, line, "").unwrap();
         assert!(exit_code == 0 && !written.contains("[y/N]"), "{line}: {written}");
     }
-    assert_eq!(sandbox.ids().len(), 0);
+    assert_eq!(sandbox.ids(), ids[3..]);
+}
+
+/// Whatever else is printed, and wherever the results go.
+#[test]
+fn the_plan_is_above_the_question_and_nothing_is_deleted_without_an_answer() {
+    let (sandbox, ids) = Sandbox::with_snapshots(2);
+    for (line, plan) in [("delete one", "would delete "), ("prune --keep-last 1", "drop  ")] {
+        for options in
+            ["", "--json", "-q", "-q --json", "--progress json", ">results", "--json >results", "-q >results"]
+        {
+            let line = format!("{line} {options}");
+            let Some((exit_code, written)) = typed_on_a_terminal(&sandbox, &line, "n\n") else { return };
+            let (above, below) = written.split_once("[y/N] ").unwrap_or_else(|| panic!("{line}: not asked: {written}"));
+            assert!(above.contains(plan) && above.contains(&ids[0][..15]), "{line}: {written}");
+            assert!(exit_code == 1 && below.contains("nothing was deleted"), "{line}: {written}");
+            let (exit_code, written) = typed_on_a_terminal(&sandbox, &line, "\u{3}").unwrap();
+            assert_eq!(exit_code, 130, "{line}: {written}");
+            let left = left_on_screen(&written);
+            assert!(left.iter().any(|line| line == "error: interrupted: nothing was deleted"), "{line}: {left:?}");
+        }
+        for redirected in ["2>messages", "--json 2>messages", "-q >results 2>messages"] {
+            let line = format!("{line} {redirected}");
+            let (exit_code, _) = typed_on_a_terminal(&sandbox, &line, "").unwrap();
+            let messages = std::fs::read_to_string(sandbox.path("messages")).unwrap();
+            assert_eq!(exit_code, 2, "{line}: {messages}");
+            assert!(messages.contains("the question cannot be asked") && messages.contains("--yes"), "{messages}");
+        }
+        assert_eq!(sandbox.ids().len(), 2, "{line}");
+    }
+    let (exit_code, written) = typed_on_a_terminal(&sandbox, "prune --keep-last 1 >results", "y\n").unwrap();
+    let results = std::fs::read_to_string(sandbox.path("results")).unwrap();
+    assert!(exit_code == 0 && results.contains(&format!("drop  {}", ids[0])), "{written}: {results}");
+    assert_eq!(sandbox.ids(), ids[1..]);
+    // A script is not asked.
+    sandbox.ok(&["delete", "two"]);
 }
 
 /// Asserts that what is left on the screen fits it, has no bar, and ends with a message.

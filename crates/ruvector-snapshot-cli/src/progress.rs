@@ -16,7 +16,7 @@ use terminal_size::{Width, terminal_size_of};
 
 use crate::documents::{ProgressDocument, ProgressLine, Run};
 use crate::interrupted::Attempts;
-use crate::output::Output;
+use crate::output::{Output, is_stderr_ready};
 use crate::screen::Shown;
 use crate::session::Session;
 use crate::warnings::Warnings;
@@ -169,6 +169,9 @@ struct Bar {
 
 impl Display for Bar {
     fn update(&mut self, step: Step) {
+        if !is_stderr_ready() {
+            return;
+        }
         if self.bar.is_finished() {
             self.bar.reset();
         }
@@ -195,7 +198,7 @@ impl Display for Lines {
     fn update(&mut self, step: Step) {
         if self.printed.elapsed() >= LINE_INTERVAL {
             self.printed = Instant::now();
-            self.output.notice(words::line(&step));
+            self.output.passing_notice(words::line(&step));
         }
     }
 }

@@ -249,7 +249,7 @@ impl Session {
         if answer.is_err() {
             self.screen.stop();
             if !self.output.quiet {
-                self.output.notice("interrupted; cleaning up (a second signal stops at once)");
+                self.output.passing_notice("interrupted; cleaning up (a second signal stops at once)");
             }
             manager.wait_for_cleanup().await;
         }

@@ -1,6 +1,7 @@
 //! The signals that stop the program, and those that must not. What a command does when it is stopped is in `session`.
 
 use std::thread;
+use std::time::Duration;
 
 use ruvector_snapshot::{ErrorKind, SnapshotError};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -9,6 +10,9 @@ use tokio::sync::watch;
 use crate::failure::Exit;
 use crate::output::Output;
 use crate::session::Interrupts;
+
+/// How long the last notice may take.
+const NOTICE_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// Listens for signals that stop a program, as long as the process lives. The first one is passed on, the second one
 /// ends the process at once.
@@ -27,7 +31,7 @@ pub(crate) fn listen(output: Output) -> Result<Interrupts, SnapshotError> {
             let _received = ready.send(Ok(()));
             let _received = sender.send(Some(signals.next().await));
             let exit = signals.next().await;
-            output.notice("stopped at once; parts of files or uploads may be left, which are not snapshots");
+            print_stopped(output);
             std::process::exit(exit as i32);
         });
     });
@@ -37,6 +41,18 @@ pub(crate) fn listen(output: Output) -> Result<Interrupts, SnapshotError> {
         Err(ended) => return Err(failed(std::io::Error::other(ended))),
     }
     Ok(receiver)
+}
+
+/// Prints that the process ends at once, on a thread of its own: standard error may be a full pipe that nobody reads.
+fn print_stopped(output: Output) {
+    let (printed, is_printed) = std::sync::mpsc::channel();
+    let printing = thread::Builder::new().spawn(move || {
+        output.notice("stopped at once; parts of files or uploads may be left, which are not snapshots");
+        let _printed = printed.send(());
+    });
+    if printing.is_ok() {
+        let _printed = is_printed.recv_timeout(NOTICE_TIMEOUT);
+    }
 }
 
 struct Signals {

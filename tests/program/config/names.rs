@@ -100,7 +100,7 @@ fn prune_takes_rules_of_the_file_and_those_that_are_given_replace_them() {
     assert_eq!(kept(&["few"]), (0, 1, json!("none")));
     assert_eq!(kept(&["few", "--keep-last", "2"]), (0, 2, json!("none")));
     assert_eq!(kept(&["few", "--group-by", "name"]), (0, 3, json!("name")));
-    assert_eq!(kept(&["labels", "--keep-last", "2", "--keep-label", "c"]), (0, 2, json!("source")));
+    assert_eq!(kept(&["labels", "--keep-last", "2", "--keep-label", "c"]), (5, 2, json!("source")));
     sandbox.ok(&["prune", "--policy", "few"]);
     assert_eq!(sandbox.ids(), [ids[2].clone()]);
     sandbox.run(&["prune"]).assert_fails(2, "cannot prune without a rule");

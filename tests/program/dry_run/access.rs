@@ -68,3 +68,33 @@ fn a_store_that_cannot_be_written_is_said_by_a_pin_and_a_check() {
     }
     assert_eq!(shell.run(sandbox.command(&["unpin", "one", "--dry-run"])).exit_code, Some(0));
 }
+
+#[test]
+fn a_store_that_cannot_be_written_is_said_by_a_delete_and_a_prune() {
+    let (sandbox, _) = Sandbox::with_snapshots(2);
+    let script = "mount --bind snapshots snapshots && mount -o remount,ro,bind snapshots &&";
+    let Some(shell) = Shell::with_mounts(script) else { return };
+    for (args, plan) in [(&["delete", "one"][..], "would delete "), (&["prune", "--keep-last", "1"], "drop  ")] {
+        let planned = shell.run(sandbox.command(&[args, &["--dry-run"]].concat()));
+        planned.assert_fails(1, "Read-only file system");
+        assert!(planned.stdout.contains(plan), "{planned:?}");
+        assert_eq!(shell.run(sandbox.command(args)).exit_code, Some(1));
+    }
+    // Nothing is to be deleted.
+    let nothing = ["prune", "--keep-last", "2", "--dry-run"];
+    assert_eq!(shell.run(sandbox.command(&nothing)).exit_code, Some(0));
+}
+
+#[test]
+fn a_deletion_from_a_bucket_says_that_writing_was_not_tried() {
+    let bucket = Bucket::s3(S3Server::start());
+    bucket.create("one");
+    bucket.create("two");
+    for (place, checked) in [(Place::Bucket(bucket), false), (Place::Disk(Sandbox::with_snapshots(2).0), true)] {
+        for args in [&["delete", "one"][..], &["prune", "--keep-last", "1"]] {
+            let (printed, document) = place.would(args);
+            assert_eq!(printed.contains("whether the store can be written to"), !checked, "{printed}");
+            assert_eq!(document["write_checked"], checked, "{document}");
+        }
+    }
+}

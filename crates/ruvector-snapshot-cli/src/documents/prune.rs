@@ -17,6 +17,8 @@ use super::snapshot::SnapshotDocument;
 pub(crate) struct PruneDocument<'a> {
     /// Whether nothing was done, because of `--dry-run`.
     dry_run: bool,
+    /// Whether it was checked that the store can be written to. Null without `--dry-run`, and if nothing would be deleted.
+    write_checked: Option<bool>,
     /// What the snapshots were grouped by, as `--group-by` takes it.
     group_by: String,
     /// The groups that the rules were applied to.
@@ -52,6 +54,7 @@ pub(crate) struct PruneDocument<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pruned<'a> {
     pub(crate) dry_run: bool,
+    pub(crate) write_checked: Option<bool>,
     pub(crate) deleted: &'a [String],
     pub(crate) kept: &'a [String],
     pub(crate) collected: &'a [Orphan],
@@ -60,9 +63,10 @@ pub(crate) struct Pruned<'a> {
 
 impl<'a> PruneDocument<'a> {
     pub(crate) fn new(plan: &'a PrunePlan, pruned: Pruned<'a>) -> Self {
-        let Pruned { dry_run, deleted, kept, collected, freed_bytes } = pruned;
+        let Pruned { dry_run, write_checked, deleted, kept, collected, freed_bytes } = pruned;
         Self {
             dry_run,
+            write_checked,
             group_by: plan.group_by.to_string(),
             groups: (&plan.groups).into(),
             keep: (&plan.keep).into(),

@@ -16,6 +16,8 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 
 use anstream::{AutoStream, ColorChoice};
 use chrono::{DateTime, Utc};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use ruvector_snapshot::ErrorKind;
 use serde::Serialize;
 use terminal_size::{Width, terminal_size_of};
 
@@ -54,6 +56,8 @@ pub(crate) struct Output {
     zone: Zone,
     results: Stream,
     messages: Stream,
+    /// Whether results go to standard error, because a person has to read them before they answer.
+    is_above_question: bool,
 }
 
 /// Where text goes.
@@ -78,6 +82,7 @@ impl Output {
             zone: if is_on_terminal && !utc { Zone::Local } else { Zone::Utc },
             results,
             messages: Stream::of(&io::stderr()),
+            is_above_question: false,
         }
     }
 
@@ -91,6 +96,7 @@ impl Output {
             zone: Zone::Utc,
             results: Stream::of(&io::stdout()),
             messages: Stream::of(&io::stderr()),
+            is_above_question: false,
         }
     }
 
@@ -98,6 +104,12 @@ impl Output {
     #[must_use]
     pub(crate) fn always(self) -> Self {
         Self { is_silent: false, ..self }
+    }
+
+    /// Returns the same for a plan above a question: it is text on standard error, also with --json and --quiet.
+    #[must_use]
+    pub(crate) fn above_question(self) -> Self {
+        Self { json: false, is_silent: false, results: self.messages, is_above_question: true, ..self }
     }
 
     /// Prints a line of text, unless the output is JSON. On a terminal it is wrapped between words.
@@ -160,7 +172,13 @@ impl Output {
     }
 
     fn print(&self, lines: &[String]) -> Result<(), Failure> {
-        write_out(lines.iter().flat_map(|line| [line, "\n"]).collect::<String>().as_bytes())
+        let lines: String = lines.iter().flat_map(|line| [line, "\n"]).collect();
+        match self.is_above_question {
+            true => io::stderr().lock().write_all(lines.as_bytes()).map_err(|error| {
+                Failure::new(ErrorKind::Unavailable, format!("cannot print the plan to standard error: {error}"))
+            }),
+            false => write_out(lines.as_bytes()),
+        }
     }
 
     /// Returns how many columns the terminal has that results are printed to. `None` if it is none.
@@ -228,12 +246,17 @@ impl Output {
         }
     }
 
-    /// Prints a document on one line to standard error, also on a terminal.
+    /// Prints a document on one line to standard error, also on a terminal. It is lost if it cannot be written at once.
     pub(crate) fn json_line(&self, document: &impl Serialize) {
         if let Ok(mut line) = serde_json::to_vec(document) {
             line.push(b'\n');
-            let _printed = io::stderr().lock().write_all(&line);
+            write_if_ready(&line);
         }
+    }
+
+    /// Prints a line to standard error that is lost if it cannot be written at once.
+    pub(crate) fn passing_notice(&self, text: impl Into<Text>) {
+        write_if_ready(self.message_lines(&text.into(), 2).as_bytes());
     }
 
     /// Prints a line to standard error.
@@ -272,9 +295,12 @@ impl Output {
     }
 
     fn print_message(&self, text: &Text, indent: usize) {
+        let _printed = io::stderr().lock().write_all(self.message_lines(text, indent).as_bytes());
+    }
+
+    fn message_lines(&self, text: &Text, indent: usize) -> String {
         let lines = text.lines(self.messages.columns, indent, self.messages.has_colours);
-        let lines: String = lines.iter().flat_map(|line| [line, "\n"]).collect();
-        let _printed = io::stderr().lock().write_all(lines.as_bytes());
+        lines.iter().flat_map(|line| [line, "\n"]).collect()
     }
 
     /// Returns whether standard error is a terminal.
@@ -288,6 +314,22 @@ impl Stream {
         let size = || terminal_size_of(stream).map_or(COLUMNS_DEFAULT, |(Width(columns), _)| usize::from(columns));
         let columns = IsTerminal::is_terminal(stream).then(|| size().clamp(COLUMNS_MIN, COLUMNS_MAX));
         Self { columns, has_colours: AutoStream::choice(stream) != ColorChoice::Never }
+    }
+}
+
+/// Returns whether standard error takes a line at once. A full pipe that nobody reads never does. O_NONBLOCK is no way out:
+/// it would also apply to the other processes that have the pipe.
+pub(crate) fn is_stderr_ready() -> bool {
+    let stderr = io::stderr();
+    let mut waited = [PollFd::new(&stderr, PollFlags::OUT)];
+    poll(&mut waited, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+}
+
+/// Writes to standard error, unless that would wait for its reader. A pipe that is ready takes `PIPE_BUF` bytes.
+fn write_if_ready(bytes: &[u8]) {
+    let mut stderr = io::stderr().lock();
+    if bytes.len() <= libc::PIPE_BUF && is_stderr_ready() {
+        let _printed = stderr.write_all(bytes);
     }
 }
 

@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 
 use clap::Args;
+use ruvector_snapshot::store::StoreAccess;
 use ruvector_snapshot::{DeleteOptions, DeletePlan, Listing, SnapshotManager};
 
-use crate::confirmation::{confirm, is_asked};
+use crate::confirmation::confirm;
 use crate::documents::DeleteDocument;
 use crate::failure::{Exit, Failure};
-use crate::output::counted;
+use crate::output::{Output, counted};
 use crate::session::Session;
 use crate::threads::run_afterwards;
+use crate::verbs::create::plan::print_not_tried;
 
 pub(crate) const HELP: &str = "\
 Checks all IDs before the first snapshot is deleted. If one of them does not exist, is pinned, or has a dependent that is not deleted too, nothing is \
@@ -20,7 +22,8 @@ A deletion that has started is completed even after an interrupt. If an incremen
 snapshot is kept. For that, a deletion writes a marker first. In a store where nothing can be written, --exclusive deletes without markers: use it only if \
 no other command is at work at the store.
 
-On a terminal it prints what would be deleted and asks, unless --yes is given. A script is never asked.
+If standard input is a terminal, it prints what would be deleted to standard error and asks, also with --json and -q, unless --yes is given. A script is \
+never asked.
 
 Examples:
   ruvector-snapshot delete 20260131T080000000Z-0123456789abcdef
@@ -68,10 +71,9 @@ pub(crate) async fn delete(session: &Session, args: &Delete) -> Result<Exit, Fai
     let names: BTreeMap<&str, &str> =
         listing.snapshots.iter().map(|snapshot| (snapshot.id.as_str(), snapshot.name.as_str())).collect();
     if !args.dry_run {
-        if !args.deletion.yes && is_asked(session) {
-            print_ids(session, "would delete", &plan, &names)?;
-            let snapshots = counted(plan.ids.len() as u64, "snapshot");
-            confirm(session, &format!("delete {snapshots}? This cannot be undone.")).await?;
+        if !args.deletion.yes {
+            let question = format!("delete {}? This cannot be undone.", counted(plan.ids.len() as u64, "snapshot"));
+            confirm(session, &question, |output| print_ids(session, output, "would delete", &plan, &names)).await?;
         }
         apply(session, &manager, &plan, args.deletion.exclusive).await?;
     }
@@ -84,19 +86,29 @@ pub(crate) async fn delete(session: &Session, args: &Delete) -> Result<Exit, Fai
 
 fn print(session: &Session, dry_run: bool, plan: &DeletePlan, names: &BTreeMap<&str, &str>) -> Result<(), Failure> {
     let did = if dry_run { "would delete" } else { "deleted" };
-    print_ids(session, did, plan, names)?;
+    print_ids(session, session.output, did, plan, names)?;
+    let mut access = None;
     if dry_run {
+        access = Some(session.check_access()?);
+        print_not_tried(session, access)?;
         session.output.line("nothing was deleted (--dry-run)")?;
     }
     let deleted: &[String] = if dry_run { &[] } else { &plan.ids };
-    session.document(&DeleteDocument { dry_run, plan: &plan.ids, deleted })
+    let write_checked = access.map(|access| access != StoreAccess::NotTried);
+    session.document(&DeleteDocument { dry_run, write_checked, plan: &plan.ids, deleted })
 }
 
-fn print_ids(session: &Session, did: &str, plan: &DeletePlan, names: &BTreeMap<&str, &str>) -> Result<(), Failure> {
+fn print_ids(
+    session: &Session,
+    output: Output,
+    did: &str,
+    plan: &DeletePlan,
+    names: &BTreeMap<&str, &str>,
+) -> Result<(), Failure> {
     plan.ids.iter().try_for_each(|id| {
         let name = names.get(id.as_str());
-        let name = name.map(|name| format!("  {}", session.output.fitted(name, NAME_COLUMNS))).unwrap_or_default();
-        session.output.line(format_args!("{did} {}{name}", session.short(id)))
+        let name = name.map(|name| format!("  {}", output.fitted(name, NAME_COLUMNS))).unwrap_or_default();
+        output.line(format_args!("{did} {}{name}", session.short(id)))
     })
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
 use clap::Args;
+use ruvector_snapshot::store::StoreAccess;
 use ruvector_snapshot::{
     DeleteOptions, DeleteReport, DropReason, ErrorKind, GroupBy, KeepReason, LabelPattern, Orphan, OrphanKind,
     PlannedGroup, PrunePlan, PrunePolicy, Snapshot, SnapshotConfig, SnapshotError, SnapshotManager, Span, TimeZone,
@@ -13,9 +14,10 @@ use crate::config_file::Retention;
 use crate::confirmation::confirm;
 use crate::documents::{PruneDocument, Pruned};
 use crate::failure::{Exit, Failure};
-use crate::output::{Text, Tone, counted, orphan_kind, size, total};
+use crate::output::{Output, Text, Tone, counted, orphan_kind, size, total};
 use crate::session::Session;
 use crate::values::{count, grace};
+use crate::verbs::create::plan::print_not_tried;
 use crate::verbs::delete::{self, Deletion};
 
 pub(crate) const HELP: &str = "\
@@ -36,6 +38,8 @@ older snapshot, and these are kept.
 
 Orphans, objects that interrupted commands have left, are removed first if they are older than --grace. Files that do not belong to snapshots are never \
 touched.
+
+If standard input is a terminal, prints the plan to standard error and asks, also with --json and -q, unless --yes is given. A script is never asked.
 
 Examples:
   ruvector-snapshot prune --keep-last 7 --dry-run
@@ -129,22 +133,38 @@ pub(crate) async fn prune(session: &Session, args: &Prune) -> Result<Exit, Failu
         let unusable = counted(plan.unusable.len() as u64, "unusable snapshot");
         session.warnings.add(&format!("ignored {unusable}; `list` prints why, and `delete ID` removes one"));
     }
-    print_plan(session, &policy, &plan).map_err(|failure| failure.with_hint("nothing was deleted"))?;
+    for pattern in &plan.unmatched {
+        let message =
+            format!("the rule keep-label {pattern} keeps nothing: no snapshot has this label; it may be mistyped");
+        session.warnings.add(&message);
+    }
+    let print_plan = |output: Output| {
+        print_plan(session, output, &policy, &plan).map_err(|failure| failure.with_hint("nothing was deleted"))
+    };
     let is_nothing_to_do = plan.drop.is_empty() && plan.orphans.is_empty();
+    let mut is_printed = false;
     if !(args.dry_run || args.deletion.yes || is_nothing_to_do) {
         let snapshots = counted(plan.drop.len() as u64, "snapshot");
         let orphans = match plan.orphans.len() as u64 {
             0 => String::new(),
             orphans => format!(" and {}", counted(orphans, "orphan")),
         };
-        confirm(session, &format!("delete {snapshots}{orphans}? This cannot be undone.")).await?;
+        let question = format!("delete {snapshots}{orphans}? This cannot be undone.");
+        is_printed = confirm(session, &question, print_plan).await?;
     }
+    if !is_printed {
+        print_plan(session.output)?;
+    }
+    let access = match args.dry_run && !is_nothing_to_do {
+        true => Some(session.check_access()?),
+        false => None,
+    };
     let outcome = if args.dry_run { Outcome::default() } else { apply(session, args, &manager, &plan).await? };
     let deleted = || match outcome.report.deleted.as_slice() {
         [] => "no snapshot was deleted".to_owned(),
         deleted => format!("deleted before that: {}", deleted.join(" ")),
     };
-    print_outcome(session, args, &plan, &outcome).map_err(|failure| failure.with_hint(deleted()))?;
+    print_outcome(session, args, &plan, &outcome, access).map_err(|failure| failure.with_hint(deleted()))?;
     let Outcome { report, .. } = outcome;
     if !report.kept.is_empty() {
         session.output.message(format_args!(
@@ -251,7 +271,7 @@ fn policy(session: &Session, args: &Prune) -> Result<PrunePolicy, Failure> {
 
 /// Prints the plan: a heading for each group, and a line for each snapshot. If the reasons name days and other periods, times
 /// are in the time zone of the policy, in which these begin.
-fn print_plan(session: &Session, policy: &PrunePolicy, plan: &PrunePlan) -> Result<(), Failure> {
+fn print_plan(session: &Session, output: Output, policy: &PrunePolicy, plan: &PrunePlan) -> Result<(), Failure> {
     let PrunePolicy { time_zone, keep_hourly, keep_daily, keep_weekly, .. } = policy;
     let PrunePolicy { keep_monthly, keep_quarterly, keep_yearly, .. } = policy;
     let periods = [keep_hourly, keep_daily, keep_weekly, keep_monthly, keep_quarterly, keep_yearly];
@@ -259,16 +279,16 @@ fn print_plan(session: &Session, policy: &PrunePolicy, plan: &PrunePlan) -> Resu
     let line = |action: &str, tone, snapshot: &Snapshot, reasons: String| {
         let time = match has_periods {
             true => time_zone.local_time(snapshot.created_at),
-            false => session.output.time(snapshot.created_at),
+            false => output.time(snapshot.created_at),
         };
-        let (id, name) = (session.short(&snapshot.id), session.output.fitted(&snapshot.name, NAME_COLUMNS));
-        session.output.line(Text::default().tone(tone, action).add(format_args!("  {id}  {time}  {name}  {reasons}")))
+        let (id, name) = (session.short(&snapshot.id), output.fitted(&snapshot.name, NAME_COLUMNS));
+        output.line(Text::default().tone(tone, action).add(format_args!("  {id}  {time}  {name}  {reasons}")))
     };
     let kept: BTreeMap<&str, _> = plan.keep.iter().map(|kept| (kept.snapshot.id.as_str(), kept)).collect();
     let dropped: BTreeMap<&str, _> = plan.drop.iter().map(|drop| (drop.snapshot.id.as_str(), drop)).collect();
     for PlannedGroup { group, keep, drop, .. } in &plan.groups {
         if plan.group_by != GroupBy::None {
-            session.output.line(format_args!("{group}: keep {}, delete {}", keep.len(), drop.len()))?;
+            output.line(format_args!("{group}: keep {}, delete {}", keep.len(), drop.len()))?;
         }
         let mut kept = keep.iter().filter_map(|id| kept.get(id.as_str()));
         kept.try_for_each(|kept| line("keep", Tone::Good, &kept.snapshot, kept_because(session, &kept.reasons)))?;
@@ -279,7 +299,7 @@ fn print_plan(session: &Session, policy: &PrunePolicy, plan: &PrunePlan) -> Resu
     }
     plan.orphans.iter().try_for_each(|orphan| {
         let kind = orphan_kind(orphan.kind);
-        session.output.line(format_args!("orphan  {}  {}  {kind}", orphan.key, size(orphan.bytes)))
+        output.line(format_args!("orphan  {}  {}  {kind}", orphan.key, size(orphan.bytes)))
     })?;
     plan.unfinished.iter().try_for_each(|one| {
         let kind = match one.kind {
@@ -290,20 +310,27 @@ fn print_plan(session: &Session, policy: &PrunePolicy, plan: &PrunePlan) -> Resu
             OrphanKind::Multipart => "a lifecycle rule of the bucket removes it",
             _ => "younger than --grace, or a snapshot may depend on it",
         };
-        session.output.line(format_args!("later  {}  {}  {kind}, {why}", one.key, size(one.bytes)))
+        output.line(format_args!("later  {}  {}  {kind}, {why}", one.key, size(one.bytes)))
     })?;
     let is_any_multipart = plan.unfinished.iter().any(|one| one.kind == OrphanKind::Multipart);
     match is_any_multipart && !plan.multipart_uploads_known {
-        true => session.output.line("later  there may be more multipart uploads: not all of them could be listed"),
+        true => output.line("later  there may be more multipart uploads: not all of them could be listed"),
         false => Ok(()),
     }
 }
 
-fn print_outcome(session: &Session, args: &Prune, plan: &PrunePlan, outcome: &Outcome) -> Result<(), Failure> {
+fn print_outcome(
+    session: &Session,
+    args: &Prune,
+    plan: &PrunePlan,
+    outcome: &Outcome,
+    access: Option<StoreAccess>,
+) -> Result<(), Failure> {
     let output = session.output;
     let freed_bytes = outcome.freed_bytes(plan);
     let DeleteReport { deleted, kept, .. } = &outcome.report;
-    let pruned = Pruned { dry_run: args.dry_run, deleted, kept, collected: &outcome.collected, freed_bytes };
+    let (collected, write_checked) = (&outcome.collected[..], access.map(|access| access != StoreAccess::NotTried));
+    let pruned = Pruned { dry_run: args.dry_run, write_checked, deleted, kept, collected, freed_bytes };
     session.document(&PruneDocument::new(plan, pruned))?;
     if plan.drop.is_empty() && plan.orphans.is_empty() {
         return output.line(match plan.keep.len() {
@@ -312,6 +339,7 @@ fn print_outcome(session: &Session, args: &Prune, plan: &PrunePlan, outcome: &Ou
         });
     }
     if args.dry_run {
+        print_not_tried(session, access)?;
         return print_intent(session, plan);
     }
     let kept = counted((plan.keep.len() + outcome.report.kept.len()) as u64, "snapshot");

@@ -67,8 +67,16 @@ pub(crate) fn print_size(session: &Session, stored_bytes_max: u64, raw_bytes: u6
 
 /// Prints what was not checked, and that nothing was written.
 pub(crate) fn print_end(session: &Session, access: StoreAccess) -> Result<(), Failure> {
-    if access == StoreAccess::NotTried {
-        session.output.field("not checked", "whether the store can be written to (`store check` tries it)")?;
-    }
+    print_not_tried(session, Some(access))?;
     session.output.line("nothing was written (--dry-run)")
+}
+
+/// Prints whether writing to the store was not tried.
+pub(crate) fn print_not_tried(session: &Session, access: Option<StoreAccess>) -> Result<(), Failure> {
+    match access {
+        Some(StoreAccess::NotTried) => {
+            session.output.field("not checked", "whether the store can be written to (`store check` tries it)")
+        }
+        _ => Ok(()),
+    }
 }

@@ -69,6 +69,8 @@ pub struct PrunePlan {
     /// The ids of those of `unusable` that could not be read, newest first. They may be intact, so everything that is older
     /// than the newest of them is kept.
     pub unread: Vec<String>,
+    /// The rules for labels that no snapshot has. They may be mistyped.
+    pub unmatched: Vec<LabelPattern>,
 }
 
 /// A group of snapshots, and which of them to keep and to delete.
@@ -163,8 +165,8 @@ pub fn plan(
     let unusable = external.unusable.keys().rev().cloned().collect();
     let unread = external.unread.iter().rev().cloned().collect();
     let groups = planned_groups(groups, &snapshots, &keep);
-    let group_by = policy.group_by.clone();
-    Ok(PrunePlan { group_by, groups, unusable, unread, ..divide(snapshots, keep, drop, &order) })
+    let (group_by, unmatched) = (policy.group_by.clone(), unmatched(&snapshots, policy));
+    Ok(PrunePlan { group_by, groups, unusable, unread, unmatched, ..divide(snapshots, keep, drop, &order) })
 }
 
 /// A group, and the indices of its snapshots, newest first.
@@ -221,6 +223,16 @@ fn check_label_exists(snapshots: &[Snapshot], group_by: &GroupBy) -> Result<()> 
         },
         _ => Ok(()),
     }
+}
+
+/// Returns the rules for labels that no snapshot has. One whose annotations cannot be read may have any.
+fn unmatched(snapshots: &[Snapshot], policy: &PrunePolicy) -> Vec<LabelPattern> {
+    let may_match = |pattern: &LabelPattern, snapshot: &Snapshot| {
+        pattern.matches(&snapshot.labels) || !snapshot.unreadable_annotations.is_empty()
+    };
+    let is_unmatched =
+        |pattern: &&LabelPattern| !snapshots.is_empty() && !snapshots.iter().any(|one| may_match(pattern, one));
+    policy.keep_labels.iter().filter(is_unmatched).cloned().collect()
 }
 
 /// Returns the reasons to keep a snapshot that come neither from a rule nor from a dependent.
