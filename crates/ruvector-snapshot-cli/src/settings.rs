@@ -9,7 +9,7 @@ use ruvector_snapshot::store::{EffectiveOption, Location, StoreOptions, Transfer
 use ruvector_snapshot::{ErrorKind, SnapshotConfig, SnapshotError, closest};
 
 use crate::config_file::{
-    At, ConfigError, ConfigFile, Database, Found, OptionValue, Retention, StoreProfile, StoreRef, find,
+    At, ConfigError, ConfigFile, Database, Found, OptionValue, Retention, StoreProfile, StoreRef, UnsaidVariable, find,
 };
 use crate::failure::Failure;
 use crate::global::{Global, STORE_DEFAULT, STORE_VARIABLE};
@@ -17,12 +17,6 @@ use crate::output::{counted, quoted_path};
 
 /// Problems of a file that an error lists. `config check` lists all.
 const PROBLEMS_SHOWN: usize = 10;
-
-/// Options that say on which server a bucket is.
-const PLACES: [&str; 3] = ["endpoint", "base_url", ACCOUNT];
-
-/// The one without which there is no server.
-const ACCOUNT: &str = "account_name";
 
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -230,7 +224,7 @@ impl ChosenStore {
     }
 
     /// Returns the options: those that were typed before those of the environment, and these before those of the profile.
-    /// Refuses a server that is not the one that is meant, before anything secret is read. `warn` receives what the user
+    /// Refuses a server that is not named, before anything secret is read. `warn` receives what the user
     /// should know.
     pub(crate) fn options(
         &self,
@@ -239,9 +233,36 @@ impl ChosenStore {
         warn: &mut dyn FnMut(String),
     ) -> Result<StoreOptions, Failure> {
         self.check_is_named(location)?;
-        self.check_place(location, typed)?;
+        self.check_environment(location, typed)?;
         let own = self.profile_options(location, typed, warn)?;
-        Ok(typed.over(&StoreOptions::from_env(location).over(&own)))
+        Ok(typed.over(&self.environment(location).over(&own)))
+    }
+
+    /// Returns the options of the environment that apply.
+    fn environment(&self, location: &Location) -> StoreOptions {
+        match &self.profile {
+            Some(profile) => profile.environment(),
+            None => StoreOptions::from_env(location),
+        }
+    }
+
+    /// Refuses a variable that would complete the profile, but is no credential: it could lead to another server, and
+    /// without it the profile may be incomplete.
+    pub(crate) fn check_environment(&self, location: &Location, typed: &StoreOptions) -> Result<(), Failure> {
+        let Some(profile) = &self.profile else { return Ok(()) };
+        let typed = typed.effective(location).map_err(Failure::usage)?;
+        let Some(UnsaidVariable { variable, option }) = profile.unsaid_variable(&typed).map_err(Failure::usage)? else {
+            return Ok(());
+        };
+        let (name, place) = (&self.typed, self.place(profile.location.line));
+        let message = format!(
+            "the environment variable {variable} is set, but {name} ({place}) has no option {option}: of the environment, \
+             only credentials complete a profile"
+        );
+        Err(wrong(message).with_hint(format!(
+            "unset {variable}, or write {option} = \"env:{variable}\" or another value into the options of the profile; \
+             -o {option}=..., or --to-option for a second store, applies before both"
+        )))
     }
 
     /// Refuses a server that only a file of the working directory names: the file may be a stranger's, and it would say
@@ -268,7 +289,7 @@ impl ChosenStore {
         for (option, At { value, line }) in self.own_options() {
             own.set_from(*option, value.to_string(), self.place(*line));
         }
-        typed.over(&StoreOptions::from_env(location).over(&own)).effective(location)
+        typed.over(&self.environment(location).over(&own)).effective(location)
     }
 
     /// Returns the options of the profile that apply. Others are not read: what they refer to may not be there.
@@ -302,33 +323,6 @@ impl ChosenStore {
             }
         }
         Ok(own)
-    }
-
-    /// Refuses a variable of the environment that makes a profile one of another server than the file says: what is stored
-    /// would end there, and the keys of the profile would be sent there.
-    fn check_place(&self, location: &Location, typed: &StoreOptions) -> Result<(), Failure> {
-        let Some(profile) = &self.profile else { return Ok(()) };
-        let of_command = typed.effective(location).map_err(Failure::usage)?;
-        for applied in self.effective(location, typed).map_err(Failure::usage)? {
-            let own = self.own_options().get(applied.name);
-            let place = self.place(own.map_or(profile.location.line, |own| own.line));
-            let Some(variable) = applied.origin.as_ref().filter(|origin| **origin != place) else { continue };
-            let is_same = own.is_some_and(|own| own.value.read().is_ok_and(|value| applied.is(&value)));
-            let is_meant = is_same || of_command.iter().any(|option| option.name == applied.name);
-            // An account of the environment completes a location.
-            if !PLACES.contains(&applied.name) || is_meant || (own.is_none() && applied.name == ACCOUNT) {
-                continue;
-            }
-            let (name, typed) = (applied.name, &self.typed);
-            let message = format!(
-                "the environment variable {variable} would make {typed} a store of another server than {place} says"
-            );
-            return Err(wrong(message).with_hint(format!(
-                "unset {variable}, or write {name} = \"env:{variable}\" into the options of the profile if its server is meant; \
-                 -o {name}=..., or --to-option for a second store, applies before both"
-            )));
-        }
-        Ok(())
     }
 
     /// Warns if the environment has credentials of its own: the command signs in as somebody else than the profile says, or

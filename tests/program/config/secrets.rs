@@ -83,7 +83,9 @@ fn other_credentials_and_another_source_of_the_environment_are_warnings() {
     let key = ("OFFSITE_KEY", S3Server::ACCESS_KEY);
     let list = |other: (&str, &str)| run_named(&sandbox, &[key, other], &["list", "--store", "@offsite"]).stderr;
     let unused = "of @offsite (ruvector-snapshot.toml:7) is not used, because the environment has other credentials";
-    assert!(list(("AWS_PROFILE", "other")).contains(&format!("warning: the option access_key_id {unused}")));
+    assert!(
+        list(("AWS_WEB_IDENTITY_TOKEN_FILE", "token")).contains(&format!("warning: the option access_key_id {unused}"))
+    );
     let token = list(("AWS_SESSION_TOKEN", "token"));
     assert!(token.contains("warning: the environment variable AWS_SESSION_TOKEN is sent with the keys of @offsite"));
     // The keys of the command line are meant to replace those of the profile.

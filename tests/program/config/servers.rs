@@ -2,9 +2,10 @@
 
 use std::fs;
 
+use ruvector_snapshot::store::known_options;
 use test_servers::S3Server;
 
-use super::{FILE, RunResult, offsite, run, run_named, write};
+use super::{FILE, RunResult, Sandbox, offsite, run, run_named, write};
 
 #[test]
 fn a_variable_moves_no_profile_to_another_server() {
@@ -14,25 +15,29 @@ fn a_variable_moves_no_profile_to_another_server() {
     let endpoint = other.endpoint().to_string();
     let environment = [("OFFSITE_KEY", S3Server::ACCESS_KEY), ("AWS_ENDPOINT_URL", endpoint.as_str())];
     let copy = ["copy", "--all", "--to", "@offsite"];
+    // What the profile says is not replaced.
+    let result = run_named(&sandbox, &environment, &copy);
+    assert_eq!((result.exit_code, result.stderr.as_str()), (Some(0), ""), "{result:?}");
+    assert!(!server.objects().is_empty());
+    // What the profile leaves to the provider is not completed.
+    let text = fs::read_to_string(sandbox.path(FILE)).unwrap();
+    let line = text.lines().find(|line| line.starts_with("endpoint")).unwrap();
+    write(&sandbox, FILE, &text.replace(line, ""));
+    server.wire().reset_log();
     for args in [
         &copy[..],
         &[&copy[..], &["--dry-run"]].concat(),
         &["diff", "latest", "latest", "--to", "@offsite"],
         &["list", "--store", "@offsite"],
         &["create", "--db", "a.db", "--store", "@offsite"],
+        &["config", "show", "--store", "@offsite"],
+        &["config", "check"],
     ] {
         let result = run_named(&sandbox, &environment, args);
-        result.assert_fails(
-            2,
-            "AWS_ENDPOINT_URL would make @offsite a store of another server than ruvector-snapshot.toml:5 says",
-        );
+        result.assert_fails(2, "the environment variable AWS_ENDPOINT_URL is set");
+        assert!(result.stderr.contains("has no option endpoint"), "{result:?}");
     }
-    // Neither does a variable decide for a profile that leaves it to the provider.
-    let text = fs::read_to_string(sandbox.path(FILE)).unwrap();
-    let line = text.lines().find(|line| line.starts_with("endpoint")).unwrap();
-    write(&sandbox, FILE, &text.replace(line, ""));
     let result = run_named(&sandbox, &environment, &["list", "--store", "@offsite"]);
-    result.assert_fails(2, "AWS_ENDPOINT_URL would make @offsite a store of another server than");
     assert!(result.stderr.contains("endpoint = \"env:AWS_ENDPOINT_URL\""), "{result:?}");
     assert!(other.wire().requests().is_empty() && server.wire().requests().is_empty());
     // What is typed is meant, whatever the option is called, and so is a variable that the profile names.
@@ -46,11 +51,85 @@ fn a_variable_moves_no_profile_to_another_server() {
     let environment = [environment[0], ("AWS_ENDPOINT_URL", same.as_str())];
     let result = run_named(&sandbox, &environment, &copy);
     assert_eq!((result.exit_code, result.stderr.as_str()), (Some(0), ""), "{result:?}");
-    // And so is the same server.
-    write(&sandbox, FILE, &text);
-    let result = run_named(&sandbox, &environment, &copy);
-    assert_eq!((result.exit_code, result.stderr.as_str()), (Some(0), ""), "{result:?}");
-    assert!(other.wire().requests().is_empty() && !server.objects().is_empty());
+    assert!(other.wire().requests().is_empty());
+}
+
+/// The keys of `object_store` 0.14, as variables of the environment.
+const KEYS: [(&str, &str); 3] = [
+    (
+        "AWS_",
+        "ACCESS_KEY_ID SECRET_ACCESS_KEY DEFAULT_REGION REGION BUCKET BUCKET_NAME ENDPOINT_URL ENDPOINT ENDPOINT_URL_S3 \
+         SESSION_TOKEN TOKEN VIRTUAL_HOSTED_STYLE_REQUEST S3_EXPRESS IMDSV1_FALLBACK METADATA_ENDPOINT UNSIGNED_PAYLOAD \
+         CHECKSUM_ALGORITHM CONTAINER_CREDENTIALS_RELATIVE_URI CONTAINER_CREDENTIALS_FULL_URI \
+         CONTAINER_AUTHORIZATION_TOKEN_FILE WEB_IDENTITY_TOKEN_FILE ROLE_ARN ROLE_SESSION_NAME ENDPOINT_URL_STS \
+         SKIP_SIGNATURE COPY_IF_NOT_EXISTS CONDITIONAL_PUT DISABLE_TAGGING DISABLE_BULK_DELETE REQUEST_PAYER ALLOW_HTTP \
+         SERVER_SIDE_ENCRYPTION SSE_KMS_KEY_ID SSE_BUCKET_KEY_ENABLED SSE_CUSTOMER_KEY_BASE64",
+    ),
+    (
+        "GOOGLE_",
+        "SERVICE_ACCOUNT SERVICE_ACCOUNT_PATH SERVICE_ACCOUNT_KEY BUCKET BUCKET_NAME BASE_URL APPLICATION_CREDENTIALS \
+         BEARER_TOKEN SKIP_SIGNATURE",
+    ),
+    (
+        "AZURE_",
+        "STORAGE_ACCOUNT_KEY STORAGE_ACCESS_KEY STORAGE_MASTER_KEY STORAGE_ACCOUNT_NAME STORAGE_CLIENT_ID CLIENT_ID \
+         STORAGE_CLIENT_SECRET CLIENT_SECRET STORAGE_TENANT_ID STORAGE_AUTHORITY_ID TENANT_ID AUTHORITY_ID \
+         STORAGE_AUTHORITY_HOST AUTHORITY_HOST STORAGE_SAS_KEY STORAGE_SAS_TOKEN STORAGE_TOKEN STORAGE_USE_EMULATOR \
+         USE_EMULATOR STORAGE_ENDPOINT ENDPOINT MSI_ENDPOINT IDENTITY_ENDPOINT OBJECT_ID MSI_RESOURCE_ID \
+         FEDERATED_TOKEN_FILE USE_FABRIC_ENDPOINT USE_AZURE_CLI SKIP_SIGNATURE CONTAINER_NAME DISABLE_TAGGING \
+         FABRIC_TOKEN_SERVICE_URL FABRIC_WORKLOAD_HOST FABRIC_SESSION_TOKEN FABRIC_CLUSTER_IDENTIFIER CREDENTIAL_TYPE \
+         STORAGE_ENCRYPTION_KEY",
+    ),
+];
+
+/// And all variables of the table of options, of each provider.
+#[test]
+fn of_the_environment_only_credentials_complete_a_profile() {
+    let sandbox = Sandbox::empty();
+    write(&sandbox, "p.toml", "[stores.s3]\nlocation = \"s3://b\"\n[stores.gs]\nlocation = \"gs://b\"\n");
+    let show = |scheme: &str, environment: &[(&str, &str)]| {
+        let store = format!("@{scheme}");
+        run(&sandbox, environment, &["config", "show", "--config", "p.toml", "--store", &store, "--json"])
+    };
+    let may_complete = [
+        "access_key_id secret_access_key session_token web_identity_token_file role_arn role_session_name skip_signature",
+        "container_credentials_relative_uri container_credentials_full_uri container_authorization_token_file",
+        "metadata_endpoint service_account service_account_key application_credentials bearer_token",
+        "account_key sas_token client_id client_secret tenant_id federated_token_file msi_endpoint object_id",
+        "msi_resource_id use_azure_cli",
+    ];
+    let may_complete: Vec<&str> = may_complete.iter().flat_map(|names| names.split(' ')).collect();
+    let keys = KEYS.iter().flat_map(|(prefix, keys)| keys.split(' ').map(move |key| format!("{prefix}{key}")));
+    let keys: Vec<String> = keys.collect();
+    for scheme in ["s3", "gs", "az"] {
+        let options = known_options(scheme);
+        for option in &options {
+            assert_eq!(option.is_credential(), may_complete.contains(&option.name), "{scheme} {}", option.name);
+        }
+        // The program of the tests has no Azure.
+        if scheme == "az" {
+            continue;
+        }
+        let alone = show(scheme, &[]).into_json().1["values"].clone();
+        let of_table =
+            options.iter().flat_map(|option| option.environment.iter().map(|variable| (*variable).to_owned()));
+        for variable in keys.iter().cloned().chain(of_table) {
+            let result = show(scheme, &[(&variable, "x")]);
+            match options.iter().find(|option| option.environment.contains(&variable.as_str())) {
+                None => assert_eq!(result.into_json().1["values"], alone, "{variable}"),
+                Some(option) if option.is_credential() => {
+                    let (exit_code, document) = result.into_json();
+                    let values = document["values"].as_array().unwrap();
+                    let key = format!("options.{}", option.name);
+                    assert!(exit_code == 0 && values.iter().any(|value| value["key"] == *key), "{document}");
+                }
+                Some(option) => {
+                    result.assert_fails(2, &format!("the environment variable {variable} is set"));
+                    assert!(result.stderr.contains(&format!("has no option {}", option.name)), "{result:?}");
+                }
+            }
+        }
+    }
 }
 
 #[test]

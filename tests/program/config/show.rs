@@ -14,7 +14,7 @@ fn shown(document: &Value, key: &str) -> (Value, String, Value) {
 }
 
 #[test]
-fn the_command_line_applies_before_the_environment_and_that_before_the_file() {
+fn the_command_line_applies_before_the_environment_and_only_credentials_of_that_complete_the_file() {
     let sandbox = Sandbox::empty();
     let show = |environment: &[(&str, &str)], args: &[&str]| {
         run(&sandbox, environment, &[&["config", "show", "--json"], args].concat()).into_json().1
@@ -42,7 +42,7 @@ fn the_command_line_applies_before_the_environment_and_that_before_the_file() {
     let environment = [("AWS_REGION", "eu-west-2"), ("AWS_SECRET_ACCESS_KEY", CANARY)];
     let document = show(&environment, &["-o", "endpoint=https://b.example", "--limit-upload", "1M"]);
     let of = |origin: &str| origin.to_owned();
-    assert_eq!(shown(&document, "options.region"), (json!("eu-west-2"), of("environment"), json!("AWS_REGION")));
+    assert_eq!(shown(&document, "options.region"), (json!("eu-west-1"), file(), at(7)));
     assert_eq!(shown(&document, "options.endpoint"), (json!("https://b.example"), of("flag"), json!("-o")));
     let secret = (json!("***"), of("environment"), json!("AWS_SECRET_ACCESS_KEY"));
     assert_eq!(shown(&document, "options.secret_access_key"), secret);

@@ -4,7 +4,7 @@ use std::fs::File;
 
 use ruvector_snapshot::store::{self, Location, StoreConfig, StoreOptions};
 
-use super::{At, ConfigFile, Database, Problem, StoreProfile};
+use super::{At, ConfigFile, Database, Problem, StoreProfile, UnsaidVariable};
 
 /// What is wrong with what a file refers to, and what the user should know besides.
 #[derive(Debug, Default)]
@@ -38,8 +38,17 @@ impl ConfigFile {
         if found.problems.len() > before {
             return;
         }
+        match profile.unsaid_variable(&[]) {
+            Ok(Some(UnsaidVariable { variable, option })) => {
+                let message =
+                    format!("stores.{name} has no option {option}, but the environment variable {variable} is set");
+                return found.add(profile.location.line, message);
+            }
+            Ok(None) => {}
+            Err(error) => return found.add(profile.location.line, format!("stores.{name}: {}", error.message())),
+        }
         // As a command would open it: the environment may have the other half of the keys.
-        let options = StoreOptions::from_env(&profile.location.value).over(&options);
+        let options = profile.environment().over(&options);
         if let Err(error) = store::open(&profile.location.value, &StoreConfig::default().options(options)) {
             found.add(profile.location.line, format!("stores.{name}: {}", error.message()));
         }

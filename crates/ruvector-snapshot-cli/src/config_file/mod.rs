@@ -2,11 +2,12 @@
 //!
 //! The types here know nothing of the command line, so that a command that keeps running can read the same file. `find`
 //! searches for the file, `document` reads TOML with positions and collects what is wrong, `sections` knows the keys,
-//! `secrets` has values that are read from elsewhere, and `check` checks what the file refers to. `settings`
+//! `secrets` has values that are read from elsewhere, `environment` decides which variables complete a profile, and `check` checks what the file refers to. `settings`
 //! decides which value has precedence.
 
 mod check;
 mod document;
+mod environment;
 mod find;
 mod secrets;
 mod sections;
@@ -20,6 +21,7 @@ use ruvector_snapshot::store::Location;
 use ruvector_snapshot::{GroupBy, LabelPattern, PrunePolicy, Span, TimeZone};
 
 pub(crate) use document::Problem;
+pub(crate) use environment::UnsaidVariable;
 pub(crate) use find::{Found, FoundBy, find, places};
 pub(crate) use secrets::OptionValue;
 

@@ -149,6 +149,7 @@ fn values(session: &Session, chosen: &ChosenStore) -> Result<Vec<SettingDocument
         values.push(setting("location", Some(location.to_string()), &origin));
     }
     let typed = parsed_options(&session.options, "-o")?;
+    chosen.check_environment(&location, &typed)?;
     for option in chosen.effective(&location, &typed).map_err(Failure::usage)? {
         let own = chosen.own_options().get(option.name);
         let own = own.filter(|own| option.origin == Some(chosen.place(own.line)));

@@ -3,6 +3,7 @@
 #![cfg_attr(not(feature = "http"), allow(dead_code, reason = "without a provider no option is read"))]
 
 use super::location::Provider;
+use super::sign_in::is_credential;
 use super::value::ValueKind;
 
 /// Describes an option of a bucket.
@@ -44,6 +45,19 @@ impl KnownOption {
     /// ```
     pub fn is_path(&self) -> bool {
         self.kind == ValueKind::Path
+    }
+
+    /// Returns whether the option says who sends requests, and nothing about where they go and what is stored there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let options = ruvector_snapshot::store::known_options("s3");
+    /// let is_credential = |name| options.iter().any(|option| option.name == name && option.is_credential());
+    /// assert!(is_credential("access_key_id") && !is_credential("endpoint"));
+    /// ```
+    pub fn is_credential(&self) -> bool {
+        is_credential(self.name)
     }
 
     /// Returns what is wrong with a value, as the end of a sentence that begins with the name of the option. Does not

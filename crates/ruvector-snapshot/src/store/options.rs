@@ -55,9 +55,27 @@ impl StoreOptions {
     /// assert!(options.is_empty());
     /// ```
     pub fn from_env(location: &Location) -> Self {
+        Self::variables(location, |_| true)
+    }
+
+    /// As [`from_env`](Self::from_env), of credentials only: the options that say who sends requests, and nothing about
+    /// where they go.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ruvector_snapshot::store::{Location, StoreOptions};
+    ///
+    /// assert!(StoreOptions::credentials_from_env(&Location::Memory).is_empty());
+    /// ```
+    pub fn credentials_from_env(location: &Location) -> Self {
+        Self::variables(location, KnownOption::is_credential)
+    }
+
+    fn variables(location: &Location, is_wanted: fn(&KnownOption) -> bool) -> Self {
         let Location::Bucket { provider, .. } = location else { return Self::default() };
         let mut found = Self::default();
-        for option in options_of(*provider) {
+        for option in options_of(*provider).filter(|option| is_wanted(option)) {
             // The first name in the table has precedence.
             if let Some((variable, value)) = option.environment.iter().find_map(|name| variable(name)) {
                 found.set.insert(option.name.to_owned(), Given { value, origin: Some(variable.to_owned()) });

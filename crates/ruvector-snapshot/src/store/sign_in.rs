@@ -42,6 +42,17 @@ const AZURE: &[&[&str]] = &[
     &["skip_signature"],
 ];
 
+/// What completes a way to sign in.
+const COMPLETING: &[&str] = &[SESSION_TOKEN, "role_arn", "role_session_name", "metadata_endpoint", "tenant_id"];
+
+/// Returns whether an option says who sends requests, and nothing about where they go and what is stored there.
+///
+/// Neither a profile of the AWS tools nor their files are in this list: they also have the region and the endpoint.
+pub(super) fn is_credential(name: &str) -> bool {
+    let ways = [S3, GCS, AZURE].into_iter().flatten().copied();
+    name != PROFILE && ways.chain([COMPLETING]).any(|way| way.contains(&name))
+}
+
 /// Returns whether a credential of the environment is left out, because others are passed as the options `passed`.
 pub(super) fn is_left_out(provider: Provider, name: &str, passed: &[&str]) -> bool {
     let ways = match provider {
