@@ -221,7 +221,7 @@ fn what_a_snapshot_does_not_hold_is_printed_and_files_of_killed_restores_stay() 
 /// EOPNOTSUPP of Linux: the file system has no files without names, so a dry run cannot create one.
 #[test]
 fn a_dry_run_says_which_checks_it_could_not_make() {
-    let (sandbox, _) = Sandbox::with_snapshots(1);
+    let (sandbox, ids) = Sandbox::with_snapshots(1);
     let before = tree_with_times(&sandbox);
     let mut command = sandbox.command(&["restore", "one", "--to", "b.db", "--dry-run"]);
     let output = command.env("LD_PRELOAD", refusals()).env("REFUSE_NEW_FILES", "95").output();
@@ -237,4 +237,42 @@ fn a_dry_run_says_which_checks_it_could_not_make() {
     result.assert_fails(1, "hint: create the directory no/such first");
     sandbox.ok(&["restore", "one", "--to", "b.db"]);
     assert_holds(&sandbox.path("b.db"), 300, DIMENSIONS);
+    // That is a hint for this error only.
+    for (more, error) in [(&["--id", "absent"][..], "the id \"absent\" is not in"), (&[], "index.bin.gz")] {
+        if more.is_empty() {
+            fs::write(sandbox.stored(&ids[0], "index.bin.gz"), "no index").unwrap();
+        }
+        let args = [&["restore", "one", "--to", "no/such/b.db", "--dry-run"], more].concat();
+        let result = sandbox.run(&args);
+        let errors: Vec<&str> = result.stderr.split("\nerror: ").collect();
+        assert!(errors.len() > 1, "{result:?}");
+        for printed in errors {
+            assert_eq!(printed.contains("create the directory"), !printed.contains(error), "{result:?}");
+        }
+    }
+}
+
+/// Plans that see one directory in several ways, and one database as a whole and as a part.
+#[test]
+fn plans_agree_about_the_space_that_is_free_and_that_is_needed() {
+    for rows in [300, 3000, 7000] {
+        let sandbox = Sandbox::with_rows(rows);
+        sandbox.create("one");
+        let plan = |args: &[&str]| {
+            let (exit_code, document) = sandbox.json(&[args, &["--dry-run"]].concat());
+            assert_eq!(exit_code, 0, "{document}");
+            document
+        };
+        let whole = plan(&["restore", "one", "--to", "b.db"]);
+        fs::write(sandbox.path("ids"), (0..rows).map(|row| format!("id-{row:06}\n")).collect::<String>()).unwrap();
+        let part = plan(&["restore", "one", "--to", "b.db", "--ids-from", "ids"]);
+        let merged = plan(&["restore", "one", "--to", "a.db", "--merge", "--on-conflict", "keep"]);
+        let exported = plan(&["export", "one", "--to", "exported"]);
+        assert_eq!(part["file"]["likely_bytes"], whole["file"]["likely_bytes"], "{whole} {part}");
+        // Other programs write meanwhile.
+        let gigabytes = |document: &Value| document["free_bytes"].as_u64().unwrap() >> 30;
+        for free in [&part["file"], &merged["file"], &exported] {
+            assert!(gigabytes(free).abs_diff(gigabytes(&whole["file"])) <= 2, "{whole} {free}");
+        }
+    }
 }

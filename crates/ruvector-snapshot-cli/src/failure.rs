@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 
 use ruvector_snapshot::{Blocker, ErrorKind, Remedy, SnapshotError};
@@ -222,6 +223,12 @@ impl Failure {
 
     pub(crate) fn is_in_document(&self) -> bool {
         self.is_in_document
+    }
+
+    /// Returns whether it is that this path, or the directory that it is in, does not exist.
+    pub(crate) fn is_about_missing(&self, path: &Path) -> bool {
+        let key = path.display().to_string();
+        self.kind == FailureKind::of(ErrorKind::NotFound, None) && self.subject.key == Some(key)
     }
 
     pub(crate) fn exit(&self) -> Exit {

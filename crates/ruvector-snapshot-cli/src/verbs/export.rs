@@ -124,7 +124,7 @@ fn explained(failure: Failure, to: &Path) -> Failure {
             "nothing was written to {}; `verify` shows everything that is corrupt, and another snapshot may be intact",
             to.display()
         )),
-        Some(parent) if !parent.exists() => {
+        Some(parent) if failure.is_about_missing(to) && !parent.exists() => {
             failure.with_hint(format!("create the directory {} first", parent.display()))
         }
         _ => failure,

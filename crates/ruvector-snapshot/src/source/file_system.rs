@@ -2,13 +2,12 @@
 //! attributes. Changes nothing that stays, and decides nothing. What is not known is `None`.
 
 use std::fs::File;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 /// What is known of the file system of an open file.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct FileSystem {
-    /// Bytes that the owner of the file can still write. `None` if the file system does not report them.
+    /// Bytes that this process can still write. `None` if the file system does not report them.
     pub(crate) available_bytes: Option<u64>,
     /// Whether a file takes as much space as it has bytes: the file system does not compress, and the space that it
     /// reports is its own.
@@ -27,24 +26,20 @@ pub(crate) struct Attributes {
 }
 
 impl FileSystem {
-    /// Returns what is known of the file system of a file that belongs to the user of this process.
+    /// Returns what is known of the file system of a file or a directory.
     pub(crate) fn of(file: &File) -> Self {
-        Self::for_user(file, file.metadata().is_ok_and(|metadata| metadata.uid() == 0))
-    }
-
-    /// As [`of`](Self::of), of a directory, which can belong to anyone.
-    pub(crate) fn of_directory(directory: &Path) -> Self {
-        File::open(directory).map_or_else(|_| Self::default(), |opened| Self::for_user(&opened, false))
-    }
-
-    fn for_user(file: &File, is_root: bool) -> Self {
         let Ok(space) = rustix::fs::fstatvfs(file) else { return Self::default() };
         // Root can use the blocks that are reserved for it.
-        let blocks = if is_root { space.f_bfree } else { space.f_bavail };
+        let blocks = if rustix::process::geteuid().is_root() { space.f_bfree } else { space.f_bavail };
         // Some file systems of users report no blocks at all.
         let available_bytes = (space.f_blocks > 0).then(|| blocks.saturating_mul(space.f_frsize));
         let (is_plain, has_reliable_locks) = kind(file);
         Self { available_bytes, is_plain, has_reliable_locks }
+    }
+
+    /// As [`of`](Self::of), of a directory at a path.
+    pub(crate) fn of_directory(directory: &Path) -> Self {
+        File::open(directory).map_or_else(|_| Self::default(), |opened| Self::of(&opened))
     }
 }
 

@@ -227,7 +227,7 @@ pub(crate) fn explained(failure: Failure, to: &Path) -> Failure {
              corrupt one may be intact",
             to.display()
         )),
-        Some(directory) if !directory.exists() => {
+        Some(directory) if failure.is_about_missing(to) && !directory.exists() => {
             failure.with_hint(format!("create the directory {} first", directory.display()))
         }
         _ => failure,

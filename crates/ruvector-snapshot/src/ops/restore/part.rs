@@ -11,6 +11,7 @@ use tracing::Instrument as _;
 use super::plan::{PlannedSelection, RestorePlan};
 use super::planning::Planner;
 use super::proof::verify_file;
+use super::size::Texts;
 use super::{RestoreOptions, nothing_to_do, publish, size};
 use crate::error::{Remedy, Result, SnapshotError};
 use crate::progress::{Phase, ProgressCounter};
@@ -181,15 +182,14 @@ fn warn_of_irregular(planner: &mut Planner<'_>, chain: &Chain) -> Result<()> {
 /// Reads the selected records, and returns how large a database of them is, what was selected, and whether a restore would
 /// refuse that.
 async fn count(context: &Context, chain: &Chain, what: Put<'_>) -> Result<(FileSize, Selected, Result<()>)> {
-    let (texts, selected) = read_selected(context, chain, what, [0_u64; 2], count_texts).await?;
+    let (texts, selected) = read_selected(context, chain, what, Texts::default(), count_texts).await?;
     let checked = check_selected(chain, what, &selected).await;
-    Ok((size::of_part(selected.records, chain.newest()?.metadata.dimensions, texts), selected, checked))
+    Ok((size::of_state(selected.records, chain.newest()?.metadata.dimensions, texts), selected, checked))
 }
 
-fn count_texts([id_bytes, metadata_bytes]: [u64; 2], block: Block) -> Result<[u64; 2]> {
-    Ok(block.rows().fold([id_bytes, metadata_bytes], |[ids, metadata], record| {
-        [ids + record.id.len() as u64, metadata + record.metadata.map_or(0, str::len) as u64]
-    }))
+fn count_texts(mut texts: Texts, block: Block) -> Result<Texts> {
+    block.rows().for_each(|record| texts.add(record.id, record.metadata));
+    Ok(texts)
 }
 
 /// Replaces the advice to overwrite an existing file, which would leave only the selected records of a whole database.

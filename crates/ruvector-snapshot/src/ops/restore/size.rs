@@ -1,5 +1,6 @@
 //! Estimates the size of a restored file from what `metadata.json` says of the snapshots of a chain.
 
+use ruvector_snapshot_format::checksum::DIGEST_BYTES;
 use ruvector_snapshot_format::layout::DataFile;
 
 use crate::error::Result;
@@ -22,6 +23,8 @@ const ROW_HEADER_BYTES: u64 = 8;
 const VECTOR_HEADER_BYTES: u64 = 8;
 /// What a line of metadata.bin.gz has besides the id and the metadata.
 const LINE_BYTES: u64 = 22;
+/// What a row of index.bin.gz has besides the id: flags, the length of the id, and the digest.
+const INDEX_ROW_BYTES: u64 = 1 + 4 + DIGEST_BYTES as u64;
 
 /// Returns the size of the file that the newest snapshot of a chain is restored to.
 ///
@@ -40,23 +43,27 @@ pub(super) fn of_restored_file(chain: &Chain) -> Result<FileSize> {
     Ok(of_state(records, metadata.dimensions, texts))
 }
 
-/// Returns the size of a file with so many records, whose ids and metadata are known.
-pub(super) fn of_part(records: u64, dimensions: u64, [id_bytes, metadata_bytes]: [u64; 2]) -> FileSize {
-    let row_headers = records.saturating_mul(2 * ROW_HEADER_BYTES);
-    let likely_bytes = id_bytes.saturating_mul(2).saturating_add(metadata_bytes).saturating_add(row_headers);
-    of_state(records, dimensions, Texts { least_bytes: metadata_bytes, likely_bytes })
-}
-
 /// What a state has besides vectors, in bytes.
-#[derive(Clone, Copy)]
-struct Texts {
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Texts {
     /// The ids and the metadata that the tables have at least.
     least_bytes: u64,
     /// All ids and metadata, with what describes them.
     likely_bytes: u64,
 }
 
-fn of_state(records: u64, dimensions: u64, texts: Texts) -> FileSize {
+impl Texts {
+    /// Adds those of a record: what it has in the tables, and in the files of a full snapshot.
+    pub(super) fn add(&mut self, id: &str, metadata: Option<&str>) {
+        let (id_bytes, line_bytes) =
+            (id.len() as u64, |metadata: &str| LINE_BYTES + (id.len() + metadata.len()) as u64);
+        self.least_bytes += metadata.map_or(0, str::len) as u64;
+        self.likely_bytes += INDEX_ROW_BYTES + id_bytes + metadata.map_or(0, line_bytes);
+    }
+}
+
+/// Returns the size of a file with so many records.
+pub(super) fn of_state(records: u64, dimensions: u64, texts: Texts) -> FileSize {
     let vector_bytes = VECTOR_HEADER_BYTES.saturating_add(dimensions.saturating_mul(4));
     let vectors = table_bytes(records, vector_bytes);
     let least_bytes = vectors.saturating_add(texts.least_bytes);
