@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
-use test_fixtures::{StoredSnapshot, records_of_file};
+use test_fixtures::{Published, StoredSnapshot, entry, records_of_file};
 use test_servers::{Fault, GcsServer, Request, S3Server};
 
 use super::bucket::Bucket;
@@ -93,7 +93,10 @@ fn an_interrupted_upload_does_not_wait_for_the_rate_limit() {
     let before = bucket.server.keys();
     let nothing = format!("interrupted: no snapshot was created, and no object was left at {}", bucket.store);
     let to = format!("{}-copy", bucket.store);
-    let creates: [(&[&str], &str, &str); 4] = [
+    Published::of_entries(8, (0..300).map(|number| entry(format!("id-{number}"), number, 8, 1)))
+        .write(&bucket.sandbox.path(""), "old");
+    let creates: [(&[&str], &str, &str); 5] = [
+        (&["import", "old.snapshot.gz"], "storing", &nothing),
         (&["create", "--db", "large.db", "--name", "large"], "storing", &nothing),
         (&["create", "--db", "a.db", "--base", "step"], "storing", &nothing),
         (&["compact", "step"], "storing", &nothing),
@@ -108,6 +111,46 @@ fn an_interrupted_upload_does_not_wait_for_the_rate_limit() {
     let left = bucket.server.keys().into_iter().filter(|key| !before.contains(key));
     // What a copy has stored is continued by the next one.
     assert!(left.into_iter().all(|key| key.contains("-copy/") && key.ends_with("/upload.json")));
+}
+
+/// A byte is received in a second: none of these would end otherwise.
+#[test]
+fn an_interrupted_download_does_not_wait_for_the_rate_limit() {
+    let bucket = bucket_with_a_chain();
+    fs::create_dir(bucket.sandbox.path("scratch")).unwrap();
+    let (before, tree) = (bucket.server.keys(), bucket.sandbox.names("."));
+    let reads: [&[&str]; 11] = [
+        &["list"],
+        &["restore", "step", "--to", "b.db"],
+        &["restore", "step", "--to", "b.db", "--id", "id-000001"],
+        &["export", "step", "--to", "exported"],
+        &["verify", "step", "--no-record"],
+        &["drill", "step", "--scratch-dir", "scratch", "--no-record"],
+        &["dump", "step"],
+        &["search", "step", "--like", "id-000001"],
+        &["diff", "full", "step"],
+        &["compact", "step"],
+        &["create", "--db", "a.db", "--base", "step"],
+    ];
+    for (args, (signal, exit_code)) in reads.into_iter().zip(SIGNALS.into_iter().cycle()) {
+        let wire = bucket.server.wire();
+        wire.reset_log();
+        let mut slow = bucket.command(&[args, &["--limit-download", "1"]].concat());
+        let mut child = slow.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        // Of a small object the size is known only when it is there.
+        while wire.requests().len() < 2 && is_running(&mut child) {
+            thread::yield_now();
+        }
+        assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+        let result = RunResult::from(child.wait_with_output().unwrap()).without_secrets();
+        result.assert_ends_after_notice(exit_code, "interrupted: ");
+        assert_eq!((bucket.server.open_uploads(), bucket.server.keys()), (0, before.clone()), "{args:?}");
+        assert_eq!(
+            (bucket.sandbox.names("."), bucket.sandbox.names("scratch")),
+            (tree.clone(), Vec::new()),
+            "{args:?}"
+        );
+    }
 }
 
 #[test]
