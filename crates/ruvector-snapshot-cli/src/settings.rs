@@ -9,7 +9,8 @@ use ruvector_snapshot::store::{EffectiveOption, Location, StoreOptions, Transfer
 use ruvector_snapshot::{ErrorKind, SnapshotConfig, SnapshotError, closest};
 
 use crate::config_file::{
-    At, ConfigError, ConfigFile, Database, Found, OptionValue, Retention, StoreProfile, StoreRef, UnsaidVariable, find,
+    At, ConfigError, ConfigFile, Database, Found, OptionValue, Retention, StoreProfile, StoreRef, UNNAMED,
+    UnsaidVariable, find,
 };
 use crate::failure::Failure;
 use crate::global::{Global, STORE_DEFAULT, STORE_VARIABLE};
@@ -80,7 +81,7 @@ impl Settings {
             true => find(global.config.as_deref()).map_err(wrong)?,
             false => None,
         };
-        let file = found.as_ref().map(|found| read_file(&found.path)).transpose()?;
+        let file = found.as_ref().map(read_file).transpose()?;
         Ok(Self {
             named: global.config.clone(),
             is_off: global.no_config,
@@ -267,11 +268,9 @@ impl ChosenStore {
 
     /// Refuses a server that only a file of the working directory names: the file may be a stranger's, and it would say
     /// what is sent there, for example a file of this user as a key.
-    fn check_is_named(&self, location: &Location) -> Result<(), Failure> {
+    pub(crate) fn check_is_named(&self, location: &Location) -> Result<(), Failure> {
         let (Some(place), Location::Bucket { .. }) = (&self.unnamed_place, location) else { return Ok(()) };
-        let message = format!(
-            "{place} names {location}, but this file was only found in the working directory, so nothing is sent there"
-        );
+        let message = format!("{place} names {location}, {UNNAMED}");
         let file = self.file.as_ref().map(|file| quoted_path(&file.path)).unwrap_or_default();
         Err(wrong(message).with_hint(format!(
             "if you trust the file, name it with --config {file} or in the variable RUVECTOR_SNAPSHOT_CONFIG, or move it to \
@@ -370,8 +369,8 @@ impl ChosenStore {
 }
 
 /// Reads a configuration file.
-pub(crate) fn read_file(path: &Path) -> Result<ConfigFile, Failure> {
-    ConfigFile::read(path).map_err(|error| match error {
+fn read_file(found: &Found) -> Result<ConfigFile, Failure> {
+    ConfigFile::read(found).map_err(|error| match error {
         ConfigError::Unreadable { path, why } => {
             wrong(format!("cannot read the configuration file {}: {why}", path.display()))
                 .with_hint("check --config and RUVECTOR_SNAPSHOT_CONFIG; --no-config uses no file")

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::{CANARY, FILE, run, write};
+use super::{CANARY, FILE, run_named, write};
 use crate::sandbox::{Sandbox, create_database};
 
 #[test]
@@ -143,7 +143,7 @@ fn the_example_is_good_and_so_is_each_of_its_options() {
         // What one option says of the keys is half of what is needed.
         let keys =
             [("AWS_ACCESS_KEY_ID", "AKID"), ("AWS_SECRET_ACCESS_KEY", "secret"), ("OFFSITE_ACCESS_KEY_ID", "AKID")];
-        run(&sandbox, &keys, &["config", "check"])
+        run_named(&sandbox, &keys, &["config", "check"])
     };
     let result = check(&here);
     assert_eq!(result.exit_code, Some(0), "{result:?}");

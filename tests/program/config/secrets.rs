@@ -47,7 +47,7 @@ fn secrets_that_cannot_be_read_name_the_line_and_what_is_missing() {
     // The local store needs none of them, and nothing was sent.
     sandbox.ok(&["create", "--db", "a.db"]);
     assert!(server.wire().requests().is_empty());
-    let (exit_code, document) = sandbox.json(&["config", "check"]);
+    let (exit_code, document) = sandbox.json(&["config", "check", FILE]);
     assert_eq!((exit_code, document["valid"].clone()), (2, json!(false)));
     let lines: Vec<_> =
         document["problems"].as_array().unwrap().iter().map(|problem| problem["line"].clone()).collect();

@@ -159,7 +159,7 @@ fn a_file_that_is_only_found_in_the_working_directory_sends_nothing_to_a_server(
     assert!(server.wire().requests().is_empty());
     // What it says of this machine is used, and what it would do is shown.
     sandbox.ok(&["list"]);
-    let shown = sandbox.ok(&["config", "show", "--store", "@offsite"]);
+    let shown = sandbox.ok_with_warning(&["config", "show", "--store", "@offsite"], "nothing is sent there");
     assert!(shown.contains("options.access_key_id = env:OFFSITE_KEY"), "{shown}");
     // It has no snapshots.
     let list = ["list", "--store", "@offsite"];

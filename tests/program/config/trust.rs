@@ -73,3 +73,71 @@ fn a_file_in_a_directory_in_which_others_can_replace_it_is_not_used() {
     fs::set_permissions(sandbox.path("."), Permissions::from_mode(0o777)).unwrap();
     sandbox.run(&["list"]).assert_fails(2, "ruvector-snapshot.toml is in a directory that can be changed by every");
 }
+
+/// Whoever can replace what a link names decides what is read.
+#[test]
+fn a_link_is_as_good_as_the_directories_that_it_leads_through() {
+    let (sandbox, _) = Sandbox::with_snapshots(1);
+    write(&sandbox, "open/middle.toml", "");
+    write(&sandbox, "own/file.toml", "");
+    let open = |is_open: bool| {
+        let mode = if is_open { 0o777 } else { 0o755 };
+        fs::set_permissions(sandbox.path("open"), Permissions::from_mode(mode)).unwrap();
+    };
+    for to in ["open/middle.toml", "own/../open/middle.toml"] {
+        let _absent = fs::remove_file(sandbox.path(FILE));
+        symlink(to, sandbox.path(FILE)).unwrap();
+        open(true);
+        let result = sandbox.run(&["list"]);
+        result
+            .assert_fails(2, "/open/middle.toml, is in a directory that can be changed by every user of this machine");
+        assert!(result.stderr.contains("the configuration file ruvector-snapshot.toml, a link to "), "{result:?}");
+        sandbox.run(&["config", "show"]).assert_fails(2, "is in a directory that can be changed by every user");
+        sandbox.run(&["config", "check"]).assert_fails(2, "is in a directory that can be changed by every user");
+        sandbox.ok(&["list", "--config", FILE]);
+        open(false);
+        sandbox.ok(&["list"]);
+        // A link that leads on to a good file.
+        fs::remove_file(sandbox.path("open/middle.toml")).unwrap();
+        symlink("../own/file.toml", sandbox.path("open/middle.toml")).unwrap();
+        sandbox.ok(&["list"]);
+        open(true);
+        sandbox
+            .run(&["list"])
+            .assert_fails(2, "/open/middle.toml, is in a directory that can be changed by every user");
+    }
+    // Outside /etc, whatever the path begins with.
+    fs::set_permissions(sandbox.path("own/file.toml"), Permissions::from_mode(0o666)).unwrap();
+    open(false);
+    sandbox.run(&["list"]).assert_fails(2, "/own/file.toml, can be changed by every user of this machine");
+}
+
+#[test]
+fn the_file_of_the_user_is_that_in_the_working_directory_too() {
+    let (sandbox, ids) = Sandbox::with_snapshots(1);
+    let home = sandbox.path("home");
+    let directory = home.join(".config/ruvector-snapshot");
+    write(
+        &sandbox,
+        "home/.config/ruvector-snapshot/ruvector-snapshot.toml",
+        &format!(
+            "store = \"{}\"\n[stores.b]\nlocation = \"s3://b\"\noptions = {{ skip_signature = true }}\n",
+            sandbox.path("snapshots").display()
+        ),
+    );
+    let run_in = |directory: &std::path::Path, args: &[&str]| {
+        RunResult::from(sandbox.command(args).current_dir(directory).env("HOME", &home).output().unwrap())
+    };
+    for directory in [&directory, &home] {
+        let path = run_in(directory, &["config", "path"]);
+        assert_eq!(path.stdout, format!("{}\n", home.join(".config/ruvector-snapshot").join(FILE).display()));
+        assert!(run_in(directory, &["list"]).stdout.contains(&ids[0]));
+        assert_eq!(run_in(directory, &["config", "check"]).exit_code, Some(0));
+        let shown = run_in(directory, &["config", "show", "--store", "@b"]);
+        assert_eq!((shown.exit_code, shown.stderr.as_str()), (Some(0), ""), "{shown:?}");
+    }
+    // Another file of the name is not.
+    fs::copy(directory.join(FILE), sandbox.path(FILE)).unwrap();
+    run_in(&sandbox.path("."), &["config", "show", "--store", "@b"]).assert_warns("nothing is sent there");
+    run_in(&sandbox.path("."), &["config", "check"]).assert_fails(2, "nothing is sent there");
+}

@@ -4,7 +4,7 @@ use std::fs::File;
 
 use ruvector_snapshot::store::{self, Location, StoreConfig, StoreOptions};
 
-use super::{At, ConfigFile, Database, Problem, StoreProfile, UnsaidVariable};
+use super::{At, ConfigFile, Database, Problem, StoreProfile, StoreRef, UnsaidVariable};
 
 /// What is wrong with what a file refers to, and what the user should know besides.
 #[derive(Debug, Default)]
@@ -13,14 +13,31 @@ pub(crate) struct References {
     pub(crate) warnings: Vec<String>,
 }
 
+/// Why a bucket of a file of the working directory is not used, to follow its name.
+pub(crate) const UNNAMED: &str = "but this file was only found in the working directory, so nothing is sent there";
+
 impl ConfigFile {
-    /// Checks everything that this file refers to on this machine.
-    pub(crate) fn check_references(&self) -> References {
+    /// Checks everything that this file refers to on this machine. `is_named` is false for a file that was only found in the
+    /// working directory: its buckets are not used.
+    pub(crate) fn check_references(&self, is_named: bool) -> References {
         let mut found = References::default();
+        if !is_named {
+            self.buckets().for_each(|(line, location)| found.add(line, format!("it names {location}, {UNNAMED}")));
+        }
         self.stores.iter().for_each(|(name, profile)| self.check_store(name, profile, &mut found));
         self.databases.iter().for_each(|(name, database)| check_database(name, database, &mut found));
         found.problems.sort();
         found
+    }
+
+    /// Returns the buckets that the file names, each with its line.
+    fn buckets(&self) -> impl Iterator<Item = (usize, &Location)> {
+        let store = self.store.as_ref().and_then(|store| match &store.value {
+            StoreRef::Location(location) => Some((store.line, location)),
+            StoreRef::Profile(_) => None,
+        });
+        let profiles = self.stores.values().map(|profile| (profile.location.line, &profile.location.value));
+        store.into_iter().chain(profiles).filter(|(_, location)| matches!(location, Location::Bucket { .. }))
     }
 
     fn check_store(&self, name: &str, profile: &StoreProfile, found: &mut References) {

@@ -1,10 +1,11 @@
 //! Which configuration file is read: the first that exists, and no other.
 
 use std::ffi::OsString;
-use std::fs::Metadata;
+use std::fs::{File, Metadata, OpenOptions, read_link};
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::process::{getegid, geteuid};
 
@@ -12,6 +13,8 @@ use rustix::process::{getegid, geteuid};
 const FILE_NAME: &str = "ruvector-snapshot.toml";
 /// The environment variable that names the file.
 const CONFIG_VARIABLE: &str = "RUVECTOR_SNAPSHOT_CONFIG";
+/// More symbolic links than the system follows.
+const LINKS_MAX: usize = 40;
 
 /// How a file was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,13 +26,19 @@ pub(crate) enum FoundBy {
 }
 
 /// The file that is read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Found {
     pub(crate) path: PathBuf,
     pub(crate) by: FoundBy,
+    /// The file that was checked. `None` if it was named: then it is opened when it is read.
+    pub(super) opened: Option<Arc<File>>,
 }
 
 impl Found {
+    pub(crate) fn named(path: impl Into<PathBuf>, by: FoundBy) -> Self {
+        Self { path: path.into(), by, opened: None }
+    }
+
     /// Returns whether the file was only found in the working directory, and not named. It may have come with an archive or
     /// a repository.
     pub(crate) fn is_of_working_directory(&self) -> bool {
@@ -45,44 +54,61 @@ impl Found {
 /// Returns why a file that was only found by its name is not trusted.
 pub(crate) fn find(flag: Option<&Path>) -> Result<Option<Found>, String> {
     if let Some(path) = flag {
-        return Ok(Some(Found { path: path.to_owned(), by: FoundBy::Flag }));
+        return Ok(Some(Found::named(path, FoundBy::Flag)));
     }
     if let Some(path) = variable(CONFIG_VARIABLE) {
-        return Ok(Some(Found { path: path.into(), by: FoundBy::Environment }));
+        return Ok(Some(Found::named(path, FoundBy::Environment)));
     }
     for path in places() {
-        if is_there(&path)? {
-            check_trust(&path)?;
-            return Ok(Some(Found { path, by: FoundBy::Directory }));
+        if let Some(file) = open_trusted(&path)? {
+            let path = place_of_user(&file).filter(|_| path.is_relative()).unwrap_or(path);
+            return Ok(Some(Found { path, by: FoundBy::Directory, opened: Some(Arc::new(file)) }));
         }
     }
     Ok(None)
 }
 
-/// Returns whether there is a file. One that cannot be used is an error and is not skipped: without it, another store would
-/// be used.
-fn is_there(path: &Path) -> Result<bool, String> {
+/// Returns where else than in the working directory this file would be found. There it is the user's own.
+fn place_of_user(file: &File) -> Option<PathBuf> {
+    let found = file.metadata().ok()?;
+    let is_same = |path: &PathBuf| path.metadata().is_ok_and(|other| is_one_file(&other, &found));
+    places().into_iter().filter(|path| path.is_absolute()).find(is_same)
+}
+
+fn is_one_file(one: &Metadata, other: &Metadata) -> bool {
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
+}
+
+/// Opens a file, if there is one, and checks what it has opened. One that cannot be used is an error and is not skipped:
+/// without it, another store would be used.
+fn open_trusted(path: &Path) -> Result<Option<File>, String> {
     let refused = |why: &str| {
         format!(
             "the configuration file {} cannot be used: {why}; mend it, name another one with --config, or use --no-config",
             path.display()
         )
     };
-    match path.symlink_metadata() {
-        Ok(_) => {}
+    let is_link = match path.symlink_metadata() {
+        Ok(found) => found.is_symlink(),
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            return Ok(false);
+            return Ok(None);
         }
         // A working directory that cannot be searched has no file that is meant to be used.
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied && path.is_relative() => return Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied && path.is_relative() => return Ok(None),
         Err(error) => return Err(refused(&error.to_string())),
+    };
+    // A pipe would be waited for, perhaps for ever.
+    let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path);
+    let file = opened.map_err(|error| match is_link {
+        true => refused(&format!("it is a link, and what it names cannot be opened: {error}")),
+        false => refused(&error.to_string()),
+    })?;
+    let found = file.metadata().map_err(|error| refused(&error.to_string()))?;
+    if !found.is_file() {
+        return Err(refused("it is no regular file"));
     }
-    match path.metadata() {
-        Ok(metadata) if metadata.is_file() => Ok(true),
-        // A pipe would be waited for, perhaps for ever.
-        Ok(_) => Err(refused("it is no regular file")),
-        Err(error) => Err(refused(&format!("it is a link, and what it names cannot be opened: {error}"))),
-    }
+    check_trust(path, &found)?;
+    Ok(Some(file))
 }
 
 /// Returns where a file is looked for, in this order.
@@ -103,29 +129,45 @@ fn variable(name: &str) -> Option<OsString> {
 }
 
 /// Refuses a file that another user may have put there, or can change or replace: it could send snapshots and credentials
-/// to a store of theirs.
-fn check_trust(path: &Path) -> Result<(), String> {
-    let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."));
+/// to a store of theirs. `opened` is what the path has led to.
+fn check_trust(path: &Path, opened: &Metadata) -> Result<(), String> {
     let failed = |error: io::Error| format!("the configuration file {} cannot be checked: {error}", path.display());
-    let of_file = [path.symlink_metadata().map_err(failed)?, path.metadata().map_err(failed)?];
-    let of_directory = directory.metadata().map_err(failed)?;
+    let mut at = path.to_owned();
+    for _ in 0..LINKS_MAX {
+        let directory = at.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let directory = directory.canonicalize().map_err(failed)?;
+        let found = at.symlink_metadata().map_err(failed)?;
+        if let Some(problem) = problem_of_entry(&found, &directory).map_err(failed)? {
+            let to = if at == path { String::new() } else { format!(", a link to {},", at.display()) };
+            return Err(format!(
+                "the configuration file {}{to} {problem}, so it is not used; if you trust it, name it with --config, or change \
+                 the owner or the mode; --no-config uses no file",
+                path.display()
+            ));
+        }
+        if !found.is_symlink() {
+            return match is_one_file(&found, opened) {
+                true => Ok(()),
+                false => Err(failed(io::Error::other("it was replaced meanwhile"))),
+            };
+        }
+        at = directory.join(read_link(&at).map_err(failed)?);
+    }
+    Err(failed(io::Error::other("there are too many symbolic links")))
+}
+
+/// Returns why a file or a link in a directory may be a stranger's.
+fn problem_of_entry(found: &Metadata, directory: &Path) -> io::Result<Option<String>> {
+    let of_directory = directory.metadata()?;
     // Only root puts files there. In a container they can have any owner.
-    let is_of_system = path.starts_with("/etc");
+    let is_of_system = directory.starts_with("/etc");
     // The mode of a link says nothing.
-    let mode = |file: &Metadata| if file.is_symlink() { 0 } else { file.mode() };
-    let problem_of_file = of_file.iter().find_map(|file| problem(file, mode(file), is_of_system));
+    let mode = if found.is_symlink() { 0 } else { found.mode() };
     // In a directory with the sticky bit, such as `/tmp`, only its owner can replace the file of this user.
     let directory_mode = if of_directory.mode() & 0o1000 == 0 { of_directory.mode() } else { 0 };
     let problem_of_directory = || problem(&of_directory, directory_mode, is_of_system);
-    let problem = problem_of_file.or_else(|| Some(format!("is in a directory that {}", problem_of_directory()?)));
-    match problem {
-        None => Ok(()),
-        Some(problem) => Err(format!(
-            "the configuration file {} {problem}, so it is not used; if you trust it, name it with --config, or change the \
-             owner or the mode; --no-config uses no file",
-            path.display()
-        )),
-    }
+    let is_in_directory = || Some(format!("is in a directory that {}", problem_of_directory()?));
+    Ok(problem(found, mode, is_of_system).or_else(is_in_directory))
 }
 
 /// Returns why a file or a directory with this mode may be a stranger's.

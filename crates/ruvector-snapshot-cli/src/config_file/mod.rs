@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use ruvector_snapshot::store::Location;
 use ruvector_snapshot::{GroupBy, LabelPattern, PrunePolicy, Span, TimeZone};
 
+pub(crate) use check::UNNAMED;
 pub(crate) use document::Problem;
 pub(crate) use environment::UnsaidVariable;
 pub(crate) use find::{Found, FoundBy, find, places};
@@ -164,10 +165,16 @@ pub(crate) enum ConfigError {
 }
 
 impl ConfigFile {
-    /// Reads a file. Reports all that is wrong with it, and not only the first mistake.
-    pub(crate) fn read(path: &Path) -> Result<Self, ConfigError> {
-        let unreadable = |why: String| ConfigError::Unreadable { path: path.to_owned(), why };
-        let text = text_of(path).map_err(unreadable)?;
+    /// Reads a file, once. Reports all that is wrong with it, and not only the first mistake. One that was checked is read
+    /// as it was opened, whatever its path leads to by now.
+    pub(crate) fn read(found: &Found) -> Result<Self, ConfigError> {
+        let Found { path, opened, .. } = found;
+        let unreadable = |why: String| ConfigError::Unreadable { path: path.clone(), why };
+        let text = match opened {
+            Some(file) => text_of(file),
+            None => File::open(path).map_err(|error| error.to_string()).and_then(|file| text_of(&file)),
+        };
+        let text = text.map_err(unreadable)?;
         let directory = std::path::absolute(path).map_err(|error| unreadable(error.to_string()))?;
         let directory = directory.parent().unwrap_or(Path::new("/"));
         let read = sections::read(&text, directory);
@@ -182,8 +189,7 @@ impl ConfigFile {
 }
 
 /// Returns the text of a file. A directory is refused: the error of reading one does not say what is wrong.
-fn text_of(path: &Path) -> Result<String, String> {
-    let file = File::open(path).map_err(|error| error.to_string())?;
+fn text_of(file: &File) -> Result<String, String> {
     if file.metadata().is_ok_and(|metadata| metadata.is_dir()) {
         return Err("it is a directory".to_owned());
     }

@@ -55,8 +55,8 @@ Examples:
 Exit codes: 0 success; 2 the configuration is wrong; 5 success, with warnings.";
 
 const CHECK_HELP: &str = "\
-Finds unknown keys, wrong values, profiles that do not exist, and secrets and files that cannot be read. Prints all that is wrong, with the line. Contacts \
-no store.
+Finds unknown keys, wrong values, profiles that do not exist, secrets and files that cannot be read, and buckets that no command uses, because the file was \
+only found in the working directory. Prints all that is wrong, with the line. Contacts no store.
 
 Examples:
   ruvector-snapshot config check
@@ -117,6 +117,9 @@ fn file_document(found: &Found) -> ConfigFileDocument {
 fn show(session: &Session) -> Result<Exit, Failure> {
     let chosen = session.chosen()?;
     let values = values(session, &chosen)?;
+    if let Err(refused) = chosen.check_is_named(&session.location_of(&chosen)?) {
+        session.warnings.add(refused.message());
+    }
     let file = session.settings.found.as_ref().map(file_document);
     let output = session.output;
     match &file {
@@ -204,13 +207,14 @@ fn values(session: &Session, chosen: &ChosenStore) -> Result<Vec<SettingDocument
 }
 
 fn check(session: &Session, file: Option<&Path>) -> Result<Exit, Failure> {
-    let path = match file {
-        Some(path) => path.to_owned(),
-        None => found(session)?.path,
+    let found = match file {
+        Some(path) => Found::named(path, FoundBy::Flag),
+        None => found(session)?,
     };
-    let problems = match ConfigFile::read(&path) {
+    let path = &found.path;
+    let problems = match ConfigFile::read(&found) {
         Ok(file) => {
-            let references = file.check_references();
+            let references = file.check_references(!found.is_of_working_directory());
             references.warnings.iter().for_each(|warning| session.warnings.add(warning));
             references.problems
         }

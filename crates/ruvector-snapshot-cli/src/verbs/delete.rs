@@ -30,7 +30,7 @@ Examples:
   ruvector-snapshot delete before-upgrade test-1 test-2
   ruvector-snapshot delete monday --cascade --dry-run
 
-Exit codes: 0 deleted; 1 failure, or a snapshot is pinned or has dependents; 2 an ID is ambiguous; 4 there is no such snapshot; 5 deleted, with warnings.";
+Exit codes: 0 deleted; 1 failure, or a snapshot is pinned or has dependents; 2 an ID is ambiguous, or the question cannot be asked; 4 there is no such snapshot; 5 deleted, with warnings.";
 
 #[derive(Debug, Args)]
 pub(crate) struct Delete {
