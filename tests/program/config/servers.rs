@@ -173,3 +173,26 @@ fn a_file_that_is_only_found_in_the_working_directory_sends_nothing_to_a_server(
     assert_eq!(run(&sandbox, &environment, &list).exit_code, Some(4));
     assert!(!server.wire().requests().is_empty());
 }
+
+/// A key of Google can name a server.
+#[test]
+fn a_key_of_the_environment_moves_no_profile_to_another_server() {
+    let sandbox = Sandbox::empty();
+    let key = "{\"private_key\": \"x\", \"private_key_id\": \"x\", \"client_email\": \"x\", \"disable_oauth\": true, \
+               \"gcs_base_url\": \"https://other.example\"}";
+    write(&sandbox, "key.json", key);
+    let path = sandbox.path("key.json").display().to_string();
+    let check = |options: &str, environment: &[(&str, &str)]| {
+        write(&sandbox, "p.toml", &format!("[stores.gs]\nlocation = \"gs://b\"\noptions = {{ {options} }}\n"));
+        run(&sandbox, environment, &["config", "check", "p.toml"])
+    };
+    for variable in ["GOOGLE_SERVICE_ACCOUNT", "GOOGLE_SERVICE_ACCOUNT_KEY"] {
+        let value = if variable.ends_with("_KEY") { key } else { &path };
+        check("", &[(variable, value)]).assert_fails(2, "has a gcs_base_url, but only says who signs in");
+        let list = ["list", "--config", "p.toml", "--store", "@gs"];
+        run(&sandbox, &[(variable, value)], &list).assert_fails(2, &format!("({variable})"));
+        assert_eq!(check("base_url = \"https://own.example\"", &[(variable, value)]).exit_code, Some(0));
+    }
+    assert_eq!(check("service_account = \"key.json\"", &[]).exit_code, Some(0));
+    assert_eq!(check("service_account = \"env:KEY\"", &[("KEY", &path)]).exit_code, Some(0));
+}

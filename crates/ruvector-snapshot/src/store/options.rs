@@ -40,6 +40,14 @@ struct Given {
     value: String,
     /// An environment variable or a file.
     origin: Option<String>,
+    /// Whether it may say who sends requests, but not where they go.
+    is_only_credential: bool,
+}
+
+impl Given {
+    fn new(value: String, origin: Option<String>) -> Self {
+        Self { value, origin, is_only_credential: false }
+    }
 }
 
 impl StoreOptions {
@@ -69,7 +77,9 @@ impl StoreOptions {
     /// assert!(StoreOptions::credentials_from_env(&Location::Memory).is_empty());
     /// ```
     pub fn credentials_from_env(location: &Location) -> Self {
-        Self::variables(location, KnownOption::is_credential)
+        let mut found = Self::variables(location, KnownOption::is_credential);
+        found.set.values_mut().for_each(|given| given.is_only_credential = true);
+        found
     }
 
     fn variables(location: &Location, is_wanted: fn(&KnownOption) -> bool) -> Self {
@@ -78,7 +88,7 @@ impl StoreOptions {
         for option in options_of(*provider).filter(|option| is_wanted(option)) {
             // The first name in the table has precedence.
             if let Some((variable, value)) = option.environment.iter().find_map(|name| variable(name)) {
-                found.set.insert(option.name.to_owned(), Given { value, origin: Some(variable.to_owned()) });
+                found.set.insert(option.name.to_owned(), Given::new(value, Some(variable.to_owned())));
             }
         }
         found
@@ -94,7 +104,7 @@ impl StoreOptions {
     /// assert!(!options.is_empty());
     /// ```
     pub fn set(&mut self, name: impl Into<String>, value: impl Into<String>) {
-        self.set.insert(name.into(), Given { value: value.into(), origin: None });
+        self.set.insert(name.into(), Given::new(value.into(), None));
     }
 
     /// As [`set`](Self::set), of a value that was read at `origin`, for example a line of a file. Errors name it.
@@ -107,7 +117,7 @@ impl StoreOptions {
     /// assert!(!options.is_empty());
     /// ```
     pub fn set_from(&mut self, name: impl Into<String>, value: impl Into<String>, origin: impl Into<String>) {
-        self.set.insert(name.into(), Given { value: value.into(), origin: Some(origin.into()) });
+        self.set.insert(name.into(), Given::new(value.into(), Some(origin.into())));
     }
 
     /// Returns whether no option is set.
@@ -166,7 +176,7 @@ impl StoreOptions {
         let Location::Bucket { provider, .. } = location else { return Ok(Vec::new()) };
         let settings = self.merged(*provider)?;
         let is_secret = |name| options_of(*provider).any(|option| option.name == name && option.is_secret);
-        let described = settings.values.into_iter().map(|(name, Given { value, origin })| {
+        let described = settings.values.into_iter().map(|(name, Given { value, origin, .. })| {
             let origin = origin.filter(|origin| !origin.eq_ignore_ascii_case(name));
             EffectiveOption { name, origin, is_secret: is_secret(name), value }
         });
@@ -199,7 +209,7 @@ impl StoreOptions {
                     )));
                 }
                 let origin = given.origin.clone().or_else(|| (name != option.name).then(|| name.clone()));
-                settings.values.insert(option.name, Given { value: given.value.clone(), origin });
+                settings.values.insert(option.name, Given { origin, ..given.clone() });
             }
         }
         Ok(settings)
@@ -288,7 +298,7 @@ impl fmt::Debug for StoreOptions {
 
 impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for StoreOptions {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(options: I) -> Self {
-        let given = |value: V| Given { value: value.into(), origin: None };
+        let given = |value: V| Given::new(value.into(), None);
         let set = options.into_iter().map(|(name, value)| (name.into(), given(value))).collect();
         Self { set, defaults: Vec::new() }
     }
@@ -312,7 +322,7 @@ impl Settings {
     #[cfg(feature = "aws")]
     pub(super) fn set_default(&mut self, name: &str, value: &str, file: &std::path::Path) -> Result<()> {
         let option = find(self.provider, name)?;
-        let given = || Given { value: value.to_owned(), origin: Some(file.display().to_string()) };
+        let given = || Given::new(value.to_owned(), Some(file.display().to_string()));
         self.values.entry(option.name).or_insert_with(given);
         self.check(option)
     }
@@ -323,6 +333,12 @@ impl Settings {
             Some(origin) => format!("the option {name} ({origin})"),
             None => format!("the option {name}"),
         }
+    }
+
+    /// Returns whether an option may say who sends requests, but not where they go.
+    #[cfg(feature = "gcp")]
+    pub(super) fn is_only_credential(&self, name: &str) -> bool {
+        self.values.get(name).is_some_and(|given| given.is_only_credential)
     }
 
     /// Returns the error for a value that is not valid. `problem` follows the name of the option.

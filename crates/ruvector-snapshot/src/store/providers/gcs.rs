@@ -118,7 +118,8 @@ fn check_keys(settings: &mut Settings) -> Result<()> {
             "service_account_key" => (value, None),
             _ => (read(value.as_ref(), option)?, Some(value)),
         };
-        match read_key(&text) {
+        let is_server_given = settings.get("base_url").is_some() || !settings.is_only_credential(option);
+        match read_key(&text, is_server_given) {
             Ok(secrets) => settings.hide(secrets),
             Err(problem) => {
                 let what = if file.is_some() { "names a file that " } else { "" };
@@ -130,8 +131,9 @@ fn check_keys(settings: &mut Settings) -> Result<()> {
     Ok(())
 }
 
-/// Returns the secrets in a key, or what is wrong with it.
-fn read_key(text: &str) -> Result<Vec<String>, String> {
+/// Returns the secrets in a key, or what is wrong with it. It may name a server only if that is given elsewhere, or if the
+/// key may say where requests go.
+fn read_key(text: &str, is_server_given: bool) -> Result<Vec<String>, String> {
     if let Some(problem) = ValueKind::Json.problem(text) {
         return Err(problem);
     }
@@ -139,6 +141,11 @@ fn read_key(text: &str) -> Result<Vec<String>, String> {
     let member = |name: &str| key.get(name).and_then(|value| value.as_str());
     if let Some(problem) = member("gcs_base_url").and_then(|server| server_problem(server, false)) {
         return Err(format!("has a gcs_base_url that {problem}"));
+    }
+    if member("gcs_base_url").is_some() && !is_server_given {
+        return Err(
+            "has a gcs_base_url, but only says who signs in; set base_url to the server that is meant".to_owned()
+        );
     }
     let secrets = ["private_key", "client_secret", "refresh_token"];
     Ok(secrets.into_iter().filter_map(member).map(str::to_owned).collect())
