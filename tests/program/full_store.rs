@@ -78,7 +78,8 @@ fn an_exclusive_deletion_makes_room_on_a_full_disk() {
         let sandbox = Sandbox::with_rows(300);
         let ids = create_four(&|args| sandbox.run(args));
         let run = |args: &[&str]| RunResult::from(full(&sandbox, error, args).output().unwrap());
-        run(&["create", "--db", "a.db"]).assert_fails(1, "make room and try again");
+        let said = if error == FULL[0] { "the disk is full\n" } else { "the disk quota is used up\n" };
+        run(&["create", "--db", "a.db"]).assert_fails(1, said);
         assert_exclusive_makes_room(&ids, &run);
         assert_eq!(sandbox.names("snapshots"), Vec::<String>::new());
     }

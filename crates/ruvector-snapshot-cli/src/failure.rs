@@ -287,10 +287,12 @@ impl Failure {
 impl From<SnapshotError> for Failure {
     fn from(error: SnapshotError) -> Self {
         let remedy_hint = error.remedy().and_then(remedy_hint);
-        // The library says it in the words of its options.
-        let message = match remedy_hint {
-            None => error.to_string(),
-            Some(_) => with_key(error.key(), error.problem()),
+        let general_hint = hint(&error);
+        // The library says it in the words of its options, and a hint would say it twice.
+        let message = match (remedy_hint, general_hint) {
+            (None, None) => error.to_string(),
+            (None, Some(_)) => without_advice(&error.to_string()),
+            (Some(_), _) => with_key(error.key(), error.problem()),
         };
         let causes = std::iter::successors(error.source(), |&cause| cause.source()).map(ToString::to_string);
         let exit = match (error.kind(), error.remedy()) {
@@ -304,7 +306,7 @@ impl From<SnapshotError> for Failure {
             subject: Box::new(Subject { key: error.key().map(str::to_owned), id: error.snapshot_id() }),
             causes: distinct_causes(&causes.collect::<Vec<_>>(), &message),
             message,
-            hint: remedy_hint.or_else(|| hint(&error)).map(str::to_owned),
+            hint: remedy_hint.or(general_hint).map(str::to_owned),
             remedy: error.remedy(),
             interrupt_report: None,
             is_in_document: false,
@@ -455,15 +457,35 @@ fn with_key(key: Option<&str>, message: &str) -> String {
     key.map_or_else(|| message.to_owned(), |key| format!("{key}: {message}"))
 }
 
+/// Returns a message without the general advice at its end.
+fn without_advice(message: &str) -> String {
+    let is_advice = |end: &str| {
+        ["check the owner", "check the credentials", "make room", "try again"]
+            .iter()
+            .any(|start| end.starts_with(start))
+    };
+    match message.rsplit_once("; ") {
+        Some((problem, end)) if is_advice(end) => problem.to_owned(),
+        _ => message.to_owned(),
+    }
+}
+
+/// Returns the text of an error of the operating system without its number, in lower case.
+fn without_number(part: &str) -> String {
+    part.split(" (os error ").next().unwrap_or_default().to_lowercase()
+}
+
 /// Returns the causes that add something to the lines above them.
 fn distinct_causes(texts: &[String], message: &str) -> Vec<String> {
     // The innermost cause often is the text of the message, and the causes between only wrap it.
     let repeats = |text: &str| texts.iter().any(|deeper| message.ends_with(deeper) && text.contains(deeper));
     let mut causes: Vec<String> = Vec::new();
     for text in texts {
-        let is_said = |part: &str| message.contains(part) || causes.iter().any(|said| said.contains(part));
+        let is_in = |said: &str, part: &str| said.contains(part) || said.to_lowercase().contains(&without_number(part));
+        let is_said = |part: &str| is_in(message, part) || causes.iter().any(|said| is_in(said, part));
+        let is_wrapper = text.starts_with("Generic LocalFs error: at ");
         // The parts of a cause are often printed already, around a key or a block number.
-        if !text.is_empty() && !repeats(text) && !text.split(": ").all(is_said) {
+        if !text.is_empty() && !is_wrapper && !repeats(text) && !text.split(": ").all(is_said) {
             causes.push(text.clone());
         }
     }
