@@ -35,6 +35,7 @@ mod exports;
 mod file_size_limit;
 mod find;
 mod foreign_objects;
+mod found_corrupt;
 #[cfg(target_os = "linux")]
 mod full_pipes;
 mod full_store;

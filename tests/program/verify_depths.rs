@@ -119,7 +119,7 @@ fn corruption_is_listed_until_everything_is_intact_again() {
     let result = sandbox.run(&["verify", "one"]);
     assert_eq!(result.exit_code, Some(3), "{result:?}");
     let list = sandbox.run(&["list"]);
-    let line = format!("{}  CORRUPT  found by a verification or a drill at ", ids[0]);
+    let line = format!("{}  CORRUPT  found at ", ids[0]);
     assert!(list.stdout.lines().any(|printed| printed.starts_with(&line)), "{list:?}");
     assert_eq!(list.exit_code, Some(3), "{list:?}");
     let show = sandbox.run(&["show", "one"]);

@@ -103,7 +103,11 @@ pub fn parse_ledger_entry(file: &str) -> Option<EntryName> {
     let result = results.into_iter().find(|one| one.as_str() == result)?;
     let random = u64::from_str_radix(random, 16).ok()?;
     let entry = EntryName { time: parse_time(time)?, depth: depth.parse().ok()?, result, random };
-    let is_possible = result != VerifyResult::Failed || entry.depth == VerifyDepth::Drill;
+    let is_possible = match entry.depth {
+        VerifyDepth::Drill => true,
+        VerifyDepth::Read => result == VerifyResult::Corrupt,
+        _ => result != VerifyResult::Failed,
+    };
     // Each entry has one name.
     (is_possible && ledger_entry(&entry) == file).then_some(entry)
 }
@@ -173,6 +177,7 @@ mod tests {
             ("040506789Z", "04050678Z"),
             ("2of7", "8of7"),
             ("2of7", "half"),
+            ("2of7", "read"),
             ("intact", "fine"),
             ("intact", "Intact"),
             ("0123456789abcdef", "0123456789ABCDEF"),

@@ -55,6 +55,8 @@ pub enum VerifyDepth {
     Full,
     /// The snapshot was restored and opened, which does not read every byte.
     Drill,
+    /// A command has read what it needed, and has found that corrupt. It says nothing of the rest.
+    Read,
 }
 
 impl VerifyDepth {
@@ -121,10 +123,11 @@ impl VerifyDepth {
     }
 
     /// Returns whether a verification of this depth has found out at least as much as one of the depth `other`, at the
-    /// same time. A drill does not read every byte, so it includes only another drill.
+    /// same time. A drill does not read every byte, so it includes only another drill, and what a command has read includes
+    /// nothing else.
     pub fn includes(self, other: Self) -> bool {
         match (self, other) {
-            (Self::Drill, _) | (_, Self::Drill) => self == other,
+            (Self::Drill | Self::Read, _) | (_, Self::Drill | Self::Read) => self == other,
             (Self::Full, _) | (_, Self::Quick) => true,
             (Self::Sample { percent }, Self::Sample { percent: other }) => percent >= other,
             _ => self == other,
@@ -140,6 +143,7 @@ impl fmt::Display for VerifyDepth {
             Self::Subset { number, of } => write!(f, "{number}of{of}"),
             Self::Full => f.write_str("full"),
             Self::Drill => f.write_str("drill"),
+            Self::Read => f.write_str("read"),
         }
     }
 }
@@ -152,6 +156,7 @@ impl FromStr for VerifyDepth {
             "quick" => Some(Self::Quick),
             "full" => Some(Self::Full),
             "drill" => Some(Self::Drill),
+            "read" => Some(Self::Read),
             _ => match (text.strip_prefix("sample"), text.split_once("of")) {
                 (Some(percent), _) => percent.parse().ok().and_then(|percent| Self::sample(percent).ok()),
                 (None, Some((number, of))) => match (number.parse(), of.parse()) {
@@ -377,7 +382,7 @@ mod tests {
 
     #[test]
     fn depths_have_one_text_each() {
-        let depths = ["quick", "sample1", "sample99", "1of2", "7of7", "1000of1000", "full", "drill"];
+        let depths = ["quick", "sample1", "sample99", "1of2", "7of7", "1000of1000", "full", "drill", "read"];
         for text in depths {
             assert_eq!(text.parse::<VerifyDepth>().unwrap().to_string(), text);
         }
@@ -459,7 +464,7 @@ mod tests {
 
     #[test]
     fn a_depth_includes_those_that_read_less() {
-        use VerifyDepth::{Drill, Full, Quick};
+        use VerifyDepth::{Drill, Full, Quick, Read};
         let (second, third) = (VerifyDepth::subset(2, 7).unwrap(), VerifyDepth::subset(3, 7).unwrap());
         let (small, large) = (VerifyDepth::sample(10).unwrap(), VerifyDepth::sample(50).unwrap());
         for (a, b) in [(Full, second), (Full, Quick), (Full, small), (second, Quick), (second, second), (large, small)]
@@ -470,7 +475,7 @@ mod tests {
             assert!(!a.includes(b), "{a} {b}");
         }
         for depth in [Full, Quick, second, small] {
-            assert!(!Drill.includes(depth) && !depth.includes(Drill));
+            assert!([Drill, Read].into_iter().all(|other| !other.includes(depth) && !depth.includes(other)), "{depth}");
         }
         assert!(Drill.includes(Drill));
     }

@@ -140,7 +140,8 @@ struct EntryDocument<'a> {
     key: &'a str,
     /// The start of the verification, or its end if it has found corruption.
     time: DateTime<Utc>,
-    /// How deep it was: `full`, `quick`, `drill`, `2of7` for a subset or `sample10` for a sample of 10 %.
+    /// How deep it was: `full`, `quick`, `drill`, `2of7` for a subset, `sample10` for a sample of 10 %, or `read` for a command that has found
+    /// something corrupt while it read the snapshot.
     depth: String,
     /// What it has found.
     state: EntryState,

@@ -330,9 +330,11 @@ fn print_summary(session: &Session, selected: &Selected<'_>) -> Result<(), Failu
 fn print_found_corrupt(session: &Session, selected: &Selected<'_>) -> Result<(), Failure> {
     found_corrupt(selected).try_for_each(|(id, corrupt_at)| {
         let (short, time) = (session.short(id), session.output.time(corrupt_at));
-        session.output.line(Text::from(format_args!("{short}  ")).tone(Tone::Bad, "CORRUPT").add(format_args!(
-            "  found by a verification or a drill at {time}, and not verified in full since; `verify {short}` prints where"
-        )))
+        session.output.line(
+            Text::from(format_args!("{short}  "))
+                .tone(Tone::Bad, "CORRUPT")
+                .add(format_args!("  found at {time}, and not verified in full since; `verify {short}` prints where")),
+        )
     })
 }
 

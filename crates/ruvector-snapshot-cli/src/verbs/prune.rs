@@ -33,7 +33,7 @@ can be restored, nothing is deleted; only --keep-label can cause the latter.
 Monday), months, quarters and years work alike. --time-zone decides where they start.
 
 Also kept: snapshots that a kept snapshot depends on, pinned snapshots, snapshots dated more than 5 minutes in the future, snapshots with a broken chain, and snapshots that \
-a verification or a drill has found corrupt. The last three do not count for any rule. Snapshots that cannot be used are neither counted nor deleted; delete them by ID. If one cannot be read, it may depend on any \
+were found corrupt. The last three do not count for any rule. Snapshots that cannot be used are neither counted nor deleted; delete them by ID. If one cannot be read, it may depend on any \
 older snapshot, and these are kept.
 
 Orphans, objects that interrupted commands have left, are removed first if they are older than --grace. Files that do not belong to snapshots are never \

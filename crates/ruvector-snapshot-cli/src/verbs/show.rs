@@ -198,6 +198,7 @@ fn depth_words(depth: VerifyDepth) -> String {
         VerifyDepth::Subset { number, of } => format!("subset {number}/{of}"),
         VerifyDepth::Sample { percent } => format!("sample of {percent} %"),
         VerifyDepth::Full => "every byte".to_owned(),
+        VerifyDepth::Read => "while it was read".to_owned(),
         other => other.to_string(),
     }
 }

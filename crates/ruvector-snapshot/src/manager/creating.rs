@@ -14,6 +14,7 @@ use crate::ops::create::{CreateOptions, CreatePlan, Origin};
 use crate::ops::{compact, create};
 use crate::progress::Progress;
 use crate::repo::attempt::{self, AttemptOutcome};
+use crate::repo::found_corrupt::recorded;
 use crate::snapshot::Snapshot;
 use crate::source::SnapshotSource;
 
@@ -87,7 +88,7 @@ impl SnapshotManager {
     pub async fn create_snapshot_with(&self, db: &VectorDB, name: &str, options: &CreateOptions) -> Result<Snapshot> {
         let path = db.options().storage_path.as_str();
         let origin = if path.starts_with("memory://") { Origin::Memory(db) } else { Origin::File(Path::new(path)) };
-        create::create(&self.context, origin, name, options).await
+        recorded(&self.context, create::create(&self.context, origin, name, options)).await
     }
 
     /// Takes a snapshot of a database file that this or another process may have open and may be writing to.
@@ -115,7 +116,7 @@ impl SnapshotManager {
         name: &str,
         options: &CreateOptions,
     ) -> Result<Snapshot> {
-        create::create(&self.context, Origin::File(path.as_ref()), name, options).await
+        recorded(&self.context, create::create(&self.context, Origin::File(path.as_ref()), name, options)).await
     }
 
     /// Plans a snapshot of a database file: what it would hold, and how many bytes the store would take at most. Writes
@@ -184,7 +185,7 @@ impl SnapshotManager {
         name: &str,
         options: &CreateOptions,
     ) -> Result<Snapshot> {
-        create::create(&self.context, Origin::Custom(source), name, options).await
+        recorded(&self.context, create::create(&self.context, Origin::Custom(source), name, options)).await
     }
 
     /// Checks that snapshots can be taken of a database file. Stores nothing.
@@ -281,7 +282,7 @@ impl SnapshotManager {
     /// # Ok(()) }
     /// ```
     pub async fn compact_snapshot(&self, id: &str, progress: Option<Arc<dyn Progress>>) -> Result<Snapshot> {
-        compact::compact(&self.context, &id.parse()?, progress).await
+        recorded(&self.context, compact::compact(&self.context, &id.parse()?, progress)).await
     }
 
     /// Plans the compaction of an incremental snapshot: what would be read, and how many bytes the store would take at most.

@@ -14,6 +14,7 @@ use crate::policy::stats::StoreStats;
 use crate::progress::Progress;
 use crate::repo::chain::Chain;
 use crate::repo::chain_checks::read_ledger;
+use crate::repo::found_corrupt::recorded;
 use crate::repo::inventory::{self, Inventory};
 use crate::repo::ledger::Ledger;
 use crate::repo::location;
@@ -392,6 +393,6 @@ impl SnapshotManager {
     /// # Ok(()) }
     /// ```
     pub async fn reader(&self, id: &str) -> Result<SnapshotReader> {
-        read::open(&self.context, &id.parse()?).await
+        recorded(&self.context, read::open(&self.context, &id.parse()?)).await
     }
 }

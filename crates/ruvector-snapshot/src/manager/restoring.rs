@@ -13,6 +13,7 @@ use crate::ops::restore::{MergeOptions, MergeReport, PartReport, RestoreDestinat
 use crate::ops::verify::{Verification, VerifyOptions, VerifyPlan};
 use crate::ops::{read, restore, verify};
 use crate::repo::filter::RecordFilter;
+use crate::repo::found_corrupt::recorded;
 use crate::repo::verify::VerifyReport;
 use crate::snapshot::Snapshot;
 use crate::source::RestoreTarget;
@@ -59,7 +60,7 @@ impl SnapshotManager {
     /// # Ok(()) }
     /// ```
     pub async fn restore_snapshot_with(&self, id: &str, options: &RestoreOptions) -> Result<VectorDB> {
-        restore::to_memory(&self.context, &id.parse()?, options).await
+        recorded(&self.context, restore::to_memory(&self.context, &id.parse()?, options)).await
     }
 
     /// Restores a snapshot to a database file. The file appears under its name complete and verified, or not at all.
@@ -90,7 +91,7 @@ impl SnapshotManager {
         path: impl AsRef<Path>,
         options: &RestoreOptions,
     ) -> Result<Snapshot> {
-        restore::to_file(&self.context, &id.parse()?, path.as_ref(), options).await
+        recorded(&self.context, restore::to_file(&self.context, &id.parse()?, path.as_ref(), options)).await
     }
 
     /// Plans a restore to a file or to a database in memory: what it would read and write, and everything that is in its
@@ -180,7 +181,7 @@ impl SnapshotManager {
         target: &mut dyn RestoreTarget,
         options: &RestoreOptions,
     ) -> Result<Snapshot> {
-        restore::into_target(&self.context, &id.parse()?, target, options).await
+        recorded(&self.context, restore::into_target(&self.context, &id.parse()?, target, options)).await
     }
 
     /// Streams the records of a snapshot, in the order of the bytes of their ids. The snapshot is opened when the stream is
@@ -257,7 +258,8 @@ impl SnapshotManager {
         filter: &RecordFilter,
         options: &RestoreOptions,
     ) -> Result<PartReport> {
-        restore::part_to_file(&self.context, &id.parse()?, path.as_ref(), filter, options).await
+        recorded(&self.context, restore::part_to_file(&self.context, &id.parse()?, path.as_ref(), filter, options))
+            .await
     }
 
     /// Plans a restore of a part to a file: which records it would write, how large the file would be, and everything that
@@ -327,7 +329,7 @@ impl SnapshotManager {
         path: impl AsRef<Path>,
         options: &MergeOptions,
     ) -> Result<MergeReport> {
-        restore::merge(&self.context, &id.parse()?, path.as_ref().to_owned(), options).await
+        recorded(&self.context, restore::merge(&self.context, &id.parse()?, path.as_ref().to_owned(), options)).await
     }
 
     /// Plans a merge: how many records would be inserted, replaced and kept, and everything that is in its way. Writes

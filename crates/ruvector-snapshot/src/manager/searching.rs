@@ -10,6 +10,7 @@ use crate::ops::drill::{self, DrillOptions, DrillReport};
 use crate::ops::restore::{self, RestoreOptions, RestorePlan};
 use crate::ops::search::{self, Query, SearchOptions, SearchReport};
 use crate::repo::context::Context;
+use crate::repo::found_corrupt::recorded;
 
 /// Searching snapshots, and rehearsing their recovery.
 impl SnapshotManager {
@@ -55,7 +56,7 @@ impl SnapshotManager {
     /// # Ok(()) }
     /// ```
     pub async fn search_snapshot(&self, id: &str, queries: &[Query], options: &SearchOptions) -> Result<SearchReport> {
-        search::search(&self.context, &id.parse()?, queries, options).await
+        recorded(&self.context, search::search(&self.context, &id.parse()?, queries, options)).await
     }
 
     /// Rehearses the recovery of a snapshot: restores it to a file in a scratch directory, verifies the file, opens it with

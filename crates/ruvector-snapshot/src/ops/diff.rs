@@ -16,6 +16,7 @@ use crate::progress::{Phase, Progress, ProgressUpdate};
 use crate::repo::chain::Chain;
 use crate::repo::comparison::{Comparison, RecordChange};
 use crate::repo::context::Context;
+use crate::repo::found_corrupt::{self, recorded};
 use crate::store::metered::Meter;
 
 /// Settings of a diff. Start from `default()`.
@@ -271,18 +272,26 @@ pub(crate) async fn diff(
 ) -> Result<SnapshotDiff> {
     let [(first, meter), (second, other_meter)] = contexts.map(Context::metered);
     let [id, other_id] = ids;
-    let (chain, other_chain) = futures::try_join!(Chain::open(&first, id), Chain::open(&second, other_id))?;
+    let (chain, other_chain) = futures::try_join!(
+        recorded(&first, Chain::open(&first, id)),
+        recorded(&second, Chain::open(&second, other_id))
+    )?;
+    let owners = Owners::new(contexts, [&chain, &other_chain]);
     let (metadata, other_metadata) = (chain.newest()?.metadata.clone(), other_chain.newest()?.metadata.clone());
     let summary = DiffSummary::new(&metadata, &other_metadata);
     let comparison = match metadata.checksum == other_metadata.checksum {
         true => {
-            futures::try_join!(chain.check_sizes(&first.config), other_chain.check_sizes(&second.config))?;
+            futures::try_join!(
+                recorded(&first, chain.check_sizes(&first.config)),
+                recorded(&second, other_chain.check_sizes(&second.config))
+            )?;
             None
         }
-        false => Some(Comparison::open([chain, other_chain], [&first, &second]).await?),
+        false => Some(owners.recorded(Comparison::open([chain, other_chain], [&first, &second])).await?),
     };
     let done = Arc::new(OnceLock::new());
     let running = Running {
+        owners,
         comparison,
         summary,
         meters: [meter, other_meter],
@@ -292,8 +301,44 @@ pub(crate) async fn diff(
     Ok(SnapshotDiff { entries: running.into_stream(), summary: done })
 }
 
+/// In which store a snapshot of the two chains is.
+struct Owners {
+    contexts: [Context; 2],
+    ids: [Vec<SnapshotId>; 2],
+}
+
+impl Owners {
+    fn new(contexts: [&Context; 2], chains: [&Chain; 2]) -> Self {
+        let [first, second] = contexts;
+        let mut ids = chains.map(Chain::ids);
+        if Arc::ptr_eq(&first.store, &second.store) {
+            let [first, second] = &mut ids;
+            first.append(second);
+        }
+        Self { contexts: contexts.map(Clone::clone), ids }
+    }
+
+    /// Records what is found corrupt, unless two stores have a snapshot with the id: which of them was read is not known then.
+    async fn recorded<T>(&self, read: impl Future<Output = Result<T>>) -> Result<T> {
+        let read = read.await;
+        if let Some(id) = read.as_ref().err().and_then(SnapshotError::snapshot_id) {
+            let has = |ids: &Vec<SnapshotId>| ids.iter().any(|one| one.as_str() == id);
+            let owner = match self.ids.each_ref().map(has) {
+                [true, false] => self.contexts.first(),
+                [false, true] => self.contexts.last(),
+                _ => None,
+            };
+            if let (Some(owner), Err(error)) = (owner, &read) {
+                found_corrupt::record(owner, error).await;
+            }
+        }
+        read
+    }
+}
+
 /// A diff that is being read.
 struct Running {
+    owners: Owners,
     /// `None` if there is nothing to compare.
     comparison: Option<Comparison>,
     summary: DiffSummary,
@@ -313,7 +358,7 @@ impl Running {
 
     async fn next(&mut self) -> Result<Option<Vec<DiffEntry>>> {
         let batch = match &mut self.comparison {
-            Some(comparison) => comparison.next_batch().await?,
+            Some(comparison) => self.owners.recorded(comparison.next_batch()).await?,
             None => None,
         };
         self.report();

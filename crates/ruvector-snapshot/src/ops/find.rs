@@ -10,6 +10,7 @@ use ruvector_snapshot_format::id::SnapshotId;
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::policy::retention::GroupBy;
 use crate::repo::context::Context;
+use crate::repo::found_corrupt::recorded;
 use crate::repo::history::row_of;
 use crate::snapshot::{Listing, Snapshot};
 
@@ -193,7 +194,7 @@ impl State {
 /// Returns the row of a snapshot itself. An error that concerns only this snapshot is part of the result.
 async fn own_row(context: &Context, snapshot: &Snapshot, record_id: &str) -> Result<Result<Option<IndexedRow>>> {
     let id: SnapshotId = snapshot.id.parse()?;
-    match row_of(context, &id, record_id).await {
+    match recorded(context, row_of(context, &id, record_id)).await {
         Err(error) if concerns_one(&error) => Ok(Err(error)),
         Err(error) => Err(error),
         Ok(row) => Ok(Ok(row)),

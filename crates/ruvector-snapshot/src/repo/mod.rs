@@ -25,6 +25,7 @@ pub(crate) mod chain_checks;
 pub(crate) mod comparison;
 pub(crate) mod filter;
 pub(crate) mod findings;
+pub(crate) mod found_corrupt;
 pub(crate) mod history;
 pub(crate) mod merge;
 pub(crate) mod nearest;

@@ -204,9 +204,12 @@ impl StoredSnapshot {
     }
 
     /// Returns the error to report for one that was found in this snapshot: `NotFound` if the snapshot that is read was
-    /// deleted meanwhile.
+    /// deleted meanwhile. Corruption without a key is in its rows, and so in its index.
     pub(crate) async fn judged(&self, found: SnapshotError) -> SnapshotError {
-        judge(self.store.as_ref(), &self.read_id, found).await
+        match judge(self.store.as_ref(), &self.read_id, found).await {
+            corrupt if corrupt.kind() == ErrorKind::Corrupt => corrupt.with_key(self.key(DataFile::Index)),
+            other => other,
+        }
     }
 
     /// Fails with `NotFound` if the snapshot that is read was deleted meanwhile, or if this one, its ancestor, is lost.

@@ -12,12 +12,21 @@ pub mod three_snapshots;
 
 use std::collections::BTreeMap;
 
+use ruvector_snapshot::store::SnapshotStore;
 use ruvector_snapshot::store::testing::fault::{Call, Moment, Step};
 use ruvector_snapshot::{Result, SnapshotManager, VerifyOptions};
+use test_fixtures::objects;
 
 /// Verifies a snapshot and leaves nothing in the store.
 pub async fn is_intact(manager: &SnapshotManager, id: &str) -> Result<bool> {
     Ok(manager.verify_snapshot_with(id, &VerifyOptions::default().record(false)).await?.is_intact())
+}
+
+/// Removes what commands have recorded of corruption, or else the next create refuses what it would read.
+pub async fn forget(store: &dyn SnapshotStore) {
+    for key in objects(store).await.into_keys().filter(|key| key.contains("-read-corrupt-")) {
+        store.delete(&key).await.unwrap();
+    }
 }
 
 /// Counts the calls in a log of steps, by kind.

@@ -156,7 +156,7 @@ async fn a_corrupt_snapshot_is_an_error_and_is_recorded() {
     assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
     assert_eq!(names(&dir.scratch()), Vec::<String>::new());
     let (depth, result, _) = newest_entry(&manager, &snapshot.id).await.unwrap();
-    assert_eq!((depth, result), (VerifyDepth::Drill, VerifyResult::Corrupt));
+    assert_eq!((depth, result), (VerifyDepth::Read, VerifyResult::Corrupt));
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ use test_fixtures::{TestDir, encode_vector, local_store, memory_store, objects};
 use test_servers::S3Server;
 
 use crate::common::bucket_stores::s3_store;
+use crate::common::forget;
 use crate::increments::fixture::Random;
 use crate::verdicts::{
     Court, DIMENSIONS, Forged, OPTIONS_ROW, Row, State, Verdict, bytes, each_item, forge_with, options, record,
@@ -252,6 +253,7 @@ async fn what_verify_restore_and_compact_say_of_irregular_rows_in_a_chain_is_the
             let verdict = court.assert_agreement(&what, &chain).await;
             // With rows before the records that show the dimensions, the full snapshot can be worse.
             assert!(verdict == case.expected || (rows_first && verdict == Verdict::Corrupt), "{what}: {verdict:?}");
+            forget(court.store.as_ref()).await;
             let before = objects(court.store.as_ref()).await;
             match court.manager.compact_snapshot(chain[1].metadata.id.as_str(), None).await {
                 Ok(compacted) => {
@@ -261,6 +263,7 @@ async fn what_verify_restore_and_compact_say_of_irregular_rows_in_a_chain_is_the
                 Err(error) => {
                     assert_eq!(refused(&error), case.expected, "{what}: {error:?}");
                     court.manager.wait_for_cleanup().await;
+                    forget(court.store.as_ref()).await;
                     assert!(objects(court.store.as_ref()).await == before, "{what}: the store has changed");
                 }
             }

@@ -19,6 +19,7 @@ mod diffs;
 mod drill;
 mod embeddings;
 mod exports;
+mod found_corrupt;
 mod found_records;
 mod golden;
 mod golden_irregular;

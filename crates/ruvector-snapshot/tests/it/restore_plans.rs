@@ -24,8 +24,8 @@ use test_fixtures::{
 use test_servers::S3Server;
 
 use crate::common::bucket_stores::s3_store;
-use crate::common::count_calls;
 use crate::common::three_snapshots::key;
+use crate::common::{count_calls, forget};
 
 /// Runs a test on a disk, and in a bucket.
 async fn on_each_store(test: impl AsyncFn(&TestDir, &Arc<dyn SnapshotStore>)) {
@@ -435,6 +435,7 @@ async fn whatever_is_in_the_way_in_the_store_is_a_blocker() {
             fs::write(&restored, "precious").unwrap();
             drop(assert_blocked(&manager, id, &restored, &plain, &[ErrorKind::AlreadyExists, kind]).await);
             fs::remove_file(&restored).unwrap();
+            forget(store.as_ref()).await;
             assert_eq!(everything(dir, store).await.1, before.1);
             put(&key, Some(all[&key].clone())).await;
         }

@@ -26,6 +26,7 @@ use test_fixtures::{TestDir, encode_vector, local_store, memory_store, objects};
 use test_servers::S3Server;
 
 use crate::common::bucket_stores::s3_store;
+use crate::common::forget;
 use crate::increments::fixture::Random;
 use crate::irregular::tables;
 
@@ -564,6 +565,7 @@ async fn compact_refuses_what_restore_refuses() {
         let full = forge(court.store.as_ref(), 0, &good, None, &rows([("a", record(None))])).await;
         let increment = forge(court.store.as_ref(), 1, &database, Some(&full), &rows([("b", row)])).await;
         assert_eq!(court.assert_agreement(what, &[full, increment.clone()]).await, expected, "{what}");
+        forget(court.store.as_ref()).await;
         let before = objects(court.store.as_ref()).await;
         match court.manager.compact_snapshot(increment.metadata.id.as_str(), None).await {
             Ok(compacted) => {
@@ -572,6 +574,7 @@ async fn compact_refuses_what_restore_refuses() {
             }
             Err(error) => {
                 assert_eq!(refused(&error), expected, "{what}");
+                forget(court.store.as_ref()).await;
                 assert!(objects(court.store.as_ref()).await == before, "{what}: the store has changed");
             }
         }

@@ -21,6 +21,7 @@ use crate::progress::{Phase, Progress, StoredCounter, Transferred};
 use crate::repo::annotations;
 use crate::repo::compaction::store_compacted;
 use crate::repo::context::Context;
+use crate::repo::found_corrupt::recorded;
 use crate::repo::markers;
 use crate::repo::snapshot_copy::{Copied, Transfer};
 
@@ -208,7 +209,8 @@ impl Copies {
     async fn compact(&self, planned: &PlannedCopy) -> Result<(CopyOutcome, String)> {
         let id: SnapshotId = planned.id.parse()?;
         let _one_at_a_time = self.compaction.lock().await;
-        let stored = store_compacted(&self.transfer.from, &self.transfer.to, &id, None).await;
+        let Transfer { from, to, .. } = &self.transfer;
+        let stored = recorded(from, store_compacted(from, to, &id, None)).await;
         let stored = stored.map_err(|error| not_copied(&id, error))?;
         self.counter.add_bytes(planned.bytes);
         Ok((CopyOutcome::Copied, stored.id))

@@ -14,14 +14,13 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use ruvector_snapshot_format::id::SnapshotId;
-use ruvector_snapshot_format::layout;
-use ruvector_snapshot_format::ledger::{Finding, VerifyDepth, VerifyResult};
+use ruvector_snapshot_format::ledger::{LedgerEntry, VerifyDepth, VerifyResult};
 use tracing::Instrument as _;
 
 use crate::error::{ErrorKind, Remedy, Result, SnapshotError};
 use crate::progress::{Progress, ProgressUpdate, report_transferred, warn};
 use crate::repo::context::Context;
-use crate::repo::ledger;
+use crate::repo::{found_corrupt, ledger};
 use crate::snapshot::Snapshot;
 use crate::source::scratch::ScratchDirectory;
 use examine::examine;
@@ -51,9 +50,7 @@ where
         let started_at = context.clock.now();
         let drilled = rehearse(context, id, options, restore).await;
         if options.record {
-            let has_passed = drilled.as_ref().is_ok_and(|report| report.passed);
-            let time = if has_passed { started_at } else { context.clock.now() };
-            record(context, id, time, options, &drilled).await;
+            record(context, id, started_at, options, &drilled).await;
         }
         drilled
     }
@@ -157,44 +154,31 @@ fn milliseconds(duration: Duration) -> u64 {
 async fn record(
     context: &Context,
     id: &SnapshotId,
-    time: DateTime<Utc>,
+    started_at: DateTime<Utc>,
     options: &DrillOptions,
     drilled: &Result<DrillReport>,
 ) {
-    let entry = || {
-        let mut entry = ledger::new_entry(id, time, VerifyDepth::Drill)?;
-        match drilled {
-            Ok(report) => {
-                entry.records = report.snapshot.vector_count as u64;
-                entry.bytes = report.store_read_bytes;
-                entry.checksum = Some(report.snapshot.checksum.clone());
-                entry.drill = serde_json::to_value(Figures::of(report)).ok();
-                if !report.passed {
-                    entry.result = VerifyResult::Failed;
-                }
-            }
-            Err(error) if is_of_restored(error) => {
-                entry.result = VerifyResult::Failed;
-                entry.drill = Some(serde_json::json!({ "error": error.to_string() }));
-            }
-            Err(error) => {
-                let place = error.key().and_then(layout::parse_key);
-                let (snapshot, file) = place.map(|(id, file)| (id.to_string(), file.to_owned())).unwrap_or_default();
-                entry.add_finding(Finding { snapshot, file, block: None, detail: error.message().to_owned() });
-            }
+    let entry = match drilled {
+        Ok(report) => {
+            let time = if report.passed { started_at } else { context.clock.now() };
+            let result = if report.passed { VerifyResult::Intact } else { VerifyResult::Failed };
+            ledger::new_entry(id, time, VerifyDepth::Drill).map(|entry| LedgerEntry {
+                result,
+                records: report.snapshot.vector_count as u64,
+                bytes: report.store_read_bytes,
+                checksum: Some(report.snapshot.checksum.clone()),
+                drill: serde_json::to_value(Figures::of(report)).ok(),
+                ..entry
+            })
         }
-        Ok(entry)
-    };
-    let says_something = match drilled {
-        Ok(_) => true,
-        Err(error) if is_of_restored(error) => true,
-        Err(error) => {
-            error.kind() == ErrorKind::Corrupt && error.key().is_some_and(|key| layout::parse_key(key).is_some())
+        Err(error) if is_of_restored(error) => {
+            let drill = Some(serde_json::json!({ "error": error.to_string() }));
+            let entry = ledger::new_entry(id, context.clock.now(), VerifyDepth::Drill);
+            entry.map(|entry| LedgerEntry { result: VerifyResult::Failed, drill, ..entry })
         }
+        Err(error) => return found_corrupt::record(context, error).await,
     };
-    if says_something {
-        ledger::record_or_warn(context, entry(), options.progress.as_deref()).await;
-    }
+    ledger::record_or_warn(context, entry, options.progress.as_deref()).await;
 }
 
 /// Returns whether the snapshot was restored and verified, and the restored database cannot be used.

@@ -5,7 +5,7 @@ mod records;
 
 use std::sync::Arc;
 
-use futures::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
+use futures::stream::{self, BoxStream, Stream, TryStreamExt};
 use ruvector_snapshot_format::checksum::Digest;
 use ruvector_snapshot_format::id::SnapshotId;
 use ruvector_snapshot_format::irregular::{IrregularItem, IrregularTable};
@@ -14,6 +14,7 @@ use ruvector_snapshot_format::model::{Change, DatabaseInfo};
 use crate::error::{Result, SnapshotError};
 use crate::repo::chain::Chain;
 use crate::repo::context::{Context, run_blocking};
+use crate::repo::found_corrupt::{recorded, recorded_stream};
 use crate::repo::merge::Merge;
 use crate::snapshot::Snapshot;
 use crate::source::key_range::{DiffRange, KeyRange};
@@ -88,7 +89,7 @@ pub struct IrregularRow {
 /// Opens a snapshot when the stream is polled for the first time, and streams its records.
 pub(crate) fn restore_stream(context: Context, id: String, options: StreamOptions) -> RecordStream {
     RecordStream::opening(async move {
-        let reader = open(&context, &id.parse()?).await?;
+        let reader = recorded(&context, open(&context, &id.parse()?)).await?;
         Ok((reader, options))
     })
 }
@@ -219,12 +220,12 @@ impl SnapshotReader {
     /// ```
     pub async fn index_rows(&self) -> Result<impl Stream<Item = Result<IndexRow>> + Send + use<>> {
         let everything = Arc::from([DiffRange::all()]);
-        let merge = self.chain.rows_in(&everything, &self.context.config).await?;
-        Ok(stream::try_unfold(merge, |mut merge| async move {
+        let merge = recorded(&self.context, self.chain.rows_in(&everything, &self.context.config)).await?;
+        let rows = stream::try_unfold(merge, |mut merge| async move {
             let row = next_row(&mut merge).await?;
             Ok(row.map(|row| (row, merge)))
-        })
-        .boxed())
+        });
+        Ok(recorded_stream(&self.context, rows))
     }
 }
 
@@ -273,7 +274,7 @@ impl SnapshotReader {
             sections.decoded(section);
             Ok(Some((stream::iter(rows.into_iter().map(Ok)), (Some(sections), table))))
         });
-        Ok(sections.try_flatten().boxed())
+        Ok(recorded_stream(&self.context, sections.try_flatten()))
     }
 }
 

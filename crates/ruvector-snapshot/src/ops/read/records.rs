@@ -14,6 +14,8 @@ use ruvector_snapshot_format::model::Record;
 use super::{SnapshotReader, StreamOptions};
 use crate::error::{Result, corrupt};
 use crate::progress::{Phase, Progress, ProgressUpdate, warn};
+use crate::repo::context::Context;
+use crate::repo::found_corrupt::{recorded, recorded_stream};
 use crate::repo::reader::StoredSnapshot;
 use crate::repo::selection::{MissingIds, selected_blocks};
 use crate::source::key_range::{KeyRange, coalesced};
@@ -158,14 +160,14 @@ impl RecordStream {
         let shared = outcome.clone();
         let opened = async move {
             let (reader, options) = opening.await?;
-            Running::start(&reader, &options, &shared).await.map(Running::into_stream)
+            recorded(&reader.context, Running::start(&reader, &options, &shared)).await.map(Running::into_stream)
         };
         Self { batches: stream::once(opened).try_flatten().boxed(), outcome }
     }
 
     pub(super) async fn of(reader: &SnapshotReader, options: &StreamOptions) -> Result<Self> {
         let outcome = Outcome::default();
-        let running = Running::start(reader, options, &outcome).await?;
+        let running = recorded(&reader.context, Running::start(reader, options, &outcome)).await?;
         Ok(Self { batches: running.into_stream(), outcome })
     }
 
@@ -174,7 +176,7 @@ impl RecordStream {
         let (outcome, ranges) = (Outcome::default(), coalesced(ranges));
         let blocks = match ranges.is_empty() {
             true => stream::empty().boxed(),
-            false => reader.chain.blocks_in(ranges, &reader.context.config).await?,
+            false => recorded(&reader.context, reader.chain.blocks_in(ranges, &reader.context.config)).await?,
         };
         let running = Running::over(reader, blocks, None, &outcome)?;
         Ok(Self { batches: running.into_stream(), outcome })
@@ -197,6 +199,7 @@ impl fmt::Debug for RecordStream {
 
 /// A stream that has been opened.
 struct Running {
+    context: Context,
     blocks: BoxStream<'static, Result<(Block, ContentSum)>>,
     newest: StoredSnapshot,
     /// The sum of what is not in the stream and of the records so far. `None` if the stream does not have all records.
@@ -241,15 +244,17 @@ impl Running {
     ) -> Result<Self> {
         let update = ProgressUpdate { phase: Phase::Stream, records: 0, records_total: 0, bytes: 0, bytes_total: 0 };
         let (newest, outcome) = (reader.chain.newest()?.clone(), outcome.clone());
-        Ok(Self { blocks, newest, sum, listener: None, nothing_selected: None, update, outcome })
+        let context = reader.context.clone();
+        Ok(Self { context, blocks, newest, sum, listener: None, nothing_selected: None, update, outcome })
     }
 
     fn into_stream(self) -> BoxStream<'static, Result<RecordBatch>> {
-        stream::try_unfold(self, |mut running| async move {
+        let context = self.context.clone();
+        let batches = stream::try_unfold(self, |mut running| async move {
             let batch = running.next().await?;
             Ok(batch.map(|batch| (batch, running)))
-        })
-        .boxed()
+        });
+        recorded_stream(&context, batches)
     }
 
     async fn next(&mut self) -> Result<Option<RecordBatch>> {

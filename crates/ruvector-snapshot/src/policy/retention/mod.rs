@@ -115,7 +115,7 @@ pub struct DroppedSnapshot {
 /// - It is pinned.
 /// - It is dated in the future: more than [`CLOCK_TOLERANCE`](crate::CLOCK_TOLERANCE) after `now`.
 /// - Its chain is broken.
-/// - A verification or a drill has found it or an ancestor corrupt.
+/// - It or an ancestor was found corrupt.
 /// - A kept or unusable snapshot or an upload in progress depends on it, directly or not.
 /// - It is older than an unusable snapshot that has dependents and whose own base is unreadable. It may be that base.
 ///

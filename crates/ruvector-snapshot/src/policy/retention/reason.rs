@@ -22,7 +22,7 @@ pub enum KeepReason {
         /// The id of the ancestor that is missing or unusable, or part of a cycle.
         at: String,
     },
-    /// It cannot be restored, because a verification or a drill has found it or an ancestor corrupt.
+    /// It cannot be restored, because it or an ancestor was found corrupt.
     Corrupt,
     /// It is one of the newest.
     Last {

@@ -9,8 +9,8 @@ use ruvector_snapshot::store::testing::fault::{Call, Fault, FaultStore, Gate, Mo
 use ruvector_snapshot::{ErrorKind, Listing, Result, SnapshotError, SnapshotManager};
 use test_fixtures::{Contents, contents, objects};
 
-use crate::common::is_intact;
 use crate::common::three_snapshots::ThreeSnapshots;
+use crate::common::{forget, is_intact};
 
 /// One run of an operation, in a store that holds three snapshots.
 pub(crate) struct Run<'a> {
@@ -123,6 +123,17 @@ impl Case {
         }
     }
 
+    /// Asserts that a result reports this fault. Only the ledgers are listed, and nothing depends on them. Returns whether it
+    /// has failed.
+    #[track_caller]
+    pub(crate) fn assert_fails<T>(&self, result: Result<T>) -> bool {
+        match &result {
+            Ok(_) => assert_eq!(self.step.call, Call::List, "{}", self.what()),
+            Err(error) => self.assert_reported_by(error),
+        }
+        result.is_err()
+    }
+
     /// Asserts that an error reports this fault: its kind, its cause and the snapshot.
     #[track_caller]
     pub(crate) fn assert_reported_by(&self, error: &SnapshotError) {
@@ -186,8 +197,9 @@ impl Run<'_> {
         listing
     }
 
-    /// Asserts that the store holds the same objects as at the start.
+    /// Asserts that the store holds the same objects as at the start. That something was found corrupt may be recorded.
     pub(crate) async fn assert_unchanged(&self, what: &str) {
+        forget(self.store.as_ref()).await;
         let found = objects(self.store.as_ref()).await;
         if found != self.fixture.objects {
             let keys: Vec<_> = found.into_keys().filter(|key| !self.fixture.objects.contains_key(key)).collect();

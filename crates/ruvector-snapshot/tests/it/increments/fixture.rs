@@ -91,6 +91,13 @@ pub(crate) async fn assert_restores(manager: &SnapshotManager, dir: &TestDir, id
     std::fs::remove_file(dir.restored()).unwrap();
 }
 
+/// Removes what is recorded of corruption, or else the next command refuses what it would read.
+pub(super) fn forget(snapshots: &Path) {
+    for file in files(snapshots).keys().filter(|file| file.contains("-read-corrupt-")) {
+        std::fs::remove_file(snapshots.join(file)).unwrap();
+    }
+}
+
 /// Returns every file of a directory of snapshots, by its relative path.
 pub(crate) fn files(snapshots: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut files = BTreeMap::new();

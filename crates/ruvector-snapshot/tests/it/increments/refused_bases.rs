@@ -9,7 +9,7 @@ use ruvector_snapshot::{ErrorKind, Snapshot, SnapshotConfig, SnapshotError, Snap
 use ruvector_snapshot_format::layout::{self, DataFile};
 use test_fixtures::{StoredSnapshot, TestDir, TickingClock, edit_metadata, entry, make_database, options};
 
-use super::fixture::{create, create_from_elsewhere, files};
+use super::fixture::{create, create_from_elsewhere, files, forget};
 
 /// A database, a full snapshot of it, and an increment on that.
 struct Fixture {
@@ -36,6 +36,7 @@ impl Fixture {
     async fn create_error(&self, manager: &SnapshotManager, path: &Path, base: &Snapshot) -> SnapshotError {
         let before = files(&self.dir.snapshots());
         let error = create_from_elsewhere(manager, path, Some(base)).await.unwrap_err();
+        forget(&self.dir.snapshots());
         assert!(files(&self.dir.snapshots()) == before, "the store has changed in spite of {error}");
         self.dir.assert_scratch_empty();
         error

@@ -17,8 +17,9 @@ use test_fixtures::{
 use test_servers::S3Server;
 
 use super::corrupt_chains::put_leaves;
-use super::fixture::create;
+use super::fixture::{create, forget as forget_files};
 use crate::common::bucket_stores::s3_store;
+use crate::common::forget;
 
 /// A full snapshot and two increments, and a database that has changed since.
 struct Fixture {
@@ -96,6 +97,7 @@ impl Fixture {
         for part in [self.base().id.as_str(), "as a base", "take a full snapshot", "verify"] {
             assert!(text.contains(part), "{what}: {part:?} is not in {text:?}");
         }
+        forget(self.store.as_ref()).await;
         assert!(objects(self.store.as_ref()).await == before, "{what}: the store has changed");
         self.dir.assert_scratch_empty();
         error
@@ -114,6 +116,7 @@ impl Fixture {
             Err(error) => {
                 assert_eq!(error.kind(), ErrorKind::Corrupt, "{what}: {error:?}");
                 assert!(error.message().contains("as a base"), "{what}: {error}");
+                forget(self.store.as_ref()).await;
                 assert!(objects(self.store.as_ref()).await == before, "{what}: the store has changed");
                 true
             }
@@ -133,6 +136,7 @@ impl Fixture {
             }
             Err(error) => {
                 assert_eq!(error.kind(), ErrorKind::Corrupt, "{what}: {error:?}");
+                forget(self.store.as_ref()).await;
                 assert!(objects(self.store.as_ref()).await == before, "{what}: the store has changed");
                 true
             }
@@ -237,6 +241,7 @@ async fn a_corrupt_block_is_found_by_default_only_if_the_create_reads_it() {
         assert_eq!(error.kind(), ErrorKind::Corrupt, "{what}");
         assert!(error.message().contains(&format!("block {block}: ")), "{what}: {error}");
         assert!(error.key().is_some_and(|key| key.ends_with(file.name())), "{what}: {error}");
+        forget_files(&dir.snapshots());
         match manager.create_snapshot_of_file(&path, "next", &options).await {
             Ok(made) => {
                 assert!(file == DataFile::Vectors || block != 1, "{what} was read");
@@ -251,6 +256,7 @@ async fn a_corrupt_block_is_found_by_default_only_if_the_create_reads_it() {
             }
         }
         stored.repair();
+        forget_files(&dir.snapshots());
     }
 }
 
@@ -266,6 +272,7 @@ async fn the_base_of_a_database_in_memory_is_verified_too() {
     let verified = options.clone().verify_base(true);
     let error = fixture.manager.create_snapshot_with(&db, "next", &verified).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt, "{error:?}");
+    forget(fixture.store.as_ref()).await;
     fixture.manager.create_snapshot_with(&db, "next", &options).await.unwrap();
 }
 

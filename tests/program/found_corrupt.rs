@@ -1,0 +1,81 @@
+//! What a command finds corrupt while it reads a snapshot is recorded beside the snapshot that is corrupt, also if that is an
+//! ancestor: `list` shows it from then on, and no increment is based on it.
+
+use std::fs;
+
+use super::dry_run::Place;
+use super::sandbox::{DIMENSIONS, Sandbox, open_database};
+
+/// Commands that read all of the snapshot `inc`, or what is at the start of the file.
+const READERS: [(&str, &[&str]); 12] = [
+    ("vectors.bin.gz", &["restore", "inc", "--to", "restored.db"]),
+    ("vectors.bin.gz", &["restore", "inc", "--to", "restored.db", "--id", "id-000002"]),
+    ("vectors.bin.gz", &["restore", "inc", "--to", "a.db", "--merge"]),
+    ("vectors.bin.gz", &["drill", "inc"]),
+    ("vectors.bin.gz", &["export", "inc", "--to", "exported", "--format", "npy"]),
+    ("vectors.bin.gz", &["dump", "inc"]),
+    ("vectors.bin.gz", &["search", "inc", "--like", "id-000002"]),
+    ("vectors.bin.gz", &["compact", "inc"]),
+    ("vectors.bin.gz", &["copy", "--all", "--to", "copies"]),
+    ("index.bin.gz", &["diff", "inc", "other"]),
+    ("index.bin.gz", &["find", "id-000002"]),
+    ("index.bin.gz", &["create", "--db", "a.db", "--name", "next", "--base", "inc"]),
+];
+
+/// Returns the names of the ledger entries beside a snapshot.
+fn entries(sandbox: &Sandbox, id: &str) -> Vec<String> {
+    let names = sandbox.names(&format!("snapshots/snapshot-{id}"));
+    names.into_iter().filter(|name| name.starts_with("checked-")).collect()
+}
+
+#[test]
+fn corruption_of_an_ancestor_is_recorded_beside_it_by_every_command_that_reads_it() {
+    let [Place::Disk(sandbox), _] = Place::with_chain() else { panic!() };
+    let change = |value| {
+        let db = open_database(&sandbox.path("a.db"), DIMENSIONS);
+        let mut record = db.get("id-000003").unwrap().unwrap();
+        record.vector = vec![value; DIMENSIONS];
+        db.insert(record).unwrap();
+    };
+    let [inc, full] = <[String; 2]>::try_from(sandbox.ids()).unwrap();
+    change(5.0);
+    let other = sandbox.create("other");
+    change(6.0);
+    for (file, command) in READERS {
+        let path = sandbox.stored(&full, file);
+        let intact = fs::read(&path).unwrap();
+        let mut damaged = intact.clone();
+        damaged[15] ^= 4;
+        fs::write(&path, damaged).unwrap();
+        for dry in [&["restore", "inc", "--to", "b.db"][..], &["drill", "inc"], &["export", "inc", "--to", "e"]] {
+            sandbox.run(&[dry, &["--dry-run"]].concat());
+        }
+        assert_eq!(entries(&sandbox, &full), Vec::<String>::new(), "{command:?}");
+        let result = sandbox.run(command);
+        // `find` goes on with the other snapshots, and warns.
+        let exit_code = if command[0] == "find" { 5 } else { 3 };
+        assert_eq!(result.exit_code, Some(exit_code), "{command:?}: {result:?}");
+        assert!(!result.stderr.contains("could not be recorded"), "{command:?}: {result:?}");
+        let recorded = [&full, &inc, &other].map(|id| entries(&sandbox, id));
+        assert_eq!(recorded.each_ref().map(Vec::len), [1, 0, 0], "{command:?}: {recorded:?}");
+        assert!(recorded[0][0].contains("-read-corrupt-"), "{command:?}: {recorded:?}");
+        let list = sandbox.run(&["list"]);
+        assert_eq!(list.stdout.matches("CORRUPT  found at ").count(), 2, "{command:?}: {list:?}");
+        assert!(sandbox.run(&["show", "full"]).stdout.contains("while it was read CORRUPT"), "{command:?}");
+        fs::write(&path, intact).unwrap();
+        let refused = sandbox.run(&["create", "--db", "a.db", "--name", "next", "--base", "inc"]);
+        refused.assert_fails(3, "was found corrupt at");
+        assert_eq!(entries(&sandbox, &full).len(), 1, "{command:?}: a refusal proves nothing");
+        fs::remove_file(sandbox.stored(&full, &recorded[0][0])).unwrap();
+    }
+}
+
+#[test]
+fn without_a_record_a_drill_leaves_none() {
+    let (sandbox, ids) = Sandbox::with_snapshots(1);
+    fs::remove_file(sandbox.stored(&ids[0], "vectors.bin.gz")).unwrap();
+    assert_eq!(sandbox.run(&["drill", "one", "--no-record"]).exit_code, Some(3));
+    assert_eq!(entries(&sandbox, &ids[0]), Vec::<String>::new());
+    assert_eq!(sandbox.run(&["drill", "one"]).exit_code, Some(3));
+    assert_eq!(entries(&sandbox, &ids[0]).len(), 1);
+}
