@@ -238,3 +238,51 @@ fn a_database_and_a_directory_that_cannot_be_written_are_in_the_way() {
     }
     assert!(place.contents() == before);
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn too_little_space_is_in_the_way_of_an_export_and_a_warning_if_it_may_be_enough() {
+    let place = Place::each().into_iter().next().unwrap();
+    place.ok(&["create", "--db", "a.db", "--name", "full"]);
+    fs::create_dir(place.sandbox().path("d")).unwrap();
+    let (_, plan) = place.would(&["export", "full", "--to", "x"]);
+    let sum = |member: &str| (0..2).map(|file| number(&plan, &format!("/files/{file}/{member}"))).sum::<u64>();
+    // A file system has whole pages.
+    let pages = |bytes: u64| bytes / 4096 * 4096;
+    let (too_little, doubtful) = (pages(sum("least_bytes")), pages(sum("likely_bytes")));
+    assert!(
+        too_little < sum("least_bytes") && sum("least_bytes") < doubtful && doubtful < sum("likely_bytes"),
+        "{plan}"
+    );
+    let run = |size: u64, args: &[&str]| {
+        let shell = Shell::with_mounts(&format!("mount -t tmpfs -o size={size} none d &&"))?;
+        Some(shell.run(place.sandbox().command(args)))
+    };
+    for dry_run in [&["--dry-run"][..], &[]] {
+        let args = [&["export", "full", "--to", "d/x"], dry_run].concat();
+        let Some(refused) = run(too_little, &args) else { return };
+        refused.assert_fails(1, "the export needs at least ");
+        let warned = run(doubtful, &args).unwrap();
+        assert!(warned.stderr.starts_with("warning: the export may need about "), "{warned:?}");
+        assert!(dry_run.is_empty() || warned.exit_code == Some(5), "{warned:?}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_merge_warns_of_a_file_system_with_less_space_than_the_records_have() {
+    let place = Place::each().into_iter().next().unwrap();
+    place.ok(&["create", "--db", "a.db", "--name", "full"]);
+    create_database(&place.sandbox().path("b.db"), 3, DIMENSIONS);
+    fs::create_dir(place.sandbox().path("d")).unwrap();
+    let size = fs::metadata(place.sandbox().path("b.db")).unwrap().len() + 8192;
+    let script = format!("mount -t tmpfs -o size={size} none d && cp --sparse=never b.db d/b.db &&");
+    let Some(shell) = Shell::with_mounts(&script) else { return };
+    let merge = ["restore", "full", "--to", "d/b.db", "--merge", "--dry-run"];
+    let planned = shell.run(place.sandbox().command(&merge));
+    assert!(planned.stderr.starts_with("warning: the merged records have "), "{planned:?}");
+    assert!(planned.exit_code == Some(5) && planned.stdout.contains("    warning      free space\n"), "{planned:?}");
+    // One record needs less than that.
+    let planned = shell.run(place.sandbox().command(&[&merge[..], &["--id", "id-000200"]].concat()));
+    assert_eq!((planned.exit_code, &*planned.stderr), (Some(0), ""), "{planned:?}");
+}
