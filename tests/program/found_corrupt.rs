@@ -79,3 +79,36 @@ fn without_a_record_a_drill_leaves_none() {
     assert_eq!(sandbox.run(&["drill", "one"]).exit_code, Some(3));
     assert_eq!(entries(&sandbox, &ids[0]).len(), 1);
 }
+
+#[test]
+fn a_dry_run_says_that_an_ancestor_was_found_corrupt_and_the_command_tries_it_all_the_same() {
+    let [Place::Disk(sandbox), _] = Place::with_chain() else { panic!() };
+    let full = sandbox.ids()[1].clone();
+    let path = sandbox.stored(&full, "vectors.bin.gz");
+    let intact = fs::read(&path).unwrap();
+    fs::write(&path, "corrupt").unwrap();
+    let place = Place::Disk(sandbox);
+    assert_eq!(place.run(&["verify", "full"]).exit_code, Some(3));
+    fs::write(&path, intact).unwrap();
+    let warning = format!("warning: snapshot {full} was found corrupt at 2");
+    let commands: [&[&str]; 6] = [
+        &["restore", "inc", "--to", "restored.db"],
+        &["restore", "inc", "--to", "part.db", "--id", "id-000002"],
+        &["restore", "inc", "--to", "a.db", "--merge", "--on-conflict", "keep"],
+        &["drill", "inc", "--no-record"],
+        &["export", "inc", "--to", "exported", "--format", "npy"],
+        &["copy", "inc", "full", "--to", "copies"],
+    ];
+    for command in commands {
+        let (planned, document) = place.dry(command);
+        assert_eq!(planned.exit_code, Some(5), "{command:?}: {planned:?}");
+        assert_eq!(planned.stderr.matches(&warning).count(), 1, "{command:?}: {planned:?}");
+        assert!(planned.stderr.contains("not intact since"), "{command:?}: {planned:?}");
+        assert_eq!(document["warnings"].as_array().unwrap().len(), 1, "{command:?}: {document}");
+        let done = place.run(command);
+        assert_eq!(done.exit_code, Some(5), "{command:?}: {done:?}");
+        assert_eq!(done.stderr.matches(&warning).count(), 1, "{command:?}: {done:?}");
+    }
+    place.ok(&["verify", "full"]);
+    place.would(&["restore", "inc", "--to", "again.db"]);
+}

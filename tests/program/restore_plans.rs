@@ -180,7 +180,9 @@ fn everything_that_is_in_the_way_is_printed_at_once() {
         fs::remove_file(chain.sandbox().path("b.db")).unwrap();
         assert_eq!(chain.run(&["restore", "two", "--to", "b.db"]).exit_code, Some(3));
         let result = chain.run(&dry(&[]));
-        result.assert_fails(3, "`verify` shows everything that is corrupt");
+        assert_eq!(result.exit_code, Some(3), "{result:?}");
+        assert!(result.stderr.starts_with(&format!("warning: snapshot {full} was found corrupt at ")), "{result:?}");
+        assert!(result.stderr.contains("`verify` shows everything that is corrupt"), "{result:?}");
     }
 }
 

@@ -100,6 +100,7 @@ pub(crate) async fn copy(session: &Session, args: &Copies) -> Result<Exit, Failu
         return Err(Failure::nothing_there(message).with_hint("check --store, and that the disk is mounted"));
     }
     session.learn_ids(&source).await;
+    plan.warnings.iter().for_each(|warning| session.warnings.add(warning));
     if args.dry_run {
         let access = match is_written(&plan) {
             true => Some(check_target(session, args)?),

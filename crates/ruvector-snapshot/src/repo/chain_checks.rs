@@ -64,6 +64,21 @@ impl ListedChain {
         ledger::checks_of(self.objects.first()?, self.base_checks(now).as_ref(), now)?.checks.corrupt_at()
     }
 
+    /// Returns which snapshot of the chain was found corrupt, the newest being 0, and when, unless everything was found intact
+    /// since.
+    fn found_corrupt(&self, now: DateTime<Utc>) -> Option<(usize, DateTime<Utc>)> {
+        let corrupt_at = self.corrupt_at(now)?;
+        let mut base: Option<ChainChecks> = None;
+        for (number, objects) in self.objects.iter().enumerate().rev() {
+            base = ledger::checks_of(objects, base.as_ref(), now).or(base);
+            // What is corrupt is corrupt in each dependent, with the same time.
+            if base.as_ref().and_then(|checks| checks.checks.corrupt_at()) == Some(corrupt_at) {
+                return Some((number, corrupt_at));
+            }
+        }
+        None
+    }
+
     /// Returns what the ledgers say at the time `now`. `None` if a snapshot or a file of the chain is missing.
     pub(crate) fn checks(&self, now: DateTime<Utc>) -> Option<ChainChecks> {
         let objects = self.objects.first().filter(|_| self.is_whole)?;
@@ -75,6 +90,27 @@ impl ListedChain {
         let oldest_first = self.objects.iter().skip(1).rev();
         oldest_first.fold(None, |base, objects| ledger::checks_of(objects, base.as_ref(), now).or(base))
     }
+}
+
+/// Returns the warning for a chain of which a snapshot was found corrupt, and not intact since. Whoever reads the chain finds
+/// out whether it still is. If the ledgers cannot be listed, that is the warning: nothing depends on them.
+pub(crate) async fn corruption_warning(context: &Context, chain: &Chain) -> Option<String> {
+    match ListedChain::of(context, chain).await {
+        Ok(listed) => {
+            let (number, corrupt_at) = listed.found_corrupt(context.clock.now())?;
+            Some(corrupt_since(chain.snapshots().get(number)?.id(), corrupt_at))
+        }
+        Err(error) => Some(format!("whether the snapshot was found corrupt before is not known: {error}")),
+    }
+}
+
+/// Returns the warning for a snapshot that was found corrupt, of a command that reads it.
+pub(crate) fn corrupt_since(id: &SnapshotId, corrupt_at: DateTime<Utc>) -> String {
+    let found_at = corrupt_at.format("%Y-%m-%d %H:%M:%S");
+    format!(
+        "snapshot {id} was found corrupt at {found_at} UTC, and not intact since; this command reads it again, and fails if \
+         what it needs is still corrupt"
+    )
 }
 
 /// Reads the ledger of a snapshot, and what those of its ancestors say of it.

@@ -26,7 +26,7 @@ async fn a_missing_file_of_an_ancestor_is_recorded_and_a_failed_request_is_not()
     manager.restore_snapshot_to(newest, dir.path("intact.db"), &RestoreOptions::default()).await.unwrap();
     // A listing of the ledgers may fail.
     let log = steps.log();
-    let is_read = |step: &&(usize, &Step)| step.1.moment == Moment::Before && step.1.call != Call::List;
+    let is_read = |(_, step): &(usize, &Step)| step.moment == Moment::Before && step.call != Call::List;
     let reads = log.iter().enumerate().filter(is_read).map(|(at, _)| at);
     for at in reads {
         for kind in [ErrorKind::Unavailable, ErrorKind::PermissionDenied] {

@@ -89,8 +89,8 @@ async fn a_verify_makes_a_known_number_of_requests() {
 #[tokio::test]
 async fn a_restore_makes_a_known_number_of_requests() {
     let fixture = ThreeSnapshots::new().await;
-    // metadata.json, two sections, and the pieces of the one block.
-    let expected = BTreeMap::from([(Call::Get, 1), (Call::GetRange, 2 + 3)]);
+    // metadata.json, the names of the ledger entries, two sections, and the pieces of the one block.
+    let expected = BTreeMap::from([(Call::Get, 1), (Call::List, 1), (Call::GetRange, 2 + 3)]);
     let (manager, steps) = manager_with_log(&fixture, fixture.new_store().await);
     manager.restore_snapshot(&fixture.ids[0]).await.unwrap();
     assert_eq!(count_calls(&steps.log()), expected);

@@ -123,7 +123,10 @@ async fn assert_reads_as_planned(dir: &TestDir, store: Arc<dyn SnapshotStore>, i
         let requests = calls.get(&Call::Get).unwrap() + calls.get(&Call::GetRange).unwrap();
         let fetch = plan.fetch.unwrap();
         let sum = |of: fn(PlannedFetch) -> u64| objects().map(|object| of(object.fetch.unwrap())).sum::<u64>();
-        assert_eq!((requests as u64, calls.values().sum()), (fetch.requests, requests));
+        // The ledger of each snapshot is listed besides.
+        let listed = calls.get(&Call::List).unwrap();
+        assert_eq!((requests as u64, calls.values().sum()), (fetch.requests, requests + listed));
+        assert_eq!(*listed, plan.chain.len());
         assert_eq!((fetch.objects, fetch.bytes), (planned.len() as u64, planned.values().sum()));
         assert_eq!(
             (fetch.objects, fetch.bytes, fetch.requests),
@@ -222,8 +225,11 @@ async fn a_plan_of_a_bucket_counts_the_requests_that_the_server_receives() {
     server.wire().reset_log();
     manager.restore_snapshot_to(&id, dir.restored(), &RestoreOptions::default()).await.unwrap();
     let requests = server.wire().requests();
-    assert!(requests.iter().all(|request| request.is_get()), "{requests:?}");
-    assert_eq!(requests.len() as u64, plan.fetch.unwrap().requests);
+    let listings = requests.iter().filter(|request| request.query.contains("list-type")).count();
+    let gets = requests.iter().filter(|request| request.is_get()).count();
+    assert_eq!(gets + listings, requests.len(), "{requests:?}");
+    assert_eq!(listings, plan.chain.len());
+    assert_eq!(gets as u64, plan.fetch.unwrap().requests);
 }
 
 // ---- what a plan says
@@ -489,6 +495,7 @@ async fn a_file_of_a_wrong_size_is_a_blocker_only_if_what_is_read_is_missing() {
                 }
                 let is_longer = changed.len() > whole.len();
                 put(&key, changed.clone()).await;
+                forget(store.as_ref()).await;
                 let plan = plan(&manager, id, &restored).await;
                 assert!(plan.is_feasible() || !is_longer, "{key}: {plan:?}");
                 let done = manager.restore_snapshot_to(id, &restored, &plain).await;

@@ -9,11 +9,13 @@ use ruvector_snapshot_format::layout::{self, DataFile};
 use serde::Serialize;
 
 use crate::error::{ErrorKind, Result, SnapshotError};
+use crate::repo::chain_checks::corrupt_since;
 use crate::repo::context::Context;
 use crate::repo::inventory::{Inventory, read_metadata};
 use crate::repo::presence::no_snapshot;
 use crate::repo::snapshot_copy::{State, state_in_target};
 use crate::snapshot::Snapshot;
+use crate::snapshot::checks::Checks;
 use crate::text::is_same;
 
 /// Which snapshots are copied. The snapshots that they depend on are copied too.
@@ -68,7 +70,7 @@ impl CopyOptions {
 }
 
 /// What is copied, as of the time of the plan.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 #[must_use = "a plan copies nothing until it is applied"]
 pub struct CopyPlan {
@@ -80,6 +82,8 @@ pub struct CopyPlan {
     pub blocked: Vec<BlockedCopy>,
     /// Whether the target has no snapshots: a new store, or one that is not mounted.
     pub target_is_empty: bool,
+    /// What should be known before the plan is applied.
+    pub warnings: Vec<String>,
 }
 
 impl CopyPlan {
@@ -162,7 +166,7 @@ pub(crate) async fn plan(
         copied.extend(source.lineage.ancestors(&id).cloned());
     }
     let target_is_empty = target.listing.snapshots.is_empty() && target.listing.unusable.is_empty();
-    let mut plan = CopyPlan { copy: Vec::new(), existing: Vec::new(), blocked: Vec::new(), target_is_empty };
+    let mut plan = CopyPlan { target_is_empty, ..CopyPlan::default() };
     let states = planner.states(from, to, &copied).await;
     // Oldest first, so that a base is decided before its dependents.
     for (id, state) in states {
@@ -173,7 +177,26 @@ pub(crate) async fn plan(
     }
     plan.blocked = planner.blocked.into_values().collect();
     [&mut plan.copy, &mut plan.existing].into_iter().for_each(|planned| planned.sort_by(|a, b| a.id.cmp(&b.id)));
+    plan.warnings = found_corrupt(&source, &plan.copy)?;
     Ok(plan)
+}
+
+/// Returns a warning for each snapshot that a copy reads and that was found corrupt.
+fn found_corrupt(source: &Inventory, copied: &[PlannedCopy]) -> Result<Vec<String>> {
+    let corrupt_at = |id: &SnapshotId| source.listing.checks_of(id.as_str()).and_then(Checks::corrupt_at);
+    let mut found = BTreeMap::new();
+    for planned in copied {
+        let id: SnapshotId = planned.id.parse()?;
+        let Some(time) = corrupt_at(&id) else { continue };
+        // What is corrupt is corrupt in each dependent, with the same time. Only a compaction reads the ancestors, too.
+        let mut chain: Vec<_> =
+            source.lineage.ancestors(&id).take_while(|base| corrupt_at(base) == Some(time)).collect();
+        let origin = chain.pop().unwrap_or(&id).clone();
+        if origin == id || planned.compact {
+            found.insert(origin, time);
+        }
+    }
+    Ok(found.iter().map(|(id, time)| corrupt_since(id, *time)).collect())
 }
 
 /// Refuses a target that is the directory of the source, however it is called, or one inside of the other.

@@ -70,8 +70,9 @@ async fn a_restore_and_a_verify_take_a_few_requests_more_per_link_of_the_chain()
         let from = steps.log().len();
         manager.restore_snapshot_to(&newest.id, dir.restored(), &Default::default()).await.unwrap();
         std::fs::remove_file(dir.restored()).unwrap();
-        // metadata.json and the directory of each link, the section of the options, and the pieces of the one block.
-        let expected = BTreeMap::from([(Call::Get, links), (Call::GetRange, links + 1 + 3)]);
+        // metadata.json, the names of the ledger entries and the directory of each link, the section of the options, and the
+        // pieces of the one block.
+        let expected = BTreeMap::from([(Call::Get, links), (Call::List, links), (Call::GetRange, links + 1 + 3)]);
         assert_eq!(count_calls(&steps.log()[from..]), expected, "a restore of {links} links");
 
         let from = steps.log().len();
