@@ -100,6 +100,22 @@ fn snapshots_are_chosen_by_id_by_name_and_by_latest() {
 }
 
 #[test]
+fn a_required_target_must_have_a_snapshot() {
+    let (sandbox, _) = chain_and_full();
+    let copy = ["copy", "--all", "--to", "offsite", "--require-store", "--quiet"];
+    for dry in [&["--dry-run"][..], &[]] {
+        let result = sandbox.run(&[&copy[..], dry].concat());
+        result.assert_fails(1, "offsite");
+        assert!(!sandbox.path("offsite").exists(), "{result:?}");
+    }
+    fs::create_dir(sandbox.path("offsite")).unwrap();
+    sandbox.run(&copy).assert_fails(4, "there are no snapshots at offsite, so nothing was copied there");
+    assert_eq!(sandbox.names("offsite"), [""; 0]);
+    sandbox.ok(&copy[..4]);
+    assert_eq!(sandbox.ok(&copy), "");
+}
+
+#[test]
 fn a_chain_is_compacted_and_pins_are_copied() {
     let (sandbox, ids) = chain_and_full();
     sandbox.ok(&["pin", &ids[1]]);

@@ -2,10 +2,11 @@
 //! are the events of the library, and, in a file, what the program prints to standard error as well. Results are not logged.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Write};
 use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ruvector_snapshot::{ErrorKind, SnapshotError};
 use tracing::level_filters::LevelFilter;
@@ -39,12 +40,38 @@ pub(crate) fn start(global: &Global) -> Result<(), Failure> {
     }
     let filter = filter(global.verbose, levels().as_deref());
     let layer = match &global.log_file {
-        Some(path) => layer(global.log_format, Mutex::new(open(path)?), filter, |_| true),
+        Some(path) => layer(global.log_format, Mutex::new(LogFile(open(path)?)), filter, |_| true),
         None => layer(global.log_format, io::stderr, filter, |metadata| metadata.target() != PRINTED),
     };
     // It fails only if a program that contains this one has a log of its own.
     let _started = tracing_subscriber::registry().with(layer).try_init();
     Ok(())
+}
+
+/// Whether something could not be written to the file of the log.
+static IS_INCOMPLETE: AtomicBool = AtomicBool::new(false);
+
+/// Returns whether the file of the log lacks something, for example because the disk is full. What a pipe had no room for
+/// does not count.
+pub(crate) fn is_incomplete() -> bool {
+    IS_INCOMPLETE.load(Ordering::Relaxed)
+}
+
+/// The file of the log. A failure stops no backup, but is remembered.
+struct LogFile(File);
+
+impl Write for LogFile {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        self.0.write(buffer).inspect_err(|error| {
+            if !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) {
+                IS_INCOMPLETE.store(true, Ordering::Relaxed);
+            }
+        })
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 /// Returns the levels that the environment gives.

@@ -224,7 +224,8 @@ impl ChosenStore {
         }
     }
 
-    /// Returns the options: those that were typed before those of the environment, and these before those of the profile.
+    /// Returns the options: those that were typed before those of the profile, which
+    /// credentials of the environment complete.
     /// Refuses a server that is not named, before anything secret is read. `warn` receives what the user
     /// should know.
     pub(crate) fn options(
@@ -302,9 +303,7 @@ impl ChosenStore {
         if self.profile.is_none() {
             return Ok(own);
         }
-        let applied = self.effective(location, typed).map_err(Failure::usage)?;
-        self.warn_of_other_credentials(location, &applied, warn)?;
-        for effective in applied {
+        for effective in self.effective(location, typed).map_err(Failure::usage)? {
             let Some(At { value, line }) = self.own_options().get(effective.name) else { continue };
             let place = self.place(*line);
             if effective.origin.as_ref() == Some(&place) {
@@ -312,48 +311,9 @@ impl ChosenStore {
                 let failed =
                     |error| wrong(format!("the option {} of {} ({place}): {error}", effective.name, self.typed));
                 own.set_from(effective.name, value.read().map_err(failed)?, place);
-            } else if let Some(variable) = &effective.origin
-                && !value.read().is_ok_and(|value| effective.is(&value))
-            {
-                warn(format!(
-                    "the environment variable {variable} replaces the option {} of {} ({place})",
-                    effective.name, self.typed
-                ));
             }
         }
         Ok(own)
-    }
-
-    /// Warns if the environment has credentials of its own: the command signs in as somebody else than the profile says, or
-    /// keys of the profile are sent with a token of other keys.
-    fn warn_of_other_credentials(
-        &self,
-        location: &Location,
-        applied: &[EffectiveOption],
-        warn: &mut dyn FnMut(String),
-    ) -> Result<(), Failure> {
-        let (own, profile) = (self.own_options(), &self.typed);
-        // Those that an option of the command line replaces are meant to be replaced.
-        let untyped = self.effective(location, &StoreOptions::default()).map_err(Failure::usage)?;
-        let is_applied = |name: &str| applied.iter().chain(&untyped).any(|option| option.name == name);
-        for (name, At { line, .. }) in own.iter().filter(|(name, _)| !is_applied(name)) {
-            let place = self.place(*line);
-            warn(format!(
-                "the option {name} of {profile} ({place}) is not used, because the environment has other credentials; \
-                 `config show` prints them"
-            ));
-        }
-        let token = applied.iter().find(|option| option.name == "session_token" && !own.contains_key(option.name));
-        let has_own_keys = ["access_key_id", "secret_access_key"].iter().any(|name| {
-            let place = own.get(name).map(|own| self.place(own.line));
-            place.is_some() && applied.iter().any(|option| option.name == *name && option.origin == place)
-        });
-        if let Some(variable) = token.and_then(|token| token.origin.as_ref()).filter(|_| has_own_keys) {
-            warn(format!(
-                "the environment variable {variable} is sent with the keys of {profile}, to which it may not belong"
-            ));
-        }
-        Ok(())
     }
 
     /// Returns the options that the profile has.

@@ -55,19 +55,26 @@ fn secrets_that_cannot_be_read_name_the_line_and_what_is_missing() {
     assert!(server.wire().requests().is_empty());
 }
 
+/// Keys of the environment are those of another store, for example of the one that is copied from.
 #[test]
-fn a_variable_that_replaces_an_option_of_a_profile_is_a_warning() {
+fn a_profile_with_credentials_of_its_own_takes_none_of_the_environment() {
     let (sandbox, server) = offsite();
-    let other = ("AWS_ACCESS_KEY_ID", "AKIAOTHER");
-    let environment = [("OFFSITE_KEY", S3Server::ACCESS_KEY), other];
-    let result = run_named(&sandbox, &environment, &["list", "--store", "@offsite"]);
-    let warning = "warning: the environment variable AWS_ACCESS_KEY_ID replaces the option access_key_id of @offsite \
-                   (ruvector-snapshot.toml:7)";
-    assert!(result.stderr.contains(warning), "{result:?}");
-    // The same value replaces nothing.
-    let same = ("AWS_ACCESS_KEY_ID", S3Server::ACCESS_KEY);
-    let result = run_named(&sandbox, &[environment[0], same], &["list", "--store", "@offsite"]);
-    assert_eq!((result.exit_code, result.stderr.as_str()), (Some(4), ""), "{result:?}");
+    let environment = [("OFFSITE_KEY", S3Server::ACCESS_KEY)];
+    for other in [
+        ("AWS_ACCESS_KEY_ID", "AKIAOTHER"),
+        ("AWS_SECRET_ACCESS_KEY", "other"),
+        ("AWS_SESSION_TOKEN", "token"),
+        ("AWS_WEB_IDENTITY_TOKEN_FILE", "token"),
+        ("AWS_REGION", "eu-west-9"),
+        ("AWS_CA_BUNDLE", "absent.pem"),
+    ] {
+        let result = run_named(&sandbox, &[environment[0], other], &["list", "--store", "@offsite"]);
+        // Certificates say whom to trust, and are for every store.
+        let is_used = other.0 == "AWS_CA_BUNDLE";
+        let expected = if is_used { (Some(1), true) } else { (Some(4), false) };
+        assert_eq!((result.exit_code, result.stderr.contains("absent.pem")), expected, "{other:?}: {result:?}");
+        assert!(is_used || result.stderr.is_empty(), "{other:?}: {result:?}");
+    }
     fs::set_permissions(sandbox.path("offsite.secret"), fs::Permissions::from_mode(0o644)).unwrap();
     let result = run_named(&sandbox, &environment[..1], &["config", "check"]);
     result.assert_warns("every user of this machine can read ");
@@ -78,19 +85,8 @@ fn a_variable_that_replaces_an_option_of_a_profile_is_a_warning() {
 }
 
 #[test]
-fn other_credentials_and_another_source_of_the_environment_are_warnings() {
+fn another_source_of_the_environment_is_a_warning() {
     let (sandbox, _server) = offsite();
-    let key = ("OFFSITE_KEY", S3Server::ACCESS_KEY);
-    let list = |other: (&str, &str)| run_named(&sandbox, &[key, other], &["list", "--store", "@offsite"]).stderr;
-    let unused = "of @offsite (ruvector-snapshot.toml:7) is not used, because the environment has other credentials";
-    assert!(
-        list(("AWS_WEB_IDENTITY_TOKEN_FILE", "token")).contains(&format!("warning: the option access_key_id {unused}"))
-    );
-    let token = list(("AWS_SESSION_TOKEN", "token"));
-    assert!(token.contains("warning: the environment variable AWS_SESSION_TOKEN is sent with the keys of @offsite"));
-    // The keys of the command line are meant to replace those of the profile.
-    let result = run_named(&sandbox, &[key], &["list", "--store", "@offsite", "-o", "profile=absent"]);
-    assert!(!result.stderr.contains("is not used"), "{result:?}");
     write(&sandbox, "b.toml", "[databases.a]\npath = \"a.db\"\nsource = \"articles\"\n");
     let create = |source| {
         let environment = [("RUVECTOR_SNAPSHOT_SOURCE", source)];

@@ -1,5 +1,5 @@
 //! What the environment adds to a profile of a store. A profile is whole: it is the same store wherever it is used. Only
-//! credentials complete it; the list of these is an allow list, in the library.
+//! credentials complete it, if it has none of its own; the list of these is an allow list, in the library.
 
 use ruvector_snapshot::SnapshotError;
 use ruvector_snapshot::store::{EffectiveOption, StoreOptions};
@@ -16,16 +16,21 @@ pub(crate) struct UnsaidVariable {
 impl StoreProfile {
     /// Returns the options of the environment that apply to this store.
     pub(crate) fn environment(&self) -> StoreOptions {
-        StoreOptions::credentials_from_env(&self.location.value)
+        let own: Vec<&str> = self.options.keys().copied().collect();
+        StoreOptions::credentials_from_env(&self.location.value, &own)
     }
 
     /// Returns a variable that applies to every other store at this location, but not to this one, and about which neither
     /// the profile nor what was typed says anything.
     pub(crate) fn unsaid_variable(&self, typed: &[EffectiveOption]) -> Result<Option<UnsaidVariable>, SnapshotError> {
         let location = &self.location.value;
-        let credentials = self.environment().effective(location)?;
+        let credentials = StoreOptions::credentials_from_env(location, &[]).effective(location)?;
+        // A server that is named has its own region.
+        let is_needless = |name: &str| name == "region" && self.options.contains_key("endpoint");
         let is_said = |name: &str| {
-            self.options.contains_key(name) || credentials.iter().chain(typed).any(|option| option.name == name)
+            self.options.contains_key(name)
+                || is_needless(name)
+                || credentials.iter().chain(typed).any(|option| option.name == name)
         };
         let variables = StoreOptions::from_env(location).effective(location)?.into_iter();
         let mut unsaid = variables.filter(|option| !is_said(option.name));

@@ -29,7 +29,8 @@ the target after its grace period. If a snapshot cannot be copied, those that de
 With --compact, the state of an incremental snapshot is stored as one full snapshot with an id of its own, which has the name, the time and the content \
 checksum. It is stored only once.
 
-A directory that does not exist is created if the directory above it exists; a bucket is not. A snapshot that was deleted in the target is copied again, so \
+A directory that does not exist is created if the directory above it exists; a bucket is not. With --require-store, a target without snapshots is a \
+failure: use it for scheduled copies to a disk that may not be mounted. A snapshot that was deleted in the target is copied again, so \
 use --name or IDs, or prune both stores by the same policy.
 
 Credentials: -o is for --store, and --to-option for --to. What no option says comes from the environment, which is the same for both. Two buckets of one \
@@ -46,7 +47,7 @@ Examples:
       --to-option storage_class=ARCHIVE
 
 Exit codes: 0 everything is in the target; 1 failure, complete or partial; 2 wrong usage; 3 a snapshot is corrupt and was not copied; 4 there is no such \
-snapshot, or none at all; 5 everything is in the target, with warnings.";
+snapshot, or none at all, or, with --require-store, none in the target; 5 everything is in the target, with warnings.";
 
 #[derive(Debug, Args)]
 #[command(override_usage = "ruvector-snapshot copy <ID...|--all|--name NAME> --to <LOCATION> [OPTIONS]")]
@@ -73,6 +74,9 @@ pub(crate) struct Copies {
     /// depends on
     #[arg(long)]
     pub(crate) compact: bool,
+    /// Fail if the target has no snapshots yet. For scheduled copies: its disk may not be mounted
+    #[arg(long)]
+    pub(crate) require_store: bool,
     /// Pin snapshots that are pinned
     #[arg(long)]
     pub(crate) pins: bool,
@@ -98,6 +102,11 @@ pub(crate) async fn copy(session: &Session, args: &Copies) -> Result<Exit, Failu
     if selection == CopySelection::All && is_empty(&plan) {
         let message = format!("there are no snapshots at {}, so nothing was copied", session.store);
         return Err(Failure::nothing_there(message).with_hint("check --store, and that the disk is mounted"));
+    }
+    if args.require_store && plan.target_is_empty {
+        let message = format!("there are no snapshots at {}, so nothing was copied there", args.to);
+        let hint = "check --to, and that the disk is mounted; without --require-store, copy starts a new store";
+        return Err(Failure::nothing_there(message).with_hint(hint));
     }
     session.learn_ids(&source).await;
     plan.warnings.iter().for_each(|warning| session.warnings.add(warning));
@@ -150,11 +159,11 @@ fn open_target(session: &Session, args: &Copies) -> Result<SnapshotManager, Fail
     let chosen = session.chosen_as(&args.to, "--to")?;
     let config = SnapshotConfig { verify_after_write: args.verify_after_write, ..chosen.config() };
     let store: Arc<dyn SnapshotStore> = match &session.location_of(&chosen)? {
-        Location::Local(path) if args.dry_run && !path.exists() => {
+        Location::Local(path) if args.dry_run && !args.require_store && !path.exists() => {
             check_target(session, args)?;
             store::open(&Location::Memory, &StoreConfig::default()).map_err(Failure::from)?
         }
-        _ => session.open_at(&chosen, &args.to_options, "--to-option", true)?,
+        _ => session.open_at(&chosen, &args.to_options, "--to-option", !args.require_store)?,
     };
     SnapshotManager::with_store(config, store).map_err(Failure::usage)
 }

@@ -98,7 +98,7 @@ impl FromStr for Location {
                 "the store location begins or ends with white space; remove it, or percent-encode it in a file:// URL",
             ));
         }
-        let Some((scheme, rest)) = split_scheme(text) else { return Ok(Self::Local(PathBuf::from(text))) };
+        let Some((scheme, rest)) = split_scheme(text) else { return local(text) };
         let scheme = scheme.to_ascii_lowercase();
         let provider = Provider::ALL.into_iter().find(|provider| provider.scheme() == scheme);
         match (scheme.as_str(), rest.strip_prefix("//"), provider) {
@@ -124,6 +124,18 @@ impl fmt::Display for Location {
                 write!(f, "{}://{bucket}{slash}{prefix}", provider.scheme())
             }
         }
+    }
+}
+
+/// Parses a path. One that begins with `word:` is how other tools name a remote place, and snapshots would go to a local
+/// directory of that name.
+fn local(text: &str) -> Result<Location> {
+    match text.split('/').next().unwrap_or_default().split_once(':') {
+        Some((word, _)) if word.starts_with(char::is_alphabetic) => Err(invalid(
+            "a path that begins with a word and a colon looks like the remote place of another tool; this program has \
+             directories, s3://bucket, gs://bucket and az://container (for a directory of that name write ./ before it)",
+        )),
+        _ => Ok(Location::Local(PathBuf::from(text))),
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::known_options::{KnownOption, options_of};
 use super::location::{Location, Provider};
-use super::sign_in::is_left_out;
+use super::sign_in::{self, is_left_out};
 use super::value::ValueKind;
 use crate::error::{ErrorKind, Result, SnapshotError};
 
@@ -67,22 +67,27 @@ impl StoreOptions {
     }
 
     /// As [`from_env`](Self::from_env), of credentials only: the options that say who sends requests, and nothing about
-    /// where they go.
+    /// where they go; and of the certificates that are trusted. None that is in `own`, and none of another way to sign in
+    /// than the options `own` have begun.
     ///
     /// # Examples
     ///
     /// ```
     /// use ruvector_snapshot::store::{Location, StoreOptions};
     ///
-    /// assert!(StoreOptions::credentials_from_env(&Location::Memory).is_empty());
+    /// assert!(StoreOptions::credentials_from_env(&Location::Memory, &[]).is_empty());
     /// ```
-    pub fn credentials_from_env(location: &Location) -> Self {
-        let mut found = Self::variables(location, KnownOption::is_credential);
+    pub fn credentials_from_env(location: &Location, own: &[&str]) -> Self {
+        let Location::Bucket { provider, .. } = location else { return Self::default() };
+        let mut found = Self::variables(location, |option| {
+            let completes = option.name == sign_in::TRUST || sign_in::completes(*provider, option.name, own);
+            completes && !own.contains(&option.name)
+        });
         found.set.values_mut().for_each(|given| given.is_only_credential = true);
         found
     }
 
-    fn variables(location: &Location, is_wanted: fn(&KnownOption) -> bool) -> Self {
+    fn variables(location: &Location, is_wanted: impl Fn(&KnownOption) -> bool) -> Self {
         let Location::Bucket { provider, .. } = location else { return Self::default() };
         let mut found = Self::default();
         for option in options_of(*provider).filter(|option| is_wanted(option)) {

@@ -45,6 +45,9 @@ const AZURE: &[&[&str]] = &[
 /// What completes a way to sign in.
 const COMPLETING: &[&str] = &[SESSION_TOKEN, "role_arn", "role_session_name", "metadata_endpoint", "tenant_id"];
 
+/// Which servers are trusted. It leads to no other server.
+pub(super) const TRUST: &str = "ca_certificate";
+
 /// Returns whether an option says who sends requests, and nothing about where they go and what is stored there.
 ///
 /// Neither a profile of the AWS tools nor their files are in this list: they also have the region and the endpoint.
@@ -53,13 +56,25 @@ pub(super) fn is_credential(name: &str) -> bool {
     name != PROFILE && ways.chain([COMPLETING]).any(|way| way.contains(&name))
 }
 
-/// Returns whether a credential of the environment is left out, because others are passed as the options `passed`.
-pub(super) fn is_left_out(provider: Provider, name: &str, passed: &[&str]) -> bool {
-    let ways = match provider {
+/// Returns whether a credential of the environment completes those of a profile: the profile has none, or its own are one
+/// way to sign in with it. A token belongs to the keys that it was issued with.
+pub(super) fn completes(provider: Provider, name: &str, own: &[&str]) -> bool {
+    let mut ways = ways(provider).iter().filter(|way| own.iter().any(|own| way.contains(own))).peekable();
+    let completes_any = name != SESSION_TOKEN && COMPLETING.contains(&name);
+    is_credential(name) && (ways.peek().is_none() || completes_any || ways.any(|way| way.contains(&name)))
+}
+
+fn ways(provider: Provider) -> &'static [&'static [&'static str]] {
+    match provider {
         Provider::S3 => S3,
         Provider::Gcs => GCS,
         Provider::Azure => AZURE,
-    };
+    }
+}
+
+/// Returns whether a credential of the environment is left out, because others are passed as the options `passed`.
+pub(super) fn is_left_out(provider: Provider, name: &str, passed: &[&str]) -> bool {
+    let ways = ways(provider);
     let chooses = |option: &&str| *option != SESSION_TOKEN && passed.contains(option);
     let mut chosen = ways.iter().filter(|way| way.iter().any(chooses)).peekable();
     let is_credential = name != PROFILE && ways.iter().any(|way| way.contains(&name));
