@@ -156,7 +156,8 @@ fn restore_replaces_a_file_only_with_force() {
     // The advice is given once, in the words of the program.
     assert!(!result.stderr.contains("overwriting") && result.stderr.matches("another path").count() == 1, "{result:?}");
     assert_eq!(fs::read(sandbox.path("b.db")).unwrap(), b"precious");
-    sandbox.ok(&["restore", "one", "--to", "b.db", "--force"]);
+    let printed = sandbox.ok(&["restore", "one", "--to", "b.db", "--force"]);
+    assert!(printed.contains("  replaced      the file of "), "{printed}");
     assert_holds(&sandbox.path("b.db"), 300, 8);
     assert_eq!(sandbox.names("."), ["a.db", "b.db", "snapshots"]);
 }

@@ -124,7 +124,7 @@ pub(crate) async fn restore(session: &Session, args: Restore) -> Result<Exit, Fa
     if let Some(filter) = &filter {
         return restore_part(session, &manager, &id, &args.to, filter, options).await;
     }
-    let started = Instant::now();
+    let (started, replaced_bytes) = (Instant::now(), file_bytes(&args.to));
     let (snapshot, transferred) = {
         let progress = ProgressDisplay::new(session, &Attempts::default());
         let options = options.progress(progress.listener());
@@ -133,19 +133,38 @@ pub(crate) async fn restore(session: &Session, args: Restore) -> Result<Exit, Fa
         (session.run(&manager, work, after_interrupt).await, progress.transferred())
     };
     let snapshot = snapshot.map_err(|failure| explained(failure, &args.to))?;
-    let taken = (transferred, started.elapsed());
+    let done = Done { transferred, taken: started.elapsed(), replaced_bytes };
     let restored = || format!("{} was restored and verified before that", args.to.display());
-    print(session, &snapshot, &args.to, taken).map_err(|failure| failure.with_hint(restored()))?;
+    print(session, &snapshot, &args.to, &done).map_err(|failure| failure.with_hint(restored()))?;
     Ok(Exit::Success)
 }
 
-fn print(
-    session: &Session,
-    snapshot: &Snapshot,
-    to: &Path,
-    (transferred, taken): (Transferred, Duration),
-) -> Result<(), Failure> {
-    let file_bytes = fs::metadata(to).map(|metadata| metadata.len()).ok();
+/// What a restore took.
+#[derive(Clone, Copy)]
+struct Done {
+    transferred: Transferred,
+    taken: Duration,
+    /// The size of the file that was there.
+    replaced_bytes: Option<u64>,
+}
+
+fn file_bytes(path: &Path) -> Option<u64> {
+    fs::metadata(path).map(|metadata| metadata.len()).ok()
+}
+
+/// Prints the size of the file, and of the one that it has replaced, which may have held another database.
+fn print_sizes(session: &Session, file_bytes: Option<u64>, replaced_bytes: Option<u64>) -> Result<(), Failure> {
+    if let Some(bytes) = file_bytes {
+        session.output.field("file", size(bytes))?;
+    }
+    match replaced_bytes {
+        Some(bytes) => session.output.field("replaced", format_args!("the file of {} that was there", size(bytes))),
+        None => Ok(()),
+    }
+}
+
+fn print(session: &Session, snapshot: &Snapshot, to: &Path, done: &Done) -> Result<(), Failure> {
+    let (Done { transferred, taken, replaced_bytes }, file_bytes) = (*done, file_bytes(to));
     let output = session.output;
     session.document(&RestoreDocument::whole(snapshot, to, file_bytes, transferred))?;
     output.line(format_args!("restored {} to {}", session.short(&snapshot.id), to.display()))?;
@@ -156,9 +175,7 @@ fn print(
     if let Some(irregular) = &snapshot.irregular {
         output.field("irregular", format_args!("{irregular}, restored as they were"))?;
     }
-    if let Some(bytes) = file_bytes {
-        output.field("file", size(bytes))?;
-    }
+    print_sizes(session, file_bytes, replaced_bytes)?;
     output.field("time", pace(taken, snapshot.vector_count as u64, "records"))?;
     print_transferred(&output, transferred, taken)?;
     output.field("verified", "the file was read back and has the content checksum of the snapshot:")?;
@@ -179,7 +196,7 @@ async fn restore_part(
     filter: &RecordFilter,
     options: RestoreOptions,
 ) -> Result<Exit, Failure> {
-    let started = Instant::now();
+    let (started, replaced_bytes) = (Instant::now(), file_bytes(to));
     let (part, transferred) = {
         let progress = ProgressDisplay::new(session, &Attempts::default());
         let options = options.progress(progress.listener());
@@ -189,20 +206,15 @@ async fn restore_part(
     };
     let part = part.map_err(|failure| explained_part(failure, to))?;
     let restored = || format!("a part of the snapshot was restored to {} before that", to.display());
-    print_part(session, &part, to, (transferred, started.elapsed()))
-        .map_err(|failure| failure.with_hint(restored()))?;
+    let done = Done { transferred, taken: started.elapsed(), replaced_bytes };
+    print_part(session, &part, to, &done).map_err(|failure| failure.with_hint(restored()))?;
     Ok(Exit::Success)
 }
 
 /// Prints what was restored, and that it is not all.
-fn print_part(
-    session: &Session,
-    part: &PartReport,
-    to: &Path,
-    (transferred, taken): (Transferred, Duration),
-) -> Result<(), Failure> {
+fn print_part(session: &Session, part: &PartReport, to: &Path, done: &Done) -> Result<(), Failure> {
     let (snapshot, output) = (&part.snapshot, session.output);
-    let file_bytes = fs::metadata(to).map(|metadata| metadata.len()).ok();
+    let (Done { transferred, taken, replaced_bytes }, file_bytes) = (*done, file_bytes(to));
     session.document(&RestoreDocument::part(part, to, file_bytes, transferred))?;
     let (records, whole) = (count(part.records), count(snapshot.vector_count as u64));
     output.line(format_args!(
@@ -213,9 +225,7 @@ fn print_part(
     output.field("name", &snapshot.name)?;
     output.field("taken", output.time(snapshot.created_at))?;
     output.field("source", source(&snapshot.source))?;
-    if let Some(bytes) = file_bytes {
-        output.field("file", size(bytes))?;
-    }
+    print_sizes(session, file_bytes, replaced_bytes)?;
     output.field("time", pace(taken, part.records, "records"))?;
     print_transferred(&output, transferred, taken)?;
     output
