@@ -99,6 +99,30 @@ fn snapshots_are_chosen_by_id_by_name_and_by_latest() {
     }
 }
 
+/// The copy is in the target, and its own ledger says that it is worth nothing.
+#[test]
+fn a_copy_that_was_found_corrupt_in_the_target_is_an_error() {
+    let sandbox = Sandbox::with_rows(300);
+    let id = sandbox.create("one");
+    let copy = ["copy", "--all", "--to", "offsite"];
+    sandbox.ok(&copy);
+    flip_bit_in_the_middle(&sandbox.path(&format!("offsite/snapshot-{id}/vectors.bin.gz")));
+    // It is not known yet.
+    sandbox.ok(&copy);
+    assert_eq!(sandbox.run(&["verify", "one", "--store", "offsite"]).exit_code, Some(3));
+    for dry in [&["--dry-run"][..], &[]] {
+        let result = sandbox.run(&[&copy[..], dry].concat());
+        result.assert_fails(3, "offsite has this snapshot, but it was found corrupt there at ");
+        result.assert_fails(3, "delete it there, and repeat the copy");
+    }
+    let diff = ["diff", "one", "one", "--to", "offsite"];
+    sandbox.run(&diff).assert_warns(&format!("snapshot {id} was found corrupt at "));
+    sandbox.ok(&["delete", "one", "--store", "offsite"]);
+    sandbox.ok(&copy);
+    sandbox.ok(&["verify", "one", "--store", "offsite"]);
+    sandbox.ok(&diff);
+}
+
 #[test]
 fn a_required_target_must_have_a_snapshot() {
     let (sandbox, _) = chain_and_full();

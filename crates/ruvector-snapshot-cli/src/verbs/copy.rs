@@ -21,7 +21,8 @@ use crate::session::Session;
 pub(crate) const HELP: &str = "\
 Copies snapshots, and those that they depend on, to another store: a second disk, or a bucket in another place. The copies have the same ids and the same \
 bytes. The SHA-256 of every file is verified on the way, and a copy exists only when all of it is stored. What is there already is not copied again, so \
-the command can be repeated every night. Of that only metadata.json and the sizes of the files are compared: `verify` reads the files of the target.
+the command can be repeated every night. Of that only metadata.json and the sizes of the files are compared: `verify` reads the files of the target. A copy that \
+was found corrupt there is an error: delete it there, and repeat the command.
 
 If the command is interrupted or fails, repeat it: files that are complete in the target are not sent again. What is not continued is removed by a prune of \
 the target after its grace period. If a snapshot cannot be copied, those that depend on it are skipped, and the others are copied.

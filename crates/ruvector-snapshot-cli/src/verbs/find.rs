@@ -27,7 +27,7 @@ with `create --source`, or else the host and the path.
 
 Examples:
   ruvector-snapshot find doc-17
-  ruvector-snapshot find doc-17 --json | jq -r '.snapshots[] | select(.state == \"removed\").id'
+  ruvector-snapshot find doc-17 --json | jq -r '.snapshots[] | select(.change == \"removed\").id'
 
 Exit codes: 0 a snapshot has the record; 1 none has it, or none of those that can be read, or failure; 2 wrong usage; 4 there are no snapshots; 5 a snapshot has \
 it, with warnings.";

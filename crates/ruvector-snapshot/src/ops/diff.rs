@@ -12,8 +12,9 @@ use ruvector_snapshot_format::metadata::SnapshotMetadata;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{ErrorKind, Result, SnapshotError};
-use crate::progress::{Phase, Progress, ProgressUpdate};
+use crate::progress::{Phase, Progress, ProgressUpdate, warn};
 use crate::repo::chain::Chain;
+use crate::repo::chain_checks::{Then, corruption_warning};
 use crate::repo::comparison::{Comparison, RecordChange};
 use crate::repo::context::Context;
 use crate::repo::found_corrupt::{self, recorded};
@@ -276,6 +277,10 @@ pub(crate) async fn diff(
         recorded(&first, Chain::open(&first, id)),
         recorded(&second, Chain::open(&second, other_id))
     )?;
+    for (context, chain) in [(&first, &chain), (&second, &other_chain)] {
+        let warning = corruption_warning(context, chain, Then::Compares).await;
+        warning.into_iter().for_each(|warning| warn(options.progress.as_deref(), &warning));
+    }
     let owners = Owners::new(contexts, [&chain, &other_chain]);
     let (metadata, other_metadata) = (chain.newest()?.metadata.clone(), other_chain.newest()?.metadata.clone());
     let summary = DiffSummary::new(&metadata, &other_metadata);

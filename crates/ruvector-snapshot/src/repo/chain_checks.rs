@@ -92,25 +92,33 @@ impl ListedChain {
     }
 }
 
-/// Returns the warning for a chain of which a snapshot was found corrupt, and not intact since. Whoever reads the chain finds
-/// out whether it still is. If the ledgers cannot be listed, that is the warning: nothing depends on them.
-pub(crate) async fn corruption_warning(context: &Context, chain: &Chain) -> Option<String> {
+/// What a command does with a snapshot that was found corrupt, as the warning says it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Then {
+    ReadsAgain,
+    Compares,
+}
+
+/// Returns the warning for a chain of which a snapshot was found corrupt, and not intact since. If the ledgers cannot be
+/// listed, that is the warning: nothing depends on them.
+pub(crate) async fn corruption_warning(context: &Context, chain: &Chain, then: Then) -> Option<String> {
     match ListedChain::of(context, chain).await {
         Ok(listed) => {
             let (number, corrupt_at) = listed.found_corrupt(context.clock.now())?;
-            Some(corrupt_since(chain.snapshots().get(number)?.id(), corrupt_at))
+            Some(corrupt_since(chain.snapshots().get(number)?.id(), corrupt_at, then))
         }
         Err(error) => Some(format!("whether the snapshot was found corrupt before is not known: {error}")),
     }
 }
 
 /// Returns the warning for a snapshot that was found corrupt, of a command that reads it.
-pub(crate) fn corrupt_since(id: &SnapshotId, corrupt_at: DateTime<Utc>) -> String {
+pub(crate) fn corrupt_since(id: &SnapshotId, corrupt_at: DateTime<Utc>, then: Then) -> String {
     let found_at = corrupt_at.format("%Y-%m-%d %H:%M:%S");
-    format!(
-        "snapshot {id} was found corrupt at {found_at} UTC, and not intact since; this command reads it again, and fails if \
-         what it needs is still corrupt"
-    )
+    let then = match then {
+        Then::ReadsAgain => "this command reads it again, and fails if what it needs is still corrupt",
+        Then::Compares => "a comparison does not show whether it still is: `verify` does",
+    };
+    format!("snapshot {id} was found corrupt at {found_at} UTC, and not intact since; {then}")
 }
 
 /// Reads the ledger of a snapshot, and what those of its ancestors say of it.

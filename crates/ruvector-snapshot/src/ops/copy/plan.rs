@@ -9,7 +9,7 @@ use ruvector_snapshot_format::layout::{self, DataFile};
 use serde::Serialize;
 
 use crate::error::{ErrorKind, Result, SnapshotError};
-use crate::repo::chain_checks::corrupt_since;
+use crate::repo::chain_checks::{Then, corrupt_since};
 use crate::repo::context::Context;
 use crate::repo::inventory::{Inventory, read_metadata};
 use crate::repo::presence::no_snapshot;
@@ -196,7 +196,7 @@ fn found_corrupt(source: &Inventory, copied: &[PlannedCopy]) -> Result<Vec<Strin
             found.insert(origin, time);
         }
     }
-    Ok(found.iter().map(|(id, time)| corrupt_since(id, *time)).collect())
+    Ok(found.iter().map(|(id, time)| corrupt_since(id, *time, Then::ReadsAgain)).collect())
 }
 
 /// Refuses a target that is the directory of the source, however it is called, or one inside of the other.
@@ -395,7 +395,16 @@ impl Planner<'_> {
 async fn compare(from: &Context, to: &Context, target: &Inventory, id: &SnapshotId) -> Result<State> {
     let (_, json) = read_metadata(from.store.as_ref(), id).await?;
     let state = state_in_target(to, id, &json).await?;
+    let corrupt_at = target.listing.checks_of(id.as_str()).and_then(Checks::corrupt_at);
     match (&state, target.error_of(id)) {
+        (State::Existing, None) if let Some(corrupt_at) = corrupt_at => {
+            let message = format!(
+                "{} has this snapshot, but it was found corrupt there at {} UTC; delete it there, and repeat the copy",
+                to.store,
+                corrupt_at.format("%Y-%m-%d %H:%M:%S")
+            );
+            Err(SnapshotError::new(ErrorKind::Corrupt, message))
+        }
         (State::Existing, Some(error)) => {
             let message = format!(
                 "{} has this snapshot, but it cannot be used there: {error}; delete it there, and repeat the copy",

@@ -21,7 +21,7 @@ use tracing::Instrument as _;
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::progress::{Phase, Progress, report_transferred, warn};
 use crate::repo::chain::Chain;
-use crate::repo::chain_checks::corruption_warning;
+use crate::repo::chain_checks::{Then, corruption_warning};
 use crate::repo::context::Context;
 use crate::repo::findings::Findings;
 use crate::repo::location::check_path;
@@ -76,7 +76,7 @@ pub(crate) async fn export(
         check_values(format, dimensions, 0)?;
         let create = move || Ok(Target { files: Files::create(format, &directory, dimensions)?, directory });
         let target = context.run_blocking(create).await?;
-        let known = corruption_warning(context, &chain).await;
+        let known = corruption_warning(context, &chain, Then::ReadsAgain).await;
         known.iter().chain(&warnings_of(&chain)?).for_each(|warning| warn(progress, warning));
         let what = Put { filter, progress, phase: Phase::Export, outcome: NOTHING };
         let (target, records, sum) = put_selected(context, &chain, what, target, Target::put).await?;

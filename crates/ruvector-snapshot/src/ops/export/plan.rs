@@ -13,7 +13,7 @@ use super::{KNOWN_FILES, NOTHING, check_format, check_values, size_of, warnings_
 use crate::error::Result;
 use crate::progress::Phase;
 use crate::repo::chain::Chain;
-use crate::repo::chain_checks::corruption_warning;
+use crate::repo::chain_checks::{Then, corruption_warning};
 use crate::repo::context::Context;
 use crate::repo::findings::Findings;
 use crate::repo::location::check_path;
@@ -51,7 +51,7 @@ pub(crate) async fn plan(
                 true => planner.estimate(chain).await?,
                 false => planner.count(chain, meter).await?,
             };
-            planner.findings.warnings.extend(corruption_warning(context, chain).await);
+            planner.findings.warnings.extend(corruption_warning(context, chain, Then::ReadsAgain).await);
             planner.findings.warnings.extend(warnings_of(chain)?);
         }
         let size = (!planner.plan.files.is_empty()).then(|| size_of(&planner.plan.files));

@@ -14,7 +14,7 @@ use super::planning::Planner;
 use crate::error::Result;
 use crate::progress::{Phase, Progress, report_transferred, warn};
 use crate::repo::chain::Chain;
-use crate::repo::chain_checks::corruption_warning;
+use crate::repo::chain_checks::{Then, corruption_warning};
 use crate::repo::context::Context;
 use crate::repo::filter::RecordFilter;
 use crate::repo::selection::{Put, check_selected, put_selected, read_selected};
@@ -231,7 +231,7 @@ pub(crate) async fn merge(
         let (destination, on_conflict, accepts_other) = (path.clone(), options.on_conflict, options.other_embedding);
         let open = move || MergeTarget::open(&destination, &database, on_conflict, accepts_other);
         let (target, warning) = context.run_blocking(open).await?;
-        let known = corruption_warning(context, &chain).await;
+        let known = corruption_warning(context, &chain, Then::ReadsAgain).await;
         let warnings = warning.into_iter().chain(known).chain(irregular_warning(&chain)?);
         warnings.for_each(|warning| warn(options.progress.as_deref(), &warning));
         let (filter, progress) = (&options.filter, options.progress.as_deref());

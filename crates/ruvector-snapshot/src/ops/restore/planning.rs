@@ -17,7 +17,7 @@ use super::size;
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::progress::warn;
 use crate::repo::chain::Chain;
-use crate::repo::chain_checks::corruption_warning;
+use crate::repo::chain_checks::{Then, corruption_warning};
 use crate::repo::context::Context;
 use crate::repo::findings::Findings;
 use crate::repo::reader::StoredSnapshot;
@@ -226,7 +226,10 @@ impl<'a> Planner<'a> {
     pub(super) async fn open_chain(&mut self, id: &SnapshotId) -> Result<Option<Chain>> {
         let chain = Chain::open(self.context, id).await;
         let Some(chain) = self.findings.unless_blocked(chain)? else { return Ok(None) };
-        corruption_warning(self.context, &chain).await.into_iter().for_each(|warning| self.findings.warn(warning));
+        corruption_warning(self.context, &chain, Then::ReadsAgain)
+            .await
+            .into_iter()
+            .for_each(|warning| self.findings.warn(warning));
         let metadata = &chain.newest()?.metadata;
         self.plan.state = Some(PlannedState {
             name: metadata.name.clone(),
