@@ -112,8 +112,8 @@ fn a_copy_that_was_found_corrupt_in_the_target_is_an_error() {
     assert_eq!(sandbox.run(&["verify", "one", "--store", "offsite"]).exit_code, Some(3));
     for dry in [&["--dry-run"][..], &[]] {
         let result = sandbox.run(&[&copy[..], dry].concat());
-        result.assert_fails(3, "offsite has this snapshot, but it was found corrupt there at ");
-        result.assert_fails(3, "delete it there, and repeat the copy");
+        result.assert_fails(3, &format!("offsite has this snapshot, as {id}, but it was found corrupt there at "));
+        result.assert_fails(3, "delete it there, with its dependents, and repeat the copy");
     }
     let diff = ["diff", "one", "one", "--to", "offsite"];
     sandbox.run(&diff).assert_warns(&format!("snapshot {id} was found corrupt at "));

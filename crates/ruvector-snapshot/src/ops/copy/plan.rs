@@ -160,7 +160,7 @@ pub(crate) async fn plan(
         return Err(same_store(from));
     }
     let selected = select(&source, selection)?;
-    let mut planner = Planner { source: &source, target: &target, options, blocked: BTreeMap::new() };
+    let mut planner = Planner { source: &source, target: &target, to, options, blocked: BTreeMap::new() };
     let (compacted, mut copied) = planner.partition(selected);
     for id in copied.clone() {
         copied.extend(source.lineage.ancestors(&id).cloned());
@@ -183,7 +183,7 @@ pub(crate) async fn plan(
 
 /// Returns a warning for each snapshot that a copy reads and that was found corrupt.
 fn found_corrupt(source: &Inventory, copied: &[PlannedCopy]) -> Result<Vec<String>> {
-    let corrupt_at = |id: &SnapshotId| source.listing.checks_of(id.as_str()).and_then(Checks::corrupt_at);
+    let corrupt_at = |id: &SnapshotId| corrupt_at(source, id);
     let mut found = BTreeMap::new();
     for planned in copied {
         let id: SnapshotId = planned.id.parse()?;
@@ -254,6 +254,7 @@ fn select(source: &Inventory, selection: &CopySelection) -> Result<BTreeSet<Snap
 struct Planner<'a> {
     source: &'a Inventory,
     target: &'a Inventory,
+    to: &'a Context,
     options: CopyOptions,
     blocked: BTreeMap<SnapshotId, BlockedCopy>,
 }
@@ -347,7 +348,12 @@ impl Planner<'_> {
         // One that is being deleted is not there.
         let is_deleted = |other: &&Snapshot| self.target.listing.marked_for_deletion.contains(&other.id);
         let existing = self.target.listing.snapshots.iter().filter(|other| !is_deleted(other)).find(is_same_state);
-        let existing_id = existing.map(|existing| existing.id.parse()).transpose()?;
+        let existing_id: Option<SnapshotId> = existing.map(|existing| existing.id.parse()).transpose()?;
+        if let Some((existing_id, corrupt_at)) =
+            existing_id.as_ref().and_then(|id| Some((id, corrupt_at(self.target, id)?)))
+        {
+            return self.block(id, corrupt_copy(self.to, existing_id, corrupt_at));
+        }
         let planned = PlannedCopy {
             ancestors: Vec::new(),
             compact: true,
@@ -395,15 +401,9 @@ impl Planner<'_> {
 async fn compare(from: &Context, to: &Context, target: &Inventory, id: &SnapshotId) -> Result<State> {
     let (_, json) = read_metadata(from.store.as_ref(), id).await?;
     let state = state_in_target(to, id, &json).await?;
-    let corrupt_at = target.listing.checks_of(id.as_str()).and_then(Checks::corrupt_at);
     match (&state, target.error_of(id)) {
-        (State::Existing, None) if let Some(corrupt_at) = corrupt_at => {
-            let message = format!(
-                "{} has this snapshot, but it was found corrupt there at {} UTC; delete it there, and repeat the copy",
-                to.store,
-                corrupt_at.format("%Y-%m-%d %H:%M:%S")
-            );
-            Err(SnapshotError::new(ErrorKind::Corrupt, message))
+        (State::Existing, None) if let Some(corrupt_at) = corrupt_at(target, id) => {
+            Err(corrupt_copy(to, id, corrupt_at))
         }
         (State::Existing, Some(error)) => {
             let message = format!(
@@ -414,6 +414,19 @@ async fn compare(from: &Context, to: &Context, target: &Inventory, id: &Snapshot
         }
         _ => Ok(state),
     }
+}
+
+fn corrupt_at(inventory: &Inventory, id: &SnapshotId) -> Option<DateTime<Utc>> {
+    inventory.listing.checks_of(id.as_str()).and_then(Checks::corrupt_at)
+}
+
+fn corrupt_copy(to: &Context, id: &SnapshotId, corrupt_at: DateTime<Utc>) -> SnapshotError {
+    let (store, found_at) = (&to.store, corrupt_at.format("%Y-%m-%d %H:%M:%S"));
+    let message = format!(
+        "{store} has this snapshot, as {id}, but it was found corrupt there at {found_at} UTC; delete it there, with its \
+         dependents, and repeat the copy"
+    );
+    SnapshotError::new(ErrorKind::Corrupt, message)
 }
 
 /// Returns whether both listings have the same object, and not one and a copy of it: a copy is written later.
