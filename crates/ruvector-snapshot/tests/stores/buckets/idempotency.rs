@@ -333,7 +333,10 @@ async fn a_restore_succeeds_after_one_fault_and_detects_corrupt_bytes() {
         }
     };
     let check = async |case: &Case<'_>, result: Result<_>| {
-        if *case.fault == Fault::Corrupt {
+        if *case.fault == Fault::Corrupt && case.hit.is_list() {
+            // The ledger is listed for a warning only.
+            assert!(result.unwrap() == expected, "{}: it restores to other records", case.what());
+        } else if *case.fault == Fault::Corrupt {
             let error = result.err().unwrap_or_else(|| panic!("{}: corrupt bytes were not detected", case.what()));
             assert_eq!(error.kind(), ErrorKind::Corrupt, "{}: {error:?}", case.what());
         } else {
@@ -341,7 +344,7 @@ async fn a_restore_succeeds_after_one_fault_and_detects_corrupt_bytes() {
         }
     };
     let runs = fixture.inject_at_every_request(&faults(), |_| true, &[&fixture.small_id], operation, check).await;
-    assert_eq!(runs, 2 * 9 * 6);
+    assert_eq!(runs, 2 * 9 * 7);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
