@@ -1,4 +1,4 @@
-//! Standard error is a pipe that is full and that nobody reads.
+//! Standard error is a pipe that is full and that is not read.
 
 use std::io::{PipeReader, PipeWriter, Write as _, pipe};
 use std::process::{Child, Command, Stdio};
@@ -25,7 +25,7 @@ fn start(sandbox: &Sandbox, args: &[&str], stderr: PipeWriter) -> Child {
 }
 
 #[test]
-fn progress_that_nobody_reads_does_not_hold_up_the_work() {
+fn progress_that_is_not_read_does_not_hold_up_the_work() {
     let sandbox = Sandbox::with_rows(300);
     for args in [
         &["create", "--db", "a.db", "--name", "one", "--progress", "json"][..],
@@ -40,7 +40,7 @@ fn progress_that_nobody_reads_does_not_hold_up_the_work() {
 /// The first signal is answered by an error, which must not be lost and so waits for its reader. The second one waits for
 /// nothing.
 #[test]
-fn a_second_signal_ends_a_program_whose_messages_nobody_reads() {
+fn a_second_signal_ends_a_program_whose_messages_are_not_read() {
     let sandbox = Sandbox::with_rows(300);
     let (_reader, writer) = full_pipe();
     let mut child = start(&sandbox, &["create", "--db", "a.db", "--limit-upload", "1"], writer);

@@ -126,8 +126,7 @@ impl RunResult {
     #[track_caller]
     pub(crate) fn assert_fails(&self, exit_code: i32, text: &str) {
         assert_eq!(self.exit_code, Some(exit_code), "{self:?}");
-        let first = self.stderr.lines().find(|line| !line.starts_with("warning: "));
-        assert!(first.is_some_and(|line| line.starts_with("error: ")), "{self:?}");
+        assert!(self.stderr.starts_with("error: "), "{self:?}");
         assert!(self.stderr.contains(text), "{text:?} is not in {self:?}");
         assert!(!self.stderr.contains("panicked"), "{self:?}");
         assert!(self.stderr.len() < 1500, "{self:?}");

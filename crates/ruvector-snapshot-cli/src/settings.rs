@@ -224,10 +224,9 @@ impl ChosenStore {
         }
     }
 
-    /// Returns the options: those that were typed before those of the profile, which
-    /// credentials of the environment complete.
-    /// Refuses a server that is not named, before anything secret is read. `warn` receives what the user
-    /// should know.
+    /// Returns the options: those that were typed before those of the profile, which credentials of the environment
+    /// complete. Refuses a server that is not named, before anything secret is read. `warn` receives what the user should
+    /// know.
     pub(crate) fn options(
         &self,
         location: &Location,

@@ -43,7 +43,7 @@ pub(crate) fn listen(output: Output) -> Result<Interrupts, SnapshotError> {
     Ok(receiver)
 }
 
-/// Prints that the process ends at once, on a thread of its own: standard error may be a full pipe that nobody reads.
+/// Prints that the process ends at once, on a thread of its own: standard error may be a full pipe that is not read.
 fn print_stopped(output: Output) {
     let (printed, is_printed) = std::sync::mpsc::channel();
     let printing = thread::Builder::new().spawn(move || {

@@ -1,11 +1,14 @@
-//! Text that a person has typed: names and labels, when two of them are the same, and what a mistyped one may mean.
+//! Text that a person has typed: names and labels, when two of them are the same, and what a mistyped one may mean. And
+//! times, as messages have them.
 //!
 //! Unicode has several spellings of one text: `é` is one character, or `e` and an accent (NFC and NFD). The two
 //! look alike, and the keyboard, the file system or the script decides which one is typed. A create stores the composed
 //! form, NFC. Snapshots of earlier programs can have any form, so all comparisons are of composed forms.
 
 use std::borrow::Cow;
+use std::fmt;
 
+use chrono::{DateTime, Utc};
 use ruvector_snapshot_format::Labels;
 use ruvector_snapshot_format::metadata::SourceId;
 use unicode_normalization::{IsNormalized, UnicodeNormalization as _, is_nfc_quick};
@@ -16,6 +19,11 @@ pub(crate) fn composed(text: &str) -> Cow<'_, str> {
         IsNormalized::Yes => Cow::Borrowed(text),
         IsNormalized::No | IsNormalized::Maybe => Cow::Owned(text.nfc().collect()),
     }
+}
+
+/// Returns a time in the words of a message.
+pub(crate) fn utc_time(time: DateTime<Utc>) -> impl fmt::Display {
+    time.format("%Y-%m-%d %H:%M:%S UTC")
 }
 
 /// Returns whether two texts are the same, whatever form they have.

@@ -74,7 +74,7 @@ fn a_file_in_a_directory_in_which_others_can_replace_it_is_not_used() {
     sandbox.run(&["list"]).assert_fails(2, "ruvector-snapshot.toml is in a directory that can be changed by every");
 }
 
-/// Whoever can replace what a link names decides what is read.
+/// A user who can replace what a link names decides what is read.
 #[test]
 fn a_link_is_as_good_as_the_directories_that_it_leads_through() {
     let (sandbox, _) = Sandbox::with_snapshots(1);

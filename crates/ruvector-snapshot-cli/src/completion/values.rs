@@ -14,7 +14,7 @@ use clap_complete::engine::{ArgValueCompleter, CompletionCandidate, PathComplete
 use futures::{StreamExt as _, stream};
 use ruvector_snapshot::clock::{Clock as _, SystemClock};
 use ruvector_snapshot::store::{self, Location, StoreConfig, known_options};
-use ruvector_snapshot::{ListOrder, Snapshot, SnapshotManager, check_location};
+use ruvector_snapshot::{GroupBy, ListOrder, Snapshot, SnapshotManager, check_location};
 
 use crate::config_file::{ConfigFile, find};
 use crate::global::Global;
@@ -29,8 +29,6 @@ const TIME_MAX: Duration = Duration::from_millis(900);
 const SNAPSHOTS_MAX: usize = 100;
 /// Requests at the same time.
 const REQUESTS: usize = 16;
-/// The words of `--group-by`, without labels.
-const GROUPS: [&str; 3] = ["source", "name", "none"];
 /// Stands for the names of files if the shell completes them itself.
 pub(super) const FILES: &str = "//files";
 
@@ -74,7 +72,7 @@ fn with_completer(arg: Arg, context: &Arc<Context>) -> Arg {
         ("name", _) => |context, _| names_of(&context.snapshots(None)),
         ("source", _) => Context::sources,
         ("sort", "KEY") => |_, _| words(ListOrder::ALL.map(ListOrder::word)),
-        ("remove", "KEY") => |context, _| label_keys_of(&context.snapshots(None)),
+        ("remove", "KEY") => |context, _| distinct(label_keys(&context.snapshots(None))),
         ("group_by", _) => Context::groups,
         ("columns", _) => |_, _| words(ListColumn::ALL.map(ListColumn::word)),
         (_, "KEY=VALUE" | "KEY[=VALUE]") if ["labels", "label", "keep_labels"].contains(&arg.get_id().as_str()) => {
@@ -179,10 +177,10 @@ impl Context {
 
     /// Returns what `prune` can group by.
     fn groups(&self, _typed: &str) -> Vec<CompletionCandidate> {
-        let mut found = words(GROUPS);
-        let keys = label_keys(&self.snapshots(None));
-        found.extend(distinct(keys.into_iter().map(|key| format!("label:{key}"))));
-        found
+        let snapshots = self.snapshots(None);
+        let labels = label_keys(&snapshots).map(GroupBy::Label);
+        let groups = [GroupBy::Source, GroupBy::Name, GroupBy::None].into_iter().chain(labels);
+        distinct(groups.map(|group| group.to_string()))
     }
 
     fn of_file(&self, names: impl FnOnce(&ConfigFile) -> Vec<&str>) -> Vec<CompletionCandidate> {
@@ -278,13 +276,9 @@ fn labels_of(snapshots: &[Known]) -> Vec<CompletionCandidate> {
     distinct(labels.map(|(key, value)| format!("{key}={value}")))
 }
 
-fn label_keys(snapshots: &[Known]) -> Vec<String> {
+fn label_keys(snapshots: &[Known]) -> impl Iterator<Item = String> {
     let snapshots = snapshots.iter().filter_map(|known| known.snapshot.as_ref());
-    snapshots.flat_map(|snapshot| snapshot.labels.iter().map(|(key, _)| key.to_owned())).collect()
-}
-
-fn label_keys_of(snapshots: &[Known]) -> Vec<CompletionCandidate> {
-    distinct(label_keys(snapshots).into_iter())
+    snapshots.flat_map(|snapshot| snapshot.labels.iter().map(|(key, _)| key.to_owned()))
 }
 
 /// Returns each value once, in the order in which they are first.

@@ -2,7 +2,8 @@
 //!
 //! The types here know nothing of the command line, so that a command that keeps running can read the same file. `find`
 //! searches for the file, `document` reads TOML with positions and collects what is wrong, `sections` knows the keys,
-//! `secrets` has values that are read from elsewhere, `environment` decides which variables complete a profile, and `check` checks what the file refers to. `settings`
+//! `secrets` has values that are read from elsewhere, `environment` decides which variables complete a profile, and `check`
+//! checks what the file refers to. `settings`
 //! decides which value has precedence.
 
 mod check;

@@ -77,7 +77,7 @@ impl<'a> CreatePlanDocument<'a> {
             stored_bytes_max: plan.stored_bytes_max,
             scratch_bytes_max: plan.scratch_bytes_max,
             store_is_new: plan.store_is_new,
-            write_checked: access != StoreAccess::NotTried,
+            write_checked: access.is_known(),
         }
     }
 }
@@ -139,7 +139,7 @@ impl<'a> ImportPlanDocument<'a> {
             logical_bytes: plan.raw_bytes,
             stored_bytes_max: plan.stored_bytes_max,
             store_is_new: plan.store_is_new,
-            write_checked: access != StoreAccess::NotTried,
+            write_checked: access.is_known(),
         }
     }
 }
@@ -158,7 +158,7 @@ pub(crate) struct CompactPlanDocument<T> {
 
 impl<T> CompactPlanDocument<T> {
     pub(crate) fn new(access: StoreAccess, snapshots: T) -> Self {
-        Self { dry_run: true, snapshots, write_checked: access != StoreAccess::NotTried }
+        Self { dry_run: true, snapshots, write_checked: access.is_known() }
     }
 }
 

@@ -187,7 +187,7 @@ const PROGRESS: &str = "
 With `--json`, and with `--progress json`, `create`, `compact`, `copy`, `diff`, `drill`, `export`, `import`, `restore`, `search` and `verify` print their
 progress to standard error: a document on a line of its own, as [schema/progress.json](schema/progress.json) says. Of each phase they print the first
 update, further ones at least a second apart, and the last. If a phase starts again within a second, as for the next one of several snapshots, its last
-update and the first of the next can be missing. A line that cannot be written at once is lost, for example if nobody reads the pipe. `--quiet` without
+update and the first of the next can be missing. A line that cannot be written at once is lost, for example if the pipe is not read. `--quiet` without
 `--progress`, and `--progress none`, print none.
 
 Other lines can be between these. A line that does not begin with `{` is a message for a person, for example `warning: ...`. With

@@ -317,7 +317,7 @@ impl Stream {
     }
 }
 
-/// Returns whether standard error takes a line at once. A full pipe that nobody reads never does. O_NONBLOCK is no way out:
+/// Returns whether standard error takes a line at once. A full pipe that is not read never does. O_NONBLOCK is no way out:
 /// it would also apply to the other processes that have the pipe.
 pub(crate) fn is_stderr_ready() -> bool {
     let stderr = io::stderr();

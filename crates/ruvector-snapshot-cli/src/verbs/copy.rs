@@ -1,6 +1,7 @@
 //! `copy`: stores snapshots in another store, as the plan says.
 #![expect(clippy::disallowed_methods, reason = "prints how long the work took")]
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -193,7 +194,7 @@ fn exit_code(kinds: impl Iterator<Item = ErrorKind>) -> Exit {
 
 fn print_plan(session: &Session, args: &Copies, plan: &CopyPlan, access: Option<StoreAccess>) -> Result<(), Failure> {
     let output = session.output;
-    session.document(&CopyPlanDocument::new(&args.to, plan, access.map(|access| access != StoreAccess::NotTried)))?;
+    session.document(&CopyPlanDocument::new(&args.to, plan, access.map(StoreAccess::is_known)))?;
     for (what, planned) in [("copy", &plan.copy), ("exists", &plan.existing)] {
         for PlannedCopy { id, name, bytes, compact, pin, .. } in planned {
             let how = if *compact { ", as a full snapshot" } else { "" };
@@ -292,11 +293,12 @@ fn print_report(
 
 /// Returns how many snapshots were pinned in the target.
 fn pinned(plan: &CopyPlan, report: &CopyReport) -> usize {
-    let planned = |id: &str| plan.copy.iter().chain(&plan.existing).any(|planned| planned.pin && planned.id == id);
+    let planned = plan.copy.iter().chain(&plan.existing).filter(|planned| planned.pin);
+    let planned: BTreeSet<&str> = planned.map(|planned| planned.id.as_str()).collect();
     let is_done = |copied: &&CopiedSnapshot| {
         copied.error.is_none() && matches!(copied.outcome, CopyOutcome::Copied | CopyOutcome::Existing)
     };
-    report.snapshots.iter().filter(is_done).filter(|copied| planned(&copied.id)).count()
+    report.snapshots.iter().filter(is_done).filter(|copied| planned.contains(copied.id.as_str())).count()
 }
 
 fn of_outcome(report: &CopyReport, outcome: CopyOutcome) -> impl Iterator<Item = &CopiedSnapshot> {

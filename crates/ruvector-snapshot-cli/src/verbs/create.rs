@@ -182,9 +182,6 @@ pub(crate) async fn create(session: &Session, args: Create) -> Result<Exit, Fail
     if args.dry_run {
         let plan = plan::plan(session, &manager, &args.db, &name, options).await.map_err(not_created)?;
         session.learn_ids(&manager).await;
-        if !args.allow_not_captured {
-            warn_of_not_captured(session, &plan.source.not_captured);
-        }
         plan::print(session, &plan, &args.db, args.allow_not_captured)?;
         return Ok(Exit::Success);
     }
@@ -203,18 +200,20 @@ pub(crate) async fn create(session: &Session, args: Create) -> Result<Exit, Fail
     };
     let snapshot = created.map_err(not_created)?;
     session.ids.add(&snapshot.id);
-    if !args.allow_not_captured {
-        warn_of_not_captured(session, &snapshot.source.not_captured);
-    }
     let allows_not_captured = args.allow_not_captured;
     let created = Created { snapshot: &snapshot, chain: &chain, store_is_new, transferred, allows_not_captured };
     print(session, &created, &args.db, started.elapsed()).map_err(|failure| failure.after_create(&snapshot.id))?;
     Ok(Exit::Success)
 }
 
-/// Warns of what belongs to the database and is not in the snapshot: a restore does not bring it back.
-fn warn_of_not_captured(session: &Session, not_captured: &[String]) {
-    not_captured.iter().for_each(|what| session.warnings.add(&format!("not captured: {what}")));
+/// Warns of what belongs to the database and is not in the snapshot, because a restore does not bring it back. Returns what
+/// is listed instead, if that is allowed.
+fn not_captured<'a>(session: &Session, what: &'a [String], is_allowed: bool) -> &'a [String] {
+    if is_allowed {
+        return what;
+    }
+    what.iter().for_each(|what| session.warnings.add(&format!("not captured: {what}")));
+    &[]
 }
 
 /// Adds what can be done about a failed create.
@@ -355,13 +354,14 @@ struct Created<'a> {
     /// Whether the store had no snapshots before.
     store_is_new: bool,
     transferred: Transferred,
-    /// Whether what is not captured is listed, because there was no warning of it.
+    /// Whether what is not captured is listed, without a warning.
     allows_not_captured: bool,
 }
 
 fn print(session: &Session, created: &Created<'_>, db: &Path, taken: Duration) -> Result<(), Failure> {
     let output = session.output;
     let Created { snapshot, chain, store_is_new, transferred, allows_not_captured } = *created;
+    let listed = not_captured(session, &snapshot.source.not_captured, allows_not_captured);
     session.document(&CreateDocument::new(snapshot, chain, store_is_new, transferred))?;
     let id = session.short(&snapshot.id);
     output.line(format_args!("created {id}"))?;
@@ -392,7 +392,7 @@ fn print(session: &Session, created: &Created<'_>, db: &Path, taken: Duration) -
     if let Some(irregular) = &snapshot.irregular {
         print_irregular(&output, irregular)?;
     }
-    for what in snapshot.source.not_captured.iter().filter(|_| allows_not_captured) {
+    for what in listed {
         output.field("not captured", what)?;
     }
     // Whole: a short id can mean several by the time that the command is used.

@@ -94,7 +94,7 @@ fn print(session: &Session, dry_run: bool, plan: &DeletePlan, names: &BTreeMap<&
         session.output.line("nothing was deleted (--dry-run)")?;
     }
     let deleted: &[String] = if dry_run { &[] } else { &plan.ids };
-    let write_checked = access.map(|access| access != StoreAccess::NotTried);
+    let write_checked = access.map(StoreAccess::is_known);
     session.document(&DeleteDocument { dry_run, write_checked, plan: &plan.ids, deleted })
 }
 

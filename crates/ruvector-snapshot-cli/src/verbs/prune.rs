@@ -329,7 +329,7 @@ fn print_outcome(
     let output = session.output;
     let freed_bytes = outcome.freed_bytes(plan);
     let DeleteReport { deleted, kept, .. } = &outcome.report;
-    let (collected, write_checked) = (&outcome.collected[..], access.map(|access| access != StoreAccess::NotTried));
+    let (collected, write_checked) = (&outcome.collected[..], access.map(StoreAccess::is_known));
     let pruned = Pruned { dry_run: args.dry_run, write_checked, deleted, kept, collected, freed_bytes };
     session.document(&PruneDocument::new(plan, pruned))?;
     if plan.drop.is_empty() && plan.orphans.is_empty() {

@@ -1,9 +1,7 @@
 //! `store`: tests a store, and lists the options of buckets.
 
 use clap::{Args, Subcommand};
-use ruvector_snapshot::store::{
-    CheckStatus, KnownOption, Speed, StoreAccess, StoreReport, check_access, known_options,
-};
+use ruvector_snapshot::store::{CheckStatus, KnownOption, Speed, StoreReport, check_access, known_options};
 
 use crate::documents::{OptionDocument, StoreCheckDocument, StoreCheckPlanDocument, StoreOptionsDocument};
 use crate::failure::{Exit, Failure};
@@ -71,7 +69,7 @@ pub(crate) async fn store(session: &Session, what: StoreWhat) -> Result<Exit, Fa
 /// Prints what a check would write and read.
 async fn plan_check(session: &Session) -> Result<Exit, Failure> {
     let manager = session.open()?;
-    let is_known = check_access(&session.location()?)? != StoreAccess::NotTried;
+    let is_known = check_access(&session.location()?)?.is_known();
     let plan = session.read(&manager, manager.plan_check_store()).await?;
     session.document(&StoreCheckPlanDocument::new(&plan, is_known))?;
     let output = session.output;

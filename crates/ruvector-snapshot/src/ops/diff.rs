@@ -277,10 +277,11 @@ pub(crate) async fn diff(
         recorded(&first, Chain::open(&first, id)),
         recorded(&second, Chain::open(&second, other_id))
     )?;
-    for (context, chain) in [(&first, &chain), (&second, &other_chain)] {
-        let warning = corruption_warning(context, chain, Then::Compares).await;
-        warning.into_iter().for_each(|warning| warn(options.progress.as_deref(), &warning));
-    }
+    let (known, also_known) = futures::join!(
+        corruption_warning(&first, &chain, Then::Compares),
+        corruption_warning(&second, &other_chain, Then::Compares)
+    );
+    known.iter().chain(&also_known).for_each(|warning| warn(options.progress.as_deref(), warning));
     let owners = Owners::new(contexts, [&chain, &other_chain]);
     let (metadata, other_metadata) = (chain.newest()?.metadata.clone(), other_chain.newest()?.metadata.clone());
     let summary = DiffSummary::new(&metadata, &other_metadata);

@@ -13,6 +13,7 @@ use super::ledger::{self, Ledger};
 use super::presence::{ObjectsByName, objects_of};
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::snapshot::checks::ChainChecks;
+use crate::text::utc_time;
 
 /// The objects of the snapshots of a chain, the newest first.
 pub(crate) struct ListedChain {
@@ -113,12 +114,11 @@ pub(crate) async fn corruption_warning(context: &Context, chain: &Chain, then: T
 
 /// Returns the warning for a snapshot that was found corrupt, of a command that reads it.
 pub(crate) fn corrupt_since(id: &SnapshotId, corrupt_at: DateTime<Utc>, then: Then) -> String {
-    let found_at = corrupt_at.format("%Y-%m-%d %H:%M:%S");
     let then = match then {
         Then::ReadsAgain => "this command reads it again, and fails if what it needs is still corrupt",
         Then::Compares => "a comparison does not show whether it still is: `verify` does",
     };
-    format!("snapshot {id} was found corrupt at {found_at} UTC, and not intact since; {then}")
+    format!("snapshot {id} was found corrupt at {}, and not intact since; {then}", utc_time(corrupt_at))
 }
 
 /// Reads the ledger of a snapshot, and what those of its ancestors say of it.

@@ -15,6 +15,21 @@ pub enum StoreAccess {
     NotTried,
 }
 
+impl StoreAccess {
+    /// Returns whether it is known that the store can be written to.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ruvector_snapshot::store::StoreAccess;
+    ///
+    /// assert!(StoreAccess::Writable.is_known() && !StoreAccess::NotTried.is_known());
+    /// ```
+    pub fn is_known(self) -> bool {
+        self != Self::NotTried
+    }
+}
+
 /// Returns whether this user can write to the store at a location. Writes nothing, and sends no request.
 ///
 /// # Errors

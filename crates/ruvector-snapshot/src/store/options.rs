@@ -264,20 +264,6 @@ impl EffectiveOption {
         let has_password = self.value.contains("://") && self.value.contains('@');
         if self.is_secret || has_password { "***" } else { &self.value }
     }
-
-    /// Returns whether the value is this one.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use ruvector_snapshot::store::StoreOptions;
-    /// let options: StoreOptions = [("region", "eu-west-1")].into_iter().collect();
-    /// assert!(options.effective(&"s3://bucket".parse()?)?[0].is("eu-west-1"));
-    /// # Ok::<(), ruvector_snapshot::SnapshotError>(())
-    /// ```
-    pub fn is(&self, value: &str) -> bool {
-        self.value == value
-    }
 }
 
 impl fmt::Debug for EffectiveOption {

@@ -5,6 +5,7 @@ use std::path::Path;
 use ruvector_snapshot::store::StoreAccess;
 use ruvector_snapshot::{CreateOptions, CreatePlan, SnapshotManager};
 
+use super::not_captured;
 use crate::documents::CreatePlanDocument;
 use crate::failure::Failure;
 use crate::interrupted::Attempts;
@@ -25,10 +26,10 @@ pub(super) async fn plan(
     session.read(manager, manager.plan_create_of_file(db, name, &options)).await
 }
 
-/// Prints the plan, with what is not captured if that is allowed: there was no warning of it.
 pub(super) fn print(session: &Session, plan: &CreatePlan, db: &Path, allows_not_captured: bool) -> Result<(), Failure> {
     let output = session.output;
     let access = session.check_access()?;
+    let listed = not_captured(session, &plan.source.not_captured, allows_not_captured);
     session.document(&CreatePlanDocument::new(plan, access))?;
     let kind = if plan.chain.is_empty() { "a full" } else { "an incremental" };
     output.line(format_args!("would create {kind} snapshot of {}", db.display()))?;
@@ -53,7 +54,7 @@ pub(super) fn print(session: &Session, plan: &CreatePlan, db: &Path, allows_not_
     if let Some(irregular) = &plan.irregular {
         print_irregular(&output, irregular)?;
     }
-    for what in plan.source.not_captured.iter().filter(|_| allows_not_captured) {
+    for what in listed {
         output.field("not captured", what)?;
     }
     print_end(session, access)

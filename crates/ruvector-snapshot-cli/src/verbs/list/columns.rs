@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use ruvector_snapshot::{ChainEnd, Checks, Listing, Snapshot, VerifyDepth};
+use ruvector_snapshot::{ChainEnd, Checks, Listing, ShortIds, Snapshot, VerifyDepth};
 
 use crate::output::{Cell, Column, Table, Tone, ago, count, size};
 use crate::session::Session;
@@ -102,7 +102,7 @@ impl ListColumn {
         }
     }
 
-    fn cell(self, session: &Session, listing: &Listing, snapshot: &Snapshot) -> Cell {
+    fn cell(self, session: &Session, listing: &Listing, bases: &ShortIds, snapshot: &Snapshot) -> Cell {
         match self {
             C::Id => session.short(&snapshot.id).into(),
             C::Name => snapshot.name.as_str().into(),
@@ -114,8 +114,8 @@ impl ListColumn {
             C::Logical => size(snapshot.raw_bytes).into(),
             C::Verified => verified(snapshot, listing),
             C::Drilled => drilled(snapshot, listing),
-            C::Type => snapshot_type(session, snapshot, listing).into(),
-            C::Base => snapshot.base_id().map(|base| listing.short_ids().shorten(base)).unwrap_or_default().into(),
+            C::Type => snapshot_type(session, snapshot, listing, bases).into(),
+            C::Base => snapshot.base_id().map(|base| bases.shorten(base)).unwrap_or_default().into(),
             C::Pinned => if snapshot.pinned { "pinned" } else { "" }.into(),
             C::Source => snapshot.source.id_or_kind().into(),
             C::Labels => labels(snapshot).into(),
@@ -165,9 +165,9 @@ pub(super) fn table(
         (None, C::Drilled) if is_any_failed => column.column(session, listing).rank(2),
         (None, _) => column.column(session, listing),
     });
-    let mut table = Table::new(printed);
+    let (mut table, bases) = (Table::new(printed), listing.short_ids());
     for snapshot in snapshots {
-        table.add(columns.iter().map(|column| column.cell(session, listing, snapshot)));
+        table.add(columns.iter().map(|column| column.cell(session, listing, &bases, snapshot)));
     }
     table.without_empty()
 }
@@ -205,8 +205,9 @@ fn drilled(snapshot: &Snapshot, listing: &Listing) -> Cell {
     }
 }
 
-/// Returns `full`, or the position in the chain, and in a pipe, which has no column for it, the base; and whether the snapshot is dated in the future and pinned.
-fn snapshot_type(session: &Session, snapshot: &Snapshot, listing: &Listing) -> String {
+/// Returns `full`, or the position in the chain, and in a pipe, which has no column for it, the base; and whether the
+/// snapshot is dated in the future and pinned.
+fn snapshot_type(session: &Session, snapshot: &Snapshot, listing: &Listing, bases: &ShortIds) -> String {
     let ancestry = listing.ancestry(snapshot);
     let future = if listing.is_dated_in_future(&snapshot.id) { ", in the future" } else { "" };
     let pinned = if snapshot.pinned { ", pinned" } else { "" };
@@ -220,7 +221,7 @@ fn snapshot_type(session: &Session, snapshot: &Snapshot, listing: &Listing) -> S
         _ => "",
     };
     match session.output.columns() {
-        None => format!("{position}base {}{state}{future}{pinned}", listing.short_ids().shorten(base_id)),
+        None => format!("{position}base {}{state}{future}{pinned}", bases.shorten(base_id)),
         Some(_) => format!("{}{state}{future}{pinned}", position.trim_end()).trim_start_matches(", ").to_owned(),
     }
 }

@@ -16,7 +16,7 @@ use crate::repo::presence::no_snapshot;
 use crate::repo::snapshot_copy::{State, state_in_target};
 use crate::snapshot::Snapshot;
 use crate::snapshot::checks::Checks;
-use crate::text::is_same;
+use crate::text::{is_same, utc_time};
 
 /// Which snapshots are copied. The snapshots that they depend on are copied too.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -421,10 +421,11 @@ fn corrupt_at(inventory: &Inventory, id: &SnapshotId) -> Option<DateTime<Utc>> {
 }
 
 fn corrupt_copy(to: &Context, id: &SnapshotId, corrupt_at: DateTime<Utc>) -> SnapshotError {
-    let (store, found_at) = (&to.store, corrupt_at.format("%Y-%m-%d %H:%M:%S"));
     let message = format!(
-        "{store} has this snapshot, as {id}, but it was found corrupt there at {found_at} UTC; delete it there, with its \
-         dependents, and repeat the copy"
+        "{} has this snapshot, as {id}, but it was found corrupt there at {}; delete it there, with its dependents, and \
+         repeat the copy",
+        to.store,
+        utc_time(corrupt_at)
     );
     SnapshotError::new(ErrorKind::Corrupt, message)
 }

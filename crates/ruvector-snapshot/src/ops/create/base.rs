@@ -18,6 +18,7 @@ use crate::repo::context::Context;
 use crate::repo::merge::Merge;
 use crate::repo::verify::{Scope, VerifyReport, verify_chain};
 use crate::source::key_range::DiffRange;
+use crate::text::utc_time;
 
 pub(super) struct Base {
     chain: Chain,
@@ -129,7 +130,7 @@ impl Base {
 /// Refuses a base that a verification has found corrupt, here or in an ancestor. An increment reads little of its base, so
 /// it may miss that.
 fn known_corrupt(id: &SnapshotId, corrupt_at: DateTime<Utc>) -> SnapshotError {
-    let found = format!("it was found corrupt at {} UTC, and not intact since", corrupt_at.format("%Y-%m-%d %H:%M:%S"));
+    let found = format!("it was found corrupt at {}, and not intact since", utc_time(corrupt_at));
     corrupt(found).with_snapshot(id)
 }
 

@@ -55,10 +55,12 @@ pub(super) struct Texts {
 impl Texts {
     /// Adds those of a record: what it has in the tables, and in the files of a full snapshot.
     pub(super) fn add(&mut self, id: &str, metadata: Option<&str>) {
-        let (id_bytes, line_bytes) =
-            (id.len() as u64, |metadata: &str| LINE_BYTES + (id.len() + metadata.len()) as u64);
-        self.least_bytes += metadata.map_or(0, str::len) as u64;
-        self.likely_bytes += INDEX_ROW_BYTES + id_bytes + metadata.map_or(0, line_bytes);
+        let id_bytes = id.len() as u64;
+        self.likely_bytes += INDEX_ROW_BYTES + id_bytes;
+        if let Some(metadata) = metadata {
+            self.least_bytes += metadata.len() as u64;
+            self.likely_bytes += LINE_BYTES + id_bytes + metadata.len() as u64;
+        }
     }
 }
 
