@@ -123,6 +123,25 @@ fn a_copy_that_was_found_corrupt_in_the_target_is_an_error() {
     sandbox.ok(&diff);
 }
 
+/// The target has the state twice, and one of the two is corrupt.
+#[test]
+fn a_compacted_copy_that_is_intact_is_enough() {
+    let (sandbox, ids) = chain_and_full();
+    let copy = ["copy", ids[1].as_str(), "--compact", "--to", "offsite"];
+    sandbox.ok(&copy);
+    let (_, compacted) = sandbox.json(&["compact", &ids[1]]);
+    let id = compacted["snapshots"][0]["id"].as_str().unwrap();
+    sandbox.ok(&["copy", id, "--to", "offsite"]);
+    let twice = ids_of(&sandbox.json(&["list", "--store", "offsite"]).1);
+    assert_eq!(twice.len(), 2);
+    for (corrupt, exit_code) in twice.iter().zip([0, 3]) {
+        flip_bit_in_the_middle(&sandbox.path(&format!("offsite/snapshot-{corrupt}/vectors.bin.gz")));
+        assert_eq!(sandbox.run(&["verify", corrupt, "--store", "offsite"]).exit_code, Some(3));
+        let result = sandbox.run(&copy);
+        assert_eq!(result.exit_code, Some(exit_code), "{result:?}");
+    }
+}
+
 #[test]
 fn a_required_target_must_have_a_snapshot() {
     let (sandbox, _) = chain_and_full();

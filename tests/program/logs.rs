@@ -91,6 +91,9 @@ fn a_log_that_cannot_be_written_does_not_stop_a_backup() {
     let result = sandbox.run(&["create", "--db", "a.db", "-vvv", "--log-file", "/dev/full"]);
     result.assert_warns("the log file lacks lines");
     assert_eq!(sandbox.ids().len(), 1);
+    let (exit_code, document) = sandbox.json(&["list", "--log-file", "/dev/full"]);
+    let warning = document["warnings"][0].as_str().unwrap_or_default();
+    assert!(exit_code == 5 && warning.starts_with("the log file lacks lines"), "{document}");
 }
 
 #[test]

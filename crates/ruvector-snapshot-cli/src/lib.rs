@@ -93,9 +93,6 @@ fn run(cli: Cli, words: String) -> Exit {
             if !matches!(answer, Ok(Exit::Success)) {
                 session.remove_created();
             }
-            if logs::is_incomplete() {
-                session.warnings.add("the log file lacks lines: it could not be written; check the disk of --log-file");
-            }
             let warnings = session.warnings.list();
             if matches!(answer, Ok(Exit::Success)) && !warnings.is_empty() {
                 answer = if session.strict { Err(Failure::strict(warnings.len())) } else { Ok(Exit::Warnings) };

@@ -236,14 +236,14 @@ impl ChosenStore {
         self.check_is_named(location)?;
         self.check_environment(location, typed)?;
         let own = self.profile_options(location, typed, warn)?;
-        Ok(typed.over(&self.environment(location).over(&own)))
+        Ok(typed.over(&self.environment(location).map_err(Failure::usage)?.over(&own)))
     }
 
     /// Returns the options of the environment that apply.
-    fn environment(&self, location: &Location) -> StoreOptions {
+    fn environment(&self, location: &Location) -> Result<StoreOptions, SnapshotError> {
         match &self.profile {
             Some(profile) => profile.environment(),
-            None => StoreOptions::from_env(location),
+            None => Ok(StoreOptions::from_env(location)),
         }
     }
 
@@ -288,7 +288,7 @@ impl ChosenStore {
         for (option, At { value, line }) in self.own_options() {
             own.set_from(*option, value.to_string(), self.place(*line));
         }
-        typed.over(&self.environment(location).over(&own)).effective(location)
+        typed.over(&self.environment(location)?.over(&own)).effective(location)
     }
 
     /// Returns the options of the profile that apply. Others are not read: what they refer to may not be there.

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use ruvector_snapshot::{Progress, ProgressUpdate};
 
-use crate::logs::PRINTED;
+use crate::logs::{self, PRINTED};
 use crate::output::Output;
 
 /// The warnings so far. A clone shares them.
@@ -35,8 +35,11 @@ impl Warnings {
         Arc::new(self.clone())
     }
 
-    /// Returns the warnings, for the JSON document.
+    /// Returns the warnings, for the JSON document. If the log is not complete by now, that is one.
     pub(crate) fn list(&self) -> Vec<String> {
+        if logs::is_incomplete() {
+            self.add("the log file lacks lines: it could not be written; check the disk of --log-file");
+        }
         self.given.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

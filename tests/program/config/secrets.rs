@@ -75,6 +75,19 @@ fn a_profile_with_credentials_of_its_own_takes_none_of_the_environment() {
         assert_eq!((result.exit_code, result.stderr.contains("absent.pem")), expected, "{other:?}: {result:?}");
         assert!(is_used || result.stderr.is_empty(), "{other:?}: {result:?}");
     }
+    // What says no is no credential.
+    let text = fs::read_to_string(sandbox.path(FILE)).unwrap();
+    let is_key = |line: &&str| !line.starts_with("access_key_id") && !line.starts_with("secret_access_key");
+    let unsigned: String = text.lines().filter(is_key).flat_map(|line| [line, "\n"]).collect();
+    write(
+        &sandbox,
+        "unsigned.toml",
+        &unsigned.replace("[stores.offsite.options]", "[stores.offsite.options]\nskip_signature = false"),
+    );
+    let keys = [("AWS_ACCESS_KEY_ID", S3Server::ACCESS_KEY), ("AWS_SECRET_ACCESS_KEY", S3Server::SECRET_KEY)];
+    let list = ["list", "--store", "@offsite", "--config", "unsigned.toml"];
+    let result = run_named(&sandbox, &keys, &list);
+    assert_eq!(result.exit_code, Some(4), "{result:?}");
     fs::set_permissions(sandbox.path("offsite.secret"), fs::Permissions::from_mode(0o644)).unwrap();
     let result = run_named(&sandbox, &environment[..1], &["config", "check"]);
     result.assert_warns("every user of this machine can read ");

@@ -55,19 +55,20 @@ impl ConfigFile {
         if found.problems.len() > before {
             return;
         }
-        match profile.unsaid_variable(&[]) {
-            Ok(Some(UnsaidVariable { variable, option })) => {
-                let message =
-                    format!("stores.{name} has no option {option}, but the environment variable {variable} is set");
-                return found.add(profile.location.line, message);
-            }
-            Ok(None) => {}
-            Err(error) => return found.add(profile.location.line, format!("stores.{name}: {}", error.message())),
-        }
         // As a command would open it: the environment may have the other half of the keys.
-        let options = profile.environment().over(&options);
-        if let Err(error) = store::open(&profile.location.value, &StoreConfig::default().options(options)) {
-            found.add(profile.location.line, format!("stores.{name}: {}", error.message()));
+        let opened = profile.unsaid_variable(&[]).and_then(|unsaid| match unsaid {
+            Some(UnsaidVariable { variable, option }) => Ok(Some(format!(
+                "stores.{name} has no option {option}, but the environment variable {variable} is set"
+            ))),
+            None => {
+                let config = StoreConfig::default().options(profile.environment()?.over(&options));
+                store::open(&profile.location.value, &config).map(|_| None)
+            }
+        });
+        match opened {
+            Ok(None) => {}
+            Ok(Some(problem)) => found.add(profile.location.line, problem),
+            Err(error) => found.add(profile.location.line, format!("stores.{name}: {}", error.message())),
         }
     }
 }

@@ -4,7 +4,7 @@
 use ruvector_snapshot::SnapshotError;
 use ruvector_snapshot::store::{EffectiveOption, StoreOptions};
 
-use super::StoreProfile;
+use super::{At, StoreProfile};
 
 /// A variable that would set an option that the profile does not have.
 #[derive(Debug)]
@@ -15,8 +15,9 @@ pub(crate) struct UnsaidVariable {
 
 impl StoreProfile {
     /// Returns the options of the environment that apply to this store.
-    pub(crate) fn environment(&self) -> StoreOptions {
-        let own: Vec<&str> = self.options.keys().copied().collect();
+    pub(crate) fn environment(&self) -> Result<StoreOptions, SnapshotError> {
+        // References stand for what they refer to: only what says yes or no matters here.
+        let own = self.options.iter().map(|(name, At { value, .. })| (*name, value.to_string())).collect();
         StoreOptions::credentials_from_env(&self.location.value, &own)
     }
 
@@ -24,7 +25,8 @@ impl StoreProfile {
     /// the profile nor what was typed says anything.
     pub(crate) fn unsaid_variable(&self, typed: &[EffectiveOption]) -> Result<Option<UnsaidVariable>, SnapshotError> {
         let location = &self.location.value;
-        let credentials = StoreOptions::credentials_from_env(location, &[]).effective(location)?;
+        let credentials =
+            StoreOptions::credentials_from_env(location, &StoreOptions::default())?.effective(location)?;
         // A server that is named has its own region.
         let is_needless = |name: &str| name == "region" && self.options.contains_key("endpoint");
         let is_said = |name: &str| {

@@ -70,21 +70,27 @@ impl StoreOptions {
     /// where they go; and of the certificates that are trusted. None that is in `own`, and none of another way to sign in
     /// than the options `own` have begun.
     ///
+    /// # Errors
+    ///
+    /// Returns [`ErrorKind::InvalidInput`] if an option of `own` is unknown.
+    ///
     /// # Examples
     ///
     /// ```
     /// use ruvector_snapshot::store::{Location, StoreOptions};
     ///
-    /// assert!(StoreOptions::credentials_from_env(&Location::Memory, &[]).is_empty());
+    /// assert!(StoreOptions::credentials_from_env(&Location::Memory, &StoreOptions::default())?.is_empty());
+    /// # Ok::<(), ruvector_snapshot::SnapshotError>(())
     /// ```
-    pub fn credentials_from_env(location: &Location, own: &[&str]) -> Self {
-        let Location::Bucket { provider, .. } = location else { return Self::default() };
+    pub fn credentials_from_env(location: &Location, own: &Self) -> Result<Self> {
+        let Location::Bucket { provider, .. } = location else { return Ok(Self::default()) };
+        let chosen = passed(std::iter::once(&own.set), *provider)?;
         let mut found = Self::variables(location, |option| {
-            let completes = option.name == sign_in::TRUST || sign_in::completes(*provider, option.name, own);
-            completes && !own.contains(&option.name)
+            let completes = option.name == sign_in::TRUST || sign_in::completes(*provider, option.name, &chosen);
+            completes && !own.set.contains_key(option.name)
         });
         found.set.values_mut().for_each(|given| given.is_only_credential = true);
-        found
+        Ok(found)
     }
 
     fn variables(location: &Location, is_wanted: impl Fn(&KnownOption) -> bool) -> Self {

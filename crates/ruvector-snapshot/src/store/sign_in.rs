@@ -56,12 +56,17 @@ pub(super) fn is_credential(name: &str) -> bool {
     name != PROFILE && ways.chain([COMPLETING]).any(|way| way.contains(&name))
 }
 
-/// Returns whether a credential of the environment completes those of a profile: the profile has none, or its own are one
-/// way to sign in with it. A token belongs to the keys that it was issued with.
+/// Returns whether a credential of the environment completes those of a profile: the profile has none, or all of its own
+/// are of one way to sign in with it. A token belongs to the keys that it was issued with.
 pub(super) fn completes(provider: Provider, name: &str, own: &[&str]) -> bool {
-    let mut ways = ways(provider).iter().filter(|way| own.iter().any(|own| way.contains(own))).peekable();
-    let completes_any = name != SESSION_TOKEN && COMPLETING.contains(&name);
-    is_credential(name) && (ways.peek().is_none() || completes_any || ways.any(|way| way.contains(&name)))
+    let of_way = |name: &&&str| **name != SESSION_TOKEN && ways(provider).iter().any(|way| way.contains(*name));
+    // A profile of the AWS tools also has the region, so it does not choose if there are keys.
+    let (profile, keys): (Vec<&str>, Vec<&str>) = own.iter().filter(of_way).partition(|name| **name == PROFILE);
+    let is_of_chosen_way = match keys.is_empty() {
+        true => profile.is_empty(),
+        false => ways(provider).iter().any(|way| way.contains(&name) && keys.iter().all(|key| way.contains(key))),
+    };
+    is_credential(name) && (is_of_chosen_way || (name != SESSION_TOKEN && COMPLETING.contains(&name)))
 }
 
 fn ways(provider: Provider) -> &'static [&'static [&'static str]] {
@@ -79,4 +84,32 @@ pub(super) fn is_left_out(provider: Provider, name: &str, passed: &[&str]) -> bo
     let mut chosen = ways.iter().filter(|way| way.iter().any(chooses)).peekable();
     let is_credential = name != PROFILE && ways.iter().any(|way| way.contains(&name));
     is_credential && chosen.peek().is_some() && !chosen.any(|way| way.contains(&name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_credential_completes_only_the_way_that_all_of_a_profiles_own_are_of() {
+        use Provider::{Azure, Gcs, S3};
+        for (provider, own, name, expected) in [
+            (S3, &[][..], "access_key_id", true),
+            (S3, &[], "session_token", true),
+            (S3, &["access_key_id"], "secret_access_key", true),
+            (S3, &["access_key_id", "profile"], "secret_access_key", true),
+            (S3, &["access_key_id", "secret_access_key"], "session_token", false),
+            (S3, &["access_key_id", "secret_access_key"], "web_identity_token_file", false),
+            (S3, &["profile"], "access_key_id", false),
+            (S3, &["skip_signature"], "access_key_id", false),
+            (Gcs, &["service_account"], "bearer_token", false),
+            (Azure, &["client_id"], "msi_endpoint", true),
+            (Azure, &["client_id", "client_secret"], "msi_endpoint", false),
+            (Azure, &["client_id", "client_secret"], "federated_token_file", false),
+            (Azure, &["client_id", "client_secret"], "tenant_id", true),
+            (S3, &[], "endpoint", false),
+        ] {
+            assert_eq!(completes(provider, name, own), expected, "{name} for {own:?}");
+        }
+    }
 }

@@ -183,7 +183,7 @@ pub(crate) async fn plan(
 
 /// Returns a warning for each snapshot that a copy reads and that was found corrupt.
 fn found_corrupt(source: &Inventory, copied: &[PlannedCopy]) -> Result<Vec<String>> {
-    let corrupt_at = |id: &SnapshotId| corrupt_at(source, id);
+    let corrupt_at = |id: &SnapshotId| corrupt_at(source, id.as_str());
     let mut found = BTreeMap::new();
     for planned in copied {
         let id: SnapshotId = planned.id.parse()?;
@@ -347,12 +347,13 @@ impl Planner<'_> {
         };
         // One that is being deleted is not there.
         let is_deleted = |other: &&Snapshot| self.target.listing.marked_for_deletion.contains(&other.id);
-        let existing = self.target.listing.snapshots.iter().filter(|other| !is_deleted(other)).find(is_same_state);
+        let candidates =
+            || self.target.listing.snapshots.iter().filter(|other| !is_deleted(other)).filter(is_same_state);
+        let is_sound = |other: &&Snapshot| corrupt_at(self.target, &other.id).is_none();
+        let existing = candidates().find(is_sound).or_else(|| candidates().next());
         let existing_id: Option<SnapshotId> = existing.map(|existing| existing.id.parse()).transpose()?;
-        if let Some((existing_id, corrupt_at)) =
-            existing_id.as_ref().and_then(|id| Some((id, corrupt_at(self.target, id)?)))
-        {
-            return self.block(id, corrupt_copy(self.to, existing_id, corrupt_at));
+        if let Some((existing, corrupt_at)) = existing.and_then(|one| Some((one, corrupt_at(self.target, &one.id)?))) {
+            return self.block(id, corrupt_copy(self.to, &existing.id, corrupt_at));
         }
         let planned = PlannedCopy {
             ancestors: Vec::new(),
@@ -402,8 +403,8 @@ async fn compare(from: &Context, to: &Context, target: &Inventory, id: &Snapshot
     let (_, json) = read_metadata(from.store.as_ref(), id).await?;
     let state = state_in_target(to, id, &json).await?;
     match (&state, target.error_of(id)) {
-        (State::Existing, None) if let Some(corrupt_at) = corrupt_at(target, id) => {
-            Err(corrupt_copy(to, id, corrupt_at))
+        (State::Existing, None) if let Some(corrupt_at) = corrupt_at(target, id.as_str()) => {
+            Err(corrupt_copy(to, id.as_str(), corrupt_at))
         }
         (State::Existing, Some(error)) => {
             let message = format!(
@@ -416,11 +417,11 @@ async fn compare(from: &Context, to: &Context, target: &Inventory, id: &Snapshot
     }
 }
 
-fn corrupt_at(inventory: &Inventory, id: &SnapshotId) -> Option<DateTime<Utc>> {
-    inventory.listing.checks_of(id.as_str()).and_then(Checks::corrupt_at)
+fn corrupt_at(inventory: &Inventory, id: &str) -> Option<DateTime<Utc>> {
+    inventory.listing.checks_of(id).and_then(Checks::corrupt_at)
 }
 
-fn corrupt_copy(to: &Context, id: &SnapshotId, corrupt_at: DateTime<Utc>) -> SnapshotError {
+fn corrupt_copy(to: &Context, id: &str, corrupt_at: DateTime<Utc>) -> SnapshotError {
     let message = format!(
         "{} has this snapshot, as {id}, but it was found corrupt there at {}; delete it there, with its dependents, and \
          repeat the copy",
