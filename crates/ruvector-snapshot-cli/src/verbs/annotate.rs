@@ -23,7 +23,7 @@ Examples:
   ruvector-snapshot annotate monday tuesday --note 'before the upgrade'
   ruvector-snapshot annotate latest --remove keep --remove-note
 
-Exit codes: 0 annotated, or everything was so already; 1 failure; 2 wrong usage, or an ID is ambiguous; 3 a snapshot is corrupt; 4 there is no such \
+Exit codes: 0 annotated, or everything was so already; 1 failure; 2 wrong usage, or an ID is ambiguous; 3 metadata.json of a snapshot is corrupt; 4 there is no such \
 snapshot; 5 annotated, with warnings.";
 
 #[derive(Debug, Args)]

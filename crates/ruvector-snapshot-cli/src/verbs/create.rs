@@ -58,7 +58,8 @@ A snapshot records the embedding space that the database records in its table `c
 --base, a base of another identity is refused, unless --other-embedding is given.
 
 With --dry-run the command reads the database as usual, makes all checks, and says what the snapshot would hold, and how many bytes the store would take at \
-most. It writes nothing to the store and creates no directory. Only the compression is not tried, and not whether the store can be written to.
+most. It writes nothing to the store and creates no directory. It checks whether a \
+directory can be written to; in a bucket that is not tried, and neither is the compression.
 
 Examples:
   ruvector-snapshot create --db vectors.db

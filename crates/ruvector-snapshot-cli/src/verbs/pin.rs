@@ -17,7 +17,7 @@ Examples:
   ruvector-snapshot pin monday tuesday --dry-run
   ruvector-snapshot unpin before-upgrade
 
-Exit codes: 0 pinned; 1 failure; 2 an ID is ambiguous; 3 a snapshot is corrupt; 4 there is no such snapshot; 5 pinned, with warnings.";
+Exit codes: 0 pinned; 1 failure; 2 an ID is ambiguous; 3 metadata.json of a snapshot is corrupt; 4 there is no such snapshot; 5 pinned, with warnings.";
 
 pub(crate) const UNPIN_HELP: &str = "\
 Allows pinned snapshots to be deleted again. Deletes no snapshot. Checks all IDs before the first snapshot is unpinned.
@@ -25,7 +25,7 @@ Allows pinned snapshots to be deleted again. Deletes no snapshot. Checks all IDs
 Examples:
   ruvector-snapshot unpin before-upgrade
 
-Exit codes: 0 unpinned; 1 failure; 2 an ID is ambiguous; 3 a snapshot is corrupt; 4 there is no such snapshot; 5 unpinned, with warnings.";
+Exit codes: 0 unpinned; 1 failure; 2 an ID is ambiguous; 3 metadata.json of a snapshot is corrupt; 4 there is no such snapshot; 5 unpinned, with warnings.";
 
 #[derive(Debug, Args)]
 pub(crate) struct Ids {

@@ -53,7 +53,7 @@ Examples:
   ruvector-snapshot prune --policy nightly --dry-run
 
 Exit codes: 0 success, even if there was nothing to delete; 1 failure, complete or partial, a snapshot cannot be read, or the rules \
-keep nothing of a group that can be restored; 2 wrong usage, for example no rule; 4 there are no snapshots; 5 success, with \
+keep nothing of a group that can be restored; 2 wrong usage, for example no rule; 4 there are no snapshots, and nothing was collected; 5 success, with \
 warnings.";
 
 #[derive(Debug, Args)]

@@ -31,6 +31,9 @@ back, and checked against the content checksum. Only then is it renamed to FILE,
 An existing FILE is not changed unless --force is given. FILE is not replaced while a program holds its lock, as Ruvector does while it has a database \
 open: the program would keep the old file, and lose everything that it writes from then on. Stop it first, or restore to another path. --force with --force-while-open replaces FILE all the same.
 
+`latest` is the newest snapshot of all databases in the store, and a name can be that of snapshots of several: `list` shows which, and the newest counts. \
+--force does not compare FILE with the snapshot, so it also replaces another database, or a file that is none.
+
 A new FILE can be read by its owner only. A replaced FILE keeps its owner and its permissions.
 
 With --id, --ids-from or --where, only these records are restored: the output says how many of how many. By ids, only the parts of the snapshot that can \
@@ -64,7 +67,7 @@ Examples:
       --merge --ids-from -
 
 Exit codes: 0 restored and verified, or, with --dry-run, nothing is in the way; 1 failure, FILE was not changed, unless the error says that it was, or only the output could not be written; 2 \
-wrong usage; 3 the snapshot is corrupt, FILE was not changed; 4 there is no such snapshot; 5 as 0, with warnings. With --merge, no record of FILE was changed instead, and 1 also if FILE is corrupt. With --dry-run, the code is that of the restore.";
+wrong usage; 3 the snapshot is corrupt, FILE was not changed; 4 there is no such snapshot; 5 as 0, with warnings. With --merge, no record of FILE was changed instead, and 1 also if FILE is corrupt. With --dry-run, the code is that of the restore, as far as that shows without reading the data: a snapshot that was found corrupt before is a warning.";
 
 #[derive(Debug, Args)]
 pub(crate) struct Restore {
