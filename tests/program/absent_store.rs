@@ -102,7 +102,7 @@ fn a_required_store_must_have_a_snapshot() {
     // A corrupt snapshot is one that was there.
     disk.ids().iter().filter(|id| **id != two).for_each(|id| drop(disk.ok(&["delete", id])));
     fs::write(disk.stored(&two, "metadata.json"), "{}").unwrap();
-    disk.ok(&require);
+    disk.ok_with_warning(&require, "the new snapshot is not compared with 1 snapshot that could not be read");
 
     for bucket in Bucket::both() {
         bucket.run(&require).assert_fails(4, &format!("there are no snapshots at {}", bucket.store));
@@ -178,4 +178,26 @@ fn a_store_inside_a_snapshot_is_refused() {
     assert_eq!(sandbox.names(&snapshot).len(), 6);
     // Names that only look alike are no snapshots.
     sandbox.ok(&[&CREATE[..], &["--store", "snapshot-20260131T080000000Z"]].concat());
+}
+
+#[test]
+fn a_store_without_snapshots_names_the_directory_inside_that_has_some() {
+    let (sandbox, _) = Sandbox::with_snapshots(1);
+    for (args, exit_code) in
+        [(&["list"][..], 4), (&["stats"], 4), (&["verify", "--all"], 4), (&["create", "--db", "a.db"], 5)]
+    {
+        let result = sandbox.run(&[&["--store", "."], args].concat());
+        let printed = format!("{}{}", result.stdout, result.stderr);
+        assert_eq!(result.exit_code, Some(exit_code), "{result:?}");
+        assert!(printed.contains("(there are snapshots at ./snapshots)"), "{result:?}");
+    }
+    assert!(!sandbox.ok(&["--store", ".", "list"]).contains("there are snapshots at"));
+    let inside = ["--store", "corrupt", "create", "--db", "a.db"];
+    sandbox.ok_with_warning(&inside, "is inside of the store");
+    std::fs::create_dir(sandbox.path("above")).unwrap();
+    for store in ["snapshots", "corrupt"] {
+        std::fs::rename(sandbox.path(store), sandbox.path("above").join(store)).unwrap();
+    }
+    let result = sandbox.run(&["--store", "above", "list"]);
+    assert!(result.stdout.contains("(there are snapshots at above/corrupt, above/snapshots)"), "{result:?}");
 }

@@ -57,8 +57,13 @@ fn check(run: Run<'_>) {
     assert_eq!(labels_of(&listed, "two"), json!({ "keep": "yearly" }));
     assert_eq!(listed["foreign"], 0);
     // A second run finds that it is so already.
-    let again = ok(run, &["annotate", "two", "--remove", "host", "--label", "keep=yearly"]);
+    let again = ok(run, &["annotate", "two", "--label", "keep=yearly"]);
     assert!(again.starts_with("unchanged "), "{again}");
+    for more in [&["--dry-run"][..], &[]] {
+        let again = run(&[&["annotate", "two", "--remove", "host", "--label", "keep=yearly"], more].concat());
+        again.assert_warns(" has no label \"host\", so it could not be removed");
+        assert!(again.stdout.starts_with("unchanged "), "{again:?}");
+    }
 
     // A policy sees the labels as they are now.
     let plan = ok(run, &["prune", "--keep-last", "1", "--keep-label", "keep", "--dry-run"]);
@@ -124,7 +129,7 @@ fn a_corrupt_annotation_is_a_warning_until_the_next_one() {
         assert_eq!(document["warnings"].as_array().unwrap().len(), 1, "{document}");
     }
     sandbox.ok(&["verify", "one"]);
-    sandbox.ok(&["annotate", "one", "--label", "a=1"]);
+    sandbox.run(&["annotate", "one", "--label", "a=1"]).assert_warns("are given up; set them again");
     let result = sandbox.run(&["show", "one"]);
     assert!(result.stderr.is_empty() && result.stdout.contains("a=1"), "{result:?}");
 }
@@ -135,14 +140,18 @@ fn what_controls_a_terminal_is_escaped_and_the_lines_of_a_note_are_lines() {
     let hostile = "a\u{1b}]0;title\u{7}\u{202e}b";
     let note = "first\n\u{202e}second\tline";
     let create = ["create", "--db", "a.db", "--name", "one\u{202e}", "--source", "\u{2066}s", "--note", note];
-    sandbox.ok(&[&create[..], &["--label", &format!("k={hostile}")]].concat());
-    sandbox.ok(&["annotate", "latest", "--label", &format!("{hostile}=x")]);
+    sandbox.ok(&create);
+    // An earlier program has stored such labels.
+    let file = sandbox.stored(&sandbox.ids()[0], "metadata.json");
+    let edited = test_fixtures::edit_metadata(&fs::read(&file).unwrap(), |document| {
+        document["labels"] = json!({ "k": hostile, hostile: "x" });
+    });
+    fs::write(file, edited).unwrap();
     for args in [
         &["list", "--wide"][..],
         &["show", "latest"],
-        &["annotate", "latest", "--remove", "absent"],
+        &["annotate", "latest", "--label", "k2=v", "--dry-run"],
         &["prune", "--keep-last", "1", "--group-by", "label:k", "--dry-run"],
-        &["delete", "latest", "--dry-run"],
         &["stats"],
     ] {
         let printed = sandbox.ok(args);
@@ -196,11 +205,25 @@ fn an_annotation_of_a_stranger_does_not_forbid_the_next_one() {
     let result = sandbox.run(&["show", "one"]);
     assert!(!result.stdout.contains("forged"), "{result:?}");
     assert!(result.stderr.contains("it has a change with a number that is not 1 to 1"), "{result:?}");
-    sandbox.ok(&["annotate", "one", "--label", "k=mine"]);
+    sandbox.run(&["annotate", "one", "--label", "k=mine"]).assert_warns("are given up; set them again");
     assert!(sandbox.ok(&["show", "one"]).contains("k=mine"));
     // One with the last number of all leaves none for another one, and is named.
     forge(&sandbox, &ids[0], 9_999_999_999, 1);
     let result = sandbox.run(&["annotate", "one", "--label", "k=again"]);
     result.assert_fails(2, "annotation-9999999999-");
     assert!(result.stderr.contains("has the last number that there is"), "{result:?}");
+}
+
+#[test]
+fn an_annotation_that_replaces_one_that_cannot_be_read_says_what_is_given_up() {
+    let (sandbox, ids) = Sandbox::with_snapshots(1);
+    sandbox.ok(&["annotate", &ids[0], "--label", "keep=1"]);
+    let directory = format!("snapshots/snapshot-{}", ids[0]);
+    let is_annotation = |name: &String| name.starts_with("annotation-");
+    let name = sandbox.names(&directory).into_iter().find(is_annotation).unwrap();
+    std::fs::write(sandbox.path(&format!("{directory}/{name}")), "x").unwrap();
+    for dry in [&["--dry-run"][..], &[]] {
+        let annotated = sandbox.run(&[&["annotate", &ids[0], "--note", "hello"], dry].concat());
+        annotated.assert_warns("cannot be read are given up; set them again");
+    }
 }

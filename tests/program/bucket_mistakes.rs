@@ -143,9 +143,9 @@ fn wrong_keys_are_reported_without_printing_them() {
 #[test]
 fn a_missing_half_of_the_keys_is_reported() {
     let half = set(s3(), "AWS_SECRET_ACCESS_KEY", None);
-    all_fail(&half, 2, "AWS_ACCESS_KEY_ID is set, but AWS_SECRET_ACCESS_KEY is not");
+    all_fail(&half, 2, "(AWS_ACCESS_KEY_ID) is set, but secret_access_key (AWS_SECRET_ACCESS_KEY) is not");
     let half = set(s3(), "AWS_ACCESS_KEY_ID", None);
-    all_fail(&half, 2, "AWS_SECRET_ACCESS_KEY is set, but AWS_ACCESS_KEY_ID is not");
+    all_fail(&half, 2, "(AWS_SECRET_ACCESS_KEY) is set, but access_key_id (AWS_ACCESS_KEY_ID) is not");
 }
 
 /// Returns a bucket of each provider without keys, and what the error says. A machine without keys queries the metadata
@@ -231,9 +231,11 @@ fn invalid_store_options_are_usage_errors() {
     list(&["-o", "ca_certificate=missing.pem"]).assert_fails(1, "missing.pem: cannot read the certificates");
     list(&["-o"]).assert_fails(2, "KEY=VALUE");
     for limit in ["--limit-upload", "--limit-download"] {
-        for rate in ["0", "fast", "3x", "-1", "1.5M", "99999999999999999999G"] {
-            list(&[&format!("{limit}={rate}")]).assert_fails(2, "must be a number of bytes per second");
+        for rate in ["0", "0B", "fast", "3x", "-1", "1.5M", "20MB", "99999999999999999999G", "", "K"] {
+            list(&[&format!("{limit}={rate}")]).assert_fails(2, "must be a number of bytes per second with a unit");
         }
+        let advice = "has no unit: write 20B for bytes per second, or 20KiB";
+        list(&[&format!("{limit}=20")]).assert_fails(2, advice);
     }
     for connections in ["0", "1025", "many"] {
         list(&["--connections", connections]).assert_fails(2, "1 to 1024");

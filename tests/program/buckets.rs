@@ -129,7 +129,8 @@ fn every_verb_prints_one_json_document() {
         assert_eq!(of(&["verify", "--all"])["store"], bucket.store);
         assert_eq!(of(&["restore", "one", "--to", "b.db"])["records"], ROWS);
         assert_eq!(of(&["prune", "--keep", "1", "--dry-run"])["deleted"], json!([]));
-        assert_eq!(of(&["delete", "one"])["deleted"], json!([id]));
+        let (exit_code, document) = bucket.json(&["delete", "one"]);
+        assert_eq!((exit_code, &document["deleted"]), (5, &json!([id])), "{document}");
         let (exit_code, document) = bucket.json(&["show", "one"]);
         assert_eq!((exit_code, document["error"]["kind"].as_str()), (4, Some("not_found")));
     }
@@ -180,6 +181,24 @@ fn keys_can_come_from_a_profile() {
     bucket.run(&["list"]).assert_fails(2, "there is no profile \"other\"");
 }
 
+/// A full snapshot is compared with the last one of its source. A store of years is not read for that.
+#[test]
+fn a_full_create_lists_once_and_reads_the_newest_snapshot_of_its_source() {
+    let bucket = Bucket::s3(S3Server::start());
+    for name in ["one", "two", "three"] {
+        bucket.create(name);
+    }
+    bucket.ok(&["create", "--db", "a.db", "--source", "other"]);
+    bucket.server.wire().reset_log();
+    bucket.ok(&["create", "--db", "a.db", "--connections", "1"]);
+    let requests = bucket.server.wire().requests();
+    let read = requests.iter().filter(|request| request.is_get() && request.key().ends_with("metadata.json"));
+    // Of the other source, and the newest of this one.
+    assert_eq!(read.count(), 2);
+    let listed = requests.iter().filter(|request| request.query == "list-type=2&prefix=backups%2Fprod%2F");
+    assert_eq!(listed.count(), 1);
+}
+
 #[test]
 fn verify_after_write_reads_everything_back_before_the_commit() {
     let bucket = Bucket::s3(S3Server::start());
@@ -190,7 +209,8 @@ fn verify_after_write_reads_everything_back_before_the_commit() {
         bucket.server.wire().reset_log();
         bucket.ok(&["create", "--db", "a.db", if is_asked { "--verify-after-write" } else { "--quiet" }]);
         let requests = bucket.server.wire().requests();
-        let read = requests[..commit(&requests)].iter().filter(|request| request.is_get()).count();
+        let is_data = |request: &&Request| request.is_get() && !request.key().ends_with("metadata.json");
+        let read = requests[..commit(&requests)].iter().filter(is_data).count();
         assert_eq!(read, if is_asked { 3 } else { 0 });
     }
     bucket
@@ -246,7 +266,7 @@ fn a_server_that_refuses_preconditions_is_used_without_a_warning() {
     let create = ["create", "--db", "a.db", "--name"];
     quiet(&[&create[..], &["first"]].concat());
     quiet(&[&create[..], &["second", "--base", "latest"]].concat());
-    for args in [["pin", "first"], ["unpin", "first"], ["compact", "second"], ["delete", "second"]] {
+    for args in [["pin", "first"], ["unpin", "first"], ["compact", "second"], ["delete", "latest"]] {
         quiet(&args);
     }
     quiet(&["prune", "--keep-last", "1", "--group-by", "none"]);

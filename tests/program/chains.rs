@@ -30,7 +30,7 @@ fn change(sandbox: &Sandbox, round: usize) {
 
 /// Creates a database of 300 rows, a full snapshot `full`, and a chain of this many increments that depends on it.
 /// Returns the ids, oldest first.
-fn chain(increments: usize) -> (Sandbox, Vec<String>) {
+pub(super) fn chain(increments: usize) -> (Sandbox, Vec<String>) {
     let sandbox = Sandbox::with_rows(300);
     let mut ids = vec![sandbox.create("full")];
     for round in 0..increments {
@@ -40,7 +40,7 @@ fn chain(increments: usize) -> (Sandbox, Vec<String>) {
     (sandbox, ids)
 }
 
-fn increment(sandbox: &Sandbox, base: &str, name: &str) -> String {
+pub(super) fn increment(sandbox: &Sandbox, base: &str, name: &str) -> String {
     let (exit_code, document) = sandbox.json(&["create", "--db", "a.db", "--name", name, "--base", base]);
     assert_eq!(exit_code, 0, "{document}");
     document["snapshot"]["id"].as_str().unwrap().to_owned()
@@ -48,7 +48,7 @@ fn increment(sandbox: &Sandbox, base: &str, name: &str) -> String {
 
 /// Asserts that a database holds what `a.db` holds: snapshots of both have the same content checksum.
 #[track_caller]
-fn assert_same_contents(sandbox: &Sandbox, restored: &str) {
+pub(super) fn assert_same_contents(sandbox: &Sandbox, restored: &str) {
     let checksum = |db: &str, store: &str| {
         let (_, document) = sandbox.json(&["create", "--db", db, "--store", store]);
         document["snapshot"]["checksum"].clone()
@@ -56,7 +56,7 @@ fn assert_same_contents(sandbox: &Sandbox, restored: &str) {
     assert_eq!(checksum(restored, "compared"), checksum("a.db", "compared"));
 }
 
-fn show(sandbox: &Sandbox, id: &str) -> Value {
+pub(super) fn show(sandbox: &Sandbox, id: &str) -> Value {
     sandbox.json(&["show", id]).1["snapshots"][0].clone()
 }
 
@@ -280,7 +280,7 @@ fn an_invalid_base_is_refused_and_nothing_is_created() {
     let sandbox = Sandbox::with_rows(20);
     let on = |base: &str| sandbox.run(&["create", "--db", "a.db", "--base", base]);
     let first = "take a full snapshot first: repeat this command without --base";
-    on("latest").assert_fails(1, first);
+    on("latest").assert_fails(1, "the directory does not exist");
     assert_eq!(sandbox.names("."), ["a.db"]);
     fs::create_dir(sandbox.path("snapshots")).unwrap();
     on("latest").assert_fails(4, first);
@@ -450,7 +450,8 @@ fn list_and_show_report_a_chain_whose_base_is_missing() {
     assert!(result.stdout.contains(&format!("depends on {}, which is not in the store", ids[0])), "{result:?}");
     sandbox.run(&["create", "--db", "a.db", "--base", "latest"]).assert_fails(3, "which is not in the store");
     let result = sandbox.run(&["compact", "latest"]);
-    result.assert_fails(3, "which is not in the store; nothing was stored");
+    result.assert_fails(3, "which is not in the store; if another store has it, `copy ");
+    result.assert_fails(3, " brings it back; nothing was stored");
     result.assert_fails(3, &format!("cannot compact snapshot {}: ", ids[2]));
     let result = sandbox.run(&["verify", "latest"]);
     assert_eq!(result.exit_code, Some(3), "{result:?}");
@@ -467,11 +468,11 @@ fn list_prints_a_base_that_is_missing_or_lost_once_and_counts_it() {
         result.stdout.lines().filter(|line| line.starts_with(id)).map(str::to_owned).collect::<Vec<_>>()
     };
     fs::remove_file(sandbox.stored(&ids[0], "metadata.json")).unwrap();
-    let [line] = lines_with("; 1 cannot be used (", &ids[0]).try_into().unwrap();
+    let [line] = lines_with("; 2 of them cannot be restored; 1 more cannot be used (", &ids[0]).try_into().unwrap();
     assert!(line.contains("  CORRUPT  ") && line.contains("metadata.json"), "{line}");
     assert!(line.ends_with(&format!("2 dependents cannot be restored without it; the newest is {}", ids[2])), "{line}");
     fs::remove_dir_all(sandbox.path(&format!("snapshots/snapshot-{}", ids[0]))).unwrap();
-    let [line] = lines_with("; 1 base is missing\n", &ids[0]).try_into().unwrap();
+    let [line] = lines_with("; 2 of them cannot be restored; 1 base is missing\n", &ids[0]).try_into().unwrap();
     assert!(line.contains("  MISSING  2 dependents cannot be restored without it"), "{line}");
 }
 
@@ -503,7 +504,8 @@ fn a_base_with_dependents_is_not_deleted() {
     assert!(files_below(&sandbox.path("snapshots")) == before);
     // One plan deletes both, in the right order.
     let printed = sandbox.ok(&["delete", &ids[1], &ids[2]]);
-    assert_eq!(printed, format!("deleted {}  step\ndeleted {}  step\n", ids[2], ids[1]));
+    let starts: Vec<String> = printed.lines().map(|line| line.chars().take(50).collect()).collect();
+    assert_eq!(starts, [2, 1].map(|at: usize| format!("deleted {}  step", ids[at])));
     assert_eq!(sandbox.ids(), [&*ids[0]]);
 }
 
@@ -514,7 +516,10 @@ fn a_possible_base_of_a_corrupt_snapshot_is_deleted_only_together_with_it() {
     fs::write(sandbox.stored(&ids[1], "metadata.json"), "{}").unwrap();
     for more in [&[][..], &["--cascade"]] {
         let result = sandbox.run(&[&["delete", &*ids[0]], more].concat());
-        result.assert_fails(1, &format!("nobody can tell whether {} depends on {}\n", ids[1], ids[0]));
+        result.assert_fails(
+            1,
+            &format!("other snapshots depend on {}, which is corrupt, and may depend on {}\n", ids[1], ids[0]),
+        );
         result.assert_fails(
             1,
             "hint: nothing was deleted; repair the corrupt snapshot, or give its ID as well, with --cascade",
@@ -522,7 +527,7 @@ fn a_possible_base_of_a_corrupt_snapshot_is_deleted_only_together_with_it() {
         assert!(!result.stderr.contains("delete the dependents first"), "{result:?}");
     }
     assert_eq!(sandbox.names("snapshots").len(), 3);
-    sandbox.ok(&["delete", &ids[0], &ids[1], "--cascade"]);
+    sandbox.ok_with_warning(&["delete", &ids[0], &ids[1], "--cascade"], "NO SNAPSHOT");
     assert_eq!(sandbox.names("snapshots"), [""; 0]);
 }
 
@@ -584,60 +589,10 @@ fn a_pinned_snapshot_is_kept_until_it_is_unpinned() {
     };
     assert_eq!(unpinned(0), (Some(&*ids[1]), Some(false), Some(false)));
     assert_eq!(unpinned(1), (Some(&*ids[0]), Some(false), Some(true)));
-    sandbox.ok(&["delete", "full", "--cascade"]);
+    sandbox.ok_with_warning(&["delete", "full", "--cascade"], "NO SNAPSHOT");
     assert!(sandbox.names("snapshots").is_empty());
     sandbox.run(&["pin", "latest"]).assert_fails(4, "the store has no snapshots, so there is no latest one");
     sandbox.run(&["unpin", "nope"]).assert_fails(4, "no snapshot has the id");
-}
-
-#[test]
-fn compact_creates_a_full_snapshot_from_a_chain() {
-    let (sandbox, ids) = chain(2);
-    let before = files_below(&sandbox.path("snapshots"));
-    let (exit_code, document) = sandbox.json(&["compact", &ids[2]]);
-    let document = &document["snapshots"][0];
-    assert_eq!((exit_code, &document["from_chain"]), (0, &json!(ids)));
-    let compacted = document["id"].as_str().unwrap();
-    assert_eq!(document["type"], "full");
-    let newest = show(&sandbox, &ids[2]);
-    for same in ["checksum", "name", "created_at", "records"] {
-        assert_eq!(document[same], newest[same], "{same}");
-    }
-    // The chain is unchanged.
-    let after = files_below(&sandbox.path("snapshots"));
-    assert!(before.iter().all(|(path, bytes)| after.get(path) == Some(bytes)));
-    assert_eq!(after.len(), before.len() + 5);
-    sandbox.ok(&["delete", "full", "--cascade"]);
-    assert_eq!(sandbox.ids(), [compacted]);
-    sandbox.ok(&["restore", "latest", "--to", "b.db"]);
-    assert_same_contents(&sandbox, "b.db");
-    let dependent = increment(&sandbox, "latest", "dependent");
-    let printed = sandbox.ok(&["compact", &dependent]);
-    for text in [
-        "created ",
-        ", full\n",
-        &*format!("from          {dependent}\n"),
-        "taken         ",
-        "its chain of 2 snapshots has",
-        "the chain was kept; delete its snapshots by their ids when you no longer need them\n",
-    ] {
-        assert!(printed.contains(text), "{text:?} is not in {printed}");
-    }
-}
-
-#[test]
-fn compact_refuses_a_full_or_missing_snapshot() {
-    let (sandbox, ids) = chain(1);
-    sandbox
-        .run(&["compact", "full"])
-        .assert_fails(1, &format!("cannot compact snapshot {}: it is already a full snapshot", ids[0]));
-    sandbox.run(&["compact", "nope"]).assert_fails(4, "no snapshot has the id");
-    sandbox.run(&["compact", "2"]).assert_fails(2, "2 ids start with \"2\"");
-    flip_bit_in_the_middle(&sandbox.stored(&ids[0], "vectors.bin.gz"));
-    let result = sandbox.run(&["compact", "latest"]);
-    result.assert_fails(3, "vectors.bin.gz: cannot compact snapshot ");
-    result.assert_fails(3, "nothing was stored");
-    assert_eq!(sandbox.names("snapshots").len(), 2);
 }
 
 #[test]

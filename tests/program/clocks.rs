@@ -76,8 +76,13 @@ fn check(run: &dyn Fn(&[&str]) -> RunResult, present: &str, future: &str) {
         let document = assert_warned(run, &["pin", text], &texts);
         assert_eq!(document["snapshots"][0]["id"], present);
         run(&["unpin", present]);
-        let document = assert_warned(run, &["delete", text, "--dry-run"], &texts);
-        assert_eq!(document["plan"], json!([present]));
+        match text {
+            "latest" => {
+                let document = assert_warned(run, &["delete", text, "--dry-run"], &texts);
+                assert_eq!(document["plan"], json!([present]));
+            }
+            _ => run(&["delete", text, "--dry-run"]).assert_fails(2, "2 snapshots have the name \"one\""),
+        }
     }
     let document = assert_warned(run, &["create", "--db", "a.db", "--name", "inc", "--base", "latest"], &texts);
     assert_eq!(document["snapshot"]["base_id"], present);

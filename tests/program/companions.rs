@@ -71,10 +71,24 @@ fn create_show_compact_and_restore_name_what_lies_beside_the_database() {
     );
     assert_named(&sandbox.ok(&["show", "more"]), "  not captured  ");
     assert_named(&sandbox.ok(&["compact", "more"]), "  not captured  ");
-    assert_named(&sandbox.ok(&["drill", "more"]), "  not captured  ");
-    let printed = sandbox.ok(&["restore", "more", "--to", "b.db"]);
-    assert!(printed.contains("\nthis snapshot does not hold:\n  /"), "{printed}");
-    assert_named(&printed, "  ");
+    for args in [&["restore", "more", "--to", "b.db"][..], &["drill", "more"]] {
+        for dry in [&["--dry-run"][..], &[]] {
+            let args = [args, dry].concat();
+            let result = sandbox.run(&[&args[..], &["--quiet"]].concat());
+            result.assert_warns("not captured: ");
+            assert_named(&result.stderr, "warning: not captured: ");
+            let _ = fs::remove_file(sandbox.path("b.db"));
+            let allowed = sandbox.ok(&[&args[..], &["--allow-not-captured"]].concat());
+            assert_named(&allowed, "  not captured  ");
+            let _ = fs::remove_file(sandbox.path("b.db"));
+        }
+    }
+    let part = ["restore", "more", "--id", "id-000001"];
+    assert!(!sandbox.ok(&[&part[..], &["--to", "part.db"]].concat()).contains("not captured"));
+    sandbox
+        .run(&[&part[..], &["--to", "p.db", "--allow-not-captured"]].concat())
+        .assert_fails(2, "cannot be used with");
+    sandbox.ok(&["restore", "more", "--to", "b.db", "--allow-not-captured"]);
 
     let (_, created) = sandbox.json(&["create", "--db", "a.db"]);
     let shown = sandbox.json(&["show", "full"]).1["snapshots"][0].clone();
@@ -92,7 +106,7 @@ fn create_show_compact_and_restore_name_what_lies_beside_the_database() {
     // A database with nothing beside it.
     let printed = sandbox.ok(&["create", "--db", "b.db", "--strict"]);
     assert!(!printed.contains("not captured"), "{printed}");
-    assert!(!sandbox.ok(&["restore", "b", "--to", "d.db"]).contains("does not hold"));
+    assert!(!sandbox.ok(&["restore", "b", "--to", "d.db"]).contains("not captured"));
 }
 
 #[test]
@@ -107,6 +121,8 @@ fn strict_fails_before_a_store_is_made() {
     let (exit_code, document) = sandbox.json(&["create", "--db", "a.db", "--strict"]);
     assert_eq!((exit_code, &document["error"]["kind"]), (1, &json!("not_captured")));
     assert_eq!(sandbox.names("."), ["a.db", "a.db.agentic"]);
+    // What is accepted is no reason to fail.
+    sandbox.ok(&["create", "--db", "a.db", "--strict", "--allow-not-captured"]);
     fs::remove_file(sandbox.path("a.db.agentic")).unwrap();
     sandbox.ok(&["create", "--db", "a.db", "--strict"]);
 }

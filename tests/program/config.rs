@@ -1,10 +1,12 @@
 //! The configuration file.
 //!
 //! `find` tests which file is read, `trust` which file is not used, `show` what applies before what, `names` what commands take from a
-//! file, `secrets` that no secret is ever printed, `servers` where the bucket of a profile is, and `check` what is wrong with a file.
+//! file, `secrets` that no secret is ever printed, `servers` where the bucket of a profile is, `check` what is wrong with a file, and `jobs` what
+//! is wrong with a job.
 
 mod check;
 mod find;
+mod jobs;
 mod names;
 mod secrets;
 mod servers;

@@ -113,14 +113,44 @@ fn a_copy_that_was_found_corrupt_in_the_target_is_an_error() {
     for dry in [&["--dry-run"][..], &[]] {
         let result = sandbox.run(&[&copy[..], dry].concat());
         result.assert_fails(3, &format!("offsite has this snapshot, as {id}, but it was found corrupt there at "));
-        result.assert_fails(3, "delete it there, with its dependents, and repeat the copy");
+        result.assert_fails(3, "delete it there with these dependents, and repeat the copy");
     }
     let diff = ["diff", "one", "one", "--to", "offsite"];
     sandbox.run(&diff).assert_warns(&format!("snapshot {id} was found corrupt at "));
-    sandbox.ok(&["delete", "one", "--store", "offsite"]);
+    sandbox.ok_with_warning(&["delete", "one", "--store", "offsite"], "NO SNAPSHOT");
     sandbox.ok(&copy);
     sandbox.ok(&["verify", "one", "--store", "offsite"]);
     sandbox.ok(&diff);
+}
+
+#[test]
+fn a_copy_says_that_pins_stay_behind() {
+    let (sandbox, ids) = chain_and_full();
+    sandbox.ok(&["pin", &ids[0], &ids[1]]);
+    let tip = "tip: 2 snapshots pinned here and not in the target; --pins pins there too\n";
+    let copy = ["copy", "--all", "--to", "offsite"];
+    for more in [&["--dry-run"][..], &[], &[]] {
+        let result = sandbox.run(&[&copy[..], more].concat());
+        assert!(result.exit_code == Some(0) && result.stderr.ends_with(tip), "{result:?}");
+    }
+    for more in ["--quiet", "--pins"] {
+        let result = sandbox.run(&[&copy[..], &[more]].concat());
+        assert!(result.exit_code == Some(0) && !result.stderr.contains("tip"), "{result:?}");
+    }
+    assert!(!sandbox.run(&copy).stderr.contains("tip"));
+}
+
+#[test]
+fn a_base_that_is_missing_can_be_copied_back() {
+    let (sandbox, ids) = chain_and_full();
+    sandbox.ok(&["copy", "--all", "--to", "offsite"]);
+    fs::remove_dir_all(sandbox.path(&format!("snapshots/snapshot-{}", ids[0]))).unwrap();
+    let advice = format!("if another store has it, `copy {} --store OTHER --to ", ids[0]);
+    sandbox.run(&["restore", &ids[1], "--to", "b.db"]).assert_fails(3, &advice);
+    sandbox.run(&["copy", &ids[1], "--to", "other"]).assert_fails(3, &advice);
+    sandbox.ok(&["copy", &ids[0], "--store", "offsite", "--to", "snapshots"]);
+    sandbox.ok(&["restore", &ids[1], "--to", "b.db"]);
+    sandbox.run(&["copy", "--name", "nigthly", "--to", "other"]).assert_fails(4, "did you mean \"nightly\"? `list`");
 }
 
 /// The target has the state twice, and one of the two is corrupt.
@@ -267,4 +297,150 @@ fn a_bucket_of_another_server_needs_its_own_options() {
     assert_eq!(there.objects().len(), 5);
     let refused = run(&["copy", "--all", "--store", &store, "--to", &store]);
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+}
+
+#[test]
+fn a_copy_says_that_later_annotations_are_not_in_a_compacted_copy() {
+    let (sandbox, _) = Sandbox::with_snapshots(1);
+    sandbox.ok(&["create", "--db", "a.db", "--name", "inc", "--base", "latest"]);
+    let copy = ["copy", "inc", "--compact", "--to", "copies"];
+    sandbox.ok(&copy);
+    sandbox.ok(&copy);
+    sandbox.ok(&["annotate", "inc", "--label", "keep=1", "--note", "hello"]);
+    for args in [&copy[..], &[&copy[..], &["--dry-run"]].concat()] {
+        sandbox.run(args).assert_warns("are not copied; annotate the copy");
+    }
+    sandbox.ok(&["--store", "copies", "annotate", "inc", "--label", "keep=1", "--note", "hello"]);
+    sandbox.ok(&copy);
+}
+
+#[test]
+fn a_copy_of_a_snapshot_whose_base_is_missing_is_one_of_a_corrupt_snapshot() {
+    let (sandbox, ids) = Sandbox::with_snapshots(1);
+    sandbox.ok(&["create", "--db", "a.db", "--name", "inc", "--base", "latest"]);
+    std::fs::remove_dir_all(sandbox.path("snapshots").join(format!("snapshot-{}", ids[0]))).unwrap();
+    for how in [&[][..], &["--compact"], &["--dry-run"]] {
+        let result = sandbox.run(&[&["copy", "inc", "--to", "copies"], how].concat());
+        assert_eq!(result.exit_code, Some(3), "{result:?}");
+        assert!(result.stderr.contains("on which others depend, is not in the store"), "{result:?}");
+    }
+}
+
+/// Each of the dependents would repeat all errors before it.
+#[test]
+fn the_cause_of_a_broken_chain_is_named_once() {
+    let (sandbox, ids) = Sandbox::with_snapshots(1);
+    let mut dependents: Vec<String> = Vec::new();
+    for _ in 0..4 {
+        let (exit_code, document) = sandbox.json(&["create", "--db", "a.db", "--name", "inc", "--base", "latest"]);
+        assert_eq!(exit_code, 0, "{document}");
+        dependents.push(document["snapshot"]["id"].as_str().unwrap().to_owned());
+    }
+    let depends = format!("it depends on snapshot {}, which cannot be copied", ids[0]);
+    let check = |cause: &str, how: &[&str]| {
+        let args = [&["copy", "--all", "--to", "copies"], how].concat();
+        let result = sandbox.run(&args);
+        assert_eq!(result.exit_code, Some(3), "{result:?}");
+        assert_eq!(result.stderr.matches(cause).count(), 1, "{result:?}");
+        assert_eq!(result.stderr.lines().filter(|line| line.contains(&depends)).count(), 4, "{result:?}");
+        let (_, document) = sandbox.json(&args);
+        let each = if how.is_empty() { &document["snapshots"] } else { &document["blocked"] };
+        let messages = each.as_array().unwrap().iter().filter(|one| one["error"]["message"] == depends.as_str());
+        assert_eq!(messages.count(), 4, "{document}");
+    };
+    fs::remove_file(sandbox.stored(&ids[0], "vectors.bin.gz")).unwrap();
+    for how in [&[][..], &["--dry-run"]] {
+        check("the file is missing", how);
+    }
+    fs::remove_dir_all(sandbox.path(&format!("snapshots/snapshot-{}", ids[0]))).unwrap();
+    for how in [&[][..], &["--dry-run"]] {
+        check("on which others depend, is not in the store", how);
+    }
+    // A compaction of each needs the base, too.
+    let result = sandbox.run(&["copy", "--all", "--compact", "--to", "copies"]);
+    assert_eq!(result.stderr.matches("on which others depend, is not in the store").count(), 1, "{result:?}");
+    assert_eq!(result.stderr.matches(&depends).count(), 3, "{result:?}");
+}
+
+#[test]
+fn a_copy_counts_the_annotations_that_it_brings() {
+    let (sandbox, ids) = Sandbox::with_snapshots(2);
+    let copy = ["copy", "--all", "--to", "copies"];
+    let dry = ["copy", "--all", "--to", "copies", "--dry-run"];
+    sandbox.ok(&["annotate", "two", "--note", "before"]);
+    assert!(sandbox.ok(&dry).contains(", 1 annotation; nothing was copied"));
+    assert!(sandbox.ok(&copy).contains("2 snapshots copied, 0 there already, 1 annotation copied\n"));
+    sandbox.ok(&["annotate", "one", "--label", "keep=1"]);
+    sandbox.ok(&["annotate", "two", "--note", "after"]);
+    let planned = sandbox.ok(&dry);
+    assert!(planned.contains("would copy 0 snapshots, 0 B, 2 annotations; 2 snapshots there already"), "{planned}");
+    let (_, plan) = sandbox.json(&dry);
+    assert_eq!((&plan["existing"][0]["annotations"], &plan["write_checked"]), (&1.into(), &true.into()), "{plan}");
+    let printed = sandbox.ok(&copy);
+    assert!(printed.contains("0 snapshots copied, 2 there already, 2 annotations copied\n"), "{printed}");
+    assert!(!sandbox.ok(&dry).contains("annotation") && !sandbox.ok(&copy).contains("annotation"));
+    let (_, document) = sandbox.json(&copy);
+    assert_eq!(
+        (&document["snapshots"][0]["id"], &document["snapshots"][0]["annotations"]),
+        (&ids[0].as_str().into(), &0.into())
+    );
+}
+
+#[test]
+fn a_copy_says_of_which_database_a_snapshot_is_if_there_are_several() {
+    let (sandbox, _) = Sandbox::with_snapshots(1);
+    assert!(!sandbox.ok(&["copy", "--all", "--to", "one-database"]).contains("a.db"));
+    sandbox.ok(&["create", "--db", "a.db", "--name", "one", "--source", "articles"]);
+    for how in [&["--dry-run"][..], &[]] {
+        for (what, expected) in [(&["latest"][..], 1), (&["--name", "one"], 2)] {
+            let to = format!("copies-{expected}");
+            let printed = sandbox.ok(&[&["copy", "--to", &to], what, how].concat());
+            let named = |source: &str| printed.lines().any(|line| line.contains("  one  ") && line.contains(source));
+            assert!(named("articles") && named("a.db") == (expected == 2), "{printed}");
+            let (_, document) = sandbox.json(&[&["copy", "--to", &to], what, &["--dry-run"]].concat());
+            let planned = if how.is_empty() { &document["existing"] } else { &document["copy"] };
+            assert_eq!(planned[expected - 1]["source_id"], "articles", "{document}");
+        }
+    }
+}
+
+/// The newest of a name may be the one that cannot be read.
+#[test]
+fn a_copy_by_name_says_that_a_snapshot_whose_name_cannot_be_read_was_not_copied() {
+    let (sandbox, ids) = Sandbox::with_snapshots(2);
+    std::fs::write(sandbox.stored(&ids[1], "metadata.json"), "{").unwrap();
+    for more in [&["--dry-run"][..], &[]] {
+        let copied = sandbox.run(&[&["copy", "--name", "one", "--to", "offsite"], more].concat());
+        assert_eq!(copied.exit_code, Some(3), "{copied:?}");
+        assert!(copied.stderr.contains(&format!("cannot copy snapshot {}", ids[1])), "{copied:?}");
+    }
+    sandbox.ok(&["verify", "one", "--store", "offsite"]);
+    let unknown = sandbox.run(&["copy", "--name", "two", "--to", "offsite"]);
+    unknown.assert_fails(4, "as far as is known, but metadata.json of 1 snapshot cannot be read");
+}
+
+#[test]
+fn a_copy_says_which_annotations_have_no_effect_in_the_target() {
+    let (sandbox, ids) = Sandbox::with_snapshots(1);
+    let copy = ["copy", "--all", "--to", "offsite"];
+    sandbox.ok(&copy);
+    for label in ["keep=no", "keep=never"] {
+        sandbox.ok(&["annotate", &ids[0], "--label", label, "--store", "offsite"]);
+    }
+    sandbox.ok(&["annotate", &ids[0], "--label", "keep=yearly"]);
+    for dry in [&["--dry-run"][..], &[]] {
+        sandbox.run(&[&copy[..], dry].concat()).assert_warns("are copied without effect on the label keep");
+    }
+    sandbox.ok(&copy);
+}
+
+#[test]
+fn a_new_store_inside_of_another_one_is_a_warning() {
+    let (sandbox, _) = Sandbox::with_snapshots(1);
+    let inside = ["create", "--db", "a.db", "--store", "snapshots/daily"];
+    sandbox.run(&inside).assert_warns("is inside of the store");
+    sandbox.ok(&inside);
+    sandbox.ok(&["copy", "--all", "--to", "offsite"]);
+    let copied = sandbox.run(&["copy", "--all", "--store", "snapshots/daily", "--to", "offsite/daily"]);
+    copied.assert_warns("is inside of the store");
 }

@@ -8,14 +8,18 @@ use ruvector_snapshot_format::layout::{self, DataFile};
 use serde_json::json;
 use test_fixtures::{StoredSnapshot, edit_metadata, flip_bit_in_the_middle};
 
-use super::sandbox::{Sandbox, assert_holds};
+use super::sandbox::{RunResult, Sandbox, assert_holds};
 
 #[test]
 fn verify_names_the_corrupt_block_and_checks_the_other_snapshots() {
     let (sandbox, ids) = Sandbox::with_snapshots(3);
     flip_bit_in_the_middle(&sandbox.stored(&ids[1], "vectors.bin.gz"));
     let result = sandbox.run(&["verify", "two"]);
-    assert_eq!((result.exit_code, &*result.stderr), (Some(3), ""), "{result:?}");
+    assert_eq!(result.exit_code, Some(3), "{result:?}");
+    assert!(
+        result.stderr.starts_with("hint: take a full snapshot of the database now, and delete nothing yet"),
+        "{result:?}"
+    );
     assert!(
         result.stdout.contains("  CORRUPT: ") && result.stdout.contains("  vectors.bin.gz: block 0: "),
         "{result:?}"
@@ -33,9 +37,10 @@ fn verify_names_the_corrupt_block_and_checks_the_other_snapshots() {
 fn a_corrupt_snapshot_is_not_restored() {
     let (sandbox, ids) = Sandbox::with_snapshots(2);
     flip_bit_in_the_middle(&sandbox.stored(&ids[1], "metadata.bin.gz"));
-    fs::write(sandbox.path("b.db"), "precious").unwrap();
+    fs::copy(sandbox.path("a.db"), sandbox.path("b.db")).unwrap();
+    let before = fs::read(sandbox.path("b.db")).unwrap();
     sandbox.run(&["restore", "two", "--to", "b.db", "--force"]).assert_fails(3, "nothing was written to b.db");
-    assert_eq!(fs::read(sandbox.path("b.db")).unwrap(), b"precious");
+    assert!(fs::read(sandbox.path("b.db")).unwrap() == before);
     sandbox.ok(&["restore", "one", "--to", "c.db"]);
     assert_holds(&sandbox.path("c.db"), 300, 8);
     assert_eq!(sandbox.names("."), ["a.db", "b.db", "c.db", "snapshots"]);
@@ -124,7 +129,10 @@ fn a_truncated_or_empty_metadata_json_is_listed_as_corrupt() {
         "{result:?}"
     );
     assert!(result.stdout.contains(&format!("{}  CORRUPT  metadata.json: it is empty", ids[1])), "{result:?}");
-    assert!(result.stdout.contains("1 snapshot, ") && result.stdout.contains("; 2 cannot be used ("), "{result:?}");
+    assert!(
+        result.stdout.contains("1 snapshot, ") && result.stdout.contains("; 2 more cannot be used ("),
+        "{result:?}"
+    );
     let (exit_code, document) = sandbox.json(&["list"]);
     assert_eq!((exit_code, document["unusable"].as_array().unwrap().len()), (3, 2));
     sandbox.run(&["show", &ids[0]]).assert_fails(3, "metadata.json");
@@ -177,4 +185,123 @@ fn a_corrupt_database_is_not_captured() {
     sandbox.run(&["create", "--db", "a.db", "--name", "after"]).assert_fails(3, "a.db is corrupt, ");
     assert_eq!(sandbox.ids(), [&*before]);
     assert_eq!(sandbox.names("snapshots").len(), 1);
+}
+
+#[test]
+fn a_snapshot_that_was_verified_pinned_or_annotated_and_lost_its_metadata_json_is_corrupt_and_no_upload() {
+    for remark in [&["verify"][..], &["pin"], &["annotate", "--note", "kept"]] {
+        let (sandbox, ids) = Sandbox::with_snapshots(2);
+        sandbox.ok(&[&remark[..1], &["two"], &remark[1..]].concat());
+        fs::remove_file(sandbox.stored(&ids[1], "metadata.json")).unwrap();
+        for args in
+            [&["list"][..], &["verify", "--all", "-q"], &["verify", "--all", "--quick", "-q"], &["verify", &ids[1]]]
+        {
+            let result = sandbox.run(args);
+            assert_eq!(result.exit_code, Some(3), "{remark:?}: {result:?}");
+            assert!(format!("{}{}", result.stdout, result.stderr).contains("metadata.json"), "{remark:?}: {result:?}");
+        }
+        // The newest is not simply the one before.
+        sandbox.run(&["restore", "latest", "--to", "b.db"]).assert_fails(3, "metadata.json: the file is missing");
+        sandbox.run(&["prune", "--keep-last", "1", "--grace", "1s", "--yes"]);
+        assert!(sandbox.names(&format!("snapshots/snapshot-{}", ids[1])).contains(&"vectors.bin.gz".to_owned()));
+    }
+    // Nothing tells it from an upload that was interrupted.
+    let (sandbox, ids) = Sandbox::with_snapshots(2);
+    fs::remove_file(sandbox.stored(&ids[1], "metadata.json")).unwrap();
+    assert!(sandbox.ok(&["list"]).contains("a create or a copy is running or was interrupted, or the file was lost"));
+}
+
+#[test]
+fn a_missing_checksum_file_is_a_warning_of_what_does_not_need_it() {
+    let (sandbox, ids) = Sandbox::with_snapshots(1);
+    fs::remove_file(sandbox.stored(&ids[0], "checksum.sha256")).unwrap();
+    for args in
+        [&["restore", "one", "--to", "b.db"][..], &["drill", "one"], &["dump", "one"], &["export", "one", "--to", "e"]]
+    {
+        sandbox.run(args).assert_warns("checksum.sha256 is missing: this command does not need it");
+    }
+    assert_eq!(sandbox.run(&["list"]).exit_code, Some(3));
+}
+
+#[test]
+fn what_reads_a_part_names_the_block_that_a_verification_names() {
+    let sandbox = Sandbox::with_rows(40_000);
+    let id = sandbox.create("one");
+    let path = sandbox.stored(&id, "vectors.bin.gz");
+    let mut bytes = fs::read(&path).unwrap();
+    let last = bytes.len() - 40;
+    bytes[last] ^= 1;
+    fs::write(path, bytes).unwrap();
+    let named = |result: &RunResult| {
+        let text = format!("{}{}", result.stdout, result.stderr);
+        text.split_once(": block ").and_then(|(_, rest)| rest.split(':').next().map(str::to_owned)).unwrap()
+    };
+    let verified = sandbox.run(&["verify", "one", "--no-record"]);
+    assert_ne!(named(&verified), "0", "{verified:?}");
+    for args in [&["dump", "one", "--id", "id-039999"][..], &["search", "one", "--like", "id-039999"]] {
+        assert_eq!(named(&sandbox.run(args)), named(&verified), "{args:?}");
+    }
+}
+
+#[test]
+fn a_merge_into_a_corrupt_database_is_refused_also_if_it_touches_other_pages() {
+    let sandbox = Sandbox::with_rows(2000);
+    sandbox.create("one");
+    let intact = fs::read(sandbox.path("a.db")).unwrap();
+    // Somewhere in the pages of the vectors, which a lookup of one record does not read.
+    let vector: Vec<u8> = {
+        let db = super::sandbox::open_database(&sandbox.path("a.db"), super::sandbox::DIMENSIONS);
+        let vector = db.get("id-001500").unwrap().unwrap().vector;
+        vector.iter().flat_map(|value| value.to_le_bytes()).collect()
+    };
+    let mut damaged = intact.clone();
+    let at: Vec<usize> = (0..intact.len() - vector.len()).filter(|at| intact[*at..].starts_with(&vector)).collect();
+    assert!(!at.is_empty());
+    at.into_iter().for_each(|at| damaged[at] ^= 1);
+    fs::write(sandbox.path("a.db"), &damaged).unwrap();
+    let merge = ["restore", "one", "--to", "a.db", "--merge", "--id", "id-000001"];
+    sandbox.run(&merge).assert_fails(1, "corrupt");
+    assert!(fs::read(sandbox.path("a.db")).unwrap() == damaged);
+}
+
+#[test]
+fn a_pinned_snapshot_that_is_lost_can_be_unpinned_and_deleted() {
+    for content in [None, Some("{}")] {
+        let (sandbox, ids) = Sandbox::with_snapshots(1);
+        sandbox.ok(&["pin", "one"]);
+        match content {
+            None => fs::remove_file(sandbox.stored(&ids[0], "metadata.json")).unwrap(),
+            Some(content) => fs::write(sandbox.stored(&ids[0], "metadata.json"), content).unwrap(),
+        }
+        assert_eq!(sandbox.run(&["list"]).exit_code, Some(3));
+        sandbox.run(&["delete", &ids[0]]).assert_fails(1, "unpin it first");
+        let unpinned = sandbox.run(&["unpin", &ids[0]]);
+        assert!(matches!(unpinned.exit_code, Some(0 | 5)), "{unpinned:?}");
+        match content {
+            // Nothing shows any more that it existed, so it is collected as an upload.
+            None => assert!(sandbox.run(&["list"]).stdout.contains("upload: ")),
+            Some(_) => drop(sandbox.ok(&["delete", &ids[0]])),
+        }
+        assert_eq!(sandbox.run(&["list"]).exit_code, Some(4));
+    }
+}
+
+/// The length of a file is a fact: nothing else would be found by trying again.
+#[test]
+fn a_truncated_file_is_corrupt_and_nothing_is_tried_again() {
+    for (file, bytes) in [("index.bin.gz", 100), ("vectors.bin.gz", 100), ("metadata.bin.gz", 10)] {
+        let (sandbox, ids) = Sandbox::with_snapshots(1);
+        let path = sandbox.stored(&ids[0], file);
+        fs::OpenOptions::new().write(true).open(path).unwrap().set_len(bytes).unwrap();
+        for args in
+            [&["dump", "one"][..], &["search", "one", "--like", "id-000001"], &["restore", "one", "--to", "b.db"]]
+        {
+            let result = sandbox.run(args);
+            assert_eq!(result.exit_code, Some(3), "{result:?}");
+            assert!(result.stderr.contains(&format!("the object has only {bytes} bytes")), "{result:?}");
+            for wrong in ["try again", "did not respond", "caused by"] {
+                assert!(!result.stderr.contains(wrong), "{result:?}");
+            }
+        }
+    }
 }

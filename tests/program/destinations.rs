@@ -255,6 +255,10 @@ fn too_little_space_is_an_error_before_anything_is_read() {
         fs::create_dir(store.sandbox().path("d")).unwrap();
         let said = ["the restored file needs at least 20626 bytes, and its file system has 12288 bytes left", "b.db"];
         store.assert_refused(&shell, &["--to", "d/b.db"], &said);
+        // A quota could not say more.
+        let planned = shell.run(store.command(&["restore", "one", "--to", "d/b.db", "--dry-run"]));
+        assert_eq!(planned.stderr.matches("its file system ").count(), 1, "{planned:?}");
+        assert!(planned.stdout.contains("    not checked  quota\n"), "{planned:?}");
     }
 }
 

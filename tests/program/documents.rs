@@ -79,6 +79,10 @@ fn prepared() -> Sandbox {
     fs::write(directory.join("vectors.bin.gz"), bytes).unwrap();
     fs::create_dir(sandbox.path("empty")).unwrap();
     fs::write(sandbox.path("settings.toml"), "[stores.offsite]\nlocation = \"s3://bucket/prefix\"\n").unwrap();
+    let job = "store = \"snapshots\"\n[[jobs]]\nname = \"nightly\"\nwhen = \"@daily\"\n";
+    fs::write(sandbox.path("jobs.toml"), format!("{job}databases = \"a.db\"\ncopies = [{{ to = \"other\" }}]\n"))
+        .unwrap();
+    fs::write(sandbox.path("wrong.toml"), format!("{job}databases = \"missing.db\"\n")).unwrap();
     sandbox
 }
 
@@ -151,7 +155,7 @@ const CASES: &[(&str, &[&str], i32)] = &[
     ("copy", &["copy", "--all", "--to", "copied", "--store", "empty"], 4),
     ("copy", &["copy", "--all", "--to", "copied", "--store", "other"], 3),
     ("pin", &["pin", "full", "inc", "--dry-run"], 0),
-    ("unpin", &["unpin", "full", "inc", "--dry-run"], 0),
+    ("unpin", &["unpin", "full", "third", "--dry-run"], 0),
     ("pin", &["pin", "full", "inc"], 0),
     ("pin", &["pin", "nope"], 4),
     ("annotate", &["annotate", "full", "--label", "a=b", "--note", "checked"], 0),
@@ -159,10 +163,19 @@ const CASES: &[(&str, &[&str], i32)] = &[
     ("show", &["show", "full"], 0),
     ("stats", &["stats"], 0),
     ("stats", &["stats", "--store", "empty"], 4),
+    ("status", &["status"], 0),
+    ("status", &["status", "--max-drill-age", "1d", "--source", "nope"], 4),
+    ("status", &["status", "--store", "empty"], 4),
+    ("status", &["status", "--store", "missing"], 1),
+    ("schedule", &["schedule", "--check", "--config", "jobs.toml"], 0),
+    ("schedule", &["schedule", "--check", "--config", "wrong.toml"], 1),
+    ("schedule", &["schedule", "--next", "3", "--config", "jobs.toml"], 0),
+    ("schedule", &["schedule", "--next", "--config", "settings.toml"], 2),
     ("version", &["version"], 0),
     ("version", &["version", "--unknown"], 2),
-    ("delete", &["delete", "inc", "--dry-run"], 1),
-    ("unpin", &["unpin", "full", "inc"], 0),
+    // The increment, and the full snapshot that was made of it.
+    ("delete", &["delete", "inc", "--dry-run"], 2),
+    ("unpin", &["unpin", "full"], 0),
     ("unpin", &["unpin", "nope"], 4),
     ("delete", &["delete", "full", "--dry-run"], 1),
     ("delete", &["delete", "full", "--cascade", "--dry-run"], 0),
@@ -170,7 +183,7 @@ const CASES: &[(&str, &[&str], i32)] = &[
     ("prune", &["prune", "--keep-daily", "1", "--keep-label", "host", "--group-by", "name", "--dry-run"], 0),
     ("prune", &["prune", "--keep-last", "1", "--store", "empty"], 4),
     ("prune", &["prune"], 2),
-    ("delete", &["delete", "inc", "--cascade"], 0),
+    ("delete", &["delete", "third", "--cascade"], 0),
     ("store check", &["store", "check"], 0),
     ("store check", &["store", "check", "--dry-run"], 0),
     ("store check", &["store", "check", "--dry-run", "--store", "missing"], 1),
@@ -186,6 +199,9 @@ const CASES: &[(&str, &[&str], i32)] = &[
     ("config check", &["config", "check", "--config", "missing.toml"], 2),
     ("demo", &["demo"], 0),
     ("demo", &["demo", "other"], 2),
+    ("schedule", &["schedule", "--once", "nightly", "--config", "jobs.toml"], 0),
+    ("schedule", &["schedule", "--once-all", "--config", "wrong.toml"], 1),
+    ("schedule", &["schedule", "--config", "settings.toml"], 2),
 ];
 
 #[test]

@@ -76,10 +76,10 @@ fn an_empty_database_passes_and_nothing_is_measured() {
     let sandbox = Sandbox::empty();
     create_database(&sandbox.path("a.db"), 0, DIMENSIONS);
     sandbox.create("empty");
-    let text = sandbox.ok(&["drill", "empty"]);
+    let text = sandbox.ok_with_warning(&["drill", "empty"], "has no records, so the drill has searched nothing");
     assert!(text.contains("recall        not measured: there is no record to search for"), "{text}");
     let (exit_code, document) = sandbox.json(&["drill", "empty"]);
-    assert_eq!((exit_code, &document["recall"], &document["passed"]), (0, &Value::Null, &json!(true)), "{document}");
+    assert_eq!((exit_code, &document["recall"], &document["passed"]), (5, &Value::Null, &json!(true)), "{document}");
 }
 
 #[test]
@@ -99,6 +99,11 @@ fn a_drill_that_has_failed_is_listed_until_one_passes() {
     assert_eq!(result.exit_code, Some(1), "{result:?}");
     assert!(result.stdout.contains("TOO LOW"), "{result:?}");
     assert!(sandbox.ok(&["list"]).contains("  FAILED just now  full"));
+    // On a terminal it leaves room for what says which snapshot it is.
+    #[cfg(target_os = "linux")]
+    if let Some((_, written)) = super::terminal::on_columns(&sandbox, 80, &[("NO_COLOR", "1")], "list") {
+        assert!(written.contains("  AGE ") && written.contains("  FAILED "), "{written}");
+    }
     let shown = sandbox.ok(&["show", "weak"]);
     assert!(shown.contains("  drilled       FAILED just now, ") && shown.contains("  drill FAILED, "), "{shown}");
     let (_, document) = sandbox.json(&["show", "weak"]);

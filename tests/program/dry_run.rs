@@ -20,8 +20,8 @@ use test_servers::S3Server;
 use super::bucket::{Bucket, Server};
 use super::sandbox::{DIMENSIONS, RunResult, Sandbox, open_database};
 
-/// Commands that print a document and write nothing. `demo` writes, to a directory of its own.
-const WITHOUT: [&str; 13] = [
+/// Commands that print a document and write nothing. `demo` writes, to a directory of its own, and `schedule` has `--next`.
+const WITHOUT: [&str; 15] = [
     "config-check",
     "config-path",
     "config-show",
@@ -30,9 +30,11 @@ const WITHOUT: [&str; 13] = [
     "dump",
     "find",
     "list",
+    "schedule",
     "search",
     "show",
     "stats",
+    "status",
     "store-options",
     "version",
 ];

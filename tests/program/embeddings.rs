@@ -1,5 +1,7 @@
 //! The embedding identity: `create --embedding`, `show`, and what `--other-embedding` accepts.
 
+use ruvector_core::VectorDB;
+use ruvector_core::types::{DbOptions, DistanceMetric};
 use serde_json::json;
 use test_servers::S3Server;
 
@@ -88,11 +90,68 @@ fn mistyped_identities_are_refused_before_anything_is_made() {
         (&["--embedding", "model=a,"], 2, "it is KEY=VALUE"),
         (&["--embedding", "=a"], 2, "it is KEY=VALUE"),
         (&["--embedding", "model=a", "--embedding", "model=b"], 2, "gives model twice"),
-        (&["--embedding", "Model=a"], 1, "lower-case"),
-        (&["--embedding", "normalized=maybe"], 1, "must be true or false"),
+        (&["--embedding", "Model=a"], 2, "lower-case"),
+        (&["--embedding", "normalized=maybe"], 2, "must be true or false"),
         (&["--other-embedding"], 2, "--base"),
     ] {
         sandbox.run(&[&["create", "--db", "a.db"], given].concat()).assert_fails(exit_code, text);
     }
     assert_eq!(sandbox.names("."), ["a.db"]);
+}
+
+#[test]
+fn a_restore_compares_the_file_that_it_replaces_with_the_snapshot() {
+    let sandbox = Sandbox::with_rows(ROWS);
+    sandbox.create("full");
+    let bytes = |name: &str| std::fs::read(sandbox.path(name)).unwrap();
+    create_database(&sandbox.path("other.db"), 1, 4);
+    let before = bytes("other.db");
+    for how in [&[][..], &["--id", "id-000001"]] {
+        let args = [&["restore", "full", "--to", "other.db", "--force"][..], how].concat();
+        let differ = "different embedding identities: 4 and 8 dimensions";
+        let refused = sandbox.run(&args);
+        refused.assert_fails(1, differ);
+        assert!(refused.stderr.contains("add --other-embedding"), "{refused:?}");
+        sandbox.run(&[&args[..], &["--dry-run"]].concat()).assert_fails(1, differ);
+        assert_eq!(bytes("other.db"), before);
+        let accepted = [&args[..], &["--other-embedding"]].concat();
+        sandbox.run(&[&accepted[..], &["--dry-run"]].concat()).assert_warns(differ);
+        sandbox.run(&accepted).assert_warns(differ);
+        std::fs::write(sandbox.path("other.db"), &before).unwrap();
+    }
+
+    let options = DbOptions {
+        dimensions: DIMENSIONS,
+        distance_metric: DistanceMetric::Manhattan,
+        storage_path: sandbox.path("metric.db").to_str().unwrap().to_owned(),
+        ..DbOptions::default()
+    };
+    drop(VectorDB::new(options).unwrap());
+    let redb = redb::Database::create(sandbox.path("graph.db")).unwrap();
+    let transaction = redb.begin_write().unwrap();
+    transaction.open_table(redb::TableDefinition::<&str, &[u8]>::new("nodes")).unwrap();
+    transaction.commit().unwrap();
+    drop(redb);
+    std::fs::write(sandbox.path("notes.txt"), "do not lose this\n".repeat(1000)).unwrap();
+    std::fs::write(sandbox.path("data.json"), "{\"vectors\": []}").unwrap();
+    for (file, text) in [
+        ("metric.db", "another metric: it has Manhattan, and the snapshot Cosine"),
+        ("graph.db", "is no database that this program knows"),
+        ("notes.txt", "is no database that this program knows"),
+        ("data.json", "is no database that this program knows"),
+    ] {
+        let args = ["restore", "full", "--to", file, "--force"];
+        let planned = sandbox.run(&[&args[..], &["--dry-run"]].concat());
+        planned.assert_warns(text);
+        assert!(planned.stdout.contains("warning      replaced file"), "{planned:?}");
+        sandbox.run(&args).assert_warns(text);
+        sandbox.ok(&args);
+    }
+    // A damaged database is what restores are for, and an empty file holds nothing.
+    let mut damaged = bytes("metric.db");
+    damaged.truncate(5000);
+    for content in [damaged, Vec::new()] {
+        std::fs::write(sandbox.path("metric.db"), content).unwrap();
+        sandbox.ok(&["restore", "full", "--to", "metric.db", "--force"]);
+    }
 }

@@ -51,6 +51,24 @@ fn a_snapshot_that_cannot_be_used_is_named_in_a_warning() {
     sandbox.ok_with_warning(&["find", "id-000001"], &format!("not known of snapshot {}: ", ids[0]));
     let result = sandbox.run(&["find", "no such"]);
     assert!(result.stdout.starts_with("no snapshot of those that can be read at "), "{result:?}");
+    // The one before may have had the record, so it is not called new.
+    let (_, document) = sandbox.json(&["find", "id-000001"]);
+    let states = |document: &Value| -> Vec<Value> {
+        document["snapshots"].as_array().unwrap().iter().map(|found| found["change"].clone()).collect()
+    };
+    assert_eq!(states(&document), ["present"]);
+    sandbox.create("three");
+    let (_, document) = sandbox.json(&["find", "id-000001"]);
+    assert_eq!(states(&document), ["same", "present"]);
+}
+
+#[test]
+fn find_says_that_there_are_no_snapshots() {
+    let (sandbox, ids) = Sandbox::with_snapshots(1);
+    sandbox.ok_with_warning(&["delete", &ids[0]], "NO SNAPSHOT");
+    let result = sandbox.run(&["find", "id-000001"]);
+    assert_eq!(result.exit_code, Some(4), "{result:?}");
+    assert!(result.stdout.contains("has the record \"id-000001\"; there are no snapshots"), "{result:?}");
 }
 
 #[test]
@@ -75,7 +93,7 @@ fn a_missing_base_is_named_in_a_warning() {
     sandbox.create("full");
     let result = sandbox.run(&["find", "id-000001"]);
     assert_eq!((result.exit_code, result.stderr), (Some(5), format!("warning: {warning}\n")));
-    assert!(result.stdout.lines().nth(1).unwrap().ends_with("added"), "{}", result.stdout);
+    assert!(result.stdout.lines().nth(1).unwrap().ends_with("present"), "{}", result.stdout);
 }
 
 #[test]

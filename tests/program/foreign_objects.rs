@@ -72,11 +72,11 @@ fn assert_all_commands_work(sandbox: &Sandbox, foreign: usize, run: &dyn Fn(&[&s
     ok(&["compact", "three"]);
     ok(&["pin", "increment"]);
     ok(&["unpin", "increment"]);
-    ok(&["delete", "three", "--dry-run"]);
+    ok(&["delete", "one", "--cascade", "--dry-run"]);
     ok(&["prune", "--keep-last", "1", "--dry-run"]);
     ok(&["prune", "--keep-last", "1"]);
     ok(&["store", "check"]);
-    ok(&["delete", "latest"]);
+    run(&["delete", "latest"]).assert_warns("NO SNAPSHOT");
     let (exit_code, after) = listed();
     let found = (exit_code, ids_of(&after).len(), after["foreign"].as_u64());
     assert_eq!(found, (4, 0, Some(foreign as u64)), "{after}");

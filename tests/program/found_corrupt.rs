@@ -4,6 +4,10 @@
 use std::fs;
 
 use super::dry_run::Place;
+#[cfg(target_os = "linux")]
+use super::refused_sync::refusals;
+#[cfg(target_os = "linux")]
+use super::sandbox::RunResult;
 use super::sandbox::{DIMENSIONS, Sandbox, open_database};
 
 /// Commands that read all of the snapshot `inc`, or what is at the start of the file.
@@ -111,4 +115,81 @@ fn a_dry_run_says_that_an_ancestor_was_found_corrupt_and_the_command_tries_it_al
     }
     place.ok(&["verify", "full"]);
     place.would(&["restore", "inc", "--to", "again.db"]);
+}
+
+#[test]
+fn what_keeps_or_changes_a_snapshot_warns_that_it_was_found_corrupt() {
+    let [Place::Disk(sandbox), _] = Place::with_chain() else { panic!() };
+    let [inc, full] = <[String; 2]>::try_from(sandbox.ids()).unwrap();
+    let path = sandbox.stored(&full, "vectors.bin.gz");
+    let intact = fs::read(&path).unwrap();
+    fs::write(&path, "corrupt").unwrap();
+    assert_eq!(sandbox.run(&["verify", "full"]).exit_code, Some(3));
+    fs::write(&path, intact).unwrap();
+    let of_full = format!("snapshot {full} was found corrupt at 2");
+    let of_inc = format!("snapshot {inc} depends on snapshot {full}, which was found corrupt at 2");
+    for (args, warning) in [
+        (&["pin", &*full][..], &of_full),
+        (&["pin", &*inc], &of_inc),
+        (&["annotate", &*full, "--note", "x"], &of_full),
+        (&["annotate", &*inc, "--note", "x"], &of_inc),
+        (&["compact", &*inc], &of_full),
+        (&["copy", &*full, "--to", "copies"], &of_full),
+    ] {
+        for more in [&["--dry-run"][..], &[]] {
+            let result = sandbox.run(&[args, more].concat());
+            result.assert_warns(warning);
+            result.assert_warns("not intact since");
+            assert_eq!(result.stderr.matches("warning: ").count(), 1, "{args:?}: {result:?}");
+        }
+        let (exit_code, document) = sandbox.json(&[args, &["--dry-run"]].concat());
+        assert_eq!(exit_code, if args[0] == "copy" { 0 } else { 5 }, "what is copied is not read again: {document}");
+        assert_eq!(sandbox.run(&[args, &["--strict", "--dry-run"]].concat()).exit_code, Some(exit_code.min(1)));
+    }
+    // A file that is missing shows without a verification.
+    sandbox.ok(&["unpin", &full, &inc]);
+    sandbox.ok(&["verify", &full, &inc]);
+    sandbox.ok(&["pin", &full, &inc]);
+    fs::remove_file(&path).unwrap();
+    sandbox.ok_with_warning(&["pin", &full], &format!("snapshot {full} cannot be used: "));
+    let broken = format!("snapshot {inc} cannot be restored: it depends on snapshot {full}, which cannot be used");
+    sandbox.ok_with_warning(&["pin", &inc, "--dry-run"], &broken);
+    sandbox.ok_with_warning(&["annotate", &inc, "--note", "y"], &broken);
+}
+
+#[test]
+fn what_reads_records_warns_of_a_snapshot_that_was_found_corrupt() {
+    let (sandbox, ids) = Sandbox::with_snapshots(2);
+    let path = sandbox.stored(&ids[0], "vectors.bin.gz");
+    let intact = fs::read(&path).unwrap();
+    fs::write(&path, "corrupt").unwrap();
+    assert_eq!(sandbox.run(&["verify", "one"]).exit_code, Some(3));
+    fs::write(&path, intact).unwrap();
+    let warning = format!("snapshot {} was found corrupt at ", ids[0]);
+    for args in [&["dump", "one"][..], &["search", "one", "--like", "id-000001"], &["find", "id-000001"]] {
+        sandbox.run(args).assert_warns(&warning);
+    }
+    sandbox.ok(&["dump", "two"]);
+}
+
+/// The command fails all the same, and both its text and its document have the warning.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_diff_that_fails_says_that_nothing_could_be_recorded_in_the_second_store() {
+    let (sandbox, ids) = Sandbox::with_snapshots(2);
+    sandbox.ok(&["copy", "--all", "--to", "copies"]);
+    fs::remove_file(sandbox.path(&format!("copies/snapshot-{}/index.bin.gz", ids[1]))).unwrap();
+    let run = |more: &[&str]| {
+        let mut command = sandbox.command(&[&["diff", &ids[0], &ids[1], "--to", "copies"], more].concat());
+        command.env("LD_PRELOAD", refusals()).env("REFUSE_NEW_FILES", "28");
+        RunResult::from(command.output().unwrap())
+    };
+    let not_recorded = format!("that snapshot {} is corrupt could not be recorded beside it", ids[1]);
+    let result = run(&[]);
+    let named = format!("in {}: the file is missing", sandbox.path("copies").display());
+    assert!(result.exit_code == Some(3) && result.stderr.contains(&named), "{result:?}");
+    assert!(result.stderr.starts_with(&format!("warning: {not_recorded}")), "{result:?}");
+    let (exit_code, document) = run(&["--json"]).into_json();
+    assert_eq!(exit_code, 3);
+    assert!(document["warnings"][0].as_str().unwrap().contains(&not_recorded), "{document}");
 }

@@ -25,12 +25,14 @@ fn start(sandbox: &Sandbox, args: &[&str], stderr: PipeWriter) -> Child {
 }
 
 #[test]
-fn progress_that_is_not_read_does_not_hold_up_the_work() {
+fn progress_and_a_log_that_are_not_read_do_not_hold_up_the_work() {
     let sandbox = Sandbox::with_rows(300);
     for args in [
         &["create", "--db", "a.db", "--name", "one", "--progress", "json"][..],
         &["verify", "one", "--json"],
         &["restore", "one", "--to", "b.db", "--progress", "json"],
+        &["create", "--db", "a.db", "-vv"],
+        &["verify", "one", "-vv", "--log-format", "json"],
     ] {
         let (_reader, writer) = full_pipe();
         assert!(start(&sandbox, args, writer).wait().unwrap().success(), "{args:?}");
@@ -43,7 +45,7 @@ fn progress_that_is_not_read_does_not_hold_up_the_work() {
 fn a_second_signal_ends_a_program_whose_messages_are_not_read() {
     let sandbox = Sandbox::with_rows(300);
     let (_reader, writer) = full_pipe();
-    let mut child = start(&sandbox, &["create", "--db", "a.db", "--limit-upload", "1"], writer);
+    let mut child = start(&sandbox, &["create", "--db", "a.db", "--limit-upload", "1B"], writer);
     while !sandbox.path("snapshots").exists() {
         thread::yield_now();
     }

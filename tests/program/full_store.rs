@@ -49,7 +49,7 @@ fn assert_exclusive_makes_room(ids: &[String; 4], run: &dyn Fn(&[&str]) -> RunRe
     let (exit_code, document) = json(&["delete", "one", "--cascade", "--exclusive"]);
     assert_eq!((exit_code, &document["deleted"]), (0, &json!([two, one])), "{document}");
     assert_eq!(listed(), [four]);
-    assert_eq!(json(&["delete", "four", "--exclusive"]).0, 0);
+    assert_eq!(json(&["delete", "four", "--exclusive"]).0, 5);
 }
 
 /// Creates a chain and a full snapshot, and returns their ids, oldest first.
@@ -156,5 +156,78 @@ fn an_upload_in_progress_keeps_its_bases_from_an_exclusive_deletion() {
         bucket.server.put(upload, json!({ "base_ids": [one] }).to_string().as_bytes());
         bucket.run(&["delete", "one", "--exclusive"]).assert_fails(1, "depends on it");
         assert_eq!(bucket.json(&["verify", "--all"]).0, 0);
+    }
+}
+
+/// EACCES.
+const DENIED: &str = "13";
+
+#[test]
+fn what_is_not_permitted_has_the_same_advice_in_every_command() {
+    let sandbox = Sandbox::with_rows(300);
+    create_four(&|args| sandbox.run(args));
+    let advice = "check the owner and the permissions of this path, and which user runs this program";
+    for args in [
+        &["create", "--db", "a.db"][..],
+        &["pin", "four"],
+        &["annotate", "four", "--note", "x"],
+        &["delete", "four"],
+        &["prune", "--keep-last", "1", "--group-by", "none"],
+    ] {
+        let result = RunResult::from(full(&sandbox, DENIED, args).output().unwrap());
+        result.assert_fails(1, advice);
+        assert_eq!(
+            result.stderr.contains("hint: nothing was deleted; check"),
+            matches!(args[0], "delete" | "prune"),
+            "{result:?}"
+        );
+    }
+}
+
+#[test]
+fn what_is_pinned_already_is_not_written_again() {
+    for error in [FULL[0], DENIED] {
+        let (sandbox, ids) = Sandbox::with_snapshots(2);
+        sandbox.ok(&["pin", "one"]);
+        let pin = |name: &str| RunResult::from(full(&sandbox, error, &["pin", name]).output().unwrap());
+        let pinned = pin("one");
+        assert_eq!((pinned.exit_code, pinned.stdout), (Some(0), format!("was already pinned: {}  one\n", ids[0])));
+        assert_eq!(pin("two").exit_code, Some(1));
+        assert_eq!(sandbox.json(&["show", "two"]).1["snapshots"][0]["pinned"], false);
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_check_of_a_full_store_leaves_nothing() {
+    use super::destinations::Shell;
+    // A directory of the check, and no file in it.
+    let sandbox = Sandbox::empty();
+    fs::create_dir(sandbox.path("d")).unwrap();
+    let mounts = "mount -t tmpfs -o size=1m,nr_inodes=2 none d && \"$0\" \"$@\"; echo $?; ls -A d; exit 0;";
+    let Some(shell) = Shell::with_mounts(mounts) else {
+        return println!("skipped: this system does not allow mounts in a namespace");
+    };
+    let result = shell.run(sandbox.command(&["store", "check", "--store", "d"]));
+    assert!(result.stdout == "1\n" && result.stderr.contains("the disk is full"), "{result:?}");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_demo_on_a_full_disk_names_it_and_what_is_left() {
+    use super::destinations::Shell;
+    let sandbox = Sandbox::empty();
+    fs::create_dir(sandbox.path("d")).unwrap();
+    let mounts = "mount -t tmpfs -o size=1m none d && \"$0\" \"$@\"; echo $?; find d; exit 0;";
+    let Some(shell) = Shell::with_mounts(mounts) else {
+        return println!("skipped: this system does not allow mounts in a namespace");
+    };
+    let result = shell.run(sandbox.command(&["demo", "d/demo"]));
+    assert!(result.stdout.contains("\n1\nd\nd/demo\n"), "{result:?}");
+    for text in [
+        "d/demo/live.db: cannot write the database of the demo",
+        "hint: the files of the demo so far are in d/demo; remove them before the next one there; free space on the disk",
+    ] {
+        assert!(result.stderr.contains(text), "{text:?} is not in {result:?}");
     }
 }

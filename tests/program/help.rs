@@ -45,6 +45,23 @@ fn the_help_of_a_command_leads_with_what_it_does_and_ends_with_the_global_option
 }
 
 #[test]
+fn help_takes_the_options_that_ask_for_help_and_ignores_json() {
+    let sandbox = Sandbox::empty();
+    let [whole, create] = [&["help"][..], &["help", "create"]].map(|args| sandbox.ok(args));
+    for args in
+        [&["help", "--help"][..], &["help", "-h"], &["help", "--json"], &["--json", "help"], &["-q", "help", "-h"]]
+    {
+        assert!(sandbox.ok(args) == whole, "{args:?}");
+    }
+    for args in [&["help", "create", "--json"][..], &["help", "create", "--help"], &["help", "--help", "create"]] {
+        assert!(sandbox.ok(args) == create, "{args:?}");
+    }
+    // What is no word of a command is still refused, and a value that is called so is a value.
+    sandbox.run(&["help", "--nonsense"]).assert_fails(2, "--nonsense");
+    sandbox.run(&["show", "help", "--json"]).assert_fails(1, "the directory does not exist");
+}
+
+#[test]
 fn a_usage_line_names_nothing_that_the_environment_gives() {
     let sandbox = Sandbox::empty();
     for (args, usage) in [
@@ -77,6 +94,14 @@ fn manual_pages_are_written_for_every_command() {
             assert!(page.contains(section), "{command}: {section} is not in {page}");
         }
     }
+    let title = |name: &str| {
+        let page = fs::read_to_string(sandbox.path(&format!("share/man/man1/{name}.1"))).unwrap();
+        page.lines().find(|line| line.starts_with(".TH ")).unwrap().split(' ').nth(1).unwrap().to_owned()
+    };
+    // It is at both ends of the first line, and the name of the manual is between.
+    assert_eq!(title("ruvector-snapshot-restore"), "restore");
+    assert_eq!(title("ruvector-snapshot-store-check"), "store-check");
+    assert_eq!(title("ruvector-snapshot"), "ruvector-snapshot");
     let page = fs::read_to_string(sandbox.path("share/man/man1/ruvector-snapshot.1")).unwrap();
     assert!(page.contains("Print one JSON document instead of text"), "a global option has no text: {page}");
     let page = sandbox.path("share/man/man1/ruvector-snapshot-prune.1");
@@ -86,5 +111,5 @@ fn manual_pages_are_written_for_every_command() {
     // Lines of examples are not filled.
     assert!(formatted.stdout.contains("prune --keep-within 14d --keep-quarterly 8 \\\n"), "{formatted:?}");
     fs::write(sandbox.path("file"), "").unwrap();
-    sandbox.run(&["man", "file"]).assert_fails(1, "file: cannot write a manual page");
+    sandbox.run(&["man", "file"]).assert_fails(2, "file: this is a file, and the pages need a directory");
 }

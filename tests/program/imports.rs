@@ -51,7 +51,7 @@ fn assert_imports(sandbox: &Sandbox, run: &dyn Fn(&[&str]) -> RunResult) {
     assert_eq!(document["store_is_new"], false, "{document}");
     assert!(document["store_written_bytes"].as_u64().unwrap() > 1000, "{document}");
     ok(&["verify", "--all"]);
-    ok(&["restore", "team/old", "--to", "b.db"]);
+    ok(&["restore", "team/old", "--to", "b.db", "--allow-not-captured"]);
     let (vectors, metadata) = records_of_file(&sandbox.path("b.db"));
     assert_eq!((vectors.len(), metadata.len()), (300, 200));
     ok(&["export", "articles", "--to", "exported"]);
@@ -85,7 +85,7 @@ fn mistakes_and_corrupt_files_are_named_and_nothing_is_stored() {
         (&["snapshots"], 1, "snapshots: this is a directory"),
         (&["articles.metadata.json"], 1, "this is not a gzip file"),
         (&["alone.snapshot.gz"], 1, "there is no alone.metadata.json, the sidecar"),
-        (&["alone.snapshot.gz"], 1, "hint: put the sidecar beside the file, or add --unverified"),
+        (&["alone.snapshot.gz"], 1, "hint: put the sidecar beside the file, named as the file with .metadata.json"),
         (&["cut.snapshot.gz"], 3, "the contents end too early"),
         (&["cut.snapshot.gz"], 3, "hint: no snapshot was created; look for another copy of the file\n"),
         (&["twice.snapshot.gz"], 1, "is there twice, and no database can hold both records"),

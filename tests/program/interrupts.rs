@@ -63,7 +63,7 @@ fn an_interrupted_create_leaves_no_trace() {
     let sandbox = sandbox_with_one_snapshot();
     let before = files_below(&sandbox.path("snapshots"));
     for ((signal, exit_code), phase) in SIGNALS.into_iter().zip(["creating", "storing", "creating"]) {
-        let create = sandbox.command(&["create", "--db", "a.db", "--name", "new", "--limit-upload", "1"]);
+        let create = sandbox.command(&["create", "--db", "a.db", "--name", "new", "--limit-upload", "1B"]);
         let result = Followed::start(create).wait_for(phase).stop(signal);
         result.assert_ends_after_notice(exit_code, "interrupted: no snapshot was created, and nothing was left behind");
         assert_eq!(sandbox.names("."), ["a.db", "snapshots"]);
@@ -78,7 +78,7 @@ fn an_interrupted_create_leaves_no_trace() {
 fn an_interrupted_create_in_a_new_store_leaves_no_store() {
     let sandbox = Sandbox::with_rows(300);
     for (signal, exit_code) in SIGNALS {
-        let create = sandbox.command(&["create", "--db", "a.db", "--limit-upload", "1"]);
+        let create = sandbox.command(&["create", "--db", "a.db", "--limit-upload", "1B"]);
         let result = Followed::start(create).wait_for("storing").stop(signal);
         result.assert_ends_after_notice(exit_code, "interrupted: no snapshot was created, and nothing was left behind");
         assert_eq!(sandbox.names("."), ["a.db"]);
@@ -103,7 +103,7 @@ fn an_interrupted_upload_does_not_wait_for_the_rate_limit() {
         (&["copy", "--all", "--to", &to], "copying", "interrupted: the snapshots that were copied before are complete"),
     ];
     for ((args, phase, text), (signal, exit_code)) in creates.into_iter().zip(SIGNALS.into_iter().cycle()) {
-        let slow = bucket.command(&[args, &["--limit-upload", "1"]].concat());
+        let slow = bucket.command(&[args, &["--limit-upload", "1B"]].concat());
         let result = Followed::start(slow).wait_for(phase).stop(signal).without_secrets();
         result.assert_ends_after_notice(exit_code, text);
         assert_eq!(bucket.server.open_uploads(), 0, "{args:?}");
@@ -135,7 +135,7 @@ fn an_interrupted_download_does_not_wait_for_the_rate_limit() {
     for (args, (signal, exit_code)) in reads.into_iter().zip(SIGNALS.into_iter().cycle()) {
         let wire = bucket.server.wire();
         wire.reset_log();
-        let mut slow = bucket.command(&[args, &["--limit-download", "1"]].concat());
+        let mut slow = bucket.command(&[args, &["--limit-download", "1B"]].concat());
         let mut child = slow.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         // Of a small object the size is known only when it is there.
         while wire.requests().len() < 2 && is_running(&mut child) {
@@ -230,7 +230,7 @@ fn an_interrupted_create_respects_quiet_and_json() {
     let sandbox = sandbox_with_one_snapshot();
     let begun = || sandbox.names("snapshots").len() > 1;
     let again = || drop(sandbox.ok(&["delete", "a"]));
-    let args = ["-q", "--json", "create", "--db", "a.db", "--limit-upload", "1"];
+    let args = ["-q", "--json", "create", "--db", "a.db", "--limit-upload", "1B"];
     let result = interrupted(&sandbox, &args, "-INT", begun, again);
     result.assert_fails(130, "interrupted: no snapshot was created");
     let document: serde_json::Value = serde_json::from_str(&result.stdout).unwrap();
@@ -247,19 +247,23 @@ fn bucket_with_a_chain() -> Bucket {
 }
 
 /// Runs the program, never answers the first request that is `awaited`, sends SIGINT meanwhile, and returns the result.
-fn interrupted_at(bucket: &Bucket, args: &[&str], awaited: fn(&Request) -> bool) -> RunResult {
+fn interrupted_at(
+    bucket: &Bucket,
+    args: &[&str],
+    awaited: impl Fn(&Request) -> bool + Clone + Send + Sync + 'static,
+) -> RunResult {
     for _ in 0..ATTEMPTS {
         let wire = bucket.server.wire();
         wire.reset_log();
-        let mut is_held = false;
+        let (mut is_held, holds) = (false, awaited.clone());
         wire.set(move |request, _| {
-            let holds = awaited(request) && !is_held;
+            let holds = holds(request) && !is_held;
             is_held |= holds;
             holds.then_some(Fault::Hang)
         });
         let args = [args, &["-o", "stall_timeout=3s"]].concat();
         let mut child = bucket.command(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        while !wire.requests().iter().any(awaited) && is_running(&mut child) {
+        while !wire.requests().iter().any(&awaited) && is_running(&mut child) {
             thread::yield_now();
         }
         assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
@@ -296,7 +300,11 @@ fn a_second_signal_ends_the_program_at_once() {
         while !stderr.contains("interrupted; cleaning up") {
             assert_ne!(lines.read_line(&mut stderr).unwrap(), 0, "{stderr:?}");
         }
-        send(signal);
+        // What arrives at nearly the same moment is the first one.
+        while is_running(&mut child) {
+            send(signal);
+            thread::yield_now();
+        }
         lines.read_to_string(&mut stderr).unwrap();
         assert!(stderr.contains("stopped at once"), "{stderr:?}");
         assert_eq!(child.wait().unwrap().code(), Some(exit_code), "{stderr:?}");
@@ -388,7 +396,7 @@ fn an_interrupted_check_of_a_store_does_not_wait_for_the_rate_limit() {
     let bucket = Bucket::s3(S3Server::start());
     let starts_upload: fn(&Request) -> bool = |request| request.key().ends_with("/parts");
     let wire = bucket.server.wire();
-    let check = ["store", "check", "--limit-upload", "1"];
+    let check = ["store", "check", "--limit-upload", "1B"];
     let child = bucket.command(&check).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     while !wire.requests().iter().any(starts_upload) {
         thread::yield_now();
@@ -397,6 +405,26 @@ fn an_interrupted_check_of_a_store_does_not_wait_for_the_rate_limit() {
     let result = RunResult::from(child.wait_with_output().unwrap()).without_secrets();
     assert_eq!((result.exit_code, &*result.stdout), (Some(130), ""), "{result:?}");
     assert_eq!((bucket.server.open_uploads(), bucket.server.keys()), (0, Vec::new()));
+}
+
+#[test]
+fn an_interrupted_verify_says_which_results_were_recorded() {
+    let bucket = Bucket::s3(S3Server::start());
+    let ids = ["one", "two", "three"].map(|name| bucket.create(name));
+    let oldest = format!("{}/vectors.bin.gz", ids[0]);
+    let reads = move |request: &Request| request.is_get() && request.key().ends_with(&oldest);
+    let result = interrupted_at(&bucket, &["verify", "--all", "--no-record"], reads.clone());
+    assert!(result.stderr.contains("interrupted: nothing was changed"), "{result:?}");
+    let result = interrupted_at(&bucket, &["verify", "--all"], reads.clone());
+    assert_eq!(result.exit_code, Some(130), "{result:?}");
+    assert!(
+        result.stderr.contains("interrupted: 2 snapshots were verified before that; `list` shows what was recorded"),
+        "{result:?}"
+    );
+    let listed = bucket.ok(&["list"]);
+    assert_eq!(listed.matches("  never  ").count(), 1, "{listed}");
+    let result = interrupted_at(&bucket, &["verify", &ids[0]], reads);
+    assert!(result.stderr.contains("interrupted: no verification was completed"), "{result:?}");
 }
 
 #[test]

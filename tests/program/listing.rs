@@ -60,11 +60,30 @@ fn a_list_of_nothing_has_an_exit_code_of_its_own() {
     let (sandbox, _) = three_snapshots();
     for args in [["--name", "nothing"], ["--label", "host=db3"], ["--source", "b.db"], ["--since", "2999-01-31"]] {
         let result = sandbox.run(&["list", args[0], args[1]]);
-        assert_eq!((result.exit_code, &*result.stderr), (Some(4), ""), "{result:?}");
+        let hint = match args[0] {
+            "--source" => "hint: the sources of the snapshots are: team/articles, ",
+            "--name" => "hint: the names of the snapshots are: hourly, nightly\n",
+            "--label" => "hint: did you mean host=db1?\n",
+            _ => "",
+        };
+        assert!(result.exit_code == Some(4) && result.stderr.starts_with(hint), "{result:?}");
+        assert_eq!(result.stderr.lines().count(), usize::from(!hint.is_empty()), "{result:?}");
         assert!(result.stdout.starts_with("no snapshot fits the options; the store has 3 snapshots\n"), "{result:?}");
         assert_eq!(sandbox.json(&["list", args[0], args[1]]).0, 4);
         assert_eq!(sandbox.json(&["stats", "--name", "nothing"]).0, 4);
     }
+    for (verb, args, meant) in [
+        ("list", ["--name", "nigthly"], "nightly"),
+        ("stats", ["--name", "hourl"], "hourly"),
+        ("list", ["--source", "team/article"], "team/articles"),
+        ("list", ["--label", "hots"], "host"),
+    ] {
+        let result = sandbox.run(&[verb, args[0], args[1]]);
+        assert_eq!((result.exit_code, result.stderr), (Some(4), format!("hint: did you mean {meant}?\n")));
+        assert_eq!(sandbox.run(&[verb, args[0], args[1], "--quiet"]).stderr, "");
+    }
+    // Each of the two has snapshots, and no snapshot has both.
+    assert_eq!(sandbox.run(&["list", "--name", "hourly", "--label", "why"]).stderr, "");
     for (args, said) in [
         (["--since", "yesterday"], "neither a length of time"),
         (["--sort", "size"], "none of taken, name"),
@@ -92,8 +111,10 @@ fn list_prints_the_columns_that_are_asked_for() {
             .collect::<Vec<_>>()
             .join(",")
     };
-    assert_eq!(head(&[]), "ID,NAME,TAKEN (UTC),RECORDS,DIMENSIONS,STORED,VERIFIED,TYPE");
+    assert_eq!(head(&[]), "ID,NAME,TAKEN (UTC),RECORDS,DIMENSIONS,STORED,VERIFIED,TYPE,SOURCE");
     assert_eq!(head(&["--columns", "name,id,labels"]), "NAME,ID,LABELS");
+    let one = Sandbox::with_snapshots(1).0.ok(&["list"]);
+    assert!(one.lines().next().unwrap().trim_end().ends_with("TYPE"), "{one}");
     let all = "ID,NAME,TAKEN (UTC),AGE,RECORDS,DIMENSIONS,STORED,LOGICAL,VERIFIED,DRILLED,TYPE,BASE,PINNED,SOURCE,LABELS,NOTE";
     assert_eq!(head(&["--wide"]), all);
     sandbox.ok(&["pin", &ids[0]]);

@@ -12,13 +12,17 @@ mod bucket_mistakes;
 mod buckets;
 mod chains;
 mod clocks;
+mod compacts;
 mod companions;
 mod completions;
 mod config;
 mod copies;
 mod corruption;
 mod credentials;
+#[cfg(target_os = "linux")]
+mod daemon;
 mod deleted_meanwhile;
+mod deploy;
 #[cfg(target_os = "linux")]
 mod destinations;
 mod diff;
@@ -72,9 +76,11 @@ mod refused_names;
 mod refused_sync;
 #[cfg(target_os = "linux")]
 mod restore_plans;
+mod schedule;
 mod search;
 mod several_ids;
 mod sources;
+mod status;
 #[cfg(target_os = "linux")]
 mod terminal;
 mod unfinished;

@@ -145,6 +145,35 @@ fn restore_refuses_an_invalid_destination() {
     assert_eq!(sandbox.names("."), ["a.db", "snapshots"]);
 }
 
+#[test]
+fn nothing_is_written_into_the_store() {
+    let (sandbox, _) = Sandbox::with_snapshots(1);
+    std::os::unix::fs::symlink("snapshots", sandbox.path("link")).unwrap();
+    fs::copy(sandbox.path("a.db"), sandbox.path("snapshots/c.db")).unwrap();
+    let before = files_below(&sandbox.path("snapshots"));
+    let restore = ["restore", "one", "--to"];
+    for args in [
+        &[&restore[..], &["snapshots/b.db"]].concat(),
+        &[&restore[..], &["link/b.db"]].concat(),
+        &[&restore[..], &["link/missing/../b.db"]].concat(),
+        &[&restore[..], &["snapshots/c.db", "--force"]].concat(),
+        &[&restore[..], &["snapshots/c.db", "--merge"]].concat(),
+        &[&restore[..], &["snapshots/b.db", "--id", "id-000001"]].concat(),
+        &["export", "one", "--to", "snapshots/exported"][..].to_vec(),
+        &["drill", "one", "--no-record", "--scratch-dir", "link"][..].to_vec(),
+    ] {
+        for dry in [&[][..], &["--dry-run"]] {
+            let result = sandbox.run(&[args, dry].concat());
+            result.assert_fails(1, "is inside of the store ");
+            result.assert_fails(1, "choose a path outside of it");
+        }
+    }
+    assert_eq!(files_below(&sandbox.path("snapshots")), before);
+    // Beside the store, also by a path through it, is outside of it.
+    sandbox.ok(&["restore", "one", "--to", "snapshots/../b.db"]);
+    sandbox.ok(&["restore", "one", "--to", "snapshots.db"]);
+}
+
 #[cfg(unix)]
 #[test]
 fn restore_replaces_only_regular_files() {
@@ -167,4 +196,200 @@ fn the_demo_refuses_a_directory_that_is_not_empty() {
     sandbox.run(&["demo", "a.db"]).assert_fails(2, "this is a file, but the demo needs a directory");
     sandbox.run(&["demo", "."]).assert_fails(2, "the demo needs an empty or a new one");
     assert_eq!(sandbox.names("."), ["a.db"]);
+}
+
+#[test]
+fn where_a_path_is_needed_a_url_and_the_word_for_standard_output_are_refused() {
+    let (sandbox, _) = Sandbox::with_snapshots(1);
+    let url = "this is a URL (s3://), and a path of this machine is needed";
+    let output = "nothing is written to standard output; a path with this name is written ./-";
+    for (path, text) in [("s3://bucket/x", url), ("-", output)] {
+        for args in [
+            &["restore", "one", "--to", path][..],
+            &["export", "one", "--format", "npy", "--to", path],
+            &["man", path],
+            &["demo", path],
+        ] {
+            sandbox.run(args).assert_fails(2, text);
+        }
+    }
+    sandbox.run(&["man", "create"]).assert_fails(2, "`help create` prints the help of the command");
+    assert_eq!(sandbox.names("."), ["a.db", "snapshots"]);
+    sandbox.ok(&["restore", "one", "--to", "./-"]);
+    sandbox.ok(&["man", "./create"]);
+}
+
+#[test]
+fn the_name_of_the_directory_of_a_snapshot_means_it() {
+    let (sandbox, ids) = Sandbox::with_snapshots(2);
+    let shown = sandbox.ok(&["show", &ids[0]]);
+    for text in [format!("snapshot-{}", ids[0]), format!("snapshot-{}/", ids[0])] {
+        assert_eq!(sandbox.ok(&["show", &text]), shown, "{text}");
+    }
+    // Only a whole id: a mistyped name must not mean a snapshot whose id begins with its number.
+    for name in ["snapshot-2000", "snapshot-2", &format!("snapshot-{}", &ids[0][..8])] {
+        sandbox.run(&["show", name]).assert_fails(4, "no snapshot has the id, id prefix or name");
+        sandbox.run(&["delete", name]).assert_fails(4, "no snapshot has the id, id prefix or name");
+    }
+    sandbox.ok(&["create", "--db", "a.db", "--name", "snapshot-20"]);
+    assert!(sandbox.ok(&["show", "snapshot-20"]).contains("name          snapshot-20"));
+}
+
+#[test]
+fn names_labels_and_sources_have_no_blanks_at_their_ends_and_no_control_characters() {
+    let (sandbox, ids) = Sandbox::with_snapshots(1);
+    let create = ["create", "--db", "a.db"];
+    for (args, problem) in [
+        (["--name", "nightly "], "the name of a snapshot cannot begin or end with blanks: \"nightly \""),
+        (["--name", " nightly"], "cannot begin or end with blanks"),
+        (["--source", "articles\t"], "the name of a source cannot"),
+        (["--label", "host =db1"], "the key of a label cannot begin or end with blanks"),
+        (["--label", "host=db1 "], "the value of a label cannot begin or end with blanks"),
+        (["--label", "host=d\nb1"], "the value of a label cannot contain control characters"),
+    ] {
+        for more in [&[][..], &["--dry-run"]] {
+            sandbox.run(&[&create[..], &args, more].concat()).assert_fails(2, problem);
+        }
+    }
+    sandbox.run(&["annotate", "one", "--label", "host= db1"]).assert_fails(2, "cannot begin or end with blanks");
+    // The value may be empty.
+    sandbox.ok(&["annotate", "one", "--label", "host="]);
+    sandbox.run(&["import", "old.snapshot.gz", "--name", "old "]).assert_fails(2, "cannot begin or end with blanks");
+    assert_eq!(sandbox.ids(), ids);
+
+    // One that an earlier program has stored can be used.
+    let file = sandbox.stored(&ids[0], "metadata.json");
+    let edited = test_fixtures::edit_metadata(&fs::read(&file).unwrap(), |document| {
+        document["name"] = "old ".into();
+        document["labels"] = serde_json::json!({ " host": "db1\n" });
+    });
+    fs::write(&file, edited).unwrap();
+    sandbox.ok(&["restore", "old ", "--to", "b.db"]);
+    sandbox.ok(&["annotate", "old ", "--remove", " host"]);
+}
+
+#[test]
+fn a_name_that_looks_like_the_start_of_an_id_is_refused() {
+    let sandbox = Sandbox::with_rows(10);
+    for name in ["20261130T06", "20261130T", "20261130T080000000Z", "20261130T080000000Z-0123", "latest"] {
+        sandbox.run(&["create", "--db", "a.db", "--name", name]).assert_fails(2, "choose another name");
+    }
+    for name in ["20261130", "20261130-nightly", "20261130Tuesday", "T06"] {
+        sandbox.ok(&["create", "--db", "a.db", "--name", name]);
+        sandbox.ok(&["show", name]);
+        sandbox.ok_with_warning(&["delete", name], "NO SNAPSHOT");
+    }
+}
+
+#[test]
+fn a_source_that_no_snapshot_has_is_answered_with_those_that_are_there() {
+    let (sandbox, _) = Sandbox::with_snapshots(1);
+    sandbox.ok(&["create", "--db", "a.db", "--name", "named", "--source", "articles"]);
+    let result = sandbox.run(&["list", "--source", "article"]);
+    assert_eq!(result.exit_code, Some(4), "{result:?}");
+    assert_eq!(result.stderr, "hint: did you mean articles?\n");
+    let result = sandbox.run(&["list", "--source", "other"]);
+    assert!(result.stderr.contains("hint: the sources of the snapshots are: articles, "), "{result:?}");
+    assert!(result.stderr.contains("a.db"), "{result:?}");
+    assert_eq!(sandbox.run(&["list", "--source", "articles"]).stderr, "");
+}
+
+#[test]
+fn a_dry_run_of_a_create_prints_what_is_stored_with_the_records() {
+    let sandbox = Sandbox::with_rows(10);
+    let create = ["create", "--db", "a.db", "--label", "host=db1", "--note", "two\nlines", "--embedding", "model=m"];
+    let printed = sandbox.ok(&[&create[..], &["--dry-run"]].concat());
+    for text in ["  labels        host=db1\n", "  note          two\n", "lines\n", "  embedding     "] {
+        assert!(printed.contains(text), "{text:?} is not in {printed}");
+    }
+    let (_, document) = sandbox.json(&[&create[..], &["--dry-run"]].concat());
+    assert_eq!((&document["labels"]["host"], &document["note"]), (&"db1".into(), &"two\nlines".into()), "{document}");
+}
+
+#[test]
+fn a_date_is_a_name_before_it_is_the_start_of_ids() {
+    let (sandbox, ids) = Sandbox::with_snapshots(1);
+    let date = &ids[0][..8];
+    for _ in 0..2 {
+        sandbox.ok(&["create", "--db", "a.db", "--name", date]);
+    }
+    let newest = sandbox.ids()[0].clone();
+    assert!(sandbox.ok(&["show", date]).contains(&newest));
+    sandbox.ok(&["verify", date]);
+    sandbox.ok(&["create", "--db", "a.db", "--base", date]);
+    sandbox.run(&["delete", date]).assert_fails(2, "2 snapshots have the name");
+}
+
+#[test]
+fn hints_name_what_is_wrong() {
+    let sandbox = Sandbox::with_rows(3);
+    std::fs::create_dir(sandbox.path("directory")).unwrap();
+    for (args, exit_code, text) in [
+        (&["create", "--db", "a.db", "--store=~/st"][..], 1, "write $HOME/st"),
+        (&["list", "--log-file", "directory"], 1, "--log-file is a directory"),
+        (&["list", "--log-file", "no/such/log"], 1, "the directory of --log-file must exist"),
+        (&["prune", "--policy", "x"], 2, "give rules, such as --keep-last 7"),
+        (&["list", "--store", "@x", "--no-config"], 2, "because --no-config is given"),
+        (&["store", "--utc"], 2, "tip: say what to do: `store check`, `store options`"),
+    ] {
+        sandbox.run(args).assert_fails(exit_code, text);
+    }
+    assert_eq!(sandbox.names("."), ["a.db", "directory"]);
+}
+
+#[test]
+fn what_cannot_be_undone_needs_more_than_the_start_of_every_id() {
+    let (sandbox, ids) = Sandbox::with_snapshots(1);
+    sandbox.ok(&["pin", "one"]);
+    for length in [1, 7] {
+        let start = &ids[0][..length];
+        sandbox.run(&["unpin", start]).assert_fails(2, "give at least 9 characters of the id, or a name");
+        sandbox
+            .run(&["delete", start, "--dry-run"])
+            .assert_fails(2, &format!("is only the start of the id {}", ids[0]));
+        // What changes nothing, and what can be undone, takes it.
+        sandbox.ok(&["show", start]);
+    }
+    sandbox.ok(&["unpin", &ids[0][..9]]);
+    sandbox.ok(&["create", "--db", "a.db", "--name", "x"]);
+    sandbox.ok(&["delete", "x"]);
+    sandbox.ok_with_warning(&["delete", &ids[0][..9]], "NO SNAPSHOT");
+    assert!(sandbox.ids().is_empty());
+}
+
+#[test]
+fn numbers_and_empty_notes_say_what_to_give() {
+    let (sandbox, _) = Sandbox::with_snapshots(1);
+    let result = sandbox.run(&["list", "--last", "0"]);
+    result.assert_fails(2, "must be a whole number, at least 1");
+    assert!(!result.stderr.contains("keep"), "{result:?}");
+    sandbox.run(&["annotate", "one", "--note", ""]).assert_fails(2, "hint: --remove-note removes the note");
+    let result = sandbox.run(&["search", "one", "--like", "id-000001", "-k", "2000000"]);
+    result.assert_fails(2, "2000000 neighbors of 1 query are more than");
+}
+
+#[test]
+fn a_base_in_an_empty_store_is_a_reason_for_a_full_snapshot() {
+    let sandbox = Sandbox::with_rows(10);
+    fs::create_dir(sandbox.path("snapshots")).unwrap();
+    for base in ["latest", "nightly"] {
+        let result = sandbox.run(&["create", "--db", "a.db", "--base", base]);
+        result.assert_fails(4, "hint: take a full snapshot first: repeat this command without --base");
+        assert!(!result.stderr.contains("moved"), "{result:?}");
+    }
+}
+
+#[test]
+fn a_corrupt_database_has_the_same_hint_wherever_that_shows() {
+    let (sandbox, _) = Sandbox::with_snapshots(1);
+    let whole = fs::read(sandbox.path("a.db")).unwrap();
+    let (mut flipped, half) = (whole.clone(), whole[..whole.len() / 2].to_vec());
+    flipped[4096..].iter_mut().for_each(|byte| *byte ^= 0x5a);
+    for bytes in [flipped, half] {
+        fs::write(sandbox.path("a.db"), bytes).unwrap();
+        for how in [&[][..], &["--dry-run"], &["--base", "latest"]] {
+            let result = sandbox.run(&[&["create", "--db", "a.db"], how].concat());
+            result.assert_fails(3, "hint: no snapshot was created; `list` shows the newest one from before");
+        }
+    }
 }

@@ -179,6 +179,6 @@ fn a_temporary_directory_of_the_demo_is_for_its_owner_only_from_its_creation() {
     command.env("LD_PRELOAD", refusals()).env("REFUSE_PUBLIC_FILES", DENIED).env("TMPDIR", sandbox.path("."));
     let result = RunResult::from(command.output().unwrap());
     // Ruvector creates a database for everybody. It is protected by the directory.
-    result.assert_fails(1, "the database of the demo: ");
+    result.assert_fails(1, "cannot write the database of the demo");
     assert_eq!(sandbox.names("."), Vec::<String>::new());
 }

@@ -39,7 +39,7 @@ fn assert_forms_are_the_same(run: &dyn Fn(&[&str]) -> RunResult, [given, other]:
     assert_eq!(groups["groups"].as_array().unwrap().len(), 1, "{groups}");
     ok(&["delete", "latest"]);
     ok(&["delete", "latest"]);
-    ok(&["delete", other]);
+    assert_eq!(run(&["delete", other]).exit_code, Some(5));
 }
 
 #[test]

@@ -26,7 +26,8 @@ fn an_open_database_is_replaced_only_with_force_while_open() {
     sandbox.run(&["restore", "one", "--to", "b.db"]).assert_fails(1, "the file already exists");
     sandbox.run(&["restore", "one", "--to", "b.db", "--force-while-open"]).assert_fails(2, "--force");
 
-    sandbox.ok(&["restore", "one", "--to", "b.db", "--force", "--force-while-open"]);
+    let knowing = ["restore", "one", "--to", "b.db", "--force", "--force-while-open"];
+    sandbox.ok_with_warning(&knowing, "everything that it writes after the restore is lost");
     assert_holds(&sandbox.path("b.db"), 300, 8);
     // The owner has the old file, which the hard link names.
     owner.begin_write().unwrap().commit().unwrap();

@@ -44,8 +44,26 @@ fn words_without_a_command_say_what_to_type() {
         assert_eq!((exit_code, document["error"]["kind"].as_str()), (2, Some("usage")), "{document}");
         assert!(document["error"]["hint"].as_str().unwrap().contains(tip), "{document}");
     }
-    // A mistyped command still has the tip of the parser.
-    sandbox.run(&["creat"]).assert_fails(2, "create");
+}
+
+/// By the name that the help lists, and after `help` too.
+#[test]
+fn a_mistyped_command_names_the_one_that_is_like_it() {
+    let sandbox = Sandbox::empty();
+    for (args, name) in [
+        (&["creat"][..], "create"),
+        (&["lst"], "list"),
+        (&["lss"], "list"),
+        (&["snapshosts"], "list"),
+        (&["help", "creat"], "create"),
+        (&["help", "lst"], "list"),
+        (&["store", "chek"], "check"),
+        (&["help", "store", "chek"], "check"),
+        (&["--store", "x", "verfy", "one"], "verify"),
+    ] {
+        sandbox.run(args).assert_fails(2, &format!("tip: a similar subcommand exists: '{name}'\n"));
+    }
+    assert!(!sandbox.run(&["nonsense"]).stderr.contains("tip:"));
 }
 
 #[test]
@@ -95,6 +113,20 @@ fn options_of_other_tools_and_values_without_their_option_say_what_to_type() {
         (&["create", "vectors.db"][..], "tip: the database is given by --db, as in `create --db vectors.db`"),
         (&["backup", "my data.db", "--name", "a"], "as in `backup --db 'my data.db'`"),
         (&["create", "--db", "a.db", "nightly"], "as in `create --db a.db --name nightly`"),
+        (&["copy", "latest", "x"], "tip: where to write is given by --to, as in `copy latest --to x`"),
+        (&["search", "latest", "a"], "tip: a record is given by --like, and a file with vectors by --query"),
+        (&["store", "check", "x"], "tip: the store is given by --store, as in `store check --store x`"),
+        (&["dump", "latest", "--to", "a"], "tip: the records go to standard output"),
+        (&["verify", "--db", "a.db"], "tip: `verify` reads the store and no database"),
+        (&["dump", "latest", "a"], "tip: a record is given by --id, as in `dump latest --id a`"),
+        (&["verify", "--name", "x"], "tip: a snapshot is given without an option, as in `verify nightly`"),
+        (&["drill", "--all"], "tip: `drill` takes the snapshots that are given; `list` shows their ids"),
+        (&["list", "--since", "-7d"], "tip: a value that begins with a hyphen is written --since=VALUE"),
+        (
+            &["dump", "latest", "--id", "-x"],
+            "tip: a value that begins with a hyphen is written --id=VALUE, as in `'--id=-x'`",
+        ),
+        (&["diff", "latest"], "tip: give two snapshots, as in `diff monday tuesday`"),
         (&["restore", "latest", "x.db"], "tip: where to write is given by --to, as in `restore latest --to x.db`"),
         (&["export", "latest", "dir"], "as in `export latest --to dir`"),
         (&["list", "nightly"], "as in `list --name nightly`"),

@@ -75,9 +75,13 @@ fn ids_are_read_from_standard_input_and_mistakes_are_named() {
     assert_eq!(ids(&sandbox.path("b.db")), ["id-000001", "id-000002"]);
     // Some editors begin a file with a mark.
     fs::write(sandbox.path("marked"), "\u{feff}id-000003\n").unwrap();
+    fs::remove_file(sandbox.path("b.db")).unwrap();
     sandbox.ok(&["restore", "one", "--to", "b.db", "--force", "--ids-from", "marked"]);
     assert_eq!(ids(&sandbox.path("b.db")), ["id-000003"]);
     fs::write(sandbox.path("empty"), "\n\n").unwrap();
+    fs::create_dir(sandbox.path("directory")).unwrap();
+    fs::write(sandbox.path("jsonl"), "\n{\"id\":\"id-000001\"}\n").unwrap();
+    fs::write(sandbox.path("divided"), " id-000003\t\nid-000001,id-000002\n").unwrap();
     fs::write(sandbox.path("latin"), b"a\nb\xe9\n").unwrap();
     for (args, exit_code, text) in [
         (&["--where", "lang"][..], 2, "cannot read the condition \"lang\": it has no operator"),
@@ -89,6 +93,12 @@ fn ids_are_read_from_standard_input_and_mistakes_are_named() {
         (&["--ids-from", "empty"], 2, "empty: there are no ids"),
         (&["--ids-from", "latin"], 2, "latin: line 2 is not UTF-8"),
         (&["--ids-from", "absent"], 1, "absent: cannot open the file with the ids"),
+        (&["--ids-from", "directory"], 1, "directory: this is a directory; give the file with the ids"),
+        (
+            &["--ids-from", "jsonl"],
+            2,
+            "jsonl: line 2 is an object of JSON, and each line has one id and nothing else; `jq -r .id`",
+        ),
         (&["--ids-from", "-"], 2, "error: standard input: there are no ids"),
         (&["--ids-from", "/dev/zero"], 2, "/dev/zero: more than 64 MiB, the longest list of ids"),
         (
@@ -109,6 +119,13 @@ fn ids_are_read_from_standard_input_and_mistakes_are_named() {
         result.assert_fails(exit_code, text);
         assert!(!sandbox.path("c.db").exists());
     }
+    // An id can have a comma and a blank. There are none around it.
+    let divided = sandbox.run(&["restore", "one", "--to", "c.db", "--ids-from", "divided"]);
+    assert_eq!(divided.exit_code, Some(1), "{divided:?}");
+    let tip = "tip: line 2 of the ids has a comma or a blank inside, and is read as one id";
+    assert!(divided.stderr.starts_with(tip), "{divided:?}");
+    assert!(divided.stderr.contains("1 of 2 ids that were asked for is not in snapshot"), "{divided:?}");
+    assert!(divided.stderr.contains("\"id-000001,id-000002\""), "{divided:?}");
 }
 
 #[test]
@@ -137,15 +154,16 @@ fn a_part_does_not_advise_to_replace_a_database_by_it() {
     let (sandbox, _) = Sandbox::with_snapshots(1);
     let before = fs::read(sandbox.path("a.db")).unwrap();
     let args = ["restore", "one", "--to", "a.db", "--id", "id-000001"];
-    let hint = "hint: --merge instead of --force puts the records into this database; --force would replace the whole file, \
-                and leave only the selected records in it; or choose another path\n";
+    let hint = "hint: --merge puts the records into this database; to replace the whole file by the \
+                selected records, remove it first; or choose another path\n";
     sandbox.run(&args).assert_fails(1, "the file already exists and was not changed\n");
     sandbox.run(&args).assert_fails(1, hint);
+    assert!(!sandbox.run(&args).stderr.contains("caused by"));
     let (_, document) = sandbox.json(&args);
     assert!(hint.contains(document["error"]["hint"].as_str().unwrap()), "{document}");
     assert!(fs::read(sandbox.path("a.db")).unwrap() == before);
     let db = open_database(&sandbox.path("a.db"), DIMENSIONS);
-    sandbox.run(&[&args[..], &["--force"]].concat()).assert_fails(1, "hint: stop the program; then --merge instead");
+    sandbox.run(&[&args[..], &["--force"]].concat()).assert_fails(1, "hint: stop the program; then --merge puts");
     drop(db);
     assert_eq!(ids(&sandbox.path("a.db")).len(), 300);
     // All records are a restore of the database.
@@ -245,4 +263,23 @@ fn a_merge_whose_disk_is_full_at_any_change_of_the_file_leaves_the_records_of_be
         result.assert_fails(1, "c.db: cannot ");
         result.assert_fails(1, "hint: free space on the disk of this path");
     });
+}
+
+#[test]
+fn a_part_does_not_replace_a_database_with_more_records() {
+    let (sandbox, _) = Sandbox::with_snapshots(1);
+    let before = std::fs::read(sandbox.path("a.db")).unwrap();
+    let args = ["restore", "one", "--to", "a.db", "--force", "--id", "id-000001"];
+    let result = sandbox.run(&args);
+    result.assert_fails(1, "would leave only the 1 that are selected");
+    assert!(result.stderr.contains("--merge"), "{result:?}");
+    let planned = sandbox.run(&[&args[..], &["--dry-run"]].concat());
+    planned.assert_fails(1, "would leave only the 1 that are selected");
+    assert!(planned.stdout.contains("    blocker      replaced records\n"), "{planned:?}");
+    assert_eq!(std::fs::read(sandbox.path("a.db")).unwrap(), before);
+    // An older part is replaced.
+    let part = ["restore", "one", "--to", "part.db", "--force", "--id", "id-000001"];
+    sandbox.ok(&part);
+    sandbox.ok(&part);
+    sandbox.ok(&[&part[..], &["--id", "id-000002"]].concat());
 }

@@ -10,7 +10,7 @@ use test_servers::{Fault, Request, S3Server};
 
 use super::bucket::Bucket;
 use super::documents::strict_schema;
-use super::sandbox::{RunResult, Sandbox, open_database};
+use super::sandbox::{RunResult, Sandbox, ids_of, open_database};
 
 /// The commands that have progress, and the phases of each.
 const COMMANDS: &[(&[&str], &[&str])] = &[
@@ -46,6 +46,11 @@ fn prepared() -> (Sandbox, String) {
 #[track_caller]
 fn ok((sandbox, id): &(Sandbox, String), args: &[&str], more: &[&str]) -> RunResult {
     // They would be in the way of the next run.
+    if args[0] == "compact" {
+        for copy in ids_of(&sandbox.json(&["list", "--name", "step", "--type", "full"]).1) {
+            sandbox.ok(&["delete", &copy]);
+        }
+    }
     let imported = sandbox.names("snapshots").into_iter().filter(|name| name.starts_with("snapshot-20251121T"));
     for name in imported.map(|name| format!("snapshots/{name}")).chain(["copies".to_owned(), "exported".to_owned()]) {
         let _absent = fs::remove_dir_all(sandbox.path(&name));
@@ -191,7 +196,7 @@ impl Followed {
 #[test]
 fn what_waits_for_the_rate_limit_is_not_counted_as_stored() {
     let bucket = Bucket::s3(S3Server::start());
-    let create = bucket.command(&["create", "--db", "a.db", "--limit-upload", "1"]);
+    let create = bucket.command(&["create", "--db", "a.db", "--limit-upload", "1B"]);
     let result = Followed::start(create).wait_for("storing").stop("-INT");
     let printed: String = result.stderr.split_inclusive('\n').filter(|line| line.starts_with('{')).collect();
     let lines = lines(&printed, "create");
@@ -199,6 +204,25 @@ fn what_waits_for_the_rate_limit_is_not_counted_as_stored() {
     let storing = lines.last().unwrap();
     assert_eq!((&storing["phase"], &storing["stored_bytes"]), (&json!("storing"), &json!(0)), "{storing}");
     assert!(storing["stored_bytes_total"].as_u64().unwrap() > 1000, "{storing}");
+}
+
+/// The upload lasts some seconds, and each line comes a second after the one before.
+#[test]
+fn what_the_limit_allows_is_printed_while_a_part_waits_for_it() {
+    let bucket = Bucket::s3(S3Server::start());
+    for (args, limits) in [
+        (&["create", "--db", "a.db", "--name", "one", "--limit-upload", "3KiB"][..], "creating"),
+        (&["copy", "one", "--to", "copies", "--limit-upload", "3KiB"], "copying"),
+    ] {
+        let result = bucket.run(&[args, &["--progress", "json"]].concat());
+        let printed: String = result.stderr.split_inclusive('\n').filter(|line| line.starts_with('{')).collect();
+        let lines = lines(&printed, args[0]);
+        assert_eq!((result.exit_code, &lines[0]["phase"]), (Some(0), &json!(limits)), "{result:?}");
+        let allowed: Vec<_> = lines.iter().filter_map(|line| line.get("stored_bytes_allowed")).collect();
+        assert!(!allowed.is_empty() && allowed.iter().all(|bytes| bytes.as_u64().unwrap() > 0), "{result:?}");
+        let last = lines.last().unwrap();
+        assert_eq!((last.get("stored_bytes_allowed"), &last["stored_bytes"]), (None, &last["stored_bytes_total"]));
+    }
 }
 
 /// The commit is the last that counts.

@@ -128,7 +128,7 @@ fn invalid_rules_are_usage_errors() {
     fails(&["--keep", "-1"], "-1");
     fails(&["--keep-hourly", "many"], "whole number");
     fails(&["--keep-within", "7"], "1y5mo7d2h");
-    fails(&["--keep-within", "0d"], "1y5mo7d2h");
+    fails(&["--keep-within", "0d"], "is zero");
     // Months in other programs.
     fails(&["--keep-within", "6m"], "months are mo, for example 6mo");
     fails(&["--keep-within", "6m", "--keep-last", "1"], "less than an hour");
@@ -194,7 +194,11 @@ fn the_rules_apply_to_each_source_and_the_plan_has_a_heading_for_each() {
         drop(4),
     ];
     let together = [keep(5), drop(4), drop(3), drop(2), drop(1), drop(0)];
-    let none = sandbox.ok(&["prune", "--keep-last", "1", "--group-by", "none", "--dry-run"]);
+    let none = ["prune", "--keep-last", "1", "--group-by", "none", "--dry-run"];
+    sandbox.run(&none).assert_fails(1, "the rules would leave no snapshot of db1:/srv/a.db that can be restored");
+    sandbox.run(&none[..5]).assert_fails(1, "add --allow-unprotected if the database is not needed any more");
+    let none = [&none[..], &["--allow-unprotected"]].concat();
+    let none = sandbox.ok_with_warning(&none, "NO SNAPSHOT of db1:/srv/b.db that can be restored");
     assert_eq!(plan_with_headings(&none), together);
     for more in [&["--dry-run"][..], &["--group-by", "source", "--dry-run"], &[]] {
         let printed = sandbox.ok(&[&["prune", "--keep-last", "1"], more].concat());
@@ -382,7 +386,12 @@ fn a_snapshot_that_was_found_corrupt_does_not_take_the_place_of_one_that_can_be_
     flip_bit_in_the_middle(&sandbox.stored(&ids[2], "vectors.bin.gz"));
     assert_eq!(sandbox.run(&["verify", "three"]).exit_code, Some(3));
     for rule in [["--keep-last", "1"], ["--keep-daily", "7"], ["--keep-yearly", "1"]] {
-        let printed = sandbox.ok(&["prune", rule[0], rule[1], "--dry-run"]);
+        let prune = ["prune", rule[0], rule[1], "--dry-run"];
+        let warning = format!(
+            "1 of the snapshots that are kept cannot be relied on, and no rule counts them: snapshot {}",
+            ids[2]
+        );
+        let printed = sandbox.ok_with_warning(&prune, &warning);
         let lines = plan(&printed);
         assert!(lines[0].contains(&ids[2]) && lines[0].ends_with("  three  found corrupt"), "{rule:?}: {printed}");
         assert!(lines[1].starts_with("keep") && lines[1].contains(&ids[1]), "{rule:?}: {printed}");
@@ -392,7 +401,77 @@ fn a_snapshot_that_was_found_corrupt_does_not_take_the_place_of_one_that_can_be_
     let refused = sandbox.run(&["prune", "--keep-label", "keep=yes"]);
     refused.assert_fails(1, "keep none of the 2 snapshots that can be restored");
     let (exit_code, document) = sandbox.json(&["prune", "--keep-last", "1"]);
-    assert_eq!((exit_code, &document["keep"][0]["reasons"]), (0, &json!([{ "why": "corrupt" }])), "{document}");
+    assert_eq!((exit_code, &document["keep"][0]["reasons"]), (5, &json!([{ "why": "corrupt" }])), "{document}");
+    assert_eq!(document["warnings"].as_array().unwrap().len(), 1, "{document}");
     assert_eq!(sandbox.ids(), [&*ids[2], &*ids[1]]);
     sandbox.ok(&["restore", "two", "--to", "restored.db"]);
+}
+
+#[test]
+fn prune_says_if_nothing_is_left_of_a_database_that_can_be_restored() {
+    let (sandbox, ids) = Sandbox::with_snapshots(2);
+    sandbox.ok(&["create", "--db", "a.db", "--name", "other", "--source", "articles"]);
+    for id in &ids {
+        flip_bit_in_the_middle(&sandbox.stored(id, "vectors.bin.gz"));
+    }
+    assert_eq!(sandbox.run(&["verify", "one", "two"]).exit_code, Some(3));
+    let prune = ["prune", "--keep-last", "1"];
+    for more in [&["--dry-run"][..], &[], &["-q"]] {
+        let result = sandbox.run(&[&prune, more].concat());
+        result.assert_warns("2 of the snapshots that are kept cannot be relied on, and no rule counts them: ");
+        result.assert_warns("a.db that can be restored and has records is left after this prune");
+        assert!(!result.stderr.contains("SNAPSHOT of articles"), "{result:?}");
+    }
+    assert_eq!(sandbox.run(&["prune", "--keep-last", "1", "--strict"]).exit_code, Some(1));
+    assert_eq!(sandbox.ids().len(), 3);
+
+    // A base that is missing as a whole.
+    let (sandbox, ids) = Sandbox::with_snapshots(1);
+    sandbox.ok(&["create", "--db", "a.db", "--name", "inc", "--base", "one"]);
+    fs::remove_dir_all(sandbox.stored(&ids[0], "")).unwrap();
+    for more in [&["--dry-run"][..], &[]] {
+        let result = sandbox.run(&[&prune, more].concat());
+        result.assert_warns(&format!("cannot be restored: it depends on snapshot {}, which is missing", ids[0]));
+        result.assert_warns("NO SNAPSHOT of ");
+    }
+    sandbox.create("full");
+    let result = sandbox.run(&prune);
+    assert!(!result.stderr.contains("NO SNAPSHOT"), "{result:?}");
+    result.assert_warns("1 of the snapshots that are kept cannot be relied on");
+}
+
+#[test]
+fn a_prune_that_leaves_a_fraction_of_the_records_says_so() {
+    let sandbox = Sandbox::with_rows(40);
+    sandbox.create("whole");
+    std::fs::remove_file(sandbox.path("a.db")).unwrap();
+    super::sandbox::create_database(&sandbox.path("a.db"), 3, super::sandbox::DIMENSIONS);
+    sandbox.run(&["create", "--db", "a.db", "--name", "rest"]).assert_warns("the database has 3 records");
+    let prune = ["prune", "--keep-last", "1"];
+    for how in [&["--dry-run"][..], &["--yes"]] {
+        sandbox
+            .run(&[&prune[..], how].concat())
+            .assert_warns("has 3 records at most, and what is dropped has up to 40");
+    }
+    sandbox.ok(&[&prune[..], &["--yes"]].concat());
+}
+
+#[test]
+fn a_policy_can_be_for_one_database() {
+    let sandbox = Sandbox::with_rows(20);
+    for source in ["a", "b"].repeat(2) {
+        sandbox.ok(&["create", "--db", "a.db", "--source", source]);
+    }
+    let prune = |more: &[&str]| sandbox.run(&[&["prune", "--keep-last", "1"], more].concat());
+    prune(&["--source", "c"]).assert_fails(4, "the store has no snapshot of the source \"c\"");
+    prune(&["--source", "c"]).assert_fails(4, "hint: the store has snapshots of a, b");
+    let planned = prune(&["--source", "a", "--dry-run"]);
+    assert_eq!(planned.exit_code, Some(0), "{planned:?}");
+    assert_eq!(planned.stdout.matches("another source").count(), 2, "{planned:?}");
+    assert_eq!(prune(&["--source", "a"]).exit_code, Some(0));
+    assert_eq!(sandbox.ids().len(), 3);
+    let (_, document) = sandbox.json(&["prune", "--keep-last", "1", "--source", "a", "--dry-run"]);
+    assert_eq!(document["keep"][0]["reasons"][0]["why"], "other_source", "{document}");
+    assert_eq!(prune(&["--source", "a", "--source", "b"]).exit_code, Some(0));
+    assert_eq!(sandbox.ids().len(), 2);
 }

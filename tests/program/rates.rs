@@ -95,12 +95,13 @@ fn a_restore_counts_the_bytes_of_the_chain_and_those_of_the_file() {
         let read_bytes = bytes(&restored, "store_read_bytes");
         assert!(read_bytes > full_bytes / 2, "{read_bytes} of {full_bytes}");
         assert!(read_bytes <= 2 * (full_bytes + increment_bytes), "{read_bytes} of {full_bytes} and {increment_bytes}");
-        let full = store.json(&["restore", "full", "--to", "b.db", "--force"]);
+        // A file that is replaced is compared with the snapshots of the store, which is read for that.
+        let full = store.json(&["restore", "full", "--to", "full.db"]);
         assert!(bytes(&full, "store_read_bytes") < read_bytes);
         assert!(bytes(&restored, "file_written_bytes") > ROWS as u64 * 8 * 4, "{restored}");
         assert_eq!(bytes(&restored, "file_bytes"), {
             let again = store.json(&["restore", "increment", "--to", "b.db", "--force"]);
-            assert_eq!(bytes(&again, "store_read_bytes"), read_bytes);
+            assert!(bytes(&again, "store_read_bytes") > read_bytes, "{again}");
             fs::metadata(store.sandbox().path("b.db")).unwrap().len()
         });
         let text = store.run(&["restore", "increment", "--to", "c.db"]).stdout;
@@ -116,6 +117,8 @@ fn a_compact_counts_what_it_reads_and_what_it_writes() {
         assert_eq!(bytes(&compacted, "store_written_bytes"), bytes(&compacted, "stored_bytes"));
         assert!(bytes(&compacted, "store_read_bytes") > bytes(&full["snapshot"], "stored_bytes") / 2);
         let id = compacted["from_id"].as_str().unwrap();
+        // It would not be stored twice.
+        store.run(&["delete", compacted["id"].as_str().unwrap()]);
         let text = store.run(&["compact", id]).stdout;
         assert_rates(&text, &["time| records/s", "read| from the store, ", "written| to the store, "]);
         assert!(text.contains(" in the store; its chain of 2 snapshots has "), "{text}");

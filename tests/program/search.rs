@@ -167,3 +167,10 @@ fn an_interrupted_search_says_that_nothing_was_changed() {
     assert_eq!((result.exit_code, result.stdout.as_str()), (Some(130), ""), "{result:?}");
     assert!(result.stderr.contains("interrupted: nothing was changed"), "{result:?}");
 }
+
+#[test]
+fn a_search_without_a_query_names_both_ways_to_give_one() {
+    let (sandbox, _) = Sandbox::with_snapshots(1);
+    let result = sandbox.run(&["search", "one"]);
+    result.assert_fails(2, "--like <RECORD_ID>|--query <FILE>");
+}

@@ -10,7 +10,12 @@ use super::sandbox::{RunResult, Sandbox};
 
 /// Runs the program on a terminal of so many columns, and returns its exit code and everything that it has written there;
 /// `None` if `script`, which makes the terminal, is not installed.
-fn on_columns(sandbox: &Sandbox, columns: usize, environment: &[(&str, &str)], line: &str) -> Option<(i32, String)> {
+pub(crate) fn on_columns(
+    sandbox: &Sandbox,
+    columns: usize,
+    environment: &[(&str, &str)],
+    line: &str,
+) -> Option<(i32, String)> {
     let program = env!("CARGO_BIN_EXE_program-under-test");
     let line = format!("stty cols {columns} rows 24; exec {program} {line}");
     let mut command = sandbox.command_of("script", &["-qec", &line, "/dev/null"]);
@@ -366,7 +371,7 @@ fn the_plan_is_above_the_question_and_nothing_is_deleted_without_an_answer() {
     assert!(exit_code == 0 && results.contains(&format!("drop  {}", ids[0])), "{written}: {results}");
     assert_eq!(sandbox.ids(), ids[1..]);
     // A script is not asked.
-    sandbox.ok(&["delete", "two"]);
+    sandbox.ok_with_warning(&["delete", "two"], "NO SNAPSHOT");
 }
 
 /// Asserts that what is left on the screen fits it, has no bar, and ends with a message.
@@ -391,7 +396,7 @@ fn ctrl_c_leaves_only_what_is_true_on_the_screen() {
     bucket.server.wire().set(move |request, _| reads_vectors(request).then_some(Fault::Hang));
     let created = format!("error: interrupted: no snapshot was created, and no object was left at {}", bucket.store);
     for (line, phase, message) in [
-        ("verify one", "verifying", "error: interrupted: nothing was changed"),
+        ("verify one", "verifying", "error: interrupted: no verification was completed"),
         ("restore one --to b.db", "restoring", "error: interrupted: nothing was restored, and nothing was left behind"),
         (
             "copy one --to copies",
@@ -399,7 +404,7 @@ fn ctrl_c_leaves_only_what_is_true_on_the_screen() {
             "error: interrupted: the snapshots that were copied before are complete; repeat the command to copy the rest",
         ),
         ("drill one", "restoring", "error: interrupted: the scratch directory was removed; nothing was changed"),
-        ("create --db a.db --limit-upload 1", "storing", &created),
+        ("create --db a.db --limit-upload 1B", "storing", &created),
     ] {
         let Some((exit_code, written)) = typed_when(&bucket.sandbox, &environment, line, phase, "\u{3}") else {
             return;

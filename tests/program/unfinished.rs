@@ -1,6 +1,7 @@
 //! What killed commands have left, and what running ones have written: `list` and `prune` report it with its size.
 
 use std::fs;
+use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 use test_servers::{Fault, Request};
@@ -67,7 +68,10 @@ fn assert_reported(run: &dyn Fn(&[&str]) -> RunResult, more: &[Value]) {
     let plan = json(&["prune", "--keep-last", "1", "--dry-run"]);
     assert_eq!((keys(&plan["unfinished"]), &plan["orphans"]), (expected, &json!([])), "{plan}");
     let text = run(&["prune", "--keep-last", "1", "--dry-run"]).stdout;
-    assert!(text.contains(&format!("later  snapshot-{UPLOAD}  1.97 KiB  upload, younger than --grace")), "{text}");
+    assert!(
+        text.contains(&format!("later  snapshot-{UPLOAD}  1.97 KiB  upload, kept until it is older than --grace")),
+        "{text}"
+    );
 }
 
 #[test]
@@ -258,5 +262,83 @@ fn a_page_of_multipart_uploads_without_end_is_not_read() {
         });
         let (exit_code, listing) = bucket.json(&["list"]);
         assert_eq!((exit_code, &listing["multipart_uploads_known"]), (4, &json!(false)), "{listing}");
+    }
+}
+
+/// Returns when the data of a snapshot was written.
+fn written(sandbox: &Sandbox, id: &str) -> SystemTime {
+    fs::metadata(sandbox.stored(id, "vectors.bin.gz")).unwrap().modified().unwrap()
+}
+
+/// Sets when each file of a snapshot was written.
+fn set_written(sandbox: &Sandbox, id: &str, time: SystemTime) {
+    for entry in fs::read_dir(sandbox.path(&format!("snapshots/snapshot-{id}"))).unwrap() {
+        let file = fs::File::options().write(true).open(entry.unwrap().path()).unwrap();
+        file.set_modified(time).unwrap();
+    }
+}
+
+const SHORTLY_BEFORE_A_COMMIT: Duration = Duration::from_secs(10 * 60);
+const LONG_AGO: Duration = Duration::from_secs(2 * 60 * 60);
+
+#[test]
+fn an_upload_that_lacks_only_its_metadata_json_for_long_may_be_a_lost_snapshot() {
+    let (sandbox, ids) = Sandbox::with_snapshots(2);
+    let now = written(&sandbox, &ids[1]);
+    let metadata = fs::read(sandbox.stored(&ids[1], "metadata.json")).unwrap();
+    fs::remove_file(sandbox.stored(&ids[1], "metadata.json")).unwrap();
+    let commands: [&[&str]; 4] =
+        [&["list"], &["verify", "--all"], &["stats"], &["prune", "--keep-last", "9", "--dry-run"]];
+    let all = |exit_code: i32, is_lost: bool| {
+        for command in commands {
+            let run = sandbox.run(&[command, &["--quiet"]].concat());
+            assert_eq!(run.exit_code, Some(exit_code), "{command:?}: {}", run.stderr);
+            assert_eq!(run.stderr.contains("metadata.json"), is_lost, "{command:?}: {}", run.stderr);
+        }
+        let (_, listing) = sandbox.json(&["list"]);
+        let expected = if is_lost { json!([ids[1]]) } else { json!([]) };
+        assert_eq!(listing["possibly_lost"], expected, "{listing}");
+    };
+    // A create that is about to write it.
+    set_written(&sandbox, &ids[1], now - SHORTLY_BEFORE_A_COMMIT);
+    all(0, false);
+    set_written(&sandbox, &ids[1], now - LONG_AGO);
+    all(5, true);
+    sandbox.ok_with_warning(&["list"], &format!("{} has all files of a snapshot except metadata.json", ids[1]));
+    let copied = sandbox.run(&["copy", "--all", "--to", "copy"]);
+    copied.assert_warns("has all files of a snapshot except metadata.json");
+    assert_eq!(sandbox.run(&["status"]).exit_code, Some(4));
+    // Without its data it never was a snapshot.
+    let index = fs::read(sandbox.stored(&ids[1], "index.bin.gz")).unwrap();
+    fs::remove_file(sandbox.stored(&ids[1], "index.bin.gz")).unwrap();
+    all(0, false);
+    fs::write(sandbox.stored(&ids[1], "index.bin.gz"), index).unwrap();
+    fs::write(sandbox.stored(&ids[1], "metadata.json"), metadata).unwrap();
+    all(0, false);
+    // If it was an interrupted create, it is deleted by its id.
+    fs::remove_file(sandbox.stored(&ids[1], "metadata.json")).unwrap();
+    set_written(&sandbox, &ids[1], now - LONG_AGO);
+    sandbox.ok(&["delete", &ids[1], "--dry-run"]);
+    sandbox.ok(&["delete", &ids[1]]);
+    assert!(!sandbox.stored(&ids[1], "vectors.bin.gz").exists());
+    all(0, false);
+}
+
+/// Times in a bucket are those of a second, so a small snapshot and its verification can have the same.
+#[test]
+fn a_verification_in_the_second_of_the_upload_shows_that_a_lost_snapshot_existed() {
+    let (sandbox, ids) = Sandbox::with_snapshots(1);
+    sandbox.ok(&["verify", "--all"]);
+    fs::remove_file(sandbox.stored(&ids[0], "metadata.json")).unwrap();
+    set_written(&sandbox, &ids[0], written(&sandbox, &ids[0]));
+    let (exit_code, listing) = sandbox.json(&["list"]);
+    assert_eq!((exit_code, &listing["unusable"][0]["state"]), (3, &json!("corrupt")), "{listing}");
+    assert_eq!(listing["pending_uploads"], json!([]), "{listing}");
+    for command in [&["show"][..], &["verify"], &["pin"], &["annotate", "--note", "x"], &["restore", "--to", "b.db"]] {
+        let run = sandbox.run(&[command, &[&ids[0]]].concat());
+        assert_eq!(run.exit_code, Some(3), "{run:?}");
+        let printed = [run.stdout, run.stderr].concat();
+        let is_said = printed.contains("metadata.json: ") && printed.contains("the file is missing");
+        assert!(is_said, "{printed}");
     }
 }

@@ -75,6 +75,13 @@ fn assert_the_rest_works(ids: &[String], run: &dyn Fn(&[&str]) -> RunResult) {
     assert_eq!(json(&["restore", "four", "--to", "restored.db"]).0, 0);
     assert_eq!(json(&["create", "--db", "a.db", "--name", "five", "--base", "latest", "--require-store"]).0, 0);
 
+    // Nothing but its id is known, so its name may be any.
+    for args in [&["show", "two"][..], &["restore", "two", "--to", "two.db"], &["pin", "two"], &["delete", "two"]] {
+        let result = run(args);
+        result.assert_fails(1, "metadata.json of 1 snapshot cannot be read, and it may be the one that is meant");
+        result.assert_fails(1, unread);
+    }
+    run(&["show", "19991231T000000000Z-0123456789abcdef"]).assert_fails(4, "no snapshot has the id");
     // It may depend on the first one, and not on those after it.
     run(&["delete", "one"]).assert_fails(2, "give the whole id");
     let refused = run(&["delete", &ids[0]]);
@@ -84,6 +91,7 @@ fn assert_the_rest_works(ids: &[String], run: &dyn Fn(&[&str]) -> RunResult) {
     assert_eq!((exit_code, &plan["unread"]), (1, &json!([unread])), "{plan}");
     let reasons: Vec<&Value> = plan["keep"].as_array().unwrap().iter().filter(|kept| kept["id"] == *ids[0]).collect();
     assert_eq!(reasons[0]["reasons"], json!([{ "why": "may_be_needed_by", "id": unread }]));
+    assert_eq!(plan["warnings"], json!([]), "{plan}");
     let pruned = run(&["prune", "--keep-last", "2"]);
     assert_eq!(pruned.exit_code, Some(1), "{pruned:?}");
     assert!(pruned.stderr.contains(&format!("everything older than {unread} was kept")), "{pruned:?}");
@@ -91,7 +99,7 @@ fn assert_the_rest_works(ids: &[String], run: &dyn Fn(&[&str]) -> RunResult) {
     let names: Vec<&str> =
         listing["snapshots"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["five", "four", "one"], "{listing}");
-    assert_eq!(json(&["delete", "five"]).0, 0);
+    assert_eq!(json(&["delete", "five"]).0, 5);
 }
 
 #[test]
@@ -124,6 +132,31 @@ fn an_object_that_a_bucket_does_not_give_hides_no_other_snapshot() {
         });
         assert_the_rest_works(&ids, &|args| bucket.run(args));
     }
+}
+
+#[test]
+fn an_increment_of_an_unreadable_base_is_not_called_corrupt() {
+    let (sandbox, ids) = Sandbox::with_snapshots(1);
+    sandbox.ok(&["create", "--db", "a.db", "--name", "inc", "--base", "one"]);
+    let own = Unprivileged::new(sandbox);
+    own.lock(&own.0.stored(&ids[0], "metadata.json"));
+    let stats = own.run(&["stats"]);
+    assert!(stats.stderr.contains("unusable: 1 snapshot") && !stats.stderr.contains("corrupt"), "{stats:?}");
+    let pruned = own.run(&["prune", "--keep-last", "1", "--dry-run"]);
+    let why = format!("it depends on snapshot {}, which cannot be read", ids[0]);
+    assert!(pruned.stderr.contains(&why) && !pruned.stderr.contains("`delete ID`"), "{pruned:?}");
+    assert_eq!(pruned.exit_code, Some(1), "{pruned:?}");
+}
+
+#[test]
+fn a_name_that_may_be_that_of_a_corrupt_snapshot_says_so() {
+    let (sandbox, ids) = Sandbox::with_snapshots(3);
+    for id in &ids[..2] {
+        fs::write(sandbox.stored(id, "metadata.json"), "{").unwrap();
+    }
+    let result = sandbox.run(&["restore", "one", "--to", "b.db"]);
+    result.assert_fails(4, "metadata.json of 2 snapshots cannot be read, and one of them may be the one that is meant");
+    result.assert_fails(4, "give the whole id");
 }
 
 #[test]

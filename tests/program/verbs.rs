@@ -71,7 +71,7 @@ fn list_is_newest_first_and_aligns_names_in_any_script() {
 #[test]
 fn control_characters_in_names_are_escaped() {
     let sandbox = Sandbox::with_rows(10);
-    sandbox.ok(&["create", "--db", "a.db", "--name", "x\u{202e}y", "--label", "k=\u{1b}[2J"]);
+    sandbox.ok(&["create", "--db", "a.db", "--name", "x\u{202e}y", "--label", "k=a\u{202e}b"]);
     for args in [&["list"][..], &["show", "latest"], &["prune", "--keep", "1"]] {
         let printed = sandbox.ok(args);
         assert!(printed.contains("x\\u{202e}y"), "{printed}");
@@ -195,12 +195,65 @@ fn a_snapshot_is_named_database_if_the_file_name_is_not_a_valid_name() {
 #[test]
 fn delete_accepts_several_ids_and_prints_each() {
     let (sandbox, ids) = Sandbox::with_snapshots(4);
+    let shown = ["four", "one"].map(|name| sandbox.json(&["show", name]).1["snapshots"][0].clone());
     let printed = sandbox.ok(&["delete", "latest", "one", &ids[3]]);
-    assert_eq!(printed, format!("deleted {}  four\ndeleted {}  one\n", ids[3], ids[0]));
+    let lines = shown.map(|one| {
+        let [id, name, time] = ["id", "name", "created_at"].map(|member| one[member].as_str().unwrap());
+        let [host, path] = ["host", "path"].map(|member| one["source"][member].as_str().unwrap());
+        format!("deleted {id}  {name}  {} {} UTC  {host}:{path}\n", &time[..10], &time[11..19])
+    });
+    assert_eq!(printed, lines.concat());
     assert_eq!(sandbox.ids(), [&*ids[2], &*ids[1]]);
     let (exit_code, document) = sandbox.json(&["delete", "three"]);
     assert_eq!((exit_code, &document["deleted"]), (0, &serde_json::json!([ids[2]])));
     assert_eq!(sandbox.names("snapshots"), [format!("snapshot-{}", ids[1])]);
+}
+
+#[test]
+fn delete_refuses_a_name_that_several_snapshots_have() {
+    let sandbox = Sandbox::with_rows(20);
+    let [first, second] = ["nightly", "nightly"].map(|name| sandbox.create(name));
+    create_database(&sandbox.path("b.db"), 20, 8);
+    let (_, document) = sandbox.json(&["create", "--db", "b.db", "--name", "nightly", "--source", "articles"]);
+    let third = document["snapshot"]["id"].as_str().unwrap().to_owned();
+    let before = files_below(&sandbox.path("snapshots"));
+    for more in [&[][..], &["--dry-run"], &["--yes"], &["--cascade"]] {
+        let result = sandbox.run(&[&["delete", "nightly"], more].concat());
+        result.assert_fails(2, "3 snapshots have the name \"nightly\": ");
+        result.assert_fails(2, &format!("{third}, taken at 2"));
+        result.assert_fails(2, " UTC of articles; ");
+        for text in [&*first, &second, "a.db", "Give the id of the one that is meant"] {
+            result.assert_fails(2, text);
+        }
+        let (exit_code, document) = sandbox.json(&[&["delete", "nightly"], more].concat());
+        assert_eq!((exit_code, &document["error"]["kind"]), (2, &serde_json::json!("ambiguous")), "{document}");
+    }
+    // What is unpinned can be deleted by the next prune.
+    sandbox.run(&["unpin", "nightly"]).assert_fails(2, "3 snapshots have the name");
+    sandbox.run(&["delete", &second, "nightly"]).assert_fails(2, "nothing was deleted, not even the others");
+    assert!(files_below(&sandbox.path("snapshots")) == before);
+
+    // Where a wrong choice loses nothing, the newest is meant, and it is said which one that is.
+    for args in [&["pin", "nightly"][..], &["annotate", "nightly", "--note", "x"], &["copy", "nightly", "--to", "c"]] {
+        let said =
+            format!("\"nightly\" is a name of snapshots of 2 databases; the newest is meant: {third} of articles");
+        sandbox.run(args).assert_warns(&said);
+    }
+    // latest is documented to mean one, and what is printed shows which.
+    sandbox.ok(&["unpin", &third]);
+    let (_, document) = sandbox.json(&["delete", "latest", "--dry-run"]);
+    let planned = &document["snapshots"][0];
+    assert_eq!(
+        (&planned["id"], &planned["source"]["name"]),
+        (&third.as_str().into(), &"articles".into()),
+        "{document}"
+    );
+    assert!(planned["created_at"].is_string(), "{document}");
+    let printed = sandbox.ok_with_warning(&["delete", "latest", "--dry-run"], "NO SNAPSHOT of articles");
+    assert!(printed.contains(" UTC  articles\n"), "{printed}");
+    sandbox.ok_with_warning(&["delete", &third, &second], "NO SNAPSHOT of articles");
+    sandbox.ok_with_warning(&["delete", "nightly"], "NO SNAPSHOT");
+    assert!(sandbox.ids().is_empty());
 }
 
 #[test]
@@ -289,7 +342,7 @@ fn foreign_files_in_the_store_are_ignored_and_kept() {
     assert!(sandbox.ok(&["list"]).contains("2 snapshots, "));
     assert!(sandbox.ok(&["verify", "--all"]).ends_with("2 snapshots intact\n"));
     sandbox.ok(&["prune", "--keep", "1"]);
-    sandbox.ok(&["delete", "latest"]);
+    sandbox.ok_with_warning(&["delete", "latest"], "NO SNAPSHOT");
     let left = files_below(&sandbox.path("snapshots"));
     assert_eq!(left.len(), 3, "{:?}", left.keys());
     assert!(sandbox.run(&["list"]).stdout.contains("no snapshots"));
@@ -310,7 +363,7 @@ fn an_upload_without_metadata_json_is_listed_and_is_not_a_snapshot() {
     );
     assert!(printed.ends_with("1 snapshot intact\n"), "{printed}");
     // Also if the store holds nothing else.
-    sandbox.ok(&["delete", "latest"]);
+    sandbox.ok_with_warning(&["delete", "latest"], "NO SNAPSHOT");
     let result = sandbox.run(&["verify", "--all"]);
     result.assert_fails(4, "there are no snapshots at");
     assert!(result.stdout.contains(&*ids[0]), "{result:?}");

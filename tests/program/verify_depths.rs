@@ -133,6 +133,64 @@ fn corruption_is_listed_until_everything_is_intact_again() {
 }
 
 #[test]
+fn a_verification_of_a_part_warns_of_what_was_found_corrupt_and_was_not_read_since() {
+    let (sandbox, ids) = Sandbox::with_snapshots(2);
+    sandbox.ok(&["create", "--db", "a.db", "--name", "next", "--base", "one"]);
+    let path = sandbox.stored(&ids[0], "vectors.bin.gz");
+    let intact = std::fs::read(&path).unwrap();
+    std::fs::write(&path, "corrupt").unwrap();
+    assert_eq!(sandbox.run(&["verify", "one"]).exit_code, Some(3));
+    std::fs::write(&path, intact).unwrap();
+    let warning = format!("warning: snapshot {} was found corrupt at ", ids[0]);
+    let subset = |number: u8| format!("{number}/2");
+    for args in [
+        &["--all", "--quick", "-q"][..],
+        &["--all", "--subset", "10%"],
+        &["one", "--quick"],
+        &["next", "--subset", "2/2", "--no-record"],
+        &["one", "next", "--quick", "-q"],
+    ] {
+        let result = sandbox.run(&[&["verify"], args].concat());
+        result.assert_warns("was found corrupt at");
+        assert_eq!(result.stderr.matches(&warning).count(), 1, "{args:?}: {result:?}");
+        assert!(result.stderr.contains("only a full one shows whether it still is"), "{args:?}: {result:?}");
+        assert_eq!(sandbox.run(&[&["verify"], args, &["--strict"]].concat()).exit_code, Some(1), "{args:?}");
+    }
+    let (exit_code, document) = sandbox.json(&["verify", "--all", "--quick"]);
+    assert_eq!((exit_code, document["warnings"].as_array().unwrap().len()), (5, 1), "{document}");
+    // What was not found corrupt is not warned of.
+    sandbox.ok(&["verify", "two", "--quick"]);
+    // All parts together are all of it.
+    sandbox.run(&["verify", "--all", "--subset", &subset(1)]).assert_warns("was found corrupt at");
+    sandbox.ok(&["verify", "--all", "--subset", &subset(2)]);
+    sandbox.ok(&["verify", "--all", "--quick"]);
+}
+
+#[test]
+fn a_list_says_that_files_were_written_since_the_verification_and_that_a_chain_is_broken() {
+    let (sandbox, ids) = Sandbox::with_snapshots(1);
+    sandbox.ok(&["create", "--db", "a.db", "--name", "next", "--base", "one"]);
+    sandbox.ok(&["verify", "--all"]);
+    sandbox.ok(&["drill", "one", "--min-recall", "0"]);
+    let rows = |text: &str| sandbox.run(&["list"]).stdout.lines().filter(|line| line.contains(text)).count();
+    assert_eq!((rows("  just now  "), rows("  outdated  "), rows("  BROKEN  ")), (2, 0, 0));
+    // As a copy by another program writes it.
+    let path = sandbox.stored(&ids[0], "vectors.bin.gz");
+    let file = std::fs::File::options().write(true).open(&path).unwrap();
+    let later = file.metadata().unwrap().modified().unwrap() + std::time::Duration::from_secs(60);
+    file.set_modified(later).unwrap();
+    assert_eq!((rows("  just now  "), rows("  outdated  ")), (0, 2));
+    let shown = sandbox.ok(&["show", "one"]);
+    assert!(shown.contains("verified      outdated: not since files were written"), "{shown}");
+    assert!(shown.contains("drilled       outdated: not since files were written"), "{shown}");
+    assert!(shown.contains(", does not count: files were written after it"), "{shown}");
+    std::fs::remove_file(path).unwrap();
+    assert_eq!(rows("  BROKEN  "), 1);
+    assert!(sandbox.run(&["list"]).stdout.contains("; 1 of them cannot be restored; 1 more cannot be used ("));
+    assert_eq!(sandbox.run(&["list"]).exit_code, Some(3));
+}
+
+#[test]
 fn subsets_that_do_not_exist_are_wrong_usage() {
     let (sandbox, _) = Sandbox::with_snapshots(1);
     for (subset, why) in [

@@ -8,10 +8,10 @@
 //! | `RUVECTOR_SNAPSHOT_TEST_GCS` | a gs:// location in Google Cloud Storage itself, with credentials in `GOOGLE_*` |
 //! | `RUVECTOR_SNAPSHOT_TEST_MINIO` | the path of a minio binary with mc beside it; the tests start and kill it |
 //!
-//! `running` tests servers that run, `killed` a server that is killed, `recovery` the page docs/RECOVERY.md. Run them in the release profile:
+//! `running` tests servers that run, `killed` a server that is killed, `recovery` the page docs/RECOVERY.md:
 //!
 //! ```sh
-//! cargo test --release -p ruvector-snapshot-tests --test servers -- --nocapture
+//! cargo test --workspace --test servers -- --nocapture
 //! ```
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 

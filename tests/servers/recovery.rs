@@ -34,7 +34,7 @@ async fn the_page_about_recovery_brings_the_data_back() {
     page.assert_shows(&output);
 
     let recovered = |path: &str| records_of_file(&machine.path().join(path));
-    assert_eq!(recovered("by-hand/vectors.db"), backed_up.newest);
+    assert_eq!(recovered("by-hand.db"), backed_up.newest);
     let mut merged = backed_up.newest.clone();
     merged.0.insert(LOST.to_owned(), backed_up.nightly.0[LOST].clone());
     merged.1.insert(LOST.to_owned(), backed_up.nightly.1[LOST].clone());

@@ -7,7 +7,7 @@ use crate::global::Global;
 use crate::help;
 use crate::verbs::{
     annotate, compact, completions, config, copy, create, delete, demo, diff, drill, dump, export, find, import, list,
-    man, pin, prune, restore, search, show, stats, store, verify, version,
+    man, pin, prune, restore, schedule, search, show, stats, status, store, verify, version,
 };
 
 /// Consistent, verified backups for Ruvector vector databases.
@@ -32,6 +32,9 @@ pub(crate) enum Verb {
     /// Add up the sizes of the snapshots: of each database, type and day
     #[command(after_long_help = stats::HELP)]
     Stats(stats::Stats),
+    /// Check that the databases are backed up: that the newest snapshots are young enough
+    #[command(after_long_help = status::HELP)]
+    Status(status::Status),
     /// Show details of snapshots
     #[command(after_long_help = show::HELP)]
     Show(show::Show),
@@ -83,6 +86,9 @@ pub(crate) enum Verb {
     /// Apply a retention policy
     #[command(aliases = ["expire"], after_long_help = prune::HELP)]
     Prune(prune::Prune),
+    /// Run the jobs of the configuration file when they are due, or now
+    #[command(after_long_help = schedule::HELP)]
+    Schedule(schedule::Schedule),
     /// Test a store, or list the options of buckets
     #[command(after_long_help = store::HELP, subcommand_value_name = "COMMAND", subcommand_help_heading = "Commands")]
     Store(store::Store),
@@ -181,10 +187,17 @@ impl Verb {
     pub(crate) fn reads_config(&self) -> bool {
         match self {
             Self::Demo(_) | Self::Completions(_) | Self::Man(_) | Self::Version => false,
+            // What may be in a file is no use if a wrong file is in the way.
+            Self::Store(args) => !matches!(args.what, store::StoreWhat::Options { .. }),
             // They read it themselves.
             Self::Config(config) => matches!(config.what, config::What::Show),
             _ => true,
         }
+    }
+
+    /// Returns whether SIGHUP reads the configuration file again, and does not stop the command.
+    pub(crate) fn reloads_config(&self) -> bool {
+        matches!(self, Self::Schedule(args) if args.is_daemon())
     }
 
     /// Returns whether a user runs the command for its output, which is then printed even with --quiet. The others do
@@ -203,6 +216,7 @@ impl Verb {
             | Self::Version => true,
             Self::Annotate(args) => args.dry_run,
             Self::Pin(args) | Self::Unpin(args) => args.dry_run,
+            Self::Schedule(args) => args.next.is_some(),
             Self::Verify(args) => args.dry_run,
             Self::Drill(args) => args.dry_run,
             Self::Create(args) => args.dry_run,

@@ -33,7 +33,7 @@ pub(crate) const EXIT_CODES: [(&str, &str); 7] = [
     ("1", "failed"),
     ("2", "wrong usage: an option, a value, or an ID that can mean several"),
     ("3", "a snapshot, a database or a file is corrupt"),
-    ("4", "nothing there: no such snapshot, none that is selected, or an empty store"),
+    ("4", "nothing there: no such snapshot, none that is selected, or an empty store; or stale (`status`)"),
     ("5", "done, with warnings; with --strict it is 1"),
     ("129, 130, 143", "interrupted by SIGHUP, SIGINT (Ctrl-C) or SIGTERM"),
 ];
@@ -201,10 +201,10 @@ impl Failure {
         self.with_hint(format!("the snapshot {id} was created before that, and it is complete"))
     }
 
-    /// Replaces the hint by what was done until the failure, and keeps a hint that says what can be done about it.
+    /// Adds what was done until the failure before the hint that says what can be done about it.
     pub(crate) fn with_outcome(self, done: &str) -> Self {
-        let hint = match self.remedy.and_then(remedy_hint) {
-            Some(remedy) => format!("{done}; {remedy}"),
+        let hint = match &self.hint {
+            Some(hint) => format!("{done}; {hint}"),
             None => done.to_owned(),
         };
         self.with_hint(hint)
@@ -238,6 +238,11 @@ impl Failure {
     /// Returns the message, without causes and hint.
     pub(crate) fn message(&self) -> &str {
         &self.message
+    }
+
+    /// Returns the message and its causes in one line, for a list of what is wrong with several things.
+    pub(crate) fn sentence(&self) -> String {
+        std::iter::once(&self.message).chain(&self.causes).map(String::as_str).collect::<Vec<_>>().join(": ")
     }
 
     /// Returns whether it ends the run, whatever is left to do: a signal, or an output that cannot be written.
@@ -354,8 +359,8 @@ fn remedy_hint(remedy: Remedy) -> Option<&'static str> {
         }
         Remedy::Overwrite => "choose another path, or use --force to replace the file",
         Remedy::MergePart => {
-            "--merge instead of --force puts the records into this database; --force would replace the whole file, and leave \
-             only the selected records in it; or choose another path"
+            "--merge puts the records into this database; to replace the whole file by the selected records, \
+             remove it first; or choose another path"
         }
         Remedy::NewFile => "to restore to a new file, leave out --merge",
         Remedy::FindRecord => "`find RECORD_ID` shows which snapshots have a record",
@@ -363,7 +368,7 @@ fn remedy_hint(remedy: Remedy) -> Option<&'static str> {
             "--on-conflict keep leaves these records of the database as they are, and --on-conflict replace replaces them"
         }
         Remedy::Unverified => {
-            "put the sidecar beside the file, or add --unverified, if you know by other means that the file is intact"
+            "put the sidecar beside the file, named as the file with .metadata.json in the place of .snapshot.gz; or add --unverified, if you know by other means that the file is intact"
         }
         Remedy::FileSizeLimit => {
             "raise the limit, for example with `ulimit -f unlimited` or LimitFSIZE= of systemd; if there is none, use a file \
@@ -382,10 +387,15 @@ fn remedy_hint(remedy: Remedy) -> Option<&'static str> {
         Remedy::AddRule => {
             "check the labels of the rules; add a rule such as --keep-last 1, or delete these snapshots by their IDs first"
         }
+        Remedy::AllowUnprotected => {
+            "group snapshots by source (the default), add a rule such as --keep-last 1, or add --allow-unprotected if the database is \
+             not needed any more"
+        }
         Remedy::OtherEmbedding => {
             "vectors of different models cannot be compared with each other; if these are of the same model, or you want to \
              replace one by the other, add --other-embedding"
         }
+        Remedy::OtherDatabase => "check ID and --to; if it is what you want, add --other-database",
         Remedy::OtherRuvector => {
             "the snapshot is intact; see whether the version of Ruvector that wrote the database opens a copy of it"
         }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, ValueEnum};
 
-use crate::values::{connections, rate};
+use crate::values::{connections, new_path, rate};
 
 /// The store if none is given.
 pub(crate) const STORE_DEFAULT: &str = "./snapshots";
@@ -39,17 +39,17 @@ pub(crate) struct Global {
     /// Number of concurrent requests, 1 to 1024, each with up to 8 MiB of memory [default: 4]
     #[arg(long, global = true, help_heading = HEADING, value_name = "N", value_parser = connections)]
     pub(crate) connections: Option<usize>,
-    /// Limit the upload rate, in bytes per second, for example 500K or 20M
+    /// Limit the upload rate per second, for example 500KiB or 20MiB
     #[arg(long, global = true, help_heading = HEADING, value_name = "RATE", value_parser = rate)]
     pub(crate) limit_upload: Option<u64>,
-    /// Limit the download rate, in bytes per second, for example 500K or 20M
+    /// Limit the download rate per second, for example 500KiB or 20MiB
     #[arg(long, global = true, help_heading = HEADING, value_name = "RATE", value_parser = rate)]
     pub(crate) limit_download: Option<u64>,
     /// Print one JSON document instead of text
     #[arg(long, global = true, help_heading = HEADING)]
     pub(crate) json: bool,
-    /// Print no progress, and nothing after success, unless the output is the purpose of the command (list, show, find,
-    /// search, diff, dump; also with --dry-run or --json)
+    /// Print no progress, and nothing after success, unless the output is the purpose of the command (list, show,
+    /// stats, find, search, diff, dump, version; also with --dry-run or --json)
     #[arg(short, long, global = true, help_heading = HEADING)]
     pub(crate) quiet: bool,
     /// Fail if there are warnings. All is done nevertheless, and the exit code is 1 instead of 5. But a `create` stores
@@ -71,7 +71,7 @@ pub(crate) struct Global {
     #[arg(short, long, global = true, help_heading = HEADING, action = ArgAction::Count)]
     pub(crate) verbose: u8,
     /// Append the log to FILE, and with it the warnings and errors that are printed to standard error
-    #[arg(long, global = true, help_heading = HEADING, value_name = "FILE")]
+    #[arg(long, global = true, help_heading = HEADING, value_name = "FILE", value_parser = new_path())]
     pub(crate) log_file: Option<PathBuf>,
     /// Format of the log: text or json
     #[arg(long, global = true, help_heading = HEADING, value_name = "FORMAT", hide_possible_values = true, default_value = "text")]

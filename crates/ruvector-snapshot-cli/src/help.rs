@@ -1,5 +1,7 @@
 //! The long help text of the program.
 
+use std::ffi::OsString;
+
 use crate::failure::EXIT_CODES;
 
 pub(crate) const OVERVIEW: &str = "\
@@ -57,6 +59,27 @@ First steps:
 `ruvector-snapshot COMMAND --help` explains a command.";
 
 const MORE: &str = "`ruvector-snapshot COMMAND --help` explains each command, with examples.";
+
+/// The command that explains others.
+pub(crate) const COMMAND: &str = "help";
+
+/// Removes options from what follows `help`, which takes only the words of a command: `help --help` asks for the same, and
+/// `--json` changes nothing of a help text, wherever it stands.
+pub(crate) fn without_options(mut arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut is_help = false;
+    let mut is_first = true;
+    let is_kept = |argument: &OsString| {
+        let is_option = argument.as_encoded_bytes().starts_with(b"-");
+        if is_help {
+            return !["-h", "--help", "--json"].iter().any(|option| argument == option);
+        }
+        is_help = is_first && argument == COMMAND;
+        is_first = is_first && is_option;
+        true
+    };
+    // The first one is the program.
+    arguments.next().into_iter().chain(arguments.filter(is_kept)).collect()
+}
 
 /// Returns what follows the options: examples, and the table of exit codes.
 pub(crate) fn after_help() -> String {

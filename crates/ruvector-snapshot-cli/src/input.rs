@@ -31,16 +31,16 @@ pub(crate) async fn read_input<T: Send + 'static>(
     let path = if is_standard_input { PathBuf::from(STANDARD_INPUT) } else { path.to_owned() };
     let (sender, answer) = oneshot::channel();
     let read = move || {
-        let opened = open(&path, is_standard_input, what);
-        drop(sender.send(opened.and_then(|input| parse(&path, input))));
+        // A file that cannot be opened is no wrong usage, and neither is a directory. What is in it is a value.
+        let opened = open(&path, is_standard_input, what).map_err(Failure::from);
+        drop(sender.send(opened.and_then(|input| parse(&path, input).map_err(Failure::usage))));
     };
     thread::Builder::new()
         .name(what.to_owned())
         .spawn(read)
         .map_err(|error| SnapshotError::thread(&format!("start the thread that reads {what}"), error))?;
     let ended = |error| SnapshotError::new(ErrorKind::Internal, format!("the {what} were not read")).with_source(error);
-    let answer = session.until_interrupted(answer, || "nothing was begun".to_owned()).await?.map_err(ended)?;
-    answer.map_err(Failure::usage)
+    session.until_interrupted(answer, || "nothing was begun".to_owned()).await?.map_err(ended)?
 }
 
 /// Removes what is no part of a line: the byte order mark of the first one, and what is left of an end as Windows writes
@@ -59,5 +59,10 @@ fn open(path: &Path, is_standard_input: bool, what: &str) -> Result<Box<dyn Read
         return Ok(Box::new(io::stdin()));
     }
     let failed = |error| SnapshotError::io(path, &format!("open the file with the {what}"), error);
-    Ok(Box::new(File::open(path).map_err(failed)?))
+    let file = File::open(path).map_err(failed)?;
+    if file.metadata().map_err(failed)?.is_dir() {
+        let message = format!("this is a directory; give the file with the {what}, one on each line");
+        return Err(SnapshotError::new(ErrorKind::InvalidInput, message).with_key(path.display().to_string()));
+    }
+    Ok(Box::new(file))
 }

@@ -15,6 +15,7 @@ mod help;
 mod input;
 mod interrupted;
 mod logs;
+mod near_store;
 mod other_words;
 mod output;
 mod progress;
@@ -24,6 +25,7 @@ mod session;
 mod settings;
 mod several;
 mod signals;
+mod stderr;
 mod streamed;
 mod threads;
 mod usage;
@@ -45,7 +47,7 @@ use session::Session;
 use settings::Settings;
 use verbs::{
     annotate, compact, completions, config, copy, create, delete, demo, diff, drill, dump, export, find, import, list,
-    man, pin, prune, restore, search, show, stats, store, verify, version,
+    man, pin, prune, restore, schedule, search, show, stats, status, store, verify, version,
 };
 
 /// Runs the command line with the arguments of this process.
@@ -71,7 +73,7 @@ fn parse() -> Result<(Cli, String), clap::Error> {
                 command.mut_subcommand(verb, |verb| verb.mut_arg("source", |source| source.env(Resettable::Reset)));
         }
     }
-    let mut matches = command.try_get_matches_from_mut(std::env::args_os())?;
+    let mut matches = command.try_get_matches_from_mut(help::without_options(std::env::args_os()))?;
     let words = std::iter::successors(matches.subcommand(), |(_, inner)| inner.subcommand()).map(|(word, _)| word);
     let words = words.collect::<Vec<_>>().join(" ");
     let cli = Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))?;
@@ -118,13 +120,13 @@ fn start(cli: Cli, run: Run) -> Result<(tokio::runtime::Runtime, Session, Verb),
     let output = output(&cli);
     logs::start(&cli.global)?;
     threads::check_open_files()?;
-    let interrupted = signals::listen(output)?;
+    let signals = signals::listen(output, cli.verb.reloads_config())?;
     let settings = Settings::read(&cli.global, cli.verb.reads_config())?;
     if let Some(found) = &settings.found {
         tracing::info!(path = %plain(&found.path.display().to_string()), "read the configuration file");
     }
     let runtime = threads::runtime()?;
-    Ok((runtime, Session::new(cli.global, output, settings, run, interrupted), cli.verb))
+    Ok((runtime, Session::new(cli.global, output, settings, run, signals), cli.verb))
 }
 
 async fn call(session: &Session, verb: Verb) -> Result<Exit, Failure> {
@@ -132,6 +134,7 @@ async fn call(session: &Session, verb: Verb) -> Result<Exit, Failure> {
         Verb::Create(args) => create::create(session, args).await,
         Verb::List(args) => list::list(session, &args).await,
         Verb::Stats(args) => stats::stats(session, &args).await,
+        Verb::Status(args) => status::status(session, &args).await,
         Verb::Show(args) => show::show(session, &args).await,
         Verb::Verify(args) => verify::verify(session, args).await,
         Verb::Restore(args) => restore::restore(session, args).await,
@@ -149,6 +152,7 @@ async fn call(session: &Session, verb: Verb) -> Result<Exit, Failure> {
         Verb::Pin(args) => pin::pin(session, &args).await,
         Verb::Unpin(args) => pin::unpin(session, &args).await,
         Verb::Prune(args) => prune::prune(session, &args).await,
+        Verb::Schedule(args) => schedule::schedule(session, &args).await,
         Verb::Store(args) => store::store(session, args.what).await,
         Verb::Config(args) => config::config(session, &args.what),
         Verb::Demo(args) => demo::demo(session, args).await,

@@ -1,4 +1,4 @@
-//! Where the log of a run goes: to standard error with `-v` or `RUST_LOG`, and to the file of `--log-file`. What is logged
+//! Where the log of a run goes: to standard error with `-v` or `RUST_LOG`, where lines that are not read are lost, and to the file of `--log-file`. What is logged
 //! are the events of the library, and, in a file, what the program prints to standard error as well. Results are not logged.
 
 use std::fs::{File, OpenOptions};
@@ -20,6 +20,8 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::failure::Failure;
 use crate::global::{Global, LogFormat};
+use crate::stderr;
+use crate::values::DIRECTORY_PREFIX;
 
 /// The environment variable with the levels of the log, as many programs have it.
 const VARIABLE: &str = "RUST_LOG";
@@ -41,7 +43,7 @@ pub(crate) fn start(global: &Global) -> Result<(), Failure> {
     let filter = filter(global.verbose, levels().as_deref());
     let layer = match &global.log_file {
         Some(path) => layer(global.log_format, Mutex::new(LogFile(open(path)?)), filter, |_| true),
-        None => layer(global.log_format, io::stderr, filter, |metadata| metadata.target() != PRINTED),
+        None => layer(global.log_format, || stderr::Log, filter, |metadata| metadata.target() != PRINTED),
     };
     // It fails only if a program that contains this one has a log of its own.
     let _started = tracing_subscriber::registry().with(layer).try_init();
@@ -126,7 +128,7 @@ fn other_use(path: &Path) -> Option<&'static str> {
         return None;
     }
     let directory = real.parent().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
-    let id = directory.as_deref().and_then(|name| name.strip_prefix("snapshot-"));
+    let id = directory.as_deref().and_then(|name| name.strip_prefix(DIRECTORY_PREFIX));
     if id.is_some_and(|id| id.len() > ID_DATE && id.chars().take(ID_DATE).all(|c| c.is_ascii_digit())) {
         return Some("a file of a snapshot");
     }
@@ -158,7 +160,16 @@ fn open(path: &Path) -> Result<File, Failure> {
     let flags = if is_pipe(path) { libc::O_NONBLOCK } else { 0 };
     let opened = OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(flags).open(path);
     opened.map_err(|error| {
-        Failure::from(SnapshotError::io(path, "open the log file", error))
-            .with_hint("nothing was done; check --log-file: its directory must exist")
+        let hint = match error.kind() {
+            std::io::ErrorKind::NotFound => "nothing was done; the directory of --log-file must exist",
+            std::io::ErrorKind::IsADirectory => {
+                "nothing was done; --log-file is a directory: give the name of a file in it"
+            }
+            std::io::ErrorKind::PermissionDenied => {
+                "nothing was done; check the owner and the permissions of --log-file, and which user runs this program"
+            }
+            _ => "nothing was done; check --log-file",
+        };
+        Failure::from(SnapshotError::io(path, "open the log file", error)).with_hint(hint)
     })
 }

@@ -16,12 +16,13 @@ use terminal_size::{Width, terminal_size_of};
 
 use crate::documents::{ProgressDocument, ProgressLine, Run};
 use crate::interrupted::Attempts;
-use crate::output::{Output, is_stderr_ready};
+use crate::output::Output;
 use crate::screen::Shown;
 use crate::session::Session;
+use crate::stderr;
 use crate::warnings::Warnings;
 
-use phases::{BytesOf, Course, Step};
+use phases::{BytesOf, Course, Limits, Step};
 
 /// Time between two lines of text.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
@@ -58,8 +59,13 @@ impl ProgressDisplay {
                 (Some(Box::new(Bar { bar: bar.clone() })), Some(bar))
             }
         };
+        let limits = session.chosen().map_or(Limits::default(), |chosen| Limits {
+            upload: chosen.transfers.max_upload_bytes_per_second,
+            download: chosen.transfers.max_download_bytes_per_second,
+        });
+        let course = Course::with_limits(limits);
         let listener = Listener {
-            state: Mutex::new(State { display, course: Course::default() }),
+            state: Mutex::new(State { display, course }),
             is_stopped: session.screen.stopped(),
             bar: bar.clone(),
             attempts: attempts.clone(),
@@ -68,6 +74,12 @@ impl ProgressDisplay {
             transferred: Mutex::default(),
         };
         Self { listener: Arc::new(listener), bar }
+    }
+
+    /// Returns a display of work that sends at most so many bytes per second, to another store than that of the session.
+    pub(crate) fn sending_at_most(self, upload_limit: Option<u64>) -> Self {
+        locked(&self.listener.state).course.limits.upload = upload_limit;
+        self
     }
 
     /// Returns the listener for the library.
@@ -169,7 +181,7 @@ struct Bar {
 
 impl Display for Bar {
     fn update(&mut self, step: Step) {
-        if !is_stderr_ready() {
+        if !stderr::is_ready() {
             return;
         }
         if self.bar.is_finished() {
@@ -255,7 +267,7 @@ fn document(step: &Step) -> ProgressDocument {
         ..ProgressDocument::default()
     };
     match update.phase {
-        Phase::Store => {}
+        Phase::Store | Phase::ReadAgain => {}
         Phase::Copy => (document.snapshots, document.snapshots_total) = (done, total),
         Phase::Compare => (document.rows, document.rows_total, document.rows_per_second) = (done, total, pace),
         Phase::Drill => {
@@ -268,6 +280,7 @@ fn document(step: &Step) -> ProgressDocument {
         BytesOf::Records => (document.record_bytes, document.record_bytes_per_second) = (bytes, bytes_pace),
         BytesOf::Store => {
             (document.stored_bytes, document.stored_bytes_total) = (bytes, bytes_total);
+            document.stored_bytes_allowed = Some(update.allowed_bytes).filter(|allowed| *allowed > 0);
             document.stored_bytes_per_second = bytes_pace;
         }
     }

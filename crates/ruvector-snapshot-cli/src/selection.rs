@@ -18,7 +18,7 @@ pub(crate) struct Selection {
     /// Only the record with this id. Can be repeated
     #[arg(long = "id", value_name = "RECORD_ID")]
     pub(crate) ids: Vec<String>,
-    /// Only the records with the ids in FILE, one on each line; - for standard input
+    /// Only the records with the ids in FILE, one on each line, without blanks around them; - for standard input
     #[arg(long, value_name = "FILE")]
     pub(crate) ids_from: Option<PathBuf>,
     /// Only records whose metadata has this: PATH=VALUE, !=, <, <=, >, >=, or `PATH exists`. Can be repeated, and then all
@@ -38,18 +38,32 @@ impl Selection {
             filter = filter.ids(&self.ids);
         }
         if let Some(path) = &self.ids_from {
-            filter = filter.ids(read_input(session, path, "ids", ids_of).await?);
+            let IdLines { ids, divided } = read_input(session, path, "ids", ids_of).await?;
+            if let Some(line) = divided.filter(|_| !session.output.quiet) {
+                session.output.message(format_args!(
+                    "tip: line {line} of the ids has a comma or a blank inside, and is read as one id; each id needs a line of its own"
+                ));
+            }
+            filter = filter.ids(ids);
         }
         filter.conditions.clone_from(&self.conditions);
         Ok((!filter.accepts_everything()).then_some(filter))
     }
 }
 
+/// The ids of a file.
+#[derive(Debug, PartialEq, Eq)]
+struct IdLines {
+    ids: BTreeSet<String>,
+    /// The first line that may have several ids: an id can have commas and blanks, too.
+    divided: Option<u64>,
+}
+
 /// Reads one id from each line that is not empty.
-fn ids_of(path: &Path, input: impl Read) -> Result<BTreeSet<String>, SnapshotError> {
+fn ids_of(path: &Path, input: impl Read) -> Result<IdLines, SnapshotError> {
     let wrong = |what: &str| SnapshotError::new(ErrorKind::InvalidInput, format!("{}: {what}", path.display()));
     let mut bytes = 0;
-    let mut ids = BTreeSet::new();
+    let (mut ids, mut divided) = (BTreeSet::new(), None);
     for (line, number) in BufReader::new(input.take(IDS_BYTES_MAX + 1)).split(b'\n').zip(1_u64..) {
         let mut id = line.map_err(|error| SnapshotError::io(path, "read the ids", error))?;
         bytes += id.len() as u64 + 1;
@@ -58,13 +72,31 @@ fn ids_of(path: &Path, input: impl Read) -> Result<BTreeSet<String>, SnapshotErr
             return Err(wrong("more than 64 MiB, the longest list of ids; divide it, and repeat the command"));
         }
         trim_line(&mut id, number);
+        let id = id.trim_ascii();
         if !id.is_empty() {
+            if let Some(what) = json_of(id) {
+                return Err(wrong(&format!(
+                    "line {number} is {what} of JSON, and each line has one id and nothing else; `jq -r .id` prints the ids of JSON Lines"
+                )));
+            }
+            if id.iter().any(|byte| *byte == b',' || byte.is_ascii_whitespace()) {
+                divided = divided.or(Some(number));
+            }
             let not_utf8 = |error| wrong(&format!("line {number} is not UTF-8, and no id is")).with_source(error);
-            ids.insert(String::from_utf8(id).map_err(not_utf8)?);
+            ids.insert(String::from_utf8(id.to_vec()).map_err(not_utf8)?);
         }
     }
     if ids.is_empty() {
         return Err(wrong("there are no ids, so there is nothing to do"));
     }
-    Ok(ids)
+    Ok(IdLines { ids, divided })
+}
+
+/// Returns what a line of JSON is, if it is one that no id is. An id can be a number or begin with a bracket.
+fn json_of(line: &[u8]) -> Option<&'static str> {
+    match serde_json::from_slice(line) {
+        Ok(serde_json::Value::Object(_)) => Some("an object"),
+        Ok(serde_json::Value::Array(_)) => Some("an array"),
+        _ => None,
+    }
 }

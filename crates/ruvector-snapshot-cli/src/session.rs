@@ -1,8 +1,11 @@
 //! What all commands share: the store, the output, and how to stop on a signal. No command lives here, and the signals
 //! themselves are in `signals`.
+//!
+//! `resolve` finds the snapshots that the arguments mean.
+
+mod resolve;
 
 use std::collections::BTreeMap;
-use std::error::Error as _;
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,19 +13,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ruvector_snapshot::store::{
     self, Location, SnapshotStore, StoreAccess, StoreConfig, StoreOptions, check_access, known_options,
 };
-use ruvector_snapshot::{
-    ErrorKind, Snapshot, SnapshotConfig, SnapshotError, SnapshotManager, SourceId, check_location,
-};
+use ruvector_snapshot::{ErrorKind, Snapshot, SnapshotConfig, SnapshotError, SnapshotManager, check_location};
 use serde::Serialize;
 use tokio::sync::watch;
 
 use crate::documents::Run;
 use crate::failure::{Exit, Failure, kind_name};
 use crate::global::{Global, STORE_VARIABLE};
+use crate::near_store;
 use crate::output::{Ids, Output, quoted};
 use crate::screen::{Screen, Shown};
 use crate::settings::{ChosenStore, Origin, Settings};
 use crate::warnings::Warnings;
+
+pub(crate) use resolve::Several;
 
 /// One run of the program.
 #[derive(Debug)]
@@ -45,6 +49,8 @@ pub(crate) struct Session {
     /// The store. `None` if there is no such profile, which is no obstacle for a command that needs no store.
     chosen: Option<ChosenStore>,
     interrupted: Interrupts,
+    /// Changes when the configuration is to be read again.
+    pub(crate) reloads: Reloads,
     /// Directories that this run has created for stores.
     created: Mutex<Vec<PathBuf>>,
     /// The ids of the snapshots that the arguments mean, and `None` for an argument that means none.
@@ -53,9 +59,17 @@ pub(crate) struct Session {
 
 /// Receives how the program ends if a signal has stopped it, and `None` until then.
 pub(crate) type Interrupts = watch::Receiver<Option<Exit>>;
+/// Changes each time that a signal asks to read the configuration again.
+pub(crate) type Reloads = watch::Receiver<()>;
 
 impl Session {
-    pub(crate) fn new(global: Global, output: Output, settings: Settings, run: Run, interrupted: Interrupts) -> Self {
+    pub(crate) fn new(
+        global: Global,
+        output: Output,
+        settings: Settings,
+        run: Run,
+        (interrupted, reloads): (Interrupts, Reloads),
+    ) -> Self {
         let progress = Shown::of(&global, output);
         let chosen = settings.store().ok();
         let store = chosen.as_ref().map(|chosen| chosen.text.clone()).or(global.store);
@@ -77,6 +91,7 @@ impl Session {
             options,
             chosen,
             interrupted,
+            reloads,
             created,
             resolved: Mutex::default(),
         }
@@ -211,6 +226,11 @@ impl Session {
         }
     }
 
+    /// Says that a directory inside that of the store holds snapshots, in words that follow on. Empty if none does.
+    pub(crate) fn store_inside(&self) -> String {
+        self.location().as_ref().map(near_store::store_inside).unwrap_or_default()
+    }
+
     /// Returns the location that was typed.
     pub(crate) fn location(&self) -> Result<Location, Failure> {
         if self.store.is_empty() && std::env::var_os(STORE_VARIABLE).is_some_and(|store| store.is_empty()) {
@@ -253,10 +273,18 @@ impl Session {
             }
             manager.wait_for_cleanup().await;
         }
-        manager.take_warnings().iter().for_each(|warning| self.warnings.add(warning));
+        self.warnings.take_from(manager);
         match answer {
             Ok(answer) => Ok(answer?),
             Err(exit) => Err(Failure::interrupted(exit, after_interrupt)),
+        }
+    }
+
+    /// Waits until a signal stops the program, and returns how the program ends then.
+    pub(crate) async fn stopped(&self) -> Exit {
+        match interrupt(&mut self.interrupted.clone()).await {
+            Some(exit) => exit,
+            None => std::future::pending().await,
         }
     }
 
@@ -281,96 +309,6 @@ impl Session {
         work: impl Future<Output = Result<T, SnapshotError>>,
     ) -> Result<T, Failure> {
         self.run(manager, work, || "nothing was changed".to_owned()).await
-    }
-
-    /// Resolves an id, an id prefix, a name or `latest`. An ambiguous one is wrong usage.
-    pub(crate) async fn resolve(&self, manager: &SnapshotManager, text: &str) -> Result<String, Failure> {
-        self.resolve_with(manager, text, None, &self.store, &self.store_flag()).await
-    }
-
-    /// As [`resolve`](Self::resolve), in the store at this location, which was typed after `flag`.
-    pub(crate) async fn resolve_in(
-        &self,
-        manager: &SnapshotManager,
-        text: &str,
-        store: &str,
-        flag: &str,
-    ) -> Result<String, Failure> {
-        self.resolve_with(manager, text, None, store, flag).await
-    }
-
-    /// As [`resolve`](Self::resolve), for the base of an increment of this source.
-    pub(crate) async fn resolve_base(
-        &self,
-        manager: &SnapshotManager,
-        text: &str,
-        source: &SourceId,
-    ) -> Result<String, Failure> {
-        self.resolve_with(manager, text, Some(source), &self.store, &self.store_flag()).await
-    }
-
-    /// Returns what to check if the store is the wrong one.
-    fn store_flag(&self) -> String {
-        self.chosen.as_ref().map_or("--store", |chosen| checked(&chosen.origin)).to_owned()
-    }
-
-    async fn resolve_with(
-        &self,
-        manager: &SnapshotManager,
-        text: &str,
-        source: Option<&SourceId>,
-        store: &str,
-        flag: &str,
-    ) -> Result<String, Failure> {
-        let resolved = async { Ok(manager.resolve_with(text, source, &self.warnings).await) };
-        let resolved = self.read(manager, resolved).await?.map_err(|error| unresolved(error, store, flag));
-        let known = resolved.as_ref().ok().map(|resolved| resolved.id.clone());
-        self.resolved.lock().unwrap_or_else(PoisonError::into_inner).push(known);
-        let resolved = resolved?;
-        let id = resolved.id;
-        match resolved.listed {
-            Some(listed) => self.learn_listed(listed),
-            None if self.ids.contains(&id) => {}
-            None => self.read_ids(manager).await,
-        }
-        Ok(id)
-    }
-
-    /// Returns the id of the snapshot that the arguments mean, if it is only one.
-    pub(crate) fn only_id(&self) -> Option<String> {
-        match self.resolved.lock().unwrap_or_else(PoisonError::into_inner).as_slice() {
-            [id] => id.clone(),
-            _ => None,
-        }
-    }
-
-    /// Resolves several, each once.
-    pub(crate) async fn resolve_all(
-        &self,
-        manager: &SnapshotManager,
-        texts: &[String],
-    ) -> Result<Vec<String>, Failure> {
-        let mut ids: Vec<String> = Vec::new();
-        for text in texts {
-            let id = self.resolve(manager, text).await?;
-            if !ids.contains(&id) {
-                ids.push(id);
-            }
-        }
-        Ok(ids)
-    }
-
-    /// As [`resolve_all`](Self::resolve_all), and says that nothing was done to the others, if one of several is not there.
-    pub(crate) async fn resolve_each(
-        &self,
-        manager: &SnapshotManager,
-        texts: &[String],
-        nothing_was_done: &str,
-    ) -> Result<Vec<String>, Failure> {
-        self.resolve_all(manager, texts).await.map_err(|failure| match texts.len() {
-            0 | 1 => failure,
-            _ => failure.with_hint(format!("{nothing_was_done}, not even the others")),
-        })
     }
 
     /// Returns an id as it is printed: whole, unless results go to a terminal and the ids of the store are known.
@@ -503,16 +441,4 @@ fn shown_options(texts: &[String]) -> String {
 /// Waits until a signal has stopped the program. `None` if no signal can be received.
 async fn interrupt(interrupted: &mut Interrupts) -> Option<Exit> {
     *interrupted.wait_for(Option::is_some).await.ok()?
-}
-
-/// Returns the failure for something that was not found. The wrong store is the usual reason.
-fn unresolved(error: SnapshotError, store: &str, flag: &str) -> Failure {
-    let is_missing = error.kind() == ErrorKind::NotFound;
-    match error.source() {
-        // An error of the store, for example a missing bucket, is not wrong usage.
-        Some(_) => Failure::from(error),
-        None if is_missing => Failure::of_search(error)
-            .with_hint(format!("the store is {}; check {flag}, and that its disk is mounted", quoted(store))),
-        None => Failure::usage(error),
-    }
 }

@@ -9,8 +9,8 @@ use ruvector_snapshot::store::{EffectiveOption, Location, StoreOptions, Transfer
 use ruvector_snapshot::{ErrorKind, SnapshotConfig, SnapshotError, closest};
 
 use crate::config_file::{
-    At, ConfigError, ConfigFile, Database, Found, OptionValue, Retention, StoreProfile, StoreRef, UNNAMED,
-    UnsaidVariable, find,
+    At, ConfigError, ConfigFile, Database, Found, OptionValue, Retention, StoreProfile, StoreRef, UnsaidVariable, find,
+    unused_bucket,
 };
 use crate::failure::Failure;
 use crate::global::{Global, STORE_DEFAULT, STORE_VARIABLE};
@@ -77,21 +77,35 @@ pub(crate) struct ChosenStore {
 impl Settings {
     /// Finds the configuration file and reads it. Everything else is read when it is needed.
     pub(crate) fn read(global: &Global, is_file_needed: bool) -> Result<Self, Failure> {
-        let found = match is_file_needed && !global.no_config {
-            true => find(global.config.as_deref()).map_err(wrong)?,
-            false => None,
+        let (found, file) = match is_file_needed && !global.no_config {
+            true => find_and_read(global.config.as_deref())?,
+            false => (None, None),
         };
-        let file = found.as_ref().map(read_file).transpose()?;
         Ok(Self {
             named: global.config.clone(),
             is_off: global.no_config,
             found,
-            file: file.map(Arc::new),
+            file,
             store: global.store.clone(),
             connections: global.connections,
             limit_upload: global.limit_upload,
             limit_download: global.limit_download,
         })
+    }
+
+    /// Finds and reads the configuration file again. What was set on the command line stays.
+    pub(crate) fn read_again(&self) -> Result<Self, Failure> {
+        let (found, file) = if self.is_off { (None, None) } else { find_and_read(self.named.as_deref())? };
+        let Self { named, is_off, store, connections, limit_upload, limit_download, .. } = self;
+        let (named, store) = (named.clone(), store.clone());
+        let (connections, limit_upload, limit_download) = (*connections, *limit_upload, *limit_download);
+        Ok(Self { named, is_off: *is_off, found, file, store, connections, limit_upload, limit_download })
+    }
+
+    /// Returns whether a store was given as an option, and not by the environment.
+    pub(crate) fn has_typed_store(&self) -> bool {
+        let variable = std::env::var_os(STORE_VARIABLE);
+        self.store.as_ref().is_some_and(|store| variable.is_none_or(|variable| variable != store.as_str()))
     }
 
     /// Returns the store that the commands are for.
@@ -103,15 +117,20 @@ impl Settings {
             return self.chosen(text, origin);
         }
         match self.file.as_ref().and_then(|file| Some((file, file.store.as_ref()?))) {
-            Some((file, At { value: StoreRef::Profile(name), line })) => {
-                self.chosen(&format!("@{name}"), Origin::File(file.place(*line)))
-            }
-            Some((file, At { value: StoreRef::Location(location), line })) => {
-                let place = file.place(*line);
+            Some((file, store)) => self.of_file(file, store),
+            None => Ok(self.located(STORE_DEFAULT, Origin::Default)),
+        }
+    }
+
+    /// Returns the store that a line of the file names.
+    pub(crate) fn of_file(&self, file: &ConfigFile, store: &At<StoreRef>) -> Result<ChosenStore, Failure> {
+        let place = file.place(store.line);
+        match &store.value {
+            StoreRef::Profile(name) => self.chosen(&format!("@{name}"), Origin::File(place)),
+            StoreRef::Location(location) => {
                 let chosen = self.located(&location.to_string(), Origin::File(place.clone()));
                 Ok(ChosenStore { location: Some(location.clone()), unnamed_place: self.unnamed(place), ..chosen })
             }
-            None => Ok(self.located(STORE_DEFAULT, Origin::Default)),
         }
     }
 
@@ -176,6 +195,12 @@ impl Settings {
         self.named("database", name, &Origin::Flag(flag), |file| &file.databases).cloned().map(Some)
     }
 
+    /// Returns whether this is the name of a database of the file, without its `@`.
+    pub(crate) fn is_database(&self, name: &Path) -> bool {
+        let file = self.file.as_ref().zip(name.to_str());
+        file.is_some_and(|(file, name)| file.databases.contains_key(name))
+    }
+
     /// Returns the retention policy of the file that has this name.
     pub(crate) fn retention(&self, name: &str, flag: &'static str) -> Result<&Retention, Failure> {
         self.named("retention policy", name, &Origin::Flag(flag), |file| &file.retention)
@@ -190,10 +215,14 @@ impl Settings {
     ) -> Result<&'s T, Failure> {
         let place = origin.name("store");
         let Some(file) = &self.file else {
-            let message = format!("{place}: there is no {what} {name:?}, because there is no configuration file");
-            return Err(wrong(message).with_hint(
-                "`config path` shows where it is looked for; a file or directory whose name begins with @ is written ./@NAME",
-            ));
+            let why = if self.is_off { "--no-config is given" } else { "there is no configuration file" };
+            let message = format!("{place}: there is no {what} {name:?}, because {why}");
+            let path = if self.is_off { "" } else { "`config path` shows where it is looked for; " };
+            let other = match what {
+                "retention policy" => "give rules, such as --keep-last 7",
+                _ => "a file or directory whose name begins with @ is written ./@NAME",
+            };
+            return Err(wrong(message).with_hint(format!("{path}{other}")));
         };
         let map = map(file);
         map.get(name).ok_or_else(|| {
@@ -270,7 +299,7 @@ impl ChosenStore {
     /// what is sent there, for example a file of this user as a key.
     pub(crate) fn check_is_named(&self, location: &Location) -> Result<(), Failure> {
         let (Some(place), Location::Bucket { .. }) = (&self.unnamed_place, location) else { return Ok(()) };
-        let message = format!("{place} names {location}, {UNNAMED}");
+        let message = format!("{place} {}", unused_bucket(location));
         let file = self.file.as_ref().map(|file| quoted_path(&file.path)).unwrap_or_default();
         Err(wrong(message).with_hint(format!(
             "if you trust the file, name it with --config {file} or in the variable RUVECTOR_SNAPSHOT_CONFIG, or move it to \
@@ -327,6 +356,13 @@ impl ChosenStore {
     }
 }
 
+/// Finds the configuration file that is `named`, or the first that there is, and reads it.
+fn find_and_read(named: Option<&Path>) -> Result<(Option<Found>, Option<Arc<ConfigFile>>), Failure> {
+    let found = find(named).map_err(wrong)?;
+    let file = found.as_ref().map(read_file).transpose()?;
+    Ok((found, file.map(Arc::new)))
+}
+
 /// Reads a configuration file.
 fn read_file(found: &Found) -> Result<ConfigFile, Failure> {
     ConfigFile::read(found).map_err(|error| match error {
@@ -342,7 +378,7 @@ fn read_file(found: &Found) -> Result<ConfigFile, Failure> {
             let things = counted(number as u64, "mistake");
             wrong(format!("the configuration file {} has {things}, and nothing was done", path.display()))
                 .with_causes(lines.take(PROBLEMS_SHOWN).collect())
-                .with_hint("`config check` lists all; --no-config uses no file")
+                .with_hint(format!("`config check {}` lists all; --no-config uses no file", quoted_path(&path)))
         }
     })
 }

@@ -1,4 +1,5 @@
-//! The signals that stop the program, and those that must not. What a command does when it is stopped is in `session`.
+//! The signals that stop the program, those that must not, and the one by which a daemon reads its configuration again. What a
+//! command does when it is stopped is in `session`.
 
 use std::thread;
 use std::time::Duration;
@@ -9,27 +10,30 @@ use tokio::sync::watch;
 
 use crate::failure::Exit;
 use crate::output::Output;
-use crate::session::Interrupts;
+use crate::session::{Interrupts, Reloads};
 
 /// How long the last notice may take.
 const NOTICE_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// Listens for signals that stop a program, as long as the process lives. The first one is passed on, the second one
-/// ends the process at once.
-pub(crate) fn listen(output: Output) -> Result<Interrupts, SnapshotError> {
+/// ends the process at once. With `hangup_reloads`, SIGHUP stops nothing, and is passed on apart from the others.
+pub(crate) fn listen(output: Output, hangup_reloads: bool) -> Result<(Interrupts, Reloads), SnapshotError> {
     let failed = |error| SnapshotError::new(ErrorKind::Unavailable, "cannot receive signals").with_source(error);
     let (sender, receiver) = watch::channel(None);
+    let (reload, reloads) = watch::channel(());
+    let reload = hangup_reloads.then_some(reload);
     let (ready, is_ready) = std::sync::mpsc::channel();
     // With a thread and a runtime of its own, so that it works while the runtime of the command is shutting down.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
     let listening = thread::Builder::new().name("signals".to_owned()).spawn(move || {
         runtime.block_on(async {
-            let mut signals = match Signals::new() {
+            let mut signals = match Signals::new(reload) {
                 Ok(signals) => signals,
                 Err(error) => return drop(ready.send(Err(error))),
             };
             let _received = ready.send(Ok(()));
             let _received = sender.send(Some(signals.next().await));
+            signals.ignore_repeated().await;
             let exit = signals.next().await;
             print_stopped(output);
             std::process::exit(exit as i32);
@@ -40,7 +44,7 @@ pub(crate) fn listen(output: Output) -> Result<Interrupts, SnapshotError> {
         Ok(ready) => ready.map_err(failed)?,
         Err(ended) => return Err(failed(std::io::Error::other(ended))),
     }
-    Ok(receiver)
+    Ok((receiver, reloads))
 }
 
 /// Prints that the process ends at once, on a thread of its own: standard error may be a full pipe that is not read.
@@ -55,14 +59,19 @@ fn print_stopped(output: Output) {
     }
 }
 
+/// Within this time after the first signal, others are the same one.
+const REPEATED_WITHIN: Duration = Duration::from_millis(100);
+
 struct Signals {
     interrupt: Option<Signal>,
     terminate: Option<Signal>,
     hangup: Option<Signal>,
+    /// Receives SIGHUP, if it stops nothing.
+    reload: Option<watch::Sender<()>>,
 }
 
 impl Signals {
-    fn new() -> std::io::Result<Self> {
+    fn new(reload: Option<watch::Sender<()>>) -> std::io::Result<Self> {
         // Signals that were ignored at the start, for example SIGHUP under nohup, stay ignored.
         let ignored = ignored_signals();
         let heard =
@@ -74,15 +83,31 @@ impl Signals {
             interrupt: heard(SignalKind::interrupt())?,
             terminate: heard(SignalKind::terminate())?,
             hangup: heard(SignalKind::hangup())?,
+            reload,
         })
     }
 
-    /// Waits for the next signal, and returns how the program ends because of it.
+    /// Ignores what arrives at nearly the same moment: `timeout` sends its signal to the process and to its group.
+    async fn ignore_repeated(&mut self) {
+        let repeated = async {
+            loop {
+                self.next().await;
+            }
+        };
+        let _elapsed = tokio::time::timeout(REPEATED_WITHIN, repeated).await;
+    }
+
+    /// Waits for the next signal that stops the program, and returns how the program ends because of it.
     async fn next(&mut self) -> Exit {
-        tokio::select! {
-            () = received(&mut self.interrupt) => Exit::Interrupted,
-            () = received(&mut self.terminate) => Exit::Terminated,
-            () = received(&mut self.hangup) => Exit::Hangup,
+        loop {
+            tokio::select! {
+                () = received(&mut self.interrupt) => return Exit::Interrupted,
+                () = received(&mut self.terminate) => return Exit::Terminated,
+                () = received(&mut self.hangup) => match &self.reload {
+                    Some(reload) => reload.send_replace(()),
+                    None => return Exit::Hangup,
+                },
+            }
         }
     }
 }

@@ -1,22 +1,61 @@
 //! The values of options: how the text of each is parsed, and what is wrong with it.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use clap::builder::{PathBufValueParser, PossibleValuesParser, TypedValueParser};
 use ruvector_core::DistanceMetric;
 use ruvector_snapshot::{Condition, ExportFormat, OnConflict, SnapshotError, Span, VerifyDepth};
 
+/// How the name of the directory of a snapshot begins: the id follows.
+pub(crate) const DIRECTORY_PREFIX: &str = "snapshot-";
+
+/// How a name of the configuration file begins, where a path or a location can be given as well.
+const PROFILE: char = '@';
+
+/// What is wrong with a path that begins with it.
+const AT_NAME: &str = "@NAME means a profile of the configuration file, and a path of this machine is needed; a path with this \
+                       name is written ./@NAME";
+
 /// Parses a path that may be made. A control character in it, such as the end of a line of a script from Windows, is a
-/// mistake, unless there is such a file.
+/// mistake, unless there is such a file. So are a URL, the word for standard output, and what means a profile elsewhere.
 pub(crate) fn new_path() -> impl TypedValueParser<Value = PathBuf> {
     PathBufValueParser::new().try_map(|path| {
-        let control = path.to_string_lossy().chars().find(|c| c.is_control());
-        match control.filter(|_| !path.exists()) {
+        let text = path.to_string_lossy();
+        let control = text.chars().find(|c| c.is_control());
+        if let Some(control) = control.filter(|_| !path.exists()) {
+            return Err(format!("the path contains a control character ({})", control.escape_default()));
+        }
+        if text == "-" {
+            return Err("nothing is written to standard output; a path with this name is written ./-".to_owned());
+        }
+        if text.starts_with(PROFILE) {
+            return Err(AT_NAME.to_owned());
+        }
+        let scheme = text.split_once("://").map(|(scheme, _)| scheme.to_owned());
+        match scheme.filter(|scheme| scheme.bytes().all(|byte| byte.is_ascii_alphanumeric())) {
+            Some(scheme) => Err(format!("this is a URL ({scheme}://), and a path of this machine is needed")),
             None => Ok(path),
-            Some(control) => Err(format!("the path contains a control character ({})", control.escape_default())),
         }
     })
+}
+
+/// A file of metrics. The collector reads no others.
+pub(crate) fn textfile_path() -> impl TypedValueParser<Value = PathBuf> {
+    new_path().try_map(|path| match path.extension().is_some_and(|extension| extension == "prom") {
+        true => Ok(path),
+        false => Err("its name must end with .prom: the collector reads no other files"),
+    })
+}
+
+/// Parses a share such as `50%` or `50`.
+pub(crate) fn percent(text: &str) -> Result<u8, String> {
+    let number = text.strip_suffix('%').unwrap_or(text);
+    match number.parse::<u8>() {
+        Ok(percent @ 1..=100) => Ok(percent),
+        _ => Err("give a number from 1% to 100%".to_owned()),
+    }
 }
 
 pub(crate) fn on_conflict() -> impl TypedValueParser<Value = OnConflict> {
@@ -50,7 +89,7 @@ pub(crate) fn recall(text: &str) -> Result<f64, String> {
     number.ok_or_else(|| "must be a number from 0 to 1, for example 0.9".to_owned())
 }
 
-pub(crate) fn neighbors(text: &str) -> Result<usize, String> {
+pub(crate) fn positive(text: &str) -> Result<usize, String> {
     let number = text.parse().ok().filter(|number| *number > 0);
     number.ok_or_else(|| "must be a whole number, at least 1".to_owned())
 }
@@ -102,20 +141,35 @@ pub(crate) fn max_chain(text: &str) -> Result<usize, String> {
     number.ok_or_else(|| "must be a whole number from 1 to 1000".to_owned())
 }
 
-/// Parses bytes per second, with K, M or G for powers of 1024.
+/// Parses bytes per second, with a unit: a number alone would be KiB to one reader, and bytes to another.
 pub(crate) fn rate(text: &str) -> Result<u64, String> {
-    let problem = || "must be a number of bytes per second, at least 1, for example 500000, 500K, 20M or 1G".to_owned();
+    let problem = || {
+        "must be a number of bytes per second with a unit, at least 1B, for example 500KiB, 20MiB or 1GiB (K, M and G mean the \
+         same)"
+            .to_owned()
+    };
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let shift = match unit.to_ascii_uppercase().as_str() {
-        "" => 0,
-        "K" => 10,
-        "M" => 20,
-        "G" => 30,
+        "" if !number.is_empty() && number.parse::<u64>() != Ok(0) => {
+            return Err(format!("has no unit: write {number}B for bytes per second, or {number}KiB or {number}MiB"));
+        }
+        "B" => 0,
+        "K" | "KIB" => 10,
+        "M" | "MIB" => 20,
+        "G" | "GIB" => 30,
         _ => return Err(problem()),
     };
     let rate = number.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift)).filter(|rate| *rate > 0);
     rate.ok_or_else(problem)
+}
+
+/// Returns bytes per second as [`rate`] parses them, with the largest unit of which they are a multiple.
+pub(crate) fn shown_rate(rate: u64) -> String {
+    let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
+    let unit = units.into_iter().find(|(shift, _)| rate > 0 && rate.is_multiple_of(1 << shift));
+    let (shift, unit) = unit.unwrap_or((0, "B"));
+    format!("{}{unit}", rate >> shift)
 }
 
 pub(crate) fn count(text: &str) -> Result<usize, String> {
@@ -140,12 +194,18 @@ pub(crate) fn grace(text: &str) -> Result<TimeDelta, String> {
         return Ok(TimeDelta::zero());
     }
     let span: Span = text.parse().map_err(|_| problem())?;
-    if span.years != 0 || span.months != 0 {
-        return Err(problem());
-    }
-    let days = i64::from(span.weeks) * 7 + i64::from(span.days);
-    let minutes = (days * 24 + i64::from(span.hours)) * 60 + i64::from(span.minutes);
-    Ok(TimeDelta::seconds(minutes * 60 + i64::from(span.seconds)))
+    span.elapsed().ok_or_else(problem)
+}
+
+/// Parses a length of time, which may be none, as [`grace`] does.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    grace(text).map(|length| length.to_std().unwrap_or_default())
+}
+
+/// As [`duration`], at least a second.
+pub(crate) fn some_duration(text: &str) -> Result<Duration, String> {
+    let long = |length: &Duration| *length >= Duration::from_secs(1);
+    duration(text).and_then(|length| Some(length).filter(long).ok_or_else(|| "it is at least 1s".to_owned()))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ruvector_snapshot::{Progress, ProgressUpdate};
+use ruvector_snapshot::{Progress, ProgressUpdate, SnapshotManager};
 
 use crate::logs::{self, PRINTED};
 use crate::output::Output;
@@ -28,6 +28,26 @@ impl Warnings {
         given.push(message.to_owned());
         tracing::warn!(target: PRINTED, "{message}");
         self.output.message(format_args!("warning: {message}"));
+    }
+
+    /// Forgets the warnings so far, which were printed: those of a program that has run for months say nothing of its end.
+    pub(crate) fn forget(&self) {
+        self.given.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Adds those of a manager that no caller has received yet.
+    pub(crate) fn take_from(&self, manager: &SnapshotManager) {
+        manager.take_warnings().iter().for_each(|warning| self.add(warning));
+    }
+
+    /// Warns of what belongs to a database and is not in its snapshot, because a restore does not bring it back. Returns what
+    /// is listed instead, if that is allowed.
+    pub(crate) fn not_captured<'a>(&self, what: &'a [String], is_allowed: bool) -> &'a [String] {
+        if is_allowed {
+            return what;
+        }
+        what.iter().for_each(|what| self.add(&format!("not captured: {what}")));
+        &[]
     }
 
     /// Returns a listener that only takes warnings.

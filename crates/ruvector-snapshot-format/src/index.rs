@@ -116,6 +116,8 @@ impl Ids {
 /// One entry of the block directory: where the pieces of a block are, and their sizes and checksums.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BlockEntry {
+    /// The number of the block in its snapshot, from 0. It is not stored: it is the place of the entry.
+    pub number: usize,
     /// Rows of the block.
     pub rows: u32,
     /// Rows that have a vector in this block.
@@ -230,6 +232,7 @@ impl BlockEntry {
         let [digests_bytes, index_crc32, payloads_low, payloads_high, rest @ ..] = rest;
         let [payloads_bytes, payloads_raw_bytes, payloads_crc32, _] = rest;
         Self {
+            number: 0,
             rows,
             vector_rows,
             metadata_rows,
@@ -289,7 +292,8 @@ pub fn decode_directory(raw: &[u8], metadata: &SnapshotMetadata) -> Result<Vec<B
         let start = id_end;
         id_end = start.saturating_add(u32::from_le_bytes(*length) as usize);
         let first_id = ids.get(start..id_end).ok_or_else(malformed)?;
-        entries.push(BlockEntry::from_words(words, first_id.to_owned()));
+        let entry = BlockEntry::from_words(words, first_id.to_owned());
+        entries.push(BlockEntry { number: entries.len(), ..entry });
     }
     if id_end != ids.len() {
         return Err(malformed());

@@ -110,6 +110,7 @@ impl Writer {
     pub fn append(&mut self, block: PackedBlock) -> Pieces {
         let PackedBlock { vectors, index, payloads, mut entry, sum, raw_bytes } = block;
         let [vectors_offset, index_offset, payloads_offset] = self.files.each_ref().map(|file| file.bytes);
+        entry.number = self.entries.len();
         entry.vectors_offset = vectors_offset;
         entry.index_offset = index_offset;
         entry.payloads_offset = payloads_offset;

@@ -104,6 +104,8 @@ pub enum Remedy {
     NewStore,
     /// Add a rule to the policy that keeps something of every group.
     AddRule,
+    /// Add a rule that keeps a snapshot of the database, or allow that none is left.
+    AllowUnprotected,
     /// Choose another path, or replace the file with [`RestoreOptions::overwrite`](crate::RestoreOptions::overwrite).
     Overwrite,
     /// Choose what happens to records that differ, with [`MergeOptions::on_conflict`](crate::MergeOptions::on_conflict).
@@ -131,6 +133,9 @@ pub enum Remedy {
     /// Check that the vectors are of the same embedding model, and accept another identity of it with `other_embedding`, if the
     /// vectors can be compared all the same.
     OtherEmbedding,
+    /// Check the id and the path, and accept that the file is the database of other snapshots with `other_database`, if it is
+    /// what is wanted.
+    OtherDatabase,
     /// Open the database with the version of Ruvector that wrote it. The snapshot is intact.
     OtherRuvector,
     /// Bring the objects of the snapshot back from the archive class that they were moved to, with the tools of the
@@ -280,6 +285,15 @@ impl SnapshotError {
         }
         let text = format!("; the clean-up failed too, and left {}", left.join(", "));
         self.message.insert_str(self.problem().len(), &text);
+        self.remedy = self.remedy.map(|(remedy, end)| (remedy, end + text.len()));
+        self
+    }
+
+    /// Says in which stores that is so.
+    #[must_use]
+    pub(crate) fn in_stores(mut self, stores: &[String]) -> Self {
+        let text = format!("in {}: ", stores.join(" and in "));
+        self.message.insert_str(0, &text);
         self.remedy = self.remedy.map(|(remedy, end)| (remedy, end + text.len()));
         self
     }

@@ -117,6 +117,8 @@ mod repo;
 
 mod manager;
 
+pub mod scheduler;
+
 pub use config::SnapshotConfig;
 pub use error::{ErrorKind, Remedy, Result, SnapshotError};
 pub use manager::SnapshotManager;
@@ -125,7 +127,7 @@ pub use ops::compact::CompactPlan;
 pub use ops::copy::{
     BlockedCopy, CopiedSnapshot, CopyOptions, CopyOutcome, CopyPlan, CopyReport, CopySelection, PlannedCopy,
 };
-pub use ops::create::{CreateOptions, CreatePlan, PauseWrites};
+pub use ops::create::{CreateOptions, CreatePlan, EarlierSnapshots, PauseWrites};
 pub use ops::delete::DeletePlan;
 pub use ops::diff::{DiffEntry, DiffOptions, DiffSummary, DiffedSnapshot, SnapshotDiff};
 pub use ops::drill::{DrillOptions, DrillReport};
@@ -140,12 +142,14 @@ pub use ops::restore::{
 };
 pub use ops::search::{Neighbor, Query, SearchOptions, SearchReport, SearchResult};
 pub use ops::verify::{PlannedVerification, Verification, VerifyOptions, VerifyPlan, VerifyStep};
+pub use policy::freshness::{DatabaseFreshness, Freshness, FreshnessLimits, NewestSnapshot, StaleReason};
 pub use policy::list_filter::{ListFilter, ListOrder, Since};
 pub use policy::retention;
 pub use policy::retention::{
-    DropReason, DroppedSnapshot, GroupBy, KeepReason, KeptSnapshot, LabelPattern, PlannedGroup, PrunePlan, PrunePolicy,
-    SnapshotGroup, Span, TimeZone,
+    DisplacedDatabase, DropReason, DroppedSnapshot, GroupBy, KeepReason, KeptSnapshot, LabelPattern, PlannedGroup,
+    PrunePlan, PrunePolicy, ShrunkenDatabase, SnapshotGroup, Span, TimeZone,
 };
+pub use policy::schedule;
 pub use policy::stats::{DayStats, SourceStats, StatsTotals, StoreStats};
 pub use progress::{Phase, Progress, ProgressUpdate, Transferred};
 pub use repo::attempt::AttemptOutcome;
@@ -155,8 +159,8 @@ pub use repo::filter::{Condition, RecordFilter};
 pub use repo::findings::{Blocker, CheckOutcome, DestinationCheck};
 pub use repo::ledger::{Ledger, ListedVerification};
 pub use repo::location::check_location;
-pub use repo::names::{check_name, check_note, check_source_name, default_name};
-pub use repo::resolve::ResolvedId;
+pub use repo::names::{check_embedding, check_label, check_name, check_note, check_source_name, default_name};
+pub use repo::resolve::{NamedSnapshot, ResolvedId};
 pub use repo::verify::{Corruption, VerifyReport};
 pub use ruvector_snapshot_format::embedding::EmbeddingInfo;
 pub use ruvector_snapshot_format::id::SnapshotId;
@@ -165,9 +169,12 @@ pub use ruvector_snapshot_format::ledger::{Finding, LedgerEntry, VerifyDepth, Ve
 pub use ruvector_snapshot_format::metadata::{SourceId, SourceInfo};
 pub use ruvector_snapshot_format::model::{Changes, DatabaseInfo, Record, SnapshotType};
 pub use ruvector_snapshot_format::{Labels, RawJson};
+pub use snapshot::ancestry::{Ancestries, Ancestry, ChainEnd};
 pub use snapshot::checks::Checks;
+pub use snapshot::problems::SnapshotProblem;
 pub use snapshot::short_ids::ShortIds;
-pub use snapshot::{Ancestry, CLOCK_TOLERANCE, ChainEnd, Listing, Orphan, OrphanKind, Snapshot, UnusableSnapshot};
+pub use snapshot::{CLOCK_TOLERANCE, Listing, Orphan, OrphanKind, Snapshot, UnusableSnapshot};
+pub use source::file_system::{FreeSpace, free_space};
 pub use source::key_range::{KeyRange, KeyRangeEnd};
 pub use source::merge_target::{MergeCounts, OnConflict};
 pub use text::closest;

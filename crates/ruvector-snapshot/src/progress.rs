@@ -3,8 +3,8 @@
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::store::SentCounter;
 use crate::store::metered::Meter;
+use crate::store::{Sent, SentCounter};
 
 /// A phase of a verb.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -33,6 +33,10 @@ pub enum Phase {
     Export,
     /// Compares the indexes of two snapshots. Counts rows of both.
     Compare,
+    /// Reads a file of a snapshot a second time, because what was read of it was corrupt. Counts bytes of the object. The phase
+    /// [`Verify`](Phase::Verify) follows, if the file is intact and may not fit the others: of the snapshot, and of each that
+    /// depends on it.
+    ReadAgain,
     /// Reads a file of another program, and sorts its records. The phase [`Create`](Phase::Create) follows.
     Import,
 }
@@ -51,11 +55,22 @@ pub struct ProgressUpdate {
     pub records_total: u64,
     /// Bytes of vectors and metadata done, uncompressed. Not what was read from or written to a store or a file: see
     /// [`Transferred`]. In the phases [`Copy`](Phase::Copy) and [`Store`](Phase::Store): bytes of objects that the store
-    /// has received.
+    /// has received. In the phase [`ReadAgain`](Phase::ReadAgain): bytes of an object that were read.
     pub bytes: u64,
-    /// Number of bytes in total, if it is known; 0 if it is not. Known in the phases [`Copy`](Phase::Copy) and
-    /// [`Store`](Phase::Store) only.
+    /// Number of bytes in total, if it is known; 0 if it is not. Known in the phases
+    /// [`Store`](Phase::Store), [`Copy`](Phase::Copy) and [`ReadAgain`](Phase::ReadAgain) only.
     pub bytes_total: u64,
+    /// Bytes of objects that the upload limit has allowed, and that the store has not received yet: they are sent, or wait
+    /// until the limit has allowed the rest of their part. 0 without a limit. Counted in the phases [`Copy`](Phase::Copy) and
+    /// [`Store`](Phase::Store) only.
+    pub allowed_bytes: u64,
+}
+
+impl ProgressUpdate {
+    /// Returns an update in which nothing is done.
+    pub(crate) fn start(phase: Phase, records_total: u64) -> Self {
+        Self { phase, records: 0, records_total, bytes: 0, bytes_total: 0, allowed_bytes: 0 }
+    }
 }
 
 /// How many bytes a create, a compact, a restore, an export or a search has read and written in all.
@@ -168,8 +183,16 @@ pub(crate) struct ProgressCounter<'a> {
 
 impl<'a> ProgressCounter<'a> {
     pub(crate) fn start(listener: Option<&'a dyn Progress>, phase: Phase, records_total: u64) -> Self {
-        let counter =
-            Self { listener, update: ProgressUpdate { phase, records: 0, records_total, bytes: 0, bytes_total: 0 } };
+        Self::start_at(listener, ProgressUpdate::start(phase, records_total))
+    }
+
+    /// Counts bytes of objects, and no records.
+    pub(crate) fn start_bytes(listener: Option<&'a dyn Progress>, phase: Phase, bytes_total: u64) -> Self {
+        Self::start_at(listener, ProgressUpdate { bytes_total, ..ProgressUpdate::start(phase, 0) })
+    }
+
+    fn start_at(listener: Option<&'a dyn Progress>, update: ProgressUpdate) -> Self {
+        let counter = Self { listener, update };
         counter.report();
         counter
     }
@@ -206,7 +229,7 @@ struct StoredState {
 impl StoredCounter {
     /// Starts to count, and reports nothing before [`report_from_now`](Self::report_from_now).
     pub(crate) fn silent(listener: Option<Arc<dyn Progress>>, phase: Phase) -> Self {
-        let update = ProgressUpdate { phase, records: 0, records_total: 0, bytes: 0, bytes_total: 0 };
+        let update = ProgressUpdate::start(phase, 0);
         Self(Arc::new(Stored { listener, state: Mutex::new(StoredState { update, is_reported: false }) }))
     }
 
@@ -229,7 +252,7 @@ impl StoredCounter {
     /// Returns what an upload counts its parts with.
     pub(crate) fn of_upload(&self) -> SentCounter {
         let counter = self.clone();
-        Arc::new(move |bytes| counter.add_bytes(bytes))
+        Arc::new(move |sent| counter.change(|state| add_sent(&mut state.update, sent)))
     }
 
     fn change(&self, change: impl FnOnce(&mut StoredState)) {
@@ -240,6 +263,17 @@ impl StoredCounter {
         {
             // Under the lock, so that the updates are in order.
             listener.update(state.update);
+        }
+    }
+}
+
+fn add_sent(ProgressUpdate { bytes, allowed_bytes, .. }: &mut ProgressUpdate, sent: Sent) {
+    match sent {
+        Sent::Allowed(more) => *allowed_bytes = allowed_bytes.saturating_add(more),
+        Sent::Withdrawn(less) => *allowed_bytes = allowed_bytes.saturating_sub(less),
+        Sent::Received(received) => {
+            *allowed_bytes = allowed_bytes.saturating_sub(received);
+            *bytes = bytes.saturating_add(received);
         }
     }
 }

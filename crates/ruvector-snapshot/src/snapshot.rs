@@ -1,6 +1,9 @@
 //! What is known of a store without reading data: [`Snapshot`], [`Listing`] and [`Orphan`]. Asks no store.
 
+pub(crate) mod ancestry;
 pub(crate) mod checks;
+pub(crate) mod compacted;
+pub(crate) mod problems;
 pub(crate) mod short_ids;
 
 use std::cmp::Ordering;
@@ -11,7 +14,6 @@ use ruvector_snapshot_format::embedding::EmbeddingInfo;
 use ruvector_snapshot_format::id::SnapshotId;
 use ruvector_snapshot_format::irregular::IrregularInfo;
 use ruvector_snapshot_format::layout::{self, DataFile};
-use ruvector_snapshot_format::lineage::{BaseRef, Lineage};
 use ruvector_snapshot_format::metadata::{SnapshotMetadata, SourceInfo};
 use ruvector_snapshot_format::model::{Changes, SnapshotType};
 use ruvector_snapshot_format::{Labels, RawJson};
@@ -234,6 +236,9 @@ pub struct Listing {
     pub unusable: Vec<UnusableSnapshot>,
     /// Ids of uploads in progress and of abandoned uploads, newest first. They are not snapshots.
     pub pending_uploads: Vec<String>,
+    /// Ids of those of `pending_uploads` that may be snapshots, newest first: for an hour they have had all files of one except
+    /// `metadata.json`. Either that file was lost, or the upload was interrupted just before it was written.
+    pub possibly_lost: Vec<String>,
     /// Ids of snapshots whose deletion is in progress or was interrupted after `metadata.json` was deleted, newest
     /// first. They are not snapshots any more.
     pub deleting: Vec<String>,
@@ -290,68 +295,7 @@ impl UnusableSnapshot {
     }
 }
 
-/// The bases of a snapshot, as far as a [`Listing`] shows them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Ancestry {
-    /// Ids of the ancestors, the direct base first.
-    pub ids: Vec<String>,
-    /// How the chain ends. If it does not end with a full snapshot, the last of `ids` is the one that is missing,
-    /// unusable or being deleted.
-    pub end: ChainEnd,
-}
-
-/// How a chain of bases ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum ChainEnd {
-    /// With a full snapshot. The snapshot can be restored.
-    Full,
-    /// A base is missing.
-    Missing,
-    /// A base is listed in [`Listing::unusable`].
-    Unusable,
-    /// A base is being deleted.
-    Deleting,
-}
-
 impl Listing {
-    /// Returns the ancestors of a snapshot and how its chain ends.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # fn example(listing: ruvector_snapshot::Listing) {
-    /// for snapshot in &listing.snapshots {
-    ///     println!("{}: {:?}", snapshot.id, listing.ancestry(snapshot));
-    /// }
-    /// # }
-    /// ```
-    pub fn ancestry(&self, snapshot: &Snapshot) -> Ancestry {
-        let lineage = self.lineage();
-        let ids: Vec<String> = lineage.ancestors(&snapshot.id.as_str()).map(|id| (*id).to_owned()).collect();
-        let end = match lineage.broken_at(&snapshot.id.as_str()) {
-            None => ChainEnd::Full,
-            Some(id) => self.why_unavailable(id),
-        };
-        Ancestry { ids, end }
-    }
-
-    /// Returns the ids of all direct and indirect dependents of these snapshots, newest first, without the snapshots
-    /// themselves.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # fn example(listing: ruvector_snapshot::Listing, id: &str) {
-    /// println!("{} snapshots depend on {id}", listing.dependents(&[id]).len());
-    /// # }
-    /// ```
-    pub fn dependents(&self, ids: &[&str]) -> Vec<String> {
-        let given = ids.iter().copied().collect();
-        self.lineage().dependents(&given).into_iter().map(str::to_owned).collect()
-    }
-
     /// Returns whether a snapshot is [dated in the future](Self::dated_in_future).
     ///
     /// # Examples
@@ -367,6 +311,23 @@ impl Listing {
     /// ```
     pub fn is_dated_in_future(&self, id: &str) -> bool {
         self.dated_in_future.iter().any(|other| other == id)
+    }
+
+    /// Returns whether the store has snapshots of several databases: then names alone do not say which are meant.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn example(listing: ruvector_snapshot::Listing) {
+    /// if listing.has_several_sources() {
+    ///     println!("the store is shared");
+    /// }
+    /// # }
+    /// ```
+    pub fn has_several_sources(&self) -> bool {
+        let mut sources = self.snapshots.iter().map(|snapshot| snapshot.source.id_or_kind());
+        let first = sources.next();
+        sources.any(|source| Some(source) != first)
     }
 
     /// Returns what is recorded of the verifications of a snapshot. `None` if it is nothing.
@@ -437,7 +398,12 @@ impl Listing {
     /// # }
     /// ```
     pub fn short_ids(&self) -> ShortIds {
-        ShortIds::of(self.ids())
+        ShortIds::of(self.ids().chain(self.base_ids()))
+    }
+
+    /// Returns the bases that snapshots name. One that is missing is printed too, and must not look like another.
+    fn base_ids(&self) -> impl Iterator<Item = &str> {
+        self.snapshots.iter().filter_map(Snapshot::base_id)
     }
 
     /// Returns the ids of everything that is listed: of snapshots that can be used, of those that cannot, and of uploads and
@@ -455,21 +421,6 @@ impl Listing {
         let unusable = self.unusable.iter().map(|unusable| &unusable.id);
         usable.chain(unusable).chain(&self.deleting).chain(&self.pending_uploads).map(String::as_str)
     }
-
-    fn lineage(&self) -> Lineage<&str> {
-        let base = |snapshot| Snapshot::base_id(snapshot).map_or(BaseRef::Full, BaseRef::Base);
-        Lineage::new(self.snapshots.iter().map(|snapshot| (snapshot.id.as_str(), base(snapshot))))
-    }
-
-    fn why_unavailable(&self, id: &str) -> ChainEnd {
-        if self.unusable.iter().any(|unusable| unusable.id == id) {
-            ChainEnd::Unusable
-        } else if self.deleting.iter().any(|deleting| deleting == id) {
-            ChainEnd::Deleting
-        } else {
-            ChainEnd::Missing
-        }
-    }
 }
 
 /// Something in the store that belongs to no snapshot: an interrupted process has left it, or, if it is listed as
@@ -483,6 +434,8 @@ pub struct Orphan {
     pub kind: OrphanKind,
     /// Size in bytes.
     pub bytes: u64,
+    /// When the oldest of its objects was written, by the clock of the store. `None` if that is not known.
+    pub written_at: Option<DateTime<Utc>>,
 }
 
 /// The kind of an [`Orphan`].

@@ -13,7 +13,7 @@ fn every_mistake_of_a_file_is_named_with_its_line_and_a_suggestion() {
     let sandbox = Sandbox::empty();
     for (text, problem) in [
         ("stoer = \"a\"", "1:1: unknown key \"stoer\"; did you mean store?"),
-        ("[jobz.a]\nx = 1", "1:2: unknown key \"jobz\"; known keys are store, stores, databases, retention"),
+        ("[plans.a]\nx = 1", "1:2: unknown key \"plans\"; known keys are store, stores, databases, retention, jobs"),
         ("store = 1", "1:9: store must be a text in quotes"),
         ("store = \"\"", "store: the store location is empty"),
         ("store = \"memory://\"", "a memory:// store would be lost"),
@@ -61,11 +61,16 @@ fn every_mistake_of_a_file_is_named_with_its_line_and_a_suggestion() {
             "3:16: stores.a.limit_upload: must be a number of bytes per second",
         ),
         (
+            "[stores.a]\nlocation = \"a\"\nlimit_upload = 20",
+            "limit_upload: has no unit: write 20B for bytes per second",
+        ),
+        (
             "[stores.a]\nlocation = \"a\"\nconnections = 0",
             "stores.a.connections: must be a whole number from 1 to 1024",
         ),
         ("[databases.a]\nname = \"x\"", "databases.a.path is missing"),
         ("[databases.a]\npath = \"absent.db\"", "cannot open"),
+        ("[databases.a]\npath = \"ruvector-snapshot.toml\"", "cannot open"),
         ("[databases.a]\npath = \"\"", "the path is empty"),
         ("[databases.a]\npath = \"a.db\"\nlabels = \"a\"", "databases.a.labels must be a table"),
         ("[databases.a]\npath = \"a.db\"\nlabels = { \"\" = \"x\" }", "a key of a label is not empty"),
@@ -108,6 +113,41 @@ fn all_mistakes_are_found_at_once() {
     let result = sandbox.run(&["list"]);
     result.assert_fails(2, "ruvector-snapshot.toml has 4 mistakes");
     assert!(result.stderr.contains("ruvector-snapshot.toml:6:13: "), "{result:?}");
+}
+
+/// A wrong value hides no check of what the file refers to.
+#[test]
+fn what_a_file_refers_to_is_checked_beside_its_mistakes() {
+    let sandbox = Sandbox::empty();
+    let text = "[databases.a]\npath = \"nofile.db\"\nlabels = \"x\"\n[databases.b]\npath = 1\nscratch_dir = \"absent\"\n\
+                [stores.c]\nlocation = \"s3://c\"\nconnections = 0\noptions = { region = \"eu-west-1\", access_key_id = \"env:ABSENT\" }\n\
+                [stores.d]\nlocation = \"s3://d\"\noptions = { regoin = \"x\", access_key_id = \"AKID\" }\n";
+    write(&sandbox, FILE, text);
+    let (exit_code, document) = run_named(&sandbox, &[], &["config", "check", "--json"]).into_json();
+    let problems = document["problems"].as_array().unwrap().iter();
+    let lines: Vec<_> = problems.map(|problem| problem["line"].as_u64().unwrap()).collect();
+    // That keys are missing because of a mistake is not said.
+    assert_eq!((exit_code, lines), (2, vec![2, 3, 5, 6, 9, 10, 13]), "{document}");
+}
+
+#[test]
+fn a_database_that_is_none_is_a_mistake() {
+    let sandbox = Sandbox::empty();
+    create_database(&sandbox.path("a.db"), 2, 4);
+    write(&sandbox, "empty.db", "");
+    write(&sandbox, "text.db", &"no database ".repeat(100));
+    write(&sandbox, "rows.json", "[]");
+    for (file, problem) in [
+        ("empty.db", "it is empty"),
+        ("text.db", "the magic number does not match"),
+        ("rows.json", "this is a JSON file, and not a database"),
+    ] {
+        write(&sandbox, FILE, &format!("[databases.a]\npath = \"{file}\"\n"));
+        sandbox.run(&["config", "check"]).assert_fails(2, problem);
+        sandbox.run(&["create", "--db", "@a"]).assert_fails(1, problem);
+    }
+    write(&sandbox, FILE, "[databases.a]\npath = \"a.db\"\n");
+    sandbox.ok(&["config", "check"]);
 }
 
 /// Returns the example with the lines `numbers` uncommented.
@@ -155,7 +195,8 @@ fn the_example_is_good_and_so_is_each_of_its_options() {
     assert_eq!(result.exit_code, Some(0), "{result:?}");
     let all = uncommented(&here, |_| true);
     write(&sandbox, FILE, &all);
-    sandbox.ok(&["config", "show"]);
+    let shown = run_named(&sandbox, &[], &["config", "show"]);
+    assert_eq!(shown.exit_code, Some(0), "{shown:?}");
     // Every key that a file can have is in it.
     for key in [
         "connections",
@@ -177,6 +218,20 @@ fn the_example_is_good_and_so_is_each_of_its_options() {
         "keep_label",
         "group_by",
         "time_zone",
+        "databases",
+        "store",
+        "when",
+        "jitter",
+        "missed",
+        "retry_first",
+        "retry_longest",
+        "full_every",
+        "full_when",
+        "retention",
+        "verify_parts",
+        "drill",
+        "max_age",
+        "copies",
     ] {
         assert!(all.lines().any(|line| line.starts_with(&format!("{key} = "))), "{key}");
     }

@@ -12,6 +12,7 @@ fn the_first_file_that_exists_is_read_and_no_other() {
         let result = run(&sandbox, environment, &[&["config", "path"], args].concat());
         (result.exit_code, result.stdout.trim_end().to_owned())
     };
+    let absolute = |name: &str| sandbox.path("").canonicalize().unwrap().join(name).display().to_string();
     let home = sandbox.path("home").display().to_string();
     let xdg = sandbox.path("xdg").display().to_string();
     let environment = [("HOME", home.as_str())];
@@ -25,13 +26,14 @@ fn the_first_file_that_exists_is_read_and_no_other() {
     write(&sandbox, "xdg/ruvector-snapshot/ruvector-snapshot.toml", "");
     assert_eq!(file_of(&environment, &[]), (Some(0), format!("{xdg}/ruvector-snapshot/{FILE}")));
     write(&sandbox, FILE, "");
-    assert_eq!(file_of(&environment, &[]), (Some(0), FILE.to_owned()));
+    assert_eq!(file_of(&environment, &[]), (Some(0), absolute(FILE)));
     write(&sandbox, "named.toml", "");
     let environment = [environment[0], environment[1], ("RUVECTOR_SNAPSHOT_CONFIG", "named.toml")];
-    assert_eq!(file_of(&environment, &[]), (Some(0), "named.toml".to_owned()));
-    assert_eq!(file_of(&environment, &["--config", "flag.toml"]), (Some(0), "flag.toml".to_owned()));
+    assert_eq!(file_of(&environment, &[]), (Some(0), absolute("named.toml")));
+    write(&sandbox, "flag.toml", "");
+    assert_eq!(file_of(&environment, &["--config", "flag.toml"]), (Some(0), absolute("flag.toml")));
     // An empty variable is none.
-    assert_eq!(file_of(&[("RUVECTOR_SNAPSHOT_CONFIG", "")], &[]), (Some(0), FILE.to_owned()));
+    assert_eq!(file_of(&[("RUVECTOR_SNAPSHOT_CONFIG", "")], &[]), (Some(0), absolute(FILE)));
 }
 
 #[test]
@@ -46,6 +48,7 @@ fn a_file_that_cannot_be_read_stops_every_command_that_uses_it() {
     fs::write(sandbox.path("large.toml"), "#".repeat((1 << 20) + 1)).unwrap();
     sandbox.run(&["list", "--config", "large.toml"]).assert_fails(2, "larger than 1 MiB");
     sandbox.run(&["config", "check", "absent.toml"]).assert_fails(2, "cannot read");
+    sandbox.run(&["config", "path", "--config", "absent.toml"]).assert_fails(2, "cannot read");
     write(&sandbox, "bom.toml", "\u{feff}store = \"snapshots\"");
     assert!(sandbox.ok(&["list", "--config", "bom.toml"]).contains("1 snapshot"));
     let both = sandbox.run(&["list", "--config", "bom.toml", "--no-config"]);

@@ -36,6 +36,15 @@ fn a_name_that_is_not_in_the_file_is_wrong_usage_with_a_suggestion() {
 }
 
 #[test]
+fn the_name_of_a_database_without_its_sign_is_named_with_it() {
+    let sandbox = Sandbox::with_rows(20);
+    write(&sandbox, FILE, "[databases.articles]\npath = \"a.db\"\n");
+    let result = sandbox.run(&["create", "--db", "articles"]);
+    result.assert_fails(1, "the configuration file has a database of this name: write --db @articles");
+    sandbox.run(&["create", "--db", "article"]).assert_fails(1, "check --db article");
+}
+
+#[test]
 fn the_name_of_a_profile_without_its_sign_is_no_new_store() {
     let sandbox = Sandbox::with_rows(20);
     let text = "[stores.offsite]\nlocation = \"elsewhere\"\n[databases.a]\npath = \"a.db\"\n";
@@ -104,4 +113,40 @@ fn prune_takes_rules_of_the_file_and_those_that_are_given_replace_them() {
     sandbox.ok(&["prune", "--policy", "few"]);
     assert_eq!(sandbox.ids(), [ids[2].clone()]);
     sandbox.run(&["prune"]).assert_fails(2, "cannot prune without a rule");
+}
+
+/// Elsewhere `@NAME` means a profile, so a file of that name would be a surprise.
+#[test]
+fn what_means_a_profile_is_no_path_to_write() {
+    let (sandbox, _) = Sandbox::with_snapshots(1);
+    write(&sandbox, FILE, "[databases.tok]\npath = \"data/a b.db\"\n");
+    let before = sandbox.names(".");
+    let cases: [&[&str]; 11] = [
+        &["restore", "one", "--to", "@tok"],
+        &["restore", "one", "--to=@tok", "--dry-run"],
+        &["restore", "one", "--to", "@tok", "--merge"],
+        &["export", "one", "--to", "@tok"],
+        &["demo", "@tok"],
+        &["man", "@tok"],
+        &["list", "--log-file", "@tok"],
+        &["status", "--textfile", "@tok"],
+        &["create", "--db", "a.db", "--scratch-dir", "@tok"],
+        &["drill", "one", "--scratch-dir", "@tok"],
+        &["import", "a.snapshot.gz", "--scratch-dir", "@tok"],
+    ];
+    for args in cases {
+        let result = sandbox.run(args);
+        result.assert_fails(2, "@NAME means a profile of the configuration file");
+        result.assert_fails(2, "a path with this name is written ./@NAME");
+        assert_eq!(sandbox.names("."), before, "{args:?}");
+        let path = sandbox.path("data/a b.db");
+        let is_named = result.stderr.contains(&format!("is written `--to '{}'`", path.display()));
+        assert_eq!(is_named, args[0] == "restore", "{result:?}");
+        let (exit_code, document) = sandbox.json(args);
+        assert_eq!((exit_code, &document["error"]["kind"]), (2, &serde_json::json!("usage")), "{document}");
+    }
+    let unknown = sandbox.run(&["restore", "one", "--to", "@other"]);
+    assert!(!unknown.stderr.contains("the file of the database"), "{unknown:?}");
+    sandbox.ok(&["restore", "one", "--to", "./@tok"]);
+    assert!(sandbox.path("@tok").is_file());
 }

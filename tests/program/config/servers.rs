@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use ruvector_snapshot::store::known_options;
+use ruvector_snapshot::store::{StoreConfig, known_options, open};
 use test_servers::S3Server;
 
 use super::{FILE, RunResult, Sandbox, offsite, run, run_named, write};
@@ -195,4 +195,84 @@ fn a_key_of_the_environment_moves_no_profile_to_another_server() {
     }
     assert_eq!(check("service_account = \"key.json\"", &[]).exit_code, Some(0));
     assert_eq!(check("service_account = \"env:KEY\"", &[("KEY", &path)]).exit_code, Some(0));
+}
+
+/// They give a profile its keys, and no place. What the profile of the store names is meant as a whole.
+#[test]
+fn the_files_of_the_aws_tools_move_no_profile_to_another_server() {
+    let (sandbox, server) = offsite();
+    sandbox.ok(&["create", "--db", "a.db"]);
+    let other = S3Server::start();
+    let (here, there) = (server.endpoint(), other.endpoint());
+    let keys =
+        format!("aws_access_key_id = {}\naws_secret_access_key = {}\n", S3Server::ACCESS_KEY, S3Server::SECRET_KEY);
+    let home = sandbox.path("home").display().to_string();
+    let aws = |text: &str| write(&sandbox, "home/.aws/config", &text.replace("KEYS", &keys));
+    let profile = |options: &str| {
+        let location = format!("location = \"s3://{}/offsite\"", S3Server::BUCKET);
+        let text = format!("store = \"snapshots\"\n[stores.offsite]\n{location}\n[stores.offsite.options]\n{options}");
+        write(&sandbox, FILE, &text);
+    };
+    let run = |args: &[&str]| run_named(&sandbox, &[("HOME", &home)], args);
+    let copy = ["copy", "--all", "--to", "@offsite"];
+    profile("allow_http = true\n");
+    for (says, sets) in [
+        (format!("endpoint_url = {there}\nregion = eu-west-1\n"), "endpoint_url"),
+        (format!("services = own\n[services own]\ns3 =\n  endpoint_url = {there}\n"), "endpoint_url"),
+        ("region = eu-west-1\n".to_owned(), "region"),
+    ] {
+        aws(&format!("[default]\nKEYS{says}"));
+        for args in [
+            &copy[..],
+            &[&copy[..], &["--dry-run"]].concat(),
+            &["diff", "latest", "latest", "--to", "@offsite"],
+            &["list", "--store", "@offsite"],
+            &["create", "--db", "a.db", "--store", "@offsite"],
+            &["config", "check"],
+        ] {
+            run(args).assert_fails(2, &format!("home/.aws/config sets {sets} in the profile \"default\""));
+        }
+    }
+    assert!(other.wire().requests().is_empty() && server.wire().requests().is_empty());
+    // The keys are used, and what the profile of the store says is not replaced.
+    profile(&format!("allow_http = true\nendpoint = \"{here}\"\n"));
+    aws(&format!("[default]\nKEYSendpoint_url = {there}\nregion = eu-west-1\n"));
+    let result = run(&copy);
+    assert_eq!((result.exit_code, result.stderr.as_str()), (Some(0), ""), "{result:?}");
+    assert!(!server.objects().is_empty());
+    assert!(server.wire().requests()[0].header("authorization").unwrap().contains("/us-east-1/s3/"));
+    // A profile or a file that it names is a part of it.
+    for (options, says) in [
+        ("profile = \"work\"\n", format!("[default]\nregion = nowhere\n[profile work]\nKEYSendpoint_url = {here}\n")),
+        (
+            "profile = \"work\"\n",
+            format!(
+                "[services own]\ns3 =\n  endpoint_url = {here}\n[profile work]\nKEYSendpoint_url = {there}\nservices = own\n"
+            ),
+        ),
+        ("config_file = \"home/.aws/config\"\n", format!("[default]\nKEYSendpoint_url = {here}\n")),
+    ] {
+        profile(&format!("allow_http = true\n{options}"));
+        aws(&says);
+        let result = run(&copy);
+        assert_eq!((result.exit_code, result.stderr.as_str()), (Some(0), ""), "{result:?}");
+        assert_eq!(run(&["config", "check"]).exit_code, Some(0));
+    }
+    assert!(other.wire().requests().is_empty());
+}
+
+#[test]
+fn a_variable_moves_no_profile_of_the_emulator_to_another_server() {
+    // Whether it is built in depends on the features of the packages that are built together with this test.
+    let azure = "az://container".parse().unwrap();
+    if open(&azure, &StoreConfig::default()).unwrap_err().message().contains("not built") {
+        return;
+    }
+    let sandbox = Sandbox::empty();
+    write(&sandbox, "p.toml", "[stores.az]\nlocation = \"az://container\"\noptions = { use_emulator = true }\n");
+    let variable = ("AZURITE_BLOB_STORAGE_URL", "http://127.0.0.1:1");
+    assert_eq!(run(&sandbox, &[], &["config", "check", "p.toml"]).exit_code, Some(0));
+    for args in [&["config", "check", "p.toml"][..], &["list", "--config", "p.toml", "--store", "@az"]] {
+        run(&sandbox, &[variable], args).assert_fails(2, "the environment variable AZURITE_BLOB_STORAGE_URL is set");
+    }
 }

@@ -61,12 +61,14 @@ fn a_store_that_cannot_be_written_is_said_by_a_pin_and_a_check() {
     let (sandbox, _) = Sandbox::with_snapshots(1);
     let script = "mount --bind snapshots snapshots && mount -o remount,ro,bind snapshots &&";
     let Some(shell) = Shell::with_mounts(script) else { return };
-    for args in [&["pin", "one"][..], &["store", "check"]] {
+    for args in [&["pin", "one"][..], &["annotate", "one", "--note", "x"], &["store", "check"]] {
         let planned = shell.run(sandbox.command(&[args, &["--dry-run"]].concat()));
         planned.assert_fails(1, "the file system is mounted read-only");
         assert_eq!(shell.run(sandbox.command(args)).exit_code, Some(1));
     }
     assert_eq!(shell.run(sandbox.command(&["unpin", "one", "--dry-run"])).exit_code, Some(0));
+    // It has none, so nothing would be written.
+    assert_eq!(shell.run(sandbox.command(&["annotate", "one", "--remove-note", "--dry-run"])).exit_code, Some(0));
 }
 
 #[test]

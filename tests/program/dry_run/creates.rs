@@ -125,6 +125,63 @@ fn a_dry_run_creates_no_store_and_fails_where_none_can_be() {
     assert_eq!(plan["write_checked"], false);
 }
 
+#[test]
+fn a_dry_run_says_how_much_space_is_left() {
+    for place in Place::with_chain() {
+        let published = Published::of_entries(8, (0..3).map(|number| entry(format!("id-{number}"), number, 8, 1)));
+        published.write(&place.sandbox().path(""), "old");
+        let is_known = |free: &Value| free.as_u64().is_some_and(|free| free > 0);
+        let is_disk = matches!(place, Place::Disk(_));
+        for verb in [&["create", "--db", "a.db"][..], &["compact", "inc"], &["import", "old.snapshot.gz"]] {
+            let (printed, plan) = place.would(verb);
+            assert_eq!((is_known(&plan["store_free_bytes"]), printed.contains("  store free ")), (is_disk, is_disk));
+            let is_create = verb[0] == "create";
+            assert_eq!(is_known(&plan["scratch_free_bytes"]), is_create, "{plan}");
+            assert_eq!(printed.contains("  scratch free "), is_create, "{printed}");
+        }
+        // Of a directory that would be created, too.
+        let (printed, plan) = place.would(&["copy", "--all", "--to", "new"]);
+        assert!(is_known(&plan["target_free_bytes"]) && printed.contains("  target free "), "{printed}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_dry_run_warns_of_too_little_space_and_fails_if_that_is_certain() {
+    let place = Place::with_chain().into_iter().next().unwrap();
+    let published = Published::of_entries(8, (0..300).map(|number| entry(format!("id-{number}"), number, 8, 1)));
+    published.write(&place.sandbox().path(""), "old");
+    fs::create_dir(place.sandbox().path("small")).unwrap();
+    let script = "mount -t tmpfs -o size=8k none small && cp -r snapshots/. small 2>/dev/null;";
+    let Some(shell) = Shell::with_mounts(script) else { return };
+    let dry = |args: &[&str]| {
+        let args = [args, &["--dry-run"]].concat();
+        (
+            shell.run(place.sandbox().command(&args)),
+            shell.run(place.sandbox().command(&[&args[..], &["--json"]].concat())),
+        )
+    };
+    let at_most = "bytes may be written, and the file system of this store has ";
+    for verb in [
+        &["create", "--db", "a.db", "--store", "small/new"][..],
+        &["import", "old.snapshot.gz", "--store", "small/new"],
+        &["copy", "inc", "--compact", "--to", "small/new"],
+    ] {
+        let (result, json) = dry(verb);
+        assert!(result.exit_code == Some(5) && result.stderr.contains(at_most), "{result:?}");
+        let (exit_code, document) = json.into_json();
+        assert_eq!(exit_code, 5, "{document}");
+        let mut warnings = document["warnings"].as_array().unwrap().iter();
+        assert!(warnings.any(|warning| warning.as_str().unwrap().contains(at_most)), "{document}");
+    }
+    let (result, _) = dry(&["create", "--db", "a.db", "--scratch-dir", "small"]);
+    assert!(result.exit_code == Some(5) && result.stderr.contains("in this scratch directory"), "{result:?}");
+    let (result, _) = dry(&["copy", "--all", "--to", "small/new"]);
+    assert_eq!(result.exit_code, Some(1), "{result:?}");
+    let certain = "bytes would be written, and the file system of this store has ";
+    assert!(result.stderr.contains(certain) && result.stderr.contains("hint: free space"), "{result:?}");
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn a_dry_run_says_that_the_store_cannot_be_written() {

@@ -86,10 +86,12 @@ fn a_part_would_fail_as_it_fails() {
         let plan = place.would_fail(&to("a.db", missing), "the file already exists");
         assert_eq!(plan["blockers"].as_array().unwrap().len(), 2, "{plan}");
         let (planned, _) = place.dry(&to("a.db", &["--id", "id-000001"]));
-        assert!(planned.stderr.contains("hint: --merge instead of --force"), "{planned:?}");
+        assert!(planned.stderr.contains("hint: --merge puts"), "{planned:?}");
         place.dry(&["restore", "nope", "--to", "part.db", "--id", "id-000001"]).0.assert_fails(4, "nope");
 
-        let (planned, plan) = place.dry(&to("a.db", &["--force", "--id", "id-000001"]));
+        place.would_fail(&to("a.db", &["--force", "--id", "id-000001"]), "would leave only the 1 that are selected");
+        place.run(&to("older.db", &["--id", "id-000002"]));
+        let (planned, plan) = place.dry(&to("older.db", &["--force", "--id", "id-000001"]));
         assert_eq!((planned.exit_code, &plan["feasible"]), (Some(0), &json!(true)), "{planned:?}");
         assert!(planned.stdout.contains("  replace       a file of "), "{planned:?}");
     }
@@ -170,6 +172,17 @@ fn a_merge_would_fail_as_it_fails() {
         place.would_fail(&merge("corrupt.db", &[]), "corrupt.db is corrupt");
         let (planned, _) = place.dry(&merge("corrupt.db", &[]));
         planned.assert_fails(1, "hint: the snapshot is not the reason");
+
+        // It can be opened, and one of its rows cannot be read.
+        let mut bytes = fs::read(sandbox.path("a.db")).unwrap();
+        let found = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(b"id-000150")).collect::<Vec<_>>();
+        found.into_iter().for_each(|at| bytes[at] = b'x');
+        fs::write(sandbox.path("row.db"), bytes).unwrap();
+        let plan = place.would_fail(&merge("row.db", &[]), "row.db is corrupt");
+        let checks = plan["checks"].as_array().unwrap();
+        let database = checks.iter().find(|check| check["name"] == "database").unwrap();
+        assert_eq!(database["outcome"], "blocker", "{plan}");
+        assert!(checks.iter().any(|check| check["outcome"] == "ok"), "{plan}");
 
         // To open it changes the file.
         let db = open_database(&sandbox.path("b.db"), DIMENSIONS);

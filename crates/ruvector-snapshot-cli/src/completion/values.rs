@@ -70,7 +70,7 @@ fn with_completer(arg: Arg, context: &Arc<Context>) -> Arg {
         ("db", _) => Context::databases,
         ("policy", _) => |context, _| context.of_file(|file| file.retention.keys().map(String::as_str).collect()),
         ("name", _) => |context, _| names_of(&context.snapshots(None)),
-        ("source", _) => Context::sources,
+        ("source" | "sources", _) => Context::sources,
         ("sort", "KEY") => |_, _| words(ListOrder::ALL.map(ListOrder::word)),
         ("remove", "KEY") => |context, _| distinct(label_keys(&context.snapshots(None))),
         ("group_by", _) => Context::groups,

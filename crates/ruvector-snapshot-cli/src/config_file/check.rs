@@ -1,10 +1,13 @@
 //! Checks what a configuration file refers to: secrets, files, and options that only fit together or not. Sends no request.
 
 use std::fs::File;
+use std::path::Path;
 
+use ruvector_snapshot::source::FileReader;
 use ruvector_snapshot::store::{self, Location, StoreConfig, StoreOptions};
+use ruvector_snapshot::{ErrorKind, check_embedding};
 
-use super::{At, ConfigFile, Database, Problem, StoreProfile, StoreRef, UnsaidVariable};
+use super::{At, ConfigFile, Database, DatabaseRef, Job, Problem, StoreProfile, StoreRef, UnsaidVariable};
 
 /// What is wrong with what a file refers to, and what the user should know besides.
 #[derive(Debug, Default)]
@@ -13,8 +16,10 @@ pub(crate) struct References {
     pub(crate) warnings: Vec<String>,
 }
 
-/// Why a bucket of a file of the working directory is not used, to follow its name.
-pub(crate) const UNNAMED: &str = "but this file was only found in the working directory, so nothing is sent there";
+/// Says that a bucket of a file of the working directory is not used, to follow a word for the file.
+pub(crate) fn unused_bucket(location: &Location) -> String {
+    format!("names {location}, but this file was only found in the working directory, so nothing is sent there")
+}
 
 impl ConfigFile {
     /// Checks everything that this file refers to on this machine. `is_named` is false for a file that was only found in the
@@ -22,22 +27,24 @@ impl ConfigFile {
     pub(crate) fn check_references(&self, is_named: bool) -> References {
         let mut found = References::default();
         if !is_named {
-            self.buckets().for_each(|(line, location)| found.add(line, format!("it names {location}, {UNNAMED}")));
+            self.buckets().for_each(|(line, location)| found.add(line, format!("it {}", unused_bucket(location))));
         }
         self.stores.iter().for_each(|(name, profile)| self.check_store(name, profile, &mut found));
         self.databases.iter().for_each(|(name, database)| check_database(name, database, &mut found));
+        self.jobs.iter().for_each(|job| check_paths(job, &mut found));
         found.problems.sort();
         found
     }
 
     /// Returns the buckets that the file names, each with its line.
-    fn buckets(&self) -> impl Iterator<Item = (usize, &Location)> {
-        let store = self.store.as_ref().and_then(|store| match &store.value {
+    pub(crate) fn buckets(&self) -> impl Iterator<Item = (usize, &Location)> {
+        let own = self.store.iter().chain(self.jobs.iter().flat_map(Job::own_stores));
+        let own = own.filter_map(|store| match &store.value {
             StoreRef::Location(location) => Some((store.line, location)),
             StoreRef::Profile(_) => None,
         });
         let profiles = self.stores.values().map(|profile| (profile.location.line, &profile.location.value));
-        store.into_iter().chain(profiles).filter(|(_, location)| matches!(location, Location::Bucket { .. }))
+        own.chain(profiles).filter(|(_, location)| matches!(location, Location::Bucket { .. }))
     }
 
     fn check_store(&self, name: &str, profile: &StoreProfile, found: &mut References) {
@@ -52,7 +59,8 @@ impl ConfigFile {
         }
         // A directory may be a disk that is not mounted now.
         let Location::Bucket { .. } = profile.location.value else { return };
-        if found.problems.len() > before {
+        // What is missing because of a mistake is not missing besides.
+        if found.problems.len() > before || profile.has_mistakes {
             return;
         }
         // As a command would open it: the environment may have the other half of the keys.
@@ -75,24 +83,46 @@ impl ConfigFile {
 
 fn check_database(name: &str, database: &Database, found: &mut References) {
     let At { value: path, line } = &database.path;
+    // That there is no path was found before.
+    if !path.as_os_str().is_empty()
+        && let Some(problem) = problem_of_database(path)
+    {
+        found.add(*line, format!("databases.{name}.path: {problem}"));
+    }
+    if let Err(error) = check_embedding(&database.embedding) {
+        found.add(*line, format!("databases.{name}.embedding: {}", error.message()));
+    }
+    if let Some(At { value: path, line }) = database.scratch_dir.as_ref().filter(|directory| !directory.value.is_dir())
+    {
+        found.add(*line, format!("databases.{name}.scratch_dir: there is no directory {}", path.display()));
+    }
+}
+
+/// Checks the databases that a job names by their paths. Those of the file are checked with it.
+fn check_paths(job: &Job, found: &mut References) {
+    for At { value: database, line } in &job.databases {
+        if let DatabaseRef::Path(path) = database
+            && let Some(problem) = problem_of_database(path)
+        {
+            found.add(*line, format!("jobs.{}.databases: {problem}", job.name.value));
+        }
+    }
+}
+
+/// Returns why a path is no database that can be read. One that is being written to can.
+pub(crate) fn problem_of_database(path: &Path) -> Option<String> {
     // A pipe is not opened: it may never have a writer.
     let opened = path.metadata().and_then(|metadata| match metadata.is_file() {
         true => File::open(path).map(|_| metadata),
         false => Ok(metadata),
     });
     match opened {
-        Ok(metadata) if !metadata.is_file() && !metadata.is_dir() => {
-            found.add(*line, format!("databases.{name}.path: {} is no regular file", path.display()));
+        Ok(metadata) if metadata.is_dir() => Some(format!("{} is a directory, and no database file", path.display())),
+        Ok(metadata) if !metadata.is_file() => Some(format!("{} is no regular file", path.display())),
+        Ok(_) => {
+            FileReader::check(path).err().filter(|error| error.kind() != ErrorKind::Busy).map(|error| error.to_string())
         }
-        Ok(metadata) if metadata.is_dir() => {
-            found.add(*line, format!("databases.{name}.path: {} is a directory, and no database file", path.display()));
-        }
-        Ok(_) => {}
-        Err(error) => found.add(*line, format!("databases.{name}.path: cannot open {}: {error}", path.display())),
-    }
-    if let Some(At { value: path, line }) = database.scratch_dir.as_ref().filter(|directory| !directory.value.is_dir())
-    {
-        found.add(*line, format!("databases.{name}.scratch_dir: there is no directory {}", path.display()));
+        Err(error) => Some(format!("cannot open {}: {error}", path.display())),
     }
 }
 

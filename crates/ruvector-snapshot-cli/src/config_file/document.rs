@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 
 use ruvector_snapshot::closest;
 use toml::Spanned;
@@ -111,6 +112,11 @@ impl<'d, 't> Section<'d, 't> {
         self.rest.contains_key(key)
     }
 
+    /// Returns where a key is that was not taken.
+    pub(super) fn position(&self, key: &str) -> Option<usize> {
+        self.rest.get(key).map(|(at, _)| *at)
+    }
+
     /// Takes a key out of the table: where it is, and its value.
     pub(super) fn take(&mut self, key: &'static str) -> Option<(usize, &'d Spanned<DeValue<'t>>)> {
         self.known.push(key);
@@ -122,7 +128,9 @@ impl<'d, 't> Section<'d, 't> {
         let (at, value) = self.take(key)?;
         let text = value.get_ref().as_str();
         if text.is_none() {
-            reader.problem(value.span().start, format!("{} must be a text in quotes", self.key(key)), None);
+            let table = value.get_ref().is_table() && key == "store";
+            let meant = table.then(|| "a profile of a store is a table [stores.NAME]".to_owned());
+            reader.problem(value.span().start, format!("{} must be a text in quotes", self.key(key)), meant);
         }
         text.map(|text| (at, text))
     }
@@ -134,14 +142,38 @@ impl<'d, 't> Section<'d, 't> {
         key: &'static str,
         parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Option<At<T>> {
+        self.parsed_and_shown(reader, key, |text| parse(text).map(|parsed| (parsed, text.to_owned())))
+    }
+
+    /// Takes a path, and notes it as it was parsed.
+    pub(super) fn path<E: fmt::Display>(
+        &mut self,
+        reader: &mut Reader<'_>,
+        key: &'static str,
+        parse: impl FnOnce(&str) -> Result<PathBuf, E>,
+    ) -> Option<At<PathBuf>> {
+        let shown = |path: PathBuf| {
+            let shown = path.display().to_string();
+            (path, shown)
+        };
+        self.parsed_and_shown(reader, key, |text| parse(text).map(shown))
+    }
+
+    /// Takes a value. `parse` also returns it as it may be shown.
+    pub(super) fn parsed_and_shown<T, E: fmt::Display>(
+        &mut self,
+        reader: &mut Reader<'_>,
+        key: &'static str,
+        parse: impl FnOnce(&str) -> Result<(T, String), E>,
+    ) -> Option<At<T>> {
         let (at, value) = self.take(key)?;
         let Some(text) = scalar(value.get_ref()) else {
             reader.problem(value.span().start, format!("{} must be a single value", self.key(key)), None);
             return None;
         };
         match parse(&text) {
-            Ok(parsed) => {
-                reader.show(&self.key(key), text, at);
+            Ok((parsed, shown)) => {
+                reader.show(&self.key(key), shown, at);
                 Some(At { value: parsed, line: reader.line(at) })
             }
             Err(problem) => {
@@ -171,6 +203,38 @@ impl<'d, 't> Section<'d, 't> {
             }
         }
         named
+    }
+
+    /// Takes an array of tables, such as `[[jobs]]`: where each is, and the table. `form` is how one is written.
+    pub(super) fn tables(
+        &mut self,
+        reader: &mut Reader<'_>,
+        key: &'static str,
+        form: &str,
+    ) -> Vec<(usize, &'d DeTable<'t>)> {
+        let Some((at, value)) = self.take(key) else { return Vec::new() };
+        let tables = value.get_ref().as_array().map(|array| array.iter());
+        let tables: Option<Vec<_>> =
+            tables.and_then(|tables| tables.map(|one| Some((one.span().start, one.get_ref().as_table()?))).collect());
+        if tables.is_none() {
+            reader.problem(at, format!("{} must be a list of tables; write {form}", self.key(key)), None);
+        }
+        tables.unwrap_or_default()
+    }
+
+    /// Takes one text or a list of them: where each is, and the text. `None` if the key is not there, or has another value.
+    pub(super) fn list(&mut self, reader: &mut Reader<'_>, key: &'static str) -> Option<Vec<(usize, &'d str)>> {
+        let (_, value) = self.take(key)?;
+        let text = |one: &'d Spanned<DeValue<'t>>| Some((one.span().start, one.get_ref().as_str()?));
+        let texts: Option<Vec<_>> = match value.get_ref().as_array() {
+            Some(array) => array.iter().map(text).collect(),
+            None => text(value).map(|text| vec![text]),
+        };
+        if texts.is_none() {
+            let message = format!("{} must be a text in quotes, or a list of them", self.key(key));
+            reader.problem(value.span().start, message, None);
+        }
+        texts
     }
 
     pub(super) fn table(&mut self, reader: &mut Reader<'_>, key: &'static str) -> Option<Section<'d, 't>> {

@@ -95,6 +95,13 @@ fn open_trusted(path: &Path) -> Result<Option<File>, String> {
         }
         // A working directory that cannot be searched has no file that is meant to be used.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied && path.is_relative() => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            return Err(format!(
+                "it is not known whether there is a configuration file {}: this user may not search its directory; set HOME to the \
+                 directory of this user, name a file with --config, or use --no-config",
+                path.display()
+            ));
+        }
         Err(error) => return Err(refused(&error.to_string())),
     };
     // A pipe would be waited for, perhaps for ever.

@@ -1,8 +1,8 @@
-//! The configuration file `ruvector-snapshot.toml`: profiles of stores, databases and retention policies, by name.
+//! The configuration file `ruvector-snapshot.toml`: profiles of stores, databases and retention policies, by name, and jobs.
 //!
 //! The types here know nothing of the command line, so that a command that keeps running can read the same file. `find`
-//! searches for the file, `document` reads TOML with positions and collects what is wrong, `sections` knows the keys,
-//! `secrets` has values that are read from elsewhere, `environment` decides which variables complete a profile, and `check`
+//! searches for the file, `document` reads TOML with positions and collects what is wrong, `sections` and `jobs` know the
+//! keys, `references` reads what values refer to, `secrets` has values that are read from elsewhere, `environment` decides which variables complete a profile, and `check`
 //! checks what the file refers to. `settings`
 //! decides which value has precedence.
 
@@ -10,10 +10,13 @@ mod check;
 mod document;
 mod environment;
 mod find;
+mod jobs;
+mod references;
 mod secrets;
 mod sections;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -21,10 +24,12 @@ use std::path::{Path, PathBuf};
 use ruvector_snapshot::store::Location;
 use ruvector_snapshot::{GroupBy, LabelPattern, PrunePolicy, Span, TimeZone};
 
-pub(crate) use check::UNNAMED;
+pub(crate) use check::{problem_of_database, unused_bucket};
 pub(crate) use document::Problem;
 pub(crate) use environment::UnsaidVariable;
 pub(crate) use find::{Found, FoundBy, find, places};
+pub(crate) use jobs::{Job, JobCopy};
+pub(crate) use references::plain_path;
 pub(crate) use secrets::OptionValue;
 
 /// No configuration is larger. It bounds what a wrong path can make the program read.
@@ -46,6 +51,8 @@ pub(crate) struct ConfigFile {
     pub(crate) stores: BTreeMap<String, StoreProfile>,
     pub(crate) databases: BTreeMap<String, Database>,
     pub(crate) retention: BTreeMap<String, Retention>,
+    /// In the order of the file.
+    pub(crate) jobs: Vec<Job>,
     /// Every value of the file as it may be shown, in the order of their keys.
     pub(crate) shown: Vec<ShownValue>,
 }
@@ -65,6 +72,31 @@ pub(crate) enum StoreRef {
     Location(Location),
 }
 
+impl fmt::Display for StoreRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Profile(name) => write!(f, "@{name}"),
+            Self::Location(location) => location.fmt(f),
+        }
+    }
+}
+
+/// What a job names: a database of the file, or the path of one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum DatabaseRef {
+    Named(String),
+    Path(PathBuf),
+}
+
+impl fmt::Display for DatabaseRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Named(name) => write!(f, "@{name}"),
+            Self::Path(path) => path.display().fmt(f),
+        }
+    }
+}
+
 /// `[stores.NAME]`: where a store is, and how it is used.
 #[derive(Debug, Clone)]
 pub(crate) struct StoreProfile {
@@ -76,6 +108,8 @@ pub(crate) struct StoreProfile {
     pub(crate) limit_upload: Option<At<u64>>,
     /// Bytes per second.
     pub(crate) limit_download: Option<At<u64>>,
+    /// Whether something in it is wrong, and missing here.
+    pub(crate) has_mistakes: bool,
 }
 
 /// `[databases.NAME]`: a database file, and what its snapshots are called.
@@ -166,21 +200,28 @@ pub(crate) enum ConfigError {
 }
 
 impl ConfigFile {
-    /// Reads a file, once. Reports all that is wrong with it, and not only the first mistake. One that was checked is read
-    /// as it was opened, whatever its path leads to by now.
+    /// Reads a file, once. Reports all that is wrong with it, and not only the first mistake.
     pub(crate) fn read(found: &Found) -> Result<Self, ConfigError> {
+        let path = || found.path.clone();
+        let (file, problems) = Self::read_partly(found).map_err(|why| ConfigError::Unreadable { path: path(), why })?;
+        if problems.is_empty() { Ok(file) } else { Err(ConfigError::Wrong { path: path(), problems }) }
+    }
+
+    /// Reads what is right in a file, so that it can be checked further, and returns it with everything that is wrong. One that
+    /// was checked is read as it was opened, whatever its path leads to by now.
+    ///
+    /// # Errors
+    ///
+    /// Returns why the file cannot be read.
+    pub(crate) fn read_partly(found: &Found) -> Result<(Self, Vec<Problem>), String> {
         let Found { path, opened, .. } = found;
-        let unreadable = |why: String| ConfigError::Unreadable { path: path.clone(), why };
         let text = match opened {
-            Some(file) => text_of(file),
-            None => File::open(path).map_err(|error| error.to_string()).and_then(|file| text_of(&file)),
+            Some(file) => text_of(file)?,
+            None => File::open(path).map_err(|error| error.to_string()).and_then(|file| text_of(&file))?,
         };
-        let text = text.map_err(unreadable)?;
-        let directory = std::path::absolute(path).map_err(|error| unreadable(error.to_string()))?;
-        let directory = directory.parent().unwrap_or(Path::new("/"));
-        let read = sections::read(&text, directory);
-        read.map(|file| Self { path: path.to_owned(), ..file })
-            .map_err(|problems| ConfigError::Wrong { path: path.to_owned(), problems })
+        let directory = std::path::absolute(path).map_err(|error| error.to_string())?;
+        let (file, problems) = sections::read(&text, directory.parent().unwrap_or(Path::new("/")));
+        Ok((Self { path: path.to_owned(), ..file }, problems))
     }
 
     /// Returns a line of this file, as messages name it.

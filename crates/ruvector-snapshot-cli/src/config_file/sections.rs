@@ -4,93 +4,50 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use ruvector_snapshot::store::{KnownOption, Location, known_options};
-use ruvector_snapshot::{LabelPattern, check_name, check_source_name, closest};
+use ruvector_snapshot::{LabelPattern, check_label, check_name, check_source_name, closest};
 
 use super::document::{Problem, Reader, Section, scalar};
+use super::jobs::jobs;
+use super::references::{Names, location, path};
 use super::{At, ConfigFile, Database, OptionValue, Retention, StoreProfile, StoreRef};
-use crate::values::{connections, count, rate};
+use crate::values::{connections, count, rate, shown_rate};
 
-/// Reads a document. Paths in it are relative to `directory`.
-pub(super) fn read(text: &str, directory: &Path) -> Result<ConfigFile, Vec<Problem>> {
+/// Reads a document, and returns what is right in it, and everything that is wrong. Paths in it are relative to `directory`.
+pub(super) fn read(text: &str, directory: &Path) -> (ConfigFile, Vec<Problem>) {
     let mut reader = Reader::new(text);
     let mut file = ConfigFile::default();
     if let Some(table) = reader.parse() {
         let mut root = Section::new("", 0, &table);
-        let store = store(&mut reader, &mut root, directory);
+        let names = Names::of(&table, directory);
+        file.store = store(&mut reader, &mut root, &names);
         for (name, section) in root.named_tables(&mut reader, "stores") {
-            let profile = store_profile(&mut reader, section, directory);
-            file.stores.extend(profile.map(|profile| (name.to_owned(), profile)));
+            file.stores.insert(name.to_owned(), store_profile(&mut reader, section, directory));
         }
         for (name, section) in root.named_tables(&mut reader, "databases") {
-            let database = database(&mut reader, section, directory);
-            file.databases.extend(database.map(|database| (name.to_owned(), database)));
+            file.databases.insert(name.to_owned(), database(&mut reader, section, directory));
         }
         for (name, section) in root.named_tables(&mut reader, "retention") {
             file.retention.insert(name.to_owned(), retention(&mut reader, section));
         }
+        file.jobs = jobs(&mut reader, &mut root, &names, &file);
         root.finish(&mut reader);
-        file.store = store.map(|(at, store)| At { value: store, line: reader.line(at) });
-        check_reference(&mut reader, &file, &table);
     }
     let Reader { mut problems, mut shown, .. } = reader;
     problems.sort();
     shown.sort_by_key(|value| value.line);
-    if problems.is_empty() { Ok(ConfigFile { shown, ..file }) } else { Err(problems) }
+    (ConfigFile { shown, ..file }, problems)
 }
 
 /// Returns what `store` says, and where.
-fn store(reader: &mut Reader<'_>, root: &mut Section<'_, '_>, directory: &Path) -> Option<(usize, StoreRef)> {
+fn store(reader: &mut Reader<'_>, root: &mut Section<'_, '_>, names: &Names<'_>) -> Option<At<StoreRef>> {
     let (at, text) = root.text(reader, "store")?;
-    let store = match text.strip_prefix('@') {
-        Some(name) => Ok(StoreRef::Profile(name.to_owned())),
-        None => location(text, directory).map(StoreRef::Location),
-    };
-    match store {
-        Ok(store) => {
-            let shown = match &store {
-                StoreRef::Profile(_) => text.to_owned(),
-                StoreRef::Location(location) => location.to_string(),
-            };
-            reader.show("store", shown, at);
-            Some((at, store))
-        }
-        Err(problem) => {
-            reader.problem(at, format!("store: {problem}"), None);
-            None
-        }
-    }
+    let store = names.store(reader, "store", at, text)?;
+    reader.show("store", store.to_string(), at);
+    Some(At { value: store, line: reader.line(at) })
 }
 
-/// Checks that `store` names a profile of the file, also one with mistakes. The name of a profile without its @ would be a
-/// directory, and snapshots would go there.
-fn check_reference(reader: &mut Reader<'_>, file: &ConfigFile, table: &toml::de::DeTable<'_>) {
-    let stores = table.iter().find(|(key, _)| key.get_ref() == "stores");
-    let names = stores.and_then(|(_, stores)| stores.get_ref().as_table()).into_iter().flat_map(|stores| stores.keys());
-    let names: Vec<&str> = names.map(|name| name.get_ref().as_ref()).collect();
-    let store = table.iter().find(|(key, _)| key.get_ref() == "store");
-    if let Some((key, text)) = store.and_then(|(key, store)| Some((key, store.get_ref().as_str()?)))
-        && names.contains(&text)
-    {
-        let advice = format!("write @{text} for the profile, or ./{text} for the directory");
-        reader.problem(key.span().start, "store: this is a directory, and a profile has the same name", Some(advice));
-    }
-    let Some(At { value: StoreRef::Profile(name), line }) = &file.store else { return };
-    if names.contains(&name.as_str()) {
-        return;
-    }
-    let advice = match closest(name, names) {
-        Some(known) => format!("did you mean @{known}?"),
-        None => format!("add [stores.{name}], or write a location"),
-    };
-    reader.problems.push(Problem {
-        line: *line,
-        column: 1,
-        message: format!("store: there is no profile @{name}"),
-        advice: Some(advice),
-    });
-}
-
-fn store_profile(reader: &mut Reader<'_>, mut section: Section<'_, '_>, directory: &Path) -> Option<StoreProfile> {
+fn store_profile(reader: &mut Reader<'_>, mut section: Section<'_, '_>, directory: &Path) -> StoreProfile {
+    let problems = reader.problems.len();
     if !section.has("location") {
         let advice = Some("for example location = \"s3://bucket/prefix\"".to_owned());
         reader.problem(section.at, format!("{} is missing", section.key("location")), advice);
@@ -107,15 +64,22 @@ fn store_profile(reader: &mut Reader<'_>, mut section: Section<'_, '_>, director
         }
     });
     let options = options(reader, &mut section, location.as_ref().map(|location| &location.value), directory);
-    let profile = StoreProfile {
+    let mut profile = StoreProfile {
         location: location.unwrap_or(At { value: Location::Memory, line: 0 }),
         options,
         connections: section.parsed(reader, "connections", connections),
-        limit_upload: section.parsed(reader, "limit_upload", rate),
-        limit_download: section.parsed(reader, "limit_download", rate),
+        limit_upload: section.parsed_and_shown(reader, "limit_upload", rate_and_text),
+        limit_download: section.parsed_and_shown(reader, "limit_download", rate_and_text),
+        has_mistakes: false,
     };
     section.finish(reader);
-    Some(profile)
+    profile.has_mistakes = reader.problems.len() > problems;
+    profile
+}
+
+/// Parses a rate, and returns it with its text in the form in which all rates are shown.
+fn rate_and_text(text: &str) -> Result<(u64, String), String> {
+    rate(text).map(|rate| (rate, shown_rate(rate)))
 }
 
 /// Reads the options of a store. Those of a store whose location is not known are not checked.
@@ -184,7 +148,8 @@ fn option_value(option: &KnownOption, text: &str, directory: &Path) -> Result<Op
     option.problem(&text).map_or(Ok(OptionValue::Text(text)), Err)
 }
 
-fn database(reader: &mut Reader<'_>, mut section: Section<'_, '_>, directory: &Path) -> Option<Database> {
+fn database(reader: &mut Reader<'_>, mut section: Section<'_, '_>, directory: &Path) -> Database {
+    let nowhere = At { value: PathBuf::new(), line: reader.line(section.at) };
     if !section.has("path") {
         let advice = Some("for example path = \"/srv/vectors.db\"".to_owned());
         reader.problem(section.at, format!("{} is missing", section.key("path")), advice);
@@ -192,7 +157,7 @@ fn database(reader: &mut Reader<'_>, mut section: Section<'_, '_>, directory: &P
     let to_path = |text: &str| path(text, directory);
     let named = |text: &str| check_name(text).map(|()| text.to_owned());
     let sourced = |text: &str| check_source_name(text).map(|()| text.to_owned());
-    let database = section.parsed(reader, "path", to_path);
+    let database = section.path(reader, "path", to_path);
     let name = section.parsed(reader, "name", named);
     let source = section.parsed(reader, "source", sourced);
     let labels = section.texts(reader, "labels");
@@ -200,10 +165,15 @@ fn database(reader: &mut Reader<'_>, mut section: Section<'_, '_>, directory: &P
         let message = format!("{}: a key of a label is not empty, and has no =", section.key("labels"));
         reader.problem(section.at, message, None);
     }
+    for (key, value) in &labels {
+        if let Some(error) = check_label(key, value).err() {
+            reader.problem(section.at, format!("{}: {}", section.key("labels"), error.message()), None);
+        }
+    }
     let embedding = section.texts(reader, "embedding");
-    let scratch_dir = section.parsed(reader, "scratch_dir", to_path);
+    let scratch_dir = section.path(reader, "scratch_dir", to_path);
     section.finish(reader);
-    Some(Database { path: database?, name, source, labels, embedding, scratch_dir })
+    Database { path: database.unwrap_or(nowhere), name, source, labels, embedding, scratch_dir }
 }
 
 fn retention(reader: &mut Reader<'_>, mut section: Section<'_, '_>) -> Retention {
@@ -258,35 +228,5 @@ fn keep_labels(reader: &mut Reader<'_>, section: &mut Section<'_, '_>) -> Vec<La
             reader.problem(value.span().start, format!("{key}: {problem}"), None);
             Vec::new()
         }
-    }
-}
-
-/// Parses a location. A relative path is one below `directory`, and `~/` is the home directory.
-fn location(text: &str, directory: &Path) -> Result<Location, String> {
-    if text.starts_with('@') {
-        return Err(
-            "a profile cannot be another profile; write a directory, or a bucket such as s3://bucket/prefix".to_owned()
-        );
-    }
-    match text.parse::<Location>().map_err(|error| error.message().to_owned())? {
-        Location::Memory => {
-            Err("a memory:// store would be lost when the program ends; use a directory or a bucket".to_owned())
-        }
-        Location::Local(_) if !text.starts_with("file:") => path(text, directory).map(Location::Local),
-        location => Ok(location),
-    }
-}
-
-/// Returns a path of the file.
-fn path(text: &str, directory: &Path) -> Result<PathBuf, String> {
-    if text.is_empty() || text.contains(char::is_control) {
-        return Err("the path is empty, or contains a control character".to_owned());
-    }
-    match text.strip_prefix("~/").or_else(|| (text == "~").then_some("")) {
-        None => Ok(directory.join(text.strip_prefix("./").unwrap_or(text))),
-        Some(rest) => match std::env::var_os("HOME").filter(|home| !home.is_empty()) {
-            Some(home) => Ok(Path::new(&home).join(rest)),
-            None => Err("~ needs the environment variable HOME, which is not set".to_owned()),
-        },
     }
 }

@@ -21,6 +21,8 @@ pub(crate) struct CompactDocument<T> {
 pub(crate) struct CompactedDocument<'a> {
     #[serde(flatten)]
     snapshot: SnapshotDocument<'a>,
+    /// Whether the snapshot was there before, from an earlier compact. Then nothing was stored.
+    existing: bool,
     /// The id of the incremental snapshot that it was made from.
     from_id: Option<&'a str>,
     /// The ids of the chain that it was made from: from the full snapshot on.
@@ -33,9 +35,15 @@ pub(crate) struct CompactedDocument<'a> {
 
 impl<'a> CompactedDocument<'a> {
     /// `from` has the ids of the chain, the newest first.
-    pub(crate) fn new(snapshot: &'a Snapshot, from: &'a [String], from_bytes: u64, transferred: Transferred) -> Self {
+    pub(crate) fn new(
+        (snapshot, is_existing): (&'a Snapshot, bool),
+        from: &'a [String],
+        from_bytes: u64,
+        transferred: Transferred,
+    ) -> Self {
         Self {
             snapshot: snapshot.into(),
+            existing: is_existing,
             from_id: from.first().map(String::as_str),
             from_chain: chain(from.iter().map(String::as_str)),
             from_chain_stored_bytes: from_bytes,

@@ -1,7 +1,7 @@
 //! The documents of `copy`, and of its dry run.
 
 use chrono::{DateTime, Utc};
-use ruvector_snapshot::{BlockedCopy, CopiedSnapshot, CopyOutcome, CopyPlan, CopyReport, PlannedCopy};
+use ruvector_snapshot::{BlockedCopy, CopiedSnapshot, CopyOutcome, CopyPlan, CopyReport, PlannedCopy, SourceInfo};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -50,11 +50,15 @@ struct CopiedDocument<'a> {
     id: &'a str,
     /// The name. Null if it cannot be read.
     name: Option<&'a str>,
+    /// The name of the database, or its host and path, or the kind of the source. Null if it cannot be read.
+    source_id: Option<String>,
     /// What became of it.
     outcome: CopyOutcomeDocument,
     /// The id in the target: another one for a compacted snapshot. Null if it is not there.
     target_id: Option<&'a str>,
-    /// Why it was not copied, or not pinned. Null if it was.
+    /// Number of annotations that were copied: changes of its labels and its note that the target did not have.
+    annotations: u64,
+    /// Why it was not copied, or not pinned, or why its annotations were not copied. Null if all was.
     error: Option<ItemError>,
 }
 
@@ -68,7 +72,15 @@ impl<'a> From<&'a CopiedSnapshot> for CopiedDocument<'a> {
         };
         let error =
             copied.kind.map(|kind| ItemError { kind: kind.into(), message: copied.error.clone().unwrap_or_default() });
-        Self { id: &copied.id, name: copied.name.as_deref(), outcome, target_id: copied.target_id.as_deref(), error }
+        Self {
+            id: &copied.id,
+            name: copied.name.as_deref(),
+            source_id: copied.source.as_ref().map(SourceInfo::id_or_kind),
+            outcome,
+            target_id: copied.target_id.as_deref(),
+            annotations: copied.annotations,
+            error,
+        }
     }
 }
 
@@ -100,6 +112,9 @@ pub(crate) struct CopyPlanDocument<'a> {
     /// Whether it is known that the target can be written to. False for a bucket, which says it only when it is tried. Null if
     /// nothing would be written.
     write_checked: Option<bool>,
+    /// Bytes that the file system of the target has left. Null for a bucket, if the file system does not say it, and if
+    /// nothing would be written.
+    target_free_bytes: Option<u64>,
     /// Bytes that are to be copied. Those of compacted snapshots are an estimate: the size of the chain.
     bytes: u64,
     /// What would be copied, the oldest first.
@@ -111,12 +126,18 @@ pub(crate) struct CopyPlanDocument<'a> {
 }
 
 impl<'a> CopyPlanDocument<'a> {
-    pub(crate) fn new(to: &'a str, plan: &'a CopyPlan, write_checked: Option<bool>) -> Self {
+    pub(crate) fn new(
+        to: &'a str,
+        plan: &'a CopyPlan,
+        write_checked: Option<bool>,
+        target_free_bytes: Option<u64>,
+    ) -> Self {
         Self {
             dry_run: true,
             to,
             target_is_new: plan.target_is_empty,
             write_checked,
+            target_free_bytes,
             bytes: plan.bytes(),
             copy: (&plan.copy).into(),
             existing: (&plan.existing).into(),
@@ -133,6 +154,8 @@ struct PlannedCopyDocument<'a> {
     id: &'a str,
     /// The name.
     name: &'a str,
+    /// The name of the database, or its host and path, or the kind of the source.
+    source_id: String,
     /// When the snapshot was taken.
     created_at: DateTime<Utc>,
     /// The ids of its chain in the target: from the full snapshot on, this one included.
@@ -141,6 +164,8 @@ struct PlannedCopyDocument<'a> {
     compact: bool,
     /// Whether it is to be pinned in the target.
     pin: bool,
+    /// Number of annotations that would be copied: changes of its labels and its note that the target does not have.
+    annotations: u64,
     /// Number of objects that are read.
     objects: u64,
     /// Size of these objects in the store, in bytes.
@@ -157,10 +182,12 @@ impl<'a> From<&'a PlannedCopy> for PlannedCopyDocument<'a> {
         Self {
             id: &planned.id,
             name: &planned.name,
+            source_id: planned.source.id_or_kind(),
             created_at: planned.created_at,
             chain: chain(members.map(String::as_str)),
             compact: planned.compact,
             pin: planned.pin,
+            annotations: planned.annotations,
             objects: planned.objects,
             stored_bytes: planned.bytes,
             target_stored_bytes: planned.stored_bytes,

@@ -12,9 +12,9 @@ use serde::Serialize;
 /// The version of the contract.
 pub(crate) const SCHEMA_VERSION: u32 = 1;
 
-/// Commands that use no store.
-pub(crate) const WITHOUT_STORE: [&str; 6] =
-    ["completions", "config check", "config path", "demo", "store options", "version"];
+/// Commands that use no store, or those of the jobs of the configuration file.
+pub(crate) const WITHOUT_STORE: [&str; 7] =
+    ["completions", "config check", "config path", "demo", "schedule", "store options", "version"];
 
 /// One run of the program, as its documents name it.
 #[derive(Debug, Clone)]
@@ -41,6 +41,11 @@ impl Run {
     /// Returns the command, for example `store check`.
     pub(crate) fn command(&self) -> Option<&str> {
         self.command.as_deref()
+    }
+
+    /// Returns when the run was started, by the clock of this machine.
+    pub(crate) fn started_at(&self) -> DateTime<Utc> {
+        self.started_at
     }
 
     /// Returns the document of the run that has these members.

@@ -84,6 +84,8 @@ pub(crate) enum FailureKind {
     OtherSource,
     /// The vectors are of another embedding model.
     OtherEmbedding,
+    /// The file is the database of other snapshots in the store.
+    OtherDatabase,
     /// The chain would have more snapshots than is allowed.
     ChainTooLong,
     /// The database has something that a snapshot does not hold, and `--strict` refuses that.
@@ -113,6 +115,7 @@ impl FailureKind {
             Some(Remedy::DeleteUnreadable) => Self::MayHaveDependents,
             Some(Remedy::BaseFromElsewhere) => Self::OtherSource,
             Some(Remedy::OtherEmbedding) => Self::OtherEmbedding,
+            Some(Remedy::OtherDatabase) => Self::OtherDatabase,
             Some(Remedy::LongerChain) => Self::ChainTooLong,
             Some(Remedy::NotStrict) => Self::NotCaptured,
             Some(Remedy::OnConflict) => Self::Conflict,

@@ -16,13 +16,16 @@ pub(crate) struct FindDocument<'a> {
     record_id: &'a str,
     /// Whether any snapshot has the record. If none has, the exit code is 1, and 4 if there are no snapshots.
     found: bool,
-    /// All snapshots, the newest first.
+    /// All snapshots that can be used, the newest first.
     snapshots: Each<'a, FoundRecord, FoundDocument<'a>>,
+    /// The ids of the snapshots that cannot be used, the newest first. Whether they have the record is not known.
+    unusable: &'a [String],
 }
 
 impl<'a> From<&'a FindReport> for FindDocument<'a> {
     fn from(report: &'a FindReport) -> Self {
-        Self { record_id: &report.record_id, found: report.is_found(), snapshots: (&report.snapshots).into() }
+        let FindReport { record_id, snapshots, unusable, .. } = report;
+        Self { record_id, found: report.is_found(), snapshots: snapshots.into(), unusable }
     }
 }
 
@@ -52,6 +55,7 @@ impl<'a> From<&'a FoundRecord> for FoundDocument<'a> {
         let change = match found.state {
             RecordState::Absent => RecordChange::Absent,
             RecordState::Added => RecordChange::Added,
+            RecordState::Present => RecordChange::Present,
             RecordState::Same => RecordChange::Same,
             RecordState::VectorChanged => RecordChange::Vector,
             RecordState::MetadataChanged => RecordChange::Metadata,
@@ -80,6 +84,8 @@ enum RecordChange {
     Absent,
     /// The snapshot has the record, and the one before does not.
     Added,
+    /// The snapshot has the record. The one before cannot be read.
+    Present,
     /// The snapshot has the record as the one before.
     Same,
     /// The vector is another one.

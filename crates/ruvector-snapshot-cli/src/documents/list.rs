@@ -91,6 +91,8 @@ pub(crate) struct ListEnd<'a> {
     unusable: Vec<UnusableDocument<'a>>,
     /// The ids of uploads that are running or were interrupted, the newest first.
     pending_uploads: &'a [String],
+    /// The ids of those of `pending_uploads` that may be snapshots: only `metadata.json` is missing, for more than an hour.
+    possibly_lost: &'a [String],
     /// The ids of snapshots that are being deleted, or whose deletion was interrupted, the newest first.
     deleting: &'a [String],
     /// The ids of those of `snapshots` that are marked for deletion and still intact, the newest first.
@@ -119,6 +121,7 @@ impl<'a> From<&'a Listing> for ListEnd<'a> {
         Self {
             unusable: listing.unusable.iter().map(unusable).collect(),
             pending_uploads: &listing.pending_uploads,
+            possibly_lost: &listing.possibly_lost,
             deleting: &listing.deleting,
             marked_for_deletion: &listing.marked_for_deletion,
             dated_in_future: &listing.dated_in_future,

@@ -27,11 +27,14 @@ mod progress;
 mod prune;
 mod restore;
 mod restore_plan;
+mod schedule;
+mod schedule_runs;
 mod search;
 mod shared;
 mod show;
 mod snapshot;
 mod stats;
+mod status;
 mod store;
 mod verify;
 mod verify_plan;
@@ -48,7 +51,7 @@ pub(crate) use config::{
 };
 pub(crate) use copy::{CopyDocument, CopyPlanDocument};
 pub(crate) use create::CreateDocument;
-pub(crate) use delete::DeleteDocument;
+pub(crate) use delete::{DeleteDocument, DeletedSnapshot};
 pub(crate) use demo::DemoDocument;
 pub(crate) use diff::{ChangeDocument, DiffBegin, DiffCounts, DiffEnd};
 pub(crate) use drill::{DrillDocument, DrillPlanDocument};
@@ -64,10 +67,16 @@ pub(crate) use progress::{PhaseName, ProgressDocument, ProgressLine};
 pub(crate) use prune::{PruneDocument, Pruned};
 pub(crate) use restore::{MergeDocument, RestoreDocument};
 pub(crate) use restore_plan::RestorePlanDocument;
+pub(crate) use schedule::{
+    CheckedJobDocument, ForecastJobDocument, ForecastRunDocument, ForecastSnapshotDocument, ScheduleCheckDocument,
+    ScheduleNextDocument,
+};
+pub(crate) use schedule_runs::{JobRunDocument, ScheduleLine, ScheduleOnceDocument};
 pub(crate) use search::SearchDocument;
 pub(crate) use shared::{ItemError, OutcomeDocument, State};
 pub(crate) use show::{ShowDocument, ShownDocument};
 pub(crate) use stats::StatsDocument;
+pub(crate) use status::StatusDocument;
 pub(crate) use store::{OptionDocument, StoreCheckDocument, StoreCheckPlanDocument, StoreOptionsDocument};
 pub(crate) use verify::{VerifiedDocument, VerifyDocument};
 pub(crate) use verify_plan::VerifyPlanDocument;

@@ -36,6 +36,11 @@ pub(crate) struct CreatePlanDocument<'a> {
     checksum: &'a str,
     /// What is known of the embedding model of the vectors. Null if nothing is.
     embedding: Option<EmbeddingDocument<'a>>,
+    /// The labels that the snapshot would have.
+    #[schemars(with = "BTreeMap<String, String>")]
+    labels: &'a Labels,
+    /// The note that the snapshot would have. Null if there is none.
+    note: Option<&'a str>,
     /// What the snapshot would hold apart from records. Null if that is nothing.
     irregular: Option<IrregularDocument<'a>>,
     /// Number of records that an incremental snapshot would add, change and remove. Null for a full one.
@@ -50,6 +55,10 @@ pub(crate) struct CreatePlanDocument<'a> {
     stored_bytes_max: u64,
     /// Size of a private copy of the database in the scratch directory, in bytes, at most. It is needed only if the database is written at the same time, or has tables that cannot be read in place.
     scratch_bytes_max: u64,
+    /// Bytes that the file system of the store has left. Null for a bucket, or if the file system does not say it.
+    store_free_bytes: Option<u64>,
+    /// Bytes that the file system of the scratch directory has left. Null if it does not say it.
+    scratch_free_bytes: Option<u64>,
     /// Whether the store has no snapshots yet. A surprise may mean a disk that is not mounted.
     store_is_new: bool,
     /// Whether it is known that the store can be written to. False for a bucket: it says so only when it is written to.
@@ -57,7 +66,8 @@ pub(crate) struct CreatePlanDocument<'a> {
 }
 
 impl<'a> CreatePlanDocument<'a> {
-    pub(crate) fn new(plan: &'a CreatePlan, access: StoreAccess) -> Self {
+    /// `free` has the bytes that are left for the store and in the scratch directory.
+    pub(crate) fn new(plan: &'a CreatePlan, access: StoreAccess, free: (Option<u64>, Option<u64>)) -> Self {
         Self {
             dry_run: true,
             name: &plan.name,
@@ -69,6 +79,8 @@ impl<'a> CreatePlanDocument<'a> {
             distance_metric: plan.distance_metric.as_deref(),
             checksum: &plan.checksum,
             embedding: plan.embedding.as_ref().map(Into::into),
+            labels: &plan.labels,
+            note: plan.note.as_deref(),
             irregular: plan.irregular.as_ref().map(Into::into),
             changes: plan.changes.as_ref().map(Into::into),
             base_id: plan.chain.last().map(String::as_str),
@@ -76,6 +88,8 @@ impl<'a> CreatePlanDocument<'a> {
             logical_bytes: plan.raw_bytes,
             stored_bytes_max: plan.stored_bytes_max,
             scratch_bytes_max: plan.scratch_bytes_max,
+            store_free_bytes: free.0,
+            scratch_free_bytes: free.1,
             store_is_new: plan.store_is_new,
             write_checked: access.is_known(),
         }
@@ -115,6 +129,8 @@ pub(crate) struct ImportPlanDocument<'a> {
     logical_bytes: u64,
     /// Size of the files in the store, in bytes, at most: how well they can be compressed is not tried.
     stored_bytes_max: u64,
+    /// Bytes that the file system of the store has left. Null for a bucket, or if the file system does not say it.
+    store_free_bytes: Option<u64>,
     /// Whether the store has no snapshots yet. A surprise may mean a disk that is not mounted.
     store_is_new: bool,
     /// Whether it is known that the store can be written to. False for a bucket: it says so only when it is written to.
@@ -122,7 +138,7 @@ pub(crate) struct ImportPlanDocument<'a> {
 }
 
 impl<'a> ImportPlanDocument<'a> {
-    pub(crate) fn new(plan: &'a ImportPlan, file: &Path, access: StoreAccess) -> Self {
+    pub(crate) fn new(plan: &'a ImportPlan, file: &Path, access: StoreAccess, store_free_bytes: Option<u64>) -> Self {
         Self {
             dry_run: true,
             file: lossy(file),
@@ -138,6 +154,7 @@ impl<'a> ImportPlanDocument<'a> {
             checksum: &plan.checksum,
             logical_bytes: plan.raw_bytes,
             stored_bytes_max: plan.stored_bytes_max,
+            store_free_bytes,
             store_is_new: plan.store_is_new,
             write_checked: access.is_known(),
         }
@@ -152,13 +169,15 @@ pub(crate) struct CompactPlanDocument<T> {
     dry_run: bool,
     /// The full snapshots that would be stored, in the order in which their sources were given.
     snapshots: T,
+    /// Bytes that the file system of the store has left. Null for a bucket, or if the file system does not say it.
+    store_free_bytes: Option<u64>,
     /// Whether it is known that the store can be written to. False for a bucket: it says so only when it is written to.
     write_checked: bool,
 }
 
 impl<T> CompactPlanDocument<T> {
-    pub(crate) fn new(access: StoreAccess, snapshots: T) -> Self {
-        Self { dry_run: true, snapshots, write_checked: access.is_known() }
+    pub(crate) fn new(access: StoreAccess, store_free_bytes: Option<u64>, snapshots: T) -> Self {
+        Self { dry_run: true, snapshots, store_free_bytes, write_checked: access.is_known() }
     }
 }
 
@@ -188,6 +207,8 @@ pub(crate) struct PlannedCompactionDocument<'a> {
     not_captured: &'a [String],
     /// Size of the files of the new snapshot in the store, in bytes, at most: as if no record of the chain had been replaced, and without compression.
     stored_bytes_max: u64,
+    /// The id of the full snapshot that an earlier compact has stored, and that was not found corrupt. Then nothing would be stored. Null if there is none.
+    existing_id: Option<&'a str>,
 }
 
 impl<'a> From<&'a CompactPlan> for PlannedCompactionDocument<'a> {
@@ -204,6 +225,7 @@ impl<'a> From<&'a CompactPlan> for PlannedCompactionDocument<'a> {
             checksum: &plan.checksum,
             not_captured: &plan.not_captured,
             stored_bytes_max: plan.stored_bytes_max,
+            existing_id: plan.existing.as_deref(),
         }
     }
 }

@@ -72,13 +72,16 @@ pub(crate) struct ProgressDocument {
     /// Bytes of records per second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) record_bytes_per_second: Option<u64>,
-    /// Bytes of objects that the store, or the target of a copy, has received.
+    /// Bytes of objects that the store, or the target of a copy, has received. In the phase `rereading`: bytes of an object that were read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) stored_bytes: Option<u64>,
     /// Bytes of objects in total. Of a snapshot that is compacted on the way it is an estimate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) stored_bytes_total: Option<u64>,
-    /// Bytes of objects per second.
+    /// Bytes of objects that the upload limit has allowed, and that the store has not received yet. They are sent, or wait until the limit has allowed the rest of their part. Missing if there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) stored_bytes_allowed: Option<u64>,
+    /// Bytes of objects per second, with those that the upload limit has allowed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) stored_bytes_per_second: Option<u64>,
     /// How long the phase has taken so far, in seconds.
@@ -113,6 +116,8 @@ pub(crate) enum PhaseName {
     Copying,
     /// The indexes of two snapshots are compared.
     Comparing,
+    /// A file of a snapshot is read a second time, because what was read of it was corrupt. `verifying` can follow, of the snapshot and of those that depend on it.
+    Rereading,
     /// A file of the published crate is read, and its records are sorted. `creating` follows.
     Sorting,
     /// Something else.
@@ -134,6 +139,7 @@ impl From<Phase> for PhaseName {
             Phase::Search => Self::Searching,
             Phase::Import => Self::Sorting,
             Phase::Drill => Self::Opening,
+            Phase::ReadAgain => Self::Rereading,
             _ => Self::Working,
         }
     }

@@ -200,7 +200,7 @@ impl<'a> From<&'a DroppedSnapshot> for DroppedDocument<'a> {
 #[schemars(rename = "Reason")]
 struct ReasonDocument {
     /// The reason. To keep: `pinned`, `future`, `broken_chain`, `corrupt`, `last`, `newest_of`, `within`, `label`,
-    /// `base_of`, `base_of_unusable`, `base_of_upload` or `may_be_needed_by`. To delete: `not_last`, `not_newest_of`, `not_last_of`,
+    /// `base_of`, `base_of_unusable`, `base_of_upload`, `may_be_needed_by` or `other_source`. To delete: `not_last`, `not_newest_of`, `not_last_of`,
     /// `not_within`, `same_state` or `no_label`.
     why: &'static str,
     /// The id of the snapshot or upload that it is about.
@@ -228,6 +228,7 @@ impl From<&KeepReason> for ReasonDocument {
         let this = Self::default();
         let of_id = |why, id: &String| Self { why, id: Some(id.clone()), ..Self::default() };
         match reason {
+            KeepReason::OtherSource => Self { why: "other_source", ..this },
             KeepReason::Pinned => Self { why: "pinned", ..this },
             KeepReason::Future => Self { why: "future", ..this },
             KeepReason::BrokenChain { at } => of_id("broken_chain", at),

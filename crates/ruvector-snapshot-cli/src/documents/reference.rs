@@ -19,7 +19,8 @@ use super::{
     ConfigShowDocument, CopyDocument, CopyPlanDocument, CreateDocument, CreatePlanDocument, DeleteDocument,
     DemoDocument, DrillDocument, DrillPlanDocument, ExportDocument, ExportPlanDocument, FindDocument, ImportDocument,
     ImportPlanDocument, MergeDocument, NoMembers, PinDocument, PlannedCompactionDocument, ProgressLine, PruneDocument,
-    RestoreDocument, RestorePlanDocument, SearchDocument, ShowDocument, ShownDocument, StatsDocument,
+    RestoreDocument, RestorePlanDocument, ScheduleCheckDocument, ScheduleLine, ScheduleNextDocument,
+    ScheduleOnceDocument, SearchDocument, ShowDocument, ShownDocument, StatsDocument, StatusDocument,
     StoreCheckDocument, StoreCheckPlanDocument, StoreOptionsDocument, VerifyDocument, VerifyPlanDocument,
     VersionDocument, diff, dump, list,
 };
@@ -81,9 +82,19 @@ fn documents() -> BTreeMap<&'static str, Vec<Make>> {
                 document::<RestorePlanDocument<'static>>,
             ],
         ),
+        (
+            "schedule",
+            vec![
+                document::<ScheduleCheckDocument<'static>>,
+                document::<ScheduleNextDocument<'static>>,
+                document::<ScheduleOnceDocument<'static>>,
+                schedule_line,
+            ],
+        ),
         ("search", vec![document::<SearchDocument<'static>>]),
         ("show", vec![document::<ShowDocument<Vec<OutcomeDocument<ShownDocument<'static>>>>>]),
         ("stats", vec![document::<StatsDocument>]),
+        ("status", vec![document::<StatusDocument<'static>>]),
         ("store check", vec![document::<StoreCheckDocument<'static>>, document::<StoreCheckPlanDocument<'static>>]),
         ("store options", vec![document::<StoreOptionsDocument>]),
         ("unpin", vec![document::<PinDocument<'static>>]),
@@ -153,6 +164,11 @@ fn progress(generator: &mut SchemaGenerator) -> schemars::Schema {
     generator.subschema_for::<ProgressLine<'static>>()
 }
 
+/// A line of `schedule` for each run.
+fn schedule_line(generator: &mut SchemaGenerator) -> schemars::Schema {
+    generator.subschema_for::<ScheduleLine<'static>>()
+}
+
 fn schema<'a>(arguments: &str, makes: impl IntoIterator<Item = &'a Make>) -> Value {
     let mut generator = generator();
     let forms: Vec<Value> = makes.into_iter().map(|make| make(&mut generator).to_value()).collect();
@@ -180,6 +196,7 @@ and of failures.
 - The exit code says more than that there is a document: see [Exit codes](#exit-codes). If all is done and there are `warnings`, it is 5, and with
   `--strict` 1. The document is the same then, without `error`.
 - `dump` and `diff --jsonl` print a line of JSON for each record or change, without `--json`: a [Record](#record) or a [Change](#change).
+- `schedule --json`, which runs until it is stopped, prints a document on a line of its own for each run.
 - Standard error has lines of [progress](#lines-of-progress), and messages for people.
 ";
 

@@ -26,6 +26,8 @@ pub(crate) struct StatsDocument {
     dated_in_future: TotalsDocument,
     /// Number of snapshots whose metadata cannot be used. Not in the other numbers.
     unusable: u64,
+    /// Number of uploads that may be snapshots which have lost their `metadata.json`. Not in the other numbers.
+    possibly_lost: u64,
 }
 
 /// Several snapshots together.
@@ -87,6 +89,7 @@ impl From<&StoreStats> for StatsDocument {
             corrupt: stats.corrupt.into(),
             dated_in_future: stats.dated_in_future.into(),
             unusable: stats.unusable,
+            possibly_lost: stats.possibly_lost,
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod ids;
 mod snapshots;
+mod sources;
 mod style;
 mod table;
 mod text;
@@ -16,7 +17,6 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 
 use anstream::{AutoStream, ColorChoice};
 use chrono::{DateTime, Utc};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use ruvector_snapshot::ErrorKind;
 use serde::Serialize;
 use terminal_size::{Width, terminal_size_of};
@@ -25,15 +25,18 @@ use crate::documents::{FailureDocument, Run};
 use crate::failure::Failure;
 use crate::global::Global;
 use crate::logs::PRINTED;
+use crate::stderr::write_if_ready;
 
 pub(crate) use ids::Ids;
 pub(crate) use snapshots::{
-    changes, orphan_kind, print_irregular, print_note, print_transferred, ratio, shape, shape_of, share, source,
+    changes, orphan_kind, print_embedding, print_irregular, print_note, print_transferred, ratio, shape, shape_of,
+    share, source,
 };
+pub(crate) use sources::distinguished;
 pub(crate) use style::{Text, Tone};
 pub(crate) use table::{Cell, Column, Table};
-pub(crate) use text::{fitted, plain, quoted, quoted_path};
-pub(crate) use time::{Zone, ago};
+pub(crate) use text::{enumerated, fitted, plain, quoted, quoted_path};
+pub(crate) use time::{Zone, ago, until};
 pub(crate) use units::{count, counted, pace, rate, size, total};
 
 /// Columns of a terminal that text is fitted to. A smaller terminal wraps what is printed, and longer lines are hard to read.
@@ -219,6 +222,13 @@ impl Output {
         written(printed.and_then(|()| stdout.write_all(b"\n")).and_then(|()| stdout.flush())).map(drop)
     }
 
+    /// Prints a document on one line to standard output.
+    pub(crate) fn document_line(&self, document: &impl Serialize) -> Result<(), Failure> {
+        let mut line = serde_json::to_vec(document).map_err(|error| Failure::output(&io::Error::from(error)))?;
+        line.push(b'\n');
+        write_out(&line)
+    }
+
     /// Prints bytes as they are, whatever the output is.
     pub(crate) fn raw(&self, bytes: &[u8]) -> Result<(), Failure> {
         write_out(bytes)
@@ -314,22 +324,6 @@ impl Stream {
         let size = || terminal_size_of(stream).map_or(COLUMNS_DEFAULT, |(Width(columns), _)| usize::from(columns));
         let columns = IsTerminal::is_terminal(stream).then(|| size().clamp(COLUMNS_MIN, COLUMNS_MAX));
         Self { columns, has_colours: AutoStream::choice(stream) != ColorChoice::Never }
-    }
-}
-
-/// Returns whether standard error takes a line at once. A full pipe that is not read never does. O_NONBLOCK is no way out:
-/// it would also apply to the other processes that have the pipe.
-pub(crate) fn is_stderr_ready() -> bool {
-    let stderr = io::stderr();
-    let mut waited = [PollFd::new(&stderr, PollFlags::OUT)];
-    poll(&mut waited, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
-}
-
-/// Writes to standard error, unless that would wait for its reader. A pipe that is ready takes `PIPE_BUF` bytes.
-fn write_if_ready(bytes: &[u8]) {
-    let mut stderr = io::stderr().lock();
-    if bytes.len() <= libc::PIPE_BUF && is_stderr_ready() {
-        let _printed = stderr.write_all(bytes);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ruvector_snapshot::{Changes, IrregularInfo, OrphanKind, Snapshot, SourceInfo, Transferred};
+use ruvector_snapshot::{Changes, EmbeddingInfo, IrregularInfo, OrphanKind, Snapshot, SourceInfo, Transferred};
 
 use super::{Output, count, rate, size};
 use crate::failure::Failure;
@@ -90,6 +90,12 @@ pub(crate) fn shape_of(vectors: u64, dimensions: u64, metric: Option<&str>) -> S
 /// Prints the lines of a note.
 pub(crate) fn print_note(output: &Output, note: &str) -> Result<(), Failure> {
     note.split('\n').enumerate().try_for_each(|(at, line)| output.field(if at == 0 { "note" } else { "" }, line))
+}
+
+/// Prints what is known of the embedding model, if anything is.
+pub(crate) fn print_embedding(output: &Output, embedding: Option<&EmbeddingInfo>) -> Result<(), Failure> {
+    let lines = embedding.into_iter().flat_map(EmbeddingInfo::lines);
+    lines.enumerate().try_for_each(|(at, line)| output.field(if at == 0 { "embedding" } else { "" }, line))
 }
 
 /// Prints what a snapshot holds apart from records, and names the first of it.

@@ -169,13 +169,19 @@ impl Table {
         widths
     }
 
-    /// Shortens columns as far as something of them is left, from the last one on: nothing can be left out.
+    /// Shortens columns from the last one on, because nothing can be left out: to their titles, and if that is not enough, as far
+    /// as something of them is left.
     fn squeeze(&self, widths: &mut [Option<usize>], columns_max: usize) {
+        self.squeeze_to(|column| width(column.title).max(CELL_MIN), widths, columns_max);
+        self.squeeze_to(|_| CELL_MIN, widths, columns_max);
+    }
+
+    fn squeeze_to(&self, least: impl Fn(&Column) -> usize, widths: &mut [Option<usize>], columns_max: usize) {
         for at in (0..widths.len()).rev() {
             let surplus = needed(widths).saturating_sub(columns_max);
-            let can_be_shorter = self.columns.get(at).is_some_and(|column| column.shortened.is_some());
-            if let Some(Some(width)) = widths.get_mut(at).filter(|_| can_be_shorter) {
-                *width = (*width).min(width.saturating_sub(surplus).max(CELL_MIN));
+            let least = self.columns.get(at).filter(|column| column.shortened.is_some()).map(&least);
+            if let (Some(Some(width)), Some(least)) = (widths.get_mut(at), least) {
+                *width = (*width).min(width.saturating_sub(surplus).max(least));
             }
         }
     }
@@ -262,6 +268,25 @@ mod tests {
             let lines = printed(Some(columns));
             assert!(lines.iter().all(|line| width(line) <= columns), "{columns}: {lines:?}");
         }
+    }
+
+    #[test]
+    fn a_title_is_cut_last() {
+        let mut table = Table::new([
+            Column::new("ID"),
+            Column::new("NAME").cut_to(10),
+            Column::new("SOURCE").cut_start_to(10),
+            Column::new("STORED"),
+        ]);
+        table.add(["20260131", "a very long name", "db1:/srv/articles.db", "1000.00 MiB"].map(Cell::from));
+        let printed = |columns| table.lines(Some(columns)).into_iter().map(|line| line.plain).collect::<Vec<_>>();
+        assert_eq!(printed(41)[0], "ID        NAME        SOURCE  STORED");
+        assert_eq!(printed(36)[0], "ID        NAME   SOURCE  STORED");
+        assert_eq!(printed(36)[1], "20260131  a ve…  …es.db  1000.00 MiB");
+        assert_eq!(printed(35)[0], "ID        NAME  SOURCE  STORED");
+        // Less would not fit the terminal.
+        assert_eq!(printed(34)[0], "ID        NAME  …URCE  STORED");
+        assert!((31..60).all(|columns| printed(columns).iter().all(|line| width(line) <= columns)));
     }
 
     #[test]

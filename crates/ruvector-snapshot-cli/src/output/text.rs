@@ -30,6 +30,17 @@ pub(crate) fn fitted_end(text: &str, columns_max: usize) -> String {
     turned(&fitted(&turned(&plain(text)), columns_max))
 }
 
+/// Number of names that are enumerated.
+const NAMES_SHOWN: usize = 10;
+
+/// Enumerates names, and says how many more there are.
+pub(crate) fn enumerated<'a>(names: impl IntoIterator<Item = &'a String, IntoIter: ExactSizeIterator>) -> String {
+    let names = names.into_iter();
+    let more = names.len().saturating_sub(NAMES_SHOWN);
+    let shown = names.take(NAMES_SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+    if more == 0 { shown } else { format!("{shown}, and {more} more") }
+}
+
 /// Quotes a word for a shell.
 pub(crate) fn quoted(word: &str) -> String {
     let is_safe = |c: char| c.is_alphanumeric() || "-_./:,+@%".contains(c);

@@ -21,7 +21,7 @@ impl BytesOf {
     pub(super) fn phase(phase: Phase) -> Self {
         match phase {
             Phase::Compare | Phase::Drill => Self::Nothing,
-            Phase::Copy | Phase::Store => Self::Store,
+            Phase::Copy | Phase::Store | Phase::ReadAgain => Self::Store,
             _ => Self::Records,
         }
     }
@@ -32,9 +32,21 @@ impl BytesOf {
 pub(super) struct Course {
     began: Option<(Instant, ProgressUpdate)>,
     last: Option<ProgressUpdate>,
+    pub(super) limits: Limits,
+}
+
+/// Bytes per second that are sent to the store and received from it at most.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Limits {
+    pub(super) upload: Option<u64>,
+    pub(super) download: Option<u64>,
 }
 
 impl Course {
+    pub(super) fn with_limits(limits: Limits) -> Self {
+        Self { limits, ..Self::default() }
+    }
+
     /// Takes the next update. A phase of which less is done than before was started again.
     pub(super) fn next(&mut self, update: ProgressUpdate) -> Step {
         let continues = |last: ProgressUpdate| {
@@ -45,7 +57,7 @@ impl Course {
         }
         self.last = Some(update);
         let (started, first) = *self.began.get_or_insert_with(|| (Instant::now(), update));
-        Step { update, first, taken: started.elapsed() }
+        Step { update, first, taken: started.elapsed(), limits: self.limits }
     }
 }
 
@@ -56,6 +68,7 @@ pub(super) struct Step {
     /// Where the phase has begun: what was done before it is no part of its rates.
     first: ProgressUpdate,
     pub(super) taken: Duration,
+    pub(super) limits: Limits,
 }
 
 impl Step {
@@ -68,7 +81,7 @@ impl Step {
     }
 
     pub(super) fn bytes_per_second(&self) -> u64 {
-        rate(self.update.bytes.saturating_sub(self.first.bytes), self.taken)
+        rate(passed(&self.update).saturating_sub(passed(&self.first)), self.taken)
     }
 
     /// Returns how far the work has come, and how far it goes: in bytes if their total is known, and else in records.
@@ -80,7 +93,8 @@ impl Step {
     pub(super) fn percent(&self) -> Option<u64> {
         let ((done, total), update) = (self.position(), &self.update);
         let percent = (total > 0).then(|| (u128::from(done) * 100 / u128::from(total.max(done))) as u64);
-        percent.map(|percent| if update.records < update.records_total { percent.min(99) } else { percent })
+        let is_open = update.records < update.records_total || update.allowed_bytes > 0;
+        percent.map(|percent| if is_open { percent.min(99) } else { percent })
     }
 
     /// Returns how long the rest takes at the rate so far.
@@ -99,6 +113,12 @@ impl Step {
 fn position(update: &ProgressUpdate) -> (u64, u64) {
     match update.bytes_total {
         0 => (update.records, update.records_total),
-        total => (update.bytes, total),
+        total => (passed(update), total),
     }
+}
+
+/// Returns the bytes of a phase, with those that the upload limit has allowed: a part that waits for the limit is not stored,
+/// but the time that it takes passes.
+fn passed(update: &ProgressUpdate) -> u64 {
+    update.bytes.saturating_add(update.allowed_bytes)
 }

@@ -11,7 +11,7 @@ const BAR_COLUMNS_MIN: usize = 6;
 const BAR_COLUMNS_MAX: usize = 40;
 
 pub(super) fn line(step: &Step) -> String {
-    let parts = [counts(&step.update), bytes(&step.update), Some(speed(step)), left(step)];
+    let parts = [counts(&step.update), bytes(&step.update), limit(step), Some(speed(step)), left(step)];
     format!("{}: {}", PhaseName::from(step.phase()), parts.into_iter().flatten().collect::<Vec<_>>().join(", "))
 }
 
@@ -20,7 +20,14 @@ pub(super) fn bar_line(step: &Step, columns: usize) -> String {
     let percent = step.percent().map(|percent| format!("{percent:>3} %"));
     // In the order in which they are printed, and how important each is.
     let update = &step.update;
-    let parts = [(percent, 0), (counts(update), 1), (bytes(update), 4), (Some(speed(step)), 3), (left(step), 2)];
+    let parts = [
+        (percent, 0),
+        (counts(update), 1),
+        (bytes(update), 5),
+        (limit(step), 4),
+        (Some(speed(step)), 3),
+        (left(step), 2),
+    ];
     let mut parts: Vec<(String, u8)> = parts.into_iter().filter_map(|(part, rank)| Some((part?, rank))).collect();
     let joined = |parts: &[(String, u8)]| {
         let texts = parts.iter().map(|(text, _)| text.as_str());
@@ -56,7 +63,7 @@ fn things(phase: Phase) -> Option<&'static str> {
         Phase::Compare => Some("rows"),
         Phase::Drill => Some("searches"),
         Phase::Copy => Some("snapshots"),
-        Phase::Store => None,
+        Phase::Store | Phase::ReadAgain => None,
         _ => Some("records"),
     }
 }
@@ -80,6 +87,22 @@ fn bytes(update: &ProgressUpdate) -> Option<String> {
         0 => format!("{} {whose}", size(update.bytes)),
         total => format!("{} of {} {whose}", size(update.bytes), size(total)),
     })
+}
+
+/// Returns which transfers are limited, and how much of a part that waits for the limit is allowed. With a download limit, a phase
+/// stands still while a part is read.
+fn limit(step: &Step) -> Option<String> {
+    let sends = matches!(step.phase(), Phase::Create | Phase::Store | Phase::Copy);
+    let reads =
+        !matches!(step.phase(), Phase::Create | Phase::Store | Phase::Import | Phase::VerifyRestored | Phase::Drill);
+    match (step.limits.upload.filter(|_| sends), step.limits.download.filter(|_| reads)) {
+        (Some(limit), _) => Some(match step.update.allowed_bytes {
+            0 => format!("upload limited to {}/s", size(limit)),
+            allowed => format!("{} more allowed by the upload limit of {}/s", size(allowed), size(limit)),
+        }),
+        (None, Some(limit)) => Some(format!("download limited to {}/s", size(limit))),
+        (None, None) => None,
+    }
 }
 
 fn speed(step: &Step) -> String {

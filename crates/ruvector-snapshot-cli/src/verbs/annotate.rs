@@ -1,13 +1,14 @@
 //! `annotate`: changes the labels and the note of snapshots that exist.
 
 use clap::Args;
-use ruvector_snapshot::{AnnotateOptions, AnnotatePlan, ErrorKind, SnapshotError};
+use ruvector_snapshot::store::check_access;
+use ruvector_snapshot::{AnnotateOptions, AnnotatePlan, ErrorKind, SnapshotError, check_note};
 
 use super::create::labels;
 use crate::documents::AnnotateDocument;
 use crate::failure::{Exit, Failure, kind_name};
 use crate::output::{print_note, quoted};
-use crate::session::Session;
+use crate::session::{Session, Several};
 use crate::values::label;
 
 pub(crate) const HELP: &str = "\
@@ -54,7 +55,7 @@ const NAME_COLUMNS: usize = 40;
 pub(crate) async fn annotate(session: &Session, args: Annotate) -> Result<Exit, Failure> {
     let options = options(&args)?;
     let manager = session.open()?;
-    let resolved = session.resolve_each(&manager, &args.ids, "nothing was changed").await;
+    let resolved = session.resolve_to_change(&manager, &args.ids, Several::NewestNamed, "nothing was changed").await;
     let ids = resolved.map_err(|failure| match forgotten_label(&args) {
         Some(hint) if failure.kind() == kind_name(ErrorKind::NotFound) => failure.with_hint(hint),
         _ => failure,
@@ -64,12 +65,32 @@ pub(crate) async fn annotate(session: &Session, args: Annotate) -> Result<Exit, 
         let plan = async { Ok(manager.plan_annotate(id, &options).await) };
         plans.push(session.read(&manager, plan).await?.map_err(Failure::usage)?);
     }
+    if args.dry_run && plans.iter().any(|plan| plan.changes) {
+        check_access(&session.location()?)?;
+    }
+    let listing = session.read(&manager, manager.list()).await?;
     let mut done: Vec<AnnotatePlan> = Vec::new();
     if !args.dry_run {
         for plan in &plans {
             let after_interrupt = || "some of them may be annotated; `show` prints the labels and the note".to_owned();
             let applied = session.run(&manager, manager.apply_annotate(plan), after_interrupt).await;
             done.push(applied.map_err(|failure| after(failure, &done))?);
+        }
+    }
+    for snapshot in listing.snapshots.iter().filter(|snapshot| ids.contains(&snapshot.id)) {
+        for problem in &snapshot.unreadable_annotations {
+            session.warnings.add(&format!(
+                "labels and note of snapshot {} that were set by an annotation which cannot be read are given up; set them again: {problem}",
+                snapshot.id
+            ));
+        }
+    }
+    for problem in ids.iter().filter_map(|id| listing.problem_of(id)) {
+        session.warnings.add(&format!("{problem}; the annotation does not change that"));
+    }
+    for AnnotatePlan { id, missing_labels, .. } in &plans {
+        for key in missing_labels {
+            session.warnings.add(&format!("snapshot {id} has no label {key:?}, so it could not be removed"));
         }
     }
     let shown = if args.dry_run { &plans } else { &done };
@@ -83,6 +104,10 @@ fn options(args: &Annotate) -> Result<AnnotateOptions, Failure> {
     options.labels = labels(args.labels.clone())?;
     options.remove_labels = args.remove.iter().cloned().collect();
     options.note = args.note.clone();
+    if let Some(note) = args.note.as_ref().filter(|note| note.trim().is_empty()) {
+        let hint = |error| Failure::usage(error).with_hint("--remove-note removes the note that is there");
+        check_note(note).map_err(hint)?;
+    }
     if let Some(key) = args.remove.iter().find(|key| key.contains('=') || key.is_empty()) {
         let advice = "--remove takes the key alone, for example --remove host";
         return Err(usage(&format!("{key:?} is not the key of a label")).with_hint(advice));

@@ -1,10 +1,12 @@
 //! `config`: shows which settings apply and where they came from, and checks a configuration file. Contacts no store.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
+use ruvector_snapshot::store::Location;
 
-use crate::config_file::{ConfigError, ConfigFile, Found, FoundBy, Problem, find, places};
+use crate::config_file::{ConfigFile, Found, FoundBy, Problem, find, places, plain_path, unused_bucket};
 use crate::documents::{
     ConfigCheckDocument, ConfigFileDocument, ConfigPathDocument, ConfigProblemDocument, ConfigShowDocument,
     SettingDocument,
@@ -14,9 +16,10 @@ use crate::global::SOURCE_VARIABLE;
 use crate::output::counted;
 use crate::session::{Session, parsed_options};
 use crate::settings::{ChosenStore, Origin, wrong};
+use crate::values::shown_rate;
 
 pub(crate) const HELP: &str = "\
-A configuration file names stores, databases and retention policies, so that commands can be short.
+A configuration file names stores, databases and retention policies, so that commands can be short, and has the jobs of `schedule`.
 
 An example of a file:
 
@@ -56,7 +59,7 @@ Exit codes: 0 success; 2 the configuration is wrong; 5 success, with warnings.";
 
 const CHECK_HELP: &str = "\
 Finds unknown keys, wrong values, profiles that do not exist, secrets and files that cannot be read, and buckets that no command uses, because the file was \
-only found in the working directory. Prints all that is wrong, with the line. Contacts no store.
+only found in the working directory. A database must be a redb file. Prints all that is wrong, with the line. Contacts no store.
 
 Examples:
   ruvector-snapshot config check
@@ -111,14 +114,22 @@ fn file_document(found: &Found) -> ConfigFileDocument {
         FoundBy::Environment => "environment",
         FoundBy::Directory => "directory",
     };
-    ConfigFileDocument { path: found.path.display().to_string(), found_by }
+    ConfigFileDocument { path: absolute(&found.path).display().to_string(), found_by }
+}
+
+/// Returns a path as another directory would need it.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).map_or_else(|_| path.to_owned(), |path| plain_path(&path))
 }
 
 fn show(session: &Session) -> Result<Exit, Failure> {
     let chosen = session.chosen()?;
     let values = values(session, &chosen)?;
-    if let Err(refused) = chosen.check_is_named(&session.location_of(&chosen)?) {
-        session.warnings.add(refused.message());
+    let unnamed = session.settings.found.as_ref().filter(|found| found.is_of_working_directory());
+    if let Some(file) = session.settings.file.as_ref().filter(|_| unnamed.is_some()) {
+        file.buckets().for_each(|(line, location)| {
+            session.warnings.add(&format!("{} {}", file.place(line), unused_bucket(location)));
+        });
     }
     let file = session.settings.found.as_ref().map(file_document);
     let output = session.output;
@@ -146,7 +157,11 @@ fn show(session: &Session) -> Result<Exit, Failure> {
 fn values(session: &Session, chosen: &ChosenStore) -> Result<Vec<SettingDocument>, Failure> {
     let location = session.location_of(chosen)?;
     let settings = &session.settings;
-    let mut values = vec![setting("store", Some(chosen.typed.clone()), &chosen.origin)];
+    let store = match (&chosen.profile, &location) {
+        (None, Location::Local(path)) => absolute(path).display().to_string(),
+        _ => chosen.typed.clone(),
+    };
+    let mut values = vec![setting("store", Some(store), &chosen.origin)];
     if let Some(profile) = &chosen.profile {
         let origin = Origin::File(chosen.place(profile.location.line));
         values.push(setting("location", Some(location.to_string()), &origin));
@@ -178,7 +193,7 @@ fn values(session: &Session, chosen: &ChosenStore) -> Result<Vec<SettingDocument
     ));
     values.push(setting(
         "limit_upload",
-        transfers.max_upload_bytes_per_second.map(|limit| limit.to_string()),
+        transfers.max_upload_bytes_per_second.map(shown_rate),
         &flag(
             settings.limit_upload.is_some(),
             "--limit-upload",
@@ -187,7 +202,7 @@ fn values(session: &Session, chosen: &ChosenStore) -> Result<Vec<SettingDocument
     ));
     values.push(setting(
         "limit_download",
-        transfers.max_download_bytes_per_second.map(|limit| limit.to_string()),
+        transfers.max_download_bytes_per_second.map(shown_rate),
         &flag(
             settings.limit_download.is_some(),
             "--limit-download",
@@ -212,17 +227,12 @@ fn check(session: &Session, file: Option<&Path>) -> Result<Exit, Failure> {
         None => found(session)?,
     };
     let path = &found.path;
-    let problems = match ConfigFile::read(&found) {
-        Ok(file) => {
-            let references = file.check_references(!found.is_of_working_directory());
-            references.warnings.iter().for_each(|warning| session.warnings.add(warning));
-            references.problems
-        }
-        Err(ConfigError::Wrong { problems, .. }) => problems,
-        Err(ConfigError::Unreadable { why, .. }) => {
-            return Err(wrong(format!("cannot read the configuration file {}: {why}", path.display())));
-        }
-    };
+    let (file, mut problems) = ConfigFile::read_partly(&found)
+        .map_err(|why| wrong(format!("cannot read the configuration file {}: {why}", path.display())))?;
+    let references = file.check_references(!found.is_of_working_directory());
+    references.warnings.iter().for_each(|warning| session.warnings.add(warning));
+    problems.extend(references.problems);
+    problems.sort();
     let output = session.output;
     for problem in &problems {
         let Problem { line, column, .. } = problem;
@@ -244,8 +254,13 @@ fn check(session: &Session, file: Option<&Path>) -> Result<Exit, Failure> {
 
 fn path(session: &Session) -> Result<Exit, Failure> {
     let found = found(session)?;
-    session.output.line(found.path.display())?;
-    session.document(&ConfigPathDocument { file: file_document(&found) })?;
+    if let Err(error) = fs::metadata(&found.path) {
+        let message = format!("cannot read the configuration file {}: {error}", found.path.display());
+        return Err(wrong(message).with_hint("check --config or RUVECTOR_SNAPSHOT_CONFIG"));
+    }
+    let file = file_document(&found);
+    session.output.line(&file.path)?;
+    session.document(&ConfigPathDocument { file })?;
     Ok(Exit::Success)
 }
 

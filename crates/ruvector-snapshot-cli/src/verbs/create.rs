@@ -9,20 +9,23 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use ruvector_snapshot::{
-    Changes, CreateOptions, ErrorKind, Remedy, Snapshot, SnapshotConfig, SnapshotError, SnapshotManager, Transferred,
-    check_name, check_note, check_source_name, default_name,
+    Changes, CreateOptions, EarlierSnapshots, ErrorKind, Remedy, Snapshot, SnapshotConfig, SnapshotError,
+    SnapshotManager, SourceInfo, Transferred, check_embedding, check_label, check_name, check_note, check_source_name,
+    default_name,
 };
 
 use crate::documents::CreateDocument;
 use crate::failure::{Exit, Failure, kind_name};
 use crate::global::SOURCE_VARIABLE;
 use crate::interrupted::Attempts;
+use crate::near_store::store_around;
 use crate::output::{
-    changes, counted, pace, print_irregular, print_transferred, quoted, quoted_path, ratio, shape, share,
+    changes, counted, pace, print_embedding, print_irregular, print_transferred, quoted, quoted_path, ratio, shape,
+    share,
 };
 use crate::progress::ProgressDisplay;
 use crate::session::Session;
-use crate::values::{Pairs, compression_level, label, max_chain, pairs};
+use crate::values::{Pairs, compression_level, label, max_chain, new_path, pairs};
 
 pub(crate) const HELP: &str = "\
 The database can be open and in use. A snapshot always contains exactly one committed state. If the file changes too quickly to be read in place, a \
@@ -30,7 +33,7 @@ private copy is made in --scratch-dir first, and removed afterwards.
 
 A snapshot holds the database file and nothing else. Files beside it that belong to the database, such as FILE.agentic of AgenticDB, FILE.meta.json of the \
 npm command line, or metadata.json and ../aliases.json of a collection, are named in a warning as `not captured`, with exit code 5. `show` and `restore` repeat that. If these files are kept in another way, give \
---allow-not-captured. With --strict, the command fails instead.
+--allow-not-captured. With --strict and without that, the command fails instead.
 
 Rows of the file that do not form a record, for example metadata that is not JSON, and tables of other programs are kept byte for byte, and named as \
 `irregular`. Multimap tables cannot be kept and are `not captured`, too.
@@ -59,7 +62,7 @@ A snapshot records the embedding space that the database records in its table `c
 
 With --dry-run the command reads the database as usual, makes all checks, and says what the snapshot would hold, and how many bytes the store would take at \
 most. It writes nothing to the store and creates no directory. It checks whether a \
-directory can be written to; in a bucket that is not tried, and neither is the compression.
+directory can be written to, and warns if its file system, or that of the scratch directory, may have too little space. In a bucket neither is tried; the compression never is.
 
 Examples:
   ruvector-snapshot create --db vectors.db
@@ -70,7 +73,7 @@ Examples:
   ruvector-snapshot create --db /data/vectors.db --source articles \\
       --base latest
   ruvector-snapshot create --db vectors.db --store s3://bucket/backups \\
-      --limit-upload 20M
+      --limit-upload 20MiB
   ruvector-snapshot create --db vectors.db --base latest --dry-run
   ruvector-snapshot create --db @articles --store @offsite
 
@@ -134,7 +137,7 @@ pub(crate) struct Create {
     pub(crate) allow_not_captured: bool,
     /// Directory for a private copy of a database that is being written [default: the system's temporary
     /// directory]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = new_path())]
     pub(crate) scratch_dir: Option<PathBuf>,
     /// Read the database and print what would be stored. Writes nothing to the store
     #[arg(long)]
@@ -162,34 +165,45 @@ pub(crate) async fn create(session: &Session, args: Create) -> Result<Exit, Fail
         max_chain_length: args.max_chain.unwrap_or(SnapshotConfig::default().max_chain_length),
         ..session.config()
     };
+    // What is accepted is no reason to fail.
+    let strict = session.strict && !args.allow_not_captured;
     let mut options =
-        CreateOptions::default().labels(labels).base_from_elsewhere(args.base_from_elsewhere).strict(session.strict);
+        CreateOptions::default().labels(labels).base_from_elsewhere(args.base_from_elsewhere).strict(strict);
     (options.source_name, options.note) = (source_name, args.note);
     options = embedding(options, args.embedding)?.other_embedding(args.other_embedding);
     // Before anything is created in the store: a mistyped path leaves nothing behind.
     let checked = SnapshotManager::check_source_with(&args.db, &config, &options).await;
-    checked.map_err(|error| explained(&args.db, error))?;
+    checked.map_err(|error| explained(session, &args.db, error))?;
+    let scratch_dir = config.scratch_dir.clone().unwrap_or_else(std::env::temp_dir);
     let (manager, chain) = match &args.base {
         None => (open_for_full(session, config, args.dry_run)?, Vec::new()),
-        Some(base) => {
-            let opened = open_with_base(session, config, base, &args.db, &options).await;
-            opened.map_err(|failure| without_base(failure, args.base_from_elsewhere))?
-        }
+        Some(base) => open_with_base(session, config, base, &args.db, &options).await?,
     };
+    if manager.check_outside(&args.db, "a database").is_err() {
+        session.warnings.add(&format!(
+            "the database {} is inside of a store: no snapshot can be restored to this path; keep the store in a directory of its own",
+            quoted_path(&args.db)
+        ));
+    }
     if let Some(base) = chain.first() {
         options = options.base_id(base.id.as_str()).verify_base(args.verify_base);
     }
     let not_created = |failure| not_created(session, failure, chain.first());
+    let earlier = match chain.is_empty() {
+        true => earlier(session, &manager, &args.db, &options, args.dry_run).await?,
+        false => EarlierSnapshots::default(),
+    };
     if args.dry_run {
         let plan = plan::plan(session, &manager, &args.db, &name, options).await.map_err(not_created)?;
-        session.learn_ids(&manager).await;
-        plan::print(session, &plan, &args.db, args.allow_not_captured)?;
+        warn_of_differences(session, &earlier, &plan.source, plan.records);
+        plan::print(session, &plan, &args.db, &scratch_dir, args.allow_not_captured)?;
         return Ok(Exit::Success);
     }
     // The base of an increment is there, and --require-store is checked by the create.
-    let may_be_new = chain.is_empty() && !args.require_store;
-    let store_is_new = may_be_new && session.is_new(&manager).await?;
-    session.learn_ids(&manager).await;
+    let store_is_new = chain.is_empty() && !args.require_store && earlier.is_new_store();
+    if store_is_new && let Some(warning) = store_around(&location) {
+        session.warnings.add(&warning);
+    }
     let started = Instant::now();
     let attempts = Attempts::default();
     let (created, transferred) = {
@@ -201,20 +215,49 @@ pub(crate) async fn create(session: &Session, args: Create) -> Result<Exit, Fail
     };
     let snapshot = created.map_err(not_created)?;
     session.ids.add(&snapshot.id);
+    warn_of_differences(session, &earlier, &snapshot.source, snapshot.vector_count as u64);
     let allows_not_captured = args.allow_not_captured;
     let created = Created { snapshot: &snapshot, chain: &chain, store_is_new, transferred, allows_not_captured };
     print(session, &created, &args.db, started.elapsed()).map_err(|failure| failure.after_create(&snapshot.id))?;
     Ok(Exit::Success)
 }
 
-/// Warns of what belongs to the database and is not in the snapshot, because a restore does not bring it back. Returns what
-/// is listed instead, if that is allowed.
-fn not_captured<'a>(session: &Session, what: &'a [String], is_allowed: bool) -> &'a [String] {
-    if is_allowed {
-        return what;
+/// Returns what a full snapshot is compared with, and learns how short ids can be. It is read before, because the store may not
+/// answer any more when the snapshot is there.
+async fn earlier(
+    session: &Session,
+    manager: &SnapshotManager,
+    db: &Path,
+    options: &CreateOptions,
+    dry_run: bool,
+) -> Result<EarlierSnapshots, Failure> {
+    let source = manager.source_of_file(db, options).map_err(Failure::usage)?;
+    let read = async {
+        match manager.earlier_of_source(&source).await {
+            // A dry run creates no directory.
+            Err(error) if dry_run && error.kind() == ErrorKind::NotFound => Ok(EarlierSnapshots::default()),
+            earlier => earlier,
+        }
+    };
+    let earlier = session.read(manager, read).await?;
+    session.learn_listed(earlier.ids.iter().cloned());
+    if earlier.unread > 0 {
+        let unread = counted(earlier.unread, "snapshot");
+        let list = session.command("list");
+        let message =
+            format!("the new snapshot is not compared with {unread} that could not be read; `{list}` prints why");
+        match earlier.forbidden == earlier.unread {
+            // Credentials that may only write are no mistake.
+            true if session.output.quiet => {}
+            true => session.output.notice(message),
+            false => session.warnings.add(&message),
+        }
     }
-    what.iter().for_each(|what| session.warnings.add(&format!("not captured: {what}")));
-    &[]
+    Ok(earlier)
+}
+
+fn warn_of_differences(session: &Session, earlier: &EarlierSnapshots, source: &SourceInfo, records: u64) {
+    earlier.differences(source, records).iter().for_each(|difference| session.warnings.add(difference));
 }
 
 /// Adds what can be done about a failed create.
@@ -228,6 +271,8 @@ fn not_created(session: &Session, failure: Failure, base: Option<&Snapshot>) -> 
         }
         (Some(Remedy::NewStore), _) => without_store(session, failure),
         (Some(_), _) => failure,
+        // Of the base, the remedy would be another.
+        (None, _) if failure.kind() == kind_name(ErrorKind::Corrupt) => failure.with_hint(OLDER),
         (None, _) => busy_explained(failure),
     }
 }
@@ -269,6 +314,7 @@ fn embedding(mut options: CreateOptions, given: Vec<Pairs>) -> Result<CreateOpti
             return Err(Failure::usage(SnapshotError::new(ErrorKind::InvalidInput, message)));
         }
     }
+    check_embedding(&options.embedding).map_err(Failure::usage)?;
     Ok(options)
 }
 
@@ -305,20 +351,35 @@ async fn open_with_base(
 ) -> Result<(SnapshotManager, Vec<Snapshot>), Failure> {
     let manager = session.open_with(config)?;
     let source = manager.source_of_file(db, options).map_err(Failure::usage)?;
-    let id = session.resolve_base(&manager, base, &source).await?;
-    let chain = session.read(&manager, manager.chain(&id)).await?;
+    let id = match session.resolve_base(&manager, base, &source).await {
+        Err(failure) if failure.kind() == kind_name(ErrorKind::NotFound) => {
+            let is_empty = !session.read(&manager, manager.has_snapshots()).await?;
+            return Err(if is_empty { without_snapshots(session, failure) } else { without_base(failure, options) });
+        }
+        resolved => resolved.map_err(|failure| without_base(failure, options))?,
+    };
+    let chain = session.read(&manager, manager.chain(&id)).await.map_err(|failure| without_base(failure, options))?;
     Ok((manager, chain))
 }
 
 const WITHOUT_BASE: &str = "take a full snapshot first: repeat this command without --base";
 
-fn without_base(failure: Failure, accepts_elsewhere: bool) -> Failure {
+/// Says that there is no base yet.
+fn without_snapshots(session: &Session, failure: Failure) -> Failure {
+    failure
+        .with_hint(format!("{WITHOUT_BASE}; if there should be snapshots at {}, check --store", quoted(&session.store)))
+}
+
+fn without_base(failure: Failure, options: &CreateOptions) -> Failure {
+    let accepts_elsewhere = options.base_from_elsewhere;
     match failure.kind() {
         kind if kind == kind_name(ErrorKind::NotFound) && accepts_elsewhere => failure.with_hint(format!(
             "check --base and --store: --base-from-elsewhere needs the ID of the base, because latest and names mean only snapshots of this source; or {WITHOUT_BASE}"
         )),
         kind if kind == kind_name(ErrorKind::NotFound) => {
-            failure.with_hint(format!("check --base and --store, or {WITHOUT_BASE}"))
+            failure.with_hint(format!(
+                "check --base and --store; if the database was moved, give the ID of the base and --base-from-elsewhere; or {WITHOUT_BASE}"
+            ))
         }
         kind if kind == kind_name(ErrorKind::Corrupt) => {
             failure.with_hint(format!("a corrupt snapshot cannot be a base; {WITHOUT_BASE}"))
@@ -362,14 +423,20 @@ struct Created<'a> {
 fn print(session: &Session, created: &Created<'_>, db: &Path, taken: Duration) -> Result<(), Failure> {
     let output = session.output;
     let Created { snapshot, chain, store_is_new, transferred, allows_not_captured } = *created;
-    let listed = not_captured(session, &snapshot.source.not_captured, allows_not_captured);
+    let listed = session.warnings.not_captured(&snapshot.source.not_captured, allows_not_captured);
     session.document(&CreateDocument::new(snapshot, chain, store_is_new, transferred))?;
     let id = session.short(&snapshot.id);
     output.line(format_args!("created {id}"))?;
     if store_is_new {
-        output.field("store", format_args!("NEW: there were no snapshots at {} before", session.store))?;
+        output.field(
+            "store",
+            format_args!("NEW: there were no snapshots at {} before{}", session.store, session.store_inside()),
+        )?;
     }
     output.field("name", &snapshot.name)?;
+    if let Some(source) = &snapshot.source.name {
+        output.field("source", source)?;
+    }
     output.field("database", format_args!("{}, as of {}", db.display(), output.time(snapshot.created_at)))?;
     if let Some(base) = chain.first() {
         let length = counted(chain.len() as u64 + 1, "snapshot");
@@ -393,6 +460,7 @@ fn print(session: &Session, created: &Created<'_>, db: &Path, taken: Duration) -
     if let Some(irregular) = &snapshot.irregular {
         print_irregular(&output, irregular)?;
     }
+    print_embedding(&output, snapshot.embedding.as_ref())?;
     for what in listed {
         output.field("not captured", what)?;
     }
@@ -407,6 +475,7 @@ pub(crate) fn labels(pairs: Vec<(String, String)>) -> Result<BTreeMap<String, St
             let message = format!("the label {key:?} is given twice, but a label has one value");
             return Err(Failure::usage(SnapshotError::new(ErrorKind::InvalidInput, message)));
         }
+        check_label(&key, &value).map_err(Failure::usage)?;
         labels.insert(key, value);
     }
     Ok(labels)
@@ -416,19 +485,26 @@ pub(crate) fn labels(pairs: Vec<(String, String)>) -> Result<BTreeMap<String, St
 pub(crate) fn check_scratch_dir(scratch_dir: Option<&Path>) -> Result<(), Failure> {
     match scratch_dir {
         Some(path) if !path.is_dir() => {
-            let message = format!("--scratch-dir {}: the directory does not exist", path.display());
-            Err(Failure::new(ErrorKind::NotFound, message))
+            let why =
+                if path.exists() { "this is a file, and not a directory" } else { "the directory does not exist" };
+            Err(Failure::new(ErrorKind::NotFound, format!("--scratch-dir {}: {why}", path.display())))
         }
         _ => Ok(()),
     }
 }
 
-fn explained(path: &Path, error: SnapshotError) -> Failure {
+/// What is left if the database is corrupt.
+const OLDER: &str = "no snapshot was created; `list` shows the newest one from before";
+
+fn explained(session: &Session, path: &Path, error: SnapshotError) -> Failure {
     let (kind, shown) = (error.kind(), quoted_path(path));
     let failure = Failure::from(error);
     match kind {
+        ErrorKind::NotFound if session.settings.is_database(path) => {
+            failure.with_hint(format!("the configuration file has a database of this name: write --db @{shown}"))
+        }
         ErrorKind::NotFound => failure.with_hint(format!("check --db {shown}")),
-        ErrorKind::Corrupt => failure.with_hint("no snapshot was created; `list` shows the newest one from before"),
+        ErrorKind::Corrupt => failure.with_hint(OLDER),
         _ => failure,
     }
 }

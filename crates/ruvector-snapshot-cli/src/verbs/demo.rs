@@ -45,6 +45,15 @@ const VECTORS_FILE: &str = "vectors.bin.gz";
 
 pub(crate) async fn demo(session: &Session, args: Demo) -> Result<Exit, Failure> {
     let directory = DemoDirectory::new(args.dir, &session.output)?;
+    let left = directory.what_is_left();
+    let answer = run(session, directory).await;
+    answer.map_err(|failure| match left() {
+        Some(left) if !failure.is_of_run() => failure.with_outcome(&left),
+        _ => failure,
+    })
+}
+
+async fn run(session: &Session, directory: DemoDirectory) -> Result<Exit, Failure> {
     let manager = manager_at(&directory.path("snapshots"))?;
     let mut demo = DemoRun { session, manager, directory, checks: Vec::new() };
     let (snapshot, writer) = demo.create_while_writing().await?;

@@ -87,11 +87,13 @@ pub(crate) async fn diff(session: &Session, args: &Diff) -> Result<Exit, Failure
     let progress = (!is_listed).then(|| ProgressDisplay::new(session, &Attempts::default()));
     let listener = progress.as_ref().map_or_else(|| session.warnings.listener(), ProgressDisplay::listener);
     let opening = DiffOptions::default().progress(listener);
-    let mut diff = session.read(&manager, manager.diff(&id, &other, &other_id, &opening)).await?;
+    let opened = session.read(&manager, manager.diff(&id, &other, &other_id, &opening)).await;
+    session.warnings.take_from(&other);
+    let mut diff = opened?;
     let mut printer = Printer::begin(session, args, other_store)?;
     let printed = print_entries(session, &manager, &mut diff, &mut printer).await;
     drop(progress);
-    other.take_warnings().iter().for_each(|warning| session.warnings.add(warning));
+    session.warnings.take_from(&other);
     // Also after an error: these records differ.
     let printed = printed.and(printer.buffer.flush());
     match (printed, diff.summary()) {
@@ -237,6 +239,7 @@ fn print_summary(session: &Session, summary: &DiffSummary) -> Result<(), Failure
             output.line("the snapshots are equal")
         }
         (false, 0) => output.line("the snapshots have the same records, and differ otherwise"),
+        (false, 1) => output.line("1 record differs"),
         (false, differences) => output.line(format_args!("{} differ", counted(differences, "record"))),
     }
 }

@@ -6,14 +6,14 @@ use std::time::Duration;
 use clap::Args;
 use ruvector_snapshot::{DrillOptions, DrillReport, ErrorKind, SnapshotManager, Transferred};
 
-use super::restore::plan::{print_blockers, print_contents};
+use super::restore::plan::{not_captured, print_blockers, print_contents};
 use crate::documents::{DrillDocument, DrillPlanDocument};
 use crate::failure::{Exit, Failure, kind_name};
 use crate::interrupted::Attempts;
-use crate::output::{count, print_transferred, shape, size};
+use crate::output::{count, print_transferred, shape, size, source};
 use crate::progress::ProgressDisplay;
 use crate::session::Session;
-use crate::values::{probes, recall};
+use crate::values::{new_path, probes, recall};
 
 pub(crate) const HELP: &str = "\
 Does what a recovery does, and measures it. Restores the snapshot from the store into a scratch directory, reads the database file back and compares its content \
@@ -34,6 +34,8 @@ With a recall below --min-recall the drill fails. The recall depends on the vect
 that of earlier drills, and choose --min-recall for your database. Each result is \
 recorded beside the snapshot, where `list` and `show` read it; --no-record turns that off. It needs memory for the search \
 index, as Ruvector does.
+
+What belongs to the database and is not in the snapshot is a warning, unless --allow-not-captured is given: a recovery does not bring it back.
 
 With --dry-run, nothing is restored, and nothing is written. It prints what would be read, the space and the memory that the drill needs, and what is in its way.
 
@@ -57,8 +59,11 @@ pub(crate) struct Drill {
     pub(crate) min_recall: f64,
     /// Directory to restore the database in, which must exist and needs as much space as the database [default: the
     /// system's temporary directory]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = new_path())]
     pub(crate) scratch_dir: Option<PathBuf>,
+    /// Do not warn of what the snapshot does not hold of its database; print it only
+    #[arg(long)]
+    pub(crate) allow_not_captured: bool,
     /// Do not record the drill beside the snapshot
     #[arg(long)]
     pub(crate) no_record: bool,
@@ -73,7 +78,7 @@ pub(crate) async fn drill(session: &Session, args: Drill) -> Result<Exit, Failur
     let mut options = DrillOptions::default().probes(args.probes).min_recall(args.min_recall).record(!args.no_record);
     options.scratch_dir = args.scratch_dir;
     if args.dry_run {
-        return plan(session, &manager, &id, &options).await;
+        return plan(session, &manager, &id, &options, args.allow_not_captured).await;
     }
     let report = {
         let progress = ProgressDisplay::new(session, &Attempts::default());
@@ -81,20 +86,29 @@ pub(crate) async fn drill(session: &Session, args: Drill) -> Result<Exit, Failur
         let after_interrupt = || "the scratch directory was removed; nothing was changed".to_owned();
         session.run(&manager, manager.drill_snapshot(&id, &options), after_interrupt).await.map_err(hinted)?
     };
-    session.document(&DrillDocument::from(&report))?;
-    print(session, &report)?;
+    let not_captured = session.warnings.not_captured(&report.snapshot.source.not_captured, args.allow_not_captured);
+    let printed = session.document(&DrillDocument::from(&report)).and_then(|()| print(session, &report, not_captured));
+    let outcome = if report.passed { "the drill has passed before that" } else { "the drill has failed before that" };
+    printed.map_err(|failure| failure.with_hint(outcome))?;
     Ok(if report.passed { Exit::Success } else { Exit::Failure })
 }
 
 /// Plans the drill and prints the plan. What is in the way goes to standard error.
-async fn plan(session: &Session, manager: &SnapshotManager, id: &str, options: &DrillOptions) -> Result<Exit, Failure> {
+async fn plan(
+    session: &Session,
+    manager: &SnapshotManager,
+    id: &str,
+    options: &DrillOptions,
+    allows_not_captured: bool,
+) -> Result<Exit, Failure> {
     let plan = session.read(manager, manager.plan_drill(id, options)).await.map_err(hinted)?;
     plan.warnings.iter().for_each(|warning| session.warnings.add(warning));
+    let not_captured = not_captured(session, &plan, allows_not_captured);
     session.document(&DrillPlanDocument::new(&plan, options))?;
     let output = session.output;
     let would = if plan.is_feasible() { "would drill" } else { "could not drill" };
     output.line(format_args!("{would} {}", session.short(&plan.id)))?;
-    print_contents(session, &plan)?;
+    print_contents(session, &plan, not_captured)?;
     output.field("probes", count(options.probes as u64))?;
     output.field("record", if options.record { "beside the snapshot" } else { "none (--no-record)" })?;
     output.line("nothing was written (--dry-run)")?;
@@ -106,6 +120,8 @@ fn hinted(failure: Failure) -> Failure {
         failure.with_hint(
             "`verify` shows everything that is corrupt, and a snapshot that does not depend on the corrupt one may be intact",
         )
+    } else if failure.kind() == kind_name(ErrorKind::NotFound) && failure.exit() == Exit::Failure {
+        failure.with_hint("create the directory of --scratch-dir first, or choose another one")
     } else if failure.kind() == kind_name(ErrorKind::StorageFull) {
         failure.with_hint("--scratch-dir selects the directory that the snapshot is restored to")
     } else {
@@ -113,13 +129,14 @@ fn hinted(failure: Failure) -> Failure {
     }
 }
 
-fn print(session: &Session, report: &DrillReport) -> Result<(), Failure> {
+fn print(session: &Session, report: &DrillReport, not_captured: &[String]) -> Result<(), Failure> {
     let snapshot = &report.snapshot;
     // With --quiet, only a drill that has failed is printed.
     let output = if report.passed { session.output } else { session.output.always() };
     output.line(format_args!("drilled {}", session.short(&snapshot.id)))?;
     output.field("name", &snapshot.name)?;
     output.field("taken", output.time(snapshot.created_at))?;
+    output.field("source", source(&snapshot.source))?;
     output.field("age", age(report.data_age_ms))?;
     output.field("vectors", shape(snapshot))?;
     output.field("data", format_args!("restored and verified after {}", seconds(report.time_to_data_ms)))?;
@@ -144,9 +161,7 @@ fn print(session: &Session, report: &DrillReport) -> Result<(), Failure> {
         None => output.field("recall", "not measured: there is no record to search for")?,
     }
     output.field("file", format_args!("{}, removed again", size(report.file_bytes)))?;
-    for what in &snapshot.source.not_captured {
-        output.field("not captured", what)?;
-    }
+    not_captured.iter().try_for_each(|what| output.field("not captured", what))?;
     let mut transferred = Transferred::default();
     transferred.store_read_bytes = report.store_read_bytes;
     print_transferred(&output, transferred, Duration::from_millis(report.time_to_data_ms))

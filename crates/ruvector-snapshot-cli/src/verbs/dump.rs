@@ -55,6 +55,7 @@ pub(crate) async fn dump(session: &Session, args: &Dump) -> Result<Exit, Failure
     let manager = session.open()?;
     let id = session.resolve(&manager, &args.id).await?;
     let filter = args.selection.filter(session).await?.unwrap_or_default();
+    let is_whole = filter.accepts_everything();
     let asked = filter.ids.as_ref().map_or(0, BTreeSet::len);
     let mut options = StreamOptions::default().filter(filter).progress(session.warnings.listener());
     options.after.clone_from(&args.after);
@@ -64,6 +65,11 @@ pub(crate) async fn dump(session: &Session, args: &Dump) -> Result<Exit, Failure
     // Also after an error: these records were verified.
     let printed = printed.and(printer.buffer.flush());
     printer.warn(session);
+    if let (Some(after), 0, true, true) = (&args.after, printer.printed, printed.is_ok(), is_whole) {
+        session
+            .warnings
+            .add(&format!("no record comes after {after:?}, so nothing was printed; check the id of --after"));
+    }
     let missing = records.missing_ids();
     // Without an end of the stream, ids that were not found yet are not known to be missing.
     let failure = match (printed, records.proof()) {

@@ -15,8 +15,10 @@ pub(crate) const HELP: &str = "\
 Lists all snapshots, newest first, with what became of the record since the snapshot before: for an incremental snapshot its base, for a full one the \
 next older snapshot of the same source.
   added             the snapshot has it, the one before does not
+  present           the snapshot has it; the one before cannot be read
   same              the record has not changed
-  vector changed    the vector has changed, and perhaps the metadata
+  vector changed    the vector has changed, and perhaps the metadata; `diff`
+                    reads the metadata to know, `find` does not
   metadata changed  only the metadata has changed
   changed           the vector or the metadata; a full snapshot does not say which
   removed           the one before has it, this one does not
@@ -59,8 +61,13 @@ fn print_text(session: &Session, report: &FindReport, now: DateTime<Utc>) -> Res
     let output = session.output;
     if !report.is_found() {
         let unknown = if report.problems.is_empty() { "" } else { " of those that can be read" };
-        return output
-            .line(format_args!("no snapshot{unknown} at {} has the record {:?}", session.store, report.record_id));
+        let inside = if report.snapshots.is_empty() { session.store_inside() } else { String::new() };
+        let none = match report.snapshots.is_empty() && report.problems.is_empty() {
+            true => "; there are no snapshots",
+            false => "",
+        };
+        let (store, record_id) = (&session.store, &report.record_id);
+        return output.line(format_args!("no snapshot{unknown} at {store} has the record {record_id:?}{none}{inside}"));
     }
     let sources: BTreeSet<String> = report.snapshots.iter().map(|found| found.snapshot.source.id_or_kind()).collect();
     // Records of different databases with the same id have nothing to do with each other.
@@ -87,6 +94,10 @@ fn print_text(session: &Session, report: &FindReport, now: DateTime<Utc>) -> Res
             Cell::from(words(found.state)),
         ]);
     }
+    for id in &report.unusable {
+        let (id, unknown) = (session.short(id), words(RecordState::Unknown));
+        table.add([id.into(), "".into(), "".into(), "".into(), "".into(), Cell::from(unknown)]);
+    }
     output.table(&table.without_empty())
 }
 
@@ -94,6 +105,7 @@ fn words(state: RecordState) -> &'static str {
     match state {
         RecordState::Absent => "absent",
         RecordState::Added => "added",
+        RecordState::Present => "present",
         RecordState::Same => "same",
         RecordState::VectorChanged => "vector changed",
         RecordState::MetadataChanged => "metadata changed",

@@ -17,9 +17,10 @@ use crate::interrupted::Attempts;
 use crate::output::{pace, print_transferred, ratio, shape, shape_of, size};
 use crate::progress::ProgressDisplay;
 use crate::session::Session;
-use crate::values::label;
+use crate::values::{label, new_path};
 use crate::verbs::create::plan::{print_end, print_size};
 use crate::verbs::create::{check_scratch_dir, labels, source_name};
+use crate::verbs::space::{self, Needed, print_free};
 
 pub(crate) const HELP: &str = "\
 Stores the records of a file of the crate ruvector-snapshot 2.3.0, as it was published, as a full snapshot. It can then be restored, verified, copied \
@@ -35,7 +36,8 @@ Limits: FILE has the dimensions, the metric and three parameters of the index. I
 has none. A payload null becomes no metadata. Refused are an id that is there twice, a vector with other dimensions than the collection, and a payload that is \
 not a JSON object: no database can hold them.
 
-With --dry-run, FILE is read, checked and sorted as usual, and nothing is written to the store.
+With --dry-run, FILE is read, checked and sorted as usual, and nothing is written to the store. The command warns if the file system of a directory may have too \
+little space.
 
 Examples:
   ruvector-snapshot import old/0b7c8a52-2d6a-4b0f-9d5e-3b1f5a3c9e01.snapshot.gz
@@ -63,7 +65,7 @@ pub(crate) struct Import {
     #[arg(long)]
     pub(crate) unverified: bool,
     /// Directory in which the records are sorted, in a file without a name [default: the system's temporary directory]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = new_path())]
     pub(crate) scratch_dir: Option<PathBuf>,
     /// Read and check FILE, and print what would be stored. Writes nothing to the store
     #[arg(long)]
@@ -115,7 +117,8 @@ async fn plan(session: &Session, config: SnapshotConfig, file: &Path, options: I
     let plan = planned.map_err(explained)?;
     warn_of_repetition(session, &manager, &plan.labels, None).await;
     let access = session.check_access()?;
-    session.document(&ImportPlanDocument::new(&plan, file, access))?;
+    let free = space::check_store(session, &session.location()?, Needed::at_most(plan.stored_bytes_max))?;
+    session.document(&ImportPlanDocument::new(&plan, file, access, free))?;
     let output = session.output;
     output.line(format_args!("would import {}", file.display()))?;
     if plan.store_is_new {
@@ -125,6 +128,7 @@ async fn plan(session: &Session, config: SnapshotConfig, file: &Path, options: I
     output.field("file", format_args!("{}, of {}", size(plan.file_bytes), output.time(plan.created_at)))?;
     output.field("vectors", shape_of(plan.records, plan.dimensions, plan.distance_metric.as_deref()))?;
     print_size(session, plan.stored_bytes_max, plan.raw_bytes)?;
+    print_free(session, "store free", free)?;
     output.field("checksum", &plan.checksum)?;
     let verified = if plan.is_verified { "the SHA-256 is that of the sidecar" } else { "no: there is no sidecar" };
     output.field("verified", verified)?;

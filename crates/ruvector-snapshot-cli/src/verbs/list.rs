@@ -17,7 +17,7 @@ use crate::filters::Filters;
 use crate::output::{Text, Tone, ago, count, counted, orphan_kind, size, total};
 use crate::session::Session;
 use crate::streamed::StreamedDocument;
-use crate::values::count as positive;
+use crate::values::positive;
 pub(crate) use columns::ListColumn;
 use columns::table;
 
@@ -34,7 +34,7 @@ The TYPE of a snapshot is `full`, or for example `+3 base 20260131T080000`: the 
 base. Pinned snapshots are marked. STORED is what the objects of a snapshot take in the store, LOGICAL what its records take uncompressed.
 
 VERIFIED is when every byte of a snapshot and its base was last found intact, as `verify` has recorded it, or CORRUPT. If all parts of a subset were read, it \
-is the oldest of them. `quick` means that not every byte was read. DRILLED is when it was last restored as a drill, or FAILED if the last one did not pass.
+is the oldest of them. `quick` means that not every byte was read, `outdated` that files were written after the verification, and BROKEN that what it depends on is missing or corrupt. DRILLED is when it was last restored as a drill, or FAILED if the last one did not pass.
 
 With options such as --name or --since, only the snapshots that fulfil all of them are listed, and what cannot be used.
 
@@ -111,10 +111,14 @@ pub(crate) async fn list(session: &Session, args: &List) -> Result<Exit, Failure
     let broken = broken_chains(&listing, &snapshots);
     let selected = Selected { listing: &listing, snapshots, is_all: filter.is_all(), broken };
     session.warn_of_annotations(&listing.snapshots);
+    listing.possible_losses().for_each(|problem| session.warnings.add(&problem.to_string()));
     if session.output.json {
         print_document(session, &manager, &selected).await?;
     }
     print_text(session, &selected, args)?;
+    if selected.snapshots.is_empty() {
+        print_advice(session, &args.filters, &listing);
+    }
     let is_any = |kind| listing.unusable.iter().any(|unusable| unusable.error.kind() == kind);
     let is_any_missing = selected.broken.iter().any(|broken| broken.end == ChainEnd::Missing);
     let is_any_found = found_corrupt(&selected).next().is_some();
@@ -129,6 +133,13 @@ pub(crate) async fn list(session: &Session, args: &List) -> Result<Exit, Failure
     })
 }
 
+/// Says what the options may mean, because no snapshot fits them.
+pub(crate) fn print_advice(session: &Session, filters: &Filters, listing: &Listing) {
+    if let Some(advice) = filters.advice(listing).filter(|_| !session.output.quiet) {
+        session.output.message(format_args!("hint: {advice}"));
+    }
+}
+
 /// Snapshots that cannot be restored because a base is missing or cannot be used.
 struct BrokenChains {
     base_id: String,
@@ -141,8 +152,9 @@ struct BrokenChains {
 fn broken_chains(listing: &Listing, snapshots: &[&Snapshot]) -> Vec<BrokenChains> {
     let mut broken: BTreeMap<_, Vec<String>> = BTreeMap::new();
     let listed: BTreeSet<&str> = snapshots.iter().map(|snapshot| snapshot.id.as_str()).collect();
+    let ancestries = listing.ancestries();
     for snapshot in listing.snapshots.iter().filter(|snapshot| listed.contains(snapshot.id.as_str())) {
-        let ancestry = listing.ancestry(snapshot);
+        let ancestry = ancestries.of(snapshot);
         if let (Some(last), ChainEnd::Missing | ChainEnd::Unusable) = (ancestry.ids.last(), ancestry.end) {
             broken.entry((last.clone(), ancestry.end)).or_default().push(snapshot.id.clone());
         }
@@ -154,13 +166,14 @@ fn broken_chains(listing: &Listing, snapshots: &[&Snapshot]) -> Vec<BrokenChains
 async fn print_document(session: &Session, manager: &SnapshotManager, selected: &Selected<'_>) -> Result<(), Failure> {
     let listing = selected.listing;
     let mut printed = StreamedDocument::begin(session, &NoMembers {}, "snapshots")?;
+    let ancestries = listing.ancestries();
     for snapshot in selected.snapshots.iter().copied() {
         let metadata = match large_metadata(session, manager, snapshot).await {
             Ok(metadata) => metadata,
             Err(failure) => return Err(printed.fail(&NoMembers {}, failure, &session.warnings.list())),
         };
         let metadata = metadata.as_ref().map(Option::as_ref).map_err(String::as_str);
-        let ancestry = listing.ancestry(snapshot);
+        let ancestry = ancestries.of(snapshot);
         printed.item(&ListedDocument::new(snapshot, listing, (&ancestry.ids, ancestry.end), metadata))?;
     }
     printed.end(&ListEnd::from(listing), &session.warnings.list())
@@ -230,7 +243,7 @@ fn print_others(session: &Session, listing: &Listing) -> Result<(), Failure> {
     let output = session.output;
     for id in &listing.pending_uploads {
         output.line(format_args!(
-            "upload: snapshot-{id} has no metadata.json: a create is running or was interrupted, or the file was lost{}",
+            "upload: snapshot-{id} has no metadata.json: a create or a copy is running or was interrupted, or the file was lost{}",
             size_of(session, listing, id)
         ))?;
     }
@@ -288,9 +301,10 @@ fn print_others(session: &Session, listing: &Listing) -> Result<(), Failure> {
 
 /// Returns the size of the objects of an upload or a deletion, and on a terminal when it was begun, in brackets.
 fn size_of(session: &Session, listing: &Listing, id: &str) -> String {
-    let begun = Listing::moment_of(id).filter(|_| session.output.columns().is_some());
+    let Some(one) = listing.unfinished_of(id) else { return String::new() };
+    let begun = one.written_at.filter(|_| session.output.columns().is_some());
     let begun = begun.map(|begun| format!(", begun {}", ago(begun, listing.listed_at))).unwrap_or_default();
-    listing.unfinished_of(id).map(|one| format!(" ({}{begun})", size(one.bytes))).unwrap_or_default()
+    format!(" ({}{begun})", size(one.bytes))
 }
 
 fn print_summary(session: &Session, selected: &Selected<'_>) -> Result<(), Failure> {
@@ -306,14 +320,19 @@ fn print_summary(session: &Session, selected: &Selected<'_>) -> Result<(), Failu
     let snapshots = if *is_all { all.clone() } else { format!("{} of {all}", count(listed.len() as u64)) };
     if listing.snapshots.is_empty() && listing.unusable.is_empty() {
         let create = session.command("create --db FILE");
-        return output.line(format_args!("no snapshots at {} yet; create the first with: {create}", session.store));
+        return output.line(format_args!(
+            "no snapshots at {} yet{}; create the first with: {create}",
+            session.store,
+            session.store_inside()
+        ));
     }
-    let unusable = match listing.unusable.len() {
+    let cannot_be_restored = match broken.iter().map(|broken| broken.ids.len()).sum::<usize>() {
         0 => String::new(),
-        unusable if listing.unusable.iter().any(|one| one.error.kind() == ErrorKind::Corrupt) => {
-            format!("; {unusable} cannot be used (`verify ID` prints why, `delete ID` removes one that is corrupt)")
-        }
-        unusable => format!("; {unusable} cannot be used (`verify ID` prints why)"),
+        broken => format!("; {broken} of them cannot be restored"),
+    };
+    let unusable = match listing.unusable.len() {
+        0 => cannot_be_restored,
+        unusable => format!("{cannot_be_restored}; {unusable} more cannot be used (`verify ID` prints why)"),
     };
     let missing = match broken.iter().filter(|broken| broken.end == ChainEnd::Missing).count() as u64 {
         0 => String::new(),
@@ -330,10 +349,11 @@ fn print_summary(session: &Session, selected: &Selected<'_>) -> Result<(), Failu
 fn print_found_corrupt(session: &Session, selected: &Selected<'_>) -> Result<(), Failure> {
     found_corrupt(selected).try_for_each(|(id, corrupt_at)| {
         let (short, time) = (session.short(id), session.output.time(corrupt_at));
+        let verify = session.command(&format!("verify {short}"));
         session.output.line(
             Text::from(format_args!("{short}  "))
                 .tone(Tone::Bad, "CORRUPT")
-                .add(format_args!("  found at {time}, and not verified in full since; `verify {short}` prints where")),
+                .add(format_args!("  found at {time}, and not verified in full since; `{verify}` prints where")),
         )
     })
 }

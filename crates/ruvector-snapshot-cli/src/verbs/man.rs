@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Command};
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
+use ruvector_snapshot::{ErrorKind, SnapshotError};
 
 use crate::failure::{Exit, Failure};
 use crate::output::{Output, counted};
@@ -29,14 +30,28 @@ pub(crate) struct Manual {
     pub(crate) dir: PathBuf,
 }
 
+/// How the name of the page of each command begins.
+const OF_PROGRAM: &str = "ruvector-snapshot-";
+
 /// Writes the pages of a program.
 pub(crate) fn man(output: Output, args: &Manual, mut program: Command) -> Result<Exit, Failure> {
     // What is hidden from the short help has no text in a page.
     program = program.mut_args(|arg| arg.hide_short_help(false));
     program.build();
-    let failed = |path: &Path, error: io::Error| {
-        Failure::from(ruvector_snapshot::SnapshotError::io(path, "write a manual page", error))
-    };
+    let failed = |path: &Path, error: io::Error| Failure::from(SnapshotError::io(path, "write a manual page", error));
+    if let Some(command) = args.dir.to_str().filter(|dir| program.find_subcommand(dir).is_some() && !args.dir.exists())
+    {
+        let message =
+            format!("{command} is a command, and `man` takes the directory of the pages; nothing was written");
+        let hint =
+            format!("`help {command}` prints the help of the command; a directory of this name is written ./{command}");
+        return Err(Failure::usage(SnapshotError::new(ErrorKind::InvalidInput, message)).with_hint(hint));
+    }
+    if args.dir.is_file() {
+        let message =
+            format!("{}: this is a file, and the pages need a directory; nothing was written", args.dir.display());
+        return Err(Failure::usage(SnapshotError::new(ErrorKind::InvalidInput, message)));
+    }
     fs::create_dir_all(&args.dir).map_err(|error| failed(&args.dir, error))?;
     let pages = pages(&program);
     for (name, page) in &pages {
@@ -59,7 +74,10 @@ fn page_name(command: &Command) -> String {
 }
 
 fn page(command: &Command) -> Vec<u8> {
-    let man = Man::new(command.clone());
+    // With the name of the program, the title at both ends of the first line is too wide for 80 columns.
+    let name = page_name(command);
+    let title = name.strip_prefix(OF_PROGRAM).unwrap_or(&name).to_owned();
+    let man = Man::new(command.clone()).title(title);
     let mut page = Vec::new();
     // Writing to memory does not fail.
     let _written = man

@@ -6,7 +6,7 @@ use ruvector_snapshot::{Listing, PinPlan, SnapshotManager};
 
 use crate::documents::{PinDocument, PinnedSnapshot};
 use crate::failure::{Exit, Failure};
-use crate::session::Session;
+use crate::session::{Session, Several};
 
 pub(crate) const HELP: &str = "\
 Protects snapshots from `delete` and `prune` until they are unpinned. Snapshots that they depend on are protected with them. Checks all IDs before the \
@@ -20,7 +20,8 @@ Examples:
 Exit codes: 0 pinned; 1 failure; 2 an ID is ambiguous; 3 metadata.json of a snapshot is corrupt; 4 there is no such snapshot; 5 pinned, with warnings.";
 
 pub(crate) const UNPIN_HELP: &str = "\
-Allows pinned snapshots to be deleted again. Deletes no snapshot. Checks all IDs before the first snapshot is unpinned.
+Allows pinned snapshots to be deleted again. Deletes no snapshot. Checks all IDs before the first snapshot is unpinned. Of the start of an id it takes at \
+least 9 characters.
 
 Examples:
   ruvector-snapshot unpin before-upgrade
@@ -44,12 +45,13 @@ pub(crate) async fn pin(session: &Session, args: &Ids) -> Result<Exit, Failure> 
     if args.dry_run {
         return plan(session, &args.ids, true).await;
     }
-    let Chosen { manager, ids, listing: before } = resolve(session, &args.ids).await?;
+    let Chosen { manager, ids, listing: before } = resolve(session, &args.ids, true).await?;
     for (done, id) in ids.iter().enumerate() {
         let after_interrupt = || "some of them may be pinned; `list` shows which".to_owned();
         let pinned = session.run(&manager, manager.pin_snapshot(id), after_interrupt).await;
         pinned.map_err(|failure| after_others(failure, "pinned", ids.iter().take(done)))?;
     }
+    warn_of_problems(session, &before, ids.iter().map(String::as_str));
     let was_pinned = |id: &str| before.snapshots.iter().any(|snapshot| snapshot.id == id && snapshot.pinned);
     let changed = ids.iter().map(|id| !was_pinned(id));
     print(session, document(&ids, changed, true, &before), ["pinned", "was already pinned:"])
@@ -61,7 +63,7 @@ pub(crate) async fn unpin(session: &Session, args: &Ids) -> Result<Exit, Failure
     if args.dry_run {
         return plan(session, &args.ids, false).await;
     }
-    let Chosen { manager, ids, listing: before } = resolve(session, &args.ids).await?;
+    let Chosen { manager, ids, listing: before } = resolve(session, &args.ids, false).await?;
     for (done, id) in ids.iter().enumerate() {
         let after_interrupt = || "some of them may be unpinned; `list` shows which".to_owned();
         let unpinned = session.run(&manager, manager.unpin_snapshot(id), after_interrupt).await;
@@ -76,8 +78,7 @@ pub(crate) async fn unpin(session: &Session, args: &Ids) -> Result<Exit, Failure
 
 /// Prints which of the snapshots would be changed.
 async fn plan(session: &Session, texts: &[String], pinned: bool) -> Result<Exit, Failure> {
-    let manager = session.open()?;
-    let ids = session.resolve_each(&manager, texts, "nothing was changed").await?;
+    let Chosen { manager, ids, listing } = resolve(session, texts, pinned).await?;
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
     let PinPlan { snapshots, .. } = match pinned {
         true => session.read(&manager, manager.plan_pin(&ids)).await?,
@@ -85,6 +86,9 @@ async fn plan(session: &Session, texts: &[String], pinned: bool) -> Result<Exit,
     };
     if snapshots.iter().any(|planned| planned.changes) {
         check_access(&session.location()?)?;
+    }
+    if pinned {
+        warn_of_problems(session, &listing, ids.iter().copied());
     }
     let planned = snapshots.iter().map(|planned| PinnedSnapshot {
         id: &planned.id,
@@ -108,11 +112,22 @@ struct Chosen {
 
 /// Resolves all of them, and lists the store for their names, before anything is written: after that, nothing can fail
 /// except the writes.
-async fn resolve(session: &Session, texts: &[String]) -> Result<Chosen, Failure> {
+async fn resolve(session: &Session, texts: &[String], pins: bool) -> Result<Chosen, Failure> {
     let manager = session.open()?;
-    let ids = session.resolve_each(&manager, texts, "nothing was changed").await?;
+    // What is unpinned can be deleted by the next prune.
+    let several = if pins { Several::NewestNamed } else { Several::Refused };
+    let ids = session.resolve_to_change(&manager, texts, several, "nothing was changed").await?;
     let listing = session.read(&manager, manager.list()).await?;
     Ok(Chosen { manager, ids, listing })
+}
+
+/// Warns of snapshots that a pin keeps, but that cannot be relied on.
+fn warn_of_problems<'a>(session: &Session, listing: &Listing, ids: impl IntoIterator<Item = &'a str>) {
+    for problem in ids.into_iter().filter_map(|id| listing.problem_of(id)) {
+        session.warnings.add(&format!(
+            "{problem}; a pin keeps it from being deleted, but it cannot be relied on unless `verify` finds it intact"
+        ));
+    }
 }
 
 /// Says what was done before the failure.

@@ -1,22 +1,23 @@
 //! `prune`: applies a retention policy, as the plan that it prints says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::TimeDelta;
 use clap::Args;
 use ruvector_snapshot::store::StoreAccess;
 use ruvector_snapshot::{
-    DeleteOptions, DeleteReport, DropReason, ErrorKind, GroupBy, KeepReason, LabelPattern, Orphan, OrphanKind,
-    PlannedGroup, PrunePlan, PrunePolicy, Snapshot, SnapshotConfig, SnapshotError, SnapshotManager, Span, TimeZone,
+    DeleteOptions, DeleteReport, DisplacedDatabase, DropReason, ErrorKind, GroupBy, KeepReason, LabelPattern, Orphan,
+    OrphanKind, PlannedGroup, PrunePlan, PrunePolicy, ShrunkenDatabase, Snapshot, SnapshotConfig, SnapshotError,
+    SnapshotManager, SnapshotProblem, SourceId, Span, TimeZone,
 };
 
 use crate::config_file::Retention;
 use crate::confirmation::confirm;
 use crate::documents::{PruneDocument, Pruned};
 use crate::failure::{Exit, Failure};
-use crate::output::{Output, Text, Tone, counted, orphan_kind, size, total};
+use crate::output::{self, Output, Text, Tone, counted, orphan_kind, size, total};
 use crate::session::Session;
-use crate::values::{count, grace};
+use crate::values::{DIRECTORY_PREFIX, count, grace};
 use crate::verbs::create::plan::print_not_tried;
 use crate::verbs::delete::{self, Deletion};
 
@@ -27,13 +28,15 @@ The rules apply to the snapshots of each source on their own: `--keep-last 1` ke
 that was given with `create --source`, or else the host and the path of the database file. --group-by name or --group-by label:KEY groups the snapshots \
 by something else, and --group-by none applies the rules to all of them together. Snapshots whose source has neither a name nor a path are grouped by the \
 kind of their source, and those that do not have the label are one group. If no snapshot has the label, or if the rules would keep nothing of a group that \
-can be restored, nothing is deleted; only --keep-label can cause the latter.
+can be restored, nothing is deleted; only --keep-label can cause the latter. If nothing would be left of a database that can be restored, or only empty \
+snapshots of one that had records, nothing is deleted, unless --allow-unprotected is given.
 
 --keep-daily 7 keeps the newest snapshot of each of the last 7 days that have one, even if they are spread over a year. The rules for hours, weeks (from \
 Monday), months, quarters and years work alike. --time-zone decides where they start.
 
 Also kept: snapshots that a kept snapshot depends on, pinned snapshots, snapshots dated more than 5 minutes in the future, snapshots with a broken chain, and snapshots that \
-were found corrupt. The last three do not count for any rule. Snapshots that cannot be used are neither counted nor deleted; delete them by ID. If one cannot be read, it may depend on any \
+were found corrupt. The last three do not count for any rule. If one of the last two is kept, that is a warning, and so is a database of which nothing \
+is left that can be restored. Snapshots that cannot be used are neither counted nor deleted; delete them by ID. If one cannot be read, it may depend on any \
 older snapshot, and these are kept.
 
 Orphans, objects that interrupted commands have left, are removed first if they are older than --grace. Files that do not belong to snapshots are never \
@@ -51,9 +54,12 @@ Examples:
       --keep-label reason=release
   ruvector-snapshot prune --keep-daily 7 --group-by label:host
   ruvector-snapshot prune --policy nightly --dry-run
+  ruvector-snapshot prune --keep-last 7 --source articles
+
+With --source, the rules are for the snapshots of these databases, and those of others are kept.
 
 Exit codes: 0 success, even if there was nothing to delete; 1 failure, complete or partial, a snapshot cannot be read, or the rules \
-keep nothing of a group that can be restored; 2 wrong usage, for example no rule; 4 there are no snapshots, and nothing was collected; 5 success, with \
+keep nothing of a group or a database that can be restored; 2 wrong usage, for example no rule; 4 there are no snapshots, or none of a source, and nothing was collected; 5 success, with \
 warnings.";
 
 #[derive(Debug, Args)]
@@ -71,6 +77,13 @@ pub(crate) struct Prune {
     /// at least one hour
     #[arg(long, value_name = "TIME", value_parser = grace, default_value = "24h")]
     pub(crate) grace: TimeDelta,
+    /// Apply the rules to the snapshots of this database only, and keep those of others: the name of its source, or HOST:PATH, as
+    /// `list` prints it. Can be repeated
+    #[arg(long = "source", value_name = "SOURCE")]
+    pub(crate) sources: Vec<String>,
+    /// Allow that nothing is left of a database that can be restored, or only empty snapshots of one that had records
+    #[arg(long)]
+    pub(crate) allow_unprotected: bool,
     /// Print what would be kept, deleted and collected, and change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -125,12 +138,17 @@ pub(crate) async fn prune(session: &Session, args: &Prune) -> Result<Exit, Failu
     policy.check().map_err(Failure::usage)?;
     let config = SnapshotConfig { grace: args.grace, ..session.config() };
     let manager = session.open_with(config)?;
+    let policy = match args.sources.as_slice() {
+        [] => policy,
+        sources => policy.of_sources(sources_of(session, &manager, sources).await?),
+    };
     let plan = session.read(&manager, manager.plan_prune(&policy)).await?;
     session.learn_ids(&manager).await;
     session.warn_of_annotations(plan.keep.iter().map(|kept| &kept.snapshot));
     session.warn_of_annotations(plan.drop.iter().map(|dropped| &dropped.snapshot));
-    if !plan.unusable.is_empty() {
-        let unusable = counted(plan.unusable.len() as u64, "unusable snapshot");
+    let known = plan.unusable.iter().filter(|id| !plan.unread.contains(id)).count() as u64;
+    if known > 0 {
+        let unusable = counted(known, "unusable snapshot");
         session.warnings.add(&format!("ignored {unusable}; `list` prints why, and `delete ID` removes one"));
     }
     for pattern in &plan.unmatched {
@@ -138,6 +156,7 @@ pub(crate) async fn prune(session: &Session, args: &Prune) -> Result<Exit, Failu
             format!("the rule keep-label {pattern} keeps nothing: no snapshot has this label; it may be mistyped");
         session.warnings.add(&message);
     }
+    warn_of_problems(session, &plan);
     let print_plan = |output: Output| {
         print_plan(session, output, &policy, &plan).map_err(|failure| failure.with_hint("nothing was deleted"))
     };
@@ -186,6 +205,83 @@ pub(crate) async fn prune(session: &Session, args: &Prune) -> Result<Exit, Failu
     } else {
         Exit::Success
     })
+}
+
+/// Returns the sources of the store that are called so. A mistyped one would leave everything as it is, without a word.
+async fn sources_of(
+    session: &Session,
+    manager: &SnapshotManager,
+    texts: &[String],
+) -> Result<BTreeSet<SourceId>, Failure> {
+    let listing = session.read(manager, manager.list()).await?;
+    let known: BTreeMap<String, SourceId> = listing
+        .snapshots
+        .iter()
+        .filter_map(|snapshot| snapshot.source.id())
+        .map(|source| (source.to_string(), source))
+        .collect();
+    let find = |text: &String| {
+        known.get(text).cloned().ok_or_else(|| {
+            let names: Vec<&String> = known.keys().collect();
+            let message = format!("the store has no snapshot of the source {text:?}");
+            let failure = Failure::of_search(SnapshotError::new(ErrorKind::NotFound, message));
+            match names.is_empty() {
+                true => failure,
+                false => failure.with_hint(format!("the store has snapshots of {}", output::enumerated(names))),
+            }
+        })
+    };
+    texts.iter().map(find).collect()
+}
+
+/// Number of problems that a warning has.
+const PROBLEMS_SHOWN: usize = 5;
+
+/// Warns of what is kept, but cannot be relied on, and of databases of which nothing else is left.
+fn warn_of_problems(session: &Session, plan: &PrunePlan) {
+    let shown: Vec<String> = plan.problems.iter().take(PROBLEMS_SHOWN).map(ToString::to_string).collect();
+    if !shown.is_empty() {
+        let more = match plan.problems.len().saturating_sub(PROBLEMS_SHOWN) {
+            0 => String::new(),
+            more => format!("; and {more} more"),
+        };
+        session.warnings.add(&format!(
+            "{} of the snapshots that are kept cannot be relied on, and no rule counts them: {}{more}",
+            plan.problems.len(),
+            shown.join("; ")
+        ));
+    }
+    for problem in &plan.possible_losses {
+        let is_of = |orphan: &Orphan| match problem {
+            SnapshotProblem::PossiblyLost { id } => orphan.key == format!("{DIRECTORY_PREFIX}{id}/"),
+            _ => false,
+        };
+        let now = match plan.orphans.iter().any(is_of) {
+            true => "; they are old enough, and this prune is to remove them",
+            false => "",
+        };
+        session.warnings.add(&format!("{problem}{now}"));
+    }
+    for ShrunkenDatabase { source, kept_records, dropped_records, .. } in &plan.shrunken {
+        session.warnings.add(&format!(
+            "what is kept of {source} has {} records at most, and what is dropped has up to {}: if records were lost from the database, \
+             these snapshots still have them",
+            output::count(*kept_records),
+            output::count(*dropped_records)
+        ));
+    }
+    for DisplacedDatabase { source, path, kept_path, .. } in &plan.displaced {
+        session.warnings.add(&format!(
+            "every snapshot of {path} is dropped, because {kept_path} has the same source name, {source:?}; if these are two databases, give \
+             each a name of its own (`create --source`), and take a snapshot of both"
+        ));
+    }
+    for source in &plan.unprotected {
+        session.warnings.add(&format!(
+            "NO SNAPSHOT of {source} that can be restored and has records is left after this prune, as far as is known; take a full \
+             snapshot of it, unless it is not needed any more"
+        ));
+    }
 }
 
 /// Returns whether the store had no snapshots when the plan was made.
@@ -266,7 +362,7 @@ fn policy(session: &Session, args: &Prune) -> Result<PrunePolicy, Failure> {
         Some(name) => typed.over(session.settings.retention(name.trim_start_matches('@'), "--policy")?),
         None => typed,
     };
-    if rules.has_rule() { Ok(rules.policy()) } else { Err(without_rule()) }
+    if rules.has_rule() { Ok(rules.policy().allow_unprotected(args.allow_unprotected)) } else { Err(without_rule()) }
 }
 
 /// Prints the plan: a heading for each group, and a line for each snapshot. If the reasons name days and other periods, times
@@ -308,7 +404,7 @@ fn print_plan(session: &Session, output: Output, policy: &PrunePolicy, plan: &Pr
         };
         let why = match one.kind {
             OrphanKind::Multipart => "a lifecycle rule of the bucket removes it",
-            _ => "younger than --grace, or a snapshot may depend on it",
+            _ => "kept until it is older than --grace and no snapshot may depend on it",
         };
         output.line(format_args!("later  {}  {}  {kind}, {why}", one.key, size(one.bytes)))
     })?;
@@ -334,7 +430,9 @@ fn print_outcome(
     session.document(&PruneDocument::new(plan, pruned))?;
     if plan.drop.is_empty() && plan.orphans.is_empty() {
         return output.line(match plan.keep.len() {
-            0 if plan.unusable.is_empty() => format!("no snapshots at {}, nothing to delete", session.store),
+            0 if plan.unusable.is_empty() => {
+                format!("no snapshots at {}{}, nothing to delete", session.store, session.store_inside())
+            }
             kept => format!("{} kept, nothing to delete", counted(kept as u64, "snapshot")),
         });
     }

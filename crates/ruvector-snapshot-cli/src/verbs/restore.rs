@@ -19,7 +19,7 @@ use crate::interrupted::Attempts;
 use crate::output::{count, pace, print_transferred, shape, size, source};
 use crate::progress::ProgressDisplay;
 use crate::selection::Selection;
-use crate::session::Session;
+use crate::session::{Session, Several};
 use crate::values::{new_path, on_conflict};
 use merge::merge;
 use plan::{explained, explained_part};
@@ -31,8 +31,12 @@ back, and checked against the content checksum. Only then is it renamed to FILE,
 An existing FILE is not changed unless --force is given. FILE is not replaced while a program holds its lock, as Ruvector does while it has a database \
 open: the program would keep the old file, and lose everything that it writes from then on. Stop it first, or restore to another path. --force with --force-while-open replaces FILE all the same.
 
-`latest` is the newest snapshot of all databases in the store, and a name can be that of snapshots of several: `list` shows which, and the newest counts. \
---force does not compare FILE with the snapshot, so it also replaces another database, or a file that is none.
+`latest` is the newest snapshot of all databases in the store, and a name can be that of snapshots of several: the newest counts, with a warning. \
+With --force or --merge, and a FILE that exists, that is refused: give the ID. \
+The database of other snapshots in the store is neither replaced nor merged into, unless --other-database is given. --force warns if FILE has another metric, \
+is no database, or has at least twice the records of the snapshot.
+
+What belongs to the database and is not in the snapshot, as a second file beside it, is a warning, unless --allow-not-captured is given.
 
 A new FILE can be read by its owner only. A replaced FILE keeps its owner and its permissions.
 
@@ -44,10 +48,10 @@ nothing is restored.
 
 With --ids-from -, the ids are read from standard input, to its end. A list of ids has at most 64 MiB.
 
-A database that records another embedding model than the snapshot is neither replaced nor merged into, unless --other-embedding is given.
+A database that records another embedding model than the snapshot, or has other dimensions, is neither replaced nor merged into, unless --other-embedding is given.
 
 With --merge, the records are merged into the database FILE in one transaction: all of them or none. It must be closed, and have the same dimensions and \
-metric. --on-conflict decides what happens if it has another record with an id. Its other records and its settings stay as they are. After a failure \
+metric. It is read to its end first, because a merge into a corrupt database could hide that it is corrupt. --on-conflict decides what happens if it has another record with an id. Its other records and its settings stay as they are. After a failure \
 or an interrupt no record was changed, but the file may be larger.
 
 With --dry-run, nothing is written. It prints the snapshots that are read, how many bytes are read and written, the free space and the memory that is \
@@ -82,9 +86,12 @@ pub(crate) struct Restore {
     /// With --force: replace FILE even while a program holds its lock. What that program writes afterwards is lost
     #[arg(long, requires = "force")]
     pub(crate) force_while_open: bool,
-    /// Replace FILE, or merge into it, even if it records another embedding model than that of the snapshot
+    /// Replace FILE, or merge into it, even if it is of another embedding model than the snapshot
     #[arg(long)]
     pub(crate) other_embedding: bool,
+    /// Replace FILE, or merge into it, even if it is the database of other snapshots in the store
+    #[arg(long)]
+    pub(crate) other_database: bool,
     #[command(flatten)]
     pub(crate) selection: Selection,
     /// Merge the records into the database FILE, which must exist and be closed
@@ -94,6 +101,9 @@ pub(crate) struct Restore {
     /// or replace it [default: fail]
     #[arg(long, value_name = "WHAT", requires = "merge", value_parser = on_conflict())]
     pub(crate) on_conflict: Option<OnConflict>,
+    /// Do not warn of what the snapshot does not hold of its database; print it only
+    #[arg(long, conflicts_with_all = ["merge", "ids", "ids_from", "conditions"])]
+    pub(crate) allow_not_captured: bool,
     /// Print what would be read and written, and everything that is in the way. Write nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -102,7 +112,7 @@ pub(crate) struct Restore {
 impl Restore {
     fn options(&self) -> RestoreOptions {
         let options = RestoreOptions::default().overwrite(self.force).overwrite_while_open(self.force_while_open);
-        options.other_embedding(self.other_embedding)
+        options.other_embedding(self.other_embedding).other_database(self.other_database)
     }
 
     fn merge_options(&self, filter: Option<RecordFilter>) -> MergeOptions {
@@ -110,12 +120,16 @@ impl Restore {
             .filter(filter.unwrap_or_default())
             .on_conflict(self.on_conflict.unwrap_or_default())
             .other_embedding(self.other_embedding)
+            .other_database(self.other_database)
     }
 }
 
 pub(crate) async fn restore(session: &Session, args: Restore) -> Result<Exit, Failure> {
     let manager = session.open()?;
-    let id = session.resolve(&manager, &args.id).await?;
+    // The file may be a database of its own, and the newest snapshot that of another one.
+    let changes_file = (args.force || args.merge) && args.to.exists();
+    let several = if changes_file { Several::NewestOfOneSource } else { Several::Newest };
+    let id = session.resolve_of_several(&manager, &args.id, several).await?;
     let filter = args.selection.filter(session).await?;
     if args.dry_run {
         return plan::plan(session, &manager, &id, &args, filter).await;
@@ -138,7 +152,7 @@ pub(crate) async fn restore(session: &Session, args: Restore) -> Result<Exit, Fa
     let snapshot = snapshot.map_err(|failure| explained(failure, &args.to))?;
     let done = Done { transferred, taken: started.elapsed(), replaced_bytes };
     let restored = || format!("{} was restored and verified before that", args.to.display());
-    print(session, &snapshot, &args.to, &done).map_err(|failure| failure.with_hint(restored()))?;
+    print(session, &snapshot, &args, &done).map_err(|failure| failure.with_hint(restored()))?;
     Ok(Exit::Success)
 }
 
@@ -166,8 +180,10 @@ fn print_sizes(session: &Session, file_bytes: Option<u64>, replaced_bytes: Optio
     }
 }
 
-fn print(session: &Session, snapshot: &Snapshot, to: &Path, done: &Done) -> Result<(), Failure> {
+fn print(session: &Session, snapshot: &Snapshot, args: &Restore, done: &Done) -> Result<(), Failure> {
+    let to = args.to.as_path();
     let (Done { transferred, taken, replaced_bytes }, file_bytes) = (*done, file_bytes(to));
+    let not_captured = session.warnings.not_captured(&snapshot.source.not_captured, args.allow_not_captured);
     let output = session.output;
     session.document(&RestoreDocument::whole(snapshot, to, file_bytes, transferred))?;
     output.line(format_args!("restored {} to {}", session.short(&snapshot.id), to.display()))?;
@@ -183,11 +199,7 @@ fn print(session: &Session, snapshot: &Snapshot, to: &Path, done: &Done) -> Resu
     print_transferred(&output, transferred, taken)?;
     output.field("verified", "the file was read back and has the content checksum of the snapshot:")?;
     output.field("", &snapshot.checksum)?;
-    let not_captured = &snapshot.source.not_captured;
-    if !not_captured.is_empty() {
-        output.line("this snapshot does not hold:")?;
-    }
-    not_captured.iter().try_for_each(|what| output.line(format_args!("  {what}")))
+    not_captured.iter().try_for_each(|what| output.field("not captured", what))
 }
 
 /// Restores the records that a filter accepts.
@@ -231,9 +243,9 @@ fn print_part(session: &Session, part: &PartReport, to: &Path, done: &Done) -> R
     print_sizes(session, file_bytes, replaced_bytes)?;
     output.field("time", pace(taken, part.records, "records"))?;
     print_transferred(&output, transferred, taken)?;
-    output
-        .field("verified", "each of these records has the digest that the snapshot has of it, and the file was read")?;
-    output.field("", "back. It has this content checksum, which is that of the part, not that of the snapshot:")?;
+    let verified = "each of these records has the digest that the snapshot has of it, and the file was read back. It has this content \
+                    checksum, which is that of the part, not that of the snapshot:";
+    output.field("verified", verified)?;
     output.field("", &part.checksum)
 }
 

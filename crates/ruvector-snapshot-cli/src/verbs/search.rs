@@ -6,7 +6,7 @@ mod queries;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use ruvector_core::DistanceMetric;
 use ruvector_snapshot::{Condition, Query, SearchOptions, SearchReport, SearchResult, Transferred};
 
@@ -16,7 +16,7 @@ use crate::interrupted::Attempts;
 use crate::output::{Cell, Column, Table, pace, print_transferred, shape};
 use crate::progress::ProgressDisplay;
 use crate::session::Session;
-use crate::values::{condition, metric, neighbors};
+use crate::values::{condition, metric, positive};
 use queries::read_queries;
 
 pub(crate) const HELP: &str = "\
@@ -44,20 +44,21 @@ Exit codes: 0 success, even if nothing was found; 1 failure, or the record of --
 3 the snapshot is corrupt; 4 there is no such snapshot; 5 success, with warnings.";
 
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("queries").args(["like", "query"]).required(true).multiple(true))]
 #[command(override_usage = "ruvector-snapshot search <ID> <--like RECORD_ID|--query FILE> [OPTIONS]")]
 pub(crate) struct Search {
     /// An id, a prefix of an id, a name, or latest
     pub(crate) id: String,
     /// Search for the vector that this record has in the snapshot. The record itself is not among its results. Can be
     /// repeated
-    #[arg(long = "like", value_name = "RECORD_ID", required_unless_present = "query")]
+    #[arg(long = "like", value_name = "RECORD_ID")]
     pub(crate) like: Vec<String>,
     /// Search for the vectors in FILE, one on each line, as a JSON array of numbers or as `dump` prints a record; - for
     /// standard input
     #[arg(long, value_name = "FILE")]
     pub(crate) query: Option<PathBuf>,
     /// Number of neighbors of each vector
-    #[arg(short = 'k', long = "neighbors", value_name = "N", default_value_t = 10, value_parser = neighbors)]
+    #[arg(short = 'k', long = "neighbors", value_name = "N", default_value_t = 10, value_parser = positive)]
     pub(crate) k: usize,
     /// Only records whose metadata has this, as for `restore`. Can be repeated, and then all must hold
     #[arg(long = "where", value_name = "CONDITION", value_parser = condition)]

@@ -2,13 +2,13 @@
 
 use clap::Args;
 use ruvector_snapshot::{
-    EmbeddingInfo, ErrorKind, Ledger, Listing, Snapshot, SnapshotManager, VerifyDepth, VerifyResult,
+    ChainEnd, ErrorKind, Ledger, Listing, Snapshot, SnapshotManager, SnapshotProblem, VerifyDepth, VerifyResult,
 };
 
 use crate::documents::{ShowDocument, ShownDocument};
 use crate::failure::{Exit, Failure};
 use crate::output::{
-    Text, Tone, ago, changes, counted, print_irregular, print_note, ratio, shape, size, source, total,
+    Text, Tone, ago, changes, counted, print_embedding, print_irregular, print_note, ratio, shape, size, source, total,
 };
 use crate::session::Session;
 use crate::several::Outcomes;
@@ -92,7 +92,7 @@ async fn show_one(
         chain,
         dependents: listing.dependents(&[id]),
         dated_in_future: listing.is_dated_in_future(id),
-        corruption: listed_error(listing, id).or(broken),
+        corruption: listed_error(listing, id).or(broken).or_else(|| broken_chain(listing, id)),
         ledger,
         snapshot,
     };
@@ -156,6 +156,7 @@ fn print_ledger(session: &Session, ledger: &Ledger) -> Result<(), Failure> {
     let when = |time| format!("{}, {}", ago(time, ledger.read_at), output.time(time));
     let not_all = || match checks.intact_at(VerifyDepth::Quick) {
         Some(time) => format!("never every byte; what was read was intact {}", when(time)),
+        None if checks.is_outdated(VerifyDepth::Quick) => "outdated: not since files were written".to_owned(),
         None => "never".to_owned(),
     };
     output.field("verified", checks.verified_at().map_or_else(not_all, when))?;
@@ -168,6 +169,8 @@ fn print_ledger(session: &Session, ledger: &Ledger) -> Result<(), Failure> {
     if let Some(time) = checks.drilled_at() {
         let label = if checks.drill_failed_at().is_some() { "" } else { "drilled" };
         output.field(label, when(time))?;
+    } else if checks.is_outdated(VerifyDepth::Drill) {
+        output.field("drilled", "outdated: not since files were written")?;
     }
     for (at, entry) in ledger.entries.iter().take(ENTRIES_SHOWN).enumerate() {
         let result = match entry.result {
@@ -175,7 +178,13 @@ fn print_ledger(session: &Session, ledger: &Ledger) -> Result<(), Failure> {
             VerifyResult::Corrupt => "CORRUPT",
             VerifyResult::Failed => "FAILED",
         };
-        let counts = if entry.counts { "" } else { ", does not count" };
+        let counts = match (entry.counts, entry.result) {
+            (true, _) => "",
+            (false, VerifyResult::Intact) => {
+                ", does not count: files were written after it, or its time is in the future"
+            }
+            (false, _) => ", does not count: the snapshot was written after it",
+        };
         let content = match (&entry.content, &entry.error) {
             (Some(content), _) => {
                 let how = content.verified_with.as_ref().map(|id| format!("with {}", session.short(id.as_str())));
@@ -224,10 +233,7 @@ fn print(session: &Session, snapshot: &Snapshot, listing: &Listing) -> Result<()
     }
     output.field("checksum", &snapshot.checksum)?;
     output.field("source", source(&snapshot.source))?;
-    let embedding = snapshot.embedding.iter().flat_map(EmbeddingInfo::lines);
-    for (at, line) in embedding.enumerate() {
-        output.field(if at == 0 { "embedding" } else { "" }, line)?;
-    }
+    print_embedding(&output, snapshot.embedding.as_ref())?;
     if let Some(irregular) = &snapshot.irregular {
         print_irregular(&output, irregular)?;
     }
@@ -250,10 +256,21 @@ fn listed_error(listing: &Listing, id: &str) -> Option<String> {
     listing.unusable.iter().find(|unusable| unusable.id == id).map(|unusable| unusable.error.to_string())
 }
 
+/// Returns what is wrong with a snapshot that this one depends on, as far as its files show.
+fn broken_chain(listing: &Listing, id: &str) -> Option<String> {
+    match listing.problem_of(id) {
+        Some(problem @ SnapshotProblem::BrokenChain { end: ChainEnd::Missing | ChainEnd::Unusable, .. }) => {
+            Some(problem.to_string())
+        }
+        _ => None,
+    }
+}
+
 fn hinted(failure: Failure) -> Failure {
     match failure.exit() {
-        Exit::Corruption => failure
-            .with_hint("`verify` checks all of it; other snapshots are not affected unless they depend on this one"),
+        Exit::Corruption => failure.with_hint(
+            "`verify` checks all of it; snapshots that depend on it, if there are any, are affected too, and others were not read",
+        ),
         _ => failure,
     }
 }

@@ -8,6 +8,7 @@ use crate::failure::{Exit, Failure};
 use crate::filters::Filters;
 use crate::output::{Cell, Column, Table, Text, Tone, count, counted, size};
 use crate::session::Session;
+use crate::verbs::list::print_advice;
 
 pub(crate) const HELP: &str = "\
 Prints how many snapshots there are and how large they are: for each database, for full and incremental ones, and for each day of UTC. STORED is what they take \
@@ -39,7 +40,10 @@ pub(crate) async fn stats(session: &Session, args: &Stats) -> Result<Exit, Failu
     let stats = session.read(&manager, manager.stats(&args.filters.filter())).await?;
     warn_of_not_counted(session, &stats);
     session.document(&StatsDocument::from(&stats))?;
-    print(session, &stats)?;
+    print(session, &stats, &args.filters)?;
+    if stats.totals.snapshots == 0 && !args.filters.filter().is_all() {
+        print_advice(session, &args.filters, &session.read(&manager, manager.list()).await?);
+    }
     let apart = stats.corrupt.snapshots + stats.dated_in_future.snapshots + stats.unusable;
     Ok(if stats.totals.snapshots + apart == 0 { Exit::NothingThere } else { Exit::Success })
 }
@@ -54,9 +58,14 @@ fn warn_of_not_counted(session: &Session, stats: &StoreStats) {
     };
     warn("corrupt", stats.corrupt.snapshots, format!(", {} in the store", size(stats.corrupt.stored_bytes)));
     warn("unusable", stats.unusable, String::new());
+    if stats.possibly_lost > 0 {
+        let uploads = counted(stats.possibly_lost, "upload");
+        let message = format!("possibly lost: {uploads} without metadata.json; `list` prints which, and what to do");
+        session.warnings.add(&message);
+    }
 }
 
-fn print(session: &Session, stats: &StoreStats) -> Result<(), Failure> {
+fn print(session: &Session, stats: &StoreStats, filters: &Filters) -> Result<(), Failure> {
     let output = session.output;
     if stats.totals.snapshots > 0 {
         output.table(&sources(stats))?;
@@ -72,7 +81,13 @@ fn print(session: &Session, stats: &StoreStats) -> Result<(), Failure> {
     }
     let StatsTotals { snapshots, stored_bytes, logical_bytes, .. } = stats.totals;
     if snapshots == 0 {
-        return output.line(format_args!("no snapshots to count at {}", session.store));
+        return match filters.filter().is_all() {
+            true => output.line(format_args!("no snapshots to count at {}{}", session.store, session.store_inside())),
+            false => output.line(format_args!(
+                "no snapshots that fit the options to count at {}; `list` shows what is there",
+                session.store
+            )),
+        };
     }
     let growth = match stats.stored_bytes_per_day {
         Some(bytes) => format!("; {} more each day", size(bytes as u64)),

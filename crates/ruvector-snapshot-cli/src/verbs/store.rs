@@ -7,6 +7,7 @@ use crate::documents::{OptionDocument, StoreCheckDocument, StoreCheckPlanDocumen
 use crate::failure::{Exit, Failure};
 use crate::output::{Cell, Column, Output, Table, Text, Tone, counted, size};
 use crate::session::Session;
+use crate::verbs::space::{self, Needed};
 
 pub(crate) const HELP: &str = "\
 Examples:
@@ -71,6 +72,7 @@ async fn plan_check(session: &Session) -> Result<Exit, Failure> {
     let manager = session.open()?;
     let is_known = check_access(&session.location()?)?.is_known();
     let plan = session.read(&manager, manager.plan_check_store()).await?;
+    space::check_store(session, &session.location()?, Needed::at_most(plan.written_bytes))?;
     session.document(&StoreCheckPlanDocument::new(&plan, is_known))?;
     let output = session.output;
     output.line(format_args!("would check {}", session.store))?;

@@ -13,6 +13,7 @@ use ruvector_snapshot::{
 use crate::documents::{State, VerifiedDocument, VerifyDocument};
 use crate::failure::{Exit, Failure};
 use crate::interrupted::Attempts;
+use crate::logs::PRINTED;
 use crate::output::{Text, Tone, count, counted, size};
 use crate::progress::ProgressDisplay;
 use crate::session::Session;
@@ -25,7 +26,7 @@ the first is verified. With --all, a store without snapshots is a failure.
 
 With --quick, no data is read: only metadata.json with its seal, checksum.sha256, and existence and sizes of the files. It finds what is missing or cut off, \
 but no changed byte. With --subset 2/7, the whole index is read, with the content checksum, and the second of seven parts of the other data: 1/7 to 7/7 read \
-every byte once. With --subset 10%, that is at least a tenth at a random place. What is corrupt in the rest is not found.
+every byte once. With --subset 10%, that is at least a tenth at a random place. What is corrupt in the rest is not found; if a snapshot was found corrupt before, and not intact since, that is a warning.
 
 Each result is recorded beside the snapshot and those that it depends on, as a small object checked-... that is never changed; `list` and `show` print it, \
 and prune removes old ones. That needs the permission to write these objects. If it fails, a warning is printed, and the exit code is 5 if all is intact. --no-record does not \
@@ -105,7 +106,9 @@ fn depth(args: &Verify) -> VerifyDepth {
 async fn verify_one(session: &Session, manager: &SnapshotManager, id: &str, args: &Verify) -> Result<Exit, Failure> {
     let verification = {
         let progress = ProgressDisplay::new(session, &Attempts::default());
-        session.read(manager, manager.verify_due(id, &options(args, &progress))).await?
+        let is_recorded = !args.no_record;
+        let after_interrupt = move || what_was_recorded(0, is_recorded);
+        session.run(manager, manager.verify_due(id, &options(args, &progress)), after_interrupt).await?
     };
     let Verification::Verified(report) = verification else {
         let document = print_verification(session, &verification, args)?;
@@ -135,8 +138,8 @@ fn print_one(session: &Session, report: &VerifyReport, args: &Verify) -> Result<
     }
     let places = counted(report.corruption.len() as u64, "place");
     let others = match report.chain.is_empty() {
-        true => "other snapshots are not affected unless they depend on this one",
-        false => "snapshots that depend on none of these are not affected",
+        true => "snapshots that depend on it, if there are any, are affected too, and others were not read",
+        false => "snapshots that depend on what is corrupt are affected too, and others were not read",
     };
     session.output.always().line(format_args!("corrupt in {places}; {others} (see `show`)"))
 }
@@ -165,7 +168,7 @@ async fn verify_all(session: &Session, manager: &SnapshotManager, args: &Verify)
 }
 
 fn no_snapshots(session: &Session) -> Failure {
-    let message = format!("there are no snapshots at {}, so {NOTHING}", session.store);
+    let message = format!("there are no snapshots at {}, so {NOTHING}{}", session.store, session.store_inside());
     let hint = "check --store, and that the disk is mounted; `list` shows everything that is there";
     Failure::nothing_there(message).with_hint(hint)
 }
@@ -193,6 +196,18 @@ fn print_summary(session: &Session, totals: &Totals, args: &Verify) -> Result<()
     output.line(summary(totals, args))
 }
 
+/// Says what an interrupted verification has left. Each result is recorded before the next snapshot is read.
+fn what_was_recorded(verified: u64, is_recorded: bool) -> String {
+    if !is_recorded {
+        return "nothing was changed".to_owned();
+    }
+    match verified {
+        0 => "no verification was completed".to_owned(),
+        1 => "1 snapshot was verified before that; `list` shows what was recorded of it".to_owned(),
+        verified => format!("{verified} snapshots were verified before that; `list` shows what was recorded of them"),
+    }
+}
+
 /// Prints each verification, and returns their documents and how many there are of each kind.
 async fn verify_stream(
     session: &Session,
@@ -203,7 +218,11 @@ async fn verify_stream(
 ) -> Result<(Vec<VerifiedDocument>, Totals), Failure> {
     let mut verifications = std::pin::pin!(verifications);
     let (mut documents, mut totals) = (Vec::new(), Totals::default());
-    while let Some(verification) = session.read(manager, verifications.try_next()).await? {
+    loop {
+        let (verified, is_recorded) = (totals.intact + totals.corrupt, !args.no_record);
+        let after_interrupt = move || what_was_recorded(verified, is_recorded);
+        let next = session.run(manager, verifications.try_next(), after_interrupt).await?;
+        let Some(verification) = next else { break };
         progress.clear();
         match verification.is_intact() {
             Some(true) => totals.intact += 1,
@@ -305,6 +324,7 @@ fn corrupt(session: &Session, id: &str, what: impl Display) -> Result<(), Failur
 
 /// Prints what is wrong with a snapshot, also with --quiet.
 fn found(session: &Session, id: &str, tone: Tone, state: &str, what: impl Display) -> Result<(), Failure> {
+    tracing::error!(target: PRINTED, id, "{state}{what}");
     let text = Text::from(format_args!("{}  ", session.short(id)));
     session.output.always().line(text.tone(tone, state).add(what))
 }
@@ -363,6 +383,11 @@ fn finish(
         deleted: totals.deleted,
         skipped: totals.skipped,
     })?;
+    if totals.corrupt > 0 {
+        let message = "hint: take a full snapshot of the database now, and delete nothing yet. If another store has an intact copy of what is \
+                       corrupt, `copy --all --to OTHER` saves there what depends on it. Then delete it here with --cascade, and copy all back";
+        session.output.message(format_args!("{message}"));
+    }
     Ok(match (totals.corrupt, totals.failed) {
         (0, 0) => Exit::Success,
         (0, _) => Exit::Failure,

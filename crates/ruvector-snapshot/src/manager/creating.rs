@@ -10,11 +10,12 @@ use super::SnapshotManager;
 use crate::config::SnapshotConfig;
 use crate::error::Result;
 use crate::ops::compact::CompactPlan;
-use crate::ops::create::{CreateOptions, CreatePlan, Origin};
+use crate::ops::create::{CreateOptions, CreatePlan, EarlierSnapshots, Origin};
 use crate::ops::{compact, create};
 use crate::progress::Progress;
 use crate::repo::attempt::{self, AttemptOutcome};
-use crate::repo::found_corrupt::recorded;
+use crate::repo::found_corrupt::recorded_with;
+use crate::repo::location::check_output;
 use crate::snapshot::Snapshot;
 use crate::source::SnapshotSource;
 
@@ -88,7 +89,8 @@ impl SnapshotManager {
     pub async fn create_snapshot_with(&self, db: &VectorDB, name: &str, options: &CreateOptions) -> Result<Snapshot> {
         let path = db.options().storage_path.as_str();
         let origin = if path.starts_with("memory://") { Origin::Memory(db) } else { Origin::File(Path::new(path)) };
-        recorded(&self.context, create::create(&self.context, origin, name, options)).await
+        recorded_with(&self.context, options.progress.as_deref(), create::create(&self.context, origin, name, options))
+            .await
     }
 
     /// Takes a snapshot of a database file that this or another process may have open and may be writing to.
@@ -116,7 +118,12 @@ impl SnapshotManager {
         name: &str,
         options: &CreateOptions,
     ) -> Result<Snapshot> {
-        recorded(&self.context, create::create(&self.context, Origin::File(path.as_ref()), name, options)).await
+        recorded_with(
+            &self.context,
+            options.progress.as_deref(),
+            create::create(&self.context, Origin::File(path.as_ref()), name, options),
+        )
+        .await
     }
 
     /// Plans a snapshot of a database file: what it would hold, and how many bytes the store would take at most. Writes
@@ -185,7 +192,12 @@ impl SnapshotManager {
         name: &str,
         options: &CreateOptions,
     ) -> Result<Snapshot> {
-        recorded(&self.context, create::create(&self.context, Origin::Custom(source), name, options)).await
+        recorded_with(
+            &self.context,
+            options.progress.as_deref(),
+            create::create(&self.context, Origin::Custom(source), name, options),
+        )
+        .await
     }
 
     /// Checks that snapshots can be taken of a database file. Stores nothing.
@@ -262,9 +274,47 @@ impl SnapshotManager {
         create::source_of_file(&self.context.config, options, path.as_ref())
     }
 
+    /// Refuses a path inside of the directory of the store, or inside a snapshot of another store: in both, only a store writes.
+    /// `what` is what the file is, for the error, for example `a log`.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use ruvector_snapshot::{SnapshotConfig, SnapshotManager};
+    /// let dir = tempfile::tempdir()?;
+    /// let manager = SnapshotManager::open(dir.path().to_str().unwrap_or_default(), SnapshotConfig::default())?;
+    /// assert!(manager.check_outside(&dir.path().join("status.prom"), "a file of metrics").is_err());
+    /// # Ok(()) }
+    /// ```
+    pub fn check_outside(&self, path: &Path, what: &str) -> Result<()> {
+        check_output(path, what, self.context.directory().as_deref())
+    }
+
+    /// Lists the store, and returns what a new full snapshot of this source is compared with: the last one of the source. An
+    /// increment is compared with its base. Reads `metadata.json` of the newest snapshots, until one is of the source.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) or
+    /// [`ErrorKind::PermissionDenied`](crate::ErrorKind::PermissionDenied) if the store cannot be listed. A snapshot that cannot be
+    /// read is no error, and counted in [`unread`](EarlierSnapshots::unread).
+    ///
+    /// # Examples
+    ///
+    /// See [`EarlierSnapshots`].
+    pub async fn earlier_of_source(&self, source: &SourceId) -> Result<EarlierSnapshots> {
+        create::earlier_of_source(&self.context, source).await
+    }
+
     /// Stores the state of an incremental snapshot as a full snapshot, from its chain alone. The new snapshot has the
     /// time, the name and the content checksum of the incremental one, and an id of its own. The chain is kept; delete
-    /// it when it is no longer needed.
+    /// it when it is no longer needed. Repeated, it stores another one: [`Listing::compacted_copy`](crate::Listing::compacted_copy)
+    /// returns whether there is one.
     ///
     /// # Errors
     ///
@@ -282,7 +332,9 @@ impl SnapshotManager {
     /// # Ok(()) }
     /// ```
     pub async fn compact_snapshot(&self, id: &str, progress: Option<Arc<dyn Progress>>) -> Result<Snapshot> {
-        recorded(&self.context, compact::compact(&self.context, &id.parse()?, progress)).await
+        let id = id.parse()?;
+        let compacted = compact::compact(&self.context, &id, progress.clone());
+        recorded_with(&self.context, progress.as_deref(), compacted).await
     }
 
     /// Plans the compaction of an incremental snapshot: what would be read, and how many bytes the store would take at most.

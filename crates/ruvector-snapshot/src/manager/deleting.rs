@@ -8,9 +8,9 @@ use crate::error::Result;
 use crate::ops::delete::DeletePlan;
 use crate::ops::pin::PinPlan;
 use crate::ops::{delete, pin, prune};
-use crate::policy::retention::{PrunePlan, PrunePolicy};
+use crate::policy::retention::{ExternalRefs, PrunePlan, PrunePolicy};
 use crate::repo::deletion_batches::{DeleteOptions, DeleteReport};
-use crate::snapshot::Orphan;
+use crate::snapshot::{Orphan, Snapshot};
 
 /// Deleting snapshots.
 impl SnapshotManager {
@@ -177,7 +177,8 @@ impl SnapshotManager {
     /// # Errors
     ///
     /// Returns [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for a policy without a rule, and for one
-    /// that would delete snapshots of a group that can be restored and keeps none of them by a rule. If a newer version wrote a snapshot in the
+    /// that would delete snapshots of a group that can be restored and keeps none of them by a rule, or would leave nothing of a
+    /// database unless [`PrunePolicy::allow_unprotected`] is set. If a newer version wrote a snapshot in the
     /// store, the error is [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported): it may depend on others. A snapshot
     /// that cannot be read at all is no error: see [`PrunePlan::unread`].
     ///
@@ -198,6 +199,27 @@ impl SnapshotManager {
     /// ```
     pub async fn plan_prune(&self, policy: &PrunePolicy) -> Result<PrunePlan> {
         prune::plan(&self.context, policy, true).await
+    }
+
+    /// Reads what [`retention::plan`](crate::retention::plan) and a [`StoreForecast`](crate::schedule::StoreForecast) are made from:
+    /// the snapshots, and what else a policy has to respect. Uploads are not part of it: they have ended when a forecast comes true.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of the store if it cannot be listed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(manager: ruvector_snapshot::SnapshotManager) -> Result<(), Box<dyn std::error::Error>> {
+    /// use ruvector_snapshot::schedule::StoreForecast;
+    ///
+    /// let (snapshots, external) = manager.retention_inputs().await?;
+    /// let store = StoreForecast::new(snapshots, external);
+    /// # Ok(()) }
+    /// ```
+    pub async fn retention_inputs(&self) -> Result<(Vec<Snapshot>, ExternalRefs)> {
+        prune::inputs(&self.context).await
     }
 
     /// Deletes the snapshots that the plan drops, in its order, and returns what was deleted and what was kept because

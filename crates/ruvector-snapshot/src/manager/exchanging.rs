@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::ops::export::{ExportOptions, ExportPlan, ExportReport};
 use crate::ops::import::{ImportOptions, ImportPlan};
 use crate::ops::{export, import};
-use crate::repo::found_corrupt::recorded;
+use crate::repo::found_corrupt::recorded_with;
 use crate::snapshot::Snapshot;
 
 /// Exporting snapshots, and importing files of other programs.
@@ -54,7 +54,12 @@ impl SnapshotManager {
         path: impl AsRef<Path>,
         options: &ExportOptions,
     ) -> Result<ExportReport> {
-        recorded(&self.context, export::export(&self.context, &id.parse()?, path.as_ref().to_owned(), options)).await
+        recorded_with(
+            &self.context,
+            options.progress.as_deref(),
+            export::export(&self.context, &id.parse()?, path.as_ref().to_owned(), options),
+        )
+        .await
     }
 
     /// Plans an export: the files that it would write, and everything that is in its way. Writes nothing, neither to the store

@@ -8,7 +8,9 @@ use super::SnapshotManager;
 use crate::error::{ErrorKind, Result};
 use crate::ops::diff::{self, DiffOptions, SnapshotDiff};
 use crate::ops::find::{self, FindReport};
+use crate::ops::freshness;
 use crate::ops::read::{self, SnapshotReader};
+use crate::policy::freshness::{Freshness, FreshnessLimits};
 use crate::policy::list_filter::ListFilter;
 use crate::policy::stats::StoreStats;
 use crate::progress::Progress;
@@ -19,7 +21,7 @@ use crate::repo::inventory::{self, Inventory};
 use crate::repo::ledger::Ledger;
 use crate::repo::location;
 use crate::repo::orphans;
-use crate::repo::resolve::{self, ResolvedId};
+use crate::repo::resolve::{self, ResolvedId, SeveralNamed};
 use crate::snapshot::{Listing, Snapshot};
 use crate::store::multipart_uploads_of;
 
@@ -97,6 +99,29 @@ impl SnapshotManager {
     pub async fn stats(&self, filter: &ListFilter) -> Result<StoreStats> {
         let listing = Inventory::read(&self.context).await?.listing;
         Ok(StoreStats::of(&listing, filter, listing.listed_at))
+    }
+
+    /// Returns whether the databases of the store are backed up: how old the newest snapshot of each is that can be restored, as
+    /// far as is known, and when one was last verified and drilled. Reads what [`list`](Self::list) reads, and the upload
+    /// markers.
+    ///
+    /// # Errors
+    ///
+    /// The same as [`list`](Self::list). Then nothing is known of the databases.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> ruvector_snapshot::Result<()> {
+    /// # use ruvector_snapshot::{FreshnessLimits, SnapshotConfig, SnapshotManager};
+    /// # let manager = SnapshotManager::open("memory://", SnapshotConfig::default())?;
+    /// let freshness = manager.freshness(&FreshnessLimits::default().max_age("26h".parse()?)).await?;
+    /// assert!(freshness.is_stale(), "the store is empty");
+    /// # Ok(()) }
+    /// ```
+    pub async fn freshness(&self, limits: &FreshnessLimits) -> Result<Freshness> {
+        freshness::freshness(&self.context, limits).await
     }
 
     /// Returns whether the store has a snapshot, intact or not. Reads one listing, up to the first snapshot.
@@ -246,7 +271,7 @@ impl SnapshotManager {
     /// # Ok(()) }
     /// ```
     pub async fn resolve(&self, text: &str) -> Result<String> {
-        Ok(resolve::resolve(&self.context, text, None, None).await?.id)
+        Ok(resolve::resolve(&self.context, text, None, SeveralNamed::Newest, None).await?.id)
     }
 
     /// Returns the id of the snapshot that a user means as the base of an increment: as [`resolve`](Self::resolve), but
@@ -271,7 +296,7 @@ impl SnapshotManager {
     /// # Ok(()) }
     /// ```
     pub async fn resolve_base(&self, text: &str, source: &SourceId) -> Result<String> {
-        Ok(resolve::resolve(&self.context, text, Some(source), None).await?.id)
+        Ok(resolve::resolve(&self.context, text, Some(source), SeveralNamed::Newest, None).await?.id)
     }
 
     /// As [`resolve`](Self::resolve), or with a source as [`resolve_base`](Self::resolve_base), and reports a warning
@@ -308,7 +333,48 @@ impl SnapshotManager {
         source: Option<&SourceId>,
         progress: &dyn Progress,
     ) -> Result<ResolvedId> {
-        resolve::resolve(&self.context, text, source, Some(progress)).await
+        resolve::resolve(&self.context, text, source, SeveralNamed::Newest, Some(progress)).await
+    }
+
+    /// As [`resolve_with`](Self::resolve_with), and refuses a name that several snapshots have, and less than 9 characters of an
+    /// id. For what cannot be undone: the newest of them may not be the one that is meant.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ErrorKind::NotFound`] if there is none, and [`ErrorKind::Ambiguous`] if it can mean several. The error lists
+    /// those that have the name.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(manager: ruvector_snapshot::SnapshotManager, listener: &dyn ruvector_snapshot::Progress) -> Result<(), Box<dyn std::error::Error>> {
+    /// let resolved = manager.resolve_only("before-upgrade", listener).await?;
+    /// manager.delete_snapshot(&resolved.id).await?;
+    /// # Ok(()) }
+    /// ```
+    pub async fn resolve_only(&self, text: &str, progress: &dyn Progress) -> Result<ResolvedId> {
+        resolve::resolve(&self.context, text, None, SeveralNamed::Refused, Some(progress)).await
+    }
+
+    /// As [`resolve_with`](Self::resolve_with), and refuses a name, and `latest`, if snapshots of several databases could be meant.
+    /// For what replaces or changes a database: the newest snapshot may be that of another one.
+    ///
+    /// # Errors
+    ///
+    /// The same as [`resolve_only`](Self::resolve_only). The error names the newest snapshot of each database.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(manager: ruvector_snapshot::SnapshotManager, listener: &dyn ruvector_snapshot::Progress) -> Result<(), Box<dyn std::error::Error>> {
+    /// use ruvector_snapshot::RestoreOptions;
+    ///
+    /// let resolved = manager.resolve_of_one_source("latest", listener).await?;
+    /// manager.restore_snapshot_to(&resolved.id, "vectors.db", &RestoreOptions::default().overwrite(true)).await?;
+    /// # Ok(()) }
+    /// ```
+    pub async fn resolve_of_one_source(&self, text: &str, progress: &dyn Progress) -> Result<ResolvedId> {
+        resolve::resolve(&self.context, text, None, SeveralNamed::NewestOfOneSource, Some(progress)).await
     }
 
     /// Finds the snapshots that have a record, and those in which it changed. Reads every metadata.json, and of the index of

@@ -13,7 +13,7 @@ use crate::ops::restore::{MergeOptions, MergeReport, PartReport, RestoreDestinat
 use crate::ops::verify::{Verification, VerifyOptions, VerifyPlan};
 use crate::ops::{read, restore, verify};
 use crate::repo::filter::RecordFilter;
-use crate::repo::found_corrupt::recorded;
+use crate::repo::found_corrupt::recorded_with;
 use crate::repo::verify::VerifyReport;
 use crate::snapshot::Snapshot;
 use crate::source::RestoreTarget;
@@ -60,7 +60,12 @@ impl SnapshotManager {
     /// # Ok(()) }
     /// ```
     pub async fn restore_snapshot_with(&self, id: &str, options: &RestoreOptions) -> Result<VectorDB> {
-        recorded(&self.context, restore::to_memory(&self.context, &id.parse()?, options)).await
+        recorded_with(
+            &self.context,
+            options.progress.as_deref(),
+            restore::to_memory(&self.context, &id.parse()?, options),
+        )
+        .await
     }
 
     /// Restores a snapshot to a database file. The file appears under its name complete and verified, or not at all.
@@ -91,7 +96,12 @@ impl SnapshotManager {
         path: impl AsRef<Path>,
         options: &RestoreOptions,
     ) -> Result<Snapshot> {
-        recorded(&self.context, restore::to_file(&self.context, &id.parse()?, path.as_ref(), options)).await
+        recorded_with(
+            &self.context,
+            options.progress.as_deref(),
+            restore::to_file(&self.context, &id.parse()?, path.as_ref(), options),
+        )
+        .await
     }
 
     /// Plans a restore to a file or to a database in memory: what it would read and write, and everything that is in its
@@ -181,7 +191,12 @@ impl SnapshotManager {
         target: &mut dyn RestoreTarget,
         options: &RestoreOptions,
     ) -> Result<Snapshot> {
-        recorded(&self.context, restore::into_target(&self.context, &id.parse()?, target, options)).await
+        recorded_with(
+            &self.context,
+            options.progress.as_deref(),
+            restore::into_target(&self.context, &id.parse()?, target, options),
+        )
+        .await
     }
 
     /// Streams the records of a snapshot, in the order of the bytes of their ids. The snapshot is opened when the stream is
@@ -258,8 +273,12 @@ impl SnapshotManager {
         filter: &RecordFilter,
         options: &RestoreOptions,
     ) -> Result<PartReport> {
-        recorded(&self.context, restore::part_to_file(&self.context, &id.parse()?, path.as_ref(), filter, options))
-            .await
+        recorded_with(
+            &self.context,
+            options.progress.as_deref(),
+            restore::part_to_file(&self.context, &id.parse()?, path.as_ref(), filter, options),
+        )
+        .await
     }
 
     /// Plans a restore of a part to a file: which records it would write, how large the file would be, and everything that
@@ -329,7 +348,12 @@ impl SnapshotManager {
         path: impl AsRef<Path>,
         options: &MergeOptions,
     ) -> Result<MergeReport> {
-        recorded(&self.context, restore::merge(&self.context, &id.parse()?, path.as_ref().to_owned(), options)).await
+        recorded_with(
+            &self.context,
+            options.progress.as_deref(),
+            restore::merge(&self.context, &id.parse()?, path.as_ref().to_owned(), options),
+        )
+        .await
     }
 
     /// Plans a merge: how many records would be inserted, replaced and kept, and everything that is in its way. Writes

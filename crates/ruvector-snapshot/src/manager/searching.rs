@@ -10,7 +10,7 @@ use crate::ops::drill::{self, DrillOptions, DrillReport};
 use crate::ops::restore::{self, RestoreOptions, RestorePlan};
 use crate::ops::search::{self, Query, SearchOptions, SearchReport};
 use crate::repo::context::Context;
-use crate::repo::found_corrupt::recorded;
+use crate::repo::found_corrupt::recorded_with;
 
 /// Searching snapshots, and rehearsing their recovery.
 impl SnapshotManager {
@@ -56,7 +56,12 @@ impl SnapshotManager {
     /// # Ok(()) }
     /// ```
     pub async fn search_snapshot(&self, id: &str, queries: &[Query], options: &SearchOptions) -> Result<SearchReport> {
-        recorded(&self.context, search::search(&self.context, &id.parse()?, queries, options)).await
+        recorded_with(
+            &self.context,
+            options.progress.as_deref(),
+            search::search(&self.context, &id.parse()?, queries, options),
+        )
+        .await
     }
 
     /// Rehearses the recovery of a snapshot: restores it to a file in a scratch directory, verifies the file, opens it with

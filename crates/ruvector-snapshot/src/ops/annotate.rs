@@ -104,6 +104,8 @@ pub struct AnnotatePlan {
     pub note: Option<String>,
     /// Whether it changes anything. If not, nothing is written.
     pub changes: bool,
+    /// Keys of labels that were to be removed, and that the snapshot does not have.
+    pub missing_labels: Vec<String>,
     #[serde(skip)]
     options: AnnotateOptions,
 }
@@ -163,6 +165,8 @@ impl State {
             // Whatever the annotation is refused for.
             annotations::with_changes(context, id, &self.known, &effective)?;
         }
+        let is_missing = |key: &&String| !self.labels.iter().any(|(other, _)| composed(other) == composed(key));
+        let missing_labels = options.remove_labels.iter().filter(is_missing).cloned().collect();
         let note = wanted.note.clone().unwrap_or_else(|| self.note.clone());
         Ok(AnnotatePlan {
             id: id.to_string(),
@@ -170,6 +174,7 @@ impl State {
             labels,
             note,
             changes,
+            missing_labels,
             options: options.clone(),
         })
     }
@@ -191,6 +196,7 @@ impl State {
 /// Returns what the options ask for, in the composed form, or why they contradict each other.
 fn wanted(options: &AnnotateOptions) -> Result<Changes> {
     let invalid = |message: String| Err(SnapshotError::new(ErrorKind::InvalidInput, message));
+    user_json::check_labels(&options.labels)?;
     let set = BTreeMap::from(&user_json::composed_labels(&options.labels)?);
     let mut labels: BTreeMap<_, _> = set.into_iter().map(|(key, value)| (key, Some(value))).collect();
     for key in &options.remove_labels {

@@ -12,8 +12,10 @@ use serde::Serialize;
 
 use crate::error::Result;
 use crate::progress::{Progress, report_transferred};
+use crate::repo::chain_checks::{Then, corruption_warning};
 use crate::repo::compaction::{Compactable, store_compacted};
 use crate::repo::context::Context;
+use crate::repo::inventory::Inventory;
 use crate::snapshot::Snapshot;
 
 const NOTHING_STORED: &str = "nothing was stored";
@@ -48,6 +50,11 @@ pub struct CompactPlan {
     /// Size of the files of the new snapshot at most, in bytes: as if nothing in the chain had been replaced, without
     /// compression.
     pub stored_bytes_max: u64,
+    /// The id of the full snapshot that a compaction has stored before, if it is intact as far as that is known. Then there is
+    /// nothing to store.
+    pub existing: Option<String>,
+    /// That a snapshot of the chain was found corrupt, and not intact since, as a sentence.
+    pub warnings: Vec<String>,
 }
 
 /// Makes the checks that come before the records are read. The records are not read.
@@ -59,13 +66,17 @@ async fn plan_checked(context: &Context, id: &SnapshotId) -> Result<CompactPlan>
     let compactable = Compactable::open(context, id).await?;
     let stored_bytes_max = compactable.stored_bytes_max(context).await?;
     let chain = compactable.chain;
+    let warnings = corruption_warning(context, &chain, Then::ReadsAgain).await;
     let mut chain_bytes = 0_u64;
     for member in chain.snapshots() {
         let size_bytes = Snapshot::new(&member.metadata, member.metadata_json_bytes)?.size_bytes;
         chain_bytes = chain_bytes.saturating_add(size_bytes);
     }
+    let listing = Inventory::read(context).await?.listing;
+    let existing = listing.compacted_copy(id.as_str()).map(|copy| copy.id.clone());
     let metadata = &chain.newest()?.metadata;
     Ok(CompactPlan {
+        existing,
         id: id.to_string(),
         name: metadata.name.clone(),
         created_at: metadata.created_at,
@@ -77,6 +88,7 @@ async fn plan_checked(context: &Context, id: &SnapshotId) -> Result<CompactPlan>
         not_captured: metadata.source.not_captured.clone(),
         chain_bytes,
         stored_bytes_max,
+        warnings: warnings.into_iter().collect(),
     })
 }
 

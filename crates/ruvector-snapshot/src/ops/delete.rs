@@ -12,6 +12,8 @@ use crate::repo::deletion_batches::{DeleteOptions, DeleteReport, delete_in_batch
 use crate::repo::inventory::Inventory;
 use crate::repo::orphans::upload_roots;
 use crate::repo::presence::{is_being_deleted, no_snapshot};
+use crate::snapshot::Snapshot;
+use crate::snapshot::problems::{most_records, unprotected};
 
 /// Number of dependents that an error message names.
 const DEPENDENTS_SHOWN: usize = 5;
@@ -24,12 +26,14 @@ pub struct DeletePlan {
     /// The ids of the snapshots, each before those that it depends on: the given ones, and with `cascade` all that
     /// depend on them.
     pub ids: Vec<String>,
+    /// The databases of which nothing would be left that can be restored, as far as is known.
+    pub unprotected: Vec<String>,
 }
 
 /// Plans the deletion of these snapshots. Deletes nothing.
 pub(crate) async fn plan(context: &Context, ids: &[SnapshotId], cascade: bool) -> Result<DeletePlan> {
     if ids.is_empty() {
-        return Ok(DeletePlan { ids: Vec::new() });
+        return Ok(DeletePlan { ids: Vec::new(), unprotected: Vec::new() });
     }
     let inventory = Inventory::read(context).await?;
     let given: BTreeSet<SnapshotId> = ids.iter().cloned().collect();
@@ -46,9 +50,23 @@ pub(crate) async fn plan(context: &Context, ids: &[SnapshotId], cascade: bool) -
     }
     check_unreadable_bases(&inventory, &doomed)?;
     check_uploads(context, &inventory, &doomed).await?;
+    let unprotected = unprotected_without(&inventory, &doomed);
     let newest_first: Vec<SnapshotId> = doomed.into_iter().rev().collect();
     let ids = inventory.lineage.deletion_order(&newest_first).iter().map(ToString::to_string).collect();
-    Ok(DeletePlan { ids })
+    Ok(DeletePlan { ids, unprotected })
+}
+
+/// Returns the databases of these snapshots of which no other snapshot can be restored. Empty if a snapshot could not be read: it may
+/// be intact, and of any database.
+fn unprotected_without(inventory: &Inventory, doomed: &BTreeSet<SnapshotId>) -> Vec<String> {
+    if !inventory.unread().is_empty() {
+        return Vec::new();
+    }
+    let doomed: BTreeSet<&str> = doomed.iter().map(SnapshotId::as_str).collect();
+    let is_doomed = |snapshot: &&Snapshot| doomed.contains(snapshot.id.as_str());
+    let listing = &inventory.listing;
+    let (doomed, kept): (Vec<&Snapshot>, Vec<_>) = listing.snapshots.iter().partition(is_doomed);
+    unprotected(most_records(doomed), listing.without_marked(kept), &listing.problems())
 }
 
 /// Deletes what the plan says, and returns the number of snapshots that were deleted.
@@ -71,7 +89,7 @@ fn check_known(inventory: &Inventory, id: &SnapshotId) -> Result<()> {
         return Err(SnapshotError::new(error.kind(), message));
     }
     match inventory.objects.get(id) {
-        Some(objects) if objects.contains_key(layout::METADATA_JSON) || inventory.lost.contains(id) => Ok(()),
+        Some(objects) if objects.contains_key(layout::METADATA_JSON) || inventory.may_be_lost(id) => Ok(()),
         Some(objects) if is_being_deleted(objects) => {
             let message = format!(
                 "snapshot {id} is already being deleted, or its deletion was interrupted; prune completes it later"
@@ -114,8 +132,7 @@ fn check_unreadable_bases(inventory: &Inventory, doomed: &BTreeSet<SnapshotId>) 
     let unreadable: Vec<&str> = required.unreadable_bases().iter().rev().map(SnapshotId::as_str).take(1).collect();
     let unreadable = unreadable.join("");
     let message = format!(
-        "cannot delete snapshot {id}: other snapshots depend on {unreadable}, which is corrupt, and nobody can tell whether \
-         {unreadable} depends on {id}"
+        "cannot delete snapshot {id}: other snapshots depend on {unreadable}, which is corrupt, and may depend on {id}"
     );
     let advice = format!("repair {unreadable}, or delete it together with {id}, with cascade");
     Err(SnapshotError::new(ErrorKind::InvalidInput, message).with_remedy(Remedy::DeleteUnreadable, &advice))

@@ -273,9 +273,10 @@ pub(crate) async fn diff(
 ) -> Result<SnapshotDiff> {
     let [(first, meter), (second, other_meter)] = contexts.map(Context::metered);
     let [id, other_id] = ids;
+    let are_two = !Arc::ptr_eq(&contexts[0].store, &contexts[1].store);
     let (chain, other_chain) = futures::try_join!(
-        recorded(&first, Chain::open(&first, id)),
-        recorded(&second, Chain::open(&second, other_id))
+        recorded_in(&first, are_two, Chain::open(&first, id)),
+        recorded_in(&second, are_two, Chain::open(&second, other_id))
     )?;
     let (known, also_known) = futures::join!(
         corruption_warning(&first, &chain, Then::Compares),
@@ -288,12 +289,16 @@ pub(crate) async fn diff(
     let comparison = match metadata.checksum == other_metadata.checksum {
         true => {
             futures::try_join!(
-                recorded(&first, chain.check_sizes(&first.config)),
-                recorded(&second, other_chain.check_sizes(&second.config))
+                recorded_in(&first, are_two, chain.check_sizes(&first.config)),
+                recorded_in(&second, are_two, other_chain.check_sizes(&second.config))
             )?;
             None
         }
-        false => Some(owners.recorded(Comparison::open([chain, other_chain], [&first, &second])).await?),
+        false => Some(
+            owners
+                .recorded(Comparison::open([chain, other_chain], [&first, &second]), options.progress.as_deref())
+                .await?,
+        ),
     };
     let done = Arc::new(OnceLock::new());
     let running = Running {
@@ -305,6 +310,18 @@ pub(crate) async fn diff(
         done: done.clone(),
     };
     Ok(SnapshotDiff { entries: running.into_stream(), summary: done })
+}
+
+/// Records what is found corrupt in one store. The error names the store, if it is one of two.
+async fn recorded_in<T: Send>(
+    context: &Context,
+    is_named: bool,
+    read: impl Future<Output = Result<T>> + Send,
+) -> Result<T> {
+    recorded(context, read).await.map_err(|error| match error.kind() {
+        ErrorKind::Corrupt if is_named => error.in_stores(&[context.store.to_string()]),
+        _ => error,
+    })
 }
 
 /// In which store a snapshot of the two chains is.
@@ -324,21 +341,17 @@ impl Owners {
         Self { contexts: contexts.map(Clone::clone), ids }
     }
 
-    /// Records what is found corrupt, unless two stores have a snapshot with the id: which of them was read is not known then.
-    async fn recorded<T>(&self, read: impl Future<Output = Result<T>>) -> Result<T> {
-        let read = read.await;
-        if let Some(id) = read.as_ref().err().and_then(SnapshotError::snapshot_id) {
-            let has = |ids: &Vec<SnapshotId>| ids.iter().any(|one| one.as_str() == id);
-            let owner = match self.ids.each_ref().map(has) {
-                [true, false] => self.contexts.first(),
-                [false, true] => self.contexts.last(),
-                _ => None,
-            };
-            if let (Some(owner), Err(error)) = (owner, &read) {
-                found_corrupt::record(owner, error).await;
-            }
-        }
-        read
+    /// Records what is found corrupt, in each store in which a second read finds it corrupt, too. The error names them.
+    async fn recorded<T>(&self, read: impl Future<Output = Result<T>>, listener: Option<&dyn Progress>) -> Result<T> {
+        let error = match read.await {
+            Ok(read) => return Ok(read),
+            Err(error) => error,
+        };
+        let Some(id) = error.snapshot_id() else { return Err(error) };
+        let has = |ids: &Vec<SnapshotId>| ids.iter().any(|one| one.as_str() == id);
+        let owners = self.contexts.iter().zip(&self.ids).filter(|(_, ids)| has(ids)).map(|(context, _)| context);
+        let are_two = self.ids.iter().all(|ids| !ids.is_empty());
+        Err(found_corrupt::record_in_stores(&owners.collect::<Vec<_>>(), are_two, error, listener).await)
     }
 }
 
@@ -364,7 +377,7 @@ impl Running {
 
     async fn next(&mut self) -> Result<Option<Vec<DiffEntry>>> {
         let batch = match &mut self.comparison {
-            Some(comparison) => self.owners.recorded(comparison.next_batch()).await?,
+            Some(comparison) => self.owners.recorded(comparison.next_batch(), self.listener.as_deref()).await?,
             None => None,
         };
         self.report();
@@ -386,6 +399,6 @@ impl Running {
     fn report(&self) {
         let (Some(listener), Some(comparison)) = (&self.listener, &self.comparison) else { return };
         let (records, records_total) = comparison.progress();
-        listener.update(ProgressUpdate { phase: Phase::Compare, records, records_total, bytes: 0, bytes_total: 0 });
+        listener.update(ProgressUpdate { records, ..ProgressUpdate::start(Phase::Compare, records_total) });
     }
 }

@@ -9,10 +9,11 @@ use ruvector_snapshot_format::id::SnapshotId;
 
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::policy::retention::GroupBy;
+use crate::repo::chain_checks::{Then, corrupt_since};
 use crate::repo::context::Context;
 use crate::repo::found_corrupt::recorded;
 use crate::repo::history::row_of;
-use crate::snapshot::{Listing, Snapshot};
+use crate::snapshot::{Listing, Snapshot, UnusableSnapshot};
 
 /// What became of a record from one snapshot to the next one of the same source.
 ///
@@ -30,6 +31,8 @@ pub enum RecordState {
     Absent,
     /// The snapshot has the record, and the snapshot before it does not, or there is none.
     Added,
+    /// The snapshot has the record. Whether the snapshot before it has it is not known, because that cannot be read.
+    Present,
     /// Both have the record, with the same vector and the same metadata.
     Same,
     /// The vector has changed. The metadata may have changed too.
@@ -77,8 +80,10 @@ pub struct FoundRecord {
 pub struct FindReport {
     /// The id of the record.
     pub record_id: String,
-    /// What each snapshot of the store has of it, newest first.
+    /// What each snapshot of the store that can be used has of it, newest first.
     pub snapshots: Vec<FoundRecord>,
+    /// The ids of the snapshots that cannot be used, newest first. Whether they have the record is not known.
+    pub unusable: Vec<String>,
     /// Why the state of snapshots is not known.
     pub problems: Vec<String>,
 }
@@ -102,10 +107,18 @@ impl FindReport {
 
 /// Looks for a record in all snapshots of a listing.
 pub(crate) async fn find(context: &Context, listing: Listing, record_id: &str) -> Result<FindReport> {
+    let warnings = listing.checks.iter().filter_map(|(id, checks)| {
+        let (id, corrupt_at) = (id.parse().ok()?, checks.corrupt_at()?);
+        Some(corrupt_since(&id, corrupt_at, Then::ReadsIndex))
+    });
+    warnings.for_each(|warning| context.notices.add(&warning));
     let unusable = listing.unusable.iter().map(|unusable| format!("{}: {}", unusable.id, unusable.error));
+    let mut unusable_ids: Vec<String> = listing.unusable.iter().map(|unusable| unusable.id.clone()).collect();
+    unusable_ids.sort_by(|a, b| b.cmp(a));
     let (mut snapshots, mut problems) = (listing.snapshots, unusable.collect::<Vec<_>>());
     let usable = snapshots.iter().map(|snapshot| snapshot.id.clone());
-    let listed: HashSet<String> = usable.chain(listing.unusable.into_iter().map(|unusable| unusable.id)).collect();
+    let listed: HashSet<String> = usable.chain(listing.unusable.iter().map(|unusable| unusable.id.clone())).collect();
+    let mut gaps: Vec<Gap> = listing.unusable.into_iter().map(Gap::of).collect();
     let rows = snapshots.iter().map(|snapshot| own_row(context, snapshot, record_id)).collect::<Vec<_>>();
     let mut rows: Vec<_> = stream::iter(rows).buffered(context.config.max_concurrent_io).try_collect().await?;
     // Oldest first: a state depends on older ones only.
@@ -114,20 +127,30 @@ pub(crate) async fn find(context: &Context, listing: Listing, record_id: &str) -
     let mut states: Vec<State> = Vec::with_capacity(snapshots.len());
     for (snapshot, row) in snapshots.iter().zip(rows) {
         let before = before(snapshot, &snapshots, &states);
-        let state = row.map(|row| State::after(snapshot, row, before));
+        let state = row.map(|row| State::after(snapshot, row, before.map(|(_, state)| state)));
+        let is_after_gap = || gaps.iter().any(|gap| gap.is_between(before.map(|(other, _)| other), snapshot));
+        let state = state.map(|state| match state.state {
+            RecordState::Added if is_after_gap() => State { state: RecordState::Present, ..state },
+            _ => state,
+        });
         problems.extend(match &state {
             Err(error) => Some(format!("{}: {error}", snapshot.id)),
             Ok(state) if state.state == RecordState::Unknown => missing_base(snapshot, &listed),
             Ok(_) => None,
         });
-        states.push(state.unwrap_or(State::UNKNOWN));
+        let state = state.unwrap_or(State::UNKNOWN);
+        if state.state == RecordState::Unknown {
+            gaps.push(Gap { id: snapshot.id.clone(), source: Some(snapshot.source.id_or_kind()) });
+        }
+        states.push(state);
     }
     let found = snapshots.into_iter().zip(states).rev().map(|(snapshot, State { digest, state, .. })| FoundRecord {
         snapshot,
         state,
         digest: digest.map(|digest| hex(&digest)),
     });
-    Ok(FindReport { record_id: record_id.to_owned(), snapshots: found.collect(), problems })
+    let (record_id, unusable) = (record_id.to_owned(), unusable_ids);
+    Ok(FindReport { record_id, snapshots: found.collect(), unusable, problems })
 }
 
 /// Says that the base of a snapshot is missing. `None` if it is listed: if it cannot be used, that was said of it.
@@ -138,7 +161,7 @@ fn missing_base(snapshot: &Snapshot, listed: &HashSet<String>) -> Option<String>
 
 /// Returns the state that a snapshot is compared with: that of its base, or for a full snapshot the newest one of the same
 /// source that is known. `states` are those of the first snapshots, oldest first.
-fn before(snapshot: &Snapshot, snapshots: &[Snapshot], states: &[State]) -> Option<State> {
+fn before<'a>(snapshot: &Snapshot, snapshots: &'a [Snapshot], states: &[State]) -> Option<(&'a Snapshot, State)> {
     let older = snapshots.iter().zip(states).rev();
     let mut comparable = older.filter(|(other, state)| match snapshot.base_id() {
         Some(base_id) => other.id == base_id,
@@ -147,7 +170,28 @@ fn before(snapshot: &Snapshot, snapshots: &[Snapshot], states: &[State]) -> Opti
             is_of_same_source && state.state != RecordState::Unknown
         }
     });
-    comparable.next().map(|(_, state)| *state)
+    comparable.next().map(|(other, state)| (other, *state))
+}
+
+/// A snapshot of which it is not known whether it has the record.
+struct Gap {
+    id: String,
+    /// `None` if it cannot be read.
+    source: Option<String>,
+}
+
+impl Gap {
+    fn of(unusable: UnusableSnapshot) -> Self {
+        Self { id: unusable.id, source: unusable.source.map(|source| source.id_or_kind()) }
+    }
+
+    /// Returns whether it lies between a snapshot and the one that it is compared with, if there is one. An increment has no
+    /// gap before it.
+    fn is_between(&self, other: Option<&Snapshot>, snapshot: &Snapshot) -> bool {
+        let is_of_source = self.source.as_ref().is_none_or(|source| *source == snapshot.source.id_or_kind());
+        let is_later = other.is_none_or(|other| other.id < self.id);
+        snapshot.base_id().is_none() && is_of_source && is_later && self.id < snapshot.id
+    }
 }
 
 /// What a snapshot, with all that it depends on, has of the record.

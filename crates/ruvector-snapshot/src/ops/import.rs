@@ -149,6 +149,7 @@ impl ImportOptions {
             let message = format!("the label {key:?} is one that an import sets itself; use another key");
             return Err(SnapshotError::new(ErrorKind::InvalidInput, message));
         }
+        user_json::check_labels(&self.labels)?;
         user_json::check(&self.labels, &Value::Null)
     }
 

@@ -13,6 +13,7 @@ pub(crate) mod diff;
 pub(crate) mod drill;
 pub(crate) mod export;
 pub(crate) mod find;
+pub(crate) mod freshness;
 pub(crate) mod import;
 pub(crate) mod pin;
 pub(crate) mod prune;

@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::str::FromStr;
 
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
+use ruvector_snapshot_format::metadata::SourceInfo;
 
 use super::retention::{LabelPattern, Span};
 use crate::error::{ErrorKind, SnapshotError};
@@ -171,14 +172,13 @@ impl ListFilter {
     fn accepts(&self, snapshot: &Snapshot, since: Option<DateTime<Utc>>) -> bool {
         self.name.as_ref().is_none_or(|name| is_same(name, &snapshot.name))
             && self.labels.iter().all(|label| label.matches(&snapshot.labels))
-            && self.source.as_ref().is_none_or(|source| is_source(source, snapshot))
+            && self.source.as_ref().is_none_or(|source| is_of_source(&snapshot.source, source))
             && self.full.is_none_or(|full| full == snapshot.base_id().is_none())
             && since.is_none_or(|since| snapshot.created_at >= since)
     }
 }
 
-fn is_source(text: &str, snapshot: &Snapshot) -> bool {
-    let source = &snapshot.source;
+fn is_of_source(source: &SourceInfo, text: &str) -> bool {
     let id = source.id().map(|id| id.to_string());
     [&id, &source.host, &source.path].into_iter().flatten().any(|known| is_same(known, text))
 }

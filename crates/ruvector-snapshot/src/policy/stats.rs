@@ -6,8 +6,9 @@ use chrono::{DateTime, NaiveDate, Utc};
 use serde::Serialize;
 
 use super::list_filter::ListFilter;
+use crate::snapshot::ancestry::{Ancestries, ChainEnd};
 use crate::snapshot::checks::Checks;
-use crate::snapshot::{ChainEnd, Listing, Snapshot};
+use crate::snapshot::{Listing, Snapshot};
 
 /// What the snapshots of a store add up to.
 ///
@@ -45,6 +46,8 @@ pub struct StoreStats {
     pub dated_in_future: StatsTotals,
     /// Number of snapshots whose metadata cannot be used, whatever the filter is. Not in the other numbers.
     pub unusable: u64,
+    /// Number of uploads that [may be snapshots](Listing::possibly_lost), whatever the filter is. Not in the other numbers.
+    pub possibly_lost: u64,
 }
 
 /// Several snapshots together.
@@ -119,8 +122,9 @@ impl StoreStats {
         let future: BTreeSet<&str> = listing.dated_in_future.iter().map(String::as_str).collect();
         let mut selected = filter.select(listing, now);
         selected.sort_by_key(|snapshot| snapshot.created_at);
+        let ancestries = listing.ancestries();
         let (corrupt, sound): (Vec<&Snapshot>, Vec<_>) =
-            selected.into_iter().partition(|snapshot| is_corrupt(listing, snapshot));
+            selected.into_iter().partition(|snapshot| is_corrupt(listing, &ancestries, snapshot));
         let (future, sound): (Vec<&Snapshot>, Vec<_>) =
             sound.into_iter().partition(|snapshot| future.contains(snapshot.id.as_str()));
         let of_type =
@@ -135,13 +139,22 @@ impl StoreStats {
             corrupt: StatsTotals::of(corrupt),
             dated_in_future: StatsTotals::of(future),
             unusable: listing.unusable.len() as u64,
+            possibly_lost: listing.possibly_lost.len() as u64,
         }
     }
 }
 
-fn is_corrupt(listing: &Listing, snapshot: &Snapshot) -> bool {
+fn is_corrupt(listing: &Listing, ancestries: &Ancestries<'_>, snapshot: &Snapshot) -> bool {
     let is_found = listing.checks_of(&snapshot.id).and_then(Checks::corrupt_at).is_some();
-    is_found || matches!(listing.ancestry(snapshot).end, ChainEnd::Missing | ChainEnd::Unusable)
+    let ancestry = ancestries.of(snapshot);
+    // Of a base that could not be read nothing is known.
+    let is_unread = |id: &String| listing.unusable.iter().any(|unusable| unusable.id == *id && unusable.is_unread());
+    is_found
+        || match ancestry.end {
+            ChainEnd::Missing => true,
+            ChainEnd::Unusable => !ancestry.ids.last().is_some_and(is_unread),
+            ChainEnd::Full | ChainEnd::Deleting => false,
+        }
 }
 
 /// Returns what is known of each source. The snapshots are oldest first.

@@ -124,6 +124,16 @@ impl Annotations {
         (all.into(), note)
     }
 
+    /// Returns what others have changed to another value with a change that counts more: the keys of labels, and the note.
+    pub(crate) fn overruled_by(&self, others: &Self) -> Vec<String> {
+        let is_overruled =
+            |own: &Change, other: Option<&Change>| other.is_some_and(|other| other > own && other.value != own.value);
+        let labels = self.labels.iter().filter(|(key, own)| is_overruled(own, others.labels.get(*key)));
+        let labels = labels.map(|(key, _)| format!("the label {key}"));
+        let note = self.note.as_ref().filter(|own| is_overruled(own, others.note.as_ref()));
+        labels.chain(note.map(|_| "the note".to_owned())).collect()
+    }
+
     /// Applies the changes to what `metadata.json` says.
     pub(crate) fn apply(&self, snapshot: &mut Snapshot, id: &SnapshotId) {
         (snapshot.labels, snapshot.note) = self.changed(&snapshot.labels, snapshot.note.as_deref());
@@ -228,10 +238,12 @@ pub(crate) async fn store(context: &Context, id: &SnapshotId, name: &AnnotationN
     Err(gone(store, id).await)
 }
 
-/// Copies the annotations that one store has of a snapshot, and the other does not. Those that are corrupt are left out.
-pub(crate) async fn copy(from: &Context, to: &Context, id: &SnapshotId) -> Result<()> {
+/// Copies the annotations that one store has of a snapshot, and the other does not, and returns their number. Those that are
+/// corrupt are left out.
+pub(crate) async fn copy(from: &Context, to: &Context, id: &SnapshotId) -> Result<u64> {
     let known = Annotations::read(from.store.as_ref(), id, &objects_of(from.store.as_ref(), id).await?).await?;
     let there = objects_of(to.store.as_ref(), id).await?;
+    let mut copied = 0;
     for file in known.needed().filter(|file| !there.contains_key(file)) {
         let Some(name) = layout::parse_annotation(&file) else { continue };
         let key = layout::key(id, &file);
@@ -239,8 +251,9 @@ pub(crate) async fn copy(from: &Context, to: &Context, id: &SnapshotId) -> Resul
         // It has the name of these bytes in the target, too.
         Annotation::decode(&json, id, &name).map_err(|error| SnapshotError::from(error).with_key(key))?;
         store(to, id, &name, json).await?;
+        copied += 1;
     }
-    Ok(())
+    Ok(copied)
 }
 
 fn names(objects: &ObjectsByName) -> impl Iterator<Item = AnnotationName> {

@@ -309,7 +309,9 @@ async fn open_base(
 ) -> Result<StoredSnapshot> {
     let base = match StoredSnapshot::open_for(context, base_id, read_id).await {
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            return Err(broken(dependent, base_id, "which is not in the store").with_source(error));
+            let back = bring_back(base_id.as_str(), &context.store.to_string());
+            let why = format!("which is not in the store; {back}");
+            return Err(broken(dependent, base_id, &why).with_source(error));
         }
         Err(error) => {
             let problem =
@@ -339,6 +341,11 @@ fn has_same_irregular(one: &SnapshotMetadata, other: &SnapshotMetadata) -> bool 
         Some((info.records, info.config_rows, info.tables, info.table_rows, info.checksum))
     };
     numbers(one) == numbers(other)
+}
+
+/// Says how a base that is not in a store can be brought back.
+pub(crate) fn bring_back(base_id: &str, store: &str) -> String {
+    format!("if another store has it, `copy {base_id} --store OTHER --to {store}` brings it back")
 }
 
 fn broken(dependent: &StoredSnapshot, base_id: &SnapshotId, why: &str) -> SnapshotError {

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use ruvector_snapshot_format::id::SnapshotId;
-use ruvector_snapshot_format::layout::DataFile;
+use ruvector_snapshot_format::layout::{self, DataFile};
 use ruvector_snapshot_format::metadata::SnapshotMetadata;
 
 use super::chain::{CHAIN_LENGTH_MAX, Chain};
@@ -17,28 +17,33 @@ use crate::text::utc_time;
 
 /// The objects of the snapshots of a chain, the newest first.
 pub(crate) struct ListedChain {
-    objects: Vec<ObjectsByName>,
+    snapshots: Vec<ListedSnapshot>,
     /// Whether the chain reaches a full snapshot, and all files are there, with their sizes.
     is_whole: bool,
+}
+
+struct ListedSnapshot {
+    id: SnapshotId,
+    objects: ObjectsByName,
 }
 
 impl ListedChain {
     /// Lists the chain of a snapshot, as far as it can be followed.
     pub(crate) async fn read(context: &Context, id: &SnapshotId) -> Result<Self> {
         let store = context.store.as_ref();
-        let mut chain = Self { objects: Vec::new(), is_whole: true };
+        let mut chain = Self { snapshots: Vec::new(), is_whole: true };
         let mut next = Some(id.clone());
         while let Some(id) = next.take() {
             let objects = objects_of(store, &id).await?;
             match read_metadata(store, &id).await {
                 Ok((metadata, _)) => {
                     chain.is_whole &= is_whole(&metadata, &objects)?;
-                    next = metadata.base_id()?.filter(|_| chain.objects.len() < CHAIN_LENGTH_MAX);
+                    next = metadata.base_id()?.filter(|_| chain.snapshots.len() < CHAIN_LENGTH_MAX);
                 }
                 Err(error) if is_of_snapshot(&error) => chain.is_whole = false,
                 Err(error) => return Err(error),
             }
-            chain.objects.push(objects);
+            chain.snapshots.push(ListedSnapshot { id, objects });
         }
         Ok(chain)
     }
@@ -46,11 +51,15 @@ impl ListedChain {
     /// Lists a chain that is open, with one request for each snapshot, some at a time.
     pub(crate) async fn of(context: &Context, chain: &Chain) -> Result<Self> {
         let store = context.store.as_ref();
-        let listings = chain.snapshots().iter().map(|snapshot| objects_of(store, snapshot.id()));
+        let listings = chain.snapshots().iter().map(|snapshot| async move {
+            let id = snapshot.id().clone();
+            let objects = objects_of(store, &id).await?;
+            Ok::<_, SnapshotError>(ListedSnapshot { id, objects })
+        });
         let listings = stream::iter(listings.collect::<Vec<_>>()).buffered(context.config.max_concurrent_io);
-        let mut listed = Self { objects: listings.try_collect().await?, is_whole: true };
-        for (snapshot, objects) in chain.snapshots().iter().zip(&listed.objects) {
-            listed.is_whole &= is_whole(&snapshot.metadata, objects)?;
+        let mut listed = Self { snapshots: listings.try_collect().await?, is_whole: true };
+        for (snapshot, objects) in chain.snapshots().iter().zip(&listed.snapshots) {
+            listed.is_whole &= is_whole(&snapshot.metadata, &objects.objects)?;
         }
         Ok(listed)
     }
@@ -62,34 +71,43 @@ impl ListedChain {
 
     /// Returns when a snapshot of the chain was found corrupt, unless everything was found intact since.
     pub(crate) fn corrupt_at(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        ledger::checks_of(self.objects.first()?, self.base_checks(now).as_ref(), now)?.checks.corrupt_at()
+        ledger::checks_of(&self.snapshots.first()?.objects, self.base_checks(now).as_ref(), now)?.checks.corrupt_at()
     }
 
-    /// Returns which snapshot of the chain was found corrupt, the newest being 0, and when, unless everything was found intact
-    /// since.
-    fn found_corrupt(&self, now: DateTime<Utc>) -> Option<(usize, DateTime<Utc>)> {
+    /// Returns the warning if a snapshot of the chain was found corrupt, unless everything was found intact since.
+    pub(crate) fn corruption_warning(&self, now: DateTime<Utc>, then: Then) -> Option<String> {
         let corrupt_at = self.corrupt_at(now)?;
         let mut base: Option<ChainChecks> = None;
-        for (number, objects) in self.objects.iter().enumerate().rev() {
+        for ListedSnapshot { id, objects } in self.snapshots.iter().rev() {
             base = ledger::checks_of(objects, base.as_ref(), now).or(base);
             // What is corrupt is corrupt in each dependent, with the same time.
             if base.as_ref().and_then(|checks| checks.checks.corrupt_at()) == Some(corrupt_at) {
-                return Some((number, corrupt_at));
+                return Some(corrupt_since(id, corrupt_at, then));
             }
         }
         None
     }
 
+    /// Returns the warning for a snapshot of the chain that has lost the file that only other tools and verifications read.
+    fn missing_checksums(&self) -> Option<String> {
+        let lacks = |listed: &&ListedSnapshot| !listed.objects.contains_key(layout::CHECKSUM_SHA256);
+        let key = layout::key(&self.snapshots.iter().find(lacks)?.id, layout::CHECKSUM_SHA256);
+        Some(format!(
+            "{key} is missing: this command does not need it, but the snapshot is corrupt, and no increment can be based on it; `create` makes \
+             a new full snapshot"
+        ))
+    }
+
     /// Returns what the ledgers say at the time `now`. `None` if a snapshot or a file of the chain is missing.
     pub(crate) fn checks(&self, now: DateTime<Utc>) -> Option<ChainChecks> {
-        let objects = self.objects.first().filter(|_| self.is_whole)?;
-        ledger::checks_of(objects, self.base_checks(now).as_ref(), now)
+        let newest = self.snapshots.first().filter(|_| self.is_whole)?;
+        ledger::checks_of(&newest.objects, self.base_checks(now).as_ref(), now)
     }
 
     /// Returns what is known of the base, as far as the chain can be followed.
     fn base_checks(&self, now: DateTime<Utc>) -> Option<ChainChecks> {
-        let oldest_first = self.objects.iter().skip(1).rev();
-        oldest_first.fold(None, |base, objects| ledger::checks_of(objects, base.as_ref(), now).or(base))
+        let oldest_first = self.snapshots.iter().skip(1).rev();
+        oldest_first.fold(None, |base, listed| ledger::checks_of(&listed.objects, base.as_ref(), now).or(base))
     }
 }
 
@@ -98,16 +116,15 @@ impl ListedChain {
 pub(crate) enum Then {
     ReadsAgain,
     Compares,
+    ReadsPart,
+    ReadsIndex,
 }
 
 /// Returns the warning for a chain of which a snapshot was found corrupt, and not intact since. If the ledgers cannot be
 /// listed, that is the warning: nothing depends on them.
 pub(crate) async fn corruption_warning(context: &Context, chain: &Chain, then: Then) -> Option<String> {
     match ListedChain::of(context, chain).await {
-        Ok(listed) => {
-            let (number, corrupt_at) = listed.found_corrupt(context.clock.now())?;
-            Some(corrupt_since(chain.snapshots().get(number)?.id(), corrupt_at, then))
-        }
+        Ok(listed) => listed.corruption_warning(context.clock.now(), then).or_else(|| listed.missing_checksums()),
         Err(error) => Some(format!("whether the snapshot was found corrupt before is not known: {error}")),
     }
 }
@@ -117,6 +134,8 @@ pub(crate) fn corrupt_since(id: &SnapshotId, corrupt_at: DateTime<Utc>, then: Th
     let then = match then {
         Then::ReadsAgain => "this command reads it again, and fails if what it needs is still corrupt",
         Then::Compares => "a comparison does not show whether it still is: `verify` does",
+        Then::ReadsIndex => "its index may be wrong: `verify` shows what is",
+        Then::ReadsPart => "this verification did not read everything, and only a full one shows whether it still is",
     };
     format!("snapshot {id} was found corrupt at {}, and not intact since; {then}", utc_time(corrupt_at))
 }
@@ -129,7 +148,7 @@ pub(crate) fn corrupt_since(id: &SnapshotId, corrupt_at: DateTime<Utc>, then: Th
 pub(crate) async fn read_ledger(context: &Context, id: &SnapshotId) -> Result<Ledger> {
     let chain = ListedChain::read(context, id).await?;
     let base = chain.base_checks(context.clock.now());
-    let objects = chain.objects.into_iter().next().unwrap_or_default();
+    let objects = chain.snapshots.into_iter().next().map(|newest| newest.objects).unwrap_or_default();
     ledger::read(context, id, &objects, base.as_ref()).await
 }
 

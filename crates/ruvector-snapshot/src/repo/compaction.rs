@@ -14,13 +14,14 @@ use ruvector_snapshot_format::model::DatabaseInfo;
 
 use super::annotations;
 use super::chain::Chain;
+use super::chain_checks::{Then, corruption_warning};
 use super::context::Context;
 use super::draft::expansion_max;
 use super::irregular::{IrregularSections, check_block};
 use super::pipeline::{BlockEvent, Waiting, store_blocks};
 use super::spec::{Completion, Content, SnapshotSpec, SourceSummary};
 use crate::error::{ErrorKind, Result, SnapshotError};
-use crate::progress::Progress;
+use crate::progress::{Progress, warn};
 use crate::snapshot::Snapshot;
 use crate::source::irregular_rows::{IrregularIds, StateCheck};
 use crate::text::composed;
@@ -81,6 +82,9 @@ pub(crate) async fn store_compacted(
     progress: Option<Arc<dyn Progress>>,
 ) -> Result<Snapshot> {
     let Compactable { chain, database, irregular } = Compactable::open(from, id).await?;
+    if let Some(warning) = corruption_warning(from, &chain, Then::ReadsAgain).await {
+        warn(progress.as_deref(), &warning);
+    }
     let metadata = chain.newest()?.metadata.clone();
     let source = SourceSummary {
         database,

@@ -1,6 +1,7 @@
 //! What everything below the façade is handed: the store, the settings, the clock, and the tasks that outlive their
 //! callers.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -14,7 +15,7 @@ use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::progress::Progress;
 use crate::store::metered::{Meter, MeteredStore};
 use crate::store::notices::Notices;
-use crate::store::{self, LocalMaintenance, SnapshotStore};
+use crate::store::{self, BucketPlace, LocalMaintenance, SnapshotStore};
 
 use super::keys::{has_storage_class, is_repository_key};
 use super::location;
@@ -25,6 +26,8 @@ pub(crate) struct Context {
     pub(crate) store: Arc<dyn SnapshotStore>,
     /// Maintenance of a local directory. `None` for every other store.
     pub(crate) maintenance: Option<LocalMaintenance>,
+    /// Where the keys are, if the store is a bucket.
+    pub(crate) bucket_place: Option<Arc<BucketPlace>>,
     pub(crate) config: SnapshotConfig,
     pub(crate) clock: Arc<dyn Clock>,
     /// What the user should know and no caller has received yet.
@@ -43,13 +46,19 @@ impl Context {
         config.validate()?;
         location::check_store(store.as_ref())?;
         let maintenance = store::maintenance_of(store.as_ref());
+        let bucket_place = store::bucket_place_of(store.as_ref());
         let notices = store::notices_of(store.as_ref());
         let store = store::adopt(store, &config.transfers(), is_repository_key)?;
         let store = store::with_storage_class_for(store, has_storage_class);
         let tasks = TaskTracker::new();
         // A closed tracker still accepts tasks, and only a closed one can be waited for.
         tasks.close();
-        Ok(Self { store, maintenance, config, clock: Arc::new(SystemClock), notices, tasks })
+        Ok(Self { store, maintenance, bucket_place, config, clock: Arc::new(SystemClock), notices, tasks })
+    }
+
+    /// Returns the directory of the store, if it is a local one.
+    pub(crate) fn directory(&self) -> Option<PathBuf> {
+        self.maintenance.as_ref().map(|maintenance| maintenance.path().to_owned())
     }
 
     /// Returns a context whose meter counts what is exchanged with the store through it.

@@ -67,6 +67,13 @@ impl<'a> Findings<'a> {
         Ok(())
     }
 
+    /// Says of a check that has passed that it has not, because of what was read after it. The error itself is added apart.
+    pub(crate) fn revoke_check(&mut self, name: &str, error: &SnapshotError) {
+        for check in self.checks.iter_mut().filter(|check| check.name == name) {
+            (check.outcome, check.detail) = (CheckOutcome::Blocker, Some(error.problem().to_owned()));
+        }
+    }
+
     /// Returns the result of reading the snapshot. If it cannot be used, that is a blocker, and there is no result.
     ///
     /// Whether another error, such as one of the connection, is in the way is not known: it is returned.

@@ -15,7 +15,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use futures::{StreamExt, TryStreamExt, stream};
 use ruvector_snapshot_format::id::SnapshotId;
 use ruvector_snapshot_format::lineage::{BaseRef, ChainEnd, Lineage};
@@ -27,13 +27,17 @@ use super::context::Context;
 use super::keys::{is_of_snapshot, snapshot_of};
 use super::ledger;
 use super::presence::{
-    ObjectsByName, exists, gone, is_being_deleted, is_empty, is_lost, judge, list_again, lost_metadata_json,
-    no_snapshot, objects_of,
+    ObjectsByName, absent, exists, gone, is_being_deleted, is_empty, is_lost, judge, list_again, lost_metadata_json,
+    may_be_lost, objects_of, was_snapshot,
 };
 use crate::error::{ErrorKind, Result, SnapshotError, corrupt};
 use crate::snapshot::checks::{ChainChecks, Checks};
 use crate::snapshot::{Listing, Snapshot, UnusableSnapshot, newest_first};
 use crate::store::{ListEntry, ObjectInfo, SnapshotStore};
+
+/// How long after its last other file an upload can still commit, with room for clocks that differ. See step C4 in
+/// `docs/CONCURRENCY.md`.
+const COMMIT_TIME_MAX: TimeDelta = TimeDelta::hours(1);
 
 /// The contents of a repository, with what a deletion needs to know.
 pub(crate) struct Inventory {
@@ -76,8 +80,8 @@ impl Inventory {
         forget_deleted(context, &mut listing, &mut bases).await?;
         let lost = confirm_lost(context, seemingly_lost, &mut objects, &bases).await?;
         bases.extend(lost.iter().map(|id| (id.clone(), BaseRef::Unreadable)));
-        classify(&mut listing, &objects, &lost);
         let now = context.clock.now();
+        classify(&mut listing, &objects, &lost, now);
         listing.find_dated_in_future(now);
         listing.listed_at = now;
         let lineage = Lineage::new(bases);
@@ -99,6 +103,11 @@ impl Inventory {
     /// Returns whether an object of this name exists beside the snapshot.
     pub(crate) fn has(&self, id: &SnapshotId, file: &str) -> bool {
         self.objects.get(id).is_some_and(|objects| objects.contains_key(file))
+    }
+
+    /// Returns whether this is a snapshot that has lost its `metadata.json`, or may be one.
+    pub(crate) fn may_be_lost(&self, id: &SnapshotId) -> bool {
+        self.lost.contains(id) || self.listing.possibly_lost.iter().any(|lost| lost == id.as_str())
     }
 
     /// Returns the ids of the uploads in progress that name their bases in an upload marker.
@@ -156,7 +165,7 @@ pub(crate) fn has_all_files(objects: &ObjectsByName) -> bool {
 pub(crate) async fn read_metadata(store: &dyn SnapshotStore, id: &SnapshotId) -> Result<(SnapshotMetadata, Bytes)> {
     let key = layout::key(id, layout::METADATA_JSON);
     let bytes = match store.get(&key, limits::METADATA_JSON_BYTES).await {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Err(no_snapshot(id).with_source(error)),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Err(absent(store, id).await),
         answer => answer?,
     };
     match SnapshotMetadata::decode(&bytes, id) {
@@ -405,13 +414,17 @@ fn suspects(listing: &Listing, bases: &BTreeMap<SnapshotId, BaseRef<SnapshotId>>
     bases.keys().filter(is_suspect).cloned().collect()
 }
 
-/// Returns the snapshots that others name as their base, and that seem to have lost their `metadata.json`.
+/// Returns the snapshots that seem to have lost their `metadata.json`: others name them as their base, or what is beside them shows
+/// that they existed.
 fn without_metadata_json(
     objects: &BTreeMap<SnapshotId, ObjectsByName>,
     bases: &BTreeMap<SnapshotId, BaseRef<SnapshotId>>,
 ) -> Vec<SnapshotId> {
     let needed = needed_bases(bases);
-    objects.iter().filter(|(id, objects)| needed.contains(id) && is_lost(objects)).map(|(id, _)| id.clone()).collect()
+    let is_candidate = |(id, objects): &(&SnapshotId, &ObjectsByName)| {
+        needed.contains(id) && is_lost(objects) || was_snapshot(objects)
+    };
+    objects.iter().filter(is_candidate).map(|(id, _)| id.clone()).collect()
 }
 
 /// Returns those that have lost their `metadata.json`, and updates the objects of the others.
@@ -425,7 +438,7 @@ async fn confirm_lost(
     let mut lost = BTreeSet::new();
     for id in candidates {
         let again = list_again(context.store.as_ref(), &id).await?;
-        if needed.contains(&id) && is_lost(&again) {
+        if needed.contains(&id) && is_lost(&again) || was_snapshot(&again) {
             lost.insert(id);
         } else {
             objects.insert(id, again);
@@ -444,7 +457,12 @@ fn needed_bases(bases: &BTreeMap<SnapshotId, BaseRef<SnapshotId>>) -> BTreeSet<&
 }
 
 /// Sorts everything that is not a usable snapshot into its list.
-fn classify(listing: &mut Listing, objects: &BTreeMap<SnapshotId, ObjectsByName>, lost: &BTreeSet<SnapshotId>) {
+fn classify(
+    listing: &mut Listing,
+    objects: &BTreeMap<SnapshotId, ObjectsByName>,
+    lost: &BTreeSet<SnapshotId>,
+    now: DateTime<Utc>,
+) {
     let usable: BTreeSet<String> = listing.snapshots.iter().map(|snapshot| snapshot.id.clone()).collect();
     for (id, objects) in objects.iter().rev() {
         if is_being_deleted(objects) && usable.contains(id.as_str()) {
@@ -458,6 +476,9 @@ fn classify(listing: &mut Listing, objects: &BTreeMap<SnapshotId, ObjectsByName>
             listing.unusable.push(UnusableSnapshot { id: id.to_string(), name: None, source: None, error });
         } else {
             listing.pending_uploads.push(id.to_string());
+            if may_be_lost(objects, now - COMMIT_TIME_MAX) {
+                listing.possibly_lost.push(id.to_string());
+            }
         }
     }
     listing.unusable.sort_by(|a, b| b.id.cmp(&a.id));

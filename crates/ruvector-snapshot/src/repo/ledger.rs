@@ -97,10 +97,12 @@ pub(crate) async fn record_or_warn(
         Err(error) => Err(SnapshotError::new(error.kind(), error.message().to_owned())),
     };
     let Err(error) = recorded else { return true };
+    let is_drill = entry.as_ref().is_ok_and(|entry| entry.depth == VerifyDepth::Drill);
+    let work = if is_drill { "drill" } else { "verification" };
     let of = entry.map(|entry| format!(" of snapshot {}", entry.snapshot)).unwrap_or_default();
     let message = format!(
-        "the verification{of} was not recorded, so `list` will not show it: {error}; the result stands. Without the permission to \
-         write to the store, verify without a record"
+        "the result of the {work}{of} was not recorded, so `list` will not show it: {error}; the result stands. Without the \
+         permission to write to the store, use --no-record"
     );
     warn(progress, &message);
     error.kind() != ErrorKind::PermissionDenied

@@ -9,7 +9,7 @@ use ruvector_snapshot_format::id::SnapshotId;
 use ruvector_snapshot_format::layout;
 
 use crate::error::{ErrorKind, Remedy, Result, SnapshotError};
-use crate::source::database_path::snapshot_around;
+use crate::source::database_path::{check_outside, snapshot_around};
 use crate::store::{ListEntry, Location, SnapshotStore};
 
 use super::keys::snapshot_of;
@@ -73,6 +73,17 @@ pub(crate) async fn has_snapshots(store: &dyn SnapshotStore) -> Result<bool> {
     Ok(false)
 }
 
+/// Returns whether the store has an object of a snapshot or of an upload.
+async fn has_objects(store: &dyn SnapshotStore) -> Result<bool> {
+    let mut entries = store.list_entries("");
+    while let Some(entry) = entries.try_next().await? {
+        if matches!(&entry, ListEntry::Object(object) if layout::parse_key(&object.key).is_some()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Returns the snapshot that an entry of a listing shows: by its `metadata.json`, or by a key that cannot be read.
 fn snapshot_in(entry: &ListEntry) -> Option<SnapshotId> {
     match entry {
@@ -90,16 +101,25 @@ pub(crate) async fn require_snapshots(store: &dyn SnapshotStore) -> Result<()> {
     if has_snapshots(store).await? {
         return Ok(());
     }
+    let reason = match has_objects(store).await? {
+        true => "there are only files of snapshots or uploads without metadata.json, which `list` shows",
+        false => "the location may be mistyped, or its disk not mounted",
+    };
     let message = format!(
-        "there are no snapshots at {store}, but this store must have some already: the location may be mistyped, or its disk not mounted; \
-         nothing was stored"
+        "there are no snapshots at {store}, but this store must have some already: {reason}; nothing was stored"
     );
     let advice = "to start a new store, do not require one";
     Err(SnapshotError::new(ErrorKind::NotFound, message).with_remedy(Remedy::NewStore, advice))
 }
 
+/// Refuses a path inside of the directory of a store, or inside a snapshot of another one. `what` is what would be there.
+pub(crate) fn check_output(path: &Path, what: &str, store: Option<&Path>) -> Result<()> {
+    check_path(path, what)?;
+    check_outside(path, store)
+}
+
 /// Refuses a path inside a snapshot of a store. `what` is what would be there.
-pub(crate) fn check_path(path: &Path, what: &str) -> Result<()> {
+fn check_path(path: &Path, what: &str) -> Result<()> {
     snapshot_around(path).map_or(Ok(()), |name| Err(inside(&name, what, &path.display().to_string())))
 }
 

@@ -28,15 +28,30 @@ pub(crate) async fn local_files(context: &Context) -> Result<Vec<ObjectInfo>> {
     }
 }
 
+/// Finds all orphans older than the grace period. Reads the upload markers.
+pub(crate) async fn find_all(context: &Context, inventory: &Inventory) -> Result<Vec<Orphan>> {
+    let roots = upload_roots(context, inventory).await;
+    let files = local_files(context).await?;
+    Ok(find_with(context, inventory, &roots, &files))
+}
+
+/// As [`find`], with what is known of the bases of uploads.
+pub(crate) fn find_with(
+    context: &Context,
+    inventory: &Inventory,
+    roots: &UploadRoots,
+    files: &[ObjectInfo],
+) -> Vec<Orphan> {
+    // A marker that cannot be read keeps its own upload, but protects nothing else here: nothing of a snapshot is
+    // collected.
+    let readable: Vec<_> = roots.iter().filter_map(|(_, base_ids)| base_ids.as_ref().ok()).flatten().cloned().collect();
+    find(context, inventory, &readable, files)
+}
+
 /// Finds all orphans older than the grace period, by the clock of this machine.
 ///
 /// `upload_roots` are the bases that uploads in progress name, and `files` the [`local_files`].
-pub(crate) fn find(
-    context: &Context,
-    inventory: &Inventory,
-    upload_roots: &[SnapshotId],
-    files: &[ObjectInfo],
-) -> Vec<Orphan> {
+fn find(context: &Context, inventory: &Inventory, upload_roots: &[SnapshotId], files: &[ObjectInfo]) -> Vec<Orphan> {
     let now = context.clock.now();
     // Whatever became of them, snapshots depend on these, or may.
     let unread = inventory.unread();
@@ -197,11 +212,12 @@ fn of_objects(id: &SnapshotId, objects: &ObjectsByName) -> Orphan {
     let kind = if is_being_deleted(objects) { OrphanKind::Deletion } else { OrphanKind::Upload };
     // A server can claim any size.
     let bytes = objects.values().map(|object| object.size_bytes).fold(0, u64::saturating_add);
-    Orphan { key: layout::prefix(id), kind, bytes }
+    let written_at = objects.values().map(|object| object.modified_at).min();
+    Orphan { key: layout::prefix(id), kind, bytes, written_at }
 }
 
 fn of_object(object: &ObjectInfo, kind: OrphanKind) -> Orphan {
-    Orphan { key: object.key.clone(), kind, bytes: object.size_bytes }
+    Orphan { key: object.key.clone(), kind, bytes: object.size_bytes, written_at: Some(object.modified_at) }
 }
 
 /// Converts a ledger entry or an annotation of a snapshot that was deleted.

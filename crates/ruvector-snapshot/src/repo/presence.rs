@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, Utc};
 use futures::TryStreamExt as _;
 use ruvector_snapshot_format::id::SnapshotId;
 use ruvector_snapshot_format::layout;
@@ -48,6 +49,26 @@ pub(crate) fn is_empty(objects: &ObjectsByName) -> bool {
 /// that is being deleted there is a marker.
 pub(crate) fn is_lost(objects: &ObjectsByName) -> bool {
     !is_empty(objects) && !objects.contains_key(layout::METADATA_JSON) && !is_being_deleted(objects)
+}
+
+/// Returns whether objects without `metadata.json` are certainly those of a snapshot that has lost it, and not those of an upload: a
+/// pin, a ledger entry or an annotation is only added to a snapshot that exists, and this one was added after the data. An older
+/// one can be left of a snapshot that was deleted and is copied again. Stores have coarse times, so an equal one counts as later.
+pub(crate) fn was_snapshot(objects: &ObjectsByName) -> bool {
+    let is_remark = |file: &str| layout::is_remark(file) || file == layout::PINNED_JSON;
+    let is_data = |file: &str| layout::FILES.contains(&file);
+    let newest = |is_wanted: &dyn Fn(&str) -> bool| {
+        objects.iter().filter(|(file, _)| is_wanted(file)).map(|(_, object)| object.modified_at).max()
+    };
+    is_lost(objects) && newest(&is_data).is_some_and(|data| newest(&is_remark) >= Some(data))
+}
+
+/// Returns whether objects without `metadata.json` may be those of a snapshot that has lost it: all other files are there, and
+/// all are older than this time. An upload commits soon after its last other file is there.
+pub(crate) fn may_be_lost(objects: &ObjectsByName, long_ago: DateTime<Utc>) -> bool {
+    let mut others = layout::FILES.into_iter().filter(|file| *file != layout::METADATA_JSON);
+    let is_old = |file| objects.get(file).is_some_and(|object: &ObjectInfo| object.modified_at < long_ago);
+    is_lost(objects) && others.all(is_old)
 }
 
 /// Lists the objects of a snapshot that seems to have lost its `metadata.json` (reading rule R4).
@@ -97,6 +118,7 @@ pub(crate) async fn gone(store: &dyn SnapshotStore, id: &SnapshotId) -> Snapshot
 /// are left that no deletion has left.
 pub(crate) async fn absent(store: &dyn SnapshotStore, id: &SnapshotId) -> SnapshotError {
     match list_again(store, id).await {
+        Ok(objects) if was_snapshot(&objects) => lost_metadata_json(id),
         Ok(objects) if is_lost(&objects) => {
             let message = format!(
                 "snapshot {id} does not exist: files of it are there, but no metadata.json; it is an upload that has not \

@@ -59,7 +59,6 @@ pub(crate) enum NextBlock {
 /// A block with one row of up to 128 MiB. Nothing of it was read.
 pub(crate) struct LargeBlock {
     snapshot: StoredSnapshot,
-    at: usize,
     entry: BlockEntry,
 }
 
@@ -72,7 +71,7 @@ impl LargeBlock {
     /// Reads the block, verifies its digest, and returns its sum too.
     pub(crate) async fn read(&self) -> Result<(Block, ContentSum)> {
         let pieces = self.snapshot.pieces(std::slice::from_ref(&self.entry)).await?.pop().unwrap_or_default();
-        self.snapshot.unpack(self.at, self.entry.clone(), pieces).await
+        self.snapshot.unpack(self.entry.clone(), pieces).await
     }
 }
 
@@ -329,7 +328,7 @@ impl StoredSnapshot {
         ahead: ReadAhead,
     ) -> impl Stream<Item = Result<NextBlock>> + use<> {
         enum Fetched {
-            Pieces(usize, BlockEntry, Pieces),
+            Pieces(BlockEntry, Pieces),
             Large(LargeBlock),
         }
         let (fetcher, expander, entries) = (self.clone(), self.clone(), entries.clone());
@@ -341,12 +340,12 @@ impl StoredSnapshot {
                     if let [entry] = run_entries
                         && snapshot.is_large(entry)
                     {
-                        let large = LargeBlock { at: run.start, entry: entry.clone(), snapshot };
+                        let large = LargeBlock { entry: entry.clone(), snapshot };
                         return Ok(vec![Ok(Fetched::Large(large))]);
                     }
                     let pieces = snapshot.pieces(run_entries).await?;
-                    let blocks = run.zip(run_entries.to_vec()).zip(pieces);
-                    Ok(blocks.map(|((at, entry), pieces)| Ok(Fetched::Pieces(at, entry, pieces))).collect::<Vec<_>>())
+                    let blocks = run_entries.iter().cloned().zip(pieces);
+                    Ok(blocks.map(|(entry, pieces)| Ok(Fetched::Pieces(entry, pieces))).collect::<Vec<_>>())
                 }
             })
             .buffered(ahead.runs)
@@ -354,11 +353,11 @@ impl StoredSnapshot {
             .map(move |fetched: Result<_>| {
                 let snapshot = expander.clone();
                 async move {
-                    let (at, entry, pieces) = match fetched? {
-                        Fetched::Pieces(at, entry, pieces) => (at, entry, pieces),
+                    let (entry, pieces) = match fetched? {
+                        Fetched::Pieces(entry, pieces) => (entry, pieces),
                         Fetched::Large(large) => return Ok(NextBlock::Large(large)),
                     };
-                    let (block, sum) = snapshot.unpack(at, entry, pieces).await?;
+                    let (block, sum) = snapshot.unpack(entry, pieces).await?;
                     Ok(NextBlock::Read(block, sum))
                 }
             })
@@ -437,7 +436,7 @@ impl StoredSnapshot {
         let (id, dimensions) = (self.id().clone(), self.metadata.dimensions as usize);
         run_blocking(move || {
             Block::unpack_without_content(&entry, dimensions, &piece, |_| true)
-                .map_err(|error| error_of(&id, error.message().to_owned(), error.into()))
+                .map_err(|error| error_of(&id, in_block(&entry, error.message()), error.into()))
         })
         .await
     }
@@ -484,17 +483,17 @@ impl StoredSnapshot {
                 true => Block::unpack_without_content(&entry, dimensions, index, is_wanted),
                 false => Block::unpack_without_vectors(&entry, dimensions, [index, payloads], is_wanted),
             };
-            unpacked.map_err(|error| error_of(&id, error.message().to_owned(), error.into()))
+            unpacked.map_err(|error| error_of(&id, in_block(&entry, error.message()), error.into()))
         })
         .await
     }
 
     /// Expands and verifies one block. An error names the file and the block.
-    pub(crate) async fn unpack(&self, at: usize, entry: BlockEntry, pieces: Pieces) -> Result<(Block, ContentSum)> {
+    pub(crate) async fn unpack(&self, entry: BlockEntry, pieces: Pieces) -> Result<(Block, ContentSum)> {
         let (id, dimensions) = (self.id().clone(), self.metadata.dimensions as usize);
         run_blocking(move || {
             let unpacked = Block::unpack(&entry, dimensions, pieces.each_ref().map(|piece| piece.as_ref()));
-            unpacked.map_err(|error| error_of(&id, format!("block {at}: {}", error.message()), error.into()))
+            unpacked.map_err(|error| error_of(&id, in_block(&entry, error.message()), error.into()))
         })
         .await
     }
@@ -502,7 +501,11 @@ impl StoredSnapshot {
 
 fn has_row_in(entry: &BlockEntry, piece: &[u8], ranges: &[KeyRange], id: &SnapshotId) -> Result<bool> {
     Block::has_row_in_index(entry, piece, contains_in_order(ranges))
-        .map_err(|error| error_of(id, error.message().to_owned(), error.into()))
+        .map_err(|error| error_of(id, in_block(entry, error.message()), error.into()))
+}
+
+fn in_block(entry: &BlockEntry, problem: &str) -> String {
+    format!("block {}: {problem}", entry.number)
 }
 
 /// Turns an error of the format, which names a file, into an error of a snapshot, which names a key.

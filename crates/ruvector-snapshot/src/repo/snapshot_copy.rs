@@ -18,7 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::commit_guard::{CommitGuard, CommitOutcome, Origin, resolve_lost_answer};
 use super::context::{Context, run_blocking};
-use super::found_corrupt::recorded;
+use super::found_corrupt::recorded_bytes;
 use super::inventory::read_metadata;
 use super::pending_upload::{check_commit_time, check_stored_size, finish};
 use super::presence::{ObjectsByName, exists, is_being_deleted, judge, objects_of};
@@ -61,7 +61,7 @@ impl Transfer {
 
     /// Copies one snapshot. Its ancestors, the newest first, must be in the target.
     pub(crate) async fn copy(&self, id: &SnapshotId, ancestors: &[SnapshotId]) -> Result<Copied> {
-        let (metadata, json) = recorded(&self.from, read_metadata(self.from.store.as_ref(), id)).await?;
+        let (metadata, json) = recorded_bytes(&self.from, read_metadata(self.from.store.as_ref(), id)).await?;
         if metadata.base_id()?.as_ref() != ancestors.first() {
             let message = format!("the plan of the copy does not have the base of snapshot {id}; plan it again");
             return Err(SnapshotError::new(ErrorKind::InvalidInput, message));
@@ -99,11 +99,11 @@ impl SnapshotCopy {
 
     /// Stores everything but `checksum.sha256` and `metadata.json`.
     async fn transfer(&self, from: &Context, to: &Context) -> Result<()> {
-        recorded(from, self.check_checksum_sha256(from)).await?;
+        recorded_bytes(from, self.check_checksum_sha256(from)).await?;
         self.announce(to).await?;
         // What is corrupt in the target is written again, so corruption is that of the source.
         let files = DataFile::ALL.map(|file| self.copy_file(file));
-        recorded(from, futures::future::try_join_all(files)).await?;
+        recorded_bytes(from, futures::future::try_join_all(files)).await?;
         if to.config.verify_after_write { self.read_back(to).await } else { Ok(()) }
     }
 

@@ -6,11 +6,17 @@ use ruvector_snapshot_format::Labels;
 use ruvector_snapshot_format::annotation::check_note;
 use serde_json::Value;
 
+use super::names::check_label;
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::text::composed;
 
 /// The labels and the metadata of the user as JSON, in bytes. Together with the rest they must fit in metadata.json.
 const USER_JSON_BYTES_MAX: u64 = 512 << 10;
+
+/// Refuses labels that a new snapshot cannot have. Snapshots of earlier programs may have them.
+pub(crate) fn check_labels(labels: &BTreeMap<String, String>) -> Result<()> {
+    labels.iter().try_for_each(|(key, value)| check_label(key, value))
+}
 
 /// Returns labels with composed keys and values. Refuses two keys that are the same then.
 pub(crate) fn composed_labels(labels: &BTreeMap<String, String>) -> Result<Labels> {

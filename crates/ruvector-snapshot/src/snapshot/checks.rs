@@ -2,7 +2,7 @@
 //! more, is decided here (`docs/FORMAT.md`, section 9). Asks no store.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use ruvector_snapshot_format::ledger::{EntryName, VerifyDepth, VerifyResult};
@@ -65,6 +65,8 @@ impl ChainChecks {
             let newest = checks.intact.entry(entry.name.depth).or_insert_with(|| Stamp::of(entry));
             *newest = Stamp::of(entry).max(*newest);
         }
+        let is_outdated = |entry: &&ListedEntry| entry.name.result == VerifyResult::Intact && !counted.counts(entry);
+        checks.outdated = entries.iter().filter(is_outdated).map(|entry| entry.name.depth).collect();
         let corrupt = counting().filter(|entry| entry.name.result == VerifyResult::Corrupt);
         let corrupt = corrupt.chain(base.map_or(&[][..], |base| &base.standing));
         let standing: Vec<_> = corrupt.filter(|corrupt| !checks.is_repaired_since(corrupt, counted)).cloned().collect();
@@ -85,6 +87,8 @@ impl ChainChecks {
 pub struct Checks {
     /// The newest intact entry of each depth.
     intact: BTreeMap<VerifyDepth, Stamp>,
+    /// The depths of intact entries that do not count.
+    outdated: BTreeSet<VerifyDepth>,
     corrupt_at: Option<DateTime<Utc>>,
     drill_failed_at: Option<DateTime<Utc>>,
     entries: usize,
@@ -199,6 +203,20 @@ impl Checks {
         let including = self.intact.iter().filter(|(other, _)| other.includes(depth)).map(|(_, stamp)| stamp.time);
         let complete = self.verified_at().filter(|_| VerifyDepth::Full.includes(depth));
         including.chain(complete).max()
+    }
+
+    /// Returns whether the snapshot was found intact by a verification that includes one of this depth, but no such result counts
+    /// any more: its files, or those of an ancestor, were written after that, for example by a copy with other tools.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ruvector_snapshot::{Checks, VerifyDepth};
+    ///
+    /// assert!(!Checks::default().is_outdated(VerifyDepth::Full));
+    /// ```
+    pub fn is_outdated(&self, depth: VerifyDepth) -> bool {
+        self.intact_at(depth).is_none() && self.outdated.iter().any(|other| other.includes(depth))
     }
 
     /// Returns the number of entries in the ledger, those that do not count included.
@@ -397,10 +415,11 @@ mod tests {
         let entries = [entry(4, "full", Intact), entry(3, "quick", Corrupt)];
         let of = |base| ChainChecks::new(&entries, counted, base).checks;
         assert_eq!((of(None).verified_at(), of(None).corrupt_at()), (None, Some(at(3))));
+        assert!(of(None).is_outdated(VerifyDepth::Full) && !of(None).is_outdated(VerifyDepth::Drill));
         // Also if it is a file of an ancestor.
         let base = ChainChecks::new(&[], counted, None);
         let dependent = ChainChecks::new(&entries[..1], self::counted(), Some(&base));
-        assert_eq!(dependent.checks.verified_at(), None);
+        assert_eq!((dependent.checks.verified_at(), dependent.checks.is_outdated(VerifyDepth::Quick)), (None, true));
         assert!(!dependent.counted.counts(&entries[0]));
     }
 
@@ -435,7 +454,8 @@ mod tests {
         let unneeded: Vec<_> = unneeded(&entries, Some(counted())).into_iter().cloned().collect();
         let left: Vec<_> = entries.iter().filter(|entry| !unneeded.contains(entry)).cloned().collect();
         assert_eq!(left.len(), depths.len() + 1);
-        assert_eq!(Checks { entries: entries.len(), ..checks(&left) }, checks(&entries));
+        let whole = checks(&entries);
+        assert_eq!(Checks { entries: entries.len(), outdated: whole.outdated.clone(), ..checks(&left) }, whole);
         assert!(super::unneeded(&left, Some(counted())).is_empty());
         assert_eq!(super::unneeded(&left, None).len(), left.len());
     }

@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 
 use ruvector_snapshot_format::layout;
 
-use crate::error::{Result, SnapshotError};
+use crate::error::{ErrorKind, Result, SnapshotError};
 
 /// Returns the absolute path of a file. Symbolic links are kept, so that a link that is moved from one version of a
 /// database to the next stays one source. Only what stands before a `..` is resolved, because `..` has no other meaning.
@@ -38,6 +38,28 @@ pub(crate) fn snapshot_around(path: &Path) -> Option<String> {
         let mut names = path.components().filter_map(|component| component.as_os_str().to_str());
         names.find(|name| layout::parse_prefix(name).is_some()).map(str::to_owned)
     })
+}
+
+/// Refuses a path inside of a directory in which only a store writes: what else is there belongs to no snapshot, and is in the
+/// way of those who keep the store.
+///
+/// The path need not exist. What exists of it may be a link into the directory.
+///
+/// # Errors
+///
+/// Returns `InvalidInput`.
+pub(crate) fn check_outside(path: &Path, store: Option<&Path>) -> Result<()> {
+    let Some(root) = store.and_then(|store| store.canonicalize().ok()) else { return Ok(()) };
+    let full_path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let real = full_path.ancestors().find_map(|ancestor| ancestor.canonicalize().ok());
+    if !real.is_some_and(|real| real.starts_with(&root)) {
+        return Ok(());
+    }
+    let message = format!(
+        "the path is inside of the store {}, which has only snapshots in it; choose a path outside of it",
+        root.display()
+    );
+    Err(SnapshotError::new(ErrorKind::InvalidInput, message).with_key(path.display().to_string()))
 }
 
 /// Returns a path as text. Different paths have different texts: bytes that are not UTF-8 are written as `\xNN`.

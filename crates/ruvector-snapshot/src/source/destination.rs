@@ -8,7 +8,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::database_path::snapshot_around;
+use super::database_path::{check_outside, snapshot_around};
 use super::destination_checks::{
     self, Checks, FileSize, Finding, Prepared, Purpose, Subject, UNUSABLE_PATH, give_owner_and_mode,
 };
@@ -45,8 +45,13 @@ impl Destination {
     /// one that a file can have.
     ///
     /// The errors are [`ErrorKind::AlreadyExists`] if a file exists there and must be kept, [`ErrorKind::Busy`] if a
-    /// program holds its lock, and [`ErrorKind::InvalidInput`] if it is not a file.
-    pub(crate) fn check(path: &Path, overwrite: Overwrite, purpose: Purpose) -> (Option<Self>, Checks) {
+    /// program holds its lock, and [`ErrorKind::InvalidInput`] if it is not a file, or inside of the directory of the store.
+    pub(crate) fn check(
+        path: &Path,
+        overwrite: Overwrite,
+        purpose: Purpose,
+        store: Option<&Path>,
+    ) -> (Option<Self>, Checks) {
         let mut checks = Checks::new(purpose);
         let path = match resolve(path, overwrite) {
             Ok(path) => path,
@@ -68,10 +73,13 @@ impl Destination {
             let error = SnapshotError::new(ErrorKind::InvalidInput, message);
             return (None, unusable(error.with_key(path.display().to_string()), checks));
         }
+        if let Err(error) = check_outside(&path, store) {
+            return (None, unusable(error, checks));
+        }
         let destination = Self { path, overwrite };
         checks.add(PATH, Ok(Finding::Passed));
         checks.add(EXISTING_FILE, Ok(Finding::Passed));
-        let is_free = checks.add(OPEN_ELSEWHERE, destination.is_closed(purpose));
+        let is_free = checks.add(OPEN_ELSEWHERE, destination.is_closed());
         (is_free.then_some(destination), checks)
     }
 
@@ -112,14 +120,12 @@ impl Destination {
     }
 
     /// Checks whether a program has the file at the destination open.
-    fn is_closed(&self, purpose: Purpose) -> Result<Finding> {
+    fn is_closed(&self) -> Result<Finding> {
         // Released at once: the owner can open its file while the restore works.
         drop(self.lock()?);
-        // A restore with the option to replace such a file does so without a warning.
-        if purpose == Purpose::Plan && self.overwrite == Overwrite::EvenIfOpen && is_locked(&self.path).unwrap_or(false)
-        {
+        if self.overwrite == Overwrite::EvenIfOpen && is_locked(&self.path).unwrap_or(false) {
             return Ok(Finding::Doubtful(format!(
-                "a program has {} open; it would keep the replaced file, and everything that it writes from then on is lost",
+                "a program has {} open; it keeps the replaced file, and everything that it writes after the restore is lost",
                 self.path.display()
             )));
         }

@@ -172,6 +172,7 @@ pub(crate) struct Prepared {
 
 const NEEDS_FILE: &str = "only a file that is created there could show it";
 const NO_FILE: &str = "no file can be created there";
+const NO_SPACE: &str = "the file system does not have the space, whatever the quota is";
 const UNKNOWN_SIZE: &str = "the size of the restored file is not known";
 pub(super) const UNUSABLE_PATH: &str = "the path cannot be used";
 
@@ -193,7 +194,7 @@ pub(super) fn check(subject: &Subject<'_>, checks: &mut Checks) -> Prepared {
     };
     checks.add(DIRECTORY, Ok(Finding::Passed));
     // Before the check of the quota reserves space in the file.
-    let free_bytes = beside.file_system().available_bytes.map(|left| left.saturating_add(subject.removable_bytes));
+    let free_bytes = left_bytes(subject, &beside);
     for (name, check) in OF_THE_FILE {
         if !checks.add(name, check(subject, &beside)) {
             return Prepared::default();
@@ -312,9 +313,9 @@ fn size_is_possible(subject: &Subject<'_>, beside: &Beside) -> Verdict {
 /// The space of the replaced file is in use until the end, and does not count.
 fn space_is_left(subject: &Subject<'_>, beside: &Beside) -> Verdict {
     let Some(FileSize { least_bytes, likely_bytes }) = subject.size else { return Ok(Finding::NotMade(UNKNOWN_SIZE)) };
-    let system = beside.file_system();
-    match system.available_bytes.map(|left| left.saturating_add(subject.removable_bytes)) {
-        Some(left) if left < least_bytes && system.is_plain => {
+    let is_plain = beside.file_system().is_plain;
+    match left_bytes(subject, beside) {
+        Some(left) if left < least_bytes && is_plain => {
             let message = format!(
                 "the restored file needs at least {least_bytes} bytes, and its file system has {left} bytes left; nothing was \
                  restored. Free space, or restore to another file system"
@@ -329,12 +330,20 @@ fn space_is_left(subject: &Subject<'_>, beside: &Beside) -> Verdict {
     }
 }
 
+/// Returns how many bytes the file system has left, with those that a restore would free before it writes.
+fn left_bytes(subject: &Subject<'_>, beside: &Beside) -> Option<u64> {
+    beside.file_system().available_bytes.map(|left| left.saturating_add(subject.removable_bytes))
+}
+
 /// A quota is known only by trying. The space stays reserved for the restored file.
 fn space_can_be_reserved(subject: &Subject<'_>, beside: &Beside) -> Verdict {
     let Some(FileSize { least_bytes, .. }) = subject.size else { return Ok(Finding::NotMade(UNKNOWN_SIZE)) };
     let Some(file) = beside.file() else { return Ok(Finding::NotMade(NEEDS_FILE)) };
     if !beside.file_system().is_plain {
         return Ok(Finding::Passed);
+    }
+    if left_bytes(subject, beside).is_some_and(|left| left < least_bytes) {
+        return Ok(Finding::NotMade(NO_SPACE));
     }
     let Err(error) = reserve(file, least_bytes.saturating_sub(subject.removable_bytes)) else {
         return Ok(Finding::Passed);

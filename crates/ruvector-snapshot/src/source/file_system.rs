@@ -17,6 +17,33 @@ pub(crate) struct FileSystem {
     pub(crate) has_reliable_locks: bool,
 }
 
+/// What a file system has left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FreeSpace {
+    /// Bytes that this process can still write.
+    pub bytes: u64,
+    /// Whether a file takes as much of them as it has bytes: the file system does not compress.
+    pub is_plain: bool,
+}
+
+/// Returns what the file system of a directory has left. If the directory does not exist, that of the nearest directory above
+/// it. `None` if the file system does not say it.
+///
+/// # Examples
+///
+/// ```
+/// let directory = std::env::temp_dir();
+/// let left = ruvector_snapshot::free_space(&directory);
+/// assert!(left.is_none_or(|left| left.bytes > 0));
+/// ```
+pub fn free_space(directory: &Path) -> Option<FreeSpace> {
+    let absolute = std::path::absolute(directory).ok()?;
+    let existing = absolute.ancestors().find(|directory| directory.exists())?;
+    let FileSystem { available_bytes, is_plain, .. } = FileSystem::of_directory(existing);
+    available_bytes.map(|bytes| FreeSpace { bytes, is_plain })
+}
+
 /// What prevents that a file is replaced, or that the entries of a directory are.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Attributes {

@@ -120,7 +120,7 @@ pub(crate) struct MergePreview {
 }
 
 /// The checks of the database, in this order.
-const DATABASE: &str = "database";
+pub(crate) const DATABASE: &str = "database";
 const OPEN_ELSEWHERE: &str = "open elsewhere";
 const WRITABLE: &str = "writable";
 const SPACE: &str = "dimensions and metric";
@@ -206,6 +206,14 @@ impl MergePreview {
     }
 }
 
+/// Reads a database to its end, which compares the checksum of each page. A commit to a corrupt database would give corrupt pages new
+/// checksums, and hide it.
+fn check_intact(reader: &mut FileReader) -> Result<()> {
+    while reader.next_record().map_err(unusable)?.is_some() {}
+    while reader.next_irregular().map_err(unusable)?.is_some() {}
+    Ok(())
+}
+
 /// Checks that no program has the database open.
 fn check_closed(path: &Path) -> Result<Finding> {
     // What cannot be opened is reported by the next check.
@@ -256,7 +264,8 @@ impl MergeTarget {
             Err(error) => return Err(cannot_open(path, error.into())),
         };
         // Read again under the lock: the file can be another one by now.
-        let reader = FileReader::open(path, &FileOptions::default()).map_err(unusable)?;
+        let mut reader = FileReader::open(path, &FileOptions::default()).map_err(unusable)?;
+        check_intact(&mut reader)?;
         check_same_space(path, reader.database(), records)?;
         let warning = check_same_embedding(path, reader.database(), records, accepts_other_embedding)?;
         let transaction = database.begin_write().map_err(|error| cannot_open(path, error.into()))?;

@@ -15,7 +15,7 @@ pub(crate) mod destination_checks;
 pub(crate) mod embedding;
 pub(crate) mod export_directory;
 pub(crate) mod file;
-mod file_system;
+pub(crate) mod file_system;
 mod foreign;
 pub(crate) mod irregular_rows;
 pub(crate) mod key_range;

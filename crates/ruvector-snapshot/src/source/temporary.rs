@@ -28,7 +28,7 @@ const NAME_BYTES_MAX: u64 = 255;
 /// new one for a moment, and removes it.
 pub(super) const ATTEMPTS: usize = 16;
 /// The magic number of redb.
-const MAGIC: [u8; 9] = *b"redb\x1a\x0a\xa9\x0d\x0a";
+pub(crate) const MAGIC: [u8; 9] = *b"redb\x1a\x0a\xa9\x0d\x0a";
 /// The unit in which a system counts what a file takes.
 const BLOCK_BYTES: u64 = 512;
 /// Bytes of a file that are read at once.

@@ -13,7 +13,7 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -24,8 +24,9 @@ use object_store::PutMultipartOptions;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::error::Elapsed;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
+use super::rate_limit::{Allowed, RateLimit};
 use super::{ListEntry, ObjectInfo, SentCounter, SnapshotStore, Upload};
 use crate::error::{ErrorKind, Result, SnapshotError};
 
@@ -37,9 +38,6 @@ pub(super) const RETRY_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// How long a report that nothing depends on may take, with all its requests.
 const REPORT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Time without a transfer for which a rate limit lets bytes through at once.
-const CREDIT: Duration = Duration::from_millis(100);
 
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(15);
@@ -175,11 +173,14 @@ impl Budget {
         timeout(REPORT_TIMEOUT, report).await
     }
 
-    /// Waits until the rate limit allows sending this many bytes. If it is dropped, nothing was sent and nothing counts.
-    pub(super) async fn before_sending(&self, bytes: u64) {
+    /// Waits until the rate limit allows sending this many bytes, and counts what it has allowed so far. If it is dropped,
+    /// nothing was sent and nothing counts.
+    pub(super) async fn before_sending(&self, bytes: u64, count: &SentCounter) -> Allowed {
+        let mut allowed = Allowed::new(count.clone());
         if let Some(rate) = &self.upload_rate {
-            rate.take(bytes).await;
+            rate.take(bytes, |bytes| allowed.add(bytes)).await;
         }
+        allowed
     }
 
     /// Counts the bytes of a small object, and does not wait: what is sent after it waits longer. Small objects are written
@@ -193,7 +194,7 @@ impl Budget {
     /// Waits until the rate limit allows receiving this many bytes.
     pub(super) async fn before_receiving(&self, bytes: u64) {
         if let Some(rate) = &self.download_rate {
-            rate.take(bytes).await;
+            rate.take(bytes, |_not_counted| {}).await;
         }
     }
 
@@ -410,9 +411,9 @@ impl Upload for BudgetedUpload {
     async fn write(&mut self, bytes: Bytes) -> Result<()> {
         let size_bytes = bytes.len() as u64;
         let _permit = self.budget.permit(size_bytes).await;
-        self.budget.before_sending(size_bytes).await;
+        let allowed = self.budget.before_sending(size_bytes, &self.count).await;
         self.inner.write(bytes).await?;
-        (self.count)(size_bytes);
+        allowed.received(size_bytes);
         Ok(())
     }
 
@@ -436,46 +437,6 @@ impl Upload for BudgetedUpload {
     }
 }
 
-/// Bytes per second, on average. Each call waits for its turn, and until its bytes have been paid for with time.
-#[derive(Debug)]
-struct RateLimit {
-    bytes_per_second: u64,
-    /// Until when all bytes are paid for. Locked by the call whose turn it is: one that is dropped has taken nothing.
-    paid_until: tokio::sync::Mutex<Option<Instant>>,
-    /// Bytes that the next call pays for.
-    owed_bytes: AtomicU64,
-}
-
-impl RateLimit {
-    fn new(bytes_per_second: u64) -> Self {
-        Self { bytes_per_second, paid_until: tokio::sync::Mutex::default(), owed_bytes: AtomicU64::new(0) }
-    }
-
-    async fn take(&self, bytes: u64) {
-        let mut paid_until = self.paid_until.lock().await;
-        let owed_bytes = self.owed_bytes.load(Ordering::Relaxed);
-        // The lowest limit and the longest range give more seconds than a `Duration` holds.
-        let bytes = bytes.saturating_add(owed_bytes);
-        let cost = Duration::try_from_secs_f64(bytes as f64 / self.bytes_per_second as f64).unwrap_or(Duration::MAX);
-        let now = Instant::now();
-        // Time without a call counts a little. Timers are too coarse for each of many small reads.
-        let from = paid_until.map_or(now, |paid| now.checked_sub(CREDIT).map_or(now, |credit| paid.max(credit)));
-        match from.checked_add(cost) {
-            Some(paid) if paid <= now => *paid_until = Some(paid),
-            Some(paid) => {
-                sleep_until(paid).await;
-                *paid_until = Some(paid);
-            }
-            None => std::future::pending().await,
-        }
-        self.owed_bytes.fetch_sub(owed_bytes, Ordering::Relaxed);
-    }
-
-    fn owe(&self, bytes: u64) {
-        self.owed_bytes.fetch_add(bytes, Ordering::Relaxed);
-    }
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -489,6 +450,10 @@ mod tests {
             .max_concurrent_io(max_concurrent_io)
             .max_upload_bytes_per_second(bytes_per_second);
         Budget::new(&config, RETRY_TIMEOUT).unwrap()
+    }
+
+    fn uncounted() -> SentCounter {
+        Arc::new(|_| {})
     }
 
     #[tokio::test]
@@ -507,7 +472,7 @@ mod tests {
         let budget = limited(4, Some(1_000_000));
         let start = Instant::now();
         for _ in 0..5 {
-            budget.before_sending(2_000_000).await;
+            budget.before_sending(2_000_000, &uncounted()).await;
             budget.before_receiving(u64::MAX).await;
         }
         assert_eq!(start.elapsed().as_secs(), 10);
@@ -519,9 +484,9 @@ mod tests {
         let start = Instant::now();
         budget.sending_small(5000);
         assert_eq!(start.elapsed().as_secs(), 0);
-        budget.before_sending(1000).await;
+        budget.before_sending(1000, &uncounted()).await;
         assert_eq!(start.elapsed().as_secs(), 6);
-        budget.before_sending(1000).await;
+        budget.before_sending(1000, &uncounted()).await;
         assert_eq!(start.elapsed().as_secs(), 7);
     }
 
@@ -529,11 +494,12 @@ mod tests {
     async fn a_wait_that_was_dropped_delays_nothing() {
         let budget = limited(4, Some(1));
         // Also one that exceeds every duration.
+        let count = uncounted();
         for bytes in [1_000_000, u64::MAX] {
-            assert!(futures::poll!(std::pin::pin!(budget.before_sending(bytes))).is_pending());
+            assert!(futures::poll!(std::pin::pin!(budget.before_sending(bytes, &count))).is_pending());
         }
         let start = Instant::now();
-        budget.before_sending(3).await;
+        budget.before_sending(3, &uncounted()).await;
         assert_eq!(start.elapsed().as_secs(), 3);
     }
 

@@ -127,16 +127,16 @@ impl fmt::Display for Location {
     }
 }
 
-/// Parses a path. One that begins with `word:` is how other tools name a remote place, and snapshots would go to a local
-/// directory of that name.
+/// Parses a path. One with a colon in its first name is how other tools name a remote place, whatever the word before it, and
+/// snapshots would go to a local directory of that name.
 fn local(text: &str) -> Result<Location> {
-    match text.split('/').next().unwrap_or_default().split_once(':') {
-        Some((word, _)) if word.starts_with(char::is_alphabetic) => Err(invalid(
-            "a path that begins with a word and a colon looks like the remote place of another tool; this program has \
-             directories, s3://bucket, gs://bucket and az://container (for a directory of that name write ./ before it)",
-        )),
-        _ => Ok(Location::Local(PathBuf::from(text))),
+    if text.split('/').next().is_some_and(|name| name.contains(':')) {
+        return Err(invalid(
+            "a path with a colon in its first name looks like the remote place of another tool; this program has directories, \
+             s3://bucket, gs://bucket and az://container (for a directory of that name write ./ before it)",
+        ));
     }
+    Ok(Location::Local(PathBuf::from(text)))
 }
 
 /// Returns what to write instead of a scheme that other tools use.

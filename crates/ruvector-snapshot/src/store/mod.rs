@@ -36,6 +36,7 @@ use futures::stream::{BoxStream, StreamExt as _, TryStreamExt as _};
 use crate::error::{ErrorKind, Result, SnapshotError};
 
 mod access;
+mod bucket_place;
 mod budget;
 pub(crate) mod cancellable;
 mod create;
@@ -52,6 +53,7 @@ mod options;
 pub(crate) mod probe;
 #[cfg(feature = "http")]
 mod providers;
+mod rate_limit;
 mod sign_in;
 mod storage_class;
 #[cfg(any(test, feature = "testing"))]
@@ -60,6 +62,7 @@ mod upload;
 mod value;
 
 pub use access::{StoreAccess, check_access};
+pub(crate) use bucket_place::BucketPlace;
 pub use budget::TransferConfig;
 pub(crate) use create::CreateMode;
 pub use known_options::{KnownOption, known_options};
@@ -67,7 +70,9 @@ pub use local::maintenance::LocalMaintenance;
 pub use location::{Location, Provider};
 pub use object::ObjectSnapshotStore;
 pub use open::{StoreConfig, maintenance_of, open};
-pub(crate) use open::{adopt, create_mode_of, multipart_uploads_of, notices_of, with_storage_class_for};
+pub(crate) use open::{
+    adopt, bucket_place_of, create_mode_of, multipart_uploads_of, notices_of, with_storage_class_for,
+};
 pub use options::{EffectiveOption, StoreOptions};
 pub use probe::{CheckStatus, Finding, Speed, StoreCheckPlan, StoreReport};
 
@@ -306,8 +311,21 @@ pub trait SnapshotStore: Any + fmt::Debug + fmt::Display + Send + Sync {
     async fn delete(&self, key: &str) -> Result<()>;
 }
 
-/// Receives numbers of bytes that a store has received. See [`Upload::count_sent`].
-pub type SentCounter = Arc<dyn Fn(u64) + Send + Sync>;
+/// What became of bytes of an upload. See [`Upload::count_sent`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Sent {
+    /// The upload limit has allowed so many bytes more. The store has not received them.
+    Allowed(u64),
+    /// So many bytes that the limit had allowed are not sent, because the upload failed or was aborted.
+    Withdrawn(u64),
+    /// The store has received so many bytes. If the limit had allowed them before, they no longer count as allowed. A request
+    /// that was repeated counts once.
+    Received(u64),
+}
+
+/// Receives what became of bytes of an upload. See [`Upload::count_sent`].
+pub type SentCounter = Arc<dyn Fn(Sent) + Send + Sync>;
 
 /// An upload in progress, returned by [`SnapshotStore::upload`].
 ///
@@ -331,8 +349,9 @@ pub trait Upload: Send {
         Ok(())
     }
 
-    /// Calls `count` with the number of bytes of each part that the store has received, from now on. It is for progress
-    /// only. The default ignores it: what a store of a user accepts counts as received.
+    /// Calls `count` with the number of bytes of each part that the store has received, from now on, and before that with what
+    /// an upload limit has allowed of it. It is for progress only. The default ignores it: what a store of a user accepts
+    /// counts as received.
     fn count_sent(&mut self, count: SentCounter) {
         drop(count);
     }

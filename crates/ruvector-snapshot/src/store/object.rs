@@ -15,6 +15,7 @@ use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{GetOptions, GetRange, GetResult, GetResultPayload, ObjectMeta, ObjectStore, ObjectStoreExt};
 
+use super::bucket_place::BucketPlace;
 use super::budget::{Budget, PERMIT_BYTES, RETRY_TIMEOUT, RetryDeadline, TransferConfig, run_detached};
 use super::create::{CreateMode, Creates, create};
 use super::error::{is_transient, kind_of, operation_failed};
@@ -46,12 +47,16 @@ pub struct ObjectSnapshotStore {
     local: Option<LocalFs>,
     /// Set if `objects` is a bucket.
     uploads: Option<Arc<dyn ListUploads>>,
+    /// Where the bucket is, if `objects` is one.
+    place: Option<Arc<BucketPlace>>,
 }
 
 /// A bucket, as its provider opens it.
 #[cfg_attr(not(feature = "http"), allow(dead_code, reason = "a build without providers opens no bucket"))]
 pub(super) struct BucketClient {
     pub(super) objects: Arc<dyn ObjectStore>,
+    /// The server, as the options name it. One server can have several names.
+    pub(super) server: String,
     /// `None` if the provider cannot list them.
     pub(super) uploads: Arc<dyn ListUploads>,
 }
@@ -135,6 +140,7 @@ impl ObjectSnapshotStore {
             storage_class_keys: None,
             local: None,
             uploads: None,
+            place: None,
         })
     }
 
@@ -188,8 +194,17 @@ impl ObjectSnapshotStore {
     }
 
     /// Returns a store over a bucket.
-    pub(super) fn over_bucket(client: BucketClient, prefix: &str, location: String) -> Result<Self> {
-        Ok(Self { uploads: Some(client.uploads), ..Self::new(client.objects, prefix, location)? })
+    pub(super) fn over_bucket(client: BucketClient, bucket: &str, prefix: &str, location: String) -> Result<Self> {
+        // The location has the provider.
+        let scheme = location.split(':').next().unwrap_or_default();
+        let place = BucketPlace { bucket: format!("{scheme}://{}/{bucket}", client.server), prefix: prefix.to_owned() };
+        let store = Self::new(client.objects, prefix, location)?;
+        Ok(Self { uploads: Some(client.uploads), place: Some(Arc::new(place)), ..store })
+    }
+
+    /// Returns where the bucket is, if this is one.
+    pub(super) fn place(&self) -> Option<&Arc<BucketPlace>> {
+        self.place.as_ref()
     }
 
     /// Returns the multipart uploads of the caller's keys that have not ended. The report may be incomplete: the
@@ -494,7 +509,7 @@ impl ObjectSnapshotStore {
         }
         // Stores report a range behind the end in different ways, so the size decides.
         match self.head(key).await {
-            Ok(info) if info.size_bytes < range.end => self.too_short(key, range, info.size_bytes).with_source(error),
+            Ok(info) if info.size_bytes < range.end => self.too_short(key, range, info.size_bytes),
             _ => error,
         }
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use object_store::memory::InMemory;
 
+use super::bucket_place::BucketPlace;
 use super::budget::{Budget, BudgetedStore, RETRY_TIMEOUT, TransferConfig};
 use super::create::CreateMode;
 use super::location::{Location, Provider, check_bucket};
@@ -131,7 +132,7 @@ pub fn open(location: &Location, config: &StoreConfig) -> Result<Arc<dyn Snapsho
             let storage_class = storage_class::read(&settings, *provider)?;
             let text = location.to_string();
             let client = open_bucket(*provider, bucket, &text, settings)?;
-            let store = ObjectSnapshotStore::over_bucket(client, prefix, text)?.with_budget(budget);
+            let store = ObjectSnapshotStore::over_bucket(client, bucket, prefix, text)?.with_budget(budget);
             let store = store.with_storage_class(storage_class);
             if is_conditional { store } else { store.without_preconditions() }
         }
@@ -175,6 +176,11 @@ pub fn open(location: &Location, config: &StoreConfig) -> Result<Arc<dyn Snapsho
 pub fn maintenance_of(store: &dyn SnapshotStore) -> Option<LocalMaintenance> {
     let (directory, location) = ObjectSnapshotStore::downcast(store)?.local()?;
     Some(LocalMaintenance::new(directory.clone(), location))
+}
+
+/// Returns where the keys of a bucket are that [`open`] returned; `None` for every other store.
+pub(crate) fn bucket_place_of(store: &dyn SnapshotStore) -> Option<Arc<BucketPlace>> {
+    ObjectSnapshotStore::downcast(store)?.place().cloned()
 }
 
 /// Returns the notices of a store of this crate; an empty list of its own for every other store.

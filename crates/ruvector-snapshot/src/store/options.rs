@@ -32,6 +32,8 @@ pub struct StoreOptions {
     set: BTreeMap<String, Given>,
     /// Each applies where neither `set` nor one before it has a value.
     defaults: Vec<BTreeMap<String, Given>>,
+    /// Whether of what others have set on this machine only credentials complete these options.
+    is_whole: bool,
 }
 
 /// A value, and where it was read if its user did not pass it.
@@ -40,13 +42,15 @@ struct Given {
     value: String,
     /// An environment variable or a file.
     origin: Option<String>,
+    /// What the option was called, if that is not its name.
+    alias: Option<String>,
     /// Whether it may say who sends requests, but not where they go.
     is_only_credential: bool,
 }
 
 impl Given {
     fn new(value: String, origin: Option<String>) -> Self {
-        Self { value, origin, is_only_credential: false }
+        Self { value, origin, alias: None, is_only_credential: false }
     }
 }
 
@@ -70,6 +74,9 @@ impl StoreOptions {
     /// where they go; and of the certificates that are trusted. None that is in `own`, and none of another way to sign in
     /// than the options `own` have begun.
     ///
+    /// Options with these [over](Self::over) or under them are whole: the files of the AWS tools give them credentials,
+    /// too, but no region and no endpoint, unless an option names the profile or the file.
+    ///
     /// # Errors
     ///
     /// Returns [`ErrorKind::InvalidInput`] if an option of `own` is unknown.
@@ -90,7 +97,7 @@ impl StoreOptions {
             completes && !own.set.contains_key(option.name)
         });
         found.set.values_mut().for_each(|given| given.is_only_credential = true);
-        Ok(found)
+        Ok(Self { is_whole: true, ..found })
     }
 
     fn variables(location: &Location, is_wanted: impl Fn(&KnownOption) -> bool) -> Self {
@@ -162,6 +169,7 @@ impl StoreOptions {
         let mut all = self.clone();
         all.defaults.push(defaults.set.clone());
         all.defaults.extend(defaults.defaults.iter().cloned());
+        all.is_whole |= defaults.is_whole;
         all
     }
 
@@ -187,9 +195,11 @@ impl StoreOptions {
         let Location::Bucket { provider, .. } = location else { return Ok(Vec::new()) };
         let settings = self.merged(*provider)?;
         let is_secret = |name| options_of(*provider).any(|option| option.name == name && option.is_secret);
-        let described = settings.values.into_iter().map(|(name, Given { value, origin, .. })| {
-            let origin = origin.filter(|origin| !origin.eq_ignore_ascii_case(name));
-            EffectiveOption { name, origin, is_secret: is_secret(name), value }
+        let described = settings.values.into_iter().map(|(name, Given { value, origin, .. })| EffectiveOption {
+            name,
+            origin,
+            is_secret: is_secret(name),
+            value,
         });
         Ok(described.collect())
     }
@@ -202,7 +212,7 @@ impl StoreOptions {
     }
 
     fn merged(&self, provider: Provider) -> Result<Settings> {
-        let mut settings = Settings { provider, values: BTreeMap::new(), hidden: Vec::new() };
+        let mut settings = Settings { provider, values: BTreeMap::new(), hidden: Vec::new(), is_whole: self.is_whole };
         let layers: Vec<&BTreeMap<String, Given>> = std::iter::once(&self.set).chain(&self.defaults).collect();
         for (at, options) in layers.iter().enumerate().rev() {
             let passed = passed(layers.iter().take(at).copied(), provider)?;
@@ -219,8 +229,8 @@ impl StoreOptions {
                         "the options {other} and {name} are names of the same option, but have two values"
                     )));
                 }
-                let origin = given.origin.clone().or_else(|| (name != option.name).then(|| name.clone()));
-                settings.values.insert(option.name, Given { origin, ..given.clone() });
+                let alias = (name != option.name).then(|| name.clone());
+                settings.values.insert(option.name, Given { alias, ..given.clone() });
             }
         }
         Ok(settings)
@@ -297,7 +307,7 @@ impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for StoreOptions {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(options: I) -> Self {
         let given = |value: V| Given::new(value.into(), None);
         let set = options.into_iter().map(|(name, value)| (name.into(), given(value))).collect();
-        Self { set, defaults: Vec::new() }
+        Self { set, defaults: Vec::new(), is_whole: false }
     }
 }
 
@@ -308,6 +318,7 @@ pub(super) struct Settings {
     values: BTreeMap<&'static str, Given>,
     /// Secrets in files that options name.
     hidden: Vec<String>,
+    is_whole: bool,
 }
 
 impl Settings {
@@ -324,9 +335,9 @@ impl Settings {
         self.check(option)
     }
 
-    /// Returns how errors name an option: with where its value was read.
+    /// Returns how errors name an option: with where its value was read, or what it was called.
     pub(super) fn describe(&self, name: &str) -> String {
-        match self.values.get(name).and_then(|given| given.origin.as_ref()) {
+        match self.values.get(name).and_then(|given| given.origin.as_ref().or(given.alias.as_ref())) {
             Some(origin) => format!("the option {name} ({origin})"),
             None => format!("the option {name}"),
         }
@@ -336,6 +347,12 @@ impl Settings {
     #[cfg(feature = "gcp")]
     pub(super) fn is_only_credential(&self, name: &str) -> bool {
         self.values.get(name).is_some_and(|given| given.is_only_credential)
+    }
+
+    /// Returns whether of what others have set on this machine only credentials complete these options.
+    #[cfg(any(feature = "aws", feature = "azure"))]
+    pub(super) fn is_whole(&self) -> bool {
+        self.is_whole
     }
 
     /// Returns the error for a value that is not valid. `problem` follows the name of the option.

@@ -34,6 +34,7 @@ const REQUESTS: usize = 15;
 const RANGES_BYTES: usize = 100_000;
 const SMALL_BYTES: usize = 1024;
 const FIRST: &[u8] = b"first";
+const FIRST_NAME: &str = "first";
 
 /// What a check of a store would write and read. [`SnapshotManager::plan_check_store`](crate::SnapshotManager::plan_check_store)
 /// makes it.
@@ -193,7 +194,7 @@ pub(crate) async fn probe(
     max_concurrent_io: usize,
 ) -> Result<StoreReport> {
     let probe = Probe { store: store.as_ref(), prefix };
-    let first = probe.key("first");
+    let first = probe.key(FIRST_NAME);
     store.create(&first, Bytes::from_static(FIRST)).await?;
     let findings = vec![
         finding("read after write", CheckStatus::Fail, probe.read_after_write(&first).await),
@@ -212,6 +213,10 @@ pub(crate) async fn probe(
 /// Removes everything below the prefix of a check.
 pub(crate) async fn clear(store: &dyn SnapshotStore, prefix: &str) -> Result<()> {
     let keys: Vec<String> = store.list(prefix).map_ok(|object| object.key).try_collect().await?;
+    if keys.is_empty() {
+        // On a full disk, the first create has left a directory without a file, which goes with its last object.
+        let _absent = store.delete(&format!("{prefix}/{FIRST_NAME}")).await;
+    }
     for key in keys {
         store.delete(&key).await?;
     }

@@ -19,6 +19,7 @@ use tokio::task::{JoinError, JoinSet};
 use super::budget::{Budget, part_options};
 use super::error::{is_transient, operation_failed};
 use super::notices::Notices;
+use super::rate_limit::Allowed;
 use super::{SentCounter, Upload};
 use crate::error::{ErrorKind, Result, SnapshotError};
 
@@ -73,6 +74,8 @@ pub(super) struct ObjectUpload {
     /// Whether everything was sent that can be sent before the object is published.
     is_rest_sent: bool,
     count: SentCounter,
+    /// What the rate limit has allowed of an object that fits in one part.
+    allowed: Option<Allowed>,
     parts: JoinSet<object_store::Result<()>>,
     /// Begun with the first part that more bytes follow. An object that fits in one part is sent with a single put.
     multipart: Option<Box<dyn MultipartUpload>>,
@@ -99,6 +102,7 @@ impl ObjectUpload {
             buffer: PutPayloadMut::new(),
             is_rest_sent: false,
             count: Arc::new(|_| {}),
+            allowed: None,
             parts: JoinSet::new(),
             multipart: None,
             start: None,
@@ -178,10 +182,10 @@ impl ObjectUpload {
         let (sending, budget, count) = (multipart.put_part(part), self.to.budget.clone(), self.count.clone());
         self.parts.spawn(async move {
             let _permit = permit;
-            budget.before_sending(part_bytes).await;
+            let allowed = budget.before_sending(part_bytes, &count).await;
             sending.await?;
             budget.succeeded();
-            count(part_bytes);
+            allowed.received(part_bytes);
             Ok(())
         });
         self.parts_started += 1;
@@ -210,7 +214,8 @@ impl ObjectUpload {
             return Ok(());
         }
         if self.multipart.is_none() {
-            self.to.budget.before_sending(self.buffer.content_length() as u64).await;
+            let object_bytes = self.buffer.content_length() as u64;
+            self.allowed = Some(self.to.budget.before_sending(object_bytes, &self.count).await);
         } else {
             self.send_part().await?;
             while let Some(sent) = self.parts.join_next().await {
@@ -236,7 +241,9 @@ impl ObjectUpload {
         let options = PutOptions { attributes: attributes(self.storage_class), ..PutOptions::default() };
         let stored = self.to.objects.put_opts(&self.to.path, object, options).await;
         stored.map_err(|cause| self.failed("write", cause))?;
-        (self.count)(object_bytes);
+        if let Some(allowed) = self.allowed.take() {
+            allowed.received(object_bytes);
+        }
         Ok(())
     }
 

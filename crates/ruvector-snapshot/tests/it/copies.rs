@@ -338,6 +338,30 @@ async fn a_directory_inside_of_the_source_is_no_target_and_neither_is_one_around
     }
 }
 
+#[tokio::test]
+async fn a_prefix_inside_of_the_source_is_no_target_and_neither_is_one_around_it() {
+    let (fixture, server) = (chain_and_full().await, S3Server::start());
+    let outer = s3_store(&server, "backups");
+    assert_copies(&fixture.new_store().await, &outer).await;
+    let plan = async |from: &Arc<dyn SnapshotStore>, to: &Arc<dyn SnapshotStore>| {
+        manager(from).plan_copy(&manager(to), &CopySelection::All, &CopyOptions::default()).await
+    };
+    for prefix in ["", "backups/copies"] {
+        let other = s3_store(&server, prefix);
+        for (from, to) in [(&outer, &other), (&other, &outer)] {
+            let error = plan(from, to).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput);
+            assert!(error.message().contains("inside of the other"), "{error}");
+        }
+    }
+    // A name that begins alike is another prefix, and another server can have a bucket of the same name.
+    let elsewhere = S3Server::start();
+    for beside in [s3_store(&server, "backups-2"), s3_store(&server, "copies"), s3_store(&elsewhere, "backups/copies")]
+    {
+        assert_eq!(plan(&outer, &beside).await.unwrap().copy.len(), 4);
+    }
+}
+
 /// Something else has stored a file, or has removed the `metadata.json` of a corrupt snapshot.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_of_the_target_with_wrong_bytes_of_the_right_size_is_sent_again() {

@@ -87,7 +87,8 @@ async fn find_says_what_became_of_a_record_from_snapshot_to_snapshot() {
         // The last full snapshot of the source is compared with the newest one that is known: it has other metadata.
         assert_eq!(found[..9], expected[..9]);
         assert_eq!(found[9], Changed);
-        assert_eq!(found[10], Added);
+        // The lost one may be of its source, too.
+        assert_eq!(found[10], RecordState::Present);
     }
 }
 

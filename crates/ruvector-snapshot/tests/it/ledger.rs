@@ -343,8 +343,9 @@ async fn entries_make_an_abandoned_upload_neither_younger_nor_a_snapshot() {
     let (dir, id) = (TestDir::new(), &fixture.ids[3]);
     let store = filled(fixture, dir.local_store()).await;
     store.delete(&key(id, layout::METADATA_JSON)).await.unwrap();
-    test_fixtures::make_old(&dir.snapshots());
+    // As it is left of a snapshot with the same id that was deleted: it is no younger than the data.
     store.create(&entry_key(id, now(), "full", VerifyResult::Intact, 1), Bytes::new()).await.unwrap();
+    test_fixtures::make_old(&dir.snapshots());
     let manager =
         SnapshotManager::with_store(SnapshotConfig { grace: TimeDelta::hours(24), ..config() }, store).unwrap();
     let listing = manager.list().await.unwrap();

@@ -21,6 +21,7 @@ mod embeddings;
 mod exports;
 mod found_corrupt;
 mod found_records;
+mod freshness;
 mod golden;
 mod golden_irregular;
 mod imports;

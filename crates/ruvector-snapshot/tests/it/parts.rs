@@ -106,6 +106,9 @@ async fn a_part_is_restored_with_exactly_the_records_that_the_filter_accepts() {
         for (filter, ids) in cases {
             let options = RestoreOptions::default().overwrite(true);
             let restored = small.dir.restored();
+            if restored.exists() {
+                std::fs::remove_file(&restored).unwrap();
+            }
             let part = small.manager.restore_part_to(&small.newest.id, &restored, &filter, &options).await.unwrap();
             assert_eq!((part.records, part.snapshot.vector_count), (ids.len() as u64, 6), "{filter:?}");
             assert_eq!(records_of_file(&restored), only(&all, ids), "{filter:?}");

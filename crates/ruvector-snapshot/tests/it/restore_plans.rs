@@ -14,7 +14,7 @@ use ruvector_snapshot::store::SnapshotStore;
 use ruvector_snapshot::store::testing::fault::{Call, FaultStore};
 use ruvector_snapshot::{
     CheckOutcome, CreateOptions, ErrorKind, PlannedFetch, Record, RestoreDestination, RestoreOptions, RestorePlan,
-    Result, Snapshot, SnapshotManager, SnapshotType,
+    Result, Snapshot, SnapshotConfig, SnapshotManager, SnapshotType,
 };
 use ruvector_snapshot_format::layout;
 use test_fixtures::{
@@ -635,4 +635,29 @@ async fn a_restored_file_has_about_the_size_that_the_plan_says() {
         let (bytes, filled) = (found.len(), found.blocks() * 512);
         assert!(least <= filled && filled <= likely && bytes <= likely + likely / 32, "{file:?}, {bytes}, {filled}");
     }
+}
+
+/// A table that cannot be read in place needs a private copy.
+#[tokio::test]
+async fn the_file_that_is_replaced_is_compared_by_a_copy_in_the_scratch_directory_of_the_settings() {
+    let dir = TestDir::new();
+    let db = dir.path("a.db");
+    drop(make_database(&db, 40, 4, 1));
+    let id = create_full(&dir.manager(), &db, "full").await.unwrap().id;
+    let database = redb::Database::open(&db).unwrap();
+    let write = database.begin_write().unwrap();
+    let groups: redb::MultimapTableDefinition<'_, u64, &str> = redb::MultimapTableDefinition::new("groups");
+    write.open_multimap_table(groups).unwrap().insert(1, "x").unwrap();
+    write.commit().unwrap();
+    drop(database);
+    let options = RestoreOptions::default().overwrite(true);
+    for (scratch, compared, expected) in
+        [("scratch", "database of others", CheckOutcome::Ok), ("absent", "replaced file", CheckOutcome::NotChecked)]
+    {
+        let config = SnapshotConfig { scratch_dir: Some(dir.path(scratch)), ..dir.config() };
+        let plan = SnapshotManager::new(config).unwrap().plan_restore(&id, &db, &options).await.unwrap();
+        let check = plan.checks.iter().find(|check| check.name == compared);
+        assert_eq!(check.map(|check| check.outcome), Some(expected), "{:?}", plan.checks);
+    }
+    dir.assert_scratch_empty();
 }

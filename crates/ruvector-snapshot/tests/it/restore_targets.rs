@@ -260,10 +260,11 @@ fn a_fifo_among_the_files_of_a_snapshot_is_corruption() {
     make_fifo(&stored.dir.join("metadata.json"));
     let lister = manager.clone();
     let listing = run_with_timeout("list", async move { lister.list().await.unwrap() });
-    assert_eq!((listing.snapshots.len(), listing.unusable.len()), (0, 0));
-    assert_eq!(listing.pending_uploads, [id.as_str()]);
+    // It was verified before, so it is no upload.
+    assert_eq!((listing.snapshots.len(), listing.unusable.len()), (0, 1));
+    assert_eq!(listing.pending_uploads, Vec::<String>::new());
     let error = run_with_timeout("restore", async move { manager.restore_snapshot(&id).await.err() });
-    assert_eq!(error.unwrap().kind(), ErrorKind::NotFound);
+    assert_eq!(error.unwrap().kind(), ErrorKind::Corrupt);
 }
 
 // ---- unsupported databases

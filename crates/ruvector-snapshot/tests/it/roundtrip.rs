@@ -60,7 +60,9 @@ async fn a_snapshot_restores_into_memory_and_into_a_file() {
     // The restored file is another source, of which one snapshot is kept too.
     assert_eq!(manager.cleanup_old_snapshots(1).await.unwrap(), 0);
     let together = PrunePolicy::default().keep_last(1).group_by(GroupBy::None);
-    let plan = manager.plan_prune(&together).await.unwrap();
+    // It would be the last of its source.
+    assert_eq!(manager.plan_prune(&together).await.unwrap_err().kind(), ErrorKind::InvalidInput);
+    let plan = manager.plan_prune(&together.allow_unprotected(true)).await.unwrap();
     assert_eq!(manager.apply_prune(&plan).await.unwrap().deleted, [snapshot.id]);
     manager.delete_snapshot(&again.id).await.unwrap();
     dir.assert_no_snapshots();

@@ -214,14 +214,13 @@ async fn a_complete_id_is_resolved_without_reading_other_snapshots() {
 }
 
 #[tokio::test]
-async fn a_name_that_is_also_the_prefix_of_another_id_is_ambiguous() {
+async fn a_date_is_a_name_before_it_is_the_start_of_another_id() {
     let (dir, manager) = dir_with_database();
     let at = |year| manager.clone().with_clock(fixed_clock(Utc.with_ymd_and_hms(year, 1, 2, 3, 4, 5).unwrap()));
     let named = create(&dir, &at(2030), "2031").await.id;
     assert_eq!(manager.resolve("2031").await.unwrap(), named);
     let other = create(&dir, &at(2031), "2031 and more").await.id;
-    let error = manager.resolve("2031").await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Ambiguous, "{error:?}");
+    assert_eq!(manager.resolve("2031").await.unwrap(), named);
     assert_eq!(manager.resolve("2031 and more").await.unwrap(), other);
     assert_eq!(manager.resolve("20310102").await.unwrap(), other);
     // Not ambiguous: the name and the id prefix select the same snapshot.
@@ -234,13 +233,14 @@ async fn a_name_that_is_also_the_prefix_of_another_id_is_ambiguous() {
 async fn names_that_would_be_read_as_latest_or_as_an_id_are_refused() {
     let (dir, manager) = dir_with_database();
     let db = VectorDB::new(options("memory://refused", 4)).unwrap();
-    for name in ["latest", "20260131T080000000Z-0123456789abcdef"] {
+    let like_ids = ["20260131T080000000Z-0123456789abcdef", "20260131T080000000Z-0123456789abcde", "20260131T08"];
+    for name in ["latest", "nightly ", like_ids[0], like_ids[1], like_ids[2]] {
         let error = create_full(&manager, &dir.path("a.db"), name).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput, "{name}");
         assert_eq!(manager.create_snapshot(&db, name).await.unwrap_err().kind(), ErrorKind::InvalidInput, "{name}");
     }
     dir.assert_no_snapshots();
-    for name in ["Latest", "latest one", "20260131T080000000Z-0123456789abcde"] {
+    for name in ["Latest", "latest one", "20260131T080000000Z-0123456789abcdeg"] {
         let made = create(&dir, &manager, name).await;
         assert_eq!(manager.resolve(name).await.unwrap(), made.id);
     }
@@ -272,7 +272,7 @@ async fn names_labels_and_user_metadata_are_stored_as_given() {
     let longest = "é".repeat(512);
     for name in ["backup-2024-01", "../../etc/passwd", "日本語 🦀", "a\\b\"c", longest.as_str()] {
         let options = CreateOptions::default()
-            .label("ключ", "value / \"x\"\n")
+            .label("ключ", "value / \"x\"")
             .label("", "")
             .metadata(json!({"any": [1, 2.5, null, {"x": "y"}], "big": u64::MAX}));
         let made = manager.create_snapshot_of_file(&path, name, &options).await.unwrap();
@@ -291,6 +291,11 @@ async fn names_labels_and_user_metadata_are_stored_as_given() {
         manager.delete_snapshot(&made.id).await.unwrap();
     }
     let too_long = format!("{longest}a");
+    for (key, value) in [("host ", "db1"), ("host", "db1\n"), ("ho\tst", "db1")] {
+        let options = CreateOptions::default().label(key, value);
+        let error = manager.create_snapshot_of_file(&path, "labelled", &options).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{key:?}={value:?}: {error:?}");
+    }
     for name in ["", "  ", "a\nb", "\0", "\u{7f}", "\u{85}", too_long.as_str()] {
         let error = create_full(&manager, &path, name).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput, "{name:?}: {error:?}");

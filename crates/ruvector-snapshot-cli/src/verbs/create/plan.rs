@@ -3,15 +3,15 @@
 use std::path::Path;
 
 use ruvector_snapshot::store::StoreAccess;
-use ruvector_snapshot::{CreateOptions, CreatePlan, SnapshotManager};
+use ruvector_snapshot::{CreateOptions, CreatePlan, EmbeddingInfo, Labels, SnapshotManager};
 
-use super::not_captured;
 use crate::documents::CreatePlanDocument;
 use crate::failure::Failure;
 use crate::interrupted::Attempts;
-use crate::output::{changes, counted, print_irregular, shape_of, size, source};
+use crate::output::{changes, counted, print_embedding, print_irregular, print_note, shape_of, size, source};
 use crate::progress::ProgressDisplay;
 use crate::session::Session;
+use crate::verbs::space::{self, Needed, print_free};
 
 /// Plans a create.
 pub(super) async fn plan(
@@ -26,15 +26,24 @@ pub(super) async fn plan(
     session.read(manager, manager.plan_create_of_file(db, name, &options)).await
 }
 
-pub(super) fn print(session: &Session, plan: &CreatePlan, db: &Path, allows_not_captured: bool) -> Result<(), Failure> {
+pub(super) fn print(
+    session: &Session,
+    plan: &CreatePlan,
+    db: &Path,
+    scratch_dir: &Path,
+    allows_not_captured: bool,
+) -> Result<(), Failure> {
     let output = session.output;
     let access = session.check_access()?;
-    let listed = not_captured(session, &plan.source.not_captured, allows_not_captured);
-    session.document(&CreatePlanDocument::new(plan, access))?;
+    let store_free = space::check_store(session, &session.location()?, Needed::at_most(plan.stored_bytes_max))?;
+    let scratch_free = space::check_scratch(session, scratch_dir, plan.scratch_bytes_max);
+    let listed = session.warnings.not_captured(&plan.source.not_captured, allows_not_captured);
+    session.document(&CreatePlanDocument::new(plan, access, (store_free, scratch_free)))?;
     let kind = if plan.chain.is_empty() { "a full" } else { "an incremental" };
     output.line(format_args!("would create {kind} snapshot of {}", db.display()))?;
     if plan.store_is_new {
-        output.field("store", format_args!("NEW: there are no snapshots at {}", session.store))?;
+        let inside = session.store_inside();
+        output.field("store", format_args!("NEW: there are no snapshots at {}{inside}", session.store))?;
     }
     output.field("name", &plan.name)?;
     output.field("source", source(&plan.source))?;
@@ -48,9 +57,12 @@ pub(super) fn print(session: &Session, plan: &CreatePlan, db: &Path, allows_not_
     }
     output.field("vectors", shape_of(plan.records, plan.dimensions, plan.distance_metric.as_deref()))?;
     print_size(session, plan.stored_bytes_max, plan.raw_bytes)?;
+    print_free(session, "store free", store_free)?;
     let scratch = size(plan.scratch_bytes_max);
     output.field("scratch", format_args!("{scratch} at most, if the database is written meanwhile"))?;
+    print_free(session, "scratch free", scratch_free)?;
     output.field("checksum", &plan.checksum)?;
+    print_given(session, plan.embedding.as_ref(), &plan.labels, plan.note.as_deref())?;
     if let Some(irregular) = &plan.irregular {
         print_irregular(&output, irregular)?;
     }
@@ -58,6 +70,21 @@ pub(super) fn print(session: &Session, plan: &CreatePlan, db: &Path, allows_not_
         output.field("not captured", what)?;
     }
     print_end(session, access)
+}
+
+/// Prints what is stored with the records because the user gave it, or the database has recorded it.
+fn print_given(
+    session: &Session,
+    embedding: Option<&EmbeddingInfo>,
+    labels: &Labels,
+    note: Option<&str>,
+) -> Result<(), Failure> {
+    let output = session.output;
+    print_embedding(&output, embedding)?;
+    for (at, (key, value)) in labels.iter().enumerate() {
+        output.field(if at == 0 { "labels" } else { "" }, format_args!("{key}={value}"))?;
+    }
+    note.map_or(Ok(()), |note| print_note(&output, note))
 }
 
 /// Prints how large the files of a new snapshot can be.

@@ -1,7 +1,8 @@
 //! The database of the demo: records that depend only on their number and a generation, and a thread that keeps writing
 //! new generations of some of them. Prints nothing.
 
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
@@ -25,6 +26,7 @@ const GROUP_STEP: u64 = RECORDS / GROUP;
 
 /// A thread that commits one generation after the other until it is dropped.
 pub(super) struct Writer {
+    path: PathBuf,
     commits: Arc<AtomicU64>,
     is_stopped: Arc<AtomicBool>,
     thread: Option<JoinHandle<Result<(), RuvectorError>>>,
@@ -34,7 +36,8 @@ impl Writer {
     /// Creates the database at generation 0, and starts to write.
     pub(super) fn start(path: &Path) -> Result<Self, Failure> {
         let db = open(path)?;
-        db.insert_batch((0..RECORDS).map(|number| record(number, 0)).collect::<Vec<_>>()).map_err(failed)?;
+        db.insert_batch((0..RECORDS).map(|number| record(number, 0)).collect::<Vec<_>>())
+            .map_err(|error| failed(path, &error))?;
         let (commits, is_stopped) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
         let thread = {
             let (commits, is_stopped) = (commits.clone(), is_stopped.clone());
@@ -49,7 +52,7 @@ impl Writer {
             })
         };
         let thread = thread.map_err(|error| SnapshotError::thread("write to the database of the demo", error))?;
-        Ok(Self { commits, is_stopped, thread: Some(thread) })
+        Ok(Self { path: path.to_owned(), commits, is_stopped, thread: Some(thread) })
     }
 
     /// Returns the number of commits, which is the generation of the last one.
@@ -68,7 +71,7 @@ impl Writer {
     pub(super) fn stop(mut self) -> Result<(), Failure> {
         self.is_stopped.store(true, Ordering::Release);
         match self.thread.take().map(JoinHandle::join) {
-            Some(Ok(Err(error))) => Err(failed(error)),
+            Some(Ok(Err(error))) => Err(failed(&self.path, &error)),
             Some(Err(_)) => Err(Failure::check("the writing thread of the demo ended early")),
             Some(Ok(Ok(()))) | None => Ok(()),
         }
@@ -93,7 +96,7 @@ pub(super) fn open(path: &Path) -> Result<VectorDB, Failure> {
         hnsw_config: None,
         ..DbOptions::default()
     };
-    VectorDB::new(options).map_err(failed)
+    VectorDB::new(options).map_err(|error| failed(path, &error))
 }
 
 /// Sets the group to the next generation, and returns it.
@@ -101,7 +104,8 @@ pub(super) fn change(path: &Path) -> Result<u64, Failure> {
     let db = open(path)?;
     let generation = generation(&db)? + 1;
     let group = (0..RECORDS).filter(|number| is_in_group(*number));
-    db.insert_batch(group.map(|number| record(number, generation)).collect::<Vec<_>>()).map_err(failed)?;
+    db.insert_batch(group.map(|number| record(number, generation)).collect::<Vec<_>>())
+        .map_err(|error| failed(path, &error))?;
     Ok(generation)
 }
 
@@ -109,7 +113,7 @@ pub(super) fn change(path: &Path) -> Result<u64, Failure> {
 pub(super) fn generation(db: &VectorDB) -> Result<u64, Failure> {
     let mut found = None;
     for number in (0..RECORDS).filter(|number| is_in_group(*number)) {
-        let entry = db.get(&id(number)).map_err(failed)?;
+        let entry = db.get(&id(number)).map_err(unreadable)?;
         let generation = entry.and_then(|entry| entry.metadata?.get("generation")?.as_u64());
         let Some(generation) = generation else {
             return Err(Failure::check(format!("{} is not in the snapshot, or has no generation", id(number))));
@@ -123,13 +127,13 @@ pub(super) fn generation(db: &VectorDB) -> Result<u64, Failure> {
 
 /// Compares every id, every bit of every vector and every metadata value with what was written for a generation.
 pub(super) fn compare(db: &VectorDB, generation: u64) -> Result<(), Failure> {
-    let records = db.len().map_err(failed)? as u64;
+    let records = db.len().map_err(unreadable)? as u64;
     if records != RECORDS {
         return Err(Failure::check(format!("{records} of {RECORDS} records were restored")));
     }
     for number in 0..RECORDS {
         let expected = record(number, if is_in_group(number) { generation } else { 0 });
-        let Some(found) = db.get(&id(number)).map_err(failed)? else {
+        let Some(found) = db.get(&id(number)).map_err(unreadable)? else {
             return Err(Failure::check(format!("{} was not restored", id(number))));
         };
         let bits = |entry: &VectorEntry| entry.vector.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
@@ -169,6 +173,14 @@ fn value(state: &mut u64) -> f32 {
     (bits >> 40) as f32 / (1u64 << 23) as f32 - 1.0
 }
 
-fn failed(error: RuvectorError) -> Failure {
-    Failure::new(ErrorKind::Unavailable, format!("the database of the demo: {error}"))
+fn unreadable(error: RuvectorError) -> Failure {
+    Failure::new(ErrorKind::Unavailable, format!("the database of the demo cannot be read: {error}"))
+}
+
+/// Returns the failure of writing the database. Ruvector says only in words which error of the system it was.
+fn failed(path: &Path, error: &RuvectorError) -> Failure {
+    let text = error.to_string();
+    let number = text.split_once("(os error ").and_then(|(_, rest)| rest.split_once(')')?.0.parse().ok());
+    let cause = number.map_or_else(|| io::Error::other(text), io::Error::from_raw_os_error);
+    SnapshotError::io(path, "write the database of the demo", cause).into()
 }

@@ -26,6 +26,8 @@ pub(super) struct DemoDirectory {
     root: PathBuf,
     /// As typed, if the user named one.
     pub(super) kept: Option<PathBuf>,
+    /// Whether the demo has created it.
+    is_new: bool,
     /// Removed when dropped, if the user did not.
     _temporary: Option<LockedDirectory>,
 }
@@ -41,8 +43,14 @@ impl DemoDirectory {
                 let shown = removed.display();
                 output.notice(format_args!("{shown} ({bytes} bytes) was removed: a demo that was killed had left it"));
             }
-            return Ok(Self { root: temporary.path.path().to_owned(), kept: None, _temporary: Some(temporary) });
+            return Ok(Self {
+                root: temporary.path.path().to_owned(),
+                kept: None,
+                is_new: false,
+                _temporary: Some(temporary),
+            });
         };
+        let is_new = !dir.exists();
         match fs::read_dir(&dir).map(|mut entries| entries.next().is_none()) {
             Ok(true) => {}
             Ok(false) => return Err(refused(&dir, "the directory is not empty; the demo needs an empty or a new one")),
@@ -56,11 +64,23 @@ impl DemoDirectory {
         }
         // Ruvector refuses relative paths that start with `..`.
         let root = std::path::absolute(&dir).map_err(|error| at(&dir, "resolve the directory", error))?;
-        Ok(Self { root, kept: Some(dir), _temporary: None })
+        Ok(Self { root, kept: Some(dir), is_new, _temporary: None })
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
         self.root.join(name)
+    }
+
+    /// Says which files a demo that has failed leaves, if it leaves some.
+    pub(super) fn what_is_left(&self) -> impl FnOnce() -> Option<String> + use<> {
+        let kept = self.kept.clone();
+        move || {
+            let dir = kept.filter(|dir| fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some()))?;
+            Some(format!(
+                "the files of the demo so far are in {}; remove them before the next one there",
+                dir.display()
+            ))
+        }
     }
 
     pub(super) fn after_interrupt(&self) -> impl FnOnce() -> String + Send + 'static {
@@ -68,6 +88,19 @@ impl DemoDirectory {
         move || match kept {
             Some(dir) => format!("the files of the demo are in {}", dir.display()),
             None => "the directory of the demo was removed".to_owned(),
+        }
+    }
+}
+
+/// Removes what a demo that has failed at the start has left, so that it can be repeated: directories without files.
+impl Drop for DemoDirectory {
+    fn drop(&mut self) {
+        if self.kept.is_some() {
+            // Only empty ones are removed.
+            let _not_empty = fs::remove_dir(self.path("snapshots"));
+            if self.is_new {
+                let _not_empty = fs::remove_dir(&self.root);
+            }
         }
     }
 }

@@ -1,11 +1,12 @@
 //! The columns of `list`, and which of them are printed.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use ruvector_snapshot::{ChainEnd, Checks, Listing, ShortIds, Snapshot, VerifyDepth};
+use ruvector_snapshot::{Ancestry, ChainEnd, Checks, Listing, ShortIds, Snapshot, VerifyDepth};
 
-use crate::output::{Cell, Column, Table, Tone, ago, count, size};
+use crate::output::{Cell, Column, Table, Tone, ago, count, distinguished, size};
 use crate::session::Session;
 
 /// A column of `list`.
@@ -51,9 +52,9 @@ impl ListColumn {
         C::Labels,
         C::Note,
     ];
-    /// Those of a pipe: scripts may count them.
-    const PIPE: [Self; 9] =
-        [C::Id, C::Name, C::Taken, C::Records, C::Dimensions, C::Stored, C::Verified, C::Drilled, C::Type];
+    /// Those of a pipe: scripts may count them, so a column is only added at the end.
+    const PIPE: [Self; 10] =
+        [C::Id, C::Name, C::Taken, C::Records, C::Dimensions, C::Stored, C::Verified, C::Drilled, C::Type, C::Source];
 
     pub(crate) fn word(self) -> &'static str {
         match self {
@@ -84,7 +85,8 @@ impl ListColumn {
             C::Id => Column::new("ID"),
             C::Name => Column::new("NAME").cut_to(10),
             C::Taken => Column::new(if is_utc { "TAKEN (UTC)" } else { "TAKEN" }).rank(4),
-            C::Age => Column::new("AGE").rank(2),
+            // It is left out before the source, without which snapshots of several databases look alike.
+            C::Age => Column::new("AGE").rank(if listing.has_several_sources() { 3 } else { 2 }),
             C::Records => Column::new("RECORDS").number().rank(3),
             C::Dimensions => Column::new("DIMENSIONS").number().rank(10),
             C::Stored => Column::new("STORED").number(),
@@ -95,14 +97,21 @@ impl ListColumn {
             C::Base => Column::new("BASE").rank(9),
             C::Pinned => Column::new("PINNED").rank(11),
             // Names alone do not say which database a snapshot is of.
-            C::Source if has_several_sources(listing) => Column::new("SOURCE").rank(2).cut_start_to(10),
+            C::Source if listing.has_several_sources() => Column::new("SOURCE").rank(2).cut_start_to(8),
             C::Source => Column::new("SOURCE").rank(5).cut_start_to(12),
             C::Labels => Column::new("LABELS").rank(6).cut_to(12),
             C::Note => Column::new("NOTE").rank(12).cut_to(12),
         }
     }
 
-    fn cell(self, session: &Session, listing: &Listing, bases: &ShortIds, snapshot: &Snapshot) -> Cell {
+    fn cell(
+        self,
+        session: &Session,
+        listing: &Listing,
+        bases: &ShortIds,
+        (snapshot, ancestry, source): (&Snapshot, &Ancestry, &str),
+        is_chosen: bool,
+    ) -> Cell {
         match self {
             C::Id => session.short(&snapshot.id).into(),
             C::Name => snapshot.name.as_str().into(),
@@ -112,12 +121,12 @@ impl ListColumn {
             C::Dimensions => snapshot.dimensions.to_string().into(),
             C::Stored => size(snapshot.size_bytes).into(),
             C::Logical => size(snapshot.raw_bytes).into(),
-            C::Verified => verified(snapshot, listing),
-            C::Drilled => drilled(snapshot, listing),
-            C::Type => snapshot_type(session, snapshot, listing, bases).into(),
+            C::Verified => verified(snapshot, ancestry, listing),
+            C::Drilled => drilled(snapshot, listing, is_chosen || session.output.columns().is_none()),
+            C::Type => snapshot_type(session, (snapshot, ancestry), listing, bases).into(),
             C::Base => snapshot.base_id().map(|base| bases.shorten(base)).unwrap_or_default().into(),
             C::Pinned => if snapshot.pinned { "pinned" } else { "" }.into(),
-            C::Source => snapshot.source.id_or_kind().into(),
+            C::Source => source.into(),
             C::Labels => labels(snapshot).into(),
             C::Note => snapshot.note.clone().unwrap_or_default().into(),
         }
@@ -140,34 +149,45 @@ impl FromStr for ListColumn {
     }
 }
 
-/// Returns the table of these snapshots. Without a choice, a pipe has the columns that it always had, and a terminal those that
-/// it has room for.
+/// Returns the table of these snapshots. Without a choice, a pipe has the columns that it always had, and the source if there are
+/// several, and a terminal those that it has room for.
 pub(super) fn table(
     session: &Session,
     listing: &Listing,
     snapshots: &[&Snapshot],
     chosen: Option<&[ListColumn]>,
 ) -> Table {
-    let is_drilled = |checks: &Checks| checks.drilled_at().or(checks.drill_failed_at()).is_some();
+    let is_drilled = |checks: &Checks| {
+        checks.drilled_at().or(checks.drill_failed_at()).is_some() || checks.is_outdated(VerifyDepth::Drill)
+    };
     let is_any_drilled = listing.checks.values().any(is_drilled);
-    let default = if session.output.columns().is_some() { &C::ALL[..] } else { &C::PIPE };
+    let is_pipe = session.output.columns().is_none();
+    let default = if is_pipe { &C::PIPE[..] } else { &C::ALL };
     let is_shown = |column: &&ListColumn| match column {
         // In TYPE already.
         C::Pinned => chosen.is_some(),
         C::Drilled => chosen.is_some() || is_any_drilled,
+        C::Source => chosen.is_some() || !is_pipe || listing.has_several_sources(),
         _ => true,
     };
     let columns: Vec<ListColumn> = chosen.unwrap_or(default).iter().filter(is_shown).copied().collect();
-    let is_any_failed = listing.checks.values().any(|checks| checks.drill_failed_at().is_some());
+    let has_failed = |checks: &Checks| checks.drill_failed_at().is_some();
+    let is_any_failed = snapshots.iter().any(|snapshot| listing.checks_of(&snapshot.id).is_some_and(has_failed));
     let printed = columns.iter().map(|column| match (chosen, column) {
         (Some(_), _) => column.column(session, listing).rank(0),
         // What has failed matters more than most.
         (None, C::Drilled) if is_any_failed => column.column(session, listing).rank(2),
         (None, _) => column.column(session, listing),
     });
-    let (mut table, bases) = (Table::new(printed), listing.short_ids());
+    let (mut table, bases, ancestries) = (Table::new(printed), listing.short_ids(), listing.ancestries());
+    let sources: Vec<String> = listing.snapshots.iter().map(|snapshot| snapshot.source.id_or_kind()).collect();
+    let is_cut = chosen.is_none() && !is_pipe;
+    let distinguished = if is_cut { distinguished(sources.iter().map(String::as_str)) } else { BTreeMap::new() };
     for snapshot in snapshots {
-        table.add(columns.iter().map(|column| column.cell(session, listing, &bases, snapshot)));
+        let ancestry = ancestries.of(snapshot);
+        let source = snapshot.source.id_or_kind();
+        let row = (*snapshot, &ancestry, distinguished.get(source.as_str()).unwrap_or(&source).as_str());
+        table.add(columns.iter().map(|column| column.cell(session, listing, &bases, row, chosen.is_some())));
     }
     table.without_empty()
 }
@@ -176,39 +196,43 @@ fn labels(snapshot: &Snapshot) -> String {
     snapshot.labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(" ")
 }
 
-/// Returns whether the store has snapshots of more than one database.
-fn has_several_sources(listing: &Listing) -> bool {
-    let mut sources = listing.snapshots.iter().map(|snapshot| snapshot.source.id_or_kind());
-    let first = sources.next();
-    sources.any(|source| Some(source) != first)
-}
-
-/// Returns when every byte of a snapshot was last found intact, or that it was found corrupt.
-fn verified(snapshot: &Snapshot, listing: &Listing) -> Cell {
+/// Returns when every byte of a snapshot was last found intact, or that it was found corrupt, or that what it depends on is not
+/// there.
+fn verified(snapshot: &Snapshot, ancestry: &Ancestry, listing: &Listing) -> Cell {
+    if matches!(ancestry.end, ChainEnd::Missing | ChainEnd::Unusable) {
+        return Cell::toned("BROKEN", Tone::Bad);
+    }
     let Some(checks) = listing.checks_of(&snapshot.id) else { return "never".into() };
     match (checks.corrupt_at(), checks.verified_at(), checks.intact_at(VerifyDepth::Quick)) {
         (Some(_), ..) => Cell::toned("CORRUPT", Tone::Bad),
         (None, Some(time), _) => ago(time, listing.listed_at).into(),
         (None, None, Some(time)) => format!("quick {}", ago(time, listing.listed_at)).into(),
+        (None, None, None) if checks.is_outdated(VerifyDepth::Quick) => "outdated".into(),
         (None, None, None) => "never".into(),
     }
 }
 
-/// Returns when a snapshot was last restored as a drill, or that the last one has failed.
-fn drilled(snapshot: &Snapshot, listing: &Listing) -> Cell {
+/// Returns when a snapshot was last restored as a drill, or that the last one has failed. When is left to a column with room.
+fn drilled(snapshot: &Snapshot, listing: &Listing, has_room: bool) -> Cell {
     let checks = listing.checks_of(&snapshot.id);
     let [failed, passed] = [Checks::drill_failed_at, Checks::drilled_at].map(|time_of| checks.and_then(time_of));
     match (failed, passed) {
+        (Some(_), _) if !has_room => Cell::toned("FAILED", Tone::Caution),
         (Some(time), _) => Cell::toned(format!("FAILED {}", ago(time, listing.listed_at)), Tone::Caution),
         (None, Some(time)) => ago(time, listing.listed_at).into(),
+        (None, None) if checks.is_some_and(|checks| checks.is_outdated(VerifyDepth::Drill)) => "outdated".into(),
         (None, None) => "never".into(),
     }
 }
 
 /// Returns `full`, or the position in the chain, and in a pipe, which has no column for it, the base; and whether the
 /// snapshot is dated in the future and pinned.
-fn snapshot_type(session: &Session, snapshot: &Snapshot, listing: &Listing, bases: &ShortIds) -> String {
-    let ancestry = listing.ancestry(snapshot);
+fn snapshot_type(
+    session: &Session,
+    (snapshot, ancestry): (&Snapshot, &Ancestry),
+    listing: &Listing,
+    bases: &ShortIds,
+) -> String {
     let future = if listing.is_dated_in_future(&snapshot.id) { ", in the future" } else { "" };
     let pinned = if snapshot.pinned { ", pinned" } else { "" };
     let Some(base_id) = ancestry.ids.first() else { return format!("full{future}{pinned}") };

@@ -35,9 +35,13 @@ pub(crate) async fn merge(
     let merged = || format!("the records were merged into {} before that", into.display());
     let print = || {
         session.document(&MergeDocument::new(&report, into, transferred))?;
-        let (part, whole) = (count(*selected), count(snapshot.vector_count as u64));
+        let (part, whole) = (count(selected.saturating_sub(counts.kept)), count(snapshot.vector_count as u64));
+        let kept = match counts.kept {
+            0 => String::new(),
+            kept => format!("; {} that differ stayed as they are in the database", count(kept)),
+        };
         output.line(format_args!(
-            "merged {part} of {whole} records of {} into {}",
+            "merged {part} of {whole} records of {} into {}{kept}",
             session.short(&snapshot.id),
             into.display()
         ))?;
@@ -54,7 +58,7 @@ pub(crate) async fn merge(
         output.field("same", format_args!("{}, which the database had already", count(counts.same)))?;
         output.field("time", pace(taken, *selected, "records"))?;
         print_transferred(&output, transferred, taken)?;
-        output.field("verified", "each of these records has the digest that the snapshot has of it")
+        output.field("verified", "each record that was merged has the digest that the snapshot has of it")
     };
     print().map_err(|failure| failure.with_hint(merged()))?;
     Ok(Exit::Success)
@@ -66,6 +70,10 @@ pub(super) fn explained(failure: Failure) -> Failure {
         true => failure
             .not_of_snapshot()
             .with_hint("the snapshot is not the reason; to restore it to a new file, leave out --merge"),
+        false if failure.exit() == Exit::Corruption => failure.with_hint(
+            "nothing was merged; `verify` shows everything that is corrupt, and a snapshot that does not depend on the corrupt one \
+             may be intact",
+        ),
         false => failure,
     }
 }

@@ -15,6 +15,7 @@ use crate::interrupted::Attempts;
 use crate::output::{count, counted, shape_of, size, source, total};
 use crate::progress::ProgressDisplay;
 use crate::session::Session;
+use crate::verbs::space;
 
 /// Plans the restore or the merge of this snapshot and prints the plan. What is in the way goes to standard error.
 pub(crate) async fn plan(
@@ -44,15 +45,22 @@ pub(crate) async fn plan(
     let plan = session.read(manager, plan).await.map_err(explain)?;
     drop(progress);
     plan.warnings.iter().for_each(|warning| session.warnings.add(warning));
+    // A part is not the whole database anyway.
+    let not_captured = not_captured(session, &plan, args.allow_not_captured || filter.is_some() || args.merge);
     session.document(&RestorePlanDocument::from(&plan))?;
-    print(session, &plan, args, filter.is_some())?;
+    print(session, &plan, not_captured, args, filter.is_some())?;
     Ok(print_blockers(session, &plan.blockers, explain))
 }
 
 /// Prints everything that is in the way as errors, and returns the exit code of the first, which the work would fail with.
 pub(crate) fn print_blockers(session: &Session, blockers: &[Blocker], explain: impl Fn(Failure) -> Failure) -> Exit {
+    let mut printed = BTreeSet::new();
     for blocker in blockers {
-        explain(Failure::blocker(blocker)).lines().iter().for_each(|line| session.output.message(line));
+        let lines = explain(Failure::blocker(blocker)).lines();
+        // What a restore needs twice is in the way once.
+        if printed.insert(lines.clone()) {
+            lines.iter().for_each(|line| session.output.message(line));
+        }
     }
     match blockers.first() {
         None => Exit::Success,
@@ -62,7 +70,19 @@ pub(crate) fn print_blockers(session: &Session, blockers: &[Blocker], explain: i
     }
 }
 
-fn print(session: &Session, plan: &RestorePlan, args: &Restore, is_part: bool) -> Result<(), Failure> {
+/// Warns of what the snapshot does not hold of its database. Returns what is listed instead, if that is allowed.
+pub(crate) fn not_captured<'a>(session: &Session, plan: &'a RestorePlan, is_allowed: bool) -> &'a [String] {
+    let what = plan.state.as_ref().map_or(&[][..], |state| &state.not_captured);
+    session.warnings.not_captured(what, is_allowed)
+}
+
+fn print(
+    session: &Session,
+    plan: &RestorePlan,
+    not_captured: &[String],
+    args: &Restore,
+    is_part: bool,
+) -> Result<(), Failure> {
     let output = session.output;
     let would = if plan.is_feasible() { "would" } else { "could not" };
     let (does, into, done) = if args.merge { ("merge", "into", "merged") } else { ("restore", "to", "restored") };
@@ -74,15 +94,16 @@ fn print(session: &Session, plan: &RestorePlan, args: &Restore, is_part: bool) -
         _ => String::new(),
     };
     output.line(format_args!("{would} {does} {what}{} {into} {}", session.short(&plan.id), args.to.display()))?;
-    print_contents(session, plan)?;
+    print_contents(session, plan, not_captured)?;
     output.line(format_args!("nothing was {done} (--dry-run)"))
 }
 
 /// Prints what would be read and written, and the checks.
-pub(crate) fn print_contents(session: &Session, plan: &RestorePlan) -> Result<(), Failure> {
+pub(crate) fn print_contents(session: &Session, plan: &RestorePlan, not_captured: &[String]) -> Result<(), Failure> {
     let output = session.output;
     if let Some(state) = &plan.state {
         print_state(session, state, plan.selection.is_none())?;
+        not_captured.iter().try_for_each(|what| output.field("not captured", what))?;
     }
     print_chain(session, &plan.chain)?;
     if let Some(fetch) = plan.fetch {
@@ -93,7 +114,7 @@ pub(crate) fn print_contents(session: &Session, plan: &RestorePlan) -> Result<()
         print_selection(session, selection)?;
     }
     if let Some(counts) = &plan.merge {
-        print_counts(session, counts)?;
+        print_counts(session, counts, plan.is_feasible())?;
     }
     if let Some(file) = &plan.file {
         print_file(session, file)?;
@@ -128,11 +149,12 @@ pub(crate) fn print_missing_ids(session: &Session, ids: &[String]) -> Result<(),
     }
 }
 
-fn print_counts(session: &Session, counts: &MergeCounts) -> Result<(), Failure> {
+fn print_counts(session: &Session, counts: &MergeCounts, is_feasible: bool) -> Result<(), Failure> {
     let output = session.output;
+    let kept = if is_feasible { "which differ and stay as they are in the database" } else { "which differ" };
     output.field("inserted", format_args!("{}, which the database does not have", count(counts.inserted)))?;
     output.field("replaced", format_args!("{}, which the database has with other values", count(counts.replaced)))?;
-    output.field("kept", format_args!("{}, which differ and stay as they are in the database", count(counts.kept)))?;
+    output.field(if is_feasible { "kept" } else { "conflicts" }, format_args!("{}, {kept}", count(counts.kept)))?;
     output.field("same", format_args!("{}, which the database has already", count(counts.same)))
 }
 
@@ -145,10 +167,7 @@ fn print_state(session: &Session, state: &PlannedState, is_whole: bool) -> Resul
     if let Some(irregular) = state.irregular.as_ref().filter(|_| is_whole) {
         output.field("irregular", format_args!("{irregular}, restored as they were"))?;
     }
-    if !state.not_captured.is_empty() {
-        output.line("  this snapshot does not hold:")?;
-    }
-    state.not_captured.iter().try_for_each(|what| output.line(format_args!("    {what}")))
+    Ok(())
 }
 
 fn print_chain(session: &Session, chain: &[PlannedSnapshot]) -> Result<(), Failure> {
@@ -184,7 +203,7 @@ fn print_file(session: &Session, file: &PlannedFile) -> Result<(), Failure> {
 /// Prints how much the file system of the destination has left.
 pub(crate) fn print_free(session: &Session, free_bytes: Option<u64>) -> Result<(), Failure> {
     match free_bytes {
-        Some(bytes) => session.output.field("free", format_args!("{} ({} bytes)", size(bytes), count(bytes))),
+        Some(_) => space::print_free(session, "free", free_bytes),
         None => session.output.field("free", "not known"),
     }
 }
@@ -204,7 +223,7 @@ pub(crate) fn explained_part(failure: Failure, to: &Path) -> Failure {
         failure
     } else if failure.kind() == kind_name(ErrorKind::Busy) {
         failure.with_hint(
-            "stop the program; then --merge instead of --force puts the records into its database; to replace the file would \
+            "stop the program; then --merge puts the records into its database; to replace the file would \
              leave only the selected records",
         )
     } else {

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use futures::stream::{FuturesUnordered, StreamExt};
 use ruvector_snapshot_format::FormatError;
 use ruvector_snapshot_format::id::SnapshotId;
+use ruvector_snapshot_format::metadata::SourceInfo;
 use serde::Serialize;
 
 pub(crate) use self::plan::plan;
@@ -74,6 +75,8 @@ pub struct CopiedSnapshot {
     pub id: String,
     /// The name of the snapshot, if it can be read.
     pub name: Option<String>,
+    /// Where its records came from, if that can be read.
+    pub source: Option<SourceInfo>,
     /// What became of it.
     pub outcome: CopyOutcome,
     /// The id in the target, if it is there: another one for a compacted snapshot.
@@ -82,6 +85,8 @@ pub struct CopiedSnapshot {
     pub kind: Option<ErrorKind>,
     /// Why it was not copied, or not pinned, or why its annotations were not copied.
     pub error: Option<String>,
+    /// Number of annotations that were copied: changes of its labels and its note that the target did not have.
+    pub annotations: u64,
 }
 
 /// What became of a snapshot that was to be copied.
@@ -118,10 +123,10 @@ pub(crate) async fn apply(
         let copied = copies.completed(planned, CopyOutcome::Existing, planned.target_id.clone()).await;
         outcomes.insert(planned.id.clone(), copied);
     }
-    for BlockedCopy { id, name, kind, reason } in &plan.blocked {
-        let (outcome, kind, error) = (CopyOutcome::Failed, Some(*kind), Some(reason.clone()));
-        let blocked = CopiedSnapshot { id: id.clone(), name: name.clone(), outcome, target_id: None, kind, error };
-        outcomes.insert(id.clone(), blocked);
+    for BlockedCopy { id, name, source, kind, reason } in plan.blocked.clone() {
+        let (outcome, kind, error) = (CopyOutcome::Failed, Some(kind), Some(reason));
+        let blocked = CopiedSnapshot { id, name, source, outcome, target_id: None, kind, error, annotations: 0 };
+        outcomes.insert(blocked.id.clone(), blocked);
     }
     let report = CopyReport {
         snapshots: outcomes.into_values().collect(),
@@ -232,7 +237,7 @@ impl Copies {
         };
         let annotate = async {
             match planned.annotations {
-                0 => Ok(()),
+                0 => Ok(0),
                 _ => annotations::copy(from, to, &planned.id.parse()?).await,
             }
         };
@@ -241,7 +246,8 @@ impl Copies {
         let annotated = annotate.await.map_err(|error| {
             (error.kind(), format!("it is there, but its annotations could not be copied: {error}; repeat the copy"))
         });
-        of(planned, outcome, target_id, pinned.and(annotated).err())
+        let annotations = *annotated.as_ref().unwrap_or(&0);
+        CopiedSnapshot { annotations, ..of(planned, outcome, target_id, pinned.and(annotated.map(drop)).err()) }
     }
 }
 
@@ -256,8 +262,8 @@ fn of(
     problem: Option<(ErrorKind, String)>,
 ) -> CopiedSnapshot {
     let (kind, error) = problem.unzip();
-    let (id, name) = (planned.id.clone(), Some(planned.name.clone()));
-    CopiedSnapshot { id, name, outcome, target_id, kind, error }
+    let (id, name, source) = (planned.id.clone(), Some(planned.name.clone()), Some(planned.source.clone()));
+    CopiedSnapshot { id, name, source, outcome, target_id, kind, error, annotations: 0 }
 }
 
 /// Returns why a snapshot is skipped, if one that it depends on was not copied.

@@ -6,17 +6,20 @@ use chrono::{DateTime, Utc};
 use futures::stream::{self, StreamExt};
 use ruvector_snapshot_format::id::SnapshotId;
 use ruvector_snapshot_format::layout::{self, DataFile};
+use ruvector_snapshot_format::metadata::SourceInfo;
 use serde::Serialize;
 
-use crate::error::{ErrorKind, Result, SnapshotError};
+use crate::error::{ErrorKind, Result, SnapshotError, corrupt};
+use crate::repo::chain::bring_back;
 use crate::repo::chain_checks::{Then, corrupt_since};
 use crate::repo::context::Context;
 use crate::repo::inventory::{Inventory, read_metadata};
 use crate::repo::presence::no_snapshot;
+use crate::repo::resolve::nameless;
 use crate::repo::snapshot_copy::{State, state_in_target};
 use crate::snapshot::Snapshot;
 use crate::snapshot::checks::Checks;
-use crate::text::{is_same, utc_time};
+use crate::text::{closest, is_same, utc_time};
 
 /// Which snapshots are copied. The snapshots that they depend on are copied too.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,6 +85,11 @@ pub struct CopyPlan {
     pub blocked: Vec<BlockedCopy>,
     /// Whether the target has no snapshots: a new store, or one that is not mounted.
     pub target_is_empty: bool,
+    /// Number of snapshots of the plan that are pinned in the source and will not be in the target, because
+    /// [`CopyOptions::pins`] is not set.
+    pub pins_left: u64,
+    /// Whether the store of the snapshots has snapshots of several databases, so that names alone do not say which are meant.
+    pub has_several_sources: bool,
     /// What should be known before the plan is applied.
     pub warnings: Vec<String>,
 }
@@ -101,6 +109,19 @@ impl CopyPlan {
         let left = self.copy.iter().map(|planned| planned.bytes.saturating_sub(planned.stored_bytes));
         left.fold(0, u64::saturating_add)
     }
+
+    /// Returns the number of annotations that are to be copied: changes of labels and notes that the target does not have.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn example(plan: ruvector_snapshot::CopyPlan) {
+    /// println!("{} annotations to copy", plan.annotations());
+    /// # }
+    /// ```
+    pub fn annotations(&self) -> u64 {
+        self.copy.iter().chain(&self.existing).map(|planned| planned.annotations).fold(0, u64::saturating_add)
+    }
 }
 
 /// One snapshot of a [`CopyPlan`].
@@ -111,6 +132,8 @@ pub struct PlannedCopy {
     pub id: String,
     /// The name of the snapshot.
     pub name: String,
+    /// Where its records came from.
+    pub source: SourceInfo,
     /// When the snapshot was taken.
     pub created_at: DateTime<Utc>,
     /// The ids of the snapshots that it depends on in the target, the newest first. Empty for a full snapshot and for a
@@ -140,6 +163,8 @@ pub struct BlockedCopy {
     pub id: String,
     /// The name of the snapshot, if it can be read.
     pub name: Option<String>,
+    /// Where its records came from, if that can be read.
+    pub source: Option<SourceInfo>,
     /// The kind of error that a copy would end with.
     pub kind: ErrorKind,
     /// Why it cannot be copied.
@@ -153,20 +178,29 @@ pub(crate) async fn plan(
     selection: &CopySelection,
     options: CopyOptions,
 ) -> Result<CopyPlan> {
-    check_directories(from, to)?;
+    check_places(from, to)?;
     let (source, target) = futures::try_join!(Inventory::read(from), Inventory::read(to))?;
     let is_same = from.store.to_string() == to.store.to_string();
     if is_same && source.objects.keys().any(|id| is_same_object(&source, &target, id)) {
         return Err(same_store(from));
     }
     let selected = select(&source, selection)?;
-    let mut planner = Planner { source: &source, target: &target, to, options, blocked: BTreeMap::new() };
+    let mut planner = Planner {
+        source: &source,
+        target: &target,
+        to,
+        source_location: from.store.to_string(),
+        options,
+        blocked: BTreeMap::new(),
+        named: BTreeSet::new(),
+    };
     let (compacted, mut copied) = planner.partition(selected);
     for id in copied.clone() {
         copied.extend(source.lineage.ancestors(&id).cloned());
     }
     let target_is_empty = target.listing.snapshots.is_empty() && target.listing.unusable.is_empty();
-    let mut plan = CopyPlan { target_is_empty, ..CopyPlan::default() };
+    let mut plan =
+        CopyPlan { target_is_empty, has_several_sources: source.listing.has_several_sources(), ..CopyPlan::default() };
     let states = planner.states(from, to, &copied).await;
     // Oldest first, so that a base is decided before its dependents.
     for (id, state) in states {
@@ -177,7 +211,8 @@ pub(crate) async fn plan(
     }
     plan.blocked = planner.blocked.into_values().collect();
     [&mut plan.copy, &mut plan.existing].into_iter().for_each(|planned| planned.sort_by(|a, b| a.id.cmp(&b.id)));
-    plan.warnings = found_corrupt(&source, &plan.copy)?;
+    plan.warnings.extend(found_corrupt(&source, &plan.copy)?);
+    plan.warnings.extend(source.listing.possible_losses().map(|problem| problem.to_string()));
     Ok(plan)
 }
 
@@ -199,17 +234,25 @@ fn found_corrupt(source: &Inventory, copied: &[PlannedCopy]) -> Result<Vec<Strin
     Ok(found.iter().map(|(id, time)| corrupt_since(id, *time, Then::ReadsAgain)).collect())
 }
 
-/// Refuses a target that is the directory of the source, however it is called, or one inside of the other.
-fn check_directories(from: &Context, to: &Context) -> Result<()> {
-    let (Some(one), Some(other)) = (&from.maintenance, &to.maintenance) else { return Ok(()) };
-    if one.is_same_directory(other) {
+/// Refuses a target that is the directory or the prefix of the source, however it is called, or one inside of the other.
+fn check_places(from: &Context, to: &Context) -> Result<()> {
+    let (is_same, is_nested, what) = match (&from.maintenance, &to.maintenance, &from.bucket_place, &to.bucket_place) {
+        (Some(one), Some(other), ..) => {
+            (one.is_same_directory(other), one.is_inside(other) || other.is_inside(one), "directory")
+        }
+        (.., Some(one), Some(other)) => {
+            (one == other, one.is_inside(other) || other.is_inside(one), "bucket, or a prefix beside this one,")
+        }
+        _ => return Ok(()),
+    };
+    if is_same {
         return Err(same_store(from));
     }
-    if !one.is_inside(other) && !other.is_inside(one) {
+    if !is_nested {
         return Ok(());
     }
     let message = format!(
-        "of the stores {} and {} one is inside of the other, so both are lost together; choose another directory for the copy",
+        "of the stores {} and {} one is inside of the other, so both are lost together; choose another {what} for the copy",
         from.store, to.store
     );
     Err(SnapshotError::new(ErrorKind::InvalidInput, message))
@@ -237,13 +280,18 @@ fn select(source: &Inventory, selection: &CopySelection) -> Result<BTreeSet<Snap
             ids.iter().map(String::as_str).collect()
         }
         CopySelection::Named(name) => {
-            let named = all.iter().filter(|(_, other)| other.is_some_and(|other| is_same(other, name)));
-            let named: Vec<_> = named.map(|(id, _)| *id).collect();
-            if named.is_empty() {
-                let message = format!("there is no snapshot with the name {name:?}; `list` shows all snapshots");
+            let is_named = |other: &str| is_same(other, name);
+            if !all.iter().any(|(_, other)| other.is_some_and(is_named)) {
+                if let Some(error) = nameless(&source.listing, name) {
+                    return Err(error);
+                }
+                let names = all.iter().filter_map(|(_, name)| *name);
+                let meant = closest(name, names).map(|name| format!("did you mean {name:?}? ")).unwrap_or_default();
+                let message = format!("there is no snapshot with the name {name:?}; {meant}`list` shows all snapshots");
                 return Err(SnapshotError::new(ErrorKind::NotFound, message));
             }
-            named
+            // One whose name cannot be read may be meant, and be the newest. It is an error, as with all snapshots.
+            all.iter().filter(|(_, other)| other.is_none_or(is_named)).map(|(id, _)| *id).collect()
         }
         CopySelection::All => all.iter().map(|(id, _)| *id).collect(),
     };
@@ -255,8 +303,12 @@ struct Planner<'a> {
     source: &'a Inventory,
     target: &'a Inventory,
     to: &'a Context,
+    /// The source, as errors call it.
+    source_location: String,
     options: CopyOptions,
     blocked: BTreeMap<SnapshotId, BlockedCopy>,
+    /// Snapshots that cannot be used and are not copied themselves, after the first that depends on one has said why.
+    named: BTreeSet<SnapshotId>,
 }
 
 impl Planner<'_> {
@@ -295,14 +347,15 @@ impl Planner<'_> {
         match (self.snapshot(id), self.source.error_of(id)) {
             (Some(snapshot), _) => Ok(snapshot),
             (None, Some(error)) => Err(restated(error)),
-            (None, None) => Err(no_snapshot(id)),
+            (None, None) => Err(missing_base(id, &self.source_location)),
         }
     }
 
     fn add(&mut self, plan: &mut CopyPlan, id: &SnapshotId, state: Result<State>) -> Result<()> {
         let ancestors: Vec<SnapshotId> = self.source.lineage.ancestors(id).cloned().collect();
-        let state = match ancestors.iter().find(|ancestor| self.blocked.contains_key(*ancestor)) {
-            Some(ancestor) if state.is_ok() => Err(without_base(ancestor, self.blocked.get(ancestor))),
+        // The oldest has the cause, and the others only depend on it.
+        let state = match ancestors.iter().rev().find(|ancestor| self.blocked.contains_key(*ancestor)) {
+            Some(ancestor) if state.is_ok() => Err(self.without_base(ancestor)),
             _ => state,
         };
         let state = match state {
@@ -310,6 +363,8 @@ impl Planner<'_> {
             Err(error) => return self.block(id, error),
         };
         let Some(snapshot) = self.snapshot(id) else { return Ok(()) };
+        plan.warnings.extend(self.overruled(id));
+        self.count_pin(plan, snapshot, Some(id));
         let planned = PlannedCopy {
             ancestors: ancestors.iter().map(ToString::to_string).collect(),
             compact: false,
@@ -321,6 +376,7 @@ impl Planner<'_> {
             target_id: Some(id.to_string()),
             id: snapshot.id.clone(),
             name: snapshot.name.clone(),
+            source: snapshot.source.clone(),
             created_at: snapshot.created_at,
         };
         match state {
@@ -333,28 +389,21 @@ impl Planner<'_> {
     /// A chain that is stored as a full snapshot is in the target if a full snapshot of the same state is there.
     fn add_compacted(&mut self, plan: &mut CopyPlan, id: &SnapshotId) -> Result<()> {
         let chain: Vec<SnapshotId> = std::iter::once(id).chain(self.source.lineage.ancestors(id)).cloned().collect();
-        let members = chain.iter().map(|member| self.usable(member)).collect::<Result<Vec<_>>>();
-        let members = match members {
-            Ok(members) => members,
-            Err(error) => return self.block(id, error),
-        };
-        let Some(snapshot) = members.first() else { return Ok(()) };
-        let is_same_state = |other: &&Snapshot| {
-            other.base_id().is_none()
-                && is_same(&other.name, &snapshot.name)
-                && other.created_at == snapshot.created_at
-                && other.checksum == snapshot.checksum
-        };
-        // One that is being deleted is not there.
-        let is_deleted = |other: &&Snapshot| self.target.listing.marked_for_deletion.contains(&other.id);
-        let candidates =
-            || self.target.listing.snapshots.iter().filter(|other| !is_deleted(other)).filter(is_same_state);
-        let is_sound = |other: &&Snapshot| corrupt_at(self.target, &other.id).is_none();
-        let existing = candidates().find(is_sound).or_else(|| candidates().next());
-        let existing_id: Option<SnapshotId> = existing.map(|existing| existing.id.parse()).transpose()?;
-        if let Some((existing, corrupt_at)) = existing.and_then(|one| Some((one, corrupt_at(self.target, &one.id)?))) {
-            return self.block(id, corrupt_copy(self.to, &existing.id, corrupt_at));
+        let unusable = chain.iter().rev().find_map(|member| Some((member, self.usable(member).err()?)));
+        if let Some((member, error)) = unusable {
+            let is_said = self.blocked.contains_key(member) || !self.named.insert(member.clone());
+            return self.block(id, if is_said { unusable_base(member, error.kind()) } else { error });
         }
+        let members = chain.iter().map(|member| self.usable(member)).collect::<Result<Vec<_>>>()?;
+        let Some(snapshot) = members.first() else { return Ok(()) };
+        let existing = match self.target.listing.compacted_copy_of(snapshot) {
+            Some((existing, Some(corrupt_at))) => {
+                return self.block(id, corrupt_copy(self.to, &existing.id, corrupt_at));
+            }
+            existing => existing.map(|(existing, _)| existing),
+        };
+        let existing_id: Option<SnapshotId> = existing.map(|existing| existing.id.parse()).transpose()?;
+        self.count_pin(plan, snapshot, existing_id.as_ref());
         let planned = PlannedCopy {
             ancestors: Vec::new(),
             compact: true,
@@ -366,13 +415,35 @@ impl Planner<'_> {
             target_id: existing.map(|existing| existing.id.clone()),
             id: snapshot.id.clone(),
             name: snapshot.name.clone(),
+            source: snapshot.source.clone(),
             created_at: snapshot.created_at,
         };
         match existing {
-            Some(_) => plan.existing.push(planned),
+            Some(existing) => {
+                plan.warnings.extend(other_remarks(snapshot, existing));
+                plan.existing.push(planned);
+            }
             None => plan.copy.push(planned),
         }
         Ok(())
+    }
+
+    /// Returns the error of a snapshot that depends on a blocked one. Its own error says why.
+    fn without_base(&self, base_id: &SnapshotId) -> SnapshotError {
+        unusable_base(base_id, self.blocked.get(base_id).map_or(ErrorKind::Internal, |blocked| blocked.kind))
+    }
+
+    /// Returns a warning if annotations are to be copied that have no effect in the target.
+    fn overruled(&self, id: &SnapshotId) -> Option<String> {
+        let (own, theirs) = (self.source.annotations.get(id)?, self.target.annotations.get(id)?);
+        let overruled = own.overruled_by(theirs);
+        (self.annotations(id) > 0 && !overruled.is_empty()).then(|| {
+            format!(
+                "annotations of snapshot {id} are copied without effect on {}: the target has more changes of it, which count there; \
+                 annotate it there",
+                overruled.join(", ")
+            )
+        })
     }
 
     fn annotations(&self, id: &SnapshotId) -> u64 {
@@ -381,8 +452,17 @@ impl Planner<'_> {
     }
 
     fn is_to_be_pinned(&self, snapshot: &Snapshot, in_target: Option<&SnapshotId>) -> bool {
+        self.options.pins && self.lacks_pin(snapshot, in_target)
+    }
+
+    /// Returns whether a snapshot is pinned in the source, and not in the target.
+    fn lacks_pin(&self, snapshot: &Snapshot, in_target: Option<&SnapshotId>) -> bool {
         let is_pinned = in_target.is_some_and(|id| self.target.has(id, layout::PINNED_JSON));
-        self.options.pins && snapshot.pinned && !is_pinned
+        snapshot.pinned && !is_pinned
+    }
+
+    fn count_pin(&self, plan: &mut CopyPlan, snapshot: &Snapshot, in_target: Option<&SnapshotId>) {
+        plan.pins_left += u64::from(!self.options.pins && self.lacks_pin(snapshot, in_target));
     }
 
     /// Records why a snapshot cannot be copied. A limit of this process says nothing of the snapshot, and ends the
@@ -391,9 +471,9 @@ impl Planner<'_> {
         if error.is_of_process() {
             return Err(error);
         }
-        let name = self.snapshot(id).map(|snapshot| snapshot.name.clone());
+        let (name, source) = self.snapshot(id).map(|snapshot| (snapshot.name.clone(), snapshot.source.clone())).unzip();
         let (kind, reason) = (error.kind(), error.to_string());
-        self.blocked.insert(id.clone(), BlockedCopy { id: id.to_string(), name, kind, reason });
+        self.blocked.insert(id.clone(), BlockedCopy { id: id.to_string(), name, source, kind, reason });
         Ok(())
     }
 }
@@ -408,7 +488,7 @@ async fn compare(from: &Context, to: &Context, target: &Inventory, id: &Snapshot
         }
         (State::Existing, Some(error)) => {
             let message = format!(
-                "{} has this snapshot, but it cannot be used there: {error}; delete it there, and repeat the copy",
+                "{} has this snapshot, but it cannot be used there: {error}; copy what depends on it to another store, delete it there with these dependents, and repeat the copy",
                 to.store
             );
             Err(SnapshotError::new(error.kind(), message))
@@ -423,8 +503,8 @@ fn corrupt_at(inventory: &Inventory, id: &str) -> Option<DateTime<Utc>> {
 
 fn corrupt_copy(to: &Context, id: &str, corrupt_at: DateTime<Utc>) -> SnapshotError {
     let message = format!(
-        "{} has this snapshot, as {id}, but it was found corrupt there at {}; delete it there, with its dependents, and \
-         repeat the copy",
+        "{} has this snapshot, as {id}, but it was found corrupt there at {}; verify it there: if it is intact by now, that clears \
+         the mark; if not, copy what depends on it to another store, delete it there with these dependents, and repeat the copy",
         to.store,
         utc_time(corrupt_at)
     );
@@ -435,6 +515,27 @@ fn corrupt_copy(to: &Context, id: &str, corrupt_at: DateTime<Utc>) -> SnapshotEr
 fn is_same_object(source: &Inventory, target: &Inventory, id: &SnapshotId) -> bool {
     let [one, other] = [source, target].map(|inventory| inventory.objects.get(id)?.get(layout::METADATA_JSON));
     one.zip(other).is_some_and(|(one, other)| one == other)
+}
+
+/// Returns the error for a snapshot that is not in the source, and that a selected one depends on: that is corrupt without it.
+fn missing_base(id: &SnapshotId, source: &str) -> SnapshotError {
+    corrupt(format!(
+        "snapshot {id}, on which others depend, is not in the store of the snapshots; {}",
+        bring_back(id.as_str(), source)
+    ))
+}
+
+/// Returns the warning for a compacted copy whose labels or note are not those that its source has now: annotations are objects
+/// of one snapshot, and the copy is another one.
+fn other_remarks(snapshot: &Snapshot, copy: &Snapshot) -> Option<String> {
+    let is_same = snapshot.labels == copy.labels && snapshot.note == copy.note;
+    (!is_same).then(|| {
+        format!(
+            "the labels or the note of snapshot {} are others than those of {}, its compacted copy in the target, and are not copied; \
+             annotate the copy",
+            snapshot.id, copy.id
+        )
+    })
 }
 
 fn find<'a>(snapshots: &'a [Snapshot], id: &SnapshotId) -> Option<&'a Snapshot> {
@@ -451,10 +552,8 @@ fn stored_bytes(snapshot: &Snapshot, state: &State) -> u64 {
     sizes.fold(0, u64::saturating_add)
 }
 
-fn without_base(base_id: &SnapshotId, blocked: Option<&BlockedCopy>) -> SnapshotError {
-    let (kind, reason) = blocked.map_or((ErrorKind::Internal, ""), |blocked| (blocked.kind, blocked.reason.as_str()));
-    let message = format!("it depends on snapshot {base_id}, which cannot be copied: {reason}");
-    SnapshotError::new(kind, message)
+fn unusable_base(base_id: &SnapshotId, kind: ErrorKind) -> SnapshotError {
+    SnapshotError::new(kind, format!("it depends on snapshot {base_id}, which cannot be copied"))
 }
 
 /// Returns an error of the listing as one of the plan.

@@ -14,6 +14,8 @@ enum Relation {
     Same,
     /// The path is the same, but the host is another one: a container was started again, or the machine was renamed.
     OtherHost,
+    /// The name is the same, but the path is another one: the database was moved, or two have one name.
+    OtherPath,
     /// The base does not record its source. An older program took it.
     Unrecorded,
     Other,
@@ -32,6 +34,15 @@ pub(super) fn check(base: &SnapshotMetadata, own: &SourceInfo, accepts_elsewhere
                  independent of the host"
             )))
         }
+        Relation::OtherPath => {
+            let path = |source: &SourceInfo| source.path.clone().unwrap_or_default();
+            Ok(Some(format!(
+                "the base {base_id} was taken of {}, and this database is {}, with the same name, {theirs}; if these are two \
+                 databases, give each a name of its own",
+                path(&base.source),
+                path(own)
+            )))
+        }
         Relation::Unrecorded => {
             Ok(Some(format!("the base {base_id} does not record which database it is of; check that it is of {ours}")))
         }
@@ -46,14 +57,12 @@ pub(super) fn check(base: &SnapshotMetadata, own: &SourceInfo, accepts_elsewhere
     }
 }
 
-/// Returns a warning if the database has lost half of the records of the base or more.
-pub(super) fn shrinkage(base: &SnapshotMetadata, records: u64) -> Option<String> {
-    let before = base.vector_count;
+/// Returns a warning if the database has lost half of the records of an earlier snapshot or more.
+pub(super) fn shrinkage(role: &str, id: &str, before: u64, records: u64) -> Option<String> {
     (before > 0 && records <= before / 2).then(|| {
         format!(
-            "the database has {records} records, and its base {} has {before}; check that it is the right database, and that \
-             nothing was lost",
-            base.id
+            "the database has {records} records, and {role}, {id}, has {before}; check that it is the right database, and that \
+             nothing was lost"
         )
     })
 }
@@ -69,7 +78,12 @@ fn relation(base: &SourceInfo, own: &SourceInfo) -> Relation {
     }
     if base.name.is_some() || own.name.is_some() {
         let is_same = base.name.as_deref().zip(own.name.as_deref()).is_some_and(|(base, own)| text::is_same(base, own));
-        return if is_same { Relation::Same } else { Relation::Other };
+        let is_other_path = base.path.as_ref().zip(own.path.as_ref()).is_some_and(|(base, own)| base != own);
+        return match (is_same, is_other_path) {
+            (false, _) => Relation::Other,
+            (true, true) => Relation::OtherPath,
+            (true, false) => Relation::Same,
+        };
     }
     match (base.path == own.path, base.host == own.host) {
         (false, _) => Relation::Other,
@@ -117,7 +131,8 @@ mod tests {
             ("@:/a", "@i:/a", Relation::OtherHost),
             ("@h:/a", "@h:/b", Relation::Other),
             ("@h:/a", "@i:/b", Relation::Other),
-            ("n@h:/a", "n@i:/b", Relation::Same),
+            ("n@h:/a", "n@i:/b", Relation::OtherPath),
+            ("n@h:/a", "n@i:/a", Relation::Same),
             ("n@h:/a", "n@h:", Relation::Same),
             ("n@h:/a", "m@h:/a", Relation::Other),
             // Two forms of one name; paths have no forms.

@@ -3,11 +3,13 @@
 //! The order of the objects is in `repo::writer` and `repo::commit_guard`. This file chooses how a source is read: how
 //! often, and whether directly or through a mirror. `base` opens the base of an increment,
 //! `base_source` compares its source with this one, `embedding` its embedding identity, `leaf_diff` finds where the
-//! source may differ from it, and `delta` finds what differs. `plan` says what a create would store.
+//! source may differ from it, and `delta` finds what differs. `plan` says what a create would store, and `earlier` compares a
+//! full snapshot with those before.
 
 mod base;
 mod base_source;
 mod delta;
+mod earlier;
 mod embedding;
 mod leaf_diff;
 mod options;
@@ -33,7 +35,7 @@ use crate::repo::context::{Context, run_blocking};
 use crate::repo::draft::{Made, Purpose, make};
 use crate::repo::irregular::RowsFrom;
 use crate::repo::location;
-use crate::repo::names::{check_name, check_source_name};
+use crate::repo::names::{check_embedding, check_name, check_source_name};
 use crate::repo::pipeline::{BlockStream, SourceTrailer, read_ahead, read_inline};
 use crate::repo::spec::{Completion, Content, SnapshotSpec, SourceSummary};
 use crate::repo::user_json;
@@ -49,6 +51,8 @@ use base::Base;
 use delta::Totals;
 use leaf_diff::SourceDiff;
 
+pub use earlier::EarlierSnapshots;
+pub(crate) use earlier::of_source as earlier_of_source;
 pub use options::{CreateOptions, PauseWrites};
 pub use plan::CreatePlan;
 pub(crate) use plan::plan;
@@ -89,9 +93,10 @@ async fn create_or_draft(
 ) -> Result<Made> {
     let (name, labels) = (composed(name), user_json::composed_labels(&options.labels)?);
     check_name(&name)?;
+    user_json::check_labels(&options.labels)?;
     user_json::check(&options.labels, &options.metadata)?;
     let note = options.note.as_deref().map(user_json::composed_note).transpose()?;
-    embedding::check_given(&options.embedding)?;
+    check_embedding(&options.embedding)?;
     let source_name = source_name(&context.config, options)?;
     let source_name = source_name.as_deref();
     let (context, meter) = &context.metered();
@@ -120,9 +125,10 @@ async fn create_or_draft(
 
 /// Opens a database file, and returns an error if no snapshot can be taken of it with these options. Stores nothing.
 pub(crate) async fn check_source(path: &Path, config: &SnapshotConfig, options: &CreateOptions) -> Result<()> {
+    user_json::check_labels(&options.labels)?;
     user_json::check(&options.labels, &options.metadata)?;
     options.note.as_deref().map(user_json::composed_note).transpose()?;
-    embedding::check_given(&options.embedding)?;
+    check_embedding(&options.embedding)?;
     source_name(config, options)?;
     let file_options = FileOptions { scratch_dir: config.scratch_dir.clone(), ..FileOptions::default() };
     let (path, is_strict) = (path.to_owned(), options.strict);
@@ -340,7 +346,7 @@ impl Create<'_> {
         let complete = |(trailer, totals): (SourceTrailer, Totals)| {
             let tables = own_leaves.or(trailer.leaves);
             let records = metadata.vector_count.saturating_sub(totals.changes.removed) + totals.changes.added;
-            self.warn(base_source::shrinkage(metadata, records));
+            self.warn(base_source::shrinkage("its base", metadata.id.as_str(), metadata.vector_count, records));
             Completion {
                 not_captured: trailer.not_captured,
                 irregular: trailer.irregular,

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
+use ruvector_snapshot_format::Labels;
 use ruvector_snapshot_format::embedding::EmbeddingInfo;
 use ruvector_snapshot_format::irregular::IrregularInfo;
 use ruvector_snapshot_format::metadata::SourceInfo;
@@ -40,6 +41,10 @@ pub struct CreatePlan {
     pub checksum: String,
     /// What is known of the embedding model of the vectors.
     pub embedding: Option<EmbeddingInfo>,
+    /// The labels that the snapshot would have.
+    pub labels: Labels,
+    /// The note that the snapshot would have.
+    pub note: Option<String>,
     /// What the snapshot would hold apart from records.
     pub irregular: Option<IrregularInfo>,
     /// Number of records that an incremental snapshot would add, change and remove. `None` for a full one.
@@ -72,6 +77,8 @@ pub(crate) async fn plan(context: &Context, path: &Path, name: &str, options: &C
         dimensions: snapshot.dimensions as u64,
         distance_metric: snapshot.distance_metric,
         checksum: snapshot.checksum,
+        labels: snapshot.labels,
+        note: snapshot.note,
         embedding: snapshot.embedding,
         irregular: snapshot.irregular,
         changes: snapshot.changes,

@@ -4,14 +4,17 @@
 //! that is cancelled does not wait.
 #![expect(clippy::disallowed_methods, reason = "measures how long Ruvector takes")]
 
+use std::any::Any;
 use std::collections::BTreeSet;
+use std::io;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ruvector_core::VectorDB;
 use ruvector_core::types::{DbOptions, SearchQuery};
+use ruvector_core::{RuvectorError, VectorDB};
 use tokio::sync::oneshot;
 
 use crate::error::{ErrorKind, Result, SnapshotError};
@@ -50,7 +53,9 @@ pub(super) async fn examine(
     let path = path.to_owned();
     let work = move || {
         let is_cancelled = || sender.is_closed();
-        let found = examine_here(&path, records, probes, progress.as_deref(), &is_cancelled);
+        let examine = || examine_here(&path, records, probes, progress.as_deref(), &is_cancelled);
+        let found =
+            panic::catch_unwind(AssertUnwindSafe(examine)).unwrap_or_else(|panic| Err(panicked(panic.as_ref())));
         if sender.send(found).is_err() {
             remove_recreated(&path);
         }
@@ -59,8 +64,7 @@ pub(super) async fn examine(
         .name("drill".to_owned())
         .spawn(work)
         .map_err(|error| SnapshotError::thread("start the thread that opens the restored database", error))?;
-    // The thread ends without an answer only in a panic, whose message it has printed.
-    answer.await.unwrap_or_else(|_ended| Err(unusable("Ruvector has panicked while it opened or searched it")))
+    answer.await.unwrap_or_else(|_ended| Err(cancelled()))
 }
 
 /// Removes what Ruvector has created in the place of a directory that was removed while it was about to open a database
@@ -73,6 +77,46 @@ fn remove_recreated(path: &Path) {
 fn unusable(why: &str) -> SnapshotError {
     let message = format!("the snapshot was restored and verified, but the restored database cannot be used: {why}");
     SnapshotError::new(ErrorKind::Unsupported, message)
+}
+
+/// Returns the error of a panic, whose message was printed.
+fn panicked(panic: &(dyn Any + Send)) -> SnapshotError {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+    match text.and_then(system_error_in) {
+        Some(error) => of_machine("Ruvector has panicked while it opened or searched it", error),
+        None => unusable("Ruvector has panicked while it opened or searched it"),
+    }
+}
+
+/// Returns the error of a failure of Ruvector. One of the system, such as a full disk, says nothing of the database.
+fn failed(what: &str, error: RuvectorError) -> SnapshotError {
+    let found = match &error {
+        RuvectorError::IoError(error) => {
+            Some(error.raw_os_error().map_or_else(|| io::Error::from(error.kind()), io::Error::from_raw_os_error))
+        }
+        other => system_error_in(&other.to_string()),
+    };
+    match found {
+        Some(error) => of_machine(what, error),
+        None => unusable(what).with_source(database_error("Ruvector failed", error)),
+    }
+}
+
+/// Returns the error of the system that a text has, as the standard library prints one. Ruvector and redb keep only the text.
+fn system_error_in(text: &str) -> Option<io::Error> {
+    let after = |start: &str| text.split_once(start).map(|(_, rest)| rest);
+    let rest = after("(os error ").or_else(|| after("Os { code: "))?;
+    let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
+    digits.parse().ok().map(io::Error::from_raw_os_error)
+}
+
+/// Returns the error of a database that this machine cannot open or search now.
+fn of_machine(why: &str, error: io::Error) -> SnapshotError {
+    let message = format!(
+        "the snapshot was restored and verified, but this machine failed: {why}. That says nothing of the snapshot, and nothing \
+         was recorded; see the cause"
+    );
+    SnapshotError::new(ErrorKind::from(error.kind()), message).with_source(error)
 }
 
 /// Returns the error of a drill whose future was dropped.
@@ -91,7 +135,6 @@ fn examine_here(
     let distance = Distance::of(&options);
     let probes = exact_search(path, records, probes, distance, progress, is_cancelled)?;
     let mut counter = ProgressCounter::start(progress, Phase::Drill, probes.len() as u64);
-    let failed = |what: &str, error| unusable(what).with_source(database_error("Ruvector failed", error));
     if is_cancelled() {
         return Err(cancelled());
     }
@@ -167,4 +210,29 @@ fn hits_of(probe: &Probe, distance: Distance, results: Vec<ruvector_core::Search
     };
     let hits: BTreeSet<String> = results.into_iter().filter(is_hit).map(|result| result.id).collect();
     hits.len().min(probe.nearest.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Remedy;
+
+    #[test]
+    fn errors_of_the_system_are_told_from_those_of_the_database() {
+        let io_error = |number| io::Error::from_raw_os_error(number);
+        let text = |number| RuvectorError::DatabaseError(format!("I/O error: {}", io_error(number)));
+        for (number, kind) in
+            [(28, ErrorKind::StorageFull), (13, ErrorKind::PermissionDenied), (12, ErrorKind::Unavailable)]
+        {
+            for error in [RuvectorError::IoError(io_error(number)), text(number)] {
+                assert_eq!(failed("it fails", error).kind(), kind);
+            }
+        }
+        let debug = format!("not built: ThreadPoolBuildError {{ kind: IOError({:?}) }}", io_error(11));
+        assert_eq!(panicked(&debug).kind(), ErrorKind::Unavailable);
+        assert_eq!(failed("it fails", text(24)).remedy(), Some(Remedy::OpenFilesLimit));
+        let refused = RuvectorError::DatabaseError("DB corrupted: invalid magic number".to_owned());
+        assert_eq!(failed("it fails", refused).kind(), ErrorKind::Unsupported);
+        assert_eq!(panicked(&"index out of bounds").kind(), ErrorKind::Unsupported);
+    }
 }

@@ -20,6 +20,7 @@ use tracing::Instrument as _;
 use crate::error::{ErrorKind, Remedy, Result, SnapshotError};
 use crate::progress::{Progress, ProgressUpdate, report_transferred, warn};
 use crate::repo::context::Context;
+use crate::repo::location::check_output;
 use crate::repo::{found_corrupt, ledger};
 use crate::snapshot::Snapshot;
 use crate::source::scratch::ScratchDirectory;
@@ -49,10 +50,10 @@ where
         check_options(options)?;
         let started_at = context.clock.now();
         let drilled = rehearse(context, id, options, restore).await;
-        if options.record {
-            record(context, id, started_at, options, &drilled).await;
+        match options.record {
+            true => recorded(context, id, started_at, options, drilled).await,
+            false => drilled,
         }
-        drilled
     }
     .instrument(span)
     .await
@@ -62,7 +63,7 @@ where
 /// directory for it.
 pub(crate) fn planned_path(context: &Context, options: &DrillOptions) -> Result<PathBuf> {
     check_options(options)?;
-    let parent = ScratchDirectory::absolute(&scratch_parent(context, options))?;
+    let parent = ScratchDirectory::absolute(&scratch_parent(context, options)?)?;
     Ok(parent.join(format!("{PREFIX}{:016x}.db", context.clock.random()?)))
 }
 
@@ -111,6 +112,12 @@ where
             }
         },
     )?;
+    if snapshot.vector_count == 0 {
+        let message = format!(
+            "snapshot {id} has no records, so the drill has searched nothing; check that it was taken of the right database"
+        );
+        warn(options.progress.as_deref(), &message);
+    }
     if let Err(error) = context.run_blocking(move || scratch.remove()).await {
         warn(options.progress.as_deref(), &format!("{error}; remove it yourself"));
     }
@@ -132,14 +139,16 @@ where
     })
 }
 
-/// Returns the directory in which the scratch directory is created.
-fn scratch_parent(context: &Context, options: &DrillOptions) -> PathBuf {
+/// Returns the directory in which the scratch directory is created. Refuses that of the store.
+fn scratch_parent(context: &Context, options: &DrillOptions) -> Result<PathBuf> {
     let chosen = options.scratch_dir.clone().or_else(|| context.config.scratch_dir.clone());
-    chosen.unwrap_or_else(std::env::temp_dir)
+    let parent = chosen.unwrap_or_else(std::env::temp_dir);
+    check_output(&parent, "a drill", context.directory().as_deref())?;
+    Ok(parent)
 }
 
 async fn scratch_directory(context: &Context, options: &DrillOptions) -> Result<ScratchDirectory> {
-    let parent = scratch_parent(context, options);
+    let parent = scratch_parent(context, options)?;
     let listener = options.progress.clone();
     let create = move || ScratchDirectory::create(&parent, PREFIX, |warning| warn(listener.as_deref(), warning));
     context.run_blocking(create).await
@@ -150,15 +159,16 @@ fn milliseconds(duration: Duration) -> u64 {
 }
 
 /// Adds a drill to the ledger: one that has passed, one that has found something corrupt in the store, and one whose restored
-/// database does not do what it must. Any other failure, such as a full disk, says nothing of the snapshot.
-async fn record(
+/// database does not do what it must. Any other failure, such as a full disk, says nothing of the snapshot. Returns the result
+/// to report.
+async fn recorded(
     context: &Context,
     id: &SnapshotId,
     started_at: DateTime<Utc>,
     options: &DrillOptions,
-    drilled: &Result<DrillReport>,
-) {
-    let entry = match drilled {
+    drilled: Result<DrillReport>,
+) -> Result<DrillReport> {
+    let entry = match &drilled {
         Ok(report) => {
             let time = if report.passed { started_at } else { context.clock.now() };
             let result = if report.passed { VerifyResult::Intact } else { VerifyResult::Failed };
@@ -176,9 +186,13 @@ async fn record(
             let entry = ledger::new_entry(id, context.clock.now(), VerifyDepth::Drill);
             entry.map(|entry| LedgerEntry { result: VerifyResult::Failed, drill, ..entry })
         }
-        Err(error) => return found_corrupt::record(context, error).await,
+        Err(_) => {
+            let listener = options.progress.as_deref();
+            return found_corrupt::recorded_with(context, listener, std::future::ready(drilled)).await;
+        }
     };
     ledger::record_or_warn(context, entry, options.progress.as_deref()).await;
+    drilled
 }
 
 /// Returns whether the snapshot was restored and verified, and the restored database cannot be used.

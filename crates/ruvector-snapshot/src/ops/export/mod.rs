@@ -24,7 +24,7 @@ use crate::repo::chain::Chain;
 use crate::repo::chain_checks::{Then, corruption_warning};
 use crate::repo::context::Context;
 use crate::repo::findings::Findings;
-use crate::repo::location::check_path;
+use crate::repo::location::check_output;
 use crate::repo::selection::{Put, put_selected};
 use crate::snapshot::Snapshot;
 use crate::source::destination_checks::Purpose;
@@ -55,7 +55,7 @@ pub(crate) async fn export(
     let span = tracing::info_span!("export", snapshot = %id);
     async {
         let (context, meter) = &context.metered();
-        check_path(&path, "an export")?;
+        check_output(&path, "an export", context.directory().as_deref())?;
         check_format(options.format)?;
         let directory = create_directory(context, path, options.progress.clone()).await?;
         let chain = Chain::open(context, id).await?;

@@ -16,7 +16,7 @@ use crate::repo::chain::Chain;
 use crate::repo::chain_checks::{Then, corruption_warning};
 use crate::repo::context::Context;
 use crate::repo::findings::Findings;
-use crate::repo::location::check_path;
+use crate::repo::location::check_output;
 use crate::repo::selection::{Put, check_selected, read_selected};
 use crate::snapshot::Snapshot;
 use crate::source::destination_checks::Purpose;
@@ -81,8 +81,10 @@ struct Planner<'a> {
 
 impl Planner<'_> {
     async fn check_directory(&mut self, path: PathBuf) -> Result<Option<PlannedDirectory>> {
+        let store = self.context.directory();
         let check = move || {
-            let (refused, mut leftovers) = (check_path(&path, "an export"), Vec::new());
+            let refused = check_output(&path, "an export", store.as_deref());
+            let mut leftovers = Vec::new();
             let mut warn = |warning: &str| leftovers.push(warning.to_owned());
             let checked = PlannedDirectory::check(refused.map(|()| path.as_path()), &KNOWN_FILES, &mut warn);
             Ok((checked, leftovers))

@@ -12,9 +12,11 @@ use ruvector_snapshot_format::irregular::{IrregularItem, IrregularTable};
 use ruvector_snapshot_format::model::{Change, DatabaseInfo};
 
 use crate::error::{Result, SnapshotError};
+use crate::progress::warn;
 use crate::repo::chain::Chain;
+use crate::repo::chain_checks::{Then, corruption_warning};
 use crate::repo::context::{Context, run_blocking};
-use crate::repo::found_corrupt::{recorded, recorded_stream};
+use crate::repo::found_corrupt::{recorded, recorded_stream, recorded_with};
 use crate::repo::merge::Merge;
 use crate::snapshot::Snapshot;
 use crate::source::key_range::{DiffRange, KeyRange};
@@ -89,7 +91,11 @@ pub struct IrregularRow {
 /// Opens a snapshot when the stream is polled for the first time, and streams its records.
 pub(crate) fn restore_stream(context: Context, id: String, options: StreamOptions) -> RecordStream {
     RecordStream::opening(async move {
-        let reader = recorded(&context, open(&context, &id.parse()?)).await?;
+        let progress = options.progress.clone();
+        let reader = recorded_with(&context, progress.as_deref(), open(&context, &id.parse()?)).await?;
+        if let Some(warning) = corruption_warning(&context, &reader.chain, Then::ReadsAgain).await {
+            warn(options.progress.as_deref(), &warning);
+        }
         Ok((reader, options))
     })
 }
@@ -225,7 +231,7 @@ impl SnapshotReader {
             let row = next_row(&mut merge).await?;
             Ok(row.map(|row| (row, merge)))
         });
-        Ok(recorded_stream(&self.context, rows))
+        Ok(recorded_stream(&self.context, None, rows))
     }
 }
 
@@ -274,7 +280,7 @@ impl SnapshotReader {
             sections.decoded(section);
             Ok(Some((stream::iter(rows.into_iter().map(Ok)), (Some(sections), table))))
         });
-        Ok(recorded_stream(&self.context, sections.try_flatten()))
+        Ok(recorded_stream(&self.context, None, sections.try_flatten()))
     }
 }
 

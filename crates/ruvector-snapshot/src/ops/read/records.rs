@@ -15,7 +15,7 @@ use super::{SnapshotReader, StreamOptions};
 use crate::error::{Result, corrupt};
 use crate::progress::{Phase, Progress, ProgressUpdate, warn};
 use crate::repo::context::Context;
-use crate::repo::found_corrupt::{recorded, recorded_stream};
+use crate::repo::found_corrupt::{recorded, recorded_stream, recorded_with};
 use crate::repo::reader::StoredSnapshot;
 use crate::repo::selection::{MissingIds, selected_blocks};
 use crate::source::key_range::{KeyRange, coalesced};
@@ -160,14 +160,17 @@ impl RecordStream {
         let shared = outcome.clone();
         let opened = async move {
             let (reader, options) = opening.await?;
-            recorded(&reader.context, Running::start(&reader, &options, &shared)).await.map(Running::into_stream)
+            let progress = options.progress.clone();
+            let started = Running::start(&reader, &options, &shared);
+            recorded_with(&reader.context, progress.as_deref(), started).await.map(Running::into_stream)
         };
         Self { batches: stream::once(opened).try_flatten().boxed(), outcome }
     }
 
     pub(super) async fn of(reader: &SnapshotReader, options: &StreamOptions) -> Result<Self> {
         let outcome = Outcome::default();
-        let running = recorded(&reader.context, Running::start(reader, options, &outcome)).await?;
+        let started = Running::start(reader, options, &outcome);
+        let running = recorded_with(&reader.context, options.progress.as_deref(), started).await?;
         Ok(Self { batches: running.into_stream(), outcome })
     }
 
@@ -242,19 +245,19 @@ impl Running {
         sum: Option<ContentSum>,
         outcome: &Outcome,
     ) -> Result<Self> {
-        let update = ProgressUpdate { phase: Phase::Stream, records: 0, records_total: 0, bytes: 0, bytes_total: 0 };
+        let update = ProgressUpdate::start(Phase::Stream, 0);
         let (newest, outcome) = (reader.chain.newest()?.clone(), outcome.clone());
         let context = reader.context.clone();
         Ok(Self { context, blocks, newest, sum, listener: None, nothing_selected: None, update, outcome })
     }
 
     fn into_stream(self) -> BoxStream<'static, Result<RecordBatch>> {
-        let context = self.context.clone();
+        let (context, listener) = (self.context.clone(), self.listener.clone());
         let batches = stream::try_unfold(self, |mut running| async move {
             let batch = running.next().await?;
             Ok(batch.map(|batch| (batch, running)))
         });
-        recorded_stream(&context, batches)
+        recorded_stream(&context, listener, batches)
     }
 
     async fn next(&mut self) -> Result<Option<RecordBatch>> {

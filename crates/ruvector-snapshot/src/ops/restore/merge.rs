@@ -9,18 +9,20 @@ use ruvector_snapshot_format::model::DatabaseInfo;
 use tracing::Instrument as _;
 
 use super::options::RestoreOptions;
+use super::ownership;
 use super::plan::{PlannedFile, PlannedSelection, RestorePlan};
 use super::planning::Planner;
-use crate::error::Result;
+use crate::error::{Remedy, Result};
 use crate::progress::{Phase, Progress, report_transferred, warn};
 use crate::repo::chain::Chain;
 use crate::repo::chain_checks::{Then, corruption_warning};
 use crate::repo::context::Context;
 use crate::repo::filter::RecordFilter;
+use crate::repo::location::check_output;
 use crate::repo::selection::{Put, check_selected, put_selected, read_selected};
 use crate::snapshot::Snapshot;
-use crate::source::destination_checks::{Check, Purpose};
-use crate::source::merge_target::{MergeCounts, MergePreview, MergeTarget, NO_RECORD_CHANGED, OnConflict};
+use crate::source::destination_checks::{Check, Finding, Purpose};
+use crate::source::merge_target::{DATABASE, MergeCounts, MergePreview, MergeTarget, NO_RECORD_CHANGED, OnConflict};
 use crate::store::metered::Meter;
 
 /// Options of a merge. Start from `default()`.
@@ -42,6 +44,8 @@ pub struct MergeOptions {
     pub on_conflict: OnConflict,
     /// Whether a database of another embedding identity is accepted, see [`other_embedding`](Self::other_embedding).
     pub other_embedding: bool,
+    /// Whether the database of other snapshots in the store is accepted, see [`other_database`](Self::other_database).
+    pub other_database: bool,
     /// A listener for progress and warnings. [`Progress::restored`] is called right after the commit.
     pub progress: Option<Arc<dyn Progress>>,
 }
@@ -90,6 +94,20 @@ impl MergeOptions {
     #[must_use]
     pub fn other_embedding(self, accept: bool) -> Self {
         Self { other_embedding: accept, ..self }
+    }
+
+    /// Merges into a database of which the store has snapshots, but none that can be of the same database as this one. By
+    /// default nothing is merged: a merge cannot be undone.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let options = ruvector_snapshot::MergeOptions::default().other_database(true);
+    /// assert!(options.other_database);
+    /// ```
+    #[must_use]
+    pub fn other_database(self, accept: bool) -> Self {
+        Self { other_database: accept, ..self }
     }
 
     /// Reports progress to this listener.
@@ -148,7 +166,12 @@ pub(crate) async fn plan_merge(
             Some(chain) => planner.describe_database(chain).await?,
             None => None,
         };
-        let preview = check_database(context, &mut planner, path, database, options).await?;
+        let preview = check_database(context, &mut planner, path.clone(), database, options).await?;
+        if let (Some(_), Some(chain)) = (&preview, &chain) {
+            let source = &chain.newest()?.metadata.source;
+            let check = ownership::check(context, &path, source, options.other_database).await?;
+            planner.findings.add_check(check)?;
+        }
         if let Some(chain) = &chain {
             planner.findings.warnings.extend(irregular_warning(chain)?);
             compare(context, meter, &mut planner, (chain, preview), options).await?;
@@ -168,6 +191,12 @@ async fn check_database(
     options: &MergeOptions,
 ) -> Result<Option<MergePreview>> {
     let choices = (options.on_conflict, options.other_embedding);
+    let outside = check_output(&path, MERGED, context.directory().as_deref());
+    if outside.is_err() {
+        let verdict = outside.map(|()| Finding::Passed);
+        planner.findings.add_check(Check { name: "path", verdict })?;
+        return Ok(None);
+    }
     let check = move || Ok(MergePreview::check(&path, records.as_deref(), choices, Purpose::Plan));
     let (preview, checks) = context.run_blocking(check).await?;
     planner.findings.add_checks(checks)?;
@@ -197,7 +226,12 @@ async fn compare(
         }
         Ok(preview)
     });
-    let Some((preview, selected)) = planner.findings.unless_refused(read.await)? else { return Ok(()) };
+    let read = read.await;
+    // Only now its records were read.
+    if let Some(error) = read.as_ref().err().filter(|error| error.remedy() == Some(Remedy::NewFile)) {
+        planner.findings.revoke_check(DATABASE, error);
+    }
+    let Some((preview, selected)) = planner.findings.unless_refused(read)? else { return Ok(()) };
     planner.plan.selection = Some(PlannedSelection::new(&selected, meter));
     planner.findings.unless_refused(check_selected(chain, what, &selected).await)?;
     if let Some(preview) = preview {
@@ -207,6 +241,9 @@ async fn compare(
     }
     Ok(())
 }
+
+/// What a merge would write into a store, in words.
+const MERGED: &str = "a database that records are merged into";
 
 /// Says which rows of the snapshot are not merged.
 fn irregular_warning(chain: &Chain) -> Result<Option<String>> {
@@ -224,15 +261,21 @@ pub(crate) async fn merge(
     let span = tracing::info_span!("merge", snapshot = %id);
     async {
         let (context, meter) = &context.metered();
+        check_output(&path, MERGED, context.directory().as_deref())?;
         let chain = Chain::open(context, id).await?;
         let newest = chain.newest()?;
         let snapshot = Snapshot::new(&newest.metadata, newest.metadata_json_bytes)?;
         let database = newest.restorable_database().await?;
+        let source = newest.metadata.source.clone();
         let (destination, on_conflict, accepts_other) = (path.clone(), options.on_conflict, options.other_embedding);
         let open = move || MergeTarget::open(&destination, &database, on_conflict, accepts_other);
         let (target, warning) = context.run_blocking(open).await?;
+        let doubt = match ownership::check(context, &path, &source, options.other_database).await?.verdict? {
+            Finding::Doubtful(warning) => Some(warning),
+            _ => None,
+        };
         let known = corruption_warning(context, &chain, Then::ReadsAgain).await;
-        let warnings = warning.into_iter().chain(known).chain(irregular_warning(&chain)?);
+        let warnings = warning.into_iter().chain(doubt).chain(known).chain(irregular_warning(&chain)?);
         warnings.for_each(|warning| warn(options.progress.as_deref(), &warning));
         let (filter, progress) = (&options.filter, options.progress.as_deref());
         let what = Put { filter, progress, phase: Phase::Restore, outcome: NO_RECORD_CHANGED };

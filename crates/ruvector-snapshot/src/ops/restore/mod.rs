@@ -7,6 +7,7 @@
 mod memory;
 mod merge;
 mod options;
+mod ownership;
 mod part;
 mod plan;
 mod planning;

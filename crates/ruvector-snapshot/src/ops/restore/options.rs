@@ -29,6 +29,9 @@ pub struct RestoreOptions {
     /// Whether [`overwrite`](Self::overwrite) also replaces a database of another embedding identity, see
     /// [`other_embedding`](Self::other_embedding). Default: false.
     pub other_embedding: bool,
+    /// Whether [`overwrite`](Self::overwrite) also replaces the database of other snapshots in the store, see
+    /// [`other_database`](Self::other_database). Default: false.
+    pub other_database: bool,
     /// A listener for progress.
     pub progress: Option<Arc<dyn Progress>>,
 }
@@ -74,6 +77,20 @@ impl RestoreOptions {
     #[must_use]
     pub fn other_embedding(self, accept: bool) -> Self {
         Self { other_embedding: accept, ..self }
+    }
+
+    /// Replaces a file that is the database of other snapshots in the store: their source has its path, and that of this
+    /// snapshot is another one. Without [`overwrite`](Self::overwrite) it has no effect.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let options = ruvector_snapshot::RestoreOptions::default().overwrite(true).other_database(true);
+    /// assert!(options.other_database);
+    /// ```
+    #[must_use]
+    pub fn other_database(self, accept: bool) -> Self {
+        Self { other_database: accept, ..self }
     }
 
     /// Returns what happens to a file at the destination.

@@ -13,7 +13,7 @@ use super::planning::Planner;
 use super::proof::verify_file;
 use super::size::Texts;
 use super::{RestoreOptions, nothing_to_do, publish, size};
-use crate::error::{Remedy, Result, SnapshotError};
+use crate::error::{ErrorKind, Remedy, Result, SnapshotError};
 use crate::progress::{Phase, ProgressCounter};
 use crate::repo::chain::Chain;
 use crate::repo::context::Context;
@@ -22,7 +22,7 @@ use crate::repo::selection::{Put, Selected, check_selected, put_selected, read_s
 use crate::snapshot::Snapshot;
 use crate::source::RestoreTarget as _;
 use crate::source::destination::Destination;
-use crate::source::destination_checks::{FileSize, Purpose};
+use crate::source::destination_checks::{Check, FileSize, Finding, Purpose};
 use crate::source::target::FileTarget;
 use crate::source::temporary::Temporary;
 use crate::store::metered::Meter;
@@ -71,7 +71,7 @@ pub(crate) async fn part_to_file(
     async {
         let (context, meter) = &context.metered();
         let (_, work) = part_planned(context, id, path, filter, options, Counting::NotCounted).await?;
-        let Work { chain, database, destination, temporary } = work.ok_or_else(nothing_to_do)?;
+        let Work { chain, database, destination, replaced, temporary } = work.ok_or_else(nothing_to_do)?;
         let newest = chain.newest()?;
         let snapshot = Snapshot::new(&newest.metadata, newest.metadata_json_bytes)?;
         let target = context.run_blocking(move || FileTarget::create(destination, temporary)).await?;
@@ -88,6 +88,7 @@ pub(crate) async fn part_to_file(
                 Ok(finished)
             })
             .await?;
+        replaced.as_ref().map_or(Ok(()), |replaced| check_loss(replaced, records))?;
         publish(context, finished, options, meter).await.map_err(or_merge)?;
         Ok(PartReport { snapshot, records, checksum: sum.to_string() })
     }
@@ -114,7 +115,15 @@ struct Work {
     chain: Chain,
     database: Arc<DatabaseInfo>,
     destination: Destination,
+    replaced: Option<Replaced>,
     temporary: Temporary,
+}
+
+/// The database that is replaced.
+#[derive(Debug)]
+struct Replaced {
+    path: String,
+    records: u64,
 }
 
 /// Plans a restore of a part. For a restore also returns what it works with.
@@ -137,20 +146,22 @@ async fn part_planned(
         Some(chain) => planner.describe_database(chain).await?,
         None => None,
     };
+    let mut replaced = None;
     if let (Some(destination), Some(database)) = (&destination, &database) {
-        planner.check_embedding(destination, database).await?;
+        let path = destination.path().display().to_string();
+        replaced = planner.check_replaced(destination, database).await?.map(|records| Replaced { path, records });
     }
     if let Some(chain) = &chain {
         warn_of_irregular(&mut planner, chain)?;
     }
-    let (size, refusal) = match (&chain, counting) {
+    let (size, selected) = match (&chain, counting) {
         (_, Counting::NotCounted) => (Some(PART_SIZE), None),
         (None, Counting::Counted(_)) => (None, None),
         (Some(chain), Counting::Counted(meter)) => {
             match count(context, chain, part_of(filter, options, Phase::Stream)).await {
                 Ok((size, selected, checked)) => {
                     planner.plan.selection = Some(PlannedSelection::new(&selected, meter));
-                    (Some(size), Some(checked))
+                    (Some(size), Some(checked.map(|()| selected.records)))
                 }
                 Err(error) => (None, Some(Err(error))),
             }
@@ -161,14 +172,31 @@ async fn part_planned(
         None => None,
     };
     // A restore reads the records last.
-    refusal.map(|refusal| planner.findings.unless_refused(refusal)).transpose()?;
+    if let Some(records) = selected.map(|selected| planner.findings.unless_refused(selected)).transpose()?.flatten()
+        && let Some(replaced) = &replaced
+    {
+        let verdict = check_loss(replaced, records).map(|()| Finding::Passed);
+        planner.findings.add_check(Check { name: "replaced records", verdict })?;
+    }
     let work = match (chain, database, place) {
         (Some(chain), Some(database), Some((destination, Some(temporary)))) => {
-            Some(Work { chain, database, destination, temporary })
+            Some(Work { chain, database, destination, replaced, temporary })
         }
         _ => None,
     };
     Ok((planner.finish(), work))
+}
+
+/// Refuses to replace a database by fewer records than it has.
+fn check_loss(Replaced { path, records: has }: &Replaced, records: u64) -> Result<()> {
+    if *has <= records {
+        return Ok(());
+    }
+    let message =
+        format!("this database has {has} records, and replacing it would leave only the {records} that are selected");
+    let advice = "merge the records into it, or choose another path; if it is not needed any more, remove it first";
+    let error = SnapshotError::new(ErrorKind::AlreadyExists, message).with_key(path);
+    Err(error.with_remedy(Remedy::MergePart, advice))
 }
 
 fn warn_of_irregular(planner: &mut Planner<'_>, chain: &Chain) -> Result<()> {
@@ -204,7 +232,7 @@ fn or_merge(error: SnapshotError) -> SnapshotError {
     };
     let advice =
         "merge the records into it, or choose another path; overwriting it would leave only the selected records";
-    keyed.with_remedy(Remedy::MergePart, advice).with_source(error)
+    keyed.with_remedy(Remedy::MergePart, advice)
 }
 
 fn put(mut target: FileTarget, block: Block) -> Result<FileTarget> {

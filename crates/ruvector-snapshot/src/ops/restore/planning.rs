@@ -12,6 +12,7 @@ use ruvector_snapshot_format::model::DatabaseInfo;
 
 use super::memory;
 use super::options::RestoreOptions;
+use super::ownership;
 use super::plan::{PlannedFetch, PlannedFile, PlannedObject, PlannedSnapshot, PlannedState, RestorePlan};
 use super::size;
 use crate::error::{ErrorKind, Result, SnapshotError};
@@ -29,7 +30,10 @@ use crate::source::embedding::other_embedding;
 use crate::source::file::{FileOptions, FileReader};
 use crate::source::records_only;
 use crate::source::target::MemoryTarget;
-use crate::source::temporary::Temporary;
+use crate::source::temporary::{MAGIC, Temporary};
+
+/// A database has at least its magic number.
+const DATABASE_BYTES_MIN: u64 = MAGIC.len() as u64;
 
 /// The contents of a snapshot, as far as a restore needs to know them before it reads the records.
 #[derive(Debug)]
@@ -61,7 +65,8 @@ pub(super) async fn to_file(
         None => None,
     };
     if let (Some((contents, ())), Some((destination, _))) = (&contents, &place) {
-        planner.check_embedding(destination, &contents.database).await?;
+        let replaced_records = planner.check_replaced(destination, &contents.database).await?;
+        planner.check_shrinkage(destination, replaced_records.unwrap_or_default())?;
     }
     let work = match (contents, place) {
         (Some((contents, ())), Some((destination, Some(temporary)))) => Some((contents, destination, temporary)),
@@ -160,7 +165,8 @@ impl<'a> Planner<'a> {
     /// Makes the checks of the destination that need no snapshot. `None` if no file can have this path.
     pub(super) async fn check_destination(&mut self, path: &Path) -> Result<Option<Destination>> {
         let (path, overwrite, purpose) = (path.to_owned(), self.options.overwriting(), self.findings.purpose());
-        let check = move || Ok(Destination::check(&path, overwrite, purpose));
+        let store = self.context.directory();
+        let check = move || Ok(Destination::check(&path, overwrite, purpose, store.as_deref()));
         let (destination, checks) = self.context.run_blocking(check).await?;
         self.add_checks(checks.into_vec())?;
         Ok(destination)
@@ -198,28 +204,63 @@ impl<'a> Planner<'a> {
         Ok((destination, prepared.temporary))
     }
 
-    /// Checks that a database that is replaced does not record another embedding identity than that of the snapshot. What is
-    /// no database, or cannot be read, records none.
-    pub(super) async fn check_embedding(&mut self, destination: &Destination, database: &DatabaseInfo) -> Result<()> {
-        let snapshots = EmbeddingInfo::recorded_in(&database.rows);
-        if destination.replaced_bytes().is_none() || snapshots.is_empty() {
-            return Ok(());
+    /// Compares the file that is replaced with the snapshot. A database of another embedding model, as other dimensions show
+    /// too, is refused. Another metric, and a file that is no database, are warnings. A damaged database is what restores are for.
+    /// Returns about how many records the database has, if it is one.
+    pub(super) async fn check_replaced(
+        &mut self,
+        destination: &Destination,
+        database: &DatabaseInfo,
+    ) -> Result<Option<u64>> {
+        if destination.replaced_bytes().is_none() {
+            return Ok(None);
+        }
+        if let Some(source) = self.plan.state.as_ref().map(|state| state.source.clone()) {
+            let accepts_other = self.options.other_database;
+            let check = ownership::check(self.context, destination.path(), &source, accepts_other).await?;
+            self.add_checks(vec![check])?;
+        }
+        // Of fewer bytes it is not known what they were.
+        if destination.replaced_bytes().unwrap_or_default() < DATABASE_BYTES_MIN {
+            return Ok(None);
         }
         let path = destination.path().to_owned();
+        let options = FileOptions { scratch_dir: self.context.config.scratch_dir.clone(), ..FileOptions::default() };
         let read = move || {
-            let reader = FileReader::open(&path, &FileOptions::default()).ok();
-            Ok(reader.map(|reader| EmbeddingInfo::recorded_in(&reader.database().rows)))
+            let reader = FileReader::open(&path, &options);
+            Ok(reader.map(|reader| (reader.database().clone(), reader.records_expected())))
         };
-        let replaced = self.context.run_blocking(read).await?.unwrap_or_default();
-        let differences = replaced.differences(&snapshots);
+        let (replaced, records) = match self.context.run_blocking(read).await? {
+            Ok(replaced) => replaced,
+            Err(error) => {
+                self.add_checks(no_database(&error, destination).into_iter().collect())?;
+                return Ok(None);
+            }
+        };
+        let differences = differences(&replaced, database);
         if differences.is_empty() {
-            return Ok(());
+            self.add_checks(other_metric(&replaced, database, destination).into_iter().collect())?;
+            return Ok(Some(records));
         }
         let between = ["the database there", "the snapshot"];
         let verdict = other_embedding("replace this database", between, &differences, self.options.other_embedding)
             .map(Finding::Doubtful)
             .map_err(|error| error.with_key(destination.path().display().to_string()));
-        self.add_checks(vec![Check { name: "embedding", verdict }])
+        self.add_checks(vec![Check { name: "embedding", verdict }])?;
+        Ok(Some(records))
+    }
+
+    /// Warns if the database that is replaced has at least twice the records of the snapshot.
+    fn check_shrinkage(&mut self, destination: &Destination, replaced_records: u64) -> Result<()> {
+        let records = self.plan.state.as_ref().map_or(0, |state| state.records);
+        if replaced_records == 0 || records > replaced_records / 2 {
+            return Ok(());
+        }
+        let warning = format!(
+            "{} is replaced: it has about {replaced_records} records, and the snapshot {records}; check that it is the right snapshot",
+            destination.path().display()
+        );
+        self.add_checks(vec![Check { name: "replaced records", verdict: Ok(Finding::Doubtful(warning)) }])
     }
 
     /// Opens the chain and describes it. `None` if that is a blocker.
@@ -321,6 +362,45 @@ impl<'a> Planner<'a> {
         let Findings { checks, warnings, blockers, .. } = self.findings;
         RestorePlan { checks, warnings, blockers, ..self.plan }
     }
+}
+
+/// Returns what differs between the embedding models of a database that is replaced and of the snapshot.
+fn differences(replaced: &DatabaseInfo, snapshots: &DatabaseInfo) -> Vec<String> {
+    let recorded = |database: &DatabaseInfo| EmbeddingInfo::recorded_in(&database.rows);
+    let mut differences = recorded(replaced).differences(&recorded(snapshots));
+    let (there, own) = (replaced.dimensions, snapshots.dimensions);
+    // An empty database may record none.
+    if there != own && there > 0 && own > 0 {
+        differences.push(format!("{there} and {own} dimensions"));
+    }
+    differences
+}
+
+fn other_metric(replaced: &DatabaseInfo, snapshots: &DatabaseInfo, destination: &Destination) -> Option<Check> {
+    let (there, own) = (replaced.distance_metric.as_ref()?, snapshots.distance_metric.as_ref()?);
+    let warning = format!(
+        "{} is replaced by a database of another metric: it has {there}, and the snapshot {own}; check that the snapshot is of this \
+         database",
+        destination.path().display()
+    );
+    (there != own).then(|| Check { name: "replaced file", verdict: Ok(Finding::Doubtful(warning)) })
+}
+
+/// Returns the check of a file that is replaced and cannot be read as a Ruvector database. `None` if it may be a damaged one.
+fn no_database(error: &SnapshotError, destination: &Destination) -> Option<Check> {
+    // The file itself was there a moment ago.
+    if error.is_of_process()
+        || !matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported | ErrorKind::Corrupt)
+    {
+        return Some(Check { name: "replaced file", verdict: Ok(Finding::NotMade("the file could not be read")) });
+    }
+    let warning = format!(
+        "{} is replaced, and is no database that this program knows: {}; check that it is the right file",
+        destination.path().display(),
+        error.problem()
+    );
+    (error.kind() != ErrorKind::Corrupt)
+        .then(|| Check { name: "replaced file", verdict: Ok(Finding::Doubtful(warning)) })
 }
 
 fn describe(snapshot: &StoredSnapshot) -> Result<PlannedSnapshot> {

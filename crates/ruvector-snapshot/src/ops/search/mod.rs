@@ -19,6 +19,7 @@ use tracing::Instrument as _;
 use crate::error::{ErrorKind, Result, SnapshotError, corrupt};
 use crate::progress::{report_transferred, warn};
 use crate::repo::chain::Chain;
+use crate::repo::chain_checks::{Then, corruption_warning};
 use crate::repo::context::Context;
 use crate::repo::filter::RecordFilter;
 use crate::repo::nearest::{Candidate, Distance, Scan, Target, nearest};
@@ -58,6 +59,9 @@ pub(crate) async fn search(
         let metric = metric_of(id, &database, options.metric)?;
         let distance = Distance::of(&DbOptions { distance_metric: metric, ..database_options(&database, "")? });
         check_vectors(id, queries, database.dimensions, newest.metadata.vector_count)?;
+        if let Some(warning) = corruption_warning(context, &chain, Then::ReadsAgain).await {
+            warn(options.progress.as_deref(), &warning);
+        }
         let targets = targets(context, &chain, distance, queries).await?;
         warn_of_no_numbers(&targets, options);
         let scan = Scan { distance, targets, conditions: options.conditions.clone(), k: options.k };
@@ -87,8 +91,9 @@ fn check_numbers(queries: usize, k: usize) -> Result<()> {
             Err(invalid(format!("{queries} queries are more than {QUERIES_MAX}; divide them")))
         }
         (queries, k) if queries.saturating_mul(k) > NEIGHBORS_MAX => Err(invalid(format!(
-            "{k} neighbors of {queries} queries are more than {NEIGHBORS_MAX} in all; ask for fewer neighbors, or divide \
-             the queries"
+            "{k} neighbors of {queries} {} are more than {NEIGHBORS_MAX} in all; ask for fewer neighbors, or divide \
+             the queries",
+            if queries == 1 { "query" } else { "queries" }
         ))),
         _ => Ok(()),
     }

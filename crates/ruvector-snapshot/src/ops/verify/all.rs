@@ -9,7 +9,7 @@ use ruvector_snapshot_format::id::SnapshotId;
 use ruvector_snapshot_format::lineage::{ChainEnd, Lineage};
 
 use super::report::{Verification, VerifyOptions};
-use super::{Timed, recorded, skipped, verify_listed};
+use super::{Timed, recorded, skipped, verify_listed, warn_if_corrupt_before};
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::progress::warn;
 use crate::repo::context::Context;
@@ -41,6 +41,9 @@ fn verify(
 ) -> impl Stream<Item = Result<Verification>> + Send {
     let listed = stream::once(async move {
         let Inventory { mut listing, objects, lineage, .. } = Inventory::read(&context).await?;
+        if only.is_none() {
+            listing.possible_losses().for_each(|problem| warn(options.progress.as_deref(), &problem.to_string()));
+        }
         let checks = checks_of_whole(&mut listing, &lineage);
         let mut ids: Vec<String> = listing.snapshots.iter().map(|snapshot| snapshot.id.clone()).collect();
         let mut lost = HashMap::new();
@@ -144,6 +147,9 @@ impl Run {
                 None => self.verify(id).await,
             },
         };
+        if verification.is_intact() == Some(true) {
+            self.warn_if_corrupt_before(verification.id()).await;
+        }
         if let Some(counts) = &mut self.counts {
             match &verification {
                 Verification::Failed { .. } => counts.failed += 1,
@@ -152,6 +158,14 @@ impl Run {
             }
         }
         Some(Ok(verification))
+    }
+
+    /// Lists again what was found corrupt before this run: it may have repaired it.
+    async fn warn_if_corrupt_before(&self, id: &str) {
+        let Ok(id) = id.parse() else { return };
+        if self.checks.get(&id).is_some_and(|checks| checks.corrupt_at().is_some()) {
+            warn_if_corrupt_before(&self.context, &id, &self.options).await;
+        }
     }
 
     /// Fails if snapshots were deleted and none that was listed is left: where a disk was unmounted, an empty directory

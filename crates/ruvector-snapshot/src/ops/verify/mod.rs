@@ -15,7 +15,8 @@ use ruvector_snapshot_format::ledger::VerifyDepth;
 use tracing::Instrument as _;
 
 use crate::error::{ErrorKind, Result, SnapshotError};
-use crate::repo::chain_checks::ListedChain;
+use crate::progress::warn;
+use crate::repo::chain_checks::{ListedChain, Then};
 use crate::repo::context::Context;
 use crate::repo::verify::{ListedObjects, Scope, VerifyReport, verify_chain};
 use crate::snapshot::checks::Checks;
@@ -31,6 +32,9 @@ pub(crate) async fn verify(context: &Context, id: &SnapshotId, options: &VerifyO
     if can_record {
         recorded::record_ancestors(context, &report, |_| true, started_at, options).await;
     }
+    if report.is_intact() {
+        warn_if_corrupt_before(context, id, options).await;
+    }
     Ok(report)
 }
 
@@ -43,6 +47,20 @@ pub(crate) async fn verify_due(context: &Context, id: &SnapshotId, options: &Ver
         }
     }
     verify(context, id, options).await.map(Verification::Verified)
+}
+
+/// Warns if what this verification has not read was found corrupt before, and not intact since.
+async fn warn_if_corrupt_before(context: &Context, id: &SnapshotId, options: &VerifyOptions) {
+    if options.depth == VerifyDepth::Full {
+        return;
+    }
+    let warning = match ListedChain::read(context, id).await {
+        Ok(chain) => chain.corruption_warning(context.clock.now(), Then::ReadsPart),
+        Err(error) => Some(format!("whether snapshot {id} was found corrupt before is not known: {error}")),
+    };
+    if let Some(warning) = warning {
+        warn(options.progress.as_deref(), &warning);
+    }
 }
 
 /// Refuses a depth that no verification has.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Serialize, Serializer};
 
@@ -55,6 +55,23 @@ impl Span {
     /// Returns the hours, minutes and seconds, in seconds.
     fn elapsed_seconds(self) -> i64 {
         i64::from(self.hours) * 3600 + i64::from(self.minutes) * 60 + i64::from(self.seconds)
+    }
+
+    /// Returns the length of the span if it is the same at any date: of years and months it is not. A day has 24 hours.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ruvector_snapshot::Span;
+    ///
+    /// assert_eq!("1d12h".parse::<Span>()?.elapsed().map(|elapsed| elapsed.num_hours()), Some(36));
+    /// assert_eq!("1mo".parse::<Span>()?.elapsed(), None);
+    /// # Ok::<(), ruvector_snapshot::SnapshotError>(())
+    /// ```
+    pub fn elapsed(self) -> Option<TimeDelta> {
+        let days = i64::from(self.weeks) * 7 + i64::from(self.days);
+        let is_fixed = self.years == 0 && self.months == 0;
+        is_fixed.then(|| TimeDelta::seconds(days * 86_400 + self.elapsed_seconds()))
     }
 
     /// Returns the moment that lies this span before another, or `None` if that is before the year -9999.
@@ -124,7 +141,11 @@ impl FromStr for Span {
             seen.push(known);
             rest = &rest[unit.len()..];
         }
-        if span.is_zero() { Err(problem()) } else { Ok(span) }
+        match span.is_zero() {
+            true if text.is_empty() => Err(problem()),
+            true => Err(invalid(format!("{text:?} is zero, and this must be longer than that, for example 1h"))),
+            false => Ok(span),
+        }
     }
 }
 

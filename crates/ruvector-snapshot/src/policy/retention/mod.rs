@@ -30,6 +30,7 @@ pub use ruvector_snapshot_format::lineage::BaseRef;
 use ruvector_snapshot_format::lineage::Lineage;
 
 use crate::error::{ErrorKind, Remedy, Result, SnapshotError};
+use crate::snapshot::problems::SnapshotProblem;
 use crate::snapshot::{Orphan, Snapshot, is_in_future, newest_first};
 use crate::text::label;
 pub use calendar::Period;
@@ -71,6 +72,46 @@ pub struct PrunePlan {
     pub unread: Vec<String>,
     /// The rules for labels that no snapshot has. They may be mistyped.
     pub unmatched: Vec<LabelPattern>,
+    /// Why snapshots of `keep` cannot be relied on, the newest first: their chain is broken, or something was found corrupt.
+    /// Always empty in a plan that [`plan`] returns.
+    pub problems: Vec<SnapshotProblem>,
+    /// What may be snapshots that have lost their `metadata.json`, as
+    /// [`Listing::possible_losses`](crate::Listing::possible_losses). Some of it can be in `orphans`. Always empty in a plan
+    /// that [`plan`] returns.
+    pub possible_losses: Vec<SnapshotProblem>,
+    /// The databases of which there are snapshots, but none of `keep` without a problem. Always empty in a plan that
+    /// [`plan`] returns.
+    pub unprotected: Vec<String>,
+    /// The databases of which `keep` has at most half of the records that a snapshot of the drop list has. Always empty in a plan
+    /// that [`plan`] returns.
+    pub shrunken: Vec<ShrunkenDatabase>,
+    /// The database files of which `drop` has every snapshot, while `keep` has snapshots of another file under the same name of
+    /// a source. Always empty in a plan that [`plan`] returns.
+    pub displaced: Vec<DisplacedDatabase>,
+}
+
+/// A database file of which nothing is kept, because snapshots of another file have the name of its source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct DisplacedDatabase {
+    /// The name of the source.
+    pub source: String,
+    /// The path of the database of which nothing is kept.
+    pub path: String,
+    /// The path of a database of which a snapshot is kept.
+    pub kept_path: String,
+}
+
+/// A database that has lost half of its records or more, as far as a plan shows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ShrunkenDatabase {
+    /// The database.
+    pub source: String,
+    /// The records of the largest snapshot that is kept and can be relied on.
+    pub kept_records: u64,
+    /// The records of the largest snapshot that would be dropped.
+    pub dropped_records: u64,
 }
 
 /// A group of snapshots, and which of them to keep and to delete.
@@ -112,6 +153,7 @@ pub struct DroppedSnapshot {
 /// A snapshot is kept if at least one of these is true:
 ///
 /// - A rule of the policy keeps it.
+/// - It is of none of the [sources](PrunePolicy::sources) of the policy.
 /// - It is pinned.
 /// - It is dated in the future: more than [`CLOCK_TOLERANCE`](crate::CLOCK_TOLERANCE) after `now`.
 /// - Its chain is broken.
@@ -149,7 +191,7 @@ pub fn plan(
     // Of the usable snapshots alone: a chain through an unusable snapshot is broken.
     let usable = Lineage::new(snapshots.iter().map(|snapshot| (&*snapshot.id, external_refs::base_ref(snapshot))));
     let mut keep: Vec<Vec<KeepReason>> =
-        snapshots.iter().map(|snapshot| unconditional_reasons(snapshot, &usable, external, now)).collect();
+        snapshots.iter().map(|snapshot| unconditional_reasons(snapshot, &usable, external, policy, now)).collect();
     // Rules count pinned snapshots. Those that are dated in the future, are corrupt or have a broken chain they do not.
     let counted: Vec<bool> =
         keep.iter().map(|reasons| reasons.iter().all(|reason| *reason == KeepReason::Pinned)).collect();
@@ -240,13 +282,15 @@ fn unconditional_reasons(
     snapshot: &Snapshot,
     usable: &Lineage<&str>,
     external: &ExternalRefs,
+    policy: &PrunePolicy,
     now: DateTime<Utc>,
 ) -> Vec<KeepReason> {
+    let other = (!policy.includes(&snapshot.source)).then_some(KeepReason::OtherSource);
     let pinned = external.pinned.contains(&snapshot.id).then_some(KeepReason::Pinned);
     let future = is_in_future(snapshot.created_at, now).then_some(KeepReason::Future);
     let broken = usable.broken_at(&&*snapshot.id).map(|id| KeepReason::BrokenChain { at: (*id).to_owned() });
     let corrupt = external.corrupt.contains(&snapshot.id).then_some(KeepReason::Corrupt);
-    pinned.into_iter().chain(future).chain(broken).chain(corrupt).collect()
+    [other, pinned, future, broken, corrupt].into_iter().flatten().collect()
 }
 
 /// Evaluates the rules for each group on its own. Adds the reasons to keep to `keep`, and returns the reasons to drop.

@@ -1,5 +1,7 @@
 //! A retention policy as the user states it. Must not decide anything.
 
+use ruvector_snapshot_format::metadata::{SourceId, SourceInfo};
+
 use super::calendar::Period;
 use super::calendar_span::Span;
 use super::group::GroupBy;
@@ -8,6 +10,7 @@ use super::label_pattern::LabelPattern;
 use super::rule::Rule;
 use super::time_zone::TimeZone;
 use crate::error::Result;
+use crate::text::composed_source;
 
 /// Which snapshots of a store to keep.
 ///
@@ -49,6 +52,11 @@ pub struct PrunePolicy {
     pub time_zone: TimeZone,
     /// The groups of snapshots to which the rules apply, each on its own. By source by default.
     pub group_by: GroupBy,
+    /// The sources whose snapshots the rules are for. Snapshots of others are kept. `None` by default: those of all sources.
+    pub sources: Option<Vec<SourceId>>,
+    /// Whether a prune may leave nothing of a database that can be restored, or only empty snapshots of one that had records. False
+    /// by default: such a prune is refused.
+    pub allow_unprotected: bool,
 }
 
 impl PrunePolicy {
@@ -194,6 +202,39 @@ impl PrunePolicy {
     #[must_use]
     pub fn group_by(self, group_by: GroupBy) -> Self {
         Self { group_by, ..self }
+    }
+
+    /// Limits the rules to the snapshots of these sources. For a store that several programs share.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ruvector_snapshot::{PrunePolicy, SourceId};
+    ///
+    /// let policy = PrunePolicy::default().keep_last(7).of_sources([SourceId::Name("articles".to_owned())]);
+    /// assert!(policy.sources.is_some());
+    /// ```
+    #[must_use]
+    pub fn of_sources(self, sources: impl IntoIterator<Item = SourceId>) -> Self {
+        Self { sources: Some(sources.into_iter().map(composed_source).collect()), ..self }
+    }
+
+    /// Allows a prune that leaves nothing of a database that can be restored, for example of one that is not needed any more.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert!(ruvector_snapshot::PrunePolicy::default().keep_last(7).allow_unprotected(true).allow_unprotected);
+    /// ```
+    #[must_use]
+    pub fn allow_unprotected(self, allow_unprotected: bool) -> Self {
+        Self { allow_unprotected, ..self }
+    }
+
+    /// Returns whether the rules are for snapshots of this source.
+    pub(super) fn includes(&self, source: &SourceInfo) -> bool {
+        let Some(sources) = &self.sources else { return true };
+        source.id().is_some_and(|id| sources.contains(&composed_source(id)))
     }
 
     /// Checks that the policy can be meant, without looking at snapshots.

@@ -13,6 +13,8 @@ use super::label_pattern::LabelPattern;
 #[serde(tag = "why", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum KeepReason {
+    /// The rules are not for its source.
+    OtherSource,
     /// It is pinned.
     Pinned,
     /// It is dated in the future.
@@ -118,6 +120,7 @@ pub enum DropReason {
 impl fmt::Display for KeepReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::OtherSource => f.write_str("another source"),
             Self::Pinned => f.write_str("pinned"),
             Self::Future => f.write_str("dated in the future"),
             Self::BrokenChain { at } => write!(f, "chain broken at {at}"),

@@ -56,7 +56,7 @@ impl TimeZone {
         timestamp(moment).to_zoned_datetime(self.0.clone()).strftime("%Y-%m-%d %H:%M:%S %Z").to_string()
     }
 
-    pub(super) fn as_jiff(&self) -> &jiff::tz::TimeZone {
+    pub(in crate::policy) fn as_jiff(&self) -> &jiff::tz::TimeZone {
         &self.0
     }
 }

@@ -81,10 +81,16 @@ pub(crate) async fn delete_exclusively(context: &Context, ids: &[SnapshotId]) ->
     let (deleted, inventory) = decide(context, &existing).await?;
     let none = ObjectsByName::new();
     for id in deleted.deleted.iter().rev() {
-        let metadata_json = layout::key(id, layout::METADATA_JSON);
-        store.delete(&metadata_json).await?;
+        let is_remark = |key: &String| layout::parse_key(key).is_some_and(|(_, file)| layout::is_remark(file));
+        let keys = data_keys(id, inventory.objects.get(id).unwrap_or(&none));
+        let (remarks, data): (Vec<_>, Vec<_>) = keys.into_iter().partition(is_remark);
+        // First: data with younger remarks and without metadata.json would be a snapshot that has lost it.
+        for key in remarks {
+            store.delete(&key).await?;
+        }
+        store.delete(&layout::key(id, layout::METADATA_JSON)).await?;
         tracing::info!(snapshot = %id, "deleted a snapshot");
-        for key in data_keys(id, inventory.objects.get(id).unwrap_or(&none)) {
+        for key in data {
             store.delete(&key).await.map_err(|error| not_removed(key, error))?;
         }
     }

@@ -107,7 +107,9 @@ pub(crate) async fn pin(context: &Context, id: &SnapshotId) -> Result<()> {
     let key = layout::key(id, layout::PINNED_JSON);
     match store.create(&key, pinned.into()).await {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-        answer => answer?,
+        // A store that is full, or that this user cannot write to, may have the pin already.
+        Err(error) if store.head(&key).await.is_err() => return Err(error),
+        _ => {}
     }
     // A deletion writes its marker before it checks for pins, so at least one of the two sees the other.
     let objects = await_unmarked(store, id).await.map_err(|error| {
@@ -133,7 +135,12 @@ pub(crate) async fn pin(context: &Context, id: &SnapshotId) -> Result<()> {
 
 /// Allows a snapshot to be deleted again.
 pub(crate) async fn unpin(context: &Context, id: &SnapshotId) -> Result<()> {
-    check_readable(context.store.as_ref(), id, "unpin").await?;
+    let store = context.store.as_ref();
+    match check_readable(store, id, "unpin").await {
+        // A snapshot that is corrupt or has lost its metadata.json could not be deleted otherwise.
+        Err(error) if is_of_lost(&error) && objects_of(store, id).await?.contains_key(layout::PINNED_JSON) => {}
+        readable => readable?,
+    }
     context.store.delete(&layout::key(id, layout::PINNED_JSON)).await
 }
 
@@ -141,14 +148,23 @@ pub(crate) async fn unpin(context: &Context, id: &SnapshotId) -> Result<()> {
 pub(crate) async fn pin_state(context: &Context, id: &SnapshotId, pins: bool) -> Result<(String, bool)> {
     let store = context.store.as_ref();
     let verb = if pins { "pin" } else { "unpin" };
-    let read = inventory::read_metadata(store, id).await;
-    let (metadata, _) = read.map_err(|error| while_pinning(error, id, verb))?;
     let objects = objects_of(store, id).await?;
+    let is_pinned = objects.contains_key(layout::PINNED_JSON);
+    let metadata = match inventory::read_metadata(store, id).await {
+        Ok((metadata, _)) => metadata,
+        Err(error) if !pins && is_pinned && is_of_lost(&error) => return Ok((String::new(), true)),
+        Err(error) => return Err(while_pinning(error, id, verb)),
+    };
     if pins && is_being_deleted(&objects) {
         let message = format!("snapshot {id} is being deleted, or its deletion was interrupted; it cannot be pinned");
         return Err(SnapshotError::new(ErrorKind::Unavailable, message));
     }
-    Ok((metadata.name, objects.contains_key(layout::PINNED_JSON)))
+    Ok((metadata.name, is_pinned))
+}
+
+/// Returns whether a snapshot is corrupt or not there, and not only of a newer version or unreadable for this user.
+fn is_of_lost(error: &SnapshotError) -> bool {
+    matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound)
 }
 
 fn while_pinning(error: SnapshotError, id: &SnapshotId, verb: &str) -> SnapshotError {

@@ -227,7 +227,7 @@ pub(super) async fn verify_block(snapshot: &StoredSnapshot, mut check: BlockChec
                 (block, sum)
             })
         }
-        false => snapshot.unpack(at, entry, check.pieces.clone()).await,
+        false => snapshot.unpack(entry, check.pieces.clone()).await,
     };
     match unpacked {
         Ok((block, sum)) => {
@@ -244,7 +244,9 @@ pub(super) async fn verify_block(snapshot: &StoredSnapshot, mut check: BlockChec
         Err(error) if is_corruption(&error) => {
             let file =
                 error.key().and_then(layout::parse_key).map_or(DataFile::Index.name(), |(_, file)| file).to_owned();
-            check.corruption.push(corruption(snapshot, at, &file, error.message()));
+            let number = format!("block {at}: ");
+            let detail = error.message().strip_prefix(&number).unwrap_or(error.message());
+            check.corruption.push(corruption(snapshot, at, &file, detail));
         }
         Err(error) => return Err(error),
     }

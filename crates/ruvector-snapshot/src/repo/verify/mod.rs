@@ -2,8 +2,9 @@
 //! file and block. Shared by verify and by a create that verifies its base. Writes nothing.
 //!
 //! `report` has what a verification returns, `planned` how much it would read, `scope` what it reads, `chain` verifies the snapshots of one chain, `files`
-//! the files of one snapshot, and `blocks` its blocks.
+//! the files of one snapshot, `blocks` its blocks, and `again` a file that another command has found corrupt.
 
+mod again;
 mod blocks;
 mod chain;
 mod files;
@@ -18,6 +19,7 @@ use super::presence::{exists, gone};
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::progress::Progress;
 
+pub(crate) use again::{Read, is_still_corrupt};
 pub(crate) use planned::bytes_at_most;
 pub use report::{Corruption, VerifyReport};
 pub(crate) use scope::{ListedObjects, Scope};

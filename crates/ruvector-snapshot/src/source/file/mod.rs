@@ -171,6 +171,27 @@ pub struct FileReader {
 }
 
 impl FileReader {
+    /// Checks that a file is a database by its header, as [`open`](Self::open) does first. Reads no more of it.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`open`](Self::open) about the header, and about a file that cannot be read.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::path::Path;
+    ///
+    /// use ruvector_snapshot::ErrorKind;
+    /// use ruvector_snapshot::source::FileReader;
+    ///
+    /// let error = FileReader::check(Path::new("missing.db")).unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::NotFound);
+    /// ```
+    pub fn check(path: &Path) -> Result<()> {
+        LiveFile::open(path).map(drop).map_err(|error| not_a_database(path, error))
+    }
+
     /// Opens the newest commit of the database file at `path`.
     ///
     /// # Errors

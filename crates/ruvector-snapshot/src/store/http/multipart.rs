@@ -241,8 +241,8 @@ mod tests {
 
         async fn report(self, max_concurrent_io: usize) -> MultipartReport {
             let uploads = Arc::new(MultipartUploads::new(HttpClient::new(self), Requests));
-            let client = BucketClient { objects: Arc::new(InMemory::new()), uploads };
-            let store = ObjectSnapshotStore::over_bucket(client, "", "bucket".to_owned()).unwrap();
+            let client = BucketClient { objects: Arc::new(InMemory::new()), server: String::new(), uploads };
+            let store = ObjectSnapshotStore::over_bucket(client, "bucket", "", "bucket".to_owned()).unwrap();
             let store = store.with_transfers(&TransferConfig::default().max_concurrent_io(max_concurrent_io)).unwrap();
             store.multipart_uploads().await
         }

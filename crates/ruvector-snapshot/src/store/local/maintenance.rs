@@ -56,6 +56,11 @@ impl LocalMaintenance {
         Self { directory, location: location.to_owned() }
     }
 
+    /// Returns the directory.
+    pub(crate) fn path(&self) -> &FsPath {
+        self.directory.root()
+    }
+
     /// Returns whether both are of one directory, whatever path or link leads there.
     pub(crate) fn is_same_directory(&self, other: &Self) -> bool {
         let identity = |maintenance: &Self| rustix::fs::stat(maintenance.directory.root()).ok();

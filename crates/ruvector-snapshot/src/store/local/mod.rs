@@ -78,6 +78,14 @@ fn create_directory(path: &Path) -> Result<()> {
 fn check_above(path: &Path, full_path: &Path) -> Result<()> {
     let missing =
         full_path.ancestors().skip(1).take_while(|ancestor| matches!(ancestor.try_exists(), Ok(false))).last();
+    if let (Some(_), Ok(home)) = (missing, path.strip_prefix("~")) {
+        let message = format!(
+            "cannot create the store: a shell does not replace a ~ that follows an =, so this is a directory of the name ~; write \
+             $HOME/{}",
+            home.display()
+        );
+        return Err(problem(ErrorKind::NotFound, path, &message));
+    }
     if let Some(missing) = missing {
         let message = format!(
             "cannot create the store: the directory {} does not exist; the path may be mistyped, or the disk not mounted. \

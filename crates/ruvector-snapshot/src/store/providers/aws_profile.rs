@@ -1,4 +1,8 @@
-//! The files of the AWS tools, `~/.aws/credentials` and `~/.aws/config`: reads the keys and the region of a profile.
+//! The files of the AWS tools, `~/.aws/credentials` and `~/.aws/config`: reads the keys, the region and the endpoint of a
+//! profile.
+//!
+//! Options that are whole get only keys of them, unless an option names the profile or the file: what else is in the home
+//! directory of a user moves no store to another server.
 //!
 //! A profile without keys, which signs in elsewhere (SSO, roles, processes), is rejected with the command that exports
 //! its keys. The format is the shared configuration of the AWS SDKs: `[section]`, `key = value`, comments begin with
@@ -16,8 +20,15 @@ use crate::store::options::Settings;
 const SIGN_IN_SETTINGS: [&str; 6] =
     ["sso_session", "sso_start_url", "role_arn", "credential_process", "credential_source", "login_session"];
 
+/// Where a profile says that requests go: the option, and its key in the files.
+const PLACES: [(&str, &str); 2] = [("endpoint", "endpoint_url"), ("region", "region")];
+
 /// Sets options from a profile: the keys, if no credentials are set, and the region and the endpoint, if they are not
 /// set.
+///
+/// # Errors
+///
+/// Also fails if the profile says where requests go, and must not.
 pub(in crate::store) fn fill_in(settings: &mut Settings) -> Result<()> {
     let named = settings.get("profile").map(str::to_owned);
     // Credentials that are set have precedence over those of a profile, as in the AWS tools.
@@ -33,21 +44,23 @@ pub(in crate::store) fn fill_in(settings: &mut Settings) -> Result<()> {
     .iter()
     .any(|name| settings.get(name).is_some());
     let profile = named.as_deref().unwrap_or("default");
-    let credentials = section(settings, "shared_credentials_file", "credentials", profile)?;
-    let in_config = if profile == "default" { profile.to_owned() } else { format!("profile {profile}") };
-    let config = section(settings, "config_file", "config", &in_config)?;
-    if named.is_some() && credentials.is_none() && config.is_none() {
-        let message = format!("there is no profile {profile:?} in the files of the AWS tools; check AWS_PROFILE");
-        return Err(SnapshotError::new(ErrorKind::InvalidInput, message));
-    }
-    let found = [config, credentials].into_iter().flatten().flat_map(Section::into_values);
-    let found: BTreeMap<String, (String, PathBuf)> = found.collect();
+    let found = read(settings, profile, named.is_some())?;
     let fill = |settings: &mut Settings, name: &'static str, key: &str| match found.get(key) {
-        Some((value, file)) if !value.is_empty() => settings.set_default(name, value, file),
+        Some(Found { value, file, .. }) if !value.is_empty() => settings.set_default(name, value, file),
         _ => Ok(()),
     };
-    fill(settings, "region", "region")?;
-    fill(settings, "endpoint", "endpoint_url")?;
+    for (name, key) in PLACES {
+        // A server that is named has its own region.
+        let is_needless = settings.is_whole() && settings.get("endpoint").is_some();
+        match found.get(key) {
+            Some(said) if settings.is_whole() && !said.is_named => {
+                if !is_needless && !said.value.is_empty() && settings.get(name).is_none() {
+                    return Err(says_where(name, key, profile, said));
+                }
+            }
+            _ => fill(settings, name, key)?,
+        }
+    }
     if has_credentials {
         return Ok(());
     }
@@ -65,18 +78,57 @@ pub(in crate::store) fn fill_in(settings: &mut Settings) -> Result<()> {
     Ok(())
 }
 
+fn says_where(name: &str, key: &str, profile: &str, said: &Found) -> SnapshotError {
+    let file = said.file.display();
+    let message = format!(
+        "{file} sets {key} in the profile {profile:?} of the AWS tools, but this store has no option {name}: of that file, only \
+         credentials complete it; write {name} = \"...\" into its options, or profile = {profile:?}, with which all that this \
+         profile says is meant"
+    );
+    SnapshotError::new(ErrorKind::InvalidInput, message)
+}
+
+/// A value of a profile.
+struct Found {
+    value: String,
+    file: PathBuf,
+    /// Whether an option names the profile or the file.
+    is_named: bool,
+}
+
+/// Returns what both files say of a profile. The credentials file applies before the other.
+fn read(settings: &Settings, profile: &str, is_named: bool) -> Result<BTreeMap<String, Found>> {
+    let credentials = section(settings, "shared_credentials_file", "credentials", profile)?;
+    let in_config = if profile == "default" { profile.to_owned() } else { format!("profile {profile}") };
+    let config = section(settings, "config_file", "config", &in_config)?;
+    if is_named && credentials.is_none() && config.is_none() {
+        let message = format!("there is no profile {profile:?} in the files of the AWS tools; check AWS_PROFILE");
+        return Err(SnapshotError::new(ErrorKind::InvalidInput, message));
+    }
+    let mut found = BTreeMap::new();
+    for (option, section) in [("config_file", config), ("shared_credentials_file", credentials)] {
+        let is_named = is_named || settings.get(option).is_some();
+        let Some(Section { file, values }) = section else { continue };
+        let values = values.into_iter().map(|(name, value)| (name, Found { value, file: file.clone(), is_named }));
+        found.extend(values);
+    }
+    // What a profile says of S3 in a section of its services applies before its endpoint for all services.
+    if let Some(Found { value: services, is_named, .. }) = found.get("services") {
+        let (is_named, services) = (*is_named, format!("services {services}"));
+        let section = section(settings, "config_file", "config", &services)?;
+        if let Some(Section { file, mut values }) = section
+            && let Some(value) = values.remove("s3.endpoint_url")
+        {
+            found.insert("endpoint_url".to_owned(), Found { value, file, is_named });
+        }
+    }
+    Ok(found)
+}
+
 /// The values of a profile in one file.
 struct Section {
     file: PathBuf,
     values: BTreeMap<String, String>,
-}
-
-impl Section {
-    /// Returns the names, each with its value and the file.
-    fn into_values(self) -> impl Iterator<Item = (String, (String, PathBuf))> {
-        let Self { file, values } = self;
-        values.into_iter().map(move |(name, value)| (name, (value, file.clone())))
-    }
 }
 
 /// Returns a section of one of the files. A file that an option names must exist; the default file need not.
@@ -99,9 +151,10 @@ fn unreadable(path: &Path, option: &str, error: io::Error) -> SnapshotError {
     SnapshotError::io(path, &format!("read the file of the option {option}"), error)
 }
 
+/// Returns the values of a section. An indented line belongs to the line above: its key is `above.key`.
 fn find_section(text: &str, name: &str) -> Option<BTreeMap<String, String>> {
     let mut found: Option<BTreeMap<String, String>> = None;
-    let mut inside = false;
+    let (mut inside, mut above) = (false, String::new());
     for line in text.lines() {
         let trimmed = line.trim();
         if trimmed.is_empty() || trimmed.starts_with(['#', ';']) {
@@ -113,12 +166,12 @@ fn find_section(text: &str, name: &str) -> Option<BTreeMap<String, String>> {
             if inside {
                 found.get_or_insert_default();
             }
-        } else if inside
-            && !line.starts_with([' ', '\t'])
-            && let Some((key, value)) = trimmed.split_once('=')
-        {
-            let value = value.split(" #").next().unwrap_or_default().trim();
-            found.get_or_insert_default().insert(key.trim().to_ascii_lowercase(), value.to_owned());
+        } else if inside && let Some((key, value)) = trimmed.split_once('=') {
+            let (key, value) = (key.trim().to_ascii_lowercase(), value.split(" #").next().unwrap_or_default().trim());
+            let is_nested = line.starts_with([' ', '\t']);
+            let name = if is_nested { format!("{above}.{key}") } else { key.clone() };
+            found.get_or_insert_default().insert(name, value.to_owned());
+            above = if is_nested { above } else { key };
         }
     }
     found
@@ -137,6 +190,7 @@ mod tests {
         assert_eq!(default["aws_secret_access_key"], "b=c");
         let two = find_section(text, "profile two").unwrap();
         assert_eq!((two["region"].as_str(), two.get("max"), two.get("x")), ("eu-west-1", None, None));
+        assert_eq!(two["s3.max"], "9");
         assert_eq!(find_section(text, "three"), None);
         assert_eq!(find_section(text, "half"), Some(BTreeMap::new()));
     }

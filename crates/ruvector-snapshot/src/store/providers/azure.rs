@@ -10,18 +10,30 @@ use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::store::http::connector::Connector;
 use crate::store::object::{BucketClient, UnlistedUploads};
 use crate::store::options::Settings;
-use crate::store::providers::{Bucket, cannot_set_up, check_variable, retries};
+use crate::store::providers::{Bucket, cannot_set_up, check_variable, retries, server};
 use crate::store::value::ValueKind;
 
 const CREDENTIALS_HINT: &str =
     "set AZURE_STORAGE_ACCOUNT_KEY, AZURE_STORAGE_SAS_TOKEN, or AZURE_CLIENT_ID with a tenant and a secret";
 
+/// The address of the emulator, which the client reads itself.
+const EMULATOR_VARIABLE: &str = "AZURITE_BLOB_STORAGE_URL";
+
 pub(in crate::store) fn open(bucket: &Bucket<'_>, settings: Settings) -> Result<BucketClient> {
     settings.check_encrypted("endpoint")?;
     let is_emulator = settings.flag("use_emulator")?;
     // The client reads these itself, and makes a URL and a header of them.
-    check_variable("AZURITE_BLOB_STORAGE_URL", ValueKind::Server)?;
+    check_variable(EMULATOR_VARIABLE, ValueKind::Server)?;
     check_variable("IDENTITY_HEADER", ValueKind::Header)?;
+    if is_emulator && settings.is_whole() && std::env::var_os(EMULATOR_VARIABLE).is_some() {
+        let message = format!(
+            "the environment variable {EMULATOR_VARIABLE} is set, and with {} it would lead to another server: of the \
+             environment, only credentials complete the options of this store; unset {EMULATOR_VARIABLE}, or write the options \
+             endpoint, account_name and allow_http instead of use_emulator",
+            settings.describe("use_emulator")
+        );
+        return Err(SnapshotError::new(ErrorKind::InvalidInput, message));
+    }
     let account = settings.get("account_name");
     if account.is_none() && !is_emulator {
         let message = "az:// needs the name of the storage account; set AZURE_STORAGE_ACCOUNT_NAME or account_name";
@@ -55,7 +67,12 @@ pub(in crate::store) fn open(bucket: &Bucket<'_>, settings: Settings) -> Result<
     let usage = Usage { values: sent_values, sign };
     let checked = Arc::new(CheckedCredentials::new(credentials, token_file, usage, read_again));
     builder = builder.with_credentials(checked.clone()).with_http_connector(connector.with_renewal(checked));
-    Ok(BucketClient { objects: connector.redacted(build(builder)?), uploads: Arc::new(UnlistedUploads) })
+    // An address of the provider begins with the account.
+    let server = server(&settings, "endpoint", "blob.core.windows.net");
+    let account = settings.get("account_name").unwrap_or_default();
+    let server = if is_emulator { "emulator".to_owned() } else { format!("{account}@{server}") };
+    let objects = connector.redacted(build(builder)?);
+    Ok(BucketClient { objects, server, uploads: Arc::new(UnlistedUploads) })
 }
 
 /// Gets a new token.

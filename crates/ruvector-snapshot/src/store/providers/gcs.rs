@@ -15,7 +15,7 @@ use crate::store::http::connector::Connector;
 use crate::store::http::multipart::{AuthorizedRequests, ReportError};
 use crate::store::object::{BucketClient, ListUploads, UnlistedUploads};
 use crate::store::options::Settings;
-use crate::store::providers::{Bucket, cannot_set_up, check_variable, multipart_uploads, retries};
+use crate::store::providers::{Bucket, cannot_set_up, check_variable, multipart_uploads, retries, server};
 use crate::store::value::{ValueKind, server_problem};
 
 const BASE_URL: &str = "https://storage.googleapis.com";
@@ -71,7 +71,8 @@ pub(in crate::store) fn open(bucket: &Bucket<'_>, mut settings: Settings) -> Res
         true => Arc::new(UnlistedUploads),
         false => multipart_uploads(&connector, requests).map_err(|cause| cannot_set_up(bucket, &connector, &cause))?,
     };
-    Ok(BucketClient { objects: connector.redacted(client), uploads })
+    let server = server(&settings, "base_url", "storage.googleapis.com");
+    Ok(BucketClient { objects: connector.redacted(client), server, uploads })
 }
 
 /// Reads the key again, and gets a new token with it.

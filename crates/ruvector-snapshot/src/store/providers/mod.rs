@@ -59,6 +59,16 @@ impl Bucket<'_> {
     }
 }
 
+/// Returns how a store names the server of its bucket: the address that an option gives, without the scheme and a slash at
+/// the end, or nothing for that of the provider.
+pub(in crate::store) fn server(settings: &Settings, option: &str, own_domain: &str) -> String {
+    let address = settings.get(option).unwrap_or_default().trim_end_matches('/').to_ascii_lowercase();
+    let address = address.split_once("://").map_or(address.as_str(), |(_, rest)| rest);
+    let host = address.split(['/', ':']).next().unwrap_or_default();
+    let is_own = host == own_domain || host.strip_suffix(own_domain).is_some_and(|rest| rest.ends_with('.'));
+    if is_own { String::new() } else { address.to_owned() }
+}
+
 /// Returns how a client retries a request: limited by time, not by count. The module documentation of `store` has all
 /// retries in one table.
 pub(in crate::store) fn retries(settings: &Settings) -> Result<RetryConfig> {

@@ -18,7 +18,7 @@ use crate::store::http::connector::Connector;
 use crate::store::http::multipart::{AuthorizedRequests, ReportError};
 use crate::store::object::{BucketClient, ListUploads, UnlistedUploads};
 use crate::store::options::Settings;
-use crate::store::providers::{Bucket, cannot_set_up, multipart_uploads, retries};
+use crate::store::providers::{Bucket, cannot_set_up, multipart_uploads, retries, server};
 
 /// How long the URL of one request is valid.
 const SIGNED_FOR: Duration = Duration::from_secs(600);
@@ -80,7 +80,8 @@ pub(in crate::store) fn open(bucket: &Bucket<'_>, mut settings: Settings) -> Res
             .map_err(|cause| cannot_set_up(bucket, &connector, &cause))?,
         false => Arc::new(UnlistedUploads),
     };
-    Ok(BucketClient { objects: connector.redacted(client), uploads })
+    let server = server(&settings, "endpoint", "amazonaws.com");
+    Ok(BucketClient { objects: connector.redacted(client), server, uploads })
 }
 
 /// Requests with signed URLs.
@@ -150,10 +151,15 @@ fn sent_values(credential: &AwsCredential) -> Vec<&str> {
 /// Checks that an access key and its secret are both set. The client would use other credentials.
 fn check_keys(settings: &Settings) -> Result<()> {
     let problem = match (settings.get("access_key_id"), settings.get("secret_access_key")) {
-        (Some(_), None) => "AWS_ACCESS_KEY_ID is set, but AWS_SECRET_ACCESS_KEY is not",
-        (None, Some(_)) => "AWS_SECRET_ACCESS_KEY is set, but AWS_ACCESS_KEY_ID is not",
+        (Some(_), None) => {
+            "access_key_id (AWS_ACCESS_KEY_ID) is set, but secret_access_key (AWS_SECRET_ACCESS_KEY) is not"
+        }
+        (None, Some(_)) => {
+            "secret_access_key (AWS_SECRET_ACCESS_KEY) is set, but access_key_id (AWS_ACCESS_KEY_ID) is not"
+        }
         (None, None) if settings.get("session_token").is_some() => {
-            "AWS_SESSION_TOKEN is set, but AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not"
+            "session_token (AWS_SESSION_TOKEN) is set, but access_key_id and secret_access_key (AWS_ACCESS_KEY_ID and \
+             AWS_SECRET_ACCESS_KEY) are not"
         }
         _ => return Ok(()),
     };

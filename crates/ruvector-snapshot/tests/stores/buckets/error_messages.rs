@@ -164,9 +164,9 @@ fn invalid_options_are_refused_with_a_remedy() {
     let with_password = [("endpoint", "https://user:hunter2-hunter2@127.0.0.1:9")];
     assert_refused(s3, &with_password, &["no user and no password"]);
     assert!(!full_text(&open_error(s3, &with_password)).contains("hunter2"));
-    assert_refused(s3, &[("access_key_id", "A")], &["AWS_SECRET_ACCESS_KEY is not"]);
-    assert_refused(s3, &[("secret_access_key", "A")], &["AWS_ACCESS_KEY_ID is not"]);
-    assert_refused(s3, &[("session_token", "A")], &["AWS_SESSION_TOKEN is set"]);
+    assert_refused(s3, &[("access_key_id", "A")], &["secret_access_key (AWS_SECRET_ACCESS_KEY) is not"]);
+    assert_refused(s3, &[("secret_access_key", "A")], &["access_key_id (AWS_ACCESS_KEY_ID) is not"]);
+    assert_refused(s3, &[("session_token", "A")], &["session_token (AWS_SESSION_TOKEN) is set"]);
     assert_refused(s3, &[("allow_http", "maybe")], &["allow_http must be true or false"]);
     assert_refused(s3, &[("stall_timeout", "soon")], &["stall_timeout must be a duration"]);
     assert_refused(s3, &[("checksum_algorithm", "md5")], &["sha256, crc64nvme or none"]);
@@ -236,7 +236,11 @@ fn unusable_profiles_are_refused_with_a_remedy() {
     let command = "aws configure export-credentials --profile sso";
     assert_refused("s3://bucket", &profile_options(&paths, "sso"), &["\"sso\"", "sign-in", command]);
     assert_refused("s3://bucket", &profile_options(&paths, "role"), &["\"role\"", "export-credentials --profile role"]);
-    assert_refused("s3://bucket", &profile_options(&paths, "default"), &["AWS_SECRET_ACCESS_KEY is not"]);
+    assert_refused(
+        "s3://bucket",
+        &profile_options(&paths, "default"),
+        &["secret_access_key (AWS_SECRET_ACCESS_KEY) is not"],
+    );
     let gone = [("shared_credentials_file", "/no/such/file")];
     assert_error(&open_error("s3://bucket", &gone), ErrorKind::NotFound, &["/no/such/file", "shared_credentials_file"]);
 }

@@ -1,0 +1,111 @@
+//! `schedule`: runs the jobs of the configuration file when they are due (`daemon`) or now (`once`), says what they need
+//! (`check`), and what their next runs would do (`next`). `jobs` makes jobs of the library of those of the file, `reports` prints
+//! what runs have done, and `service` is the service manager of the system.
+
+mod check;
+mod daemon;
+mod jobs;
+mod next;
+mod once;
+mod reports;
+mod service;
+
+use std::time::Duration;
+
+use clap::Args;
+use jobs::file_with_jobs;
+
+use crate::failure::{Exit, Failure};
+use crate::session::Session;
+use crate::settings::wrong;
+use crate::values::duration;
+
+pub(crate) const HELP: &str = "\
+Without --once, --once-all, --check and --next, this is a daemon. It runs until SIGTERM or SIGINT stops it, and takes the snapshots of the jobs in the configuration file when they are \
+due. It copies, prunes, verifies and drills as the jobs say.
+
+It prints a line for each run that has ended. What fails is printed with --quiet too. With --json, each line is a document. A run that fails is tried again, and \
+stops no other job. SIGHUP reads the file again. If that is wrong, a warning says so, and the jobs stay as they were. When it is stopped, runs that are at work \
+have --grace to end. After that they are interrupted, and what they have not finished is removed. Under systemd, use Type=notify-reload: the command says when \
+it is ready, which run is next, and that it is alive (WatchdogSec=).
+
+With --once or --once-all, runs the jobs now and ends, for cron or a timer. SIGHUP then stops it.
+
+With --check, prints for each job whether its databases can be read, and its stores and those of its copies can be reached. A store without snapshots \
+is a note. Mistakes in the file end every command that reads it, and `config check` lists all of them.
+
+With --next, prints the next N runs of all jobs in the order in which they start, and whether each would take full snapshots or increments. Below that, what \
+the store would hold of the databases of each job after these runs. This starts from what the store holds now, and every run is taken to succeed. The \
+retention policy of a job is applied after each of its runs. If a store cannot be read, its jobs start from an empty one, with a warning.
+
+A job in the configuration file:
+
+  [[jobs]]
+  name = \"nightly\"
+  databases = [\"@articles\", \"/srv/users.db\"]
+  store = \"@local\"
+  when = \"30 2 * * * Europe/Berlin\"
+  retention = \"standard\"
+
+docs/OPERATIONS.md describes all keys, and deploy/ruvector-snapshot.toml is an example. Jobs use the stores that the file names, and not --store.
+
+Examples:
+  ruvector-snapshot schedule --check
+  ruvector-snapshot schedule --next
+  ruvector-snapshot schedule --next 30 --json \\
+      --config /etc/ruvector-snapshot/ruvector-snapshot.toml
+  ruvector-snapshot schedule --grace 5m
+  ruvector-snapshot schedule --once nightly --quiet
+
+Exit codes: 0 done, or stopped by a signal while no run had to be interrupted; 1 a run has failed (--once), or a database or a store cannot be reached; 2 wrong \
+usage, mistakes in the file, or no job; 3 something is corrupt (--once); 5 done, with warnings (not for the daemon). If a run had to be interrupted, the code is that of the signal.";
+
+/// How long runs may go on after a signal.
+const GRACE_DEFAULT: Duration = Duration::from_secs(30);
+/// Runs that are printed if no number is given.
+const RUNS_DEFAULT: &str = "10";
+
+#[derive(Debug, Args)]
+pub(crate) struct Schedule {
+    /// Run this job now, and not when it is due. Can be repeated: then one after the other
+    #[arg(long, value_name = "JOB", conflicts_with_all = ["once_all", "check", "next", "grace"])]
+    pub(crate) once: Vec<String>,
+    /// Run all jobs now, one after the other
+    #[arg(long, conflicts_with_all = ["check", "next", "grace"])]
+    pub(crate) once_all: bool,
+    /// Check that the databases and the stores of all jobs can be reached
+    #[arg(long, conflicts_with_all = ["next", "grace"])]
+    pub(crate) check: bool,
+    /// Print the next N runs, 1 to 1000, and what would be kept [default: 10]
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = RUNS_DEFAULT, value_parser = runs, conflicts_with = "grace")]
+    pub(crate) next: Option<usize>,
+    /// How long runs that are at work may go on when the command is stopped [default: 30s]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) grace: Option<Duration>,
+}
+
+impl Schedule {
+    /// Returns whether it runs until a signal stops it.
+    pub(crate) fn is_daemon(&self) -> bool {
+        self.once.is_empty() && !self.once_all && !self.check && self.next.is_none()
+    }
+}
+
+fn runs(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| (1..=1000).contains(number));
+    number.ok_or_else(|| "must be a whole number from 1 to 1000".to_owned())
+}
+
+pub(crate) async fn schedule(session: &Session, args: &Schedule) -> Result<Exit, Failure> {
+    if session.settings.has_typed_store() || !session.options.is_empty() {
+        let message = "jobs use the stores that the configuration file names, so --store and -o have no meaning here";
+        return Err(wrong(message).with_hint("leave them out, or change the store in the file"));
+    }
+    let file = file_with_jobs(&session.settings)?;
+    match args.next {
+        _ if args.is_daemon() => daemon::run(session, file, args.grace.unwrap_or(GRACE_DEFAULT)).await,
+        _ if args.check => check::check(session, file).await,
+        Some(runs) => next::next(session, file, runs).await,
+        None => once::once(session, file, &args.once).await,
+    }
+}

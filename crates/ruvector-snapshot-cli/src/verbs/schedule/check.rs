@@ -1,0 +1,125 @@
+//! `schedule --check`: whether the databases of each job can be read, and its stores be reached. Reads no data and writes nothing.
+
+use chrono::{DateTime, Utc};
+use ruvector_snapshot::store::{Location, check_access};
+use ruvector_snapshot::{SnapshotConfig, SnapshotManager};
+
+use crate::config_file::{At, ConfigFile, DatabaseRef, Job, StoreRef, problem_of_database};
+use crate::documents::{CheckedJobDocument, ScheduleCheckDocument};
+use crate::failure::{Exit, Failure};
+use crate::output::{Output, Text, Tone, counted, until};
+use crate::session::Session;
+
+const MAKE_OR_MOUNT: &str = "; mount its disk, or make the directory if this is a new store";
+
+/// What was found of a job or of a store, as sentences.
+#[derive(Debug, Clone, Default)]
+struct Findings {
+    problems: Vec<String>,
+    notes: Vec<String>,
+}
+
+/// The stores that were checked. Each is reached once, however many jobs have it.
+type Checked<'f> = Vec<(&'f StoreRef, Findings)>;
+
+pub(super) async fn check(session: &Session, file: &ConfigFile) -> Result<Exit, Failure> {
+    let (now, host) = (session.run.started_at(), SnapshotConfig::default().host);
+    let (mut stores, mut jobs) = (Checked::new(), Vec::new());
+    for job in &file.jobs {
+        let Findings { problems, notes } = check_job(session, file, job, &mut stores).await?;
+        let next_start = next_start(job, host.as_deref(), now);
+        jobs.push(CheckedJobDocument::new(job, problems, notes, next_start, job.max_age(now)));
+    }
+    let document = ScheduleCheckDocument::new(&file.path, jobs);
+    session.document(&document)?;
+    print(&session.output, &document, now)?;
+    Ok(if document.is_ok() { Exit::Success } else { Exit::Failure })
+}
+
+fn next_start(job: &Job, host: Option<&str>, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let schedule = job.schedule(host);
+    ruvector_snapshot::schedule::upcoming(&[&schedule], now, 1).first().map(|run| run.start)
+}
+
+async fn check_job<'f>(
+    session: &Session,
+    file: &'f ConfigFile,
+    job: &'f Job,
+    stores: &mut Checked<'f>,
+) -> Result<Findings, Failure> {
+    let mut found = Findings::default();
+    for At { value: database, .. } in &job.databases {
+        let path = match database {
+            DatabaseRef::Named(name) => file.databases.get(name).map(|database| &database.path.value),
+            DatabaseRef::Path(path) => Some(path),
+        };
+        let problem = path.and_then(|path| problem_of_database(path));
+        found.problems.extend(problem.map(|problem| format!("database {database}: {problem}")));
+    }
+    for store in std::iter::once(&job.store).chain(job.copies.iter().map(|copy| &copy.to)) {
+        let known = stores.iter().find(|(other, _)| **other == store.value).map(|(_, findings)| findings.clone());
+        let findings = match known {
+            Some(findings) => findings,
+            None => {
+                let findings = check_store(session, file, store).await?;
+                stores.push((&store.value, findings.clone()));
+                findings
+            }
+        };
+        found.problems.extend(findings.problems);
+        found.notes.extend(findings.notes);
+    }
+    Ok(found)
+}
+
+/// Reaches a store. Fails only if the run has to end.
+async fn check_store(session: &Session, file: &ConfigFile, store: &At<StoreRef>) -> Result<Findings, Failure> {
+    let mut found = Findings::default();
+    match has_snapshots(session, file, store).await {
+        Ok(true) => {}
+        Ok(false) => found.notes.push(format!("the store {} has no snapshots yet", store.value)),
+        Err(failure) if failure.is_of_run() => return Err(failure),
+        Err(failure) => {
+            let advice = if is_absent_directory(session, file, store) { MAKE_OR_MOUNT } else { "" };
+            found.problems.push(format!("store {}: {}{advice}", store.value, failure.sentence()));
+        }
+    }
+    Ok(found)
+}
+
+/// A run would make a directory, also if it is that of a disk that is not mounted.
+fn is_absent_directory(session: &Session, file: &ConfigFile, store: &At<StoreRef>) -> bool {
+    let location = session.settings.of_file(file, store).ok().and_then(|chosen| chosen.location().ok());
+    matches!(location, Some(Location::Local(path)) if !path.exists())
+}
+
+async fn has_snapshots(session: &Session, file: &ConfigFile, store: &At<StoreRef>) -> Result<bool, Failure> {
+    let chosen = session.settings.of_file(file, store)?;
+    let manager = SnapshotManager::with_store(chosen.config(), session.open_existing(&chosen, &[], "-o")?)?;
+    check_access(&session.location_of(&chosen)?)?;
+    session.read(&manager, manager.has_snapshots()).await
+}
+
+fn print(output: &Output, document: &ScheduleCheckDocument<'_>, now: DateTime<Utc>) -> Result<(), Failure> {
+    for job in &document.jobs {
+        let name = job.name;
+        let next = match job.next_start {
+            Some(start) => format!("the next run starts at {}, {}", output.time(start), until(start, now)),
+            None => "no run follows".to_owned(),
+        };
+        match job.problems.is_empty() {
+            true => output.line(Text::default().tone(Tone::Good, "ok      ").add(format_args!("{name}: {next}")))?,
+            // What is wrong is the result, and not an error of the command.
+            false => job.problems.iter().try_for_each(|problem| {
+                let text = Text::default().tone(Tone::Bad, "FAILED  ").add(format_args!("{name}: {problem}"));
+                output.always().line(text)
+            })?,
+        }
+        job.notes.iter().try_for_each(|note| output.line(format_args!("note    {name}: {note}")))?;
+    }
+    let (jobs, failed) = (document.jobs.len() as u64, document.failed() as u64);
+    output.line(match failed {
+        0 => format!("{}, all ok", counted(jobs, "job")),
+        failed => format!("{}, {failed} failed", counted(jobs, "job")),
+    })
+}

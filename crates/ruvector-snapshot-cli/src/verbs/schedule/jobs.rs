@@ -1,0 +1,127 @@
+//! From the jobs of the configuration file to those of the library. Opens their stores, and runs nothing.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ruvector_snapshot::scheduler::{Job, JobCopy, JobDatabase};
+use ruvector_snapshot::store::SnapshotStore;
+use ruvector_snapshot::{CreateOptions, SnapshotConfig, SnapshotManager, default_name};
+
+use crate::config_file::{At, ConfigFile, Database, DatabaseRef, Job as FileJob, Retention, StoreRef};
+use crate::failure::Failure;
+use crate::output::quoted_path;
+use crate::session::Session;
+use crate::settings::{Settings, wrong};
+
+/// Returns the configuration file, which must have jobs.
+pub(super) fn file_with_jobs(settings: &Settings) -> Result<&ConfigFile, Failure> {
+    const WRITE: &str = "jobs are tables [[jobs]] in it, as `schedule --help` shows; deploy/ruvector-snapshot.toml is an example with every key";
+    let Some(file) = settings.file.as_deref() else {
+        let why = if settings.is_off { "--no-config is given" } else { "there is no configuration file" };
+        return Err(wrong(format!("there are no jobs, because {why}")).with_hint(format!(
+            "write the file ruvector-snapshot.toml, or name one with --config (`config path --help`); {WRITE}"
+        )));
+    };
+    match file.jobs.is_empty() {
+        true => Err(wrong(format!("the configuration file {} has no jobs", quoted_path(&file.path))).with_hint(WRITE)),
+        false => Ok(file),
+    }
+}
+
+/// Returns the jobs of a file. A store that several of them have is opened once, so that its limits hold for all together. A
+/// directory that does not exist is created, as by `create`.
+pub(super) fn jobs_of(session: &Session, settings: &Settings, file: &ConfigFile) -> Result<Vec<Job>, Failure> {
+    let mut stores = Stores { session, settings, file, opened: Vec::new() };
+    let host = SnapshotConfig::default().host;
+    file.jobs.iter().map(|job| stores.job(job, host.as_deref())).collect()
+}
+
+/// Returns a database of a job, and how its snapshots are taken.
+pub(super) fn database_of(file: &ConfigFile, reference: &DatabaseRef) -> JobDatabase {
+    let known = known_database(file, reference);
+    let path = match (known, reference) {
+        (Some(known), _) => &known.path.value,
+        (None, DatabaseRef::Path(path)) => path,
+        (None, DatabaseRef::Named(name)) => Path::new(name),
+    };
+    let name = known.and_then(|known| known.name.as_ref()).map(|name| name.value.clone());
+    let database = JobDatabase::new(path, name.unwrap_or_else(|| default_name(path)));
+    let Some(known) = known else { return database };
+    let mut options = CreateOptions::default().labels(known.labels.clone());
+    options.source_name = known.source.as_ref().map(|source| source.value.clone());
+    options.embedding = known.embedding.clone();
+    database.options(options)
+}
+
+fn known_database<'f>(file: &'f ConfigFile, reference: &DatabaseRef) -> Option<&'f Database> {
+    match reference {
+        DatabaseRef::Named(name) => file.databases.get(name),
+        DatabaseRef::Path(_) => None,
+    }
+}
+
+/// The stores that were opened.
+struct Stores<'a> {
+    session: &'a Session,
+    settings: &'a Settings,
+    file: &'a ConfigFile,
+    opened: Vec<(StoreRef, SnapshotConfig, Arc<dyn SnapshotStore>)>,
+}
+
+impl Stores<'_> {
+    fn job(&mut self, job: &FileJob, host: Option<&str>) -> Result<Job, Failure> {
+        let scratch_dir = scratch_dir(self.file, job);
+        let store = self.manager(&job.store, scratch_dir.as_ref())?;
+        let mut made = Job::new(&job.name.value, store, job.schedule(host)).full(job.full.clone());
+        for database in &job.databases {
+            let database = database_of(self.file, &database.value);
+            let options = database.options.clone().strict(self.session.strict);
+            made = made.database(database.options(options));
+        }
+        if let Some(rules) = self.rules(job.retention.as_deref()) {
+            made = made.retention(rules.policy());
+        }
+        if let Some(parts) = job.verify_parts {
+            made = made.verify_parts(parts);
+        }
+        if let Some(drill) = &job.drill {
+            made = made.drill(drill.clone());
+        }
+        for copy in &job.copies {
+            let target = JobCopy::new(copy.to.value.to_string(), self.manager(&copy.to, None)?);
+            made = made.copy_to(match self.rules(copy.retention.as_deref()) {
+                Some(rules) => target.retention(rules.policy()),
+                None => target,
+            });
+        }
+        Ok(made)
+    }
+
+    fn rules(&self, name: Option<&str>) -> Option<&Retention> {
+        name.and_then(|name| self.file.retention.get(name))
+    }
+
+    fn manager(&mut self, store: &At<StoreRef>, scratch_dir: Option<&PathBuf>) -> Result<SnapshotManager, Failure> {
+        let known = self.opened.iter().position(|(other, ..)| *other == store.value);
+        let at = match known {
+            Some(at) => at,
+            None => {
+                let chosen = self.settings.of_file(self.file, store)?;
+                let opened = self.session.open_at(&chosen, &[], "-o", true)?;
+                self.opened.push((store.value.clone(), chosen.config(), opened));
+                self.opened.len() - 1
+            }
+        };
+        let Some((_, config, opened)) = self.opened.get(at) else {
+            return Err(Failure::check("a store that was opened is not there"));
+        };
+        let config = SnapshotConfig { scratch_dir: scratch_dir.cloned(), ..config.clone() };
+        SnapshotManager::with_store(config, opened.clone()).map_err(Failure::usage)
+    }
+}
+
+/// Returns where private copies of the databases of a job are made. A file with two places for those of one job is wrong.
+fn scratch_dir(file: &ConfigFile, job: &FileJob) -> Option<PathBuf> {
+    let known = job.databases.iter().filter_map(|database| known_database(file, &database.value));
+    known.filter_map(|known| known.scratch_dir.as_ref()).map(|path| path.value.clone()).next()
+}

@@ -1,0 +1,92 @@
+//! What a run has to do, decided from a listing and the time. Pure.
+
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use ruvector_snapshot_format::ledger::VerifyDepth;
+use ruvector_snapshot_format::metadata::SourceId;
+
+use crate::error::Result;
+use crate::policy::schedule::full::{self, is_of};
+use crate::policy::schedule::{FullRule, When};
+use crate::snapshot::checks::Checks;
+use crate::snapshot::{Listing, Snapshot};
+use crate::text::composed_source;
+
+/// Returns the usable snapshots of a source that are not dated in the future and are not being deleted, newest first.
+pub(super) fn snapshots_of<'a>(listing: &'a Listing, source: &SourceId) -> impl Iterator<Item = &'a Snapshot> {
+    let source = composed_source(source.clone());
+    let is_credible = |snapshot: &&Snapshot| !listing.is_dated_in_future(&snapshot.id);
+    listing.without_marked(&listing.snapshots).filter(move |snapshot| is_of(snapshot, &source)).filter(is_credible)
+}
+
+/// Returns the id of the base of the next snapshot of a source. `None` if it is a full one.
+pub(super) fn base_of_next<'a>(
+    listing: &'a Listing,
+    source: &SourceId,
+    rule: (&FullRule, usize),
+    now: DateTime<Utc>,
+) -> Option<&'a str> {
+    let problems = listing.problems();
+    let is_sound = |snapshot: &Snapshot| {
+        !problems.contains_key(&snapshot.id) && !listing.marked_for_deletion.contains(&snapshot.id)
+    };
+    full::base_of_next(&listing.snapshots, is_sound, source, rule, now).map(|base| base.id.as_str())
+}
+
+/// Returns the ids of the snapshots of these sources that a verification reads: also of those that cannot be used, and of those whose
+/// source cannot be read.
+pub(super) fn to_verify<'a>(listing: &'a Listing, sources: &[SourceId]) -> Vec<&'a str> {
+    let usable = sources.iter().flat_map(|source| snapshots_of(listing, source));
+    let usable = usable.map(|snapshot| snapshot.id.as_str()).collect::<Vec<_>>();
+    usable.into_iter().chain(unusable_of(listing, sources)).collect()
+}
+
+/// Returns why snapshots of these sources, or of sources that cannot be read, cannot be relied on, as sentences.
+pub(super) fn problems_of(listing: &Listing, sources: &[SourceId]) -> Vec<String> {
+    let usable = sources.iter().flat_map(|source| snapshots_of(listing, source)).map(|snapshot| snapshot.id.as_str());
+    let ids = usable.chain(unusable_of(listing, sources));
+    let problems = ids.filter_map(|id| listing.problem_of(id));
+    problems.chain(listing.possible_losses()).map(|problem| problem.to_string()).collect()
+}
+
+fn unusable_of<'a>(listing: &'a Listing, sources: &[SourceId]) -> impl Iterator<Item = &'a str> {
+    let sources: Vec<SourceId> = sources.iter().cloned().map(composed_source).collect();
+    let is_own = move |source: Option<SourceId>| source.is_none_or(|source| sources.contains(&composed_source(source)));
+    let unusable = listing.unusable.iter();
+    let own = unusable.filter(move |one| is_own(one.source.as_ref().and_then(|source| source.id())));
+    own.map(|one| one.id.as_str())
+}
+
+/// Returns when the oldest of the newest snapshots of these sources was taken: every due time until then has had its run. `None` if a
+/// source has no snapshot.
+pub(super) fn handled_until(listing: &Listing, sources: &[SourceId]) -> Option<DateTime<Utc>> {
+    let newest = sources.iter().map(|source| snapshots_of(listing, source).next().map(|newest| newest.created_at));
+    newest.collect::<Option<Vec<_>>>()?.into_iter().min()
+}
+
+/// Returns the part that is verified on a day: each of them once in as many days.
+pub(super) fn part_of(day: NaiveDate, parts: u16) -> Result<VerifyDepth> {
+    let days = day.signed_duration_since(NaiveDate::default()).num_days();
+    let number = days.rem_euclid(i64::from(parts.max(1))) + 1;
+    Ok(VerifyDepth::subset(u16::try_from(number).unwrap_or(1), parts)?)
+}
+
+/// Returns the snapshot of a source that is to be drilled: the newest, if a due time has passed since the last drill, or since the
+/// first snapshot.
+pub(super) fn drill_of<'a>(
+    listing: &'a Listing,
+    source: &SourceId,
+    when: &When,
+    now: DateTime<Utc>,
+) -> Option<&'a Snapshot> {
+    let checks = |snapshot: &Snapshot| listing.checks_of(&snapshot.id).cloned().unwrap_or_default();
+    let drilled_at = |snapshot: &Snapshot| {
+        let checks = checks(snapshot);
+        [Checks::drilled_at, Checks::drill_failed_at].into_iter().filter_map(|at| at(&checks)).max()
+    };
+    let newest = snapshots_of(listing, source).next()?;
+    let last = snapshots_of(listing, source).filter_map(drilled_at).max();
+    // A snapshot that was taken at the due time is one of it.
+    let first = snapshots_of(listing, source).map(|snapshot| snapshot.created_at - TimeDelta::seconds(1)).min();
+    let since = last.or(first)?;
+    when.next_after(since).is_some_and(|due| due <= now).then_some(newest)
+}
