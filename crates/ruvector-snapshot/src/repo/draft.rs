@@ -10,6 +10,10 @@ use super::spec::{Completion, SnapshotSpec};
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::snapshot::Snapshot;
 
+/// By how many bytes `metadata.json` grows at most because its time is another one than that of the draft: zeros at the end of a
+/// fraction of a second are not written.
+const TIME_EXPANSION_MAX: u64 = ".123456789".len() as u64;
+
 /// Why a new snapshot is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
@@ -50,7 +54,7 @@ pub(crate) async fn make<'a, T: Send>(
     let base_ids = spec.base_ids.iter().rev().cloned().collect();
     let snapshot = draft_blocks(context, spec, blocks, complete).await?;
     let expansion_max = expansion_max(snapshot.raw_bytes, context.config.level());
-    let stored_bytes_max = snapshot.size_bytes.saturating_add(expansion_max);
+    let stored_bytes_max = snapshot.size_bytes.saturating_add(expansion_max).saturating_add(TIME_EXPANSION_MAX);
     Ok(Made::Drafted(Box::new(Draft { snapshot, base_ids, stored_bytes_max })))
 }
 

@@ -3,7 +3,9 @@
 
 use std::path::Path;
 
+use chrono::TimeDelta;
 use ruvector_core::{VectorDB, VectorEntry};
+use ruvector_snapshot::clock::Clock as _;
 use ruvector_snapshot::{
     CreateOptions, CreatePlan, ErrorKind, ImportOptions, Snapshot, SnapshotConfig, SnapshotError, SnapshotManager,
 };
@@ -65,6 +67,23 @@ async fn a_create_stores_what_its_plan_says_at_every_level() {
         }
     }
     dir.assert_scratch_empty();
+}
+
+#[tokio::test]
+async fn a_plan_at_a_full_second_holds_for_a_create_at_a_fraction_of_one() {
+    let dir = TestDir::new();
+    let path = dir.path("a.db");
+    drop(make_database(&path, 10, 8, 1));
+    let manager = || SnapshotManager::new(SnapshotConfig { compression: false, ..dir.config() }).unwrap();
+    let planning = manager().with_clock(TickingClock::seconds_from_year(2020));
+    let fractions = TickingClock::from_year(2020, TimeDelta::nanoseconds(111_111_111));
+    fractions.now();
+    let plan = planning.plan_create_of_file(&path, "a", &CreateOptions::default()).await.unwrap();
+    let creating = manager().with_clock(fractions);
+    let snapshot = creating.create_snapshot_of_file(&path, "a", &CreateOptions::default()).await.unwrap();
+    assert_eq!(plan.created_at.timestamp_subsec_nanos(), 0);
+    assert_ne!(snapshot.created_at.timestamp_subsec_nanos() % 1000, 0);
+    assert_agrees(&plan, &snapshot, "another fraction");
 }
 
 #[tokio::test]
