@@ -8,7 +8,7 @@ use ruvector_snapshot_format::layout::{self, DataFile};
 use serde_json::json;
 use test_fixtures::{StoredSnapshot, edit_metadata, flip_bit_in_the_middle};
 
-use super::sandbox::{RunResult, Sandbox, assert_holds};
+use super::sandbox::{RunResult, Sandbox, assert_holds, ids_of};
 
 #[test]
 fn verify_names_the_corrupt_block_and_checks_the_other_snapshots() {
@@ -111,6 +111,32 @@ fn verify_and_restore_say_the_same_of_options_that_no_database_can_have() {
         assert!(restored.stderr.contains(text), "{what}: {restored:?}");
         assert_eq!(sandbox.path("b.db").exists(), exit_code == 0, "{what}");
         let _not_restored = fs::remove_file(sandbox.path("b.db"));
+    }
+}
+
+#[test]
+fn a_snapshot_that_has_lost_only_its_checksum_file_is_damaged_and_can_be_restored() {
+    let (sandbox, ids) = Sandbox::with_snapshots(1);
+    let (_, created) = sandbox.json(&["create", "--db", "a.db", "--base", &ids[0]]);
+    let increment = created["snapshot"]["id"].as_str().unwrap().to_owned();
+    fs::remove_file(sandbox.stored(&ids[0], layout::CHECKSUM_SHA256)).unwrap();
+    let result = sandbox.run(&["list"]);
+    assert_eq!((result.exit_code, &*result.stderr), (Some(3), ""), "{result:?}");
+    let line = format!("{}  DAMAGED  checksum.sha256 is missing or has another size; it can be restored, ", ids[0]);
+    assert!(result.stdout.contains(&line) && !result.stdout.contains("cannot be"), "{result:?}");
+    let (exit_code, document) = sandbox.json(&["list"]);
+    assert_eq!((exit_code, ids_of(&document).len(), &document["unusable"]), (3, 2, &json!([])));
+    assert!(document["damaged"][&ids[0]].as_str().unwrap().contains("checksum.sha256: the file is missing"));
+    for (id, words) in [(&ids[0], "is damaged"), (&increment, "depends on a damaged one")] {
+        let shown = sandbox.run(&["show", id]);
+        assert_eq!(shown.exit_code, Some(3), "{shown:?}");
+        let shown = shown.stdout;
+        assert!(shown.contains(&format!("snapshot {id} can be restored, but {words}: ")), "{shown}");
+        let status = sandbox.run(&["status"]);
+        assert_eq!(status.exit_code, Some(4), "{status:?}");
+        assert!(!format!("{status:?}").contains("cannot be restored"), "{status:?}");
+        sandbox.run(&["restore", id, "--to", "b.db"]).assert_warns("checksum.sha256 is missing");
+        fs::remove_file(sandbox.path("b.db")).unwrap();
     }
 }
 

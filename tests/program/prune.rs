@@ -196,6 +196,8 @@ fn the_rules_apply_to_each_source_and_the_plan_has_a_heading_for_each() {
     let together = [keep(5), drop(4), drop(3), drop(2), drop(1), drop(0)];
     let none = ["prune", "--keep-last", "1", "--group-by", "none", "--dry-run"];
     sandbox.run(&none).assert_fails(1, "the rules would leave no snapshot of db1:/srv/a.db that can be restored");
+    let label = ["prune", "--keep-label", "absent", "--allow-unprotected"];
+    sandbox.run(&label).assert_fails(1, "also if it is allowed that nothing is left: a label may be mistyped");
     sandbox.run(&none[..5]).assert_fails(1, "add --allow-unprotected if the database is not needed any more");
     let none = [&none[..], &["--allow-unprotected"]].concat();
     let none = sandbox.ok_with_warning(&none, "NO SNAPSHOT of db1:/srv/b.db that can be restored");

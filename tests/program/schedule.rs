@@ -59,7 +59,18 @@ fn what_a_job_needs_is_checked() {
     fs::create_dir(sandbox.path("new")).unwrap();
     let noted = sandbox.ok(&["schedule", "--check"]);
     assert!(noted.contains("note    nightly: the store ") && noted.contains("/new has no snapshots yet\n"), "{noted}");
-    assert_eq!(sandbox.json(&["schedule", "--check"]).1["jobs"][0]["max_age"], "8d");
+    assert!(noted.contains("nightly: the first run starts when `schedule` is started\n"), "{noted}");
+    let (_, document) = sandbox.json(&["schedule", "--check"]);
+    let job = &document["jobs"][0];
+    assert_eq!((&job["max_age"], time(&job["next_start"])), (&json!("8d"), time(&document["started_at"])));
+    with_job(&sandbox, "when = \"@daily\"\nstore = \"new\"\nmissed = \"skip\"\n");
+    assert!(sandbox.ok(&["schedule", "--check"]).contains("nightly: the next run starts at 20"));
+
+    let database = fs::OpenOptions::new().write(true).open(sandbox.path("a.db")).unwrap();
+    database.set_len(database.metadata().unwrap().len() - 1).unwrap();
+    let cut = sandbox.run(&["schedule", "--check"]);
+    assert_eq!(cut.exit_code, Some(1), "{cut:?}");
+    assert!(cut.stdout.contains("the file is shorter than its header says"), "{cut:?}");
 
     fs::write(sandbox.path("a.db"), "no database ".repeat(100)).unwrap();
     fs::write(sandbox.path("snapshots.txt"), "").unwrap();
@@ -90,7 +101,9 @@ fn the_next_runs_follow_from_what_the_store_has() {
     assert_eq!((exit_code, &document["store"]), (0, &json!(null)), "{document}");
     let (now, runs) = (time(&document["started_at"]), document["runs"].as_array().unwrap());
     let starts: Vec<DateTime<Utc>> = runs.iter().map(|run| time(&run["start"])).collect();
-    assert!(starts.len() == 30 && starts.is_sorted() && starts[0] > now, "{document}");
+    // Of what `hourly` backs up, its store has nothing: a run would start at once.
+    assert!(starts.len() == 30 && starts.is_sorted() && starts[0] == now && starts[1] > now, "{document}");
+    assert_eq!(runs[0]["job"], "hourly");
     let of = |job: &str| runs.iter().filter(|run| run["job"] == job).cloned().collect::<Vec<_>>();
     let nightly = of("nightly");
     let seconds: Vec<i64> = nightly.iter().map(|run| time(&run["due"]).timestamp()).collect();

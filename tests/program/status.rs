@@ -3,7 +3,9 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
+use ruvector_snapshot::{CreateOptions, SnapshotConfig, SnapshotManager};
 use serde_json::json;
+use test_fixtures::TickingClock;
 
 use super::sandbox::{DIMENSIONS, Sandbox, create_database};
 
@@ -54,6 +56,40 @@ fn what_is_stale_is_4_and_is_said_also_with_quiet() {
     let (exit_code, document) = sandbox.json(&["status"]);
     assert_eq!((exit_code, &document["databases"][0]["stale"][0]["kind"]), (4, &json!("no_snapshot")), "{document}");
     assert_eq!(document["databases"][0]["stale"][1]["kind"], json!("problem"), "{document}");
+}
+
+#[test]
+fn the_databases_of_jobs_must_be_there_and_may_be_as_old_as_their_jobs_say() {
+    let sandbox = Sandbox::with_rows(5);
+    let config = SnapshotConfig { snapshot_dir: sandbox.path("snapshots"), ..SnapshotConfig::default() };
+    let manager = SnapshotManager::new(config).unwrap().with_clock(TickingClock::seconds_from_year(2020));
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let (path, options) = (sandbox.path("a.db"), CreateOptions::default());
+    runtime.block_on(manager.create_snapshot_of_file(path, "a", &options)).unwrap();
+    assert_eq!(sandbox.run(&["status"]).exit_code, Some(4));
+    let file = |databases: &str, store: &str| {
+        let tables = "store = \"snapshots\"\n[databases.a]\npath = \"a.db\"\n[databases.b]\npath = \"b.db\"\nsource = \"users\"\n";
+        let job = format!("[[jobs]]\nname = \"n\"\ndatabases = {databases}\nstore = \"{store}\"\nwhen = \"@daily\"\n");
+        fs::write(sandbox.path("ruvector-snapshot.toml"), format!("{tables}{job}max_age = \"90y\"\n")).unwrap();
+    };
+    file("\"@a\"", "snapshots");
+    sandbox.ok(&["status"]);
+    sandbox.ok(&["status", "--source", "@a"]);
+    let typed = sandbox.run(&["status", "--max-age", "26h"]);
+    assert!(typed.exit_code == Some(4) && typed.stdout.contains("and it may be 26h old"), "{typed:?}");
+    file("[\"@a\", \"@b\"]", "snapshots");
+    let missing = sandbox.run(&["status"]);
+    assert_eq!(missing.exit_code, Some(4), "{missing:?}");
+    assert!(missing.stdout.contains("STALE  users: there is no snapshot that can be restored"), "{missing:?}");
+    assert!(!missing.stdout.contains("a.db:"), "{missing:?}");
+    sandbox.ok(&["status", "--source", "@a"]);
+    assert!(sandbox.run(&["status", "--source", "@b"]).stdout.contains("STALE  users: "));
+    file("[\"@a\", \"@b\"]", "other");
+    let other = sandbox.run(&["status"]);
+    assert!(other.stdout.contains("1 database, 1 stale"), "{other:?}");
+    for command in [&["status"][..], &["list"], &["prune", "--keep-last", "1"]] {
+        sandbox.run(&[command, &["--source", ""]].concat()).assert_fails(2, "cannot be empty; leave the option out");
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ use clap::Args;
 use ruvector_snapshot::{LabelPattern, ListFilter, Listing, Since, Snapshot, closest};
 
 use crate::output::enumerated;
+use crate::values::not_empty;
 
 /// Which snapshots of the store a command is about.
 #[derive(Debug, Args)]
@@ -14,7 +15,7 @@ pub(crate) struct Filters {
     #[arg(long)]
     pub(crate) name: Option<String>,
     /// Only snapshots of this source: its name, or HOST:PATH, the path or the host of the database
-    #[arg(long, value_name = "SOURCE")]
+    #[arg(long, value_name = "SOURCE", value_parser = not_empty)]
     pub(crate) source: Option<String>,
     /// Only snapshots that were taken since then: so long ago, for example 7d or 3mo, or a date, for example 2026-01-31, which
     /// begins in UTC

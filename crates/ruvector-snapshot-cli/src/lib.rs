@@ -14,6 +14,7 @@ mod global;
 mod help;
 mod input;
 mod interrupted;
+mod job_databases;
 mod logs;
 mod near_store;
 mod other_words;

@@ -49,6 +49,11 @@ pub(crate) fn textfile_path() -> impl TypedValueParser<Value = PathBuf> {
     })
 }
 
+/// Refuses an empty text, such as that of a variable of a script that is not set.
+pub(crate) fn not_empty(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() { Err("cannot be empty; leave the option out".to_owned()) } else { Ok(text.to_owned()) }
+}
+
 /// Parses a share such as `50%` or `50`.
 pub(crate) fn percent(text: &str) -> Result<u8, String> {
     let number = text.strip_suffix('%').unwrap_or(text);

@@ -231,9 +231,12 @@ pub struct Listing {
     pub listed_at: DateTime<Utc>,
     /// The snapshots, newest first.
     pub snapshots: Vec<Snapshot>,
-    /// Snapshots that cannot be used, newest first: `metadata.json` is corrupt, missing or of a newer version, a file is
-    /// missing or has another size, or the snapshot cannot be read.
+    /// Snapshots that cannot be used, newest first: `metadata.json` is corrupt, missing or of a newer version, another file is
+    /// missing or has another size, or the snapshot cannot be read. Without `checksum.sha256`, a snapshot can be used.
     pub unusable: Vec<UnusableSnapshot>,
+    /// What is wrong with the `checksum.sha256` of those of `snapshots` that have none, or one of another size, by id. They are
+    /// corrupt, and can be restored; no increment can be based on them.
+    pub damaged: BTreeMap<String, String>,
     /// Ids of uploads in progress and of abandoned uploads, newest first. They are not snapshots.
     pub pending_uploads: Vec<String>,
     /// Ids of those of `pending_uploads` that may be snapshots, newest first: for an hour they have had all files of one except

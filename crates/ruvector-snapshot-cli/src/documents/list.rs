@@ -1,5 +1,7 @@
 //! The document of `list`. It is printed in parts: each snapshot, and the end.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use ruvector_snapshot::{ChainEnd, Listing, Orphan, RawJson, Snapshot, UnusableSnapshot};
 use schemars::JsonSchema;
@@ -89,6 +91,9 @@ enum ChainState {
 pub(crate) struct ListEnd<'a> {
     /// Snapshots that cannot be used, the newest first. If one is corrupt, the exit code is 3, and else 1.
     unusable: Vec<UnusableDocument<'a>>,
+    /// What is wrong with the `checksum.sha256` of those of `snapshots` that have none, or one of another size, by id. They can be
+    /// restored, and no increment can be based on them. The exit code is 3.
+    damaged: &'a BTreeMap<String, String>,
     /// The ids of uploads that are running or were interrupted, the newest first.
     pending_uploads: &'a [String],
     /// The ids of those of `pending_uploads` that may be snapshots: only `metadata.json` is missing, for more than an hour.
@@ -120,6 +125,7 @@ impl<'a> From<&'a Listing> for ListEnd<'a> {
         };
         Self {
             unusable: listing.unusable.iter().map(unusable).collect(),
+            damaged: &listing.damaged,
             pending_uploads: &listing.pending_uploads,
             possibly_lost: &listing.possibly_lost,
             deleting: &listing.deleting,

@@ -67,6 +67,11 @@ fn print_text(session: &Session, report: &FindReport, now: DateTime<Utc>) -> Res
             false => "",
         };
         let (store, record_id) = (&session.store, &report.record_id);
+        if !report.problems.is_empty() && report.snapshots.iter().all(|found| found.state == RecordState::Unknown) {
+            return output.line(format_args!(
+                "no snapshot at {store} can be read, so whether one has the record {record_id:?} is not known"
+            ));
+        }
         return output.line(format_args!("no snapshot{unknown} at {store} has the record {record_id:?}{none}{inside}"));
     }
     let sources: BTreeSet<String> = report.snapshots.iter().map(|found| found.snapshot.source.id_or_kind()).collect();

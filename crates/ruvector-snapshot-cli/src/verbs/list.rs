@@ -121,7 +121,7 @@ pub(crate) async fn list(session: &Session, args: &List) -> Result<Exit, Failure
     }
     let is_any = |kind| listing.unusable.iter().any(|unusable| unusable.error.kind() == kind);
     let is_any_missing = selected.broken.iter().any(|broken| broken.end == ChainEnd::Missing);
-    let is_any_found = found_corrupt(&selected).next().is_some();
+    let is_any_found = found_corrupt(&selected).next().is_some() || damaged(&selected).next().is_some();
     Ok(if is_any(ErrorKind::Corrupt) || is_any_missing || is_any_found {
         Exit::Corruption
     } else if !listing.unusable.is_empty() {
@@ -205,6 +205,7 @@ fn print_text(session: &Session, selected: &Selected<'_>, args: &List) -> Result
         if args.wide { output.whole_table(&table)? } else { output.table(&table)? }
     }
     print_found_corrupt(session, selected)?;
+    print_damaged(session, selected)?;
     print_broken(session, selected)?;
     print_not_captured(session, selected)?;
     if selected.is_all {
@@ -358,6 +359,15 @@ fn print_found_corrupt(session: &Session, selected: &Selected<'_>) -> Result<(),
     })
 }
 
+/// Prints which snapshots have lost a file that a restore does not need.
+fn print_damaged(session: &Session, selected: &Selected<'_>) -> Result<(), Failure> {
+    damaged(selected).try_for_each(|id| {
+        session.output.line(Text::from(format_args!("{}  ", session.short(id))).tone(Tone::Bad, "DAMAGED").add(
+            "  checksum.sha256 is missing or has another size; it can be restored, but no increment can be based on it",
+        ))
+    })
+}
+
 /// Prints how many of the snapshots lack something that belongs to their database.
 fn print_not_captured(session: &Session, selected: &Selected<'_>) -> Result<(), Failure> {
     let lacks = |snapshot: &&&Snapshot| !snapshot.source.not_captured.is_empty();
@@ -378,6 +388,11 @@ fn found_corrupt<'a>(selected: &'a Selected<'_>) -> impl Iterator<Item = (&'a St
         let corrupt_at = selected.listing.checks_of(&snapshot.id)?.corrupt_at()?;
         Some((&snapshot.id, corrupt_at))
     })
+}
+
+fn damaged<'a>(selected: &'a Selected<'_>) -> impl Iterator<Item = &'a String> {
+    let ids = selected.snapshots.iter().map(|snapshot| &snapshot.id);
+    ids.filter(|id| selected.listing.damaged.contains_key(*id))
 }
 
 /// Returns why a snapshot cannot be used. The line starts with the id, so only the file of the key is named.

@@ -17,7 +17,7 @@ use crate::documents::{PruneDocument, Pruned};
 use crate::failure::{Exit, Failure};
 use crate::output::{self, Output, Text, Tone, counted, orphan_kind, size, total};
 use crate::session::Session;
-use crate::values::{DIRECTORY_PREFIX, count, grace};
+use crate::values::{DIRECTORY_PREFIX, count, grace, not_empty};
 use crate::verbs::create::plan::print_not_tried;
 use crate::verbs::delete::{self, Deletion};
 
@@ -79,7 +79,7 @@ pub(crate) struct Prune {
     pub(crate) grace: TimeDelta,
     /// Apply the rules to the snapshots of this database only, and keep those of others: the name of its source, or HOST:PATH, as
     /// `list` prints it. Can be repeated
-    #[arg(long = "source", value_name = "SOURCE")]
+    #[arg(long = "source", value_name = "SOURCE", value_parser = not_empty)]
     pub(crate) sources: Vec<String>,
     /// Allow that nothing is left of a database that can be restored, or only empty snapshots of one that had records
     #[arg(long)]

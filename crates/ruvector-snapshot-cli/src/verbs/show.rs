@@ -92,7 +92,7 @@ async fn show_one(
         chain,
         dependents: listing.dependents(&[id]),
         dated_in_future: listing.is_dated_in_future(id),
-        corruption: listed_error(listing, id).or(broken).or_else(|| broken_chain(listing, id)),
+        corruption: listed_error(listing, id).or(broken).or_else(|| Some(listed_problem(listing, id)?.to_string())),
         ledger,
         snapshot,
     };
@@ -104,6 +104,11 @@ async fn show_one(
         None if shown.ledger.checks.corrupt_at().is_none() => Exit::Success,
         corruption => {
             corruption.iter().try_for_each(|corruption| session.output.field("CORRUPT", corruption))?;
+            if listing.problem_of(id).is_some_and(|problem| matches!(problem, SnapshotProblem::BrokenChain { .. })) {
+                session.output.message(
+                    "hint: a copy in another store has the same files: restore from there, or put the lost file back from there",
+                );
+            }
             Exit::Corruption
         }
     };
@@ -256,14 +261,14 @@ fn listed_error(listing: &Listing, id: &str) -> Option<String> {
     listing.unusable.iter().find(|unusable| unusable.id == id).map(|unusable| unusable.error.to_string())
 }
 
-/// Returns what is wrong with a snapshot that this one depends on, as far as its files show.
-fn broken_chain(listing: &Listing, id: &str) -> Option<String> {
-    match listing.problem_of(id) {
-        Some(problem @ SnapshotProblem::BrokenChain { end: ChainEnd::Missing | ChainEnd::Unusable, .. }) => {
-            Some(problem.to_string())
-        }
-        _ => None,
-    }
+/// Returns what is wrong with a snapshot that this one depends on, or with the file that a restore does not need, as far as the
+/// listing shows.
+fn listed_problem(listing: &Listing, id: &str) -> Option<SnapshotProblem> {
+    listing.problem_of(id).filter(|problem| match problem {
+        SnapshotProblem::Damaged { .. } => true,
+        SnapshotProblem::BrokenChain { end, .. } => matches!(end, ChainEnd::Missing | ChainEnd::Unusable),
+        _ => false,
+    })
 }
 
 fn hinted(failure: Failure) -> Failure {

@@ -1,5 +1,6 @@
 //! `status`: says whether the databases of a store are backed up, for a person, a probe and a monitoring system.
 
+mod limits;
 mod textfile;
 
 use std::collections::BTreeMap;
@@ -7,14 +8,15 @@ use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 use clap::Args;
-use ruvector_snapshot::{DatabaseFreshness, Freshness, FreshnessLimits, Span, StaleReason};
+use limits::limits;
+use ruvector_snapshot::{DatabaseFreshness, Freshness, Span, StaleReason};
 
 use crate::documents::StatusDocument;
 use crate::failure::{Exit, Failure};
 use crate::logs::PRINTED;
 use crate::output::{Cell, Column, Output, Table, Text, Tone, count, counted, distinguished, enumerated, size};
 use crate::session::Session;
-use crate::values::{percent, textfile_path};
+use crate::values::{not_empty, percent, textfile_path};
 
 pub(crate) const HELP: &str = "\
 Checks that each database in the store has a snapshot that is young enough and can be relied on. A backup that has stopped reports no failure, so run this \
@@ -25,8 +27,9 @@ A database is stale if its newest snapshot that can be restored, as far as is kn
 (--shrink-warn); if a snapshot was found corrupt, cannot be used, or depends on one that is missing; if the last drill of one has failed; if snapshots of two files were \
 taken in turn under one name; or if it was not verified or drilled within --max-verify-age or --max-drill-age. An empty store is stale.
 
-Without --source, every database is checked that has a snapshot, so one that has lost all of them is not missed. Name those that must be there with \
---source, once for each: then only these are checked.
+If the configuration file has jobs for this store, their databases must be there, and each may be as old as max_age of its job says, unless --max-age is \
+given. Of other databases, every one is checked that has a snapshot, so one that has lost all of them is not missed. Name those that must be there with \
+--source, once for each: then only these are checked. @NAME is a database of the configuration file.
 
 With --textfile, the same is written as metrics. The file is replaced in one step, also if the store cannot be read: then \
 ruvector_snapshot_status_success is 0. After wrong usage, also of the configuration file, it stays as it was: let an alert watch \
@@ -43,9 +46,10 @@ Exit codes: 0 all fresh; 1 failure, nothing is known; 2 wrong usage; 4 something
 
 #[derive(Debug, Args)]
 pub(crate) struct Status {
-    /// How old the newest snapshot of a database may be, for example 26h or 8d
-    #[arg(long, value_name = "SPAN", default_value = "26h")]
-    pub(crate) max_age: Span,
+    /// How old the newest snapshot of a database may be, for example 26h or 8d [default: what its job in the configuration file says,
+    /// and 26h without one]
+    #[arg(long, value_name = "SPAN")]
+    pub(crate) max_age: Option<Span>,
     /// How long ago the last verification of every byte of one of its snapshots may be [default: it need not be verified]
     #[arg(long, value_name = "SPAN")]
     pub(crate) max_verify_age: Option<Span>,
@@ -57,20 +61,11 @@ pub(crate) struct Status {
     #[arg(long, value_name = "PERCENT", default_value = "50%", value_parser = percent)]
     pub(crate) shrink_warn: u8,
     /// A database that must be there: the name of its source, or HOST:PATH, as it is printed. Can be repeated
-    #[arg(long = "source", value_name = "SOURCE")]
+    #[arg(long = "source", value_name = "SOURCE", value_parser = not_empty)]
     pub(crate) sources: Vec<String>,
     /// Write metrics to this file too, for the textfile collector of node_exporter. Its name ends with .prom
     #[arg(long, value_name = "FILE", value_parser = textfile_path())]
     pub(crate) textfile: Option<PathBuf>,
-}
-
-impl Status {
-    fn limits(&self) -> FreshnessLimits {
-        let mut limits = FreshnessLimits::default().max_age(self.max_age).shrink_percent(self.shrink_warn);
-        (limits.max_verify_age, limits.max_drill_age) = (self.max_verify_age, self.max_drill_age);
-        limits.sources.clone_from(&self.sources);
-        limits
-    }
 }
 
 pub(crate) async fn status(session: &Session, args: &Status) -> Result<Exit, Failure> {
@@ -80,8 +75,9 @@ pub(crate) async fn status(session: &Session, args: &Status) -> Result<Exit, Fai
     if let (Ok(manager), Some(path)) = (&manager, &args.textfile) {
         manager.check_outside(path, "a file of metrics").map_err(Failure::usage)?;
     }
+    let limits = limits(session, args)?;
     let freshness = match manager {
-        Ok(manager) => session.read(&manager, manager.freshness(&args.limits())).await,
+        Ok(manager) => session.read(&manager, manager.freshness(&limits)).await,
         Err(failure) => Err(failure),
     };
     let written = match &args.textfile {

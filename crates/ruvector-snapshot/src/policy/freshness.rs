@@ -43,14 +43,18 @@ pub struct FreshnessLimits {
     /// is 100.
     pub shrink_percent: u8,
     /// The databases that must have snapshots: the name of a source, or `HOST:PATH` of a database file. If there are any, only
-    /// these are checked. If there are none, every database that has a snapshot is.
+    /// these are checked. If there are none, every database that has a snapshot is, and every one of `expected`.
     pub sources: Vec<String>,
+    /// The databases that are backed up on a schedule, as in `sources`, and how old the newest snapshot of each may be. `None`: as
+    /// old as that of any other. Without a snapshot, they are stale.
+    pub expected: BTreeMap<String, Option<Span>>,
 }
 
 impl Default for FreshnessLimits {
     fn default() -> Self {
         let max_age = Span { hours: 26, ..Span::default() };
-        Self { max_age, max_verify_age: None, max_drill_age: None, shrink_percent: 50, sources: Vec::new() }
+        let (sources, expected) = (Vec::new(), BTreeMap::new());
+        Self { max_age, max_verify_age: None, max_drill_age: None, shrink_percent: 50, sources, expected }
     }
 }
 
@@ -112,6 +116,28 @@ impl FreshnessLimits {
     pub fn source(mut self, source: impl Into<String>) -> Self {
         self.sources.push(source.into());
         self
+    }
+
+    /// Expects snapshots of this database, and checks others too. If it was expected before, the shorter age counts.
+    ///
+    /// ```
+    /// # use ruvector_snapshot::FreshnessLimits;
+    /// let limits = FreshnessLimits::default().expect("articles", Some("2h".parse()?));
+    /// assert_eq!(limits.expected["articles"], Some("2h".parse()?));
+    /// # Ok::<(), ruvector_snapshot::SnapshotError>(())
+    /// ```
+    #[must_use]
+    pub fn expect(mut self, source: impl Into<String>, max_age: Option<Span>) -> Self {
+        let now = DateTime::UNIX_EPOCH;
+        let known = self.expected.entry(source.into()).or_default();
+        *known = known.iter().copied().chain(max_age).max_by_key(|span| span.before_utc(now));
+        self
+    }
+
+    /// Returns how old the newest snapshot of a source may be.
+    fn max_age_of(&self, source: &str) -> Span {
+        let expected = self.expected.iter().find(|(expected, _)| is_same(source, expected));
+        expected.and_then(|(_, max_age)| *max_age).unwrap_or(self.max_age)
     }
 }
 
@@ -441,7 +467,8 @@ fn missing<'a>(listing: &'a Listing, limits: &'a FreshnessLimits) -> impl Iterat
     let usable = listing.snapshots.iter().map(|snapshot| &snapshot.source);
     let sources: Vec<_> = usable.chain(listing.unusable.iter().filter_map(|one| one.source.as_ref())).collect();
     let is_there = move |wanted: &&String| sources.iter().any(|source| is_required(source, wanted));
-    limits.sources.iter().filter(move |wanted| !is_there(wanted)).cloned()
+    let expected = limits.expected.keys().filter(|_| limits.sources.is_empty());
+    limits.sources.iter().chain(expected).filter(move |wanted| !is_there(wanted)).cloned()
 }
 
 fn describe(
@@ -462,9 +489,10 @@ fn describe(
     match usable.first() {
         None => stale.insert(0, StaleReason::NoSnapshot),
         Some(newest) => {
-            stale.extend(too_old(newest, limits, now));
-            stale.extend(shrunken(newest, &usable, limits));
-            stale.extend(several_files(&usable, limits));
+            let max_age = limits.max_age_of(&source);
+            stale.extend(too_old(newest, max_age, now));
+            stale.extend(shrunken(newest, &usable, limits.shrink_percent, max_age));
+            stale.extend(several_files(&usable, max_age));
         }
     }
     if let Some(max_age) = limits.max_verify_age.filter(|max_age| !is_since(verified_at, *max_age, now)) {
@@ -498,9 +526,9 @@ fn is_since(at: Option<DateTime<Utc>>, max_age: Span, now: DateTime<Utc>) -> boo
     at.is_some_and(|at| at >= max_age.before_utc(now))
 }
 
-fn too_old(newest: &Snapshot, limits: &FreshnessLimits, now: DateTime<Utc>) -> Option<StaleReason> {
-    let is_young = is_since(Some(newest.created_at), limits.max_age, now);
-    let (created_at, max_age) = (newest.created_at, limits.max_age.to_string());
+fn too_old(newest: &Snapshot, max_age: Span, now: DateTime<Utc>) -> Option<StaleReason> {
+    let is_young = is_since(Some(newest.created_at), max_age, now);
+    let (created_at, max_age) = (newest.created_at, max_age.to_string());
     (!is_young).then_some(StaleReason::TooOld { created_at, max_age })
 }
 
@@ -509,28 +537,28 @@ const LOSS_SHOWN: TimeDelta = TimeDelta::days(7);
 
 /// A loss would show for one interval only if it was compared with the last snapshot alone. If all records are lost, it is compared
 /// with every snapshot.
-fn shrunken(newest: &Snapshot, usable: &[&Snapshot], limits: &FreshnessLimits) -> Option<StaleReason> {
-    if limits.shrink_percent >= 100 {
+fn shrunken(newest: &Snapshot, usable: &[&Snapshot], shrink_percent: u8, max_age: Span) -> Option<StaleReason> {
+    if shrink_percent >= 100 {
         return None;
     }
     let records = newest.vector_count as u64;
     // After a compact, the snapshot that comes next has the same state.
     let usable: Vec<&Snapshot> = usable.iter().copied().filter(|other| !is_same_state(other, newest)).collect();
-    let since = limits.max_age.before_utc(newest.created_at).min(newest.created_at - LOSS_SHOWN);
+    let since = max_age.before_utc(newest.created_at).min(newest.created_at - LOSS_SHOWN);
     let earlier = usable.iter().enumerate();
     let compared = earlier.filter(|(at, snapshot)| *at == 0 || records == 0 || snapshot.created_at >= since);
     let (_, most) = compared.max_by_key(|(_, snapshot)| snapshot.vector_count)?;
     let earlier_records = most.vector_count as u64;
-    let kept_percent = u128::from(100 - limits.shrink_percent);
+    let kept_percent = u128::from(100 - shrink_percent);
     let is_shrunken =
         records < earlier_records && u128::from(records) * 100 <= u128::from(earlier_records) * kept_percent;
     is_shrunken.then(|| StaleReason::Shrunken { records, earlier_id: most.id.clone(), earlier_records })
 }
 
 /// An old turn is no reason: a database may have been restored to another path for some days.
-fn several_files(usable: &[&Snapshot], limits: &FreshnessLimits) -> Option<StaleReason> {
+fn several_files(usable: &[&Snapshot], max_age: Span) -> Option<StaleReason> {
     let newest = usable.first()?;
-    let since = limits.max_age.before_utc(newest.created_at).min(newest.created_at - LOSS_SHOWN);
+    let since = max_age.before_utc(newest.created_at).min(newest.created_at - LOSS_SHOWN);
     let recent = usable.iter().filter(|snapshot| snapshot.created_at >= since).map(|snapshot| &snapshot.source);
     let (one, other) = taken_in_turn(recent)?;
     let [path, other_path] = shown_files(one, other);

@@ -67,7 +67,10 @@ impl Inventory {
         for (id, inspected) in inspect_all(context, &objects).await {
             bases.insert(id, inspected.base);
             match inspected.outcome {
-                Ok(snapshot) => listing.snapshots.push(snapshot),
+                Ok((snapshot, damage)) => {
+                    listing.damaged.extend(damage.map(|damage| (snapshot.id.clone(), damage.to_string())));
+                    listing.snapshots.push(snapshot);
+                }
                 // Deleted since the keys were listed.
                 Err(gone) if gone.error.kind() == ErrorKind::NotFound => {}
                 Err(unusable) => {
@@ -255,7 +258,8 @@ impl Listed {
 /// What was found out about one snapshot.
 struct Inspected {
     base: BaseRef<SnapshotId>,
-    outcome: Result<Snapshot, UnusableSnapshot>,
+    /// The snapshot, and what is wrong with its `checksum.sha256`.
+    outcome: Result<(Snapshot, Option<SnapshotError>), UnusableSnapshot>,
 }
 
 /// Returns the error of a snapshot. A limit of the process says nothing of the snapshot, and ends the listing.
@@ -294,7 +298,7 @@ async fn inspect(store: &dyn SnapshotStore, id: &SnapshotId, objects: &ObjectsBy
     };
     let outcome = match read.await {
         Ok(snapshot) => match compare_sizes(store, id, &snapshot, objects).await {
-            Ok(()) => Ok(Snapshot { pinned: objects.contains_key(layout::PINNED_JSON), ..snapshot }),
+            Ok(damage) => Ok((Snapshot { pinned: objects.contains_key(layout::PINNED_JSON), ..snapshot }, damage)),
             Err(error) => Err(unusable(Some(snapshot), error)),
         },
         Err(error) => Err(unusable(None, error)),
@@ -302,23 +306,32 @@ async fn inspect(store: &dyn SnapshotStore, id: &SnapshotId, objects: &ObjectsBy
     Inspected { base, outcome }
 }
 
+/// Fails if a file that is needed is missing or has another size. Returns what is wrong with `checksum.sha256`: a restore does
+/// not need it.
 async fn compare_sizes(
     store: &dyn SnapshotStore,
     id: &SnapshotId,
     snapshot: &Snapshot,
     objects: &ObjectsByName,
-) -> Result<()> {
+) -> Result<Option<SnapshotError>> {
+    let mut damage = None;
     for (file, expected) in &snapshot.files {
         if objects.get(file).is_some_and(|object| object.size_bytes == *expected) {
             continue;
         }
         // A listing is not atomic: the file may have been written after the listing passed its key.
         let key = layout::key(id, file);
-        if let Some((problem, _)) = check_size(store, &key, *expected).await? {
-            return Err(problem.with_key(key));
+        let problem = match check_size(store, &key, *expected).await {
+            Ok(None) => continue,
+            Ok(Some((problem, _))) => problem.with_key(key),
+            Err(error) => error,
+        };
+        match (file.as_str(), problem.kind()) {
+            (layout::CHECKSUM_SHA256, ErrorKind::Corrupt) => damage = Some(problem),
+            _ => return Err(problem),
         }
     }
-    Ok(())
+    Ok(damage)
 }
 
 /// Returns what is wrong with the size of an object, if anything, and its size. A missing object has no bytes.
@@ -385,6 +398,8 @@ async fn forget_deleted(
         listing.snapshots.retain(|snapshot| !gone.contains(&snapshot.id));
         listing.unusable.retain(|unusable| !gone.contains(&unusable.id));
     }
+    let usable: BTreeSet<&str> = listing.snapshots.iter().map(|snapshot| snapshot.id.as_str()).collect();
+    listing.damaged.retain(|id, _| usable.contains(id.as_str()));
     // A snapshot that is gone has no place in the lineage, unless one that is not gone names it as its base.
     let usable = listing.snapshots.iter().map(|snapshot| snapshot.id.as_str());
     let listed: BTreeSet<&str> = usable.chain(listing.unusable.iter().map(|unusable| unusable.id.as_str())).collect();
@@ -401,7 +416,7 @@ async fn forget_deleted(
     Ok(())
 }
 
-/// Returns the listed snapshots that seem to be corrupt, or have a broken chain.
+/// Returns the listed snapshots that seem to be corrupt or damaged, or have a broken chain.
 fn suspects(listing: &Listing, bases: &BTreeMap<SnapshotId, BaseRef<SnapshotId>>) -> Vec<SnapshotId> {
     let usable: BTreeSet<&str> = listing.snapshots.iter().map(|snapshot| snapshot.id.as_str()).collect();
     let corrupt = listing.unusable.iter().filter(|unusable| unusable.error.kind() == ErrorKind::Corrupt);
@@ -409,7 +424,9 @@ fn suspects(listing: &Listing, bases: &BTreeMap<SnapshotId, BaseRef<SnapshotId>>
     let of_usable = bases.iter().filter(|(id, _)| usable.contains(id.as_str()));
     let lineage = Lineage::new(of_usable.map(|(id, base)| (id.clone(), base.clone())));
     let is_suspect = |id: &&SnapshotId| {
-        corrupt.contains(id.as_str()) || usable.contains(id.as_str()) && lineage.broken_at(*id).is_some()
+        corrupt.contains(id.as_str())
+            || listing.damaged.contains_key(id.as_str())
+            || usable.contains(id.as_str()) && lineage.broken_at(*id).is_some()
     };
     bases.keys().filter(is_suspect).cloned().collect()
 }

@@ -10,7 +10,7 @@ use super::job::Job;
 use super::report::{RunReport, RunStart, StepReport};
 use super::{JobStatus, SLEEP_MAX};
 use crate::error::{ErrorKind, Result, SnapshotError};
-use crate::policy::schedule::{Decision, JobState, Missed, decide};
+use crate::policy::schedule::{Decision, JobState, decide};
 
 /// The jobs of a scheduler.
 #[derive(Debug)]
@@ -218,10 +218,7 @@ impl Jobs {
     pub(super) fn was_looked_up(&self, name: &str, answer: &Result<Option<DateTime<Utc>>>, now: DateTime<Utc>) {
         self.end(name, |slot| {
             slot.handled = match (answer, &slot.handled) {
-                (Ok(until), _) => {
-                    let never = if slot.job.schedule.missed == Missed::Skip { now } else { DateTime::UNIX_EPOCH };
-                    Handled::Known(JobState::since(until.unwrap_or(never)))
-                }
+                (Ok(newest), _) => Handled::Known(JobState::of_newest(*newest, &slot.job.schedule, now)),
                 (Err(_), Handled::Unknown { failed_attempts, .. }) => {
                     let failed_attempts = failed_attempts.saturating_add(1);
                     let wait =

@@ -63,6 +63,13 @@ pub(super) fn handled_until(listing: &Listing, sources: &[SourceId]) -> Option<D
     newest.collect::<Option<Vec<_>>>()?.into_iter().min()
 }
 
+/// Returns whether a snapshot was found intact to this depth on a day. Another program may have done it: the daemon before a restart,
+/// or a run that was asked for.
+pub(super) fn was_verified_on(listing: &Listing, id: &str, depth: VerifyDepth, day: NaiveDate) -> bool {
+    listing.problem_of(id).is_none()
+        && listing.checks_of(id).and_then(|checks| checks.intact_at(depth)).is_some_and(|at| at.date_naive() >= day)
+}
+
 /// Returns the part that is verified on a day: each of them once in as many days.
 pub(super) fn part_of(day: NaiveDate, parts: u16) -> Result<VerifyDepth> {
     let days = day.signed_duration_since(NaiveDate::default()).num_days();

@@ -259,8 +259,10 @@ impl Running<'_> {
         let store = self.run.job.store.clone();
         let verified = self.step_with(Step::of(StepKind::Verify), |heard| async move {
             let listing = store.list().await?;
-            let ids = plan::to_verify(&listing, sources);
-            let options = VerifyOptions::default().depth(plan::part_of(today, parts)?).progress(heard);
+            let mut ids = plan::to_verify(&listing, sources);
+            let depth = plan::part_of(today, parts)?;
+            ids.retain(|id| !plan::was_verified_on(&listing, id, depth, today));
+            let options = VerifyOptions::default().depth(depth).progress(heard);
             let mut verifications = std::pin::pin!(store.verify_each(&ids, options)?);
             let mut done = Done { snapshots: Some(0), ..Done::default() };
             while let Some(verification) = verifications.try_next().await? {
@@ -363,6 +365,8 @@ impl Running<'_> {
         let Done { snapshot_id, base_id, records, stored_bytes, snapshots, warnings: more, failed } =
             done.unwrap_or_else(|error| Done { failed: Some(error), ..Done::default() });
         warnings.extend(more);
+        // Each step that lists the store finds the same.
+        warnings.retain(|warning| !self.steps.iter().any(|before| before.warnings.contains(warning)));
         // A verification or a drill that has come to its end has a result, and not a fault that passes.
         let has_result = is_result && matches!(step.kind, StepKind::Verify | StepKind::Drill);
         let error = failed.map(|error| StepError::new(&error, !has_result || error.is_retryable()));

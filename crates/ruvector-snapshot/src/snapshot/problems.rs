@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::ancestry::ChainEnd;
 use super::checks::Checks;
-use super::{Listing, Snapshot};
+use super::{Listing, Snapshot, UnusableSnapshot};
 use crate::text::{composed, utc_time};
 
 /// Why a snapshot cannot be relied on, as far as a [`Listing`] shows.
@@ -36,6 +36,18 @@ pub enum SnapshotProblem {
         end: ChainEnd,
         /// Whether that snapshot could not be read. It may be intact.
         is_unread: bool,
+        /// Why that snapshot cannot be used.
+        reason: Option<String>,
+    },
+    /// It can be restored, but the `checksum.sha256` of it, or of one that it depends on, is missing or has another size. No
+    /// increment can be based on that snapshot.
+    Damaged {
+        /// The id of the snapshot.
+        id: String,
+        /// The id of the snapshot whose file it is.
+        found_in: String,
+        /// What is wrong.
+        reason: String,
     },
     /// It was found corrupt, or one that it depends on was, and not intact since.
     Corrupt {
@@ -121,14 +133,19 @@ impl fmt::Display for SnapshotProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unusable { id, reason } => write!(f, "snapshot {id} cannot be used: {reason}"),
-            Self::BrokenChain { id, at, end, is_unread } => {
+            Self::BrokenChain { id, at, end, is_unread, reason } => {
                 let why = match end {
                     ChainEnd::Deleting => "is being deleted",
                     ChainEnd::Unusable if *is_unread => "cannot be read",
                     ChainEnd::Unusable => "cannot be used",
                     ChainEnd::Missing | ChainEnd::Full => "is missing",
                 };
-                write!(f, "snapshot {id} cannot be restored: it depends on snapshot {at}, which {why}")
+                let reason = reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+                write!(f, "snapshot {id} cannot be restored: it depends on snapshot {at}, which {why}{reason}")
+            }
+            Self::Damaged { id, found_in, reason } => {
+                let depends = if id == found_in { "is damaged" } else { "depends on a damaged one" };
+                write!(f, "snapshot {id} can be restored, but {depends}: {reason}")
             }
             Self::Corrupt { id, found_in, at } if id == found_in => {
                 write!(f, "snapshot {id} was found corrupt at {}, and not intact since", utc_time(*at))
@@ -215,12 +232,18 @@ impl Listing {
     fn problem_in(&self, lineage: &Lineage<&str>, snapshot: &Snapshot) -> Option<SnapshotProblem> {
         let (id, key) = (snapshot.id.clone(), snapshot.id.as_str());
         if let Some(at) = lineage.broken_at(&key) {
-            let is_unread = self.unusable.iter().any(|unusable| unusable.id == *at && unusable.is_unread());
+            let unusable = self.unusable.iter().find(|unusable| unusable.id == *at);
+            let (is_unread, reason) =
+                (unusable.is_some_and(UnusableSnapshot::is_unread), unusable.map(|one| one.error.to_string()));
             let (at, end) = ((*at).to_owned(), self.why_unavailable(at));
-            return Some(SnapshotProblem::BrokenChain { id, at, end, is_unread });
+            return Some(SnapshotProblem::BrokenChain { id, at, end, is_unread, reason });
         }
         let corrupt_at = |id: &str| self.checks_of(id).and_then(Checks::corrupt_at);
-        let at = corrupt_at(key)?;
+        let Some(at) = corrupt_at(key) else {
+            let mut chain = std::iter::once(key).chain(lineage.ancestors(&key).copied());
+            let (found_in, reason) = chain.find_map(|id| self.damaged.get_key_value(id))?;
+            return Some(SnapshotProblem::Damaged { id, found_in: found_in.clone(), reason: reason.clone() });
+        };
         // What is corrupt is corrupt in each dependent, with the same time.
         let found_in = lineage.ancestors(&key).take_while(|base| corrupt_at(base) == Some(at)).last();
         let found_in = found_in.map_or(key, |base| base).to_owned();

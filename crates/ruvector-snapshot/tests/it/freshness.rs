@@ -136,6 +136,25 @@ async fn a_database_that_has_lost_its_records_is_stale_for_a_week() {
 }
 
 #[tokio::test]
+async fn a_database_that_is_expected_has_an_age_of_its_own() {
+    let (store, databases) = (memory_store(), Databases::new());
+    databases.create(&store, 0, "a", 5).await;
+    databases.create(&store, 1, "b", 6).await;
+    let limits = FreshnessLimits::default().expect("a", Some("50h".parse().unwrap()));
+    let stale = |freshness: Freshness| {
+        let stale = freshness.databases.into_iter().filter(|database| !database.stale.is_empty());
+        stale.map(|database| database.source).collect::<Vec<_>>()
+    };
+    assert_eq!(stale(freshness(&store, at(28), &limits).await), ["b"]);
+    assert_eq!(stale(freshness(&store, at(51), &limits).await), ["a", "b"]);
+    // Two jobs: the shorter age counts. One without an age changes nothing.
+    let limits = limits.expect("a", Some("20h".parse().unwrap())).expect("a", None).expect("c", None);
+    let freshness = freshness(&store, at(21), &limits).await;
+    assert_eq!(kinds(&freshness), ["too_old", "no_snapshot"]);
+    assert_eq!(stale(freshness), ["a", "c"]);
+}
+
+#[tokio::test]
 async fn a_verification_and_a_drill_can_be_required() {
     let (store, databases) = (memory_store(), Databases::new());
     let snapshot = databases.create(&store, 0, "articles", 100).await;

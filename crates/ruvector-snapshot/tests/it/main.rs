@@ -13,6 +13,7 @@ mod concurrent_ops;
 mod copies;
 mod corruption;
 mod create_plans;
+mod damaged;
 mod dated_in_future;
 mod deleted_meanwhile;
 mod diffs;

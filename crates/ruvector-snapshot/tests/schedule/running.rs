@@ -307,3 +307,20 @@ async fn jobs_that_cannot_be_meant_are_refused() {
     let scheduler = world.scheduler(vec![job]);
     assert_eq!(scheduler.run_job("other").await.unwrap_err().kind(), ErrorKind::NotFound);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_was_verified_today_is_not_read_again_by_another_program() {
+    let world = World::new();
+    passes(Duration::from_secs(3600)).await;
+    let mut verified = Vec::new();
+    for hours in [1, 1, 24, 1] {
+        // A scheduler of its own, as for each `schedule --once`.
+        let scheduler = world.scheduler(vec![world.job("articles", "@daily").verify_parts(1)]);
+        let report = scheduler.run_job("articles").await.unwrap();
+        let step = report.steps.iter().find(|step| step.step == StepKind::Verify).unwrap();
+        verified.push(step.snapshots.unwrap());
+        passes(Duration::from_secs(hours * 3600)).await;
+    }
+    // Each run takes a snapshot. On the next day, all of them are read.
+    assert_eq!(verified, [1, 1, 1, 4]);
+}

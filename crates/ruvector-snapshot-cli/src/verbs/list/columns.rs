@@ -202,6 +202,9 @@ fn verified(snapshot: &Snapshot, ancestry: &Ancestry, listing: &Listing) -> Cell
     if matches!(ancestry.end, ChainEnd::Missing | ChainEnd::Unusable) {
         return Cell::toned("BROKEN", Tone::Bad);
     }
+    if listing.damaged.contains_key(&snapshot.id) {
+        return Cell::toned("DAMAGED", Tone::Bad);
+    }
     let Some(checks) = listing.checks_of(&snapshot.id) else { return "never".into() };
     match (checks.corrupt_at(), checks.verified_at(), checks.intact_at(VerifyDepth::Quick)) {
         (Some(_), ..) => Cell::toned("CORRUPT", Tone::Bad),

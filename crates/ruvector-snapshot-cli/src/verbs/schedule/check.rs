@@ -1,6 +1,7 @@
 //! `schedule --check`: whether the databases of each job can be read, and its stores be reached. Reads no data and writes nothing.
 
 use chrono::{DateTime, Utc};
+use ruvector_snapshot::schedule::Missed;
 use ruvector_snapshot::store::{Location, check_access};
 use ruvector_snapshot::{SnapshotConfig, SnapshotManager};
 
@@ -17,6 +18,8 @@ const MAKE_OR_MOUNT: &str = "; mount its disk, or make the directory if this is 
 struct Findings {
     problems: Vec<String>,
     notes: Vec<String>,
+    /// Whether the store of the job has no snapshots yet.
+    is_new: bool,
 }
 
 /// The stores that were checked. Each is reached once, however many jobs have it.
@@ -26,8 +29,9 @@ pub(super) async fn check(session: &Session, file: &ConfigFile) -> Result<Exit, 
     let (now, host) = (session.run.started_at(), SnapshotConfig::default().host);
     let (mut stores, mut jobs) = (Checked::new(), Vec::new());
     for job in &file.jobs {
-        let Findings { problems, notes } = check_job(session, file, job, &mut stores).await?;
-        let next_start = next_start(job, host.as_deref(), now);
+        let Findings { problems, notes, is_new } = check_job(session, file, job, &mut stores).await?;
+        let is_at_once = is_new && job.missed != Missed::Skip;
+        let next_start = if is_at_once { Some(now) } else { next_start(job, host.as_deref(), now) };
         jobs.push(CheckedJobDocument::new(job, problems, notes, next_start, job.max_age(now)));
     }
     let document = ScheduleCheckDocument::new(&file.path, jobs);
@@ -56,7 +60,7 @@ async fn check_job<'f>(
         let problem = path.and_then(|path| problem_of_database(path));
         found.problems.extend(problem.map(|problem| format!("database {database}: {problem}")));
     }
-    for store in std::iter::once(&job.store).chain(job.copies.iter().map(|copy| &copy.to)) {
+    for (at, store) in std::iter::once(&job.store).chain(job.copies.iter().map(|copy| &copy.to)).enumerate() {
         let known = stores.iter().find(|(other, _)| **other == store.value).map(|(_, findings)| findings.clone());
         let findings = match known {
             Some(findings) => findings,
@@ -66,6 +70,7 @@ async fn check_job<'f>(
                 findings
             }
         };
+        found.is_new |= at == 0 && findings.is_new;
         found.problems.extend(findings.problems);
         found.notes.extend(findings.notes);
     }
@@ -77,7 +82,10 @@ async fn check_store(session: &Session, file: &ConfigFile, store: &At<StoreRef>)
     let mut found = Findings::default();
     match has_snapshots(session, file, store).await {
         Ok(true) => {}
-        Ok(false) => found.notes.push(format!("the store {} has no snapshots yet", store.value)),
+        Ok(false) => {
+            found.is_new = true;
+            found.notes.push(format!("the store {} has no snapshots yet", store.value));
+        }
         Err(failure) if failure.is_of_run() => return Err(failure),
         Err(failure) => {
             let advice = if is_absent_directory(session, file, store) { MAKE_OR_MOUNT } else { "" };
@@ -104,6 +112,7 @@ fn print(output: &Output, document: &ScheduleCheckDocument<'_>, now: DateTime<Ut
     for job in &document.jobs {
         let name = job.name;
         let next = match job.next_start {
+            Some(start) if start == now => "the first run starts when `schedule` is started".to_owned(),
             Some(start) => format!("the next run starts at {}, {}", output.time(start), until(start, now)),
             None => "no run follows".to_owned(),
         };

@@ -1,14 +1,15 @@
 //! From the jobs of the configuration file to those of the library. Opens their stores, and runs nothing.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use ruvector_snapshot::scheduler::{Job, JobCopy, JobDatabase};
+use ruvector_snapshot::scheduler::{Job, JobCopy};
 use ruvector_snapshot::store::SnapshotStore;
-use ruvector_snapshot::{CreateOptions, SnapshotConfig, SnapshotManager, default_name};
+use ruvector_snapshot::{SnapshotConfig, SnapshotManager};
 
-use crate::config_file::{At, ConfigFile, Database, DatabaseRef, Job as FileJob, Retention, StoreRef};
+use crate::config_file::{At, ConfigFile, Job as FileJob, Retention, StoreRef};
 use crate::failure::Failure;
+use crate::job_databases::{database_of, known_database};
 use crate::output::quoted_path;
 use crate::session::Session;
 use crate::settings::{Settings, wrong};
@@ -34,30 +35,6 @@ pub(super) fn jobs_of(session: &Session, settings: &Settings, file: &ConfigFile)
     let mut stores = Stores { session, settings, file, opened: Vec::new() };
     let host = SnapshotConfig::default().host;
     file.jobs.iter().map(|job| stores.job(job, host.as_deref())).collect()
-}
-
-/// Returns a database of a job, and how its snapshots are taken.
-pub(super) fn database_of(file: &ConfigFile, reference: &DatabaseRef) -> JobDatabase {
-    let known = known_database(file, reference);
-    let path = match (known, reference) {
-        (Some(known), _) => &known.path.value,
-        (None, DatabaseRef::Path(path)) => path,
-        (None, DatabaseRef::Named(name)) => Path::new(name),
-    };
-    let name = known.and_then(|known| known.name.as_ref()).map(|name| name.value.clone());
-    let database = JobDatabase::new(path, name.unwrap_or_else(|| default_name(path)));
-    let Some(known) = known else { return database };
-    let mut options = CreateOptions::default().labels(known.labels.clone());
-    options.source_name = known.source.as_ref().map(|source| source.value.clone());
-    options.embedding = known.embedding.clone();
-    database.options(options)
-}
-
-fn known_database<'f>(file: &'f ConfigFile, reference: &DatabaseRef) -> Option<&'f Database> {
-    match reference {
-        DatabaseRef::Named(name) => file.databases.get(name),
-        DatabaseRef::Path(_) => None,
-    }
 }
 
 /// The stores that were opened.

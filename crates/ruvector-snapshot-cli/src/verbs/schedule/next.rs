@@ -4,13 +4,12 @@ use ruvector_snapshot::schedule::{
     ForecastDatabase, ForecastJob, ForecastRun, Schedule, StoreForecast, UpcomingRun, upcoming,
 };
 use ruvector_snapshot::scheduler::JobDatabase;
-use ruvector_snapshot::store::{self, Location, StoreConfig};
 use ruvector_snapshot::{SnapshotConfig, SnapshotManager};
 
-use super::jobs::database_of;
 use crate::config_file::{At, ConfigFile, DatabaseRef, Job, StoreRef};
 use crate::documents::{ForecastJobDocument, ForecastRunDocument, ForecastSnapshotDocument, ScheduleNextDocument};
 use crate::failure::{Exit, Failure};
+use crate::job_databases::{database_of, source_of};
 use crate::output::{Column, Output, Table, count, counted, until};
 use crate::session::Session;
 
@@ -24,9 +23,16 @@ struct Store<'f> {
 pub(super) async fn next(session: &Session, file: &ConfigFile, runs: usize) -> Result<Exit, Failure> {
     let (now, host) = (session.run.started_at(), SnapshotConfig::default().host);
     let schedules: Vec<Schedule> = file.jobs.iter().map(|job| job.schedule(host.as_deref())).collect();
-    let upcoming = upcoming(&schedules.iter().collect::<Vec<_>>(), now, runs);
     let jobs = file.jobs.iter().map(|job| forecast_job(file, job)).collect::<Result<Vec<_>, _>>()?;
     let mut stores = read_stores(session, file).await?;
+    let overdue = jobs.iter().zip(&schedules).enumerate().filter_map(|(job, (forecast, schedule))| {
+        let store = store_of(file, &mut stores, file.jobs.get(job)?)?;
+        let due = store.forecast.overdue(forecast, schedule, now)?;
+        Some(UpcomingRun { start: now, job, due })
+    });
+    let overdue = overdue.collect::<Vec<_>>().into_iter();
+    let upcoming = upcoming(&schedules.iter().collect::<Vec<_>>(), now, runs);
+    let upcoming: Vec<UpcomingRun> = overdue.chain(upcoming).take(runs).collect();
     let mut documents: Vec<ForecastJobDocument<'_>> = file.jobs.iter().map(ForecastJobDocument::new).collect();
     let mut runs = Vec::new();
     for run in &upcoming {
@@ -93,10 +99,7 @@ async fn read_store(session: &Session, file: &ConfigFile, store: &At<StoreRef>) 
 }
 
 fn forecast_job(file: &ConfigFile, job: &Job) -> Result<ForecastJob, Failure> {
-    // What identifies a database does not depend on the store.
-    let store = store::open(&Location::Memory, &StoreConfig::default())?;
-    let manager = SnapshotManager::with_store(SnapshotConfig::default(), store)?;
-    let databases = job.databases.iter().map(|database| forecast_database(&manager, file, &database.value));
+    let databases = job.databases.iter().map(|database| forecast_database(file, &database.value));
     let forecast = ForecastJob::new(job.full.clone(), databases.collect::<Result<_, Failure>>()?);
     let policy = job.retention.as_ref().and_then(|name| file.retention.get(name));
     Ok(match policy {
@@ -105,13 +108,10 @@ fn forecast_job(file: &ConfigFile, job: &Job) -> Result<ForecastJob, Failure> {
     })
 }
 
-fn forecast_database(
-    manager: &SnapshotManager,
-    file: &ConfigFile,
-    database: &DatabaseRef,
-) -> Result<ForecastDatabase, Failure> {
-    let JobDatabase { path, name, options, .. } = database_of(file, database);
-    let source = manager.source_of_file(&path, &options)?;
+fn forecast_database(file: &ConfigFile, database: &DatabaseRef) -> Result<ForecastDatabase, Failure> {
+    let database = database_of(file, database);
+    let source = source_of(&database)?;
+    let JobDatabase { name, options, .. } = database;
     Ok(ForecastDatabase { source, name, labels: options.labels.into_iter().collect() })
 }
 
@@ -145,7 +145,7 @@ fn print(session: &Session, document: &ScheduleNextDocument<'_>) -> Result<(), F
     for ForecastRunDocument { job, start, snapshots, deleted, .. } in &document.runs {
         table.add([
             output.zone().short_time(*start).into(),
-            until(*start, now).into(),
+            if *start == now { "now".into() } else { until(*start, now).into() },
             (*job).into(),
             taken(snapshots).into(),
             count(*deleted as u64).into(),

@@ -83,7 +83,8 @@ async fn run_each(
         for warning in report.steps.iter().flat_map(|step| &step.warnings) {
             session.warnings.add(&format!("job {name}: {warning}"));
         }
-        print(&session.output, &report)?;
+        // They follow as those of the program.
+        print(&session.output, &report, false)?;
         reports.push(report);
         if stopped.is_some() {
             return Ok(stopped);

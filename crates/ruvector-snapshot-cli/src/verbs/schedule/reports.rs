@@ -66,7 +66,7 @@ impl Reporter {
         match self.output.json {
             true if report.is_success() && self.output.quiet => Ok(()),
             true => self.output.document_line(&ScheduleLine::new(report)),
-            false => print(&self.output, report),
+            false => print(&self.output, report, true),
         }
     }
 }
@@ -120,19 +120,21 @@ pub(super) fn log_start(run: &RunStart) {
 pub(super) fn log_end(report: &RunReport) {
     let (job, attempt, seconds) = (&report.start.job, report.start.attempt, taken(report).num_seconds());
     match report.outcome {
-        RunOutcome::Succeeded => tracing::info!(job, attempt, seconds, did = said(report), "a run of a job is done"),
+        RunOutcome::Succeeded => {
+            tracing::info!(job, attempt, seconds, did = said(report, true), "a run of a job is done")
+        }
         RunOutcome::Warnings => {
-            tracing::warn!(job, attempt, seconds, did = said(report), "a run of a job is done, with warnings");
+            tracing::warn!(job, attempt, seconds, did = said(report, true), "a run of a job is done, with warnings");
         }
         RunOutcome::Interrupted => {
-            tracing::warn!(job, attempt, seconds, did = said(report), "a run of a job was interrupted");
+            tracing::warn!(job, attempt, seconds, did = said(report, true), "a run of a job was interrupted");
         }
-        _ => tracing::error!(job, attempt, seconds, did = said(report), "a run of a job has failed"),
+        _ => tracing::error!(job, attempt, seconds, did = said(report, true), "a run of a job has failed"),
     }
 }
 
-/// Prints the line of a run. What is wrong is printed with --quiet too.
-pub(super) fn print(output: &Output, report: &RunReport) -> std::result::Result<(), Failure> {
+/// Prints the line of a run, with or without its warnings. What is wrong is printed with --quiet too.
+pub(super) fn print(output: &Output, report: &RunReport, has_warnings: bool) -> std::result::Result<(), Failure> {
     let output = if report.is_success() { *output } else { output.always() };
     let (tone, outcome) = match report.outcome {
         RunOutcome::Succeeded => (Tone::Good, "done"),
@@ -143,7 +145,12 @@ pub(super) fn print(output: &Output, report: &RunReport) -> std::result::Result<
     let line = Text::default()
         .add(format_args!("{} {}: ", output.time(report.ended_at), report.start.job))
         .tone(tone, outcome)
-        .add(format_args!(" after {}{}: {}", in_words(taken(report)), circumstances(&report.start), said(report)));
+        .add(format_args!(
+            " after {}{}: {}",
+            in_words(taken(report)),
+            circumstances(&report.start),
+            said(report, has_warnings)
+        ));
     output.line(line)
 }
 
@@ -167,9 +174,9 @@ fn circumstances(start: &RunStart) -> String {
 }
 
 /// Returns what a run has done, and first of all what has failed.
-fn said(report: &RunReport) -> String {
+fn said(report: &RunReport, has_warnings: bool) -> String {
     let failed = report.steps.iter().filter_map(failure);
-    let warnings = report.steps.iter().flat_map(|step| &step.warnings).cloned();
+    let warnings = report.steps.iter().filter(|_| has_warnings).flat_map(|step| &step.warnings).cloned();
     let said: Vec<String> = failed.chain(report.steps.iter().filter_map(success)).chain(warnings).collect();
     if said.is_empty() { "nothing was to be done".to_owned() } else { said.join("; ") }
 }

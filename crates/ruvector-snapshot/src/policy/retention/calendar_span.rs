@@ -116,17 +116,10 @@ impl Span {
             (&mut self.seconds, "s"),
         ]
     }
-}
 
-/// Parses the text form. The units may be in any order, each once. An empty span is refused.
-impl FromStr for Span {
-    type Err = SnapshotError;
-
-    fn from_str(text: &str) -> Result<Self, SnapshotError> {
-        let problem = || {
-            let hint = "give numbers with y, mo (months), w, d, h, m (minutes) or s, for example 1y5mo7d2h, 30d or 90m";
-            invalid(format!("{text:?} is not a length of time; {hint}"))
-        };
+    /// As `from_str`, with another hint in the error.
+    pub(crate) fn parse(text: &str, hint: &str) -> Result<Self, SnapshotError> {
+        let problem = || invalid(format!("{text:?} is not a length of time; {hint}"));
         let mut span = Self::default();
         let mut seen = Vec::new();
         let mut rest = text;
@@ -146,6 +139,18 @@ impl FromStr for Span {
             true => Err(invalid(format!("{text:?} is zero, and this must be longer than that, for example 1h"))),
             false => Ok(span),
         }
+    }
+}
+
+/// Parses the text form. The units may be in any order, each once. An empty span is refused.
+impl FromStr for Span {
+    type Err = SnapshotError;
+
+    fn from_str(text: &str) -> Result<Self, SnapshotError> {
+        Self::parse(
+            text,
+            "give numbers with y, mo (months), w, d, h, m (minutes) or s, for example 1y5mo7d2h, 30d or 90m",
+        )
     }
 }
 

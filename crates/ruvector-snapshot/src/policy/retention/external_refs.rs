@@ -14,7 +14,7 @@ use super::reason::KeepReason;
 pub struct ExternalRefs {
     /// The ids of the pinned snapshots.
     pub pinned: BTreeSet<String>,
-    /// The ids of the snapshots of which the ledger says that they or an ancestor are corrupt. They may be repaired later.
+    /// The ids of the snapshots that were found corrupt or are damaged, or have such an ancestor. They may be repaired later.
     pub corrupt: BTreeSet<String>,
     /// The snapshots that cannot be used now, and their bases. They may be repaired later.
     pub unusable: BTreeMap<String, BaseRef<String>>,

@@ -200,7 +200,10 @@ pub fn plan(
     let lineage = external.lineage(&snapshots);
     let by_rules = kept_by_rules(&snapshots, &usable, &counted, &keep);
     external_refs::keep_required(&snapshots, external, &lineage, &mut keep);
-    groups.iter().try_for_each(|(group, members)| check_keeps_counted(group, members, &counted, &by_rules, &keep))?;
+    let is_allowed = policy.allow_unprotected;
+    let check =
+        |(group, members): &Group| check_keeps_counted((group, members), is_allowed, &counted, &by_rules, &keep);
+    groups.iter().try_for_each(check)?;
     let dropped: Vec<&str> =
         snapshots.iter().zip(&keep).filter(|(_, keep)| keep.is_empty()).map(|(snapshot, _)| &*snapshot.id).collect();
     let order: Vec<String> = lineage.deletion_order(&dropped).into_iter().map(str::to_owned).collect();
@@ -337,8 +340,8 @@ fn kept_by_rules(
 /// Fails if snapshots of a group that rules count would be deleted, and rules keep none of them: a label may be mistyped.
 /// What else is kept does not make up for them: a pin or a wrong clock would switch off this check.
 fn check_keeps_counted(
-    group: &SnapshotGroup,
-    members: &[usize],
+    (group, members): (&SnapshotGroup, &[usize]),
+    is_allowed: bool,
     is_counted: &[bool],
     by_rules: &[bool],
     keep: &[Vec<KeepReason>],
@@ -359,7 +362,9 @@ fn check_keeps_counted(
         1 => "do not keep the only snapshot that can be restored".to_owned(),
         number => format!("keep none of the {number} snapshots that can be restored"),
     };
-    let problem = format!("{group}the rules {none}{except}, so nothing was deleted");
+    let although =
+        if is_allowed { ", also if it is allowed that nothing is left: a label may be mistyped" } else { "" };
+    let problem = format!("{group}the rules {none}{except}, so nothing was deleted{although}");
     let advice = "check the labels of the rules, add a rule, for example one that keeps the last snapshot, or delete these \
                   snapshots by their ids first";
     Err(invalid(problem).with_remedy(Remedy::AddRule, advice))

@@ -24,7 +24,7 @@ pub enum KeepReason {
         /// The id of the ancestor that is missing or unusable, or part of a cycle.
         at: String,
     },
-    /// It cannot be restored, because it or an ancestor was found corrupt.
+    /// It or an ancestor was found corrupt, or has lost its `checksum.sha256`.
     Corrupt,
     /// It is one of the newest.
     Last {

@@ -44,6 +44,10 @@ impl Cron {
         };
         let time_zone: TimeZone = match time_zone {
             "" => TimeZone::default(),
+            // That is a field of an expression with seconds.
+            name if name.starts_with(|c: char| !c.is_ascii_alphabetic()) || is_weekday(name) => {
+                return Err(wrong_number_of_fields());
+            }
             name => name.parse().map_err(|error: SnapshotError| error.message().to_owned())?,
         };
         let fields = fields(expression)?;
@@ -126,8 +130,7 @@ fn second_of(reading: NaiveDateTime, offset: Offset) -> i64 {
 fn fields(expression: &str) -> Result<[&str; 5], String> {
     let fields: Vec<&str> = expression.split_whitespace().collect();
     let Ok(fields) = <[&str; 5]>::try_from(fields) else {
-        let names = FIELDS.map(|(name, ..)| name).join(", ");
-        return Err(format!("it is no interval, and a calendar has five fields: {names}"));
+        return Err(wrong_number_of_fields());
     };
     for (field, (name, values, words)) in fields.into_iter().zip(FIELDS) {
         let is_word = |word: &str| {
@@ -143,6 +146,14 @@ fn fields(expression: &str) -> Result<[&str; 5], String> {
         }
     }
     Ok(fields)
+}
+
+fn wrong_number_of_fields() -> String {
+    format!("it is no interval, and a calendar has five fields: {}", FIELDS.map(|(name, ..)| name).join(", "))
+}
+
+fn is_weekday(name: &str) -> bool {
+    FIELDS.last().is_some_and(|(.., words)| words.contains(&name.to_ascii_uppercase().as_str()))
 }
 
 fn parsed(fields: &[&str; 5]) -> Result<croner::Cron, String> {

@@ -81,6 +81,26 @@ impl JobState {
         Self { handled_until: moment, running: false, failed_attempts: 0, next_retry: None }
     }
 
+    /// Returns the state of a job of which this is the oldest of the newest snapshots of its databases: every due time until then
+    /// has had its run. Without a snapshot of a database, a run is due at once, unless missed runs are skipped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use chrono::{DateTime, TimeDelta};
+    /// use ruvector_snapshot::schedule::{JobState, Missed, Schedule};
+    ///
+    /// let now = DateTime::UNIX_EPOCH + TimeDelta::days(20_000);
+    /// let schedule = Schedule::new("@daily".parse()?);
+    /// assert_eq!(JobState::of_newest(Some(now), &schedule, now), JobState::since(now));
+    /// assert_eq!(JobState::of_newest(None, &schedule, now), JobState::since(DateTime::UNIX_EPOCH));
+    /// # Ok::<(), ruvector_snapshot::SnapshotError>(())
+    /// ```
+    pub fn of_newest(newest: Option<DateTime<Utc>>, schedule: &Schedule, now: DateTime<Utc>) -> Self {
+        let never = if schedule.missed == Missed::Skip { now } else { DateTime::UNIX_EPOCH };
+        Self::since(newest.unwrap_or(never))
+    }
+
     /// Records that the run of a due time has started.
     ///
     /// ```

@@ -10,16 +10,15 @@ use ruvector_snapshot_format::model::SnapshotType;
 use serde::Serialize;
 
 use super::full::{base_of_next, is_of};
-use super::{FullRule, Schedule};
+use super::{Decision, FullRule, JobState, Schedule, decide};
 use crate::config::SnapshotConfig;
 use crate::error::SnapshotError;
 use crate::policy::retention::{self, ExternalRefs, PrunePolicy};
-use crate::snapshot::{Snapshot, newest_first};
+use crate::snapshot::{Snapshot, is_in_future, newest_first};
 use crate::text::composed_source;
 
 /// A run that is to come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[non_exhaustive]
 pub struct UpcomingRun {
     /// When it starts: the due time and its jitter.
     pub start: DateTime<Utc>,
@@ -192,6 +191,40 @@ impl StoreForecast {
     pub fn new(mut snapshots: Vec<Snapshot>, external: ExternalRefs) -> Self {
         snapshots.sort_by(newest_first);
         Self { snapshots, external, added: 0 }
+    }
+
+    /// Returns the due time of the run that a scheduler would start at once: it was missed, or there is no snapshot of a database yet.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use chrono::{DateTime, TimeDelta};
+    /// use ruvector_snapshot::schedule::{ForecastDatabase, ForecastJob, FullRule, Schedule, StoreForecast};
+    /// use ruvector_snapshot::SourceId;
+    ///
+    /// let source = SourceId::Name("articles".to_owned());
+    /// let database = ForecastDatabase { source, name: "articles".to_owned(), labels: Default::default() };
+    /// let job = ForecastJob::new(FullRule::default(), vec![database]);
+    /// let (daily, now) = (Schedule::new("@daily".parse()?), DateTime::UNIX_EPOCH + TimeDelta::hours(36));
+    /// let mut store = StoreForecast::default();
+    /// assert_eq!(store.overdue(&job, &daily, now), Some(DateTime::UNIX_EPOCH + TimeDelta::hours(24)));
+    /// store.run(&job, now);
+    /// assert_eq!(store.overdue(&job, &daily, now), None);
+    /// # Ok::<(), ruvector_snapshot::SnapshotError>(())
+    /// ```
+    pub fn overdue(&self, job: &ForecastJob, schedule: &Schedule, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let newest = job.databases.iter().map(|database| self.newest_of(&database.source, now));
+        let oldest = newest.collect::<Option<Vec<_>>>().and_then(|newest| newest.into_iter().min());
+        match decide(schedule, &JobState::of_newest(oldest, schedule, now), now) {
+            Decision::Run { due, .. } => Some(due),
+            Decision::Wait { .. } | Decision::Never => None,
+        }
+    }
+
+    fn newest_of(&self, source: &SourceId, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let source = composed_source(source.clone());
+        let own = self.snapshots.iter().filter(|snapshot| is_of(snapshot, &source));
+        own.map(|snapshot| snapshot.created_at).find(|taken| !is_in_future(*taken, now))
     }
 
     /// Returns what a run of the job at this moment would do, and does so here.

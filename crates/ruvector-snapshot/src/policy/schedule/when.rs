@@ -168,12 +168,14 @@ impl When {
     }
 }
 
+const INTERVAL_HINT: &str = "give numbers with w, d, h, m (minutes) or s, for example 1d12h or 90m";
+
 impl Rule {
     fn parse(text: &str) -> Result<Self, (String, &'static str)> {
         let interval = |reason: String| (reason, "every 6h");
         match text.split_once(' ').unwrap_or((text, "")) {
             ("every", length) => {
-                let span = length.parse::<Span>().map_err(|error| interval(error.message().to_owned()))?;
+                let span = Span::parse(length, INTERVAL_HINT).map_err(|error| interval(error.message().to_owned()))?;
                 match span.elapsed().map(|elapsed| elapsed.num_seconds()) {
                     Some(seconds @ 1..=MAX_INTERVAL_SECONDS) => Ok(Self::Every { seconds }),
                     Some(_) => Err(interval("an interval is at most 366d".to_owned())),

@@ -171,7 +171,8 @@ pub struct FileReader {
 }
 
 impl FileReader {
-    /// Checks that a file is a database by its header, as [`open`](Self::open) does first. Reads no more of it.
+    /// Checks that a file is a database by its header, and no shorter than that says, as [`open`](Self::open) does first. Reads no
+    /// more of it.
     ///
     /// # Errors
     ///
@@ -189,7 +190,8 @@ impl FileReader {
     /// assert_eq!(error.kind(), ErrorKind::NotFound);
     /// ```
     pub fn check(path: &Path) -> Result<()> {
-        LiveFile::open(path).map(drop).map_err(|error| not_a_database(path, error))
+        let live = LiveFile::open(path).map_err(|error| not_a_database(path, error))?;
+        live.transaction_id().map(drop).map_err(rows::live_error)
     }
 
     /// Opens the newest commit of the database file at `path`.
