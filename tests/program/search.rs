@@ -109,6 +109,8 @@ fn what_cannot_be_searched_for_is_an_error_that_says_what_to_do() {
     unknown.assert_fails(1, &format!("1 of 2 ids that were asked for is not in snapshot {}: \"x\"", ids[0]));
     assert!(unknown.stderr.contains("`find RECORD_ID`"), "{unknown:?}");
     sandbox.run(&["search", "one", "--query", "no file"]).assert_fails(1, "cannot open the file with the vectors");
+    let typed = sandbox.run(&["search", "one", "--query", "[0.25,-1.5]"]);
+    typed.assert_fails(1, "with `--query -`, the vectors are read from standard input");
     for (text, expected) in [
         ("", "q: there are no vectors, so there is nothing to search for"),
         ("[1,2,3]", "query 1 has 3 values, but the vectors of snapshot"),

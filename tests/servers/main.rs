@@ -8,7 +8,8 @@
 //! | `RUVECTOR_SNAPSHOT_TEST_GCS` | a gs:// location in Google Cloud Storage itself, with credentials in `GOOGLE_*` |
 //! | `RUVECTOR_SNAPSHOT_TEST_MINIO` | the path of a minio binary with mc beside it; the tests start and kill it |
 //!
-//! `running` tests servers that run, `killed` a server that is killed, `recovery` the page docs/RECOVERY.md:
+//! `running` tests servers that run, `killed` a server that is killed, `recovery` the page docs/RECOVERY.md. `unattended` runs a
+//! daemon for as long as `RUVECTOR_SNAPSHOT_TEST_UNATTENDED_SECONDS` says:
 //!
 //! ```sh
 //! cargo test --workspace --test servers -- --nocapture
@@ -20,6 +21,7 @@ mod page;
 mod readme;
 mod recovery;
 mod running;
+mod unattended;
 
 const S3: &str = "RUVECTOR_SNAPSHOT_TEST_S3";
 const GCS: &str = "RUVECTOR_SNAPSHOT_TEST_GCS";

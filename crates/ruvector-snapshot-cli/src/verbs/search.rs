@@ -77,7 +77,11 @@ const ID_COLUMNS: usize = 50;
 pub(crate) async fn search(session: &Session, args: Search) -> Result<Exit, Failure> {
     let mut queries: Vec<Query> = args.like.iter().map(Query::like).collect();
     if let Some(path) = &args.query {
-        queries.extend(read_queries(session, path).await?);
+        let is_vector = !path.exists() && path.to_string_lossy().trim_start().starts_with(['[', '{']);
+        queries.extend(read_queries(session, path).await.map_err(|failure| match is_vector {
+            true => failure.with_hint("--query takes a file; with `--query -`, the vectors are read from standard input"),
+            false => failure,
+        })?);
     }
     let manager = session.open()?;
     let id = session.resolve(&manager, &args.id).await?;
