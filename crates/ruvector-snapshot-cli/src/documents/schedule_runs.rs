@@ -120,7 +120,7 @@ pub(crate) enum RunOutcomeName {
 #[serde(rename_all = "snake_case")]
 #[schemars(rename = "StepName")]
 enum StepName {
-    /// Whatever comes before the first of the others.
+    /// What comes before the first of the others, for example the command `before` of the job.
     Start,
     /// Lists the store.
     List,
@@ -140,6 +140,8 @@ enum StepName {
     Drill,
     /// Removes what was stored of an unfinished snapshot.
     Cleanup,
+    /// Runs the command `after` of the job.
+    Finish,
 }
 
 impl<'a> From<&'a RunReport> for JobRunDocument<'a> {
@@ -213,6 +215,7 @@ impl From<StepKind> for StepName {
             StepKind::Verify => Self::Verify,
             StepKind::Drill => Self::Drill,
             StepKind::Cleanup => Self::Cleanup,
+            StepKind::Finish => Self::Finish,
             _ => Self::Start,
         }
     }

@@ -109,9 +109,9 @@ struct Log;
 
 #[async_trait]
 impl JobListener for Log {
-    async fn starting(&self, run: &RunStart) -> ruvector_snapshot::Result<()> {
+    async fn starting(&self, run: &RunStart) -> ruvector_snapshot::Result<Vec<String>> {
         log_start(run);
-        Ok(())
+        Ok(Vec::new())
     }
 
     async fn ended(&self, report: &RunReport) {

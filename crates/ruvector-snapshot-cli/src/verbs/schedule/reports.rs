@@ -79,9 +79,9 @@ impl Debug for Reporter {
 
 #[async_trait]
 impl JobListener for Reporter {
-    async fn starting(&self, run: &RunStart) -> Result<()> {
+    async fn starting(&self, run: &RunStart) -> Result<Vec<String>> {
         log_start(run);
-        Ok(())
+        Ok(Vec::new())
     }
 
     async fn ended(&self, report: &RunReport) {
