@@ -18,6 +18,7 @@ mod logs;
 mod near_store;
 mod other_words;
 mod output;
+mod process_group;
 mod progress;
 mod screen;
 mod selection;

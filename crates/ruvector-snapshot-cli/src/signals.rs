@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use crate::failure::Exit;
 use crate::output::Output;
+use crate::process_group::kill_all;
 use crate::session::{Interrupts, Reloads};
 
 /// How long the last notice may take.
@@ -35,6 +36,7 @@ pub(crate) fn listen(output: Output, hangup_reloads: bool) -> Result<(Interrupts
             let _received = sender.send(Some(signals.next().await));
             signals.ignore_repeated().await;
             let exit = signals.next().await;
+            kill_all();
             print_stopped(output);
             std::process::exit(exit as i32);
         });

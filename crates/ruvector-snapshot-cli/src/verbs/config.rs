@@ -58,8 +58,8 @@ Examples:
 Exit codes: 0 success; 2 the configuration is wrong; 5 success, with warnings.";
 
 const CHECK_HELP: &str = "\
-Finds unknown keys, wrong values, profiles that do not exist, secrets and files that cannot be read, and buckets that no command uses, because the file was \
-only found in the working directory. A database must be a redb file. Prints all that is wrong, with the line. Contacts no store.
+Finds unknown keys, wrong values, profiles that do not exist, secrets and files that cannot be read, programs that cannot be run, and buckets, commands and \
+addresses that are not used, because the file was only found in the working directory. A database must be a redb file. Prints all that is wrong, with the line. Contacts no store.
 
 Examples:
   ruvector-snapshot config check

@@ -7,6 +7,7 @@ use ruvector_snapshot::scheduler::{Job, JobCopy, JobDatabase};
 use ruvector_snapshot::store::SnapshotStore;
 use ruvector_snapshot::{CreateOptions, SnapshotConfig, SnapshotManager, default_name};
 
+use super::hooks::Hooks;
 use crate::config_file::{At, ConfigFile, Database, DatabaseRef, Job as FileJob, Retention, StoreRef};
 use crate::failure::Failure;
 use crate::output::quoted_path;
@@ -30,10 +31,22 @@ pub(super) fn file_with_jobs(settings: &Settings) -> Result<&ConfigFile, Failure
 
 /// Returns the jobs of a file. A store that several of them have is opened once, so that its limits hold for all together. A
 /// directory that does not exist is created, as by `create`.
-pub(super) fn jobs_of(session: &Session, settings: &Settings, file: &ConfigFile) -> Result<Vec<Job>, Failure> {
+pub(super) fn jobs_of(
+    session: &Session,
+    settings: &Settings,
+    file: &ConfigFile,
+    hooks: &Hooks,
+) -> Result<Vec<Job>, Failure> {
     let mut stores = Stores { session, settings, file, opened: Vec::new() };
     let host = SnapshotConfig::default().host;
-    file.jobs.iter().map(|job| stores.job(job, host.as_deref())).collect()
+    let jobs = file.jobs.iter().map(|job| {
+        let made = stores.job(job, host.as_deref())?;
+        Ok(match hooks.pause_of(job) {
+            Some(pause) => made.pause(pause),
+            None => made,
+        })
+    });
+    jobs.collect()
 }
 
 /// Returns a database of a job, and how its snapshots are taken.

@@ -12,6 +12,7 @@ use ruvector_snapshot::scheduler::{
 };
 use ruvector_snapshot::{Result, SnapshotManager};
 
+use super::hooks::Hooks;
 use super::service::Service;
 use crate::documents::ScheduleLine;
 use crate::failure::Failure;
@@ -22,6 +23,7 @@ use crate::output::{Output, Text, Tone, count, counted, size};
 pub(super) struct Reporter {
     output: Output,
     service: Arc<Service>,
+    hooks: Hooks,
     /// The stores of each job, of which warnings are taken.
     stores: Mutex<BTreeMap<String, Vec<SnapshotManager>>>,
     was_interrupted: AtomicBool,
@@ -30,9 +32,9 @@ pub(super) struct Reporter {
 }
 
 impl Reporter {
-    pub(super) fn new(output: Output, service: Arc<Service>, jobs: &[Job]) -> Self {
+    pub(super) fn new(output: Output, service: Arc<Service>, hooks: Hooks, jobs: &[Job]) -> Self {
         let (was_interrupted, is_output_lost) = (AtomicBool::default(), AtomicBool::default());
-        let this = Self { output, service, stores: Mutex::default(), was_interrupted, is_output_lost };
+        let this = Self { output, service, hooks, stores: Mutex::default(), was_interrupted, is_output_lost };
         this.set_jobs(jobs);
         this
     }
@@ -56,10 +58,8 @@ impl Reporter {
         }
     }
 
-    /// Prints a warning, and logs it. It is not kept: the program may run for years.
     pub(super) fn warn(&self, message: &str) {
-        tracing::warn!(target: PRINTED, "{message}");
-        self.output.message(format_args!("warning: {message}"));
+        warn(&self.output, message);
     }
 
     fn print(&self, report: &RunReport) -> std::result::Result<(), Failure> {
@@ -81,7 +81,11 @@ impl Debug for Reporter {
 impl JobListener for Reporter {
     async fn starting(&self, run: &RunStart) -> Result<Vec<String>> {
         log_start(run);
-        Ok(Vec::new())
+        self.hooks.starting(run).await
+    }
+
+    async fn finishing(&self, report: &RunReport) -> Result<Vec<String>> {
+        self.hooks.finishing(report).await
     }
 
     async fn ended(&self, report: &RunReport) {
@@ -98,10 +102,12 @@ impl JobListener for Reporter {
         {
             self.warn(&format!("{}; the runs go on", failure.sentence()));
         }
+        self.hooks.ended(report, &said(report)).await;
     }
 
     fn waiting(&self, jobs: &[JobStatus]) {
         self.service.waiting(jobs);
+        self.hooks.waiting(jobs);
     }
 }
 
@@ -109,6 +115,12 @@ impl JobListener for Reporter {
 pub(super) fn stores_of(job: &Job) -> Vec<SnapshotManager> {
     let copies = job.copies.iter().map(|copy| copy.store.clone());
     std::iter::once(job.store.clone()).chain(copies).collect()
+}
+
+/// Prints a warning, and logs it. It is not kept: the program may run for years.
+pub(super) fn warn(output: &Output, message: &str) {
+    tracing::warn!(target: PRINTED, "{message}");
+    output.message(format_args!("warning: {message}"));
 }
 
 pub(super) fn log_start(run: &RunStart) {
@@ -167,7 +179,7 @@ fn circumstances(start: &RunStart) -> String {
 }
 
 /// Returns what a run has done, and first of all what has failed.
-fn said(report: &RunReport) -> String {
+pub(super) fn said(report: &RunReport) -> String {
     let failed = report.steps.iter().filter_map(failure);
     let warnings = report.steps.iter().flat_map(|step| &step.warnings).cloned();
     let said: Vec<String> = failed.chain(report.steps.iter().filter_map(success)).chain(warnings).collect();
@@ -187,6 +199,7 @@ fn failure(step: &StepReport) -> Option<String> {
         StepKind::Verify => "verify".to_owned(),
         StepKind::Drill => format!("drill of {database}"),
         StepKind::Cleanup => "clean-up".to_owned(),
+        StepKind::Finish => "finish".to_owned(),
         _ => "start".to_owned(),
     };
     step.error.as_ref().map(|error| format!("{what}: {}", error.message))
