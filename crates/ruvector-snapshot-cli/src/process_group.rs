@@ -11,11 +11,14 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, wa
 /// The groups whose first process was not waited for yet, so that no other process can have its number.
 static AT_WORK: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
 
-/// Kills all groups, because the program ends at once.
+/// Kills all groups, because the program ends at once. None is started any more.
 pub(crate) fn kill_all() {
-    for group in at_work().iter() {
+    let at_work = at_work();
+    for group in at_work.iter() {
         let _has_ended = kill_process_group(*group, Signal::KILL);
     }
+    // It stays locked.
+    std::mem::forget(at_work);
 }
 
 fn at_work() -> MutexGuard<'static, Vec<Pid>> {

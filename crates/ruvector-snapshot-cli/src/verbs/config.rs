@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use ruvector_snapshot::store::Location;
 
-use crate::config_file::{ConfigFile, Found, FoundBy, Problem, find, places, plain_path, unused_bucket};
+use crate::config_file::{ConfigFile, Found, FoundBy, Problem, UNUSED_HOOK, find, places, plain_path, unused_bucket};
 use crate::documents::{
     ConfigCheckDocument, ConfigFileDocument, ConfigPathDocument, ConfigProblemDocument, ConfigShowDocument,
     SettingDocument,
@@ -130,6 +130,8 @@ fn show(session: &Session) -> Result<Exit, Failure> {
         file.buckets().for_each(|(line, location)| {
             session.warnings.add(&format!("{} {}", file.place(line), unused_bucket(location)));
         });
+        file.hooks()
+            .for_each(|(line, key)| session.warnings.add(&format!("{}: {key} {UNUSED_HOOK}", file.place(line))));
     }
     let file = session.settings.found.as_ref().map(file_document);
     let output = session.output;

@@ -47,6 +47,8 @@ pub(super) struct Hooks(Arc<Shared>);
 
 struct Shared {
     jobs: Mutex<BTreeMap<String, Known>>,
+    /// The runs that are at work.
+    runs: Mutex<BTreeMap<String, Running>>,
     calls: Arc<Calls>,
 }
 
@@ -54,7 +56,12 @@ struct Shared {
 struct Known {
     hooks: Arc<Prepared>,
     staleness: Staleness,
-    /// The ping that says that a run has started.
+}
+
+/// A run that is at work. It comes to its end with the hooks that it was started with.
+struct Running {
+    hooks: Arc<Prepared>,
+    /// The ping that says that the run has started.
     start_ping: Option<JoinHandle<()>>,
 }
 
@@ -99,7 +106,11 @@ impl fmt::Debug for Hooks {
 impl Hooks {
     /// Returns hooks of these jobs. `warn` reports what fails and is no part of a run.
     pub(super) fn new(jobs: PreparedJobs, warn: impl Fn(&str) + Send + Sync + 'static) -> Self {
-        let this = Self(Arc::new(Shared { jobs: Mutex::default(), calls: Arc::new(Calls::new(warn)) }));
+        let this = Self(Arc::new(Shared {
+            jobs: Mutex::default(),
+            runs: Mutex::default(),
+            calls: Arc::new(Calls::new(warn)),
+        }));
         this.set_jobs(jobs);
         this
     }
@@ -111,7 +122,7 @@ impl Hooks {
         for (name, hooks) in jobs {
             match known.get_mut(&name) {
                 Some(job) => job.hooks = hooks,
-                None => drop(known.insert(name, Known { hooks, staleness: Staleness::default(), start_ping: None })),
+                None => drop(known.insert(name, Known { hooks, staleness: Staleness::default() })),
             }
         }
     }
@@ -125,14 +136,12 @@ impl Hooks {
     /// Is called before a run. Returns what a person should know, and fails if the run must not start.
     pub(super) async fn starting(&self, run: &RunStart) -> Result<Vec<String>> {
         let Some(hooks) = self.0.hooks_of(&run.job) else { return Ok(Vec::new()) };
-        if let Some(url) = &hooks.ping {
+        let start_ping = hooks.ping.as_ref().map(|url| {
             let (calls, job, url) = (self.0.calls.clone(), run.job.clone(), below(url, "start"));
             // The run does not wait for the server.
-            let ping = tokio::spawn(async move { calls.ping(&job, url, String::new()).await });
-            if let Some(known) = self.0.known().get_mut(&run.job) {
-                known.start_ping = Some(ping);
-            }
-        }
+            tokio::spawn(async move { calls.ping(&job, url, String::new()).await })
+        });
+        self.0.runs().insert(run.job.clone(), Running { hooks: hooks.clone(), start_ping });
         let Some(command) = &hooks.commands.before else { return Ok(Vec::new()) };
         let environment = of_start(Event::Before, run);
         required(command, self.0.calls.run(Event::Before, command, environment, Vec::new()).await)
@@ -140,7 +149,8 @@ impl Hooks {
 
     /// Is called when the work of a run is done. Returns what a person should know, and fails if the run has failed.
     pub(super) async fn finishing(&self, report: &RunReport) -> Result<Vec<String>> {
-        let Some(hooks) = self.0.hooks_of(&report.start.job) else { return Ok(Vec::new()) };
+        let hooks = self.0.runs().get(&report.start.job).map(|run| run.hooks.clone());
+        let Some(hooks) = hooks else { return Ok(Vec::new()) };
         let Some(command) = &hooks.commands.after else { return Ok(Vec::new()) };
         let (environment, input) = (of_run(Event::After, report), environment::line(&ScheduleLine::new(report)));
         required(command, self.0.calls.run(Event::After, command, environment, input).await)
@@ -149,8 +159,10 @@ impl Hooks {
     /// Is called after a run, or after a store could not be read to know which runs were missed. `said` is what the run has done, in words.
     pub(super) async fn ended(&self, report: &RunReport, said: &str) {
         let job = &report.start.job;
-        let Some(hooks) = self.0.hooks_of(job) else { return };
-        let start_ping = self.0.known().get_mut(job).and_then(|known| known.start_ping.take());
+        let run = self.0.runs().remove(job);
+        let (hooks, start_ping) =
+            run.map_or_else(|| (self.0.hooks_of(job), None), |run| (Some(run.hooks), run.start_ping));
+        let Some(hooks) = hooks else { return };
         if let Some(ping) = start_ping {
             let _sent = ping.await;
         }
@@ -208,6 +220,10 @@ impl Hooks {
 impl Shared {
     fn known(&self) -> MutexGuard<'_, BTreeMap<String, Known>> {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn runs(&self) -> MutexGuard<'_, BTreeMap<String, Running>> {
+        self.runs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn hooks_of(&self, job: &str) -> Option<Arc<Prepared>> {
