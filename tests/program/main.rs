@@ -1,9 +1,10 @@
 //! The command line, run as a user runs it: each test in a directory of its own.
 //!
-//! `sandbox` and `bucket` are fixtures. The other modules test one subject each.
+//! `sandbox`, `bucket` and `receiver` are fixtures. The other modules test one subject each.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod bucket;
+mod receiver;
 mod sandbox;
 
 mod absent_store;
@@ -46,6 +47,8 @@ mod full_store;
 mod help;
 #[cfg(target_os = "linux")]
 mod hints;
+#[cfg(target_os = "linux")]
+mod hooks;
 mod hostile_settings;
 mod imports;
 #[cfg(unix)]

@@ -19,6 +19,7 @@ mod logs;
 mod near_store;
 mod other_words;
 mod output;
+mod process_group;
 mod progress;
 mod screen;
 mod selection;

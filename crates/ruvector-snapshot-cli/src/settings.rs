@@ -9,8 +9,8 @@ use ruvector_snapshot::store::{EffectiveOption, Location, StoreOptions, Transfer
 use ruvector_snapshot::{ErrorKind, SnapshotConfig, SnapshotError, closest};
 
 use crate::config_file::{
-    At, ConfigError, ConfigFile, Database, Found, OptionValue, Retention, StoreProfile, StoreRef, UnsaidVariable, find,
-    unused_bucket,
+    At, ConfigError, ConfigFile, Database, Found, OptionValue, Retention, StoreProfile, StoreRef, UNUSED_HOOK,
+    UnsaidVariable, find, unused_bucket,
 };
 use crate::failure::Failure;
 use crate::global::{Global, STORE_DEFAULT, STORE_VARIABLE};
@@ -106,6 +106,18 @@ impl Settings {
     pub(crate) fn has_typed_store(&self) -> bool {
         let variable = std::env::var_os(STORE_VARIABLE);
         self.store.as_ref().is_some_and(|store| variable.is_none_or(|variable| variable != store.as_str()))
+    }
+
+    /// Refuses commands and addresses of a file of the working directory: a stranger's file must not decide what is run here.
+    pub(crate) fn check_hooks_are_named(&self, file: &ConfigFile) -> Result<(), Failure> {
+        let Some((line, key)) = file.hooks().next() else { return Ok(()) };
+        match self.unnamed(file.place(line)) {
+            Some(place) => {
+                let hint = trust_hint(&quoted_path(&file.path));
+                Err(wrong(format!("{place}: {key} {UNUSED_HOOK}")).with_hint(hint))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Returns the store that the commands are for.
@@ -301,10 +313,7 @@ impl ChosenStore {
         let (Some(place), Location::Bucket { .. }) = (&self.unnamed_place, location) else { return Ok(()) };
         let message = format!("{place} {}", unused_bucket(location));
         let file = self.file.as_ref().map(|file| quoted_path(&file.path)).unwrap_or_default();
-        Err(wrong(message).with_hint(format!(
-            "if you trust the file, name it with --config {file} or in the variable RUVECTOR_SNAPSHOT_CONFIG, or move it to \
-             ~/.config/ruvector-snapshot"
-        )))
+        Err(wrong(message).with_hint(trust_hint(&file)))
     }
 
     /// Returns the options that apply, with the references of the profile instead of what they refer to.
@@ -381,6 +390,13 @@ fn read_file(found: &Found) -> Result<ConfigFile, Failure> {
                 .with_hint(format!("`config check {}` lists all; --no-config uses no file", quoted_path(&path)))
         }
     })
+}
+
+fn trust_hint(file: &str) -> String {
+    format!(
+        "if you trust the file, name it with --config {file} or in the variable RUVECTOR_SNAPSHOT_CONFIG, or move it to \
+         ~/.config/ruvector-snapshot"
+    )
 }
 
 /// Returns the failure of a setting that is wrong.

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use crate::failure::Exit;
 use crate::output::Output;
+use crate::process_group::kill_all;
 use crate::session::{Interrupts, Reloads};
 
 /// How long the last notice may take.
@@ -35,7 +36,7 @@ pub(crate) fn listen(output: Output, hangup_reloads: bool) -> Result<(Interrupts
             let _received = sender.send(Some(signals.next().await));
             signals.ignore_repeated().await;
             let exit = signals.next().await;
-            print_stopped(output);
+            kill_and_print_stopped(output);
             std::process::exit(exit as i32);
         });
     });
@@ -47,10 +48,12 @@ pub(crate) fn listen(output: Output, hangup_reloads: bool) -> Result<(Interrupts
     Ok((receiver, reloads))
 }
 
-/// Prints that the process ends at once, on a thread of its own: standard error may be a full pipe that is not read.
-fn print_stopped(output: Output) {
+/// Kills what the program has started, and prints that it ends at once. On a thread of its own: a program may be on a disk that does not
+/// respond, and standard error a full pipe that is not read.
+fn kill_and_print_stopped(output: Output) {
     let (printed, is_printed) = std::sync::mpsc::channel();
     let printing = thread::Builder::new().spawn(move || {
+        kill_all();
         output.notice("stopped at once; parts of files or uploads may be left, which are not snapshots");
         let _printed = printed.send(());
     });

@@ -170,25 +170,38 @@ fn the_example_is_good_and_so_is_each_of_its_options() {
     let example = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy").join(FILE)).unwrap();
     let sandbox = Sandbox::empty();
     create_database(&sandbox.path("articles.db"), 2, 4);
-    // The paths of the example are those of a server.
-    let here = example.replace("/srv/ruvector/articles.db", "articles.db");
+    // The paths and programs of the example are those of a server.
+    let here = ["/usr/local/bin/report", "mountpoint", "systemctl"]
+        .iter()
+        .fold(example.replace("/srv/ruvector/articles.db", "articles.db"), |here, program| {
+            here.replace(program, "/bin/sh")
+        });
     let options: Vec<usize> =
         example.lines().enumerate().filter(|(_, line)| is_option(line)).map(|(number, _)| number).collect();
     assert!(options.len() >= 20, "{options:?}");
     write(&sandbox, "secrets/offsite", "secret");
+    write(&sandbox, "secrets/ping", "https://example.org/key");
+    // Each needs the other.
+    let is_half = |number: usize| {
+        example.lines().nth(number).is_some_and(|line| line.starts_with("#pause") || line.starts_with("#resume"))
+    };
     // It needs a real key.
     let is_key_file = |number: usize| example.lines().nth(number).is_some_and(|line| line.contains("service_account"));
     let check = |text: &str| {
         write(&sandbox, FILE, text);
         // What one option says of the keys is half of what is needed.
-        let keys =
-            [("AWS_ACCESS_KEY_ID", "AKID"), ("AWS_SECRET_ACCESS_KEY", "secret"), ("OFFSITE_ACCESS_KEY_ID", "AKID")];
+        let keys = [
+            ("AWS_ACCESS_KEY_ID", "AKID"),
+            ("AWS_SECRET_ACCESS_KEY", "secret"),
+            ("OFFSITE_ACCESS_KEY_ID", "AKID"),
+            ("BACKUP_WEBHOOK", "https://example.org/key"),
+        ];
         run_named(&sandbox, &keys, &["config", "check"])
     };
     let result = check(&here);
     assert_eq!(result.exit_code, Some(0), "{result:?}");
     for option in options.iter().copied().filter(|option| !is_key_file(*option)) {
-        let result = check(&uncommented(&here, |number| number == option));
+        let result = check(&uncommented(&here, |number| number == option || is_half(option) && is_half(number)));
         assert_eq!(result.exit_code, Some(0), "{option}: {result:?}");
     }
     let result = check(&uncommented(&here, |number| !is_key_file(number)));
@@ -232,6 +245,15 @@ fn the_example_is_good_and_so_is_each_of_its_options() {
         "drill",
         "max_age",
         "copies",
+        "ping",
+        "webhook",
+        "before",
+        "after",
+        "on_failure",
+        "on_recovery",
+        "on_stale",
+        "pause",
+        "resume",
     ] {
         assert!(all.lines().any(|line| line.starts_with(&format!("{key} = "))), "{key}");
     }

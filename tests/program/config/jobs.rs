@@ -1,5 +1,8 @@
 //! `[[jobs]]`: what is wrong with one, and what `config show` prints of it.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+
 use serde_json::json;
 use test_servers::S3Server;
 
@@ -104,6 +107,84 @@ fn every_mistake_of_a_job_is_named_with_its_place_and_a_suggestion() {
         let schedule = sandbox.run(&["schedule", "--check"]);
         assert_eq!(schedule.exit_code == Some(2), is_in_file, "{lines:?}: {schedule:?}");
     }
+}
+
+#[test]
+fn every_mistake_of_a_hook_is_named_with_its_place_and_a_suggestion() {
+    let sandbox = Sandbox::empty();
+    create_database(&sandbox.path("a.db"), 2, 4);
+    let secret = "k3y-0f-an-address";
+    write(&sandbox, "private", secret);
+    std::fs::set_permissions(sandbox.path("private"), Permissions::from_mode(0o600)).unwrap();
+    for (lines, problem) in [
+        (&["on_failiure = 1"][..], "unknown key \"on_failiure\" in [jobs.nightly]; did you mean on_failure?"),
+        (&["before = \"true\""], "12:10: jobs.nightly.before must be a table"),
+        (&["before = {}"], "jobs.nightly.before.command is missing; for example command = [\"/usr/local/bin/report\""),
+        (&["before = { command = [] }"], "jobs.nightly.before.command is empty"),
+        (
+            &["before = { command = \"k3y-0f-an-address\" }"],
+            "12:22: jobs.nightly.before.command must be a list of texts: a program and its arguments, which no shell reads",
+        ),
+        (&["before = { command = [\"/bin/sh\", 1] }"], "jobs.nightly.before.command must be a list of texts"),
+        (&["before = { command = [\"/bin/sh\", \"\\u0000\"] }"], "jobs.nightly.before.command must be a list of texts"),
+        (&["before = { command = [\"\"] }"], "jobs.nightly.before.command: the path is empty"),
+        (&["before = { command = [\"/absent\"] }"], "jobs.nightly.before: there is no program /absent; check the path"),
+        (&["before = { comand = [\"/bin/sh\"], command = [\"/bin/sh\"] }"], "did you mean command?"),
+        (&["before = { command = [\"/bin/sh\"], timeout = \"0s\" }"], "jobs.nightly.before.timeout: it is at least 1s"),
+        (&["before = { command = [\"/bin/sh\"], required = 1 }"], "jobs.nightly.before.required: "),
+        (
+            &["on_stale = { command = [\"/bin/sh\"], required = true }"],
+            "jobs.nightly.on_stale.required: the run has ended by then, so this cannot make it fail; only before and after",
+        ),
+        (
+            &["pause = { command = [\"/bin/sh\"], required = true }", "resume = { command = [\"/bin/sh\"] }"],
+            "unknown key \"required\" in [jobs.nightly.pause]; known keys are command, timeout",
+        ),
+        (
+            &["pause = { command = [\"/bin/sh\"] }"],
+            "12:1: jobs.nightly.pause needs resume; an application that is paused",
+        ),
+        (&["resume = { command = [\"/bin/sh\"] }"], "12:1: jobs.nightly.resume needs pause; "),
+        (&["ping = 1"], "jobs.nightly.ping must be a text in quotes"),
+        (&["ping = \"k3y-0f-an-address\""], "jobs.nightly.ping: this is no address: "),
+        (
+            &["ping = \"ftp://example.org/k3y-0f-an-address\""],
+            "jobs.nightly.ping: an address begins with https:// or http://",
+        ),
+        (&["ping = \"env:\""], "jobs.nightly.ping: after env: comes the name of an environment variable"),
+        (&["webhook = \"env:ABSENT\""], "jobs.nightly.webhook: the environment variable ABSENT is not set"),
+        (&["webhook = \"file:absent\""], "jobs.nightly.webhook: cannot read "),
+        (&["webhook = \"file:private\""], "/private: this is no address: "),
+    ] {
+        write(&sandbox, FILE, &file_with_job(lines));
+        let result = run_named(&sandbox, &[], &["config", "check"]);
+        result.assert_fails(2, problem);
+        assert_eq!(result.stderr.lines().count(), 1, "{lines:?}: {result:?}");
+        assert!(!result.stderr.contains(secret), "{lines:?}: {result:?}");
+    }
+}
+
+#[test]
+fn hooks_are_shown_without_what_may_be_a_key() {
+    let sandbox = Sandbox::empty();
+    let lines = [
+        "ping = \"https://user:s3cret@example.org:8443/s3cret?s3cret\"",
+        "webhook = \"file:s3\"",
+        "after = { command = [\"./report\", \"s3cret\"], timeout = \"2m\" }",
+        "before = { command = [\"true\"] }",
+    ];
+    write(&sandbox, FILE, &file_with_job(&lines));
+    let shown = run_named(&sandbox, &[], &["config", "show"]).stdout;
+    for line in [
+        "jobs.nightly.ping = https://example.org:8443/***".to_owned(),
+        format!("jobs.nightly.webhook = file:{}", sandbox.path("s3").display()),
+        format!("jobs.nightly.after.command = {} (1 argument)", sandbox.path("report").display()),
+        "jobs.nightly.after.timeout = 2m".to_owned(),
+        "jobs.nightly.before.command = true (0 arguments)".to_owned(),
+    ] {
+        assert!(shown.contains(&line), "{line}: {shown}");
+    }
+    assert!(!shown.contains("s3cret"), "{shown}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::path::Path;
 
+use rustix::fs::{Access, access};
 use ruvector_snapshot::source::FileReader;
 use ruvector_snapshot::store::{self, Location, StoreConfig, StoreOptions};
 use ruvector_snapshot::{ErrorKind, check_embedding};
@@ -21,17 +22,32 @@ pub(crate) fn unused_bucket(location: &Location) -> String {
     format!("names {location}, but this file was only found in the working directory, so nothing is sent there")
 }
 
+/// Says that a hook of a file of the working directory is not used, to follow the place and the key.
+pub(crate) const UNUSED_HOOK: &str =
+    "runs a program or calls a server, but this file was only found in the working directory, so it is not used";
+
 impl ConfigFile {
+    /// Returns the commands and addresses of the jobs: the line and the key of each.
+    pub(crate) fn hooks(&self) -> impl Iterator<Item = (usize, String)> {
+        self.jobs.iter().flat_map(|job| {
+            let commands = job.hooks.commands().map(|(key, command)| (command.line, key));
+            let addresses = job.hooks.addresses().map(|(key, address)| (address.line, key));
+            commands.chain(addresses).map(|(line, key)| (line, format!("jobs.{}.{key}", job.name.value)))
+        })
+    }
+
     /// Checks everything that this file refers to on this machine. `is_named` is false for a file that was only found in the
     /// working directory: its buckets are not used.
     pub(crate) fn check_references(&self, is_named: bool) -> References {
         let mut found = References::default();
         if !is_named {
             self.buckets().for_each(|(line, location)| found.add(line, format!("it {}", unused_bucket(location))));
+            self.hooks().for_each(|(line, key)| found.add(line, format!("{key} {UNUSED_HOOK}")));
         }
         self.stores.iter().for_each(|(name, profile)| self.check_store(name, profile, &mut found));
         self.databases.iter().for_each(|(name, database)| check_database(name, database, &mut found));
         self.jobs.iter().for_each(|job| check_paths(job, &mut found));
+        self.jobs.iter().for_each(|job| self.check_hooks(job, &mut found));
         found.problems.sort();
         found
     }
@@ -45,6 +61,15 @@ impl ConfigFile {
         });
         let profiles = self.stores.values().map(|profile| (profile.location.line, &profile.location.value));
         own.chain(profiles).filter(|(_, location)| matches!(location, Location::Bucket { .. }))
+    }
+
+    fn check_hooks(&self, job: &Job, found: &mut References) {
+        for (line, problem) in problems_of_hooks(job) {
+            found.add(line, format!("jobs.{}.{problem}", job.name.value));
+        }
+        for (_, At { value, line }) in job.hooks.addresses() {
+            found.warnings.extend(value.warning().map(|warning| format!("{}: {warning}", self.place(*line))));
+        }
     }
 
     fn check_store(&self, name: &str, profile: &StoreProfile, found: &mut References) {
@@ -106,6 +131,40 @@ fn check_paths(job: &Job, found: &mut References) {
         {
             found.add(*line, format!("jobs.{}.databases: {problem}", job.name.value));
         }
+    }
+}
+
+/// Returns what is wrong with the hooks of a job on this machine: the line of each problem, and the key with the problem.
+pub(crate) fn problems_of_hooks(job: &Job) -> Vec<(usize, String)> {
+    let commands = job.hooks.commands().filter_map(|(key, command)| {
+        problem_of_program(&command.program).map(|problem| (command.line, format!("{key}: {problem}")))
+    });
+    let addresses = job
+        .hooks
+        .addresses()
+        .filter_map(|(key, address)| address.value.read().err().map(|error| (address.line, format!("{key}: {error}"))));
+    commands.chain(addresses).collect()
+}
+
+/// Returns why a program cannot be started. A name without `/` is looked for as the system does.
+pub(crate) fn problem_of_program(program: &Path) -> Option<String> {
+    let shown = program.display();
+    let is_path = program.as_os_str().as_encoded_bytes().contains(&b'/');
+    let candidates = match is_path {
+        true => vec![program.to_owned()],
+        false => {
+            let directories = std::env::var_os("PATH").unwrap_or_else(|| "/bin:/usr/bin".into());
+            std::env::split_paths(&directories).map(|directory| directory.join(program)).collect()
+        }
+    };
+    let files: Vec<_> = candidates.into_iter().filter(|path| path.is_file()).collect();
+    match files.first() {
+        None if is_path => Some(format!("there is no program {shown}; check the path")),
+        None => Some(format!("there is no program {shown} in PATH; write its path, or install it")),
+        Some(file) if files.iter().all(|path| access(path, Access::EXEC_OK).is_err()) => {
+            Some(format!("{} cannot be executed by this user; use chmod +x, or check its owner", file.display()))
+        }
+        Some(_) => None,
     }
 }
 

@@ -11,6 +11,7 @@ use ruvector_snapshot::{Span, VerifyDepth, closest};
 use toml::de::DeTable;
 
 use super::document::{Reader, Section, scalar};
+use super::hooks::{JobHooks, hooks};
 use super::references::Names;
 use super::{At, ConfigFile, DatabaseRef, StoreRef};
 use crate::values::{duration, max_chain, some_duration};
@@ -48,6 +49,7 @@ pub(crate) struct Job {
     /// See [`max_age`](Self::max_age).
     max_age: Option<Span>,
     pub(crate) copies: Vec<JobCopy>,
+    pub(crate) hooks: JobHooks,
 }
 
 /// `copies` of a job: another store that the snapshots are copied to.
@@ -154,6 +156,7 @@ fn job(reader: &mut Reader<'_>, section: &mut Section<'_, '_>, names: &Names<'_>
     let drill = section.parsed(reader, "drill", str::parse::<When>).map(|drill| drill.value);
     let max_age = section.parsed(reader, "max_age", str::parse::<Span>).map(|max_age| max_age.value);
     let copies = copies(reader, section, names, file, store.as_ref());
+    let hooks = hooks(reader, section, names);
     Some(Job {
         name: name?,
         databases: Some(databases).filter(|databases| !databases.is_empty())?,
@@ -169,6 +172,7 @@ fn job(reader: &mut Reader<'_>, section: &mut Section<'_, '_>, names: &Names<'_>
         drill,
         max_age,
         copies,
+        hooks,
     })
 }
 

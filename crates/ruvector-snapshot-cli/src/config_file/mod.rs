@@ -1,7 +1,7 @@
 //! The configuration file `ruvector-snapshot.toml`: profiles of stores, databases and retention policies, by name, and jobs.
 //!
 //! The types here know nothing of the command line, so that a command that keeps running can read the same file. `find`
-//! searches for the file, `document` reads TOML with positions and collects what is wrong, `sections` and `jobs` know the
+//! searches for the file, `document` reads TOML with positions and collects what is wrong, `sections`, `jobs` and `hooks` know the
 //! keys, `references` reads what values refer to, `secrets` has values that are read from elsewhere, `environment` decides which variables complete a profile, and `check`
 //! checks what the file refers to. `settings`
 //! decides which value has precedence.
@@ -10,6 +10,7 @@ mod check;
 mod document;
 mod environment;
 mod find;
+mod hooks;
 mod jobs;
 mod references;
 mod secrets;
@@ -24,10 +25,11 @@ use std::path::{Path, PathBuf};
 use ruvector_snapshot::store::Location;
 use ruvector_snapshot::{GroupBy, LabelPattern, PrunePolicy, Span, TimeZone};
 
-pub(crate) use check::{problem_of_database, unused_bucket};
+pub(crate) use check::{UNUSED_HOOK, problem_of_database, problem_of_program, problems_of_hooks, unused_bucket};
 pub(crate) use document::Problem;
 pub(crate) use environment::UnsaidVariable;
 pub(crate) use find::{Found, FoundBy, find, places};
+pub(crate) use hooks::{Address, JobCommand, JobHooks, origin};
 pub(crate) use jobs::{Job, JobCopy};
 pub(crate) use references::plain_path;
 pub(crate) use secrets::OptionValue;

@@ -32,6 +32,11 @@ impl<'d> Names<'d> {
         Self { stores, databases, policies, has_store, directory }
     }
 
+    /// Returns a path of the file.
+    pub(super) fn path(&self, text: &str) -> Result<PathBuf, String> {
+        path(text, self.directory)
+    }
+
     /// Returns the store that a text means. The name of a profile without its @ would be a directory, and snapshots would go
     /// there.
     pub(super) fn store(&self, reader: &mut Reader<'_>, key: &str, at: usize, text: &str) -> Option<StoreRef> {

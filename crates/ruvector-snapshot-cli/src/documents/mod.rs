@@ -71,7 +71,7 @@ pub(crate) use schedule::{
     CheckedJobDocument, ForecastJobDocument, ForecastRunDocument, ForecastSnapshotDocument, ScheduleCheckDocument,
     ScheduleNextDocument,
 };
-pub(crate) use schedule_runs::{JobRunDocument, ScheduleLine, ScheduleOnceDocument};
+pub(crate) use schedule_runs::{JobRunDocument, ScheduleLine, ScheduleOnceDocument, StaleLine};
 pub(crate) use search::SearchDocument;
 pub(crate) use shared::{ItemError, OutcomeDocument, State};
 pub(crate) use show::{ShowDocument, ShownDocument};

@@ -20,7 +20,7 @@ use super::{
     DemoDocument, DrillDocument, DrillPlanDocument, ExportDocument, ExportPlanDocument, FindDocument, ImportDocument,
     ImportPlanDocument, MergeDocument, NoMembers, PinDocument, PlannedCompactionDocument, ProgressLine, PruneDocument,
     RestoreDocument, RestorePlanDocument, ScheduleCheckDocument, ScheduleLine, ScheduleNextDocument,
-    ScheduleOnceDocument, SearchDocument, ShowDocument, ShownDocument, StatsDocument, StatusDocument,
+    ScheduleOnceDocument, SearchDocument, ShowDocument, ShownDocument, StaleLine, StatsDocument, StatusDocument,
     StoreCheckDocument, StoreCheckPlanDocument, StoreOptionsDocument, VerifyDocument, VerifyPlanDocument,
     VersionDocument, diff, dump, list,
 };
@@ -89,6 +89,7 @@ fn documents() -> BTreeMap<&'static str, Vec<Make>> {
                 document::<ScheduleNextDocument<'static>>,
                 document::<ScheduleOnceDocument<'static>>,
                 schedule_line,
+                stale_line,
             ],
         ),
         ("search", vec![document::<SearchDocument<'static>>]),
@@ -167,6 +168,10 @@ fn progress(generator: &mut SchemaGenerator) -> schemars::Schema {
 /// A line of `schedule` for each run.
 fn schedule_line(generator: &mut SchemaGenerator) -> schemars::Schema {
     generator.subschema_for::<ScheduleLine<'static>>()
+}
+
+fn stale_line(generator: &mut SchemaGenerator) -> schemars::Schema {
+    generator.subschema_for::<StaleLine<'static>>()
 }
 
 fn schema<'a>(arguments: &str, makes: impl IntoIterator<Item = &'a Make>) -> Value {

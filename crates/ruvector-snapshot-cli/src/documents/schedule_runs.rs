@@ -1,7 +1,8 @@
 //! The documents of runs of jobs: a line of the daemon, the document of `schedule --once`, and the body of a webhook.
 
 use chrono::{DateTime, SubsecRound as _, Utc};
-use ruvector_snapshot::scheduler::{RunOutcome, RunReport, StepError, StepKind, StepReport};
+use ruvector_snapshot::Span;
+use ruvector_snapshot::scheduler::{JobStatus, RunOutcome, RunReport, StepError, StepKind, StepReport};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -23,6 +24,59 @@ pub(crate) struct ScheduleLine<'a> {
 impl<'a> ScheduleLine<'a> {
     pub(crate) fn new(report: &'a RunReport) -> Self {
         Self { schema_version: SCHEMA_VERSION, command: "schedule", run: JobRunDocument::from(report) }
+    }
+}
+
+/// A job that has become stale: the body of a webhook, and the standard input of the command `on_stale`.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "StaleLine")]
+pub(crate) struct StaleLine<'a> {
+    /// The version of this contract: 1. Members can be added in the same version, so ignore those that you do not know.
+    schema_version: u32,
+    /// The command: `schedule`.
+    command: &'static str,
+    /// The job.
+    stale: StaleJobDocument<'a>,
+}
+
+/// A job whose newest success is older than its `max_age`.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "StaleJob")]
+struct StaleJobDocument<'a> {
+    /// The name of the job.
+    job: &'a str,
+    /// When the job was found stale.
+    checked_at: DateTime<Utc>,
+    /// When a run last succeeded. If none has while the program runs: when the newest snapshot was taken of the database whose newest
+    /// one is the oldest. Null if a database has no snapshot.
+    succeeded_at: Option<DateTime<Utc>>,
+    /// How old that may be, for example `26h`.
+    max_age: String,
+    /// Number of runs in a row that have failed, while the program runs.
+    failures: u32,
+    /// Since when a run is at work. Null if none is.
+    running_since: Option<DateTime<Utc>>,
+    /// When it runs next. Null if never, or if that is not known.
+    next_run: Option<DateTime<Utc>>,
+}
+
+impl<'a> StaleLine<'a> {
+    pub(crate) fn new(
+        job: &'a JobStatus,
+        succeeded_at: Option<DateTime<Utc>>,
+        max_age: Span,
+        checked_at: DateTime<Utc>,
+    ) -> Self {
+        let stale = StaleJobDocument {
+            job: &job.name,
+            checked_at: in_milliseconds(checked_at),
+            succeeded_at: succeeded_at.map(in_milliseconds),
+            max_age: max_age.to_string(),
+            failures: job.failures,
+            running_since: job.running_since.map(in_milliseconds),
+            next_run: job.next_run.map(in_milliseconds),
+        };
+        Self { schema_version: SCHEMA_VERSION, command: "schedule", stale }
     }
 }
 
@@ -120,7 +174,7 @@ pub(crate) enum RunOutcomeName {
 #[serde(rename_all = "snake_case")]
 #[schemars(rename = "StepName")]
 enum StepName {
-    /// Whatever comes before the first of the others.
+    /// What comes before the first of the others, for example the command `before` of the job.
     Start,
     /// Lists the store.
     List,
@@ -140,6 +194,8 @@ enum StepName {
     Drill,
     /// Removes what was stored of an unfinished snapshot.
     Cleanup,
+    /// Runs the command `after` of the job.
+    Finish,
 }
 
 impl<'a> From<&'a RunReport> for JobRunDocument<'a> {
@@ -213,6 +269,7 @@ impl From<StepKind> for StepName {
             StepKind::Verify => Self::Verify,
             StepKind::Drill => Self::Drill,
             StepKind::Cleanup => Self::Cleanup,
+            StepKind::Finish => Self::Finish,
             _ => Self::Start,
         }
     }

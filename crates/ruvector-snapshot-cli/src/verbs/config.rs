@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use ruvector_snapshot::store::Location;
 
-use crate::config_file::{ConfigFile, Found, FoundBy, Problem, find, places, plain_path, unused_bucket};
+use crate::config_file::{ConfigFile, Found, FoundBy, Problem, UNUSED_HOOK, find, places, plain_path, unused_bucket};
 use crate::documents::{
     ConfigCheckDocument, ConfigFileDocument, ConfigPathDocument, ConfigProblemDocument, ConfigShowDocument,
     SettingDocument,
@@ -58,8 +58,8 @@ Examples:
 Exit codes: 0 success; 2 the configuration is wrong; 5 success, with warnings.";
 
 const CHECK_HELP: &str = "\
-Finds unknown keys, wrong values, profiles that do not exist, secrets and files that cannot be read, and buckets that no command uses, because the file was \
-only found in the working directory. A database must be a redb file. Prints all that is wrong, with the line. Contacts no store.
+Finds unknown keys, wrong values, profiles that do not exist, secrets and files that cannot be read, programs that cannot be run, and buckets, commands and \
+addresses that are not used, because the file was only found in the working directory. A database must be a redb file. Prints all that is wrong, with the line. Contacts no store.
 
 Examples:
   ruvector-snapshot config check
@@ -130,6 +130,8 @@ fn show(session: &Session) -> Result<Exit, Failure> {
         file.buckets().for_each(|(line, location)| {
             session.warnings.add(&format!("{} {}", file.place(line), unused_bucket(location)));
         });
+        file.hooks()
+            .for_each(|(line, key)| session.warnings.add(&format!("{}: {key} {UNUSED_HOOK}", file.place(line))));
     }
     let file = session.settings.found.as_ref().map(file_document);
     let output = session.output;

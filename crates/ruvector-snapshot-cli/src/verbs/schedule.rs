@@ -1,9 +1,10 @@
 //! `schedule`: runs the jobs of the configuration file when they are due (`daemon`) or now (`once`), says what they need
-//! (`check`), and what their next runs would do (`next`). `jobs` makes jobs of the library of those of the file, `reports` prints
-//! what runs have done, and `service` is the service manager of the system.
+//! (`check`), and what their next runs would do (`next`). `jobs` makes jobs of the library of those of the file, `hooks` runs and
+//! calls what a job has besides its work, `reports` prints what runs have done, and `service` is the service manager of the system.
 
 mod check;
 mod daemon;
+mod hooks;
 mod jobs;
 mod next;
 mod once;
@@ -31,7 +32,7 @@ it is ready, which run is next, and that it is alive (WatchdogSec=).
 
 With --once or --once-all, runs the jobs now and ends, for cron or a timer. SIGHUP then stops it.
 
-With --check, prints for each job whether its databases can be read, and its stores and those of its copies can be reached. A store without snapshots \
+With --check, prints for each job whether its databases can be read, its stores and those of its copies can be reached, and the programs of its commands can be run. A store without snapshots \
 is a note. Mistakes in the file end every command that reads it, and `config check` lists all of them.
 
 With --next, prints the next N runs of all jobs in the order in which they start, and whether each would take full snapshots or increments. Below that, what \
@@ -46,6 +47,12 @@ A job in the configuration file:
   store = \"@local\"
   when = \"30 2 * * * Europe/Berlin\"
   retention = \"standard\"
+
+A job can run commands (before, after, on_failure, on_recovery, on_stale), pause an application while its databases are read (pause, resume), and send \
+requests (ping, webhook):
+
+  ping = \"file:secrets/ping\"
+  on_failure = { command = [\"/usr/local/bin/report\", \"backup\"] }
 
 docs/OPERATIONS.md describes all keys, and deploy/ruvector-snapshot.toml is an example. Jobs use the stores that the file names, and not --store.
 

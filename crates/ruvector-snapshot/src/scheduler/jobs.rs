@@ -43,6 +43,7 @@ struct Slot {
     running_since: Option<DateTime<Utc>>,
     failures: u32,
     succeeded_at: Option<DateTime<Utc>>,
+    snapshots_at: Option<DateTime<Utc>>,
     last_run: Option<RunReport>,
     /// The steps of the runs of the last due time.
     steps: Vec<StepReport>,
@@ -69,6 +70,7 @@ impl Slot {
             running_since: None,
             failures: 0,
             succeeded_at: None,
+            snapshots_at: None,
             last_run: None,
             steps: Vec::new(),
             verified_on: None,
@@ -133,6 +135,7 @@ impl Slot {
             next_run,
             failures: self.failures,
             succeeded_at: self.succeeded_at,
+            snapshots_at: self.snapshots_at,
             last_run: self.last_run.clone(),
         }
     }
@@ -217,6 +220,7 @@ impl Jobs {
     /// Takes over until when the due times of a job have had their runs. Without snapshots, none has.
     pub(super) fn was_looked_up(&self, name: &str, answer: &Result<Option<DateTime<Utc>>>, now: DateTime<Utc>) {
         self.end(name, |slot| {
+            slot.snapshots_at = answer.as_ref().ok().copied().flatten().or(slot.snapshots_at);
             slot.handled = match (answer, &slot.handled) {
                 (Ok(newest), _) => Handled::Known(JobState::of_newest(*newest, &slot.job.schedule, now)),
                 (Err(_), Handled::Unknown { failed_attempts, .. }) => {

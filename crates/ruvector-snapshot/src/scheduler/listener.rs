@@ -14,10 +14,18 @@ use crate::error::Result;
 /// go on.
 #[async_trait]
 pub trait JobListener: Debug + Send + Sync {
-    /// Is called before a run. After an error, nothing is done, and the run has failed.
-    async fn starting(&self, run: &RunStart) -> Result<()> {
+    /// Is called before a run. Returns what a person should know, as sentences. After an error, nothing is done, and the run has
+    /// failed. If the run is stopped, the future is dropped.
+    async fn starting(&self, run: &RunStart) -> Result<Vec<String>> {
         let _not_needed = run;
-        Ok(())
+        Ok(Vec::new())
+    }
+
+    /// Is called when the work of a run is done, with what it has done so far, also if it has failed or was stopped. Returns what a
+    /// person should know, as sentences. After an error, the run has failed, and is tried again.
+    async fn finishing(&self, report: &RunReport) -> Result<Vec<String>> {
+        let _not_needed = report;
+        Ok(Vec::new())
     }
 
     /// Is called after each run, with what it has done, and if a store could not be read to know which runs were missed.

@@ -93,6 +93,9 @@ pub struct JobStatus {
     pub failures: u32,
     /// When a run last succeeded, while the program runs.
     pub succeeded_at: Option<DateTime<Utc>>,
+    /// When the newest snapshot was taken of the database whose newest one is the oldest, as the store said when the job was new.
+    /// `None` if that is not known yet, or if a database has no snapshot.
+    pub snapshots_at: Option<DateTime<Utc>>,
     /// The last run, while the program runs.
     pub last_run: Option<RunReport>,
 }

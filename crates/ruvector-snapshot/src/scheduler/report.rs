@@ -80,6 +80,8 @@ pub enum StepKind {
     Drill,
     /// Removes what was stored of an unfinished snapshot.
     Cleanup,
+    /// Lets the listener finish the run.
+    Finish,
 }
 
 /// What a step has done.

@@ -44,20 +44,13 @@ pub(super) struct Run<'a> {
 /// Runs a job to its end. The day on which a part was last verified is returned too.
 pub(super) async fn run(run: Run<'_>, start: RunStart) -> (RunReport, Option<NaiveDate>) {
     let mut running = Running { verified_on: run.verified_on, run, steps: Vec::new(), is_interrupted: false };
-    let may_start = running.step(Step::of(StepKind::Start), running.run.listener.starting(&start)).await;
-    if may_start.is_some() {
+    if running.start(&start).await {
         running.work().await;
         running.clean_up().await;
     }
-    let Running { run, steps, is_interrupted, verified_on } = running;
-    let has_warnings = steps.iter().any(|step| !step.warnings.is_empty());
-    let outcome = match steps.iter().any(|step| step.error.is_some()) {
-        _ if is_interrupted => RunOutcome::Interrupted,
-        true => RunOutcome::Failed,
-        false if has_warnings => RunOutcome::Warnings,
-        false => RunOutcome::Succeeded,
-    };
-    (RunReport { start, ended_at: run.clock.now(), outcome, steps }, verified_on)
+    running.finish(&start).await;
+    let report = running.report(start);
+    (report, running.verified_on)
 }
 
 struct Running<'a> {
@@ -103,6 +96,35 @@ struct Done {
 }
 
 impl Running<'_> {
+    /// Asks the listener whether the run may start.
+    async fn start(&mut self, start: &RunStart) -> bool {
+        let (started_at, listener) = (self.run.clock.now(), self.run.listener);
+        let answer = self.unless_stopped(listener.starting(start)).await;
+        let may_start = answer.is_ok();
+        self.add_answer(StepKind::Start, started_at, answer);
+        may_start
+    }
+
+    /// Lets the listener finish the run. It is not stopped: it limits its time itself.
+    async fn finish(&mut self, start: &RunStart) {
+        let started_at = self.run.clock.now();
+        let report = self.report(start.clone());
+        let answer = self.run.listener.finishing(&report).await;
+        self.add_answer(StepKind::Finish, started_at, answer);
+    }
+
+    /// Returns the report of the steps so far.
+    fn report(&self, start: RunStart) -> RunReport {
+        let has_warnings = self.steps.iter().any(|step| !step.warnings.is_empty());
+        let outcome = match self.steps.iter().any(|step| step.error.is_some()) {
+            _ if self.is_interrupted => RunOutcome::Interrupted,
+            true => RunOutcome::Failed,
+            false if has_warnings => RunOutcome::Warnings,
+            false => RunOutcome::Succeeded,
+        };
+        RunReport { start, ended_at: self.run.clock.now(), outcome, steps: self.steps.clone() }
+    }
+
     async fn work(&mut self) {
         let Some(sources) = self.sources() else { return };
         self.create_all(&sources).await;
@@ -321,7 +343,7 @@ impl Running<'_> {
         let started_at = self.run.clock.now();
         match self.unless_stopped(work).await {
             Ok(value) => {
-                if !matches!(step.kind, StepKind::List | StepKind::Start) {
+                if step.kind != StepKind::List {
                     self.add(step, started_at, Vec::new(), Ok(Done::default()));
                 }
                 Some(value)
@@ -357,6 +379,14 @@ impl Running<'_> {
                 Err(SnapshotError::new(ErrorKind::Unavailable, "the run was stopped, because the scheduler is ending"))
             }
             answer = work => answer,
+        }
+    }
+
+    /// Reports what the listener has answered, unless that is nothing.
+    fn add_answer(&mut self, kind: StepKind, started_at: DateTime<Utc>, answer: Result<Vec<String>>) {
+        if !matches!(&answer, Ok(warnings) if warnings.is_empty()) {
+            let done = answer.map(|warnings| Done { warnings, ..Done::default() });
+            self.add(Step::of(kind), started_at, Vec::new(), done);
         }
     }
 

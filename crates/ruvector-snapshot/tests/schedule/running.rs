@@ -257,6 +257,41 @@ async fn a_listener_can_refuse_a_run() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_listener_can_warn_of_a_run_and_fail_it_when_its_work_is_done() {
+    let world = World::new();
+    let scheduler = world.scheduler(vec![world.job("articles", "every 24h")]);
+    *world.ears.warning.lock().unwrap() = Some("the disk is slow".to_owned());
+    let report = scheduler.run_job("articles").await.unwrap();
+    let steps: Vec<_> = report.steps.iter().map(|step| (step.step, step.warnings.len())).collect();
+    assert_eq!((report.outcome, steps), (RunOutcome::Warnings, vec![(StepKind::Start, 1), (StepKind::Create, 0)]));
+
+    *world.ears.complaint.lock().unwrap() = Some("the disk cannot be unmounted".to_owned());
+    let report = scheduler.run_job("articles").await.unwrap();
+    let last = report.steps.last().unwrap();
+    assert_eq!((report.outcome, last.step, report.steps.len()), (RunOutcome::Failed, StepKind::Finish, 3));
+    assert!(last.error.as_ref().unwrap().message.contains("cannot be unmounted"), "{last:?}");
+
+    // Also a run that may not start is finished, and has what it has done by then.
+    *world.ears.refusal.lock().unwrap() = Some("the disk is not mounted".to_owned());
+    scheduler.run_job("articles").await.unwrap();
+    let finished: Vec<_> =
+        world.ears.finished.lock().unwrap().iter().map(|run| (run.outcome, run.steps.len())).collect();
+    assert_eq!(finished, [(RunOutcome::Warnings, 2), (RunOutcome::Warnings, 2), (RunOutcome::Failed, 1)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_status_has_the_time_of_the_snapshots_that_were_there_at_the_start() {
+    let world = World::new();
+    world.run(vec![world.job("articles", "every 24h")], 1).await;
+    let newest = world.listing().await.snapshots[0].created_at;
+    let scheduler = world.scheduler(vec![world.job("articles", "every 24h")]);
+    assert_eq!(scheduler.status()[0].snapshots_at, None);
+    scheduler.run(passes(Duration::from_secs(60)), Duration::ZERO).await;
+    let status = scheduler.status();
+    assert_eq!((status[0].snapshots_at, status[0].succeeded_at), (Some(newest), None));
+}
+
+#[tokio::test(start_paused = true)]
 async fn jobs_are_replaced_and_what_is_known_of_them_is_kept() {
     let world = World::new();
     let scheduler = world.scheduler(vec![world.job("stays", "every 6h"), world.job("goes", "every 6h")]);

@@ -98,6 +98,12 @@ pub(crate) struct Ears {
     pub(crate) reports: Mutex<Vec<RunReport>>,
     /// Why no run may start.
     pub(crate) refusal: Mutex<Option<String>>,
+    /// What is said of a run that starts.
+    pub(crate) warning: Mutex<Option<String>>,
+    /// The runs whose work was done.
+    pub(crate) finished: Mutex<Vec<RunReport>>,
+    /// Why a run has failed whose work is done.
+    pub(crate) complaint: Mutex<Option<String>>,
     /// Whether time passes during a run. By default it stands still, as if runs took no time: threads at work are not seen by the
     /// paused time.
     pub(crate) time_passes: AtomicBool,
@@ -113,7 +119,7 @@ impl Ears {
 
 #[async_trait]
 impl JobListener for Ears {
-    async fn starting(&self, run: &RunStart) -> Result<()> {
+    async fn starting(&self, run: &RunStart) -> Result<Vec<String>> {
         self.started.lock().unwrap().push(run.clone());
         if !self.time_passes.load(Ordering::SeqCst) {
             let (end, ended) = mpsc::channel();
@@ -122,7 +128,15 @@ impl JobListener for Ears {
             drop(tokio::task::spawn_blocking(move || ended.recv()));
         }
         match &*self.refusal.lock().unwrap() {
-            None => Ok(()),
+            None => Ok(self.warning.lock().unwrap().iter().cloned().collect()),
+            Some(why) => Err(SnapshotError::new(ErrorKind::Unavailable, why.clone())),
+        }
+    }
+
+    async fn finishing(&self, report: &RunReport) -> Result<Vec<String>> {
+        self.finished.lock().unwrap().push(report.clone());
+        match &*self.complaint.lock().unwrap() {
+            None => Ok(Vec::new()),
             Some(why) => Err(SnapshotError::new(ErrorKind::Unavailable, why.clone())),
         }
     }

@@ -5,7 +5,7 @@ use ruvector_snapshot::schedule::Missed;
 use ruvector_snapshot::store::{Location, check_access};
 use ruvector_snapshot::{SnapshotConfig, SnapshotManager};
 
-use crate::config_file::{At, ConfigFile, DatabaseRef, Job, StoreRef, problem_of_database};
+use crate::config_file::{At, ConfigFile, DatabaseRef, Job, StoreRef, problem_of_database, problems_of_hooks};
 use crate::documents::{CheckedJobDocument, ScheduleCheckDocument};
 use crate::failure::{Exit, Failure};
 use crate::output::{Output, Text, Tone, counted, until};
@@ -52,6 +52,10 @@ async fn check_job<'f>(
     stores: &mut Checked<'f>,
 ) -> Result<Findings, Failure> {
     let mut found = Findings::default();
+    if let Err(failure) = session.settings.check_hooks_are_named(file) {
+        found.problems.push(failure.sentence());
+    }
+    found.problems.extend(problems_of_hooks(job).into_iter().map(|(_, problem)| problem));
     for At { value: database, .. } in &job.databases {
         let path = match database {
             DatabaseRef::Named(name) => file.databases.get(name).map(|database| &database.path.value),

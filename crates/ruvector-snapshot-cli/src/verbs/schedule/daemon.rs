@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use ruvector_snapshot::scheduler::SnapshotScheduler;
 
+use super::hooks::{Hooks, prepare};
 use super::jobs::{file_with_jobs, jobs_of};
-use super::reports::Reporter;
+use super::reports::{Reporter, warn};
 use super::service::Service;
 use crate::config_file::ConfigFile;
 use crate::failure::{Exit, Failure};
@@ -16,15 +17,18 @@ use crate::session::Session;
 
 pub(super) async fn run(session: &Session, file: &ConfigFile, grace: Duration) -> Result<Exit, Failure> {
     let service = Arc::new(Service::of_environment());
-    let jobs = jobs_of(session, &session.settings, file)?;
+    let output = session.output;
+    let hooks = Hooks::new(prepare(&session.settings, file)?, move |message| warn(&output, message));
+    let jobs = jobs_of(session, &session.settings, file, &hooks)?;
     let number = jobs.len();
-    let reporter = Arc::new(Reporter::new(session.output, service.clone(), &jobs));
+    let reporter = Arc::new(Reporter::new(output, service.clone(), hooks.clone(), &jobs));
     let scheduler = SnapshotScheduler::new(jobs).map_err(Failure::usage)?.listener(reporter.clone());
     service.ready();
     notice(session, &format!("running {} of {}", counted(number as u64, "job"), quoted_path(&file.path)));
     let stopped = Cell::new(None);
     let stop = async {
         stopped.set(Some(session.stopped().await));
+        hooks.stop_after(grace);
         service.stopping();
         if scheduler.status().iter().any(|job| job.running_since.is_some()) {
             let grace = grace.as_secs();
@@ -35,9 +39,10 @@ pub(super) async fn run(session: &Session, file: &ConfigFile, grace: Duration) -
     // In one task: the watchdog only hears of a daemon whose scheduler is polled.
     tokio::select! {
         () = scheduler.run(stop, grace) => {}
-        () = reload(session, &scheduler, &reporter, &service) => {}
+        () = reload(session, &scheduler, (&reporter, &hooks), &service) => {}
         () = service.keep_alive() => {}
     }
+    hooks.wait_until_idle().await;
     reporter.wait_for_cleanup().await;
     // They were printed when they were new.
     session.warnings.forget();
@@ -58,11 +63,16 @@ fn notice(session: &Session, text: &str) {
 }
 
 /// Reads the file again whenever that is asked for. Never ends.
-async fn reload(session: &Session, scheduler: &SnapshotScheduler, reporter: &Reporter, service: &Service) {
+async fn reload(
+    session: &Session,
+    scheduler: &SnapshotScheduler,
+    (reporter, hooks): (&Reporter, &Hooks),
+    service: &Service,
+) {
     let mut reloads = session.reloads.clone();
     while reloads.changed().await.is_ok() {
         service.reloading();
-        match read_again(session, scheduler, reporter) {
+        match read_again(session, scheduler, reporter, hooks) {
             Ok(done) => notice(session, &done),
             Err(failure) => {
                 reporter.warn(&format!(
@@ -76,11 +86,18 @@ async fn reload(session: &Session, scheduler: &SnapshotScheduler, reporter: &Rep
     std::future::pending().await
 }
 
-fn read_again(session: &Session, scheduler: &SnapshotScheduler, reporter: &Reporter) -> Result<String, Failure> {
+fn read_again(
+    session: &Session,
+    scheduler: &SnapshotScheduler,
+    reporter: &Reporter,
+    hooks: &Hooks,
+) -> Result<String, Failure> {
     let settings = session.settings.read_again()?;
     let file = file_with_jobs(&settings)?;
-    let jobs = jobs_of(session, &settings, file)?;
+    let prepared = prepare(&settings, file)?;
+    let jobs = jobs_of(session, &settings, file, hooks)?;
     scheduler.replace_jobs(jobs.clone()).map_err(Failure::usage)?;
     reporter.set_jobs(&jobs);
+    hooks.set_jobs(prepared);
     Ok(format!("read again: running {} of {}", counted(jobs.len() as u64, "job"), quoted_path(&file.path)))
 }

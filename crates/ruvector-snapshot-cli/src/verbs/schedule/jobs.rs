@@ -7,6 +7,7 @@ use ruvector_snapshot::scheduler::{Job, JobCopy};
 use ruvector_snapshot::store::SnapshotStore;
 use ruvector_snapshot::{SnapshotConfig, SnapshotManager};
 
+use super::hooks::Hooks;
 use crate::config_file::{At, ConfigFile, Job as FileJob, Retention, StoreRef};
 use crate::failure::Failure;
 use crate::job_databases::{database_of, known_database};
@@ -31,10 +32,22 @@ pub(super) fn file_with_jobs(settings: &Settings) -> Result<&ConfigFile, Failure
 
 /// Returns the jobs of a file. A store that several of them have is opened once, so that its limits hold for all together. A
 /// directory that does not exist is created, as by `create`.
-pub(super) fn jobs_of(session: &Session, settings: &Settings, file: &ConfigFile) -> Result<Vec<Job>, Failure> {
+pub(super) fn jobs_of(
+    session: &Session,
+    settings: &Settings,
+    file: &ConfigFile,
+    hooks: &Hooks,
+) -> Result<Vec<Job>, Failure> {
     let mut stores = Stores { session, settings, file, opened: Vec::new() };
     let host = SnapshotConfig::default().host;
-    file.jobs.iter().map(|job| stores.job(job, host.as_deref())).collect()
+    let jobs = file.jobs.iter().map(|job| {
+        let made = stores.job(job, host.as_deref())?;
+        Ok(match hooks.pause_of(job) {
+            Some(pause) => made.pause(pause),
+            None => made,
+        })
+    });
+    jobs.collect()
 }
 
 /// The stores that were opened.

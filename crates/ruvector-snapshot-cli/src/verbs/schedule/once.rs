@@ -7,8 +7,9 @@ use async_trait::async_trait;
 use ruvector_snapshot::scheduler::{Job, JobListener, RunOutcome, RunReport, RunStart, SnapshotScheduler};
 use ruvector_snapshot::{ErrorKind, SnapshotManager, closest};
 
+use super::hooks::{Hooks, prepare};
 use super::jobs::jobs_of;
-use super::reports::{log_end, log_start, print, stores_of};
+use super::reports::{log_end, log_start, print, said, stores_of};
 use crate::config_file::ConfigFile;
 use crate::documents::{JobRunDocument, ScheduleOnceDocument};
 use crate::failure::{Exit, Failure};
@@ -29,10 +30,13 @@ pub(super) async fn once(session: &Session, file: &ConfigFile, names: &[String])
         jobs: file.jobs.iter().filter(|job| names.contains(&&job.name.value)).cloned().collect(),
         ..file.clone()
     };
-    let jobs = jobs_of(session, &session.settings, &wanted)?;
+    let warnings = session.warnings.clone();
+    let hooks = Hooks::new(prepare(&session.settings, &wanted)?, move |message| warnings.add(message));
+    let jobs = jobs_of(session, &session.settings, &wanted, &hooks)?;
     let stores: Vec<SnapshotManager> = jobs.iter().flat_map(stores_of).collect();
     let mut reports = Vec::new();
-    let stopped = run_each(session, jobs, &names, &mut reports).await;
+    let stopped = run_each(session, jobs, &hooks, &names, &mut reports).await;
+    hooks.wait_until_idle().await;
     for store in &stores {
         store.wait_for_cleanup().await;
         session.warnings.take_from(store);
@@ -63,10 +67,11 @@ fn check_name(file: &ConfigFile, name: &str) -> Result<(), Failure> {
 async fn run_each(
     session: &Session,
     jobs: Vec<Job>,
+    hooks: &Hooks,
     names: &[&String],
     reports: &mut Vec<RunReport>,
 ) -> Result<Option<Exit>, Failure> {
-    let scheduler = SnapshotScheduler::new(jobs).map_err(Failure::usage)?.listener(Arc::new(Log));
+    let scheduler = SnapshotScheduler::new(jobs).map_err(Failure::usage)?.listener(Arc::new(Log(hooks.clone())));
     for name in names {
         let mut run = std::pin::pin!(scheduler.run_job(name));
         let (report, stopped) = tokio::select! {
@@ -76,6 +81,7 @@ async fn run_each(
                     session.output.passing_notice("interrupted; cleaning up (a second signal stops at once)");
                 }
                 scheduler.stop_runs();
+                hooks.stop();
                 (run.await?, Some(exit))
             }
             report = &mut run => (report?, None),
@@ -104,18 +110,23 @@ fn exit(report: &RunReport) -> Exit {
     }
 }
 
-/// Writes the log.
+/// Writes the log, and calls the hooks.
 #[derive(Debug)]
-struct Log;
+struct Log(Hooks);
 
 #[async_trait]
 impl JobListener for Log {
-    async fn starting(&self, run: &RunStart) -> ruvector_snapshot::Result<()> {
+    async fn starting(&self, run: &RunStart) -> ruvector_snapshot::Result<Vec<String>> {
         log_start(run);
-        Ok(())
+        self.0.starting(run).await
+    }
+
+    async fn finishing(&self, report: &RunReport) -> ruvector_snapshot::Result<Vec<String>> {
+        self.0.finishing(report).await
     }
 
     async fn ended(&self, report: &RunReport) {
         log_end(report);
+        self.0.ended(report, &said(report)).await;
     }
 }

@@ -12,6 +12,7 @@ use ruvector_snapshot::scheduler::{
 };
 use ruvector_snapshot::{Result, SnapshotManager};
 
+use super::hooks::Hooks;
 use super::service::Service;
 use crate::documents::ScheduleLine;
 use crate::failure::Failure;
@@ -22,6 +23,7 @@ use crate::output::{Output, Text, Tone, count, counted, size};
 pub(super) struct Reporter {
     output: Output,
     service: Arc<Service>,
+    hooks: Hooks,
     /// The stores of each job, of which warnings are taken.
     stores: Mutex<BTreeMap<String, Vec<SnapshotManager>>>,
     was_interrupted: AtomicBool,
@@ -30,9 +32,9 @@ pub(super) struct Reporter {
 }
 
 impl Reporter {
-    pub(super) fn new(output: Output, service: Arc<Service>, jobs: &[Job]) -> Self {
+    pub(super) fn new(output: Output, service: Arc<Service>, hooks: Hooks, jobs: &[Job]) -> Self {
         let (was_interrupted, is_output_lost) = (AtomicBool::default(), AtomicBool::default());
-        let this = Self { output, service, stores: Mutex::default(), was_interrupted, is_output_lost };
+        let this = Self { output, service, hooks, stores: Mutex::default(), was_interrupted, is_output_lost };
         this.set_jobs(jobs);
         this
     }
@@ -56,10 +58,8 @@ impl Reporter {
         }
     }
 
-    /// Prints a warning, and logs it. It is not kept: the program may run for years.
     pub(super) fn warn(&self, message: &str) {
-        tracing::warn!(target: PRINTED, "{message}");
-        self.output.message(format_args!("warning: {message}"));
+        warn(&self.output, message);
     }
 
     fn print(&self, report: &RunReport) -> std::result::Result<(), Failure> {
@@ -79,9 +79,13 @@ impl Debug for Reporter {
 
 #[async_trait]
 impl JobListener for Reporter {
-    async fn starting(&self, run: &RunStart) -> Result<()> {
+    async fn starting(&self, run: &RunStart) -> Result<Vec<String>> {
         log_start(run);
-        Ok(())
+        self.hooks.starting(run).await
+    }
+
+    async fn finishing(&self, report: &RunReport) -> Result<Vec<String>> {
+        self.hooks.finishing(report).await
     }
 
     async fn ended(&self, report: &RunReport) {
@@ -98,10 +102,12 @@ impl JobListener for Reporter {
         {
             self.warn(&format!("{}; the runs go on", failure.sentence()));
         }
+        self.hooks.ended(report, &said(report)).await;
     }
 
     fn waiting(&self, jobs: &[JobStatus]) {
         self.service.waiting(jobs);
+        self.hooks.waiting(jobs);
     }
 }
 
@@ -109,6 +115,12 @@ impl JobListener for Reporter {
 pub(super) fn stores_of(job: &Job) -> Vec<SnapshotManager> {
     let copies = job.copies.iter().map(|copy| copy.store.clone());
     std::iter::once(job.store.clone()).chain(copies).collect()
+}
+
+/// Prints a warning, and logs it. It is not kept: the program may run for years.
+pub(super) fn warn(output: &Output, message: &str) {
+    tracing::warn!(target: PRINTED, "{message}");
+    output.message(format_args!("warning: {message}"));
 }
 
 pub(super) fn log_start(run: &RunStart) {
@@ -121,15 +133,15 @@ pub(super) fn log_end(report: &RunReport) {
     let (job, attempt, seconds) = (&report.start.job, report.start.attempt, taken(report).num_seconds());
     match report.outcome {
         RunOutcome::Succeeded => {
-            tracing::info!(job, attempt, seconds, did = said(report, true), "a run of a job is done")
+            tracing::info!(job, attempt, seconds, did = said(report), "a run of a job is done")
         }
         RunOutcome::Warnings => {
-            tracing::warn!(job, attempt, seconds, did = said(report, true), "a run of a job is done, with warnings");
+            tracing::warn!(job, attempt, seconds, did = said(report), "a run of a job is done, with warnings");
         }
         RunOutcome::Interrupted => {
-            tracing::warn!(job, attempt, seconds, did = said(report, true), "a run of a job was interrupted");
+            tracing::warn!(job, attempt, seconds, did = said(report), "a run of a job was interrupted");
         }
-        _ => tracing::error!(job, attempt, seconds, did = said(report, true), "a run of a job has failed"),
+        _ => tracing::error!(job, attempt, seconds, did = said(report), "a run of a job has failed"),
     }
 }
 
@@ -149,7 +161,7 @@ pub(super) fn print(output: &Output, report: &RunReport, has_warnings: bool) -> 
             " after {}{}: {}",
             in_words(taken(report)),
             circumstances(&report.start),
-            said(report, has_warnings)
+            said_with(report, has_warnings)
         ));
     output.line(line)
 }
@@ -174,7 +186,12 @@ fn circumstances(start: &RunStart) -> String {
 }
 
 /// Returns what a run has done, and first of all what has failed.
-fn said(report: &RunReport, has_warnings: bool) -> String {
+pub(super) fn said(report: &RunReport) -> String {
+    said_with(report, true)
+}
+
+/// As [`said`], with or without what a person should know.
+fn said_with(report: &RunReport, has_warnings: bool) -> String {
     let failed = report.steps.iter().filter_map(failure);
     let warnings = report.steps.iter().filter(|_| has_warnings).flat_map(|step| &step.warnings).cloned();
     let said: Vec<String> = failed.chain(report.steps.iter().filter_map(success)).chain(warnings).collect();
@@ -194,6 +211,7 @@ fn failure(step: &StepReport) -> Option<String> {
         StepKind::Verify => "verify".to_owned(),
         StepKind::Drill => format!("drill of {database}"),
         StepKind::Cleanup => "clean-up".to_owned(),
+        StepKind::Finish => "finish".to_owned(),
         _ => "start".to_owned(),
     };
     step.error.as_ref().map(|error| format!("{what}: {}", error.message))

@@ -1,0 +1,85 @@
+//! Process groups that this program has started, one for each command: they end together, and none of them outlives the program. What a
+//! command is started for is not known here.
+
+use std::io;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command, ExitStatus};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+
+/// The groups whose first process was not waited for yet, so that no other process can have its number.
+static AT_WORK: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
+
+/// Kills all groups, because the program ends at once. None is started any more.
+pub(crate) fn kill_all() {
+    let at_work = at_work();
+    for group in at_work.iter() {
+        let _has_ended = kill_process_group(*group, Signal::KILL);
+    }
+    // It stays locked.
+    std::mem::forget(at_work);
+}
+
+fn at_work() -> MutexGuard<'static, Vec<Pid>> {
+    AT_WORK.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A command, and what it has started. All of it is killed when this is dropped.
+#[derive(Debug)]
+pub(crate) struct ProcessGroup {
+    child: Child,
+    id: Pid,
+}
+
+impl ProcessGroup {
+    /// Starts a command as the first process of a group of its own.
+    pub(crate) fn start(command: &mut Command) -> io::Result<Self> {
+        // A program that ends at once must not miss a group that has just started.
+        let mut at_work = at_work();
+        let child = command.process_group(0).spawn()?;
+        let id = Pid::from_child(&child);
+        at_work.push(id);
+        Ok(Self { child, id })
+    }
+
+    /// Returns whether the first process has ended. The others may go on.
+    pub(crate) fn has_ended(&self) -> bool {
+        // Without waiting for it: its number stays its own.
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        !matches!(waitid(WaitId::Pid(self.id), options), Ok(None))
+    }
+
+    /// Asks all processes of the group to end.
+    pub(crate) fn terminate(&self) {
+        let _has_ended = kill_process_group(self.id, Signal::TERM);
+    }
+
+    /// Kills all processes of the group.
+    pub(crate) fn kill(&self) {
+        let _has_ended = kill_process_group(self.id, Signal::KILL);
+    }
+
+    /// Kills what is left of the group, and returns how its first process has ended. `None` if it has not, for example because it waits for
+    /// a disk.
+    pub(crate) fn end(mut self) -> Option<ExitStatus> {
+        self.reap()
+    }
+
+    fn reap(&mut self) -> Option<ExitStatus> {
+        let mut at_work = at_work();
+        if !at_work.contains(&self.id) {
+            return None;
+        }
+        self.kill();
+        let status = self.child.try_wait().ok().flatten()?;
+        at_work.retain(|id| *id != self.id);
+        Some(status)
+    }
+}
+
+impl Drop for ProcessGroup {
+    fn drop(&mut self) {
+        self.reap();
+    }
+}
