@@ -13,7 +13,7 @@ use test_servers::{Fault, Gate, Request, S3Server};
 
 use super::bucket::Bucket;
 use super::documents::strict_schema;
-use super::sandbox::{DIMENSIONS, RunResult, Sandbox, create_database, open_database};
+use super::sandbox::{DIMENSIONS, RunResult, Sandbox, create_database, ids_of, open_database};
 
 const FILE: &str = "ruvector-snapshot.toml";
 
@@ -387,6 +387,29 @@ fn a_directory_is_made_for_a_new_store_and_kept_only_if_a_run_succeeds() {
     fs::write(sandbox.path(FILE), format!("store = \"absent/snapshots\"\n{daily}")).unwrap();
     sandbox.run(&["schedule", "--once-all"]).assert_fails(1, "absent");
     sandbox.run(&["schedule"]).assert_fails(1, "absent");
+}
+
+#[test]
+fn a_store_that_cannot_be_opened_stops_no_other_job_and_is_opened_later() {
+    let sandbox = Sandbox::with_rows(30);
+    let other = EACH_SECOND.replace("nightly", "other") + "store = \"absent/snapshots\"\n";
+    with_jobs(&sandbox, &format!("{other}{EACH_SECOND}"));
+    let once = sandbox.run(&["schedule", "--once-all"]);
+    assert_eq!(once.exit_code, Some(1), "{once:?}");
+    let failed = once.stdout.lines().find(|line| line.contains(" other: FAILED")).unwrap();
+    assert!(failed.contains("list of the store: the store ") && failed.contains("cannot be opened"), "{once:?}");
+    assert!(once.stdout.contains(" nightly: done"), "{once:?}");
+
+    let mut daemon = Daemon::start(sandbox.command(&["schedule"]));
+    daemon.line_with("other: FAILED");
+    daemon.line_with("nightly: done");
+    assert!(!sandbox.path("absent").exists());
+    fs::create_dir(sandbox.path("absent")).unwrap();
+    daemon.line_with("other: done");
+    let end = daemon.stop();
+    assert_eq!(end.exit_code, Some(0), "{end:?}");
+    assert!(end.stderr.contains("a store that could not be opened is open now"), "{end:?}");
+    assert!(!ids_of(&sandbox.json(&["list", "--store", "absent/snapshots"]).1).is_empty());
 }
 
 /// Receives messages until one begins like this, and returns it.

@@ -142,7 +142,8 @@ drill = "*/5 * * * *"
             }
             _ => {}
         }
-        let created = steps.iter().filter(|step| step["step"] == "create").filter_map(|step| step["snapshot_id"].as_str());
+        let created =
+            steps.iter().filter(|step| step["step"] == "create").filter_map(|step| step["snapshot_id"].as_str());
         self.heard.created.extend(created.map(str::to_owned));
         self.heard.resident_bytes.extend(resident_bytes(daemon.id()));
     }
@@ -158,7 +159,8 @@ drill = "*/5 * * * *"
         );
         assert!(end * 100 <= begin * (100 + GROWTH_PERCENT_MAX), "the memory grows: {resident_bytes:?}");
         let document: Value = serde_json::from_str(&self.ok(&["list", "--json"])).unwrap();
-        let ids: Vec<&str> = document["snapshots"].as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap()).collect();
+        let ids: Vec<&str> =
+            document["snapshots"].as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap()).collect();
         assert!(ids.len() >= 12 && document["unusable"].as_array().unwrap().is_empty(), "{document}");
         let unreported: Vec<_> = ids.iter().filter(|id| !created.contains(**id)).collect();
         assert!(unreported.is_empty(), "no run has reported {unreported:?}");
@@ -218,7 +220,8 @@ fn resident_bytes(process: u32) -> Option<u64> {
 /// Returns the median of the first third, without what the program needs to get going, or of the last one.
 fn median_of_third(bytes: &[u64], is_begin: bool) -> u64 {
     let third = bytes.len() / 3;
-    let mut third = if is_begin { bytes[3.min(third)..third.max(4)].to_vec() } else { bytes[bytes.len() - third..].to_vec() };
+    let mut third =
+        if is_begin { bytes[3.min(third)..third.max(4)].to_vec() } else { bytes[bytes.len() - third..].to_vec() };
     third.sort_unstable();
     third[third.len() / 2]
 }

@@ -42,7 +42,7 @@ impl Origin {
 }
 
 /// What was set on the command line, and the configuration file.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Settings {
     /// The file that was named with `--config`.
     pub(crate) named: Option<PathBuf>,

@@ -2,6 +2,7 @@
 //! (`check`), and what their next runs would do (`next`). `jobs` makes jobs of the library of those of the file, `hooks` runs and
 //! calls what a job has besides its work, `reports` prints what runs have done, and `service` is the service manager of the system.
 
+mod absent_store;
 mod check;
 mod daemon;
 mod hooks;

@@ -79,7 +79,9 @@ pub(crate) async fn search(session: &Session, args: Search) -> Result<Exit, Fail
     if let Some(path) = &args.query {
         let is_vector = !path.exists() && path.to_string_lossy().trim_start().starts_with(['[', '{']);
         queries.extend(read_queries(session, path).await.map_err(|failure| match is_vector {
-            true => failure.with_hint("--query takes a file; with `--query -`, the vectors are read from standard input"),
+            true => {
+                failure.with_hint("--query takes a file; with `--query -`, the vectors are read from standard input")
+            }
             false => failure,
         })?);
     }

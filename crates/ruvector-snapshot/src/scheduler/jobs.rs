@@ -166,6 +166,10 @@ impl Jobs {
         for job in jobs.into_iter().map(Arc::new) {
             let slot = slots.entry(job.name.clone()).or_insert_with(|| Slot::new(job.clone()));
             slot.job = job;
+            // Its store may be another one now.
+            if let Handled::Unknown { next_attempt, .. } = &mut slot.handled {
+                *next_attempt = None;
+            }
         }
         Ok(())
     }

@@ -7,9 +7,10 @@ use ruvector_snapshot::scheduler::{Job, JobCopy};
 use ruvector_snapshot::store::SnapshotStore;
 use ruvector_snapshot::{SnapshotConfig, SnapshotManager};
 
+use super::absent_store::AbsentStore;
 use super::hooks::Hooks;
 use crate::config_file::{At, ConfigFile, Job as FileJob, Retention, StoreRef};
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::job_databases::{database_of, known_database};
 use crate::output::quoted_path;
 use crate::session::Session;
@@ -30,15 +31,22 @@ pub(super) fn file_with_jobs(settings: &Settings) -> Result<&ConfigFile, Failure
     }
 }
 
+/// The jobs of a file.
+pub(super) struct Opened {
+    pub(super) jobs: Vec<Job>,
+    /// Number of stores that could not be opened. The jobs that have one of them fail until it can.
+    pub(super) absent_stores: usize,
+}
+
 /// Returns the jobs of a file. A store that several of them have is opened once, so that its limits hold for all together. A
-/// directory that does not exist is created, as by `create`.
+/// directory that does not exist is created, as by `create`. Fails if the file is wrong, or if no store can be opened.
 pub(super) fn jobs_of(
     session: &Session,
     settings: &Settings,
     file: &ConfigFile,
     hooks: &Hooks,
-) -> Result<Vec<Job>, Failure> {
-    let mut stores = Stores { session, settings, file, opened: Vec::new() };
+) -> Result<Opened, Failure> {
+    let mut stores = Stores { session, settings, file, opened: Vec::new(), failures: Vec::new() };
     let host = SnapshotConfig::default().host;
     let jobs = file.jobs.iter().map(|job| {
         let made = stores.job(job, host.as_deref())?;
@@ -47,7 +55,12 @@ pub(super) fn jobs_of(
             None => made,
         })
     });
-    jobs.collect()
+    let jobs = jobs.collect::<Result<_, Failure>>()?;
+    let (stores, mut failures) = (stores.opened.len(), stores.failures);
+    match failures.len() {
+        absent if absent == stores && absent > 0 => Err(failures.swap_remove(0)),
+        absent_stores => Ok(Opened { jobs, absent_stores }),
+    }
 }
 
 /// The stores that were opened.
@@ -56,6 +69,8 @@ struct Stores<'a> {
     settings: &'a Settings,
     file: &'a ConfigFile,
     opened: Vec<(StoreRef, SnapshotConfig, Arc<dyn SnapshotStore>)>,
+    /// Why stores could not be opened.
+    failures: Vec<Failure>,
 }
 
 impl Stores<'_> {
@@ -97,7 +112,14 @@ impl Stores<'_> {
             Some(at) => at,
             None => {
                 let chosen = self.settings.of_file(self.file, store)?;
-                let opened = self.session.open_at(&chosen, &[], "-o", true)?;
+                let opened = match self.session.open_at(&chosen, &[], "-o", true) {
+                    Err(failure) if failure.exit() != Exit::Usage && !failure.is_of_run() => {
+                        let absent = AbsentStore::new(store.value.to_string(), failure.sentence());
+                        self.failures.push(failure);
+                        Arc::new(absent)
+                    }
+                    opened => opened?,
+                };
                 self.opened.push((store.value.clone(), chosen.config(), opened));
                 self.opened.len() - 1
             }

@@ -32,7 +32,7 @@ pub(super) async fn once(session: &Session, file: &ConfigFile, names: &[String])
     };
     let warnings = session.warnings.clone();
     let hooks = Hooks::new(prepare(&session.settings, &wanted)?, move |message| warnings.add(message));
-    let jobs = jobs_of(session, &session.settings, &wanted, &hooks)?;
+    let jobs = jobs_of(session, &session.settings, &wanted, &hooks)?.jobs;
     let stores: Vec<SnapshotManager> = jobs.iter().flat_map(stores_of).collect();
     let mut reports = Vec::new();
     let stopped = run_each(session, jobs, &hooks, &names, &mut reports).await;
