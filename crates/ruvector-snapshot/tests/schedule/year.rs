@@ -47,6 +47,8 @@ struct Year {
     crashes: usize,
     changes: usize,
     checks: [usize; 2],
+    /// Number of failures and of recoveries that were reported.
+    alerts: [usize; 2],
 }
 
 fn policy() -> PrunePolicy {
@@ -69,6 +71,7 @@ impl Year {
             crashes: 0,
             changes: 0,
             checks: [0; 2],
+            alerts: [0; 2],
         }
     }
 
@@ -159,9 +162,25 @@ impl Year {
         }
     }
 
+    /// What a person was alerted of by one life of the scheduler: that a run has failed, each time, and that the first one after that has
+    /// succeeded, once.
+    fn check_alerts(&mut self, heard_before: usize) {
+        let reports = self.world.ears.reports.lock().unwrap();
+        let mut failures = 0;
+        for report in &reports[heard_before..] {
+            assert_eq!(report.start.failures_before, failures, "{report:#?}");
+            assert_eq!(report.is_recovery(), failures > 0 && report.is_success(), "{report:#?}");
+            assert_eq!(report.is_success(), report.errors().next().is_none(), "{report:#?}");
+            self.alerts[0] += usize::from(!report.is_success());
+            self.alerts[1] += usize::from(report.is_recovery());
+            failures = if report.is_success() { 0 } else { failures + 1 };
+        }
+    }
+
     /// Runs the scheduler for some days, until it is stopped or killed.
     async fn live(&mut self) {
         let scheduler = self.world.scheduler(vec![self.job()]);
+        let heard_before = self.world.ears.reports.lock().unwrap().len();
         let hours = self.random.below(12 * 24) + 1;
         // With time that passes during runs, a crash can hit one.
         let is_crash = self.random.is_one_in(3);
@@ -181,6 +200,7 @@ impl Year {
         } else {
             scheduler.run(life, HOUR).await;
         }
+        self.check_alerts(heard_before);
     }
 
     async fn run(&mut self, days: i64) {
@@ -250,8 +270,11 @@ async fn after_times_of_trouble_the_stores_hold_what_the_policy_says_and_all_of_
         assert!(of_runs <= started && started <= of_runs + year.crashes, "{of_runs} of {started}, {}", year.crashes);
         let failed = reports.iter().filter(|report| report.outcome == RunOutcome::Failed).count();
         assert!(failed > 0 && of_runs - failed > 20, "{failed} of {of_runs} failed");
-        assert!(year.checks.iter().all(|checks| *checks > 3), "{:?}", year.checks);
+        assert!(year.checks.iter().chain(&year.alerts).all(|number| *number > 3), "{:?}, {:?}", year.checks, year.alerts);
         year.end().await;
-        println!("seed {seed}: {started} runs, {failed} failed, {} crashes, checks {:?}", year.crashes, year.checks);
+        println!(
+            "seed {seed}: {started} runs, {failed} failed, {} crashes, checks {:?}, alerts {:?}",
+            year.crashes, year.checks, year.alerts
+        );
     }
 }
