@@ -153,9 +153,13 @@ drill = "*/5 * * * *"
         let [begin, end] = [true, false].map(|is_begin| median_of_third(resident_bytes, is_begin));
         println!(
             "{succeeded} runs succeeded, {failed} failed, the server was killed {kills} times, {written} records were written; \
-             memory of the program: {} KiB at the beginning, {} KiB at the end",
+             memory of the program: {} KiB at the beginning, {} KiB at the end, {:?} after each tenth of the runs",
             begin >> 10,
-            end >> 10
+            end >> 10,
+            resident_bytes
+                .chunks(resident_bytes.len().div_ceil(10))
+                .map(|tenth| tenth[tenth.len() - 1] >> 10)
+                .collect::<Vec<_>>()
         );
         assert!(end * 100 <= begin * (100 + GROWTH_PERCENT_MAX), "the memory grows: {resident_bytes:?}");
         let document: Value = serde_json::from_str(&self.ok(&["list", "--json"])).unwrap();

@@ -270,7 +270,12 @@ async fn after_times_of_trouble_the_stores_hold_what_the_policy_says_and_all_of_
         assert!(of_runs <= started && started <= of_runs + year.crashes, "{of_runs} of {started}, {}", year.crashes);
         let failed = reports.iter().filter(|report| report.outcome == RunOutcome::Failed).count();
         assert!(failed > 0 && of_runs - failed > 20, "{failed} of {of_runs} failed");
-        assert!(year.checks.iter().chain(&year.alerts).all(|number| *number > 3), "{:?}, {:?}", year.checks, year.alerts);
+        assert!(
+            year.checks.iter().chain(&year.alerts).all(|number| *number > 3),
+            "{:?}, {:?}",
+            year.checks,
+            year.alerts
+        );
         year.end().await;
         println!(
             "seed {seed}: {started} runs, {failed} failed, {} crashes, checks {:?}, alerts {:?}",
