@@ -27,7 +27,7 @@ fn with_jobs(sandbox: &Sandbox, jobs: &str) {
 }
 
 /// A program that runs until it is stopped.
-struct Daemon {
+pub(super) struct Daemon {
     child: Child,
     stdout: BufReader<ChildStdout>,
     stderr: BufReader<ChildStderr>,
@@ -37,7 +37,7 @@ struct Daemon {
 impl Daemon {
     /// Starts a command, and waits until it says that it is running.
     #[track_caller]
-    fn start(mut command: Command) -> Self {
+    pub(super) fn start(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
         Self { child, stdout: BufReader::new(stdout), stderr: BufReader::new(stderr), read: String::new() }
@@ -45,7 +45,7 @@ impl Daemon {
 
     /// Returns the next line of standard output.
     #[track_caller]
-    fn line(&mut self) -> String {
+    pub(super) fn line(&mut self) -> String {
         let mut line = String::new();
         assert!(self.stdout.read_line(&mut line).unwrap() > 0, "it has ended: {}", self.rest_of_stderr());
         line
@@ -53,7 +53,7 @@ impl Daemon {
 
     /// Waits for a line of standard output that has this text.
     #[track_caller]
-    fn line_with(&mut self, text: &str) -> String {
+    pub(super) fn line_with(&mut self, text: &str) -> String {
         loop {
             let line = self.line();
             if line.contains(text) {
@@ -64,7 +64,7 @@ impl Daemon {
 
     /// Waits for a line of standard error that has this text.
     #[track_caller]
-    fn message_with(&mut self, text: &str) -> String {
+    pub(super) fn message_with(&mut self, text: &str) -> String {
         loop {
             let mut line = String::new();
             assert!(self.stderr.read_line(&mut line).unwrap() > 0, "it has ended before {text:?}: {}", self.read);
@@ -75,28 +75,28 @@ impl Daemon {
         }
     }
 
-    fn rest_of_stderr(&mut self) -> &str {
+    pub(super) fn rest_of_stderr(&mut self) -> &str {
         self.stderr.read_to_string(&mut self.read).unwrap();
         &self.read
     }
 
-    fn signal(&self, signal: &str) {
+    pub(super) fn signal(&self, signal: &str) {
         assert!(Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap().success());
     }
 
-    fn is_running(&mut self) -> bool {
+    pub(super) fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
 
     /// Waits for the end, and returns the rest of the output, with all of standard error that was read.
-    fn end(mut self) -> RunResult {
+    pub(super) fn end(mut self) -> RunResult {
         self.rest_of_stderr();
         let mut stdout = String::new();
         self.stdout.read_to_string(&mut stdout).unwrap();
         RunResult { exit_code: self.child.wait().unwrap().code(), stdout, stderr: self.read }
     }
 
-    fn stop(self) -> RunResult {
+    pub(super) fn stop(self) -> RunResult {
         self.signal("-TERM");
         self.end()
     }

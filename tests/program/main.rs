@@ -47,6 +47,8 @@ mod help;
 #[cfg(target_os = "linux")]
 mod hints;
 mod hostile_settings;
+#[cfg(target_os = "linux")]
+mod http;
 mod imports;
 #[cfg(unix)]
 mod interrupts;

@@ -15,6 +15,7 @@ mod help;
 mod input;
 mod interrupted;
 mod logs;
+mod metrics;
 mod near_store;
 mod other_words;
 mod output;

@@ -167,14 +167,15 @@ fn circumstances(start: &RunStart) -> String {
 }
 
 /// Returns what a run has done, and first of all what has failed.
-fn said(report: &RunReport) -> String {
+pub(super) fn said(report: &RunReport) -> String {
     let failed = report.steps.iter().filter_map(failure);
     let warnings = report.steps.iter().flat_map(|step| &step.warnings).cloned();
     let said: Vec<String> = failed.chain(report.steps.iter().filter_map(success)).chain(warnings).collect();
     if said.is_empty() { "nothing was to be done".to_owned() } else { said.join("; ") }
 }
 
-fn failure(step: &StepReport) -> Option<String> {
+/// Returns what has failed in a step, and why.
+pub(super) fn failure(step: &StepReport) -> Option<String> {
     let (database, store) = (step.database.as_deref().unwrap_or_default(), step.store.as_deref().unwrap_or_default());
     let what = match step.step {
         StepKind::List => "list of the store".to_owned(),
