@@ -26,9 +26,8 @@ pub struct ExternalRefs {
 }
 
 impl ExternalRefs {
-    /// Returns what a listing alone shows. It does not have the bases of unusable snapshots, so each of these may depend on any older
-    /// snapshot, and it does not have the bases of uploads. A plan that is made with it is for a display, and not for a deletion:
-    /// [`plan_prune`](crate::SnapshotManager::plan_prune) reads the rest.
+    /// Returns what a listing alone shows. It has neither the bases of unusable snapshots nor those of uploads, which
+    /// [`plan_prune`](crate::SnapshotManager::plan_prune) reads. So a plan that is made with it is for a display, and not for a deletion.
     ///
     /// # Examples
     ///

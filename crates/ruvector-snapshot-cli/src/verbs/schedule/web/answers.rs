@@ -147,3 +147,21 @@ fn counters(metrics: &mut Metrics, counts: &Counts) {
 fn of_job_in(job: &str, store: &str, source: &str) -> Labels {
     vec![("job", job.to_owned()), ("store", store.to_owned()), ("source", source.to_owned())]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn probes_say_why_they_fail() {
+        let mut view = View { is_alive: true, jobs: vec![JobView::default()], ..View::default() };
+        assert_eq!(health(&view), (true, "{\"alive\":true}\n".to_owned()));
+        assert_eq!(readiness(&view), (true, "{\"fresh\":true,\"stale\":[]}\n".to_owned()));
+        view.is_alive = false;
+        view.jobs[0].stale = (0..50).map(|number| format!("reason \"{number}\"")).collect();
+        let (is_alive, text) = health(&view);
+        assert!(!is_alive && text.contains("\"alive\":false") && text.contains("more than two minutes"), "{text}");
+        let (is_fresh, text) = readiness(&view);
+        assert!(!is_fresh && text.contains("reason \\\"9\\\"") && !text.contains("reason \\\"10\\\""), "{text}");
+    }
+}

@@ -45,7 +45,7 @@ struct State {
     failures: VecDeque<FailureView>,
     /// By location.
     known: BTreeMap<String, Known>,
-    views: Arc<Vec<StoreView>>,
+    views: Vec<Arc<StoreView>>,
 }
 
 /// What has happened since the start.
@@ -67,7 +67,7 @@ pub(super) struct Known {
     /// Why the last try has failed.
     pub(super) error: Option<String>,
     listing: Option<Arc<Listing>>,
-    view: StoreView,
+    view: Arc<StoreView>,
     pub(super) freshness: Option<Arc<Freshness>>,
 }
 
@@ -86,7 +86,8 @@ impl Board {
         for store in &watched.stores {
             let known = state.known.entry(store.location.clone()).or_default();
             known.is_outdated = true;
-            (known.view.name, known.view.location) = (store.name.clone(), store.location.clone());
+            let view = Arc::make_mut(&mut known.view);
+            (view.name, view.location) = (store.name.clone(), store.location.clone());
         }
         let is_there = |job: &str| watched.jobs.iter().any(|watched| watched.name == job);
         state.counts.runs.retain(|(job, _), _| is_there(job));
@@ -157,7 +158,7 @@ impl Board {
     /// Notes what was read of a store, or why it could not be.
     pub(super) fn read(&self, store: &WatchedStore, result: Result<Listing, String>) {
         // It takes its time, and the scheduler must not wait for it.
-        let result = result.map(|listing| (described(store, &listing), Arc::new(listing)));
+        let result = result.map(|listing| (Arc::new(described(store, &listing)), Arc::new(listing)));
         let mut state = self.state();
         let Some(known) = state.known.get_mut(&store.location) else { return };
         match result {
@@ -171,10 +172,11 @@ impl Board {
         let (watched, mut all) = self.known();
         for store in &watched.stores {
             let Some(known) = all.get_mut(&store.location) else { continue };
-            known.view.error.clone_from(&known.error);
+            let view = Arc::make_mut(&mut known.view);
+            view.error.clone_from(&known.error);
             if let Some(listing) = &known.listing {
                 let fresh = freshness(store, listing, now);
-                refresh(&mut known.view, &fresh);
+                refresh(view, &fresh);
                 known.freshness = Some(Arc::new(fresh));
             }
         }
@@ -222,11 +224,11 @@ impl State {
     /// Makes what is known of the stores visible, in the order of the file.
     fn publish(&mut self) {
         let views = self.watched.stores.iter().filter_map(|store| Some(self.known.get(&store.location)?.view.clone()));
-        self.views = Arc::new(views.collect());
+        self.views = views.collect();
     }
 }
 
-fn job_view(job: &WatchedJob, status: Option<&JobStatus>, stores: &[StoreView], now: DateTime<Utc>) -> JobView {
+fn job_view(job: &WatchedJob, status: Option<&JobStatus>, stores: &[Arc<StoreView>], now: DateTime<Utc>) -> JobView {
     JobView {
         name: job.name.clone(),
         when: job.when.clone(),
@@ -247,7 +249,7 @@ fn job_view(job: &WatchedJob, status: Option<&JobStatus>, stores: &[StoreView], 
 }
 
 /// Returns why a job is stale: a database in one of its stores is, or too little is known of a store.
-fn stale(job: &WatchedJob, stores: &[StoreView], now: DateTime<Utc>) -> Vec<String> {
+fn stale(job: &WatchedJob, stores: &[Arc<StoreView>], now: DateTime<Utc>) -> Vec<String> {
     let mut reasons = Vec::new();
     for store in stores.iter().filter(|store| job.store == store.name || job.copies.contains(&store.name)) {
         let name = &store.name;
@@ -291,4 +293,52 @@ fn outcome(outcome: RunOutcome) -> Outcome {
 fn monotonic() -> Duration {
     let now = clock_gettime(ClockId::Monotonic);
     Duration::from_secs(u64::try_from(now.tv_sec).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::view::DatabaseView;
+    use super::*;
+
+    fn job() -> WatchedJob {
+        WatchedJob {
+            name: "nightly".to_owned(),
+            when: "@daily".to_owned(),
+            sources: vec!["articles".to_owned()],
+            store: "@local".to_owned(),
+            copies: vec!["@offsite".to_owned()],
+            retention: None,
+            verify_parts: None,
+            has_drills: false,
+            max_age: None,
+        }
+    }
+
+    fn store(name: &str, read_at: Option<DateTime<Utc>>, stale: &[&str]) -> Arc<StoreView> {
+        let stale = stale.iter().map(|why| (*why).to_owned()).collect();
+        let (source, jobs) = ("articles".to_owned(), vec!["nightly".to_owned()]);
+        let database = DatabaseView { source, jobs, stale, ..DatabaseView::default() };
+        Arc::new(StoreView { name: name.to_owned(), read_at, databases: vec![database], ..StoreView::default() })
+    }
+
+    #[test]
+    fn a_job_is_stale_if_a_database_is_or_if_too_little_is_known_of_a_store() {
+        let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap_or_default();
+        let (young, old) = (Some(now - TimeDelta::minutes(45)), Some(now - TimeDelta::minutes(46)));
+        let unread =
+            Arc::new(StoreView { error: Some("why".to_owned()), ..StoreView::clone(&store("@local", None, &[])) });
+        for (stores, expected) in [
+            (vec![store("@local", young, &[]), store("@offsite", young, &[])], vec![]),
+            (
+                vec![store("@local", young, &[]), store("@offsite", young, &["it is old"])],
+                vec!["articles in @offsite: it is old"],
+            ),
+            (vec![store("@local", old, &[])], vec!["the store @local was last read 46 min ago"]),
+            (vec![store("@local", None, &[])], vec!["the store @local is being read for the first time"]),
+            (vec![unread], vec!["the store @local could not be read yet"]),
+            (vec![store("@other", old, &["it is old"])], vec![]),
+        ] {
+            assert_eq!(stale(&job(), &stores, now), expected);
+        }
+    }
 }

@@ -246,3 +246,91 @@ fn footer(html: &mut Html, view: &View, moment: Moment) {
     html.text(format_args!(". This page is of {}, and is loaded again each minute. ", moment.zone.time(moment.now)));
     html.raw("For programs: <a href=\"/metrics\">metrics</a>, <a href=\"/readyz\">ready</a>, <a href=\"/healthz\">alive</a>.</p>\n</footer>\n");
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use chrono::TimeDelta;
+
+    use super::super::view::{DatabaseView, Point};
+    use super::*;
+
+    fn now() -> DateTime<Utc> {
+        DateTime::from_timestamp(1_800_000_000, 0).unwrap_or_default()
+    }
+
+    fn text(view: &View) -> String {
+        render(view, now(), Zone::Utc)
+    }
+
+    fn job(name: &str, stale: &[&str]) -> JobView {
+        let stale = stale.iter().map(|why| (*why).to_owned()).collect();
+        JobView { name: name.to_owned(), stale, ..JobView::default() }
+    }
+
+    #[test]
+    fn the_headline_says_whether_all_is_well() {
+        let view = |jobs: &[JobView]| View { is_alive: true, jobs: jobs.to_vec(), ..View::default() };
+        let stale = |name| job(name, &["it is old"]);
+        for (view, headline) in [
+            (view(&[]), "There are no jobs"),
+            (view(&[job("a", &[])]), "The job is fresh"),
+            (view(&[job("a", &[]), job("b", &[])]), "All 2 jobs are fresh"),
+            (view(&[job("a", &[]), stale("b")]), "1 job is stale: b"),
+            (view(&["a", "b", "c", "d", "e", "f"].map(stale)), "6 jobs are stale: a, b, c, d and 2 more"),
+            (View { is_alive: false, ..view(&[job("a", &[])]) }, "The scheduler does not respond"),
+        ] {
+            let page = text(&view);
+            assert!(page.contains(&format!("<span>{headline}</span></h1>")), "{headline}: {page}");
+            assert!(page.contains(&format!("<title>{headline}</title>")), "{headline}");
+        }
+    }
+
+    /// Returns a chain of snapshots, so many hours old.
+    fn points(ages: impl Iterator<Item = i64>) -> Vec<Point> {
+        let mut points: Vec<Point> = Vec::new();
+        for age in ages {
+            let at = now() - TimeDelta::hours(age);
+            let base = points.last().map(|point| point.id.clone());
+            points.push(Point { id: age.to_string(), at, base, bytes: 100, ..Point::default() });
+        }
+        points
+    }
+
+    fn of(points: Vec<Point>) -> View {
+        let database = DatabaseView { source: "articles".to_owned(), points, older: 9750, ..DatabaseView::default() };
+        let store = StoreView { databases: vec![database], ..StoreView::default() };
+        View { is_alive: true, stores: vec![Arc::new(store)], ..View::default() }
+    }
+
+    #[test]
+    fn a_page_of_many_snapshots_is_bounded() {
+        let page = text(&of(points((0..250).rev())));
+        assert!(page.len() < 200_000, "{}", page.len());
+        assert!(page.contains("9,750 older snapshots not drawn") && page.contains("The newest 12 of 10,000 snapshots"));
+        assert_eq!((page.matches("<use href=\"#s-part\" class").count(), page.matches("<tr>").count()), (249, 13));
+    }
+
+    #[test]
+    fn snapshots_are_in_their_order_and_spread_if_they_are_close_together() {
+        let places = |view: &View| -> Vec<f64> {
+            let page = text(view);
+            let marks = page
+                .split("class=\"m-")
+                .skip(1)
+                .filter_map(|mark| mark.split_once("x=\"")?.1.split('%').next()?.parse().ok());
+            marks.take(view.stores[0].databases[0].points.len()).collect()
+        };
+        let even = of(points((0..20).rev()));
+        let kept_by_rules = of(points([20_000, 9000, 4000, 48, 24, 5, 4, 3, 2, 1, 0].into_iter()));
+        for (view, is_spread) in [(&even, false), (&kept_by_rules, true), (&of(points(0..1)), false)] {
+            let places = places(view);
+            assert!(places.is_sorted_by(|one, other| one < other), "{places:?}");
+            assert!(places.iter().all(|place| (2.5..=97.5).contains(place)), "{places:?}");
+            assert_eq!(text(view).contains("close snapshots are spread"), is_spread);
+        }
+        // Apart by their number alone at least a little.
+        assert!(places(&kept_by_rules).windows(2).all(|pair| pair[1] - pair[0] > 5.0));
+    }
+}

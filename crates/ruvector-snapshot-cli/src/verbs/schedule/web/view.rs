@@ -16,7 +16,7 @@ pub(super) struct View {
     pub(super) is_alive: bool,
     pub(super) is_stopping: bool,
     pub(super) jobs: Vec<JobView>,
-    pub(super) stores: Arc<Vec<StoreView>>,
+    pub(super) stores: Vec<Arc<StoreView>>,
     /// What has failed since the start, the newest first. Only the newest are kept.
     pub(super) failures: Vec<FailureView>,
 }

@@ -2,7 +2,7 @@
 //! those of the library; reads no store.
 
 use chrono::{DateTime, Utc};
-use ruvector_snapshot::scheduler::Job;
+use ruvector_snapshot::scheduler::{Job, JobDatabase};
 use ruvector_snapshot::{PrunePolicy, SnapshotManager, SourceId, Span};
 
 use crate::config_file::{At, ConfigFile, Job as FileJob, StoreRef};
@@ -70,8 +70,7 @@ impl Watched {
     ) -> Result<Self, Failure> {
         let mut watched = Self::default();
         for (of_file, job) in file.jobs.iter().zip(jobs) {
-            let sources = job.databases.iter().map(|one| job.store.source_of_file(&one.path, &one.options));
-            let sources = sources.collect::<Result<Vec<SourceId>, _>>()?;
+            let sources: Vec<SourceId> = job.databases.iter().map(|one| source_of(job, one)).collect();
             let max_age = of_file.max_age(now);
             let own = (&of_file.store, &of_file.retention, &job.store, &job.retention);
             let copies = of_file.copies.iter().zip(&job.copies);
@@ -138,6 +137,12 @@ impl WatchedStore {
             }
         }
     }
+}
+
+/// Returns the source of a database. One whose path cannot be resolved has no snapshots, and its runs say why.
+fn source_of(job: &Job, database: &JobDatabase) -> SourceId {
+    let source = job.store.source_of_file(&database.path, &database.options);
+    source.unwrap_or_else(|_| SourceId::Name(database.path.display().to_string()))
 }
 
 fn as_text(sources: &[SourceId]) -> Vec<String> {
