@@ -44,15 +44,25 @@ fn metrics_in(text: &str) -> BTreeSet<&str> {
     words.filter(|word| word.starts_with("ruvector_snapshot_")).collect()
 }
 
+/// Returns the names of the series of a text, which are those of the metrics, and `_total` of those that count.
+fn series_in(metrics: &str) -> BTreeSet<String> {
+    let types = metrics.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+    types.map(|(name, kind)| if kind == "counter" { format!("{name}_total") } else { name.to_owned() }).collect()
+}
+
+#[cfg(target_os = "linux")]
 #[test]
-fn alerts_and_the_dashboard_use_the_metrics_that_status_writes() {
+fn alerts_and_the_dashboard_use_the_metrics_that_there_are() {
     let (sandbox, _) = Sandbox::with_snapshots(1);
     sandbox.ok(&["status", "--textfile", "metrics.prom"]);
-    let metrics = text(&sandbox.path("metrics.prom"));
-    let types = metrics.lines().filter_map(|line| line.strip_prefix("# TYPE "));
-    let written: BTreeSet<&str> = types.filter_map(|line| line.split(' ').next()).collect();
-    assert!(written.len() >= 13, "{metrics}");
-    for file in files(&deploy("prometheus"), ".yaml") {
+    let of_status = series_in(&text(&sandbox.path("metrics.prom")));
+    assert!(of_status.len() >= 13, "{of_status:?}");
+    let of_daemon = series_in(&super::http::metrics::written());
+    // Those of stores have one name, whichever command writes them.
+    assert!(of_status.difference(&of_daemon).all(|name| name.contains("orphan")), "{of_daemon:?}");
+    let written: BTreeSet<&str> = of_status.iter().chain(&of_daemon).map(String::as_str).collect();
+    for file in files(&deploy("prometheus"), "rules.yaml").into_iter().chain(files(&deploy("prometheus"), "test.yaml"))
+    {
         let text = text(&file);
         let used = metrics_in(&text);
         assert!(used.len() >= 5, "{}: {used:?}", file.display());
@@ -64,7 +74,8 @@ fn alerts_and_the_dashboard_use_the_metrics_that_status_writes() {
 
 #[test]
 fn alerts_name_reasons_that_there_are() {
-    for file in files(&deploy("prometheus"), ".yaml") {
+    for file in files(&deploy("prometheus"), "rules.yaml").into_iter().chain(files(&deploy("prometheus"), "test.yaml"))
+    {
         let text = text(&file);
         let mut named = BTreeSet::new();
         for matcher in text.split("reason").skip(1) {
@@ -109,6 +120,10 @@ fn command_lines() -> Vec<Vec<String>> {
         // A list on one line is JSON, too.
         found.extend(lines.map(|list| serde_json::from_str::<Vec<String>>(list).unwrap()));
     }
+    let text = text(&deploy("compose.yaml"));
+    let lists = text.lines().filter_map(|line| line.trim().strip_prefix("command: "));
+    let lists = lists.filter_map(|list| serde_json::from_str::<Vec<String>>(list).ok());
+    found.extend(lists.filter(|list| list.contains(&"--config".to_owned())));
     found
 }
 
@@ -183,6 +198,35 @@ fn the_configuration_files_of_pods_are_good() {
     }
     // An overlay differs in the store.
     assert_eq!(of_the_database.len(), 1, "{of_the_database:#?}");
+}
+
+#[test]
+fn compose_has_a_daemon_whose_configuration_is_good_and_that_prometheus_scrapes() {
+    let (sandbox, compose) = (Sandbox::empty(), text(&deploy("compose.yaml")));
+    let (_, file) = compose.split_once("  ruvector-snapshot.toml:\n    content: |\n").unwrap();
+    let lines = file.lines().take_while(|line| line.is_empty() || line.starts_with("      "));
+    let file: String = lines.map(|line| format!("{}\n", line.trim_start())).collect();
+    create_database(&sandbox.path("vectors.db"), 2, DIMENSIONS);
+    let here = sandbox.path("vectors.db").to_str().unwrap().to_owned();
+    fs::write(sandbox.path("compose.toml"), file.replace("/data/vectors.db", &here)).unwrap();
+    let mut command = sandbox.command(&["config", "check", "--config", "compose.toml"]);
+    let result = command.envs([("BACKUP_ACCESS_KEY", "key"), ("BACKUP_SECRET_KEY", "secret")]).output().unwrap();
+    assert!(result.status.success(), "{result:?}");
+    for variable in file.split("env:").skip(1).map(|rest| rest.split('"').next().unwrap()) {
+        assert!(
+            compose.contains(&format!("      {variable}: ${{{variable}:?")),
+            "{variable} is not in the environment"
+        );
+    }
+    let scraped = text(&deploy("prometheus/prometheus.yaml"));
+    assert!(scraped.contains("targets: [\"daemon:8462\"]") && compose.contains("\n  daemon:\n"), "{scraped}");
+    assert!(compose.contains("\"--listen\", \"0.0.0.0:8462\"") && compose.contains("./prometheus:/etc/prometheus:ro"));
+    let rules = scraped.split("rule_files: [").nth(1).unwrap().split(']').next().unwrap();
+    assert!(deploy("prometheus").join(rules).is_file(), "{rules}");
+    // The page has no password.
+    let ports =
+        compose.lines().filter_map(|line| line.trim().strip_prefix("- \"")).filter(|port| port.contains(":8462"));
+    assert!(ports.clone().count() == 1 && ports.clone().all(|port| port.starts_with("127.0.0.1:")));
 }
 
 #[test]

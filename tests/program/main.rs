@@ -50,6 +50,8 @@ mod hints;
 #[cfg(target_os = "linux")]
 mod hooks;
 mod hostile_settings;
+#[cfg(target_os = "linux")]
+mod http;
 mod imports;
 #[cfg(unix)]
 mod interrupts;

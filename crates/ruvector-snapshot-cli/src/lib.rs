@@ -16,6 +16,7 @@ mod input;
 mod interrupted;
 mod job_databases;
 mod logs;
+mod metrics;
 mod near_store;
 mod other_words;
 mod output;

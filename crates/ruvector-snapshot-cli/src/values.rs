@@ -1,5 +1,6 @@
 //! The values of options: how the text of each is parsed, and what is wrong with it.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -213,9 +214,35 @@ pub(crate) fn some_duration(text: &str) -> Result<Duration, String> {
     duration(text).and_then(|length| Some(length).filter(long).ok_or_else(|| "it is at least 1s".to_owned()))
 }
 
+/// Parses where HTTP is answered: an address with a port, or a port of 127.0.0.1.
+pub(crate) fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
+    let address = match text.strip_prefix("localhost:") {
+        Some(port) => port.parse().ok().map(local),
+        None => text.parse().ok().or_else(|| text.parse().ok().map(local)),
+    };
+    address.ok_or_else(|| "must be IP:PORT, for example 127.0.0.1:8462 or [::]:8462, or a port of 127.0.0.1".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_to_listen_at_has_a_port() {
+        for (text, address) in [
+            ("127.0.0.1:80", "127.0.0.1:80"),
+            ("8462", "127.0.0.1:8462"),
+            ("0", "127.0.0.1:0"),
+            ("localhost:9", "127.0.0.1:9"),
+            ("[::]:8462", "[::]:8462"),
+        ] {
+            assert_eq!(listen_address(text).map(|address| address.to_string()), Ok(address.to_owned()));
+        }
+        for text in ["", "127.0.0.1", "65536", "example.org:80", ":80", "localhost", "-1", "http://127.0.0.1:80"] {
+            assert!(listen_address(text).is_err_and(|problem| problem.contains("127.0.0.1:8462")), "{text}");
+        }
+    }
 
     #[test]
     fn grace_is_a_length_of_time_without_calendar_units() {

@@ -20,6 +20,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
 use std::io::Read as _;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use ruvector_snapshot::store::Location;
@@ -55,6 +56,8 @@ pub(crate) struct ConfigFile {
     pub(crate) retention: BTreeMap<String, Retention>,
     /// In the order of the file.
     pub(crate) jobs: Vec<Job>,
+    /// `listen` of `[schedule]`: where the daemon answers HTTP.
+    pub(crate) listen: Option<At<SocketAddr>>,
     /// Every value of the file as it may be shown, in the order of their keys.
     pub(crate) shown: Vec<ShownValue>,
 }

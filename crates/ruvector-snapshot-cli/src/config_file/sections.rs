@@ -10,7 +10,7 @@ use super::document::{Problem, Reader, Section, scalar};
 use super::jobs::jobs;
 use super::references::{Names, location, path};
 use super::{At, ConfigFile, Database, OptionValue, Retention, StoreProfile, StoreRef};
-use crate::values::{connections, count, rate, shown_rate};
+use crate::values::{connections, count, listen_address, rate, shown_rate};
 
 /// Reads a document, and returns what is right in it, and everything that is wrong. Paths in it are relative to `directory`.
 pub(super) fn read(text: &str, directory: &Path) -> (ConfigFile, Vec<Problem>) {
@@ -30,6 +30,10 @@ pub(super) fn read(text: &str, directory: &Path) -> (ConfigFile, Vec<Problem>) {
             file.retention.insert(name.to_owned(), retention(&mut reader, section));
         }
         file.jobs = jobs(&mut reader, &mut root, &names, &file);
+        if let Some(mut section) = root.table(&mut reader, "schedule") {
+            file.listen = section.parsed(&mut reader, "listen", listen_address);
+            section.finish(&mut reader);
+        }
         root.finish(&mut reader);
     }
     let Reader { mut problems, mut shown, .. } = reader;

@@ -1,6 +1,7 @@
 //! `schedule`: runs the jobs of the configuration file when they are due (`daemon`) or now (`once`), says what they need
 //! (`check`), and what their next runs would do (`next`). `jobs` makes jobs of the library of those of the file, `hooks` runs and
-//! calls what a job has besides its work, `reports` prints what runs have done, and `service` is the service manager of the system.
+//! calls what a job has besides its work, `reports` prints what runs have done, `service` is the service manager of the system, and
+//! `web` has the status page and the metrics of the daemon.
 
 mod absent_store;
 mod check;
@@ -11,7 +12,9 @@ mod next;
 mod once;
 mod reports;
 mod service;
+mod web;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Args;
@@ -20,7 +23,7 @@ use jobs::file_with_jobs;
 use crate::failure::{Exit, Failure};
 use crate::session::Session;
 use crate::settings::wrong;
-use crate::values::duration;
+use crate::values::{duration, listen_address};
 
 pub(crate) const HELP: &str = "\
 Without --once, --once-all, --check and --next, this is a daemon. It runs until SIGTERM or SIGINT stops it, and takes the snapshots of the jobs in the configuration file when they are \
@@ -30,6 +33,10 @@ It prints a line for each run that has ended. What fails is printed with --quiet
 stops no other job. SIGHUP reads the file again. If that is wrong, a warning says so, and the jobs stay as they were. When it is stopped, runs that are at work \
 have --grace to end. After that they are interrupted, and what they have not finished is removed. Under systemd, use Type=notify-reload: the command says when \
 it is ready, which run is next, and that it is alive (WatchdogSec=).
+
+With --listen, answers HTTP: / is a status page, with a timeline of the snapshots of each database and why each is kept; /metrics is for Prometheus; /healthz is \
+200 while jobs are scheduled; and /readyz is 200 while every job is fresh, and else 503 with the reasons. Only GET is answered, and nothing can be changed. There is \
+no password: at another address than 127.0.0.1, everyone who reaches it can read the page.
 
 With --once or --once-all, runs the jobs now and ends, for cron or a timer. SIGHUP then stops it.
 
@@ -62,7 +69,8 @@ Examples:
   ruvector-snapshot schedule --next
   ruvector-snapshot schedule --next 30 --json \\
       --config /etc/ruvector-snapshot/ruvector-snapshot.toml
-  ruvector-snapshot schedule --grace 5m
+  ruvector-snapshot schedule --grace 5m --listen
+  ruvector-snapshot schedule --listen 0.0.0.0:8462
   ruvector-snapshot schedule --once nightly --quiet
 
 Exit codes: 0 done, or stopped by a signal while no run had to be interrupted; 1 a run has failed (--once), or a database or a store cannot be reached; 2 wrong \
@@ -72,6 +80,8 @@ usage, mistakes in the file, or no job; 3 something is corrupt (--once); 5 done,
 const GRACE_DEFAULT: Duration = Duration::from_secs(30);
 /// Runs that are printed if no number is given.
 const RUNS_DEFAULT: &str = "10";
+/// Where HTTP is answered if no address is given.
+const LISTEN_DEFAULT: &str = "127.0.0.1:8462";
 
 #[derive(Debug, Args)]
 pub(crate) struct Schedule {
@@ -90,6 +100,10 @@ pub(crate) struct Schedule {
     /// How long runs that are at work may go on when the command is stopped [default: 30s]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub(crate) grace: Option<Duration>,
+    /// Answer HTTP with a status page, metrics and probes at this address, IP:PORT or a PORT of 127.0.0.1 [default: listen in
+    /// the file; without it, there is no HTTP. Without ADDRESS: 127.0.0.1:8462]
+    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, default_missing_value = LISTEN_DEFAULT, value_parser = listen_address, conflicts_with_all = ["once", "once_all", "check", "next"])]
+    pub(crate) listen: Option<SocketAddr>,
 }
 
 impl Schedule {
@@ -111,7 +125,7 @@ pub(crate) async fn schedule(session: &Session, args: &Schedule) -> Result<Exit,
     }
     let file = file_with_jobs(&session.settings)?;
     match args.next {
-        _ if args.is_daemon() => daemon::run(session, file, args.grace.unwrap_or(GRACE_DEFAULT)).await,
+        _ if args.is_daemon() => daemon::run(session, file, args.grace.unwrap_or(GRACE_DEFAULT), args.listen).await,
         _ if args.check => check::check(session, file).await,
         Some(runs) => next::next(session, file, runs).await,
         None => once::once(session, file, &args.once).await,

@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use ruvector_snapshot::clock::{Clock, SystemClock};
+use ruvector_snapshot::retention::ExternalRefs;
 use ruvector_snapshot::store::testing::fault::{Fault, FaultStore};
 use ruvector_snapshot::{
     CreateOptions, ErrorKind, KeepReason, OrphanKind, PrunePlan, PrunePolicy, Result, SnapshotConfig, SnapshotManager,
-    VerifyOptions,
+    VerifyOptions, retention,
 };
 use test_fixtures::{TestDir, create_full, make_database, make_old, names};
 
@@ -92,6 +93,36 @@ fn dropped(plan: &PrunePlan) -> Vec<String> {
 fn reasons<'a>(plan: &'a PrunePlan, id: &str) -> &'a [KeepReason] {
     let kept = plan.keep.iter().find(|kept| kept.snapshot.id == id);
     &kept.unwrap_or_else(|| panic!("the plan drops {id}")).reasons
+}
+
+// ---- a plan of what a listing shows
+
+#[tokio::test]
+async fn a_plan_of_a_listing_keeps_what_a_prune_keeps() {
+    let fixture = Fixture::new();
+    let first = fixture.full("first").await;
+    let pinned = fixture.full("pinned").await;
+    let base = fixture.full("base").await;
+    let inc = fixture.increment("inc", &base).await;
+    fixture.manager.pin_snapshot(&pinned).await.unwrap();
+    let kept = |plan: &PrunePlan| -> Vec<(String, Vec<KeepReason>)> {
+        plan.keep.iter().map(|kept| (kept.snapshot.id.clone(), kept.reasons.clone())).collect()
+    };
+    let both = async || {
+        let listing = fixture.manager.list().await.unwrap();
+        let (external, now) = (ExternalRefs::of_listing(&listing), listing.listed_at);
+        let of_listing = retention::plan(listing.snapshots, &external, &keep_last(1), now).unwrap();
+        (of_listing, fixture.manager.plan_prune(&keep_last(1)).await.unwrap())
+    };
+    let (of_listing, of_prune) = both().await;
+    assert_eq!(kept(&of_listing), kept(&of_prune));
+    assert_eq!(dropped(&of_listing), [first.as_str()]);
+    assert_eq!(reasons(&of_listing, &pinned), [KeepReason::Pinned]);
+    // An unusable snapshot is kept, and counts for no rule.
+    fs::write(fixture.file(&inc, "metadata.json"), "{").unwrap();
+    let (of_listing, of_prune) = both().await;
+    assert_eq!((&of_listing.unusable, kept(&of_listing)), (&vec![inc], kept(&of_prune)));
+    assert_eq!(dropped(&of_listing), [first]);
 }
 
 // ---- a base without metadata.json

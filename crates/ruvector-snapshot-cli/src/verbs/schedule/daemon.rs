@@ -1,15 +1,17 @@
 //! `schedule`: runs the jobs of the configuration file when they are due, until a signal stops it. SIGHUP reads the file again.
 
 use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ruvector_snapshot::scheduler::SnapshotScheduler;
+use ruvector_snapshot::scheduler::{JobListener, SnapshotScheduler};
 
 use super::hooks::{Hooks, prepare};
 use super::jobs::{Opened, file_with_jobs, jobs_of};
 use super::reports::{Reporter, warn};
 use super::service::Service;
+use super::web::Web;
 use crate::config_file::ConfigFile;
 use crate::failure::{Exit, Failure};
 use crate::output::{counted, quoted_path};
@@ -19,28 +21,56 @@ use crate::settings::Settings;
 /// How often a store is opened again that could not be opened.
 const OPEN_INTERVAL: Duration = Duration::from_secs(5);
 
+/// The parts of the daemon that have the jobs.
+struct Parts<'a> {
+    session: &'a Session,
+    scheduler: &'a SnapshotScheduler,
+    reporter: &'a Reporter,
+    hooks: &'a Hooks,
+    web: Option<&'a Web>,
+    current: RefCell<Current>,
+}
+
 /// What the jobs that run were made of.
 struct Current {
     settings: Settings,
     absent_stores: usize,
 }
 
-pub(super) async fn run(session: &Session, file: &ConfigFile, grace: Duration) -> Result<Exit, Failure> {
+pub(super) async fn run(
+    session: &Session,
+    file: &ConfigFile,
+    grace: Duration,
+    listen: Option<SocketAddr>,
+) -> Result<Exit, Failure> {
     let service = Arc::new(Service::of_environment());
     let output = session.output;
     let hooks = Hooks::new(prepare(&session.settings, file)?, move |message| warn(&output, message));
     let Opened { jobs, absent_stores } = jobs_of(session, &session.settings, file, &hooks)?;
     let number = jobs.len();
-    let current = RefCell::new(Current { settings: session.settings.clone(), absent_stores });
     let reporter = Arc::new(Reporter::new(output, service.clone(), hooks.clone(), &jobs));
-    let scheduler = SnapshotScheduler::new(jobs).map_err(Failure::usage)?.listener(reporter.clone());
+    let listen = listen.or(file.listen.as_ref().map(|listen| listen.value));
+    let web = listen.map(|address| Web::start(session, address, file, &jobs)).transpose()?;
+    let listener: Arc<dyn JobListener> = match &web {
+        Some(web) => web.listener(reporter.clone()),
+        None => reporter.clone(),
+    };
+    let scheduler = SnapshotScheduler::new(jobs).map_err(Failure::usage)?.listener(listener);
+    let current = RefCell::new(Current { settings: session.settings.clone(), absent_stores });
+    let parts =
+        Parts { session, scheduler: &scheduler, reporter: &reporter, hooks: &hooks, web: web.as_ref(), current };
     service.ready();
     notice(session, &format!("running {} of {}", counted(number as u64, "job"), quoted_path(&file.path)));
+    if let Some(web) = &web {
+        notice(session, &format!("status page and metrics: {}", web.location()));
+        web.warning().iter().for_each(|warning| reporter.warn(warning));
+    }
     let stopped = Cell::new(None);
     let stop = async {
         stopped.set(Some(session.stopped().await));
         hooks.stop_after(grace);
         service.stopping();
+        web.iter().for_each(Web::stopping);
         if scheduler.status().iter().any(|job| job.running_since.is_some()) {
             let grace = grace.as_secs();
             let text = format!("stopping; what is at work has {grace} s to end (a second signal stops at once)");
@@ -50,12 +80,13 @@ pub(super) async fn run(session: &Session, file: &ConfigFile, grace: Duration) -
     // In one task: the watchdog only hears of a daemon whose scheduler is polled.
     tokio::select! {
         () = scheduler.run(stop, grace) => {}
-        () = reload(session, &current, &scheduler, (&reporter, &hooks), &service) => {}
-        () = open_absent(session, &current, &scheduler, (&reporter, &hooks)) => {}
+        () = reload(&parts, &service) => {}
+        () = open_absent(&parts) => {}
         () = service.keep_alive() => {}
     }
     hooks.wait_until_idle().await;
     reporter.wait_for_cleanup().await;
+    drop(web);
     // They were printed when they were new.
     session.warnings.forget();
     match stopped.get() {
@@ -75,26 +106,17 @@ fn notice(session: &Session, text: &str) {
 }
 
 /// Reads the file again whenever that is asked for. Never ends.
-async fn reload(
-    session: &Session,
-    current: &RefCell<Current>,
-    scheduler: &SnapshotScheduler,
-    (reporter, hooks): (&Reporter, &Hooks),
-    service: &Service,
-) {
-    let mut reloads = session.reloads.clone();
+async fn reload(parts: &Parts<'_>, service: &Service) {
+    let mut reloads = parts.session.reloads.clone();
     while reloads.changed().await.is_ok() {
         service.reloading();
-        let read = session.settings.read_again();
-        let read = read.and_then(|settings| use_jobs(session, settings, scheduler, (reporter, hooks)));
-        match read {
-            Ok(now) => {
-                let jobs = counted(scheduler.status().len() as u64, "job");
-                notice(session, &format!("read again: running {jobs} of {}", now.file()));
-                *current.borrow_mut() = now;
+        match parts.session.settings.read_again().and_then(|settings| parts.use_jobs(settings)) {
+            Ok(()) => {
+                let jobs = counted(parts.scheduler.status().len() as u64, "job");
+                notice(parts.session, &format!("read again: running {jobs} of {}", parts.file()));
             }
             Err(failure) => {
-                reporter.warn(&format!(
+                parts.reporter.warn(&format!(
                     "the jobs stay as they were, because the new ones cannot be used: {}",
                     failure.sentence()
                 ));
@@ -106,54 +128,45 @@ async fn reload(
 }
 
 /// Opens stores again as long as one of them could not be opened. Never ends.
-async fn open_absent(
-    session: &Session,
-    current: &RefCell<Current>,
-    scheduler: &SnapshotScheduler,
-    (reporter, hooks): (&Reporter, &Hooks),
-) {
+async fn open_absent(parts: &Parts<'_>) {
     let mut ticks = tokio::time::interval(OPEN_INTERVAL);
     loop {
         ticks.tick().await;
         let (settings, absent_stores) = {
-            let current = current.borrow();
+            let current = parts.current.borrow();
             (current.settings.clone(), current.absent_stores)
         };
         // Stores are replaced only if that helps: what is at work goes on with those that it has.
-        if absent_stores > 0
-            && absent(session, &settings, hooks) < absent_stores
-            && let Ok(now) = use_jobs(session, settings, scheduler, (reporter, hooks))
-        {
-            notice(session, "a store that could not be opened is open now");
-            *current.borrow_mut() = now;
+        if absent_stores > 0 && parts.absent_stores(&settings) < absent_stores && parts.use_jobs(settings).is_ok() {
+            notice(parts.session, "a store that could not be opened is open now");
         }
     }
 }
 
-/// Returns how many stores of the file cannot be opened now.
-fn absent(session: &Session, settings: &Settings, hooks: &Hooks) -> usize {
-    let opened = file_with_jobs(settings).and_then(|file| jobs_of(session, settings, file, hooks));
-    opened.map_or(usize::MAX, |opened| opened.absent_stores)
-}
+impl Parts<'_> {
+    /// Runs the jobs of these settings from now on.
+    fn use_jobs(&self, settings: Settings) -> Result<(), Failure> {
+        let file = file_with_jobs(&settings)?;
+        let prepared = prepare(&settings, file)?;
+        let Opened { jobs, absent_stores } = jobs_of(self.session, &settings, file, self.hooks)?;
+        if let Some(web) = self.web {
+            web.set_jobs(&settings, file, &jobs)?;
+        }
+        self.scheduler.replace_jobs(jobs.clone()).map_err(Failure::usage)?;
+        self.reporter.set_jobs(&jobs);
+        self.hooks.set_jobs(prepared);
+        *self.current.borrow_mut() = Current { settings, absent_stores };
+        Ok(())
+    }
 
-/// Runs the jobs of these settings from now on.
-fn use_jobs(
-    session: &Session,
-    settings: Settings,
-    scheduler: &SnapshotScheduler,
-    (reporter, hooks): (&Reporter, &Hooks),
-) -> Result<Current, Failure> {
-    let file = file_with_jobs(&settings)?;
-    let prepared = prepare(&settings, file)?;
-    let Opened { jobs, absent_stores } = jobs_of(session, &settings, file, hooks)?;
-    scheduler.replace_jobs(jobs.clone()).map_err(Failure::usage)?;
-    reporter.set_jobs(&jobs);
-    hooks.set_jobs(prepared);
-    Ok(Current { settings, absent_stores })
-}
+    /// Returns how many stores of the file cannot be opened now.
+    fn absent_stores(&self, settings: &Settings) -> usize {
+        let opened = file_with_jobs(settings).and_then(|file| jobs_of(self.session, settings, file, self.hooks));
+        opened.map_or(usize::MAX, |opened| opened.absent_stores)
+    }
 
-impl Current {
     fn file(&self) -> String {
-        self.settings.file.as_deref().map(|file| quoted_path(&file.path).to_string()).unwrap_or_default()
+        let current = self.current.borrow();
+        current.settings.file.as_deref().map(|file| quoted_path(&file.path)).unwrap_or_default()
     }
 }

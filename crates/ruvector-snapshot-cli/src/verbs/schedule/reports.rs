@@ -198,7 +198,8 @@ fn said_with(report: &RunReport, has_warnings: bool) -> String {
     if said.is_empty() { "nothing was to be done".to_owned() } else { said.join("; ") }
 }
 
-fn failure(step: &StepReport) -> Option<String> {
+/// Returns what has failed in a step, and why.
+pub(super) fn failure(step: &StepReport) -> Option<String> {
     let (database, store) = (step.database.as_deref().unwrap_or_default(), step.store.as_deref().unwrap_or_default());
     let what = match step.step {
         StepKind::List => "list of the store".to_owned(),

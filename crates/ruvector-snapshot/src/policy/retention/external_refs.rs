@@ -8,6 +8,7 @@ use ruvector_snapshot_format::model::SnapshotType;
 
 use super::Snapshot;
 use super::reason::KeepReason;
+use crate::snapshot::Listing;
 
 /// Everything that a plan has to respect and does not decide about.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,6 +26,36 @@ pub struct ExternalRefs {
 }
 
 impl ExternalRefs {
+    /// Returns what a listing alone shows. It has neither the bases of unusable snapshots nor those of uploads, which
+    /// [`plan_prune`](crate::SnapshotManager::plan_prune) reads. So a plan that is made with it is for a display, and not for a deletion.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(manager: ruvector_snapshot::SnapshotManager) -> Result<(), Box<dyn std::error::Error>> {
+    /// use ruvector_snapshot::retention::{self, ExternalRefs};
+    /// use ruvector_snapshot::PrunePolicy;
+    ///
+    /// let listing = manager.list().await?;
+    /// let (external, policy) = (ExternalRefs::of_listing(&listing), PrunePolicy::default().keep_last(7));
+    /// for kept in retention::plan(listing.snapshots, &external, &policy, listing.listed_at)?.keep {
+    ///     println!("{}: {}", kept.snapshot.id, kept.reasons.len());
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn of_listing(listing: &Listing) -> Self {
+        let pinned = listing.snapshots.iter().filter(|snapshot| snapshot.pinned);
+        let corrupt = listing.checks.iter().filter(|(_, checks)| checks.corrupt_at().is_some());
+        let unread = listing.unusable.iter().filter(|unusable| unusable.is_unread());
+        Self {
+            pinned: pinned.map(|snapshot| snapshot.id.clone()).collect(),
+            corrupt: corrupt.map(|(id, _)| id.clone()).collect(),
+            unusable: listing.unusable.iter().map(|one| (one.id.clone(), BaseRef::Unreadable)).collect(),
+            unread: unread.map(|unusable| unusable.id.clone()).collect(),
+            uploads: BTreeMap::new(),
+        }
+    }
+
     /// Returns the dependency graph of the usable snapshots together with the unusable ones.
     pub(super) fn lineage<'a>(&'a self, snapshots: &'a [Snapshot]) -> Lineage<&'a str> {
         let unusable = self.unusable.iter().map(|(id, base)| (id.as_str(), borrowed(base)));
