@@ -114,23 +114,13 @@ impl Board {
         self.state().is_stopping = true;
     }
 
-    /// Notes what a run has done. The stores of its job have changed.
+    /// Notes what a run has done. The stores of its job have changed. Of a job that was removed meanwhile, nothing is counted.
     pub(super) fn ended(&self, report: &RunReport) {
-        let (mut state, job) = (self.state(), &report.start.job);
-        *state.counts.runs.entry((job.clone(), outcome(report.outcome))).or_default() += 1;
-        for step in report.errors() {
-            let Some(error) = &step.error else { continue };
-            let kind = format!("{:?}", step.step).to_lowercase();
-            *state.counts.failed_steps.entry((job.clone(), kind, error.kind.to_string())).or_default() += 1;
-            let message = cut(&failure(step).unwrap_or_default());
-            state.failures.push_front(FailureView { at: step.ended_at, job: job.clone(), message });
-        }
-        state.failures.truncate(FAILURES_MAX);
+        let mut state = self.state();
         let watched = state.watched.clone();
-        for job in watched.jobs.iter().filter(|watched| watched.name == *job) {
-            for store in
-                watched.stores.iter().filter(|store| job.store == store.name || job.copies.contains(&store.name))
-            {
+        if let Some(job) = watched.jobs.iter().find(|job| job.name == report.start.job) {
+            state.count(report);
+            for store in watched.stores.iter().filter(|store| job.has(&store.name)) {
                 state.known.entry(store.location.clone()).or_default().is_outdated = true;
             }
         }
@@ -221,6 +211,19 @@ impl Board {
 }
 
 impl State {
+    fn count(&mut self, report: &RunReport) {
+        let job = &report.start.job;
+        *self.counts.runs.entry((job.clone(), outcome(report.outcome))).or_default() += 1;
+        for step in report.errors() {
+            let Some(error) = &step.error else { continue };
+            let kind = format!("{:?}", step.step).to_lowercase();
+            *self.counts.failed_steps.entry((job.clone(), kind, error.kind.to_string())).or_default() += 1;
+            let message = cut(&failure(step).unwrap_or_default());
+            self.failures.push_front(FailureView { at: step.ended_at, job: job.clone(), message });
+        }
+        self.failures.truncate(FAILURES_MAX);
+    }
+
     /// Makes what is known of the stores visible, in the order of the file.
     fn publish(&mut self) {
         let views = self.watched.stores.iter().filter_map(|store| Some(self.known.get(&store.location)?.view.clone()));
@@ -251,7 +254,7 @@ fn job_view(job: &WatchedJob, status: Option<&JobStatus>, stores: &[Arc<StoreVie
 /// Returns why a job is stale: a database in one of its stores is, or too little is known of a store.
 fn stale(job: &WatchedJob, stores: &[Arc<StoreView>], now: DateTime<Utc>) -> Vec<String> {
     let mut reasons = Vec::new();
-    for store in stores.iter().filter(|store| job.store == store.name || job.copies.contains(&store.name)) {
+    for store in stores.iter().filter(|store| job.has(&store.name)) {
         let name = &store.name;
         match store.read_at {
             None if store.error.is_some() => reasons.push(format!("the store {name} could not be read yet")),

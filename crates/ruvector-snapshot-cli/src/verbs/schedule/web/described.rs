@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use ruvector_snapshot::retention::{self, ExternalRefs, PrunePlan};
 use ruvector_snapshot::{
-    ChainEnd, Freshness, FreshnessLimits, ListFilter, Listing, Result, Snapshot, Span, StaleReason, StoreStats,
+    ChainEnd, Freshness, FreshnessLimits, ListFilter, Listing, Result, ShortIds, Snapshot, Span, StaleReason,
+    StoreStats,
 };
 
 use super::view::{DatabaseView, Point, PointState, StoreView};
@@ -15,6 +16,8 @@ use super::watched::{WatchedDatabase, WatchedStore};
 const POINTS_MAX: usize = 250;
 /// Reasons of one snapshot or database at most: a base may be needed by many.
 const REASONS_MAX: usize = 4;
+/// Characters of an id.
+const ID_CHARS: usize = 36;
 /// Characters of a text that a user or a server has chosen, at most.
 const CHARS_MAX: usize = 600;
 
@@ -121,9 +124,8 @@ fn by_id(plan: Result<PrunePlan>) -> std::result::Result<Reasons, String> {
 }
 
 fn database_view(database: &WatchedDatabase, listing: &Listing, rules: Option<&Rules>) -> DatabaseView {
-    let filter = ListFilter::default().source(&database.source);
     let is_of = |snapshot: &&Snapshot| snapshot.source.id_or_kind() == database.source;
-    let mut own: Vec<&Snapshot> = filter.select(listing, listing.listed_at).into_iter().filter(is_of).collect();
+    let mut own: Vec<&Snapshot> = listing.snapshots.iter().filter(is_of).collect();
     own.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
     let older = own.len().saturating_sub(POINTS_MAX);
     let (ancestries, short_ids) = (listing.ancestries(), listing.short_ids());
@@ -136,8 +138,9 @@ fn database_view(database: &WatchedDatabase, listing: &Listing, rules: Option<&R
             None if future.contains(&*snapshot.id) => PointState::Future,
             None => PointState::Sound,
         };
-        let reasons = rules.and_then(|rules| rules.reasons.as_ref().ok()?.get(&snapshot.id)).cloned();
-        let (kept, dropped) = reasons.unwrap_or_default();
+        let reasons = rules.and_then(|rules| rules.reasons.as_ref().ok()?.get(&snapshot.id));
+        let (kept, dropped) = reasons.cloned().unwrap_or_default();
+        let shortened = |reasons: Vec<String>| reasons.iter().map(|text| with_short_ids(text, &short_ids)).collect();
         Point {
             id: snapshot.id.clone(),
             short_id: short_ids.shorten(&snapshot.id).to_owned(),
@@ -150,8 +153,8 @@ fn database_view(database: &WatchedDatabase, listing: &Listing, rules: Option<&R
             bytes: snapshot.size_bytes,
             verified_at: checks.and_then(|checks| checks.verified_at()),
             drilled_at: checks.and_then(|checks| checks.drilled_at()),
-            kept,
-            dropped,
+            kept: shortened(kept),
+            dropped: shortened(dropped),
         }
     };
     DatabaseView {
@@ -161,6 +164,49 @@ fn database_view(database: &WatchedDatabase, listing: &Listing, rules: Option<&R
         retention_problem: rules.and_then(|rules| rules.reasons.as_ref().err().cloned()),
         points: own.iter().skip(older).map(point).collect(),
         older: older as u64,
+        bytes_per_day: bytes_per_day(&own),
         ..DatabaseView::default()
+    }
+}
+
+/// Returns the bytes that are added in a day on average, if the snapshots are of more than a day. The oldest is first.
+fn bytes_per_day(snapshots: &[&Snapshot]) -> Option<f64> {
+    let (oldest, others) = snapshots.split_first()?;
+    let seconds = others.last()?.created_at.signed_duration_since(oldest.created_at).num_seconds();
+    let added = others.iter().fold(0_u64, |sum, snapshot| sum.saturating_add(snapshot.size_bytes));
+    let days = seconds as f64 / 86_400.0;
+    (days >= 1.0).then(|| added as f64 / days)
+}
+
+/// Returns a text in which ids are as short as in the rest of the page.
+fn with_short_ids(text: &str, short_ids: &ShortIds) -> String {
+    let shortened = |word: &str| match word.split_at_checked(ID_CHARS) {
+        Some((id, rest)) if Listing::moment_of(id).is_some() => format!("{}{rest}", short_ids.shorten(id)),
+        _ => word.to_owned(),
+    };
+    text.split(' ').map(shortened).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_in_reasons_are_short() {
+        let ids = ["20260131T080000000Z-0123456789abcdef", "20260201T080000000Z-0123456789abcdef"];
+        let short_ids = ShortIds::of(ids);
+        let short = short_ids.shorten(ids[0]);
+        assert!(short.len() < ID_CHARS);
+        for (text, expected) in [
+            (format!("base of {}", ids[0]), format!("base of {short}")),
+            (format!("base of {}, which is corrupt", ids[0]), format!("base of {short}, which is corrupt")),
+            ("last 7".to_owned(), "last 7".to_owned()),
+            (
+                "label a-name-that-is-longer-than-an-id-is=é".to_owned(),
+                "label a-name-that-is-longer-than-an-id-is=é".to_owned(),
+            ),
+        ] {
+            assert_eq!(with_short_ids(&text, &short_ids), expected);
+        }
     }
 }

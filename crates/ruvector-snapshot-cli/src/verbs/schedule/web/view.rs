@@ -123,6 +123,7 @@ pub(super) struct DatabaseView {
     /// Snapshots that can be restored, as far as is known.
     pub(super) snapshots: u64,
     pub(super) bytes: u64,
+    pub(super) bytes_per_day: Option<f64>,
     pub(super) newest_at: Option<DateTime<Utc>>,
     pub(super) records: u64,
     pub(super) records_added: Option<i64>,

@@ -109,6 +109,11 @@ impl Watched {
 }
 
 impl WatchedJob {
+    /// Returns whether its snapshots are in a store, as its own or as copies.
+    pub(super) fn has(&self, store: &str) -> bool {
+        self.store == store || self.copies.iter().any(|copy| copy == store)
+    }
+
     fn new(of_file: &FileJob, job: &Job, stores: Vec<String>, sources: Vec<String>, max_age: Option<Span>) -> Self {
         let mut stores = stores.into_iter();
         Self {

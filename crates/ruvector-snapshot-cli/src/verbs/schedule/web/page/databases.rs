@@ -44,6 +44,10 @@ fn facts(html: &mut Html, database: &DatabaseView, moment: Moment) {
         None => String::new(),
     };
     let (chain, kept) = (counted(database.chain_length, "snapshot"), counted(database.snapshots, "snapshot"));
+    let kept = match database.bytes_per_day {
+        Some(bytes) => format!("{kept}, {} more each day", size(bytes as u64)),
+        None => kept,
+    };
     html.raw("<dl class=\"facts\">\n");
     for (name, value, more) in [
         ("Newest snapshot", newest, String::new()),
