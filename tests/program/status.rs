@@ -87,6 +87,11 @@ fn the_databases_of_jobs_must_be_there_and_may_be_as_old_as_their_jobs_say() {
     file("[\"@a\", \"@b\"]", "other");
     let other = sandbox.run(&["status"]);
     assert!(other.stdout.contains("1 database, 1 stale"), "{other:?}");
+    assert!(
+        other.stderr.contains("hint: jobs also use ") && other.stderr.contains("/other, which are not checked here"),
+        "{other:?}"
+    );
+    sandbox.run(&["status", "--source", "@c"]).assert_fails(2, "there is no database \"c\" in ");
     for command in [&["status"][..], &["list"], &["prune", "--keep-last", "1"]] {
         sandbox.run(&[command, &["--source", ""]].concat()).assert_fails(2, "cannot be empty; leave the option out");
     }

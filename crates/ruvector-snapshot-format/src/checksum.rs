@@ -125,6 +125,13 @@ pub fn checksum_sha256(metadata_json: &[u8], files: [&str; 3]) -> String {
     text
 }
 
+/// Returns the size of each checksum.sha256, in bytes: the names in it are always the same.
+pub fn checksum_sha256_bytes() -> u64 {
+    let names = layout::DataFile::ALL.into_iter().map(|file| file.name()).chain([layout::METADATA_JSON]);
+    // 64 digits, two spaces and the end of the line.
+    names.map(|name| name.len() as u64 + 67).sum()
+}
+
 /// Returns the SHA-256 of `bytes` in lower-case hexadecimal.
 pub fn sha256_hex(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
@@ -162,4 +169,15 @@ pub fn parse_sha256(text: &str) -> Result<[u8; 32]> {
         }
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_checksum_sha256_has_the_same_size() {
+        let sha256 = sha256_hex(b"");
+        assert_eq!(checksum_sha256(b"{}", [&sha256; 3]).len() as u64, checksum_sha256_bytes());
+    }
 }

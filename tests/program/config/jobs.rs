@@ -110,6 +110,43 @@ fn every_mistake_of_a_job_is_named_with_its_place_and_a_suggestion() {
 }
 
 #[test]
+fn databases_and_policies_that_would_be_taken_for_each_other_are_mistakes() {
+    let sandbox = Sandbox::empty();
+    for name in ["a.db", "b.db"] {
+        create_database(&sandbox.path(name), 2, 4);
+    }
+    let database = |name: &str| format!("[databases.{name}]\npath = \"{name}.db\"\nsource = \"x\"\n");
+    let policies = "[retention.long]\nkeep_daily = 30\n[retention.short]\nkeep_last = 1\n";
+    let job = |name: &str, databases: &str, policy: &str| {
+        format!("[[jobs]]\nname = \"{name}\"\ndatabases = {databases}\nwhen = \"@daily\"\n{policy}\n")
+    };
+    let start = format!("store = \"snapshots\"\n{}{}{policies}", database("a"), database("b"));
+    let (long, short) = ("retention = \"long\"", "retention = \"short\"");
+    let two = job("one", "\"@a\"", long);
+    for (jobs, problem) in [
+        (
+            job("one", "[\"@a\", \"@b\"]", ""),
+            "databases: @a and @b have the source \"x\"; give each a source of its own",
+        ),
+        (
+            two.clone() + &job("other", "\"@a\"", short),
+            "jobs.other: its policy short and the policy long of the job one are for the same database",
+        ),
+        (two.clone() + &job("other", "\"@a\"", "copies = [{ to = \"c\", retention = \"short\" }]"), ""),
+        (two.clone() + &job("other", "\"@a\"", long), ""),
+        (two.clone() + &job("other", "\"@a\"", ""), ""),
+        (two.clone() + &job("other", "\"@a\"", "store = \"other\"\nretention = \"short\""), ""),
+    ] {
+        write(&sandbox, FILE, &format!("{start}{jobs}"));
+        let result = sandbox.run(&["config", "check"]);
+        match problem {
+            "" => assert_eq!(result.exit_code, Some(0), "{result:?}"),
+            problem => result.assert_fails(2, problem),
+        }
+    }
+}
+
+#[test]
 fn every_mistake_of_a_hook_is_named_with_its_place_and_a_suggestion() {
     let sandbox = Sandbox::empty();
     create_database(&sandbox.path("a.db"), 2, 4);

@@ -1,7 +1,7 @@
 //! `[[jobs]]`: what is to be done to which databases, and when. Reads the keys and checks what they refer to in the file; does
 //! nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -48,6 +48,8 @@ pub(crate) struct Job {
     pub(crate) drill: Option<When>,
     /// See [`max_age`](Self::max_age).
     max_age: Option<Span>,
+    /// Whether a store without snapshots is a failure, and not a new one.
+    pub(crate) requires_store: bool,
     pub(crate) copies: Vec<JobCopy>,
     pub(crate) hooks: JobHooks,
 }
@@ -81,6 +83,16 @@ impl Job {
         })
     }
 
+    /// Returns the policies of the job, each with its store.
+    fn policies(&self) -> impl Iterator<Item = (&StoreRef, &String)> {
+        let own = self.retention.iter().map(|policy| (&self.store.value, policy));
+        own.chain(self.copies.iter().filter_map(|copy| Some((&copy.to.value, copy.retention.as_ref()?))))
+    }
+
+    fn has_database(&self, database: &DatabaseRef) -> bool {
+        self.databases.iter().any(|own| own.value == *database)
+    }
+
     /// Returns the stores that the job itself names.
     pub(super) fn own_stores(&self) -> impl Iterator<Item = &At<StoreRef>> {
         self.has_store.then_some(&self.store).into_iter().chain(self.copies.iter().map(|copy| &copy.to))
@@ -105,6 +117,7 @@ pub(super) fn jobs(
                 format!("two jobs have the name {:?}; the other is in line {}", job.name.value, other.name.line);
             reader.problem(at, message, Some("give each a name of its own".to_owned()));
         }
+        check_policies(reader, at, file, &jobs, &job);
         jobs.push(job);
     }
     jobs
@@ -155,6 +168,7 @@ fn job(reader: &mut Reader<'_>, section: &mut Section<'_, '_>, names: &Names<'_>
     let verify_parts = section.parsed(reader, "verify_parts", parts).map(|parts| parts.value);
     let drill = section.parsed(reader, "drill", str::parse::<When>).map(|drill| drill.value);
     let max_age = section.parsed(reader, "max_age", str::parse::<Span>).map(|max_age| max_age.value);
+    let requires_store = section.parsed(reader, "require_store", str::parse::<bool>).is_some_and(|key| key.value);
     let copies = copies(reader, section, names, file, store.as_ref());
     let hooks = hooks(reader, section, names);
     Some(Job {
@@ -171,6 +185,7 @@ fn job(reader: &mut Reader<'_>, section: &mut Section<'_, '_>, names: &Names<'_>
         verify_parts,
         drill,
         max_age,
+        requires_store,
         copies,
         hooks,
     })
@@ -211,9 +226,41 @@ fn databases(
         let advice = Some("a job has one; put them into a job each".to_owned());
         reader.problem(at, format!("{key}: these databases do not have the same scratch_dir"), advice);
     }
+    check_sources(reader, &key, at, file, &databases);
     let shown: Vec<String> = databases.iter().map(|database| database.value.to_string()).collect();
     reader.show(&key, shown.join(", "), at);
     databases
+}
+
+/// Two databases with one source would be taken for one, and only one of them backed up.
+fn check_sources(reader: &mut Reader<'_>, key: &str, at: usize, file: &ConfigFile, databases: &[At<DatabaseRef>]) {
+    let mut known: BTreeMap<&str, &DatabaseRef> = BTreeMap::new();
+    for At { value: database, .. } in databases {
+        let DatabaseRef::Named(name) = database else { continue };
+        let Some(source) = file.databases.get(name).and_then(|known| known.source.as_ref()) else { continue };
+        if let Some(other) = known.insert(&source.value, database) {
+            let advice = Some("give each a source of its own".to_owned());
+            reader.problem(at, format!("{key}: {other} and {database} have the source {:?}", source.value), advice);
+        }
+    }
+}
+
+/// A policy decides about all snapshots of a database. With two, the one would delete what the other keeps.
+fn check_policies(reader: &mut Reader<'_>, at: usize, file: &ConfigFile, jobs: &[Job], job: &Job) {
+    for (store, policy) in job.policies() {
+        for other in jobs.iter().filter(|other| other.databases.iter().any(|one| job.has_database(&one.value))) {
+            let of_other =
+                other.policies().find(|(other, of_other)| *of_other != policy && file.is_same_store(other, store));
+            if let Some((_, of_other)) = of_other {
+                let (name, other) = (&job.name.value, &other.name.value);
+                let message = format!(
+                    "jobs.{name}: its policy {policy} and the policy {of_other} of the job {other} are for the same database in the store {store}, so \
+                     one deletes what the other keeps"
+                );
+                reader.problem(at, message, Some("use one policy with the rules of both".to_owned()));
+            }
+        }
+    }
 }
 
 /// Reads the store that a key names.

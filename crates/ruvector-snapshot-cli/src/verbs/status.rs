@@ -93,6 +93,7 @@ pub(crate) async fn status(session: &Session, args: &Status) -> Result<Exit, Fai
     session.document(&StatusDocument::from(&freshness))?;
     print(session, &freshness)?;
     hint_at_sources(session, &freshness);
+    hint_at_stores(session)?;
     written?;
     Ok(if freshness.is_stale() { Exit::NothingThere } else { Exit::Success })
 }
@@ -121,6 +122,18 @@ fn hint_at_sources(session: &Session, freshness: &Freshness) {
     }
     let others = enumerated(&freshness.not_checked);
     session.output.message(format_args!("hint: the store also has snapshots of {others}"));
+}
+
+/// Names the other stores that jobs have: each may lack what this one has.
+fn hint_at_stores(session: &Session) -> Result<(), Failure> {
+    let others = limits::other_stores(session)?;
+    if !others.is_empty() && !session.output.quiet {
+        session.output.message(format_args!(
+            "hint: jobs also use {}, which are not checked here: `status --store` checks one",
+            enumerated(&others)
+        ));
+    }
+    Ok(())
 }
 
 fn print_reason(session: &Session, output: &Output, what: &str, reason: &StaleReason) -> Result<(), Failure> {

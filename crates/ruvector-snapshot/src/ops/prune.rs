@@ -60,7 +60,7 @@ async fn plan_or_warn(
         unfinished.retain(|one| !collected.contains(one));
     }
     let mut problems = inventory.listing.problems();
-    let mut refs = external_refs(&inventory, &problems);
+    let mut refs = external_refs(&inventory);
     let mut unreadable_marker = None;
     for (id, base_ids) in roots {
         match base_ids {
@@ -123,25 +123,18 @@ fn check_protected(
 }
 
 /// Returns what a plan has to respect, apart from uploads.
-fn external_refs(inventory: &Inventory, problems: &BTreeMap<String, SnapshotProblem>) -> ExternalRefs {
-    let listing = &inventory.listing;
-    let pinned = listing.snapshots.iter().filter(|snapshot| snapshot.pinned);
-    let corrupt = listing.checks.iter().filter(|(_, checks)| checks.corrupt_at().is_some()).map(|(id, _)| id);
-    let damaged = problems.iter().filter(|(_, problem)| matches!(problem, SnapshotProblem::Damaged { .. }));
-    let base = |id: &str| id.parse().ok().and_then(|id| inventory.base_ref(&id)).unwrap_or(BaseRef::Unreadable);
-    ExternalRefs {
-        pinned: pinned.map(|snapshot| snapshot.id.clone()).collect(),
-        corrupt: corrupt.chain(damaged.map(|(id, _)| id)).cloned().collect(),
-        unusable: listing.unusable.iter().map(|unusable| (unusable.id.clone(), base(&unusable.id))).collect(),
-        unread: inventory.unread().iter().map(ToString::to_string).collect(),
-        uploads: BTreeMap::new(),
+fn external_refs(inventory: &Inventory) -> ExternalRefs {
+    let mut refs = ExternalRefs::of_listing(&inventory.listing);
+    for (id, base) in &mut refs.unusable {
+        *base = id.parse().ok().and_then(|id| inventory.base_ref(&id)).unwrap_or(BaseRef::Unreadable);
     }
+    refs
 }
 
 /// Returns the snapshots, and what else a plan has to respect when the uploads of this moment have ended.
 pub(crate) async fn inputs(context: &Context) -> Result<(Vec<Snapshot>, ExternalRefs)> {
     let inventory = Inventory::read(context).await?;
-    let refs = external_refs(&inventory, &inventory.listing.problems());
+    let refs = external_refs(&inventory);
     Ok((inventory.listing.snapshots, refs))
 }
 

@@ -424,9 +424,12 @@ fn databases(listing: &Listing, limits: &FreshnessLimits, now: DateTime<Utc>) ->
         if listing.marked_for_deletion.contains(&snapshot.id) {
             continue;
         }
-        if let Some(problem) = problems.get(&snapshot.id) {
-            database.stale.push(StaleReason::Problem { problem: problem.clone() });
-        } else if future.contains(snapshot.id.as_str()) {
+        let problem = problems.get(&snapshot.id);
+        database.stale.extend(problem.map(|problem| StaleReason::Problem { problem: problem.clone() }));
+        if problem.is_some_and(|problem| !matches!(problem, SnapshotProblem::Damaged { .. })) {
+            continue;
+        }
+        if future.contains(snapshot.id.as_str()) {
             database.stale.push(StaleReason::DatedInFuture { id: snapshot.id.clone() });
         } else {
             database.usable.push(snapshot);

@@ -115,7 +115,7 @@ impl CommitGuard<'_> {
                 BaseState::Intact => continue,
                 BaseState::Deleted => (ErrorKind::NotFound, "it has been deleted"),
                 BaseState::Marked => (ErrorKind::Unavailable, "it is being deleted, or its deletion was interrupted"),
-                BaseState::Incomplete => (ErrorKind::Corrupt, "a file of it is missing"),
+                BaseState::Incomplete => (ErrorKind::Corrupt, "a file of it is missing or cut off, as `verify` shows"),
             };
             let advice = self.origin.without_base();
             let message = format!("cannot use snapshot {base_id} as a base: {why}; {advice}");

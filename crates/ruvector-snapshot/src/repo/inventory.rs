@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::{StreamExt, TryStreamExt, stream};
+use ruvector_snapshot_format::checksum::checksum_sha256_bytes;
 use ruvector_snapshot_format::id::SnapshotId;
 use ruvector_snapshot_format::lineage::{BaseRef, ChainEnd, Lineage};
 use ruvector_snapshot_format::metadata::SnapshotMetadata;
@@ -159,9 +160,10 @@ impl Inventory {
     }
 }
 
-/// Returns whether the objects include all five files.
+/// Returns whether the objects include all five files. That of `checksum.sha256` must not be cut off either.
 pub(crate) fn has_all_files(objects: &ObjectsByName) -> bool {
-    layout::FILES.into_iter().all(|file| objects.contains_key(file))
+    let checksum_bytes = objects.get(layout::CHECKSUM_SHA256).map(|object| object.size_bytes);
+    checksum_bytes == Some(checksum_sha256_bytes()) && layout::FILES.into_iter().all(|file| objects.contains_key(file))
 }
 
 /// Reads and checks the `metadata.json` of a snapshot. Returns its bytes too.

@@ -56,6 +56,8 @@ pub struct Job {
     pub drill: Option<When>,
     /// The stores that the snapshots of these databases are copied to.
     pub copies: Vec<JobCopy>,
+    /// Whether a store without snapshots fails the run: the disk of the store may not be mounted.
+    pub requires_store: bool,
     /// Pauses the writes of an application while the databases are read.
     pub pause: Option<Arc<dyn JobPause>>,
 }
@@ -114,6 +116,7 @@ impl Job {
             verify_parts: None,
             drill: None,
             copies: Vec::new(),
+            requires_store: false,
             pause: None,
         }
     }
@@ -154,6 +157,12 @@ impl Job {
     pub fn copy_to(mut self, copy: JobCopy) -> Self {
         self.copies.push(copy);
         self
+    }
+
+    /// Sets whether a store without snapshots fails the run.
+    #[must_use]
+    pub fn require_store(self, requires_store: bool) -> Self {
+        Self { requires_store, ..self }
     }
 
     /// Pauses an application while the databases are read.

@@ -1,10 +1,12 @@
 //! What a run has to do, decided from a listing and the time. Pure.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use ruvector_snapshot_format::ledger::VerifyDepth;
 use ruvector_snapshot_format::metadata::SourceId;
 
-use crate::error::Result;
+use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::policy::schedule::full::{self, is_of};
 use crate::policy::schedule::{FullRule, When};
 use crate::snapshot::checks::Checks;
@@ -16,6 +18,18 @@ pub(super) fn snapshots_of<'a>(listing: &'a Listing, source: &SourceId) -> impl 
     let source = composed_source(source.clone());
     let is_credible = |snapshot: &&Snapshot| !listing.is_dated_in_future(&snapshot.id);
     listing.without_marked(&listing.snapshots).filter(move |snapshot| is_of(snapshot, &source)).filter(is_credible)
+}
+
+/// Returns the sources, if each is there once: the second database of a name would be taken for the first one.
+pub(super) fn distinct(sources: Vec<SourceId>) -> Result<Vec<SourceId>> {
+    let mut known = BTreeSet::new();
+    match sources.iter().find(|source| !known.insert(composed_source((*source).clone()).to_string())) {
+        None => Ok(sources),
+        Some(twice) => {
+            let message = format!("two databases of the job are called {twice}; give each a source of its own");
+            Err(SnapshotError::new(ErrorKind::InvalidInput, message))
+        }
+    }
 }
 
 /// Returns the id of the base of the next snapshot of a source. `None` if it is a full one.

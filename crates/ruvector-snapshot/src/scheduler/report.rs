@@ -135,7 +135,11 @@ impl StepError {
     pub(super) fn new(error: &SnapshotError, is_tried_again: bool) -> Self {
         let (mut message, mut cause) = (error.to_string(), error.source());
         while let Some(error) = cause {
-            message = format!("{message}: {error}");
+            // Many causes are part of what they have caused.
+            let text = error.to_string();
+            if !message.contains(&text) {
+                message = format!("{message}: {text}");
+            }
             cause = error.source();
         }
         Self { kind: error.kind(), message, is_tried_again }

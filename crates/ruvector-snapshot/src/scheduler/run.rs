@@ -157,7 +157,7 @@ impl Running<'_> {
     fn sources(&mut self) -> Option<Vec<SourceId>> {
         let job = self.run.job;
         let source = |database: &JobDatabase| job.store.source_of_file(&database.path, &database.options);
-        match job.databases.iter().map(source).collect::<Result<Vec<_>>>() {
+        match job.databases.iter().map(source).collect::<Result<Vec<_>>>().and_then(plan::distinct) {
             Ok(sources) => Some(sources),
             Err(error) => {
                 let now = self.run.clock.now();
@@ -176,6 +176,14 @@ impl Running<'_> {
         }
         let store = self.run.job.store.clone();
         let Some(listing) = self.step(Step::of(StepKind::List), store.list()).await else { return };
+        if self.run.job.requires_store && listing.ids().next().is_none() {
+            let (now, message) = (
+                self.run.clock.now(),
+                "the store has no snapshots, and the job requires that it has; check that its disk is mounted",
+            );
+            let error = SnapshotError::new(ErrorKind::NotFound, message);
+            return self.add(Step::of(StepKind::List), now, Vec::new(), Err(error));
+        }
         let problems = plan::problems_of(&listing, sources);
         if !problems.is_empty() {
             let now = self.run.clock.now();
@@ -252,10 +260,11 @@ impl Running<'_> {
         .await;
     }
 
-    /// Applies the retention policies, unless a snapshot could not be taken: then what is there is worth more.
+    /// Applies the retention policies, unless a snapshot could not be taken or copied: then what is there is worth more.
     async fn prune_all(&mut self, sources: &[SourceId]) {
         let is_created = |source: &SourceId| self.has_done(Step::of(StepKind::Create).database(&source.to_string()));
-        if !sources.iter().all(is_created) {
+        let is_copied = |copy: &JobCopy| self.has_done(Step::of(StepKind::Copy).store(&copy.name));
+        if !sources.iter().all(is_created) || !self.run.job.copies.iter().all(is_copied) {
             return;
         }
         let Job { store, retention, copies, .. } = self.run.job;

@@ -2,11 +2,14 @@
 
 use std::path::PathBuf;
 
+use futures::TryStreamExt as _;
 use ruvector_snapshot::retention::KeepReason;
 use ruvector_snapshot::{
-    FreshnessLimits, PrunePolicy, RestoreOptions, Snapshot, SnapshotManager, SnapshotProblem, StaleReason,
+    CopyOptions, CopySelection, ErrorKind, FreshnessLimits, PrunePolicy, RestoreOptions, Snapshot, SnapshotConfig,
+    SnapshotManager, SnapshotProblem, StaleReason, Verification, VerifyOptions,
 };
 use ruvector_snapshot_format::layout;
+use ruvector_snapshot_format::metadata::SnapshotMetadata;
 use test_fixtures::{StoredSnapshot, TestDir, make_database, records_of_file};
 
 use crate::increments::fixture::create;
@@ -81,9 +84,50 @@ async fn no_rule_counts_them_and_none_drops_them() {
 
 #[tokio::test]
 async fn a_database_with_one_is_stale() {
-    let Damaged { dir: _dir, manager, snapshots: [first, ..], .. } = Damaged::new(lose).await;
+    let Damaged { dir: _dir, manager, snapshots: [.., increment], .. } = Damaged::new(lose).await;
     let freshness = manager.freshness(&FreshnessLimits::default()).await.unwrap();
     assert!(freshness.reasons().all(|reason| matches!(reason, StaleReason::Problem { .. })), "{freshness:?}");
     assert_eq!(freshness.reasons().count(), 2);
-    assert_eq!(freshness.databases[0].newest.as_ref().map(|newest| &newest.id), Some(&first.id));
+    // It can be restored, so it is the newest.
+    assert_eq!(freshness.databases[0].newest.as_ref().map(|newest| &newest.id), Some(&increment.id));
+}
+
+#[tokio::test]
+async fn nothing_calls_one_good_that_was_not_read() {
+    for damage in [lose as fn(&StoredSnapshot), cut] {
+        let Damaged { dir, manager, path, snapshots: [_, full, increment] } = Damaged::new(damage).await;
+        // A base.
+        let refused = create(&manager, &path, Some(&full)).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Corrupt, "{refused}");
+        // A verification that is skipped, because the one before it was good.
+        repair(&dir, &full);
+        for id in [&full.id, &increment.id] {
+            assert!(manager.verify_snapshot(id).await.unwrap());
+        }
+        damage(&StoredSnapshot::read(&dir.snapshots(), &full.id));
+        let options = VerifyOptions::default().max_age("7d".parse().unwrap()).record(false);
+        let all: Vec<Verification> = manager.verify_all(options).try_collect().await.unwrap();
+        for id in [&full.id, &increment.id] {
+            let one = all.iter().find(|one| one.id() == *id).unwrap();
+            assert_eq!(one.is_intact(), Some(false), "{one:?}");
+        }
+        // A copy that is there already.
+        let target = SnapshotManager::new(SnapshotConfig { snapshot_dir: dir.path("target"), ..dir.config() }).unwrap();
+        repair(&dir, &full);
+        let plan = manager.plan_copy(&target, &CopySelection::All, &CopyOptions::default()).await.unwrap();
+        let copied = manager.apply_copy(&target, &plan, None).await.unwrap().snapshots;
+        assert!(copied.iter().all(|copied| copied.error.is_none()), "{copied:?}");
+        damage(&StoredSnapshot::read(&dir.path("target"), &full.id));
+        let plan = manager.plan_copy(&target, &CopySelection::All, &CopyOptions::default()).await.unwrap();
+        let blocked: Vec<&str> = plan.blocked.iter().map(|blocked| &*blocked.reason).collect();
+        assert!(blocked.iter().any(|reason| reason.contains("it is damaged there: ")), "{plan:?}");
+    }
+}
+
+/// Writes the `checksum.sha256` that `metadata.json` demands.
+fn repair(dir: &TestDir, snapshot: &Snapshot) {
+    let directory = dir.snapshots().join(format!("snapshot-{}", snapshot.id));
+    let json = std::fs::read(directory.join(layout::METADATA_JSON)).unwrap();
+    let metadata = SnapshotMetadata::decode(&json, &snapshot.id.parse().unwrap()).unwrap();
+    std::fs::write(directory.join(layout::CHECKSUM_SHA256), metadata.checksum_sha256(&json).unwrap()).unwrap();
 }

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use chrono::TimeDelta;
 use ruvector_snapshot::schedule::{FullRule, Missed, Schedule};
 use ruvector_snapshot::scheduler::{Job, JobCopy, JobPause, RunOutcome, RunReport, SnapshotScheduler, StepKind};
-use ruvector_snapshot::{ErrorKind, Listing, PrunePolicy, Result, SnapshotError};
+use ruvector_snapshot::{ErrorKind, Listing, PrunePolicy, Result, SnapshotError, SnapshotManager};
 use test_fixtures::memory_store;
 
 use super::world::{World, passes};
@@ -341,6 +341,54 @@ async fn jobs_that_cannot_be_meant_are_refused() {
     assert!(refused(vec![job.clone().retention(PrunePolicy::default())]).contains("without a rule"));
     let scheduler = world.scheduler(vec![job]);
     assert_eq!(scheduler.run_job("other").await.unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_databases_of_one_name_fail_the_run_and_neither_is_taken_for_the_other() {
+    let world = World::new();
+    let (one, other) = (world.job("articles", "@daily"), world.job("other", "@daily"));
+    let mut database = other.databases[0].clone();
+    database.options = database.options.source_name("articles");
+    let report = world.scheduler(vec![one.database(database)]).run_job("articles").await.unwrap();
+    let error = report.errors().next().unwrap().error.as_ref().unwrap();
+    assert!(error.message.contains("two databases of the job are called articles"), "{report:#?}");
+    assert!(world.listing().await.snapshots.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_could_not_be_copied_is_not_pruned() {
+    let (world, down) = (World::new(), World::new());
+    let job = |copy: SnapshotManager| {
+        let job =
+            world.job("articles", "@daily").full(FullRule::Every(1)).retention(PrunePolicy::default().keep_last(1));
+        job.copy_to(JobCopy::new("offsite", copy))
+    };
+    // A store of which every use fails, as one on a full disk.
+    down.weather.is_down.store(true, Ordering::SeqCst);
+    for (copy, kept) in [(down.manager(), 3), (world.manager_at(memory_store()), 1)] {
+        for _ in 0..3 {
+            let report = world.scheduler(vec![job(copy.clone())]).run_job("articles").await.unwrap();
+            assert_eq!(report.is_success(), kept == 1, "{report:#?}");
+            passes(Duration::from_secs(60)).await;
+        }
+        assert_eq!(world.listing().await.snapshots.len(), kept);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_without_snapshots_fails_a_job_that_requires_them() {
+    let world = World::new();
+    let run = async |requires: bool| {
+        let job = world.job("articles", "@daily").require_store(requires);
+        world.scheduler(vec![job]).run_job("articles").await.unwrap()
+    };
+    let report = run(true).await;
+    let error = report.errors().next().unwrap().error.as_ref().unwrap();
+    assert!(error.message.contains("the store has no snapshots"), "{report:#?}");
+    assert!(world.listing().await.snapshots.is_empty());
+    assert!(run(false).await.is_success());
+    passes(Duration::from_secs(60)).await;
+    assert!(run(true).await.is_success());
 }
 
 #[tokio::test(start_paused = true)]

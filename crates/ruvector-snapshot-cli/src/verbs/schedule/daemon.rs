@@ -45,7 +45,8 @@ pub(super) async fn run(
 ) -> Result<Exit, Failure> {
     let service = Arc::new(Service::of_environment());
     let output = session.output;
-    let hooks = Hooks::new(prepare(&session.settings, file)?, move |message| warn(&output, message));
+    let prepared = prepare(&session.settings, file, &|message| warn(&output, message))?;
+    let hooks = Hooks::new(prepared, move |message| warn(&output, message));
     let Opened { jobs, absent_stores } = jobs_of(session, &session.settings, file, &hooks)?;
     let number = jobs.len();
     let reporter = Arc::new(Reporter::new(output, service.clone(), hooks.clone(), &jobs));
@@ -147,7 +148,7 @@ impl Parts<'_> {
     /// Runs the jobs of these settings from now on.
     fn use_jobs(&self, settings: Settings) -> Result<(), Failure> {
         let file = file_with_jobs(&settings)?;
-        let prepared = prepare(&settings, file)?;
+        let prepared = prepare(&settings, file, &|message| self.reporter.warn(message))?;
         let Opened { jobs, absent_stores } = jobs_of(self.session, &settings, file, self.hooks)?;
         if let Some(web) = self.web {
             web.set_jobs(&settings, file, &jobs)?;

@@ -76,8 +76,9 @@ struct Stores<'a> {
 impl Stores<'_> {
     fn job(&mut self, job: &FileJob, host: Option<&str>) -> Result<Job, Failure> {
         let scratch_dir = scratch_dir(self.file, job);
-        let store = self.manager(&job.store, scratch_dir.as_ref())?;
-        let mut made = Job::new(&job.name.value, store, job.schedule(host)).full(job.full.clone());
+        let store = self.manager(&job.store, scratch_dir.as_ref(), !job.requires_store)?;
+        let made = Job::new(&job.name.value, store, job.schedule(host)).full(job.full.clone());
+        let mut made = made.require_store(job.requires_store);
         for database in &job.databases {
             let database = database_of(self.file, &database.value);
             let options = database.options.clone().strict(self.session.strict);
@@ -93,7 +94,7 @@ impl Stores<'_> {
             made = made.drill(drill.clone());
         }
         for copy in &job.copies {
-            let target = JobCopy::new(copy.to.value.to_string(), self.manager(&copy.to, None)?);
+            let target = JobCopy::new(copy.to.value.to_string(), self.manager(&copy.to, None, !job.requires_store)?);
             made = made.copy_to(match self.rules(copy.retention.as_deref()) {
                 Some(rules) => target.retention(rules.policy()),
                 None => target,
@@ -106,13 +107,18 @@ impl Stores<'_> {
         name.and_then(|name| self.file.retention.get(name))
     }
 
-    fn manager(&mut self, store: &At<StoreRef>, scratch_dir: Option<&PathBuf>) -> Result<SnapshotManager, Failure> {
+    fn manager(
+        &mut self,
+        store: &At<StoreRef>,
+        scratch_dir: Option<&PathBuf>,
+        create: bool,
+    ) -> Result<SnapshotManager, Failure> {
         let known = self.opened.iter().position(|(other, ..)| *other == store.value);
         let at = match known {
             Some(at) => at,
             None => {
                 let chosen = self.settings.of_file(self.file, store)?;
-                let opened = match self.session.open_at(&chosen, &[], "-o", true) {
+                let opened = match self.session.open_at(&chosen, &[], "-o", create) {
                     Err(failure) if failure.exit() != Exit::Usage && !failure.is_of_run() => {
                         let absent = AbsentStore::new(store.value.to_string(), failure.sentence());
                         self.failures.push(failure);

@@ -31,7 +31,8 @@ pub(super) async fn once(session: &Session, file: &ConfigFile, names: &[String])
         ..file.clone()
     };
     let warnings = session.warnings.clone();
-    let hooks = Hooks::new(prepare(&session.settings, &wanted)?, move |message| warnings.add(message));
+    let prepared = prepare(&session.settings, &wanted, &|message| session.warnings.add(message))?;
+    let hooks = Hooks::new(prepared, move |message| warnings.add(message));
     let jobs = jobs_of(session, &session.settings, &wanted, &hooks)?.jobs;
     let stores: Vec<SnapshotManager> = jobs.iter().flat_map(stores_of).collect();
     let mut reports = Vec::new();

@@ -1,13 +1,17 @@
 //! What `status` asks of the databases of a store: what its options say, and the jobs of the configuration file.
 
+use std::collections::BTreeSet;
+
 use ruvector_snapshot::FreshnessLimits;
 use ruvector_snapshot::store::Location;
 
 use super::Status;
-use crate::config_file::{ConfigFile, DatabaseRef, Job};
+use crate::config_file::{At, ConfigFile, DatabaseRef, Job, StoreRef};
 use crate::failure::Failure;
 use crate::job_databases::{database_of, source_of};
+use crate::output::{enumerated, quoted_path};
 use crate::session::Session;
+use crate::settings::wrong;
 
 pub(super) fn limits(session: &Session, args: &Status) -> Result<FreshnessLimits, Failure> {
     let mut limits = FreshnessLimits::default().shrink_percent(args.shrink_warn);
@@ -33,17 +37,47 @@ pub(super) fn limits(session: &Session, args: &Status) -> Result<FreshnessLimits
     Ok(limits)
 }
 
+/// Returns the stores of jobs other than the one that is checked.
+pub(super) fn other_stores(session: &Session) -> Result<Vec<String>, Failure> {
+    let Some(file) = session.settings.file.as_deref() else { return Ok(Vec::new()) };
+    let location = session.location()?;
+    let stores = file
+        .jobs
+        .iter()
+        .flat_map(stores_of)
+        .filter(|store| location_of(session, file, store).as_ref() != Some(&location));
+    let names: BTreeSet<String> = stores.map(|store| store.value.to_string()).collect();
+    Ok(names.into_iter().collect())
+}
+
 /// Returns the source of a database of the configuration file, if the text means one, and else the text.
 fn named(file: &ConfigFile, text: &str) -> Result<String, Failure> {
-    match text.strip_prefix('@').filter(|name| file.databases.contains_key(*name)) {
-        Some(name) => Ok(source_of(&database_of(file, &DatabaseRef::Named(name.to_owned())))?.to_string()),
+    match text.strip_prefix('@') {
+        Some(name) if file.databases.contains_key(name) => {
+            Ok(source_of(&database_of(file, &DatabaseRef::Named(name.to_owned())))?.to_string())
+        }
+        Some(name) => {
+            let failure = wrong(format!("--source: there is no database {name:?} in {}", quoted_path(&file.path)));
+            let known = file.databases.keys();
+            Err(if file.databases.is_empty() {
+                failure
+            } else {
+                failure.with_hint(format!("it has {}", enumerated(known)))
+            })
+        }
         None => Ok(text.to_owned()),
     }
 }
 
 /// Returns whether a job stores snapshots at a location, or copies them there.
 fn has_store(session: &Session, file: &ConfigFile, job: &Job, location: &Location) -> bool {
-    let mut stores = std::iter::once(&job.store).chain(job.copies.iter().map(|copy| &copy.to));
-    let location_of = |store| session.settings.of_file(file, store).ok()?.location().ok();
-    stores.any(|store| location_of(store).as_ref() == Some(location))
+    stores_of(job).any(|store| location_of(session, file, store).as_ref() == Some(location))
+}
+
+fn stores_of(job: &Job) -> impl Iterator<Item = &At<StoreRef>> {
+    std::iter::once(&job.store).chain(job.copies.iter().map(|copy| &copy.to))
+}
+
+fn location_of(session: &Session, file: &ConfigFile, store: &At<StoreRef>) -> Option<Location> {
+    session.settings.of_file(file, store).ok()?.location().ok()
 }

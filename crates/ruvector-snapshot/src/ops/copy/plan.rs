@@ -486,6 +486,13 @@ async fn compare(from: &Context, to: &Context, target: &Inventory, id: &Snapshot
         (State::Existing, None) if let Some(corrupt_at) = corrupt_at(target, id.as_str()) => {
             Err(corrupt_copy(to, id.as_str(), corrupt_at))
         }
+        (State::Existing, None) if let Some(damage) = target.listing.damaged.get(id.as_str()) => {
+            let message = format!(
+                "{} has this snapshot, but it is damaged there: {damage}; put the file there back from here, with the same name",
+                to.store
+            );
+            Err(SnapshotError::new(ErrorKind::Corrupt, message))
+        }
         (State::Existing, Some(error)) => {
             let message = format!(
                 "{} has this snapshot, but it cannot be used there: {error}; copy what depends on it to another store, delete it there with these dependents, and repeat the copy",

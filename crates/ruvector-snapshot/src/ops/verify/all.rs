@@ -76,7 +76,8 @@ fn verify(
 
 /// Returns what the ledgers say of snapshots with a complete chain, of which the listing shows every file.
 pub(super) fn checks_of_whole(listing: &mut Listing, lineage: &Lineage<SnapshotId>) -> BTreeMap<SnapshotId, Checks> {
-    let usable: BTreeSet<&str> = listing.snapshots.iter().map(|snapshot| snapshot.id.as_str()).collect();
+    let usable = listing.snapshots.iter().map(|snapshot| snapshot.id.as_str());
+    let usable: BTreeSet<&str> = usable.filter(|id| !listing.damaged.contains_key(*id)).collect();
     let is_whole = |id: &SnapshotId| {
         let mut chain = lineage.ancestors(id).chain([id]);
         matches!(lineage.chain_end(id), Some(ChainEnd::Full(_))) && chain.all(|id| usable.contains(id.as_str()))

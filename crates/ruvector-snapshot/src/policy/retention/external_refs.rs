@@ -9,6 +9,7 @@ use ruvector_snapshot_format::model::SnapshotType;
 use super::Snapshot;
 use super::reason::KeepReason;
 use crate::snapshot::Listing;
+use crate::snapshot::problems::SnapshotProblem;
 
 /// Everything that a plan has to respect and does not decide about.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -45,11 +46,14 @@ impl ExternalRefs {
     /// ```
     pub fn of_listing(listing: &Listing) -> Self {
         let pinned = listing.snapshots.iter().filter(|snapshot| snapshot.pinned);
-        let corrupt = listing.checks.iter().filter(|(_, checks)| checks.corrupt_at().is_some());
+        let corrupt =
+            listing.checks.iter().filter(|(_, checks)| checks.corrupt_at().is_some()).map(|(id, _)| id.clone());
+        let is_damaged = |problem: &SnapshotProblem| matches!(problem, SnapshotProblem::Damaged { .. });
+        let damaged = listing.problems().into_iter().filter(|(_, problem)| is_damaged(problem)).map(|(id, _)| id);
         let unread = listing.unusable.iter().filter(|unusable| unusable.is_unread());
         Self {
             pinned: pinned.map(|snapshot| snapshot.id.clone()).collect(),
-            corrupt: corrupt.map(|(id, _)| id.clone()).collect(),
+            corrupt: corrupt.chain(damaged).collect(),
             unusable: listing.unusable.iter().map(|one| (one.id.clone(), BaseRef::Unreadable)).collect(),
             unread: unread.map(|unusable| unusable.id.clone()).collect(),
             uploads: BTreeMap::new(),

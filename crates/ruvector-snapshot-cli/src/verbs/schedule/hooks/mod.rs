@@ -34,7 +34,7 @@ use crate::config_file::{Address, At, ConfigFile, Job as FileJob, JobCommand, Jo
 use crate::documents::{ScheduleLine, StaleLine};
 use crate::failure::Failure;
 use crate::output::Zone;
-use crate::settings::{Settings, wrong};
+use crate::settings::Settings;
 
 /// How much later than the runs hooks are stopped, so that a run is interrupted before its hooks are.
 const AFTER_RUNS: Duration = Duration::from_millis(200);
@@ -76,24 +76,30 @@ pub(super) struct Prepared {
 /// The hooks of the jobs of a file, by the names of the jobs.
 pub(super) type PreparedJobs = BTreeMap<String, Arc<Prepared>>;
 
-/// Returns the hooks of the jobs of a file, and reads the addresses that are elsewhere. A file that was only found in the working directory
-/// has none.
-pub(super) fn prepare(settings: &Settings, file: &ConfigFile) -> std::result::Result<PreparedJobs, Failure> {
+/// Returns the hooks of the jobs of a file, and reads the addresses that are elsewhere. One that cannot be read is a warning: no backup
+/// depends on it. A file that was only found in the working directory has none.
+pub(super) fn prepare(
+    settings: &Settings,
+    file: &ConfigFile,
+    warn: &dyn Fn(&str),
+) -> std::result::Result<PreparedJobs, Failure> {
     settings.check_hooks_are_named(file)?;
     let now = SystemClock.now();
-    file.jobs.iter().map(|job| Ok((job.name.value.clone(), Arc::new(prepared(file, job, now)?)))).collect()
+    Ok(file.jobs.iter().map(|job| (job.name.value.clone(), Arc::new(prepared(file, job, now, warn)))).collect())
 }
 
-fn prepared(file: &ConfigFile, job: &FileJob, now: DateTime<Utc>) -> std::result::Result<Prepared, Failure> {
-    let read = |key: &str, address: &Option<At<Address>>| match address {
-        None => Ok(None),
-        Some(At { value, line }) => value
-            .read()
-            .map(Some)
-            .map_err(|error| wrong(format!("{}: jobs.{}.{key}: {error}", file.place(*line), job.name.value))),
+fn prepared(file: &ConfigFile, job: &FileJob, now: DateTime<Utc>, warn: &dyn Fn(&str)) -> Prepared {
+    let read = |key: &str, address: &Option<At<Address>>| {
+        let At { value, line } = address.as_ref()?;
+        let address = value.read();
+        if let Err(error) = &address {
+            let key = format!("{}: jobs.{}.{key}", file.place(*line), job.name.value);
+            warn(&format!("{key}: {error}; the job runs without it"));
+        }
+        address.ok()
     };
-    let (ping, webhook) = (read("ping", &job.hooks.ping)?, read("webhook", &job.hooks.webhook)?);
-    Ok(Prepared { commands: job.hooks.clone(), ping, webhook, max_age: job.max_age(now) })
+    let (ping, webhook) = (read("ping", &job.hooks.ping), read("webhook", &job.hooks.webhook));
+    Prepared { commands: job.hooks.clone(), ping, webhook, max_age: job.max_age(now) }
 }
 
 /// Without addresses and arguments: they may have keys.
