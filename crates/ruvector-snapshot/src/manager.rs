@@ -38,6 +38,11 @@ pub struct SnapshotManager {
 
 /// Opening a repository.
 impl SnapshotManager {
+    /// Returns where the store is.
+    pub(crate) fn location(&self) -> String {
+        self.context.store.to_string()
+    }
+
     /// Opens the repository in the local directory `config.snapshot_dir`. The directory is created if it does not
     /// exist, unless [`SnapshotConfig::require_store`] is set. The directory above it must exist.
     ///

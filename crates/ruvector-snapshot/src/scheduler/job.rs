@@ -171,6 +171,13 @@ impl Job {
         Self { pause: Some(pause), ..self }
     }
 
+    /// Returns what decides whether another job of this name does the same work: what is known of the runs of one holds for the other.
+    pub(super) fn work(&self) -> Vec<String> {
+        let database = |one: &JobDatabase| format!("{:?} {:?}", one.path, one.options.source_name);
+        let copies = self.copies.iter().map(|copy| format!("{} {}", copy.name, copy.store.location()));
+        std::iter::once(self.store.location()).chain(self.databases.iter().map(database)).chain(copies).collect()
+    }
+
     /// Checks that the job can be meant. Reads nothing.
     pub(super) fn check(&self) -> Result<()> {
         let wrong =

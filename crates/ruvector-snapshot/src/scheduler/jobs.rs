@@ -41,6 +41,8 @@ struct Slot {
     is_removed: bool,
     handled: Handled,
     running_since: Option<DateTime<Utc>>,
+    /// When something was last begun of it.
+    taken_at: Option<DateTime<Utc>>,
     failures: u32,
     succeeded_at: Option<DateTime<Utc>>,
     snapshots_at: Option<DateTime<Utc>>,
@@ -68,6 +70,7 @@ impl Slot {
             is_removed: false,
             handled: Handled::Unknown { failed_attempts: 0, next_attempt: None },
             running_since: None,
+            taken_at: None,
             failures: 0,
             succeeded_at: None,
             snapshots_at: None,
@@ -165,6 +168,11 @@ impl Jobs {
         });
         for job in jobs.into_iter().map(Arc::new) {
             let slot = slots.entry(job.name.clone()).or_insert_with(|| Slot::new(job.clone()));
+            if slot.job.work() != job.work() {
+                // Nothing that was done elsewhere is done here.
+                let (running_since, failures, last_run) = (slot.running_since, slot.failures, slot.last_run.take());
+                *slot = Slot { running_since, failures, last_run, ..Slot::new(job.clone()) };
+            }
             slot.job = job;
             // Its store may be another one now.
             if let Handled::Unknown { next_attempt, .. } = &mut slot.handled {
@@ -183,13 +191,18 @@ impl Jobs {
     /// Returns what is due now, at most so much of it, and marks it as started; and how long to wait before asking again.
     pub(super) fn take_due(&self, now: DateTime<Utc>, room: usize) -> (Vec<Due>, Duration) {
         let (mut taken, mut sleep) = (Vec::new(), SLEEP_MAX);
-        for slot in self.slots().values_mut() {
+        let mut slots = self.slots();
+        let mut waiting: Vec<&mut Slot> = slots.values_mut().collect();
+        // One that runs often must not take the place of another one for ever.
+        waiting.sort_by_key(|slot| slot.taken_at);
+        for slot in waiting {
             if taken.len() >= room {
                 break;
             }
             match slot.due(now) {
                 Ok(due) => {
                     slot.running_since = Some(now);
+                    slot.taken_at = Some(now);
                     if let (Due::Run(run), Handled::Known(state)) = (&due, &mut slot.handled)
                         && let Some(due) = run.start.due
                     {
@@ -222,8 +235,8 @@ impl Jobs {
     }
 
     /// Takes over until when the due times of a job have had their runs. Without snapshots, none has.
-    pub(super) fn was_looked_up(&self, name: &str, answer: &Result<Option<DateTime<Utc>>>, now: DateTime<Utc>) {
-        self.end(name, |slot| {
+    pub(super) fn was_looked_up(&self, job: &Job, answer: &Result<Option<DateTime<Utc>>>, now: DateTime<Utc>) {
+        self.end(job, |slot| {
             slot.snapshots_at = answer.as_ref().ok().copied().flatten().or(slot.snapshots_at);
             slot.handled = match (answer, &slot.handled) {
                 (Ok(newest), _) => Handled::Known(JobState::of_newest(*newest, &slot.job.schedule, now)),
@@ -239,8 +252,8 @@ impl Jobs {
     }
 
     /// Takes over what a run has done.
-    pub(super) fn has_ended(&self, report: &RunReport, verified_on: Option<NaiveDate>, now: DateTime<Utc>) {
-        self.end(&report.start.job, |slot| {
+    pub(super) fn has_ended(&self, job: &Job, report: &RunReport, verified_on: Option<NaiveDate>, now: DateTime<Utc>) {
+        self.end(job, |slot| {
             slot.verified_on = verified_on;
             slot.failures = if report.is_success() { 0 } else { slot.failures.saturating_add(1) };
             if report.is_success() {
@@ -272,13 +285,16 @@ impl Jobs {
         }
     }
 
-    fn end(&self, name: &str, take: impl FnOnce(&mut Slot)) {
+    /// What a job has done does not count for one that has replaced it and does other work.
+    fn end(&self, job: &Job, take: impl FnOnce(&mut Slot)) {
         let mut slots = self.slots();
-        if let Some(slot) = slots.get_mut(name) {
+        if let Some(slot) = slots.get_mut(&job.name) {
             slot.running_since = None;
-            take(slot);
+            if slot.job.work() == job.work() {
+                take(slot);
+            }
             if slot.is_removed {
-                slots.remove(name);
+                slots.remove(&job.name);
             }
         }
     }

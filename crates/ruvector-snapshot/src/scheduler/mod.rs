@@ -213,7 +213,7 @@ impl SnapshotScheduler {
         let (report, verified_on) = run::run(run, start).await;
         self.listener.ended(&report).await;
         // Last, so that the calls for one job do not overlap.
-        self.jobs.has_ended(&report, verified_on, self.clock.now());
+        self.jobs.has_ended(&job, &report, verified_on, self.clock.now());
         report
     }
 
@@ -237,6 +237,6 @@ impl SnapshotScheduler {
             self.listener.ended(&report).await;
             self.jobs.has_failed(&report);
         }
-        self.jobs.was_looked_up(&job.name, &answer, self.clock.now());
+        self.jobs.was_looked_up(job, &answer, self.clock.now());
     }
 }

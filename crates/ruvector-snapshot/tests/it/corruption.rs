@@ -214,7 +214,8 @@ async fn a_truncated_or_missing_file_is_reported() {
             fixture.check("missing", file, None, None).await;
             fixture.target.remove(file);
             let listing = fixture.manager.list().await.unwrap();
-            let unusable: Vec<_> = listing.unusable.iter().map(|unusable| unusable.id.as_str()).collect();
+            let unusable = listing.unusable.iter().map(|unusable| unusable.id.as_str());
+            let unusable: Vec<_> = unusable.chain(listing.damaged.keys().map(String::as_str)).collect();
             assert_eq!(unusable, [fixture.target.id.as_str()], "{file} is missing, but list does not report it");
             fixture.target.repair();
         }

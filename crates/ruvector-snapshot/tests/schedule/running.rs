@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use chrono::TimeDelta;
 use ruvector_snapshot::schedule::{FullRule, Missed, Schedule};
 use ruvector_snapshot::scheduler::{Job, JobCopy, JobPause, RunOutcome, RunReport, SnapshotScheduler, StepKind};
-use ruvector_snapshot::{ErrorKind, Listing, PrunePolicy, Result, SnapshotError, SnapshotManager};
+use ruvector_snapshot::{ErrorKind, Listing, PrunePolicy, Result, SnapshotConfig, SnapshotError, SnapshotManager};
 use test_fixtures::memory_store;
 
 use super::world::{World, passes};
@@ -24,6 +24,11 @@ fn hours(world: &World) -> Vec<i64> {
 fn types(listing: &Listing, source: &str) -> String {
     let own = listing.snapshots.iter().rev().filter(|one| one.source.name.as_deref() == Some(source));
     own.map(|one| if one.base_id().is_some() { 'i' } else { 'f' }).collect()
+}
+
+fn with_store(mut job: Job, store: SnapshotManager) -> Job {
+    job.store = store;
+    job
 }
 
 fn assert_success(reports: &[RunReport]) {
@@ -309,6 +314,47 @@ async fn jobs_are_replaced_and_what_is_known_of_them_is_kept() {
     assert_eq!((of("stays"), of("goes"), of("comes")), (2, 2, 2));
     let names: Vec<_> = scheduler.status().into_iter().map(|status| status.name).collect();
     assert_eq!(names, ["comes", "stays"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_done_for_one_store_is_not_taken_for_done_in_another() {
+    let (world, down) = (World::new(), World::new());
+    down.weather.is_down.store(true, Ordering::SeqCst);
+    let job = || world.job("articles", "@monthly");
+    // The create is done, and the copy has failed.
+    let scheduler = world.scheduler(vec![job().copy_to(JobCopy::new("offsite", down.manager()))]);
+    let dir = world.dir.path("other");
+    let other = SnapshotManager::new(SnapshotConfig { snapshot_dir: dir, ..world.dir.config() }).unwrap();
+    let other = other.with_clock(world.clock.clone());
+    let replace = async {
+        passes(Duration::from_secs(90)).await;
+        scheduler.replace_jobs(vec![with_store(job(), other.clone())]).unwrap();
+        passes(Duration::from_secs(3600)).await;
+    };
+    scheduler.run(replace, Duration::ZERO).await;
+    assert_eq!(other.list().await.unwrap().snapshots.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_is_always_due_does_not_keep_others_from_running() {
+    let world = World::new();
+    world.ears.time_passes.store(true, Ordering::SeqCst);
+    world.weather.hangs.store(true, Ordering::SeqCst);
+    let jobs = ["a", "b", "c"].map(|name| world.job(name, "every 1s"));
+    let scheduler = world.scheduler(jobs.into()).concurrent_runs(1);
+    let life = async {
+        for _ in 0..40 {
+            world.weather.hangs.store(true, Ordering::SeqCst);
+            passes(Duration::from_secs(3)).await;
+            world.weather.hangs.store(false, Ordering::SeqCst);
+            passes(Duration::from_secs(3)).await;
+        }
+    };
+    scheduler.run(life, Duration::ZERO).await;
+    let listing = world.listing().await;
+    for source in ["a", "b", "c"] {
+        assert!(types(&listing, source).len() > 3, "{source}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -150,10 +150,10 @@ impl Parts<'_> {
         let file = file_with_jobs(&settings)?;
         let prepared = prepare(&settings, file, &|message| self.reporter.warn(message))?;
         let Opened { jobs, absent_stores } = jobs_of(self.session, &settings, file, self.hooks)?;
+        self.scheduler.replace_jobs(jobs.clone()).map_err(Failure::usage)?;
         if let Some(web) = self.web {
             web.set_jobs(&settings, file, &jobs)?;
         }
-        self.scheduler.replace_jobs(jobs.clone()).map_err(Failure::usage)?;
         self.reporter.set_jobs(&jobs);
         self.hooks.set_jobs(prepared);
         *self.current.borrow_mut() = Current { settings, absent_stores };

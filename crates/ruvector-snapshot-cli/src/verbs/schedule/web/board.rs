@@ -264,6 +264,10 @@ fn stale(job: &WatchedJob, stores: &[Arc<StoreView>], now: DateTime<Utc>) -> Vec
             }
             Some(_) => {}
         }
+        let is_known = |source: &&String| store.databases.iter().any(|database| database.source == **source);
+        let unknown = job.sources.iter().filter(|source| !is_known(source));
+        reasons
+            .extend(unknown.map(|source| format!("{source} in {name}: the store was not read since the job has it")));
         let own = store.databases.iter().filter(|database| database.jobs.contains(&job.name));
         let of_database = own.flat_map(|one| one.stale.iter().map(|why| format!("{} in {name}: {why}", one.source)));
         reasons.extend(of_database);

@@ -58,7 +58,8 @@ pub(super) fn described(store: &WatchedStore, listing: &Listing) -> StoreView {
 pub(super) fn refresh(view: &mut StoreView, freshness: &Freshness) {
     let problems = freshness.stale.iter().filter(|reason| **reason != StaleReason::EmptyStore);
     view.problems = bounded(problems);
-    for (database, known) in view.databases.iter_mut().zip(&freshness.databases) {
+    for database in &mut view.databases {
+        let Some(known) = freshness.databases.iter().find(|known| known.source == database.source) else { continue };
         let newest = known.newest.as_ref();
         database.stale = bounded(&known.stale);
         (database.snapshots, database.bytes) = (known.snapshots, known.stored_bytes);
@@ -134,6 +135,7 @@ fn database_view(database: &WatchedDatabase, listing: &Listing, rules: Option<&R
         let checks = listing.checks_of(&snapshot.id);
         let state = match checks.and_then(|checks| checks.corrupt_at()) {
             Some(_) => PointState::Corrupt,
+            None if listing.damaged.contains_key(&snapshot.id) => PointState::Corrupt,
             None if ancestries.of(snapshot).end != ChainEnd::Full => PointState::Unusable,
             None if future.contains(&*snapshot.id) => PointState::Future,
             None => PointState::Sound,
