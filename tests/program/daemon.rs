@@ -412,6 +412,22 @@ fn a_store_that_cannot_be_opened_stops_no_other_job_and_is_opened_later() {
     assert!(!ids_of(&sandbox.json(&["list", "--store", "absent/snapshots"]).1).is_empty());
 }
 
+#[test]
+fn a_store_that_comes_is_opened_also_if_another_one_goes() {
+    let sandbox = Sandbox::with_rows(30);
+    let other = EACH_SECOND.replace("nightly", "other") + "store = \"absent/snapshots\"\n";
+    with_jobs(&sandbox, &format!("{other}{EACH_SECOND}"));
+    let mut daemon = Daemon::start(sandbox.command(&["schedule"]));
+    daemon.line_with("other: FAILED");
+    daemon.line_with("nightly: done");
+    fs::rename(sandbox.path("snapshots"), sandbox.path("aside")).unwrap();
+    fs::write(sandbox.path("snapshots"), "").unwrap();
+    daemon.line_with("nightly: FAILED");
+    fs::create_dir(sandbox.path("absent")).unwrap();
+    daemon.line_with("other: done");
+    assert_eq!(daemon.stop().exit_code, Some(0));
+}
+
 /// Receives messages until one begins like this, and returns it.
 fn heard(socket: &UnixDatagram, beginning: &str) -> String {
     let mut bytes = [0; 4096];

@@ -8,7 +8,7 @@ use std::time::Duration;
 use ruvector_snapshot::scheduler::{JobListener, SnapshotScheduler};
 
 use super::hooks::{Hooks, prepare};
-use super::jobs::{Opened, file_with_jobs, jobs_of};
+use super::jobs::{Absent, Opened, can_any_be_opened, file_with_jobs, jobs_of};
 use super::reports::{Reporter, warn};
 use super::service::Service;
 use super::web::Web;
@@ -34,7 +34,7 @@ struct Parts<'a> {
 /// What the jobs that run were made of.
 struct Current {
     settings: Settings,
-    absent_stores: usize,
+    absent: Vec<Absent>,
 }
 
 pub(super) async fn run(
@@ -47,7 +47,7 @@ pub(super) async fn run(
     let output = session.output;
     let prepared = prepare(&session.settings, file, &|message| warn(&output, message))?;
     let hooks = Hooks::new(prepared, move |message| warn(&output, message));
-    let Opened { jobs, absent_stores } = jobs_of(session, &session.settings, file, &hooks)?;
+    let Opened { jobs, absent } = jobs_of(session, &session.settings, file, &hooks)?;
     let number = jobs.len();
     let reporter = Arc::new(Reporter::new(output, service.clone(), hooks.clone(), &jobs));
     let listen = listen.or(file.listen.as_ref().map(|listen| listen.value));
@@ -57,7 +57,7 @@ pub(super) async fn run(
         None => reporter.clone(),
     };
     let scheduler = SnapshotScheduler::new(jobs).map_err(Failure::usage)?.listener(listener);
-    let current = RefCell::new(Current { settings: session.settings.clone(), absent_stores });
+    let current = RefCell::new(Current { settings: session.settings.clone(), absent });
     let parts =
         Parts { session, scheduler: &scheduler, reporter: &reporter, hooks: &hooks, web: web.as_ref(), current };
     service.ready();
@@ -133,12 +133,10 @@ async fn open_absent(parts: &Parts<'_>) {
     let mut ticks = tokio::time::interval(OPEN_INTERVAL);
     loop {
         ticks.tick().await;
-        let (settings, absent_stores) = {
-            let current = parts.current.borrow();
-            (current.settings.clone(), current.absent_stores)
-        };
         // Stores are replaced only if that helps: what is at work goes on with those that it has.
-        if absent_stores > 0 && parts.absent_stores(&settings) < absent_stores && parts.use_jobs(settings).is_ok() {
+        if let Some(settings) = parts.settings_with_a_store_that_came()
+            && parts.use_jobs(settings).is_ok()
+        {
             notice(parts.session, "a store that could not be opened is open now");
         }
     }
@@ -149,21 +147,22 @@ impl Parts<'_> {
     fn use_jobs(&self, settings: Settings) -> Result<(), Failure> {
         let file = file_with_jobs(&settings)?;
         let prepared = prepare(&settings, file, &|message| self.reporter.warn(message))?;
-        let Opened { jobs, absent_stores } = jobs_of(self.session, &settings, file, self.hooks)?;
+        let Opened { jobs, absent } = jobs_of(self.session, &settings, file, self.hooks)?;
         self.scheduler.replace_jobs(jobs.clone()).map_err(Failure::usage)?;
         if let Some(web) = self.web {
             web.set_jobs(&settings, file, &jobs)?;
         }
         self.reporter.set_jobs(&jobs);
         self.hooks.set_jobs(prepared);
-        *self.current.borrow_mut() = Current { settings, absent_stores };
+        *self.current.borrow_mut() = Current { settings, absent };
         Ok(())
     }
 
-    /// Returns how many stores of the file cannot be opened now.
-    fn absent_stores(&self, settings: &Settings) -> usize {
-        let opened = file_with_jobs(settings).and_then(|file| jobs_of(self.session, settings, file, self.hooks));
-        opened.map_or(usize::MAX, |opened| opened.absent_stores)
+    /// Returns the settings, if a store that could not be opened can be now.
+    fn settings_with_a_store_that_came(&self) -> Option<Settings> {
+        let Current { settings, absent } = &*self.current.borrow();
+        let file = file_with_jobs(settings).ok()?;
+        can_any_be_opened(self.session, settings, file, absent).then(|| settings.clone())
     }
 
     fn file(&self) -> String {

@@ -34,8 +34,16 @@ pub(super) fn file_with_jobs(settings: &Settings) -> Result<&ConfigFile, Failure
 /// The jobs of a file.
 pub(super) struct Opened {
     pub(super) jobs: Vec<Job>,
-    /// Number of stores that could not be opened. The jobs that have one of them fail until it can.
-    pub(super) absent_stores: usize,
+    /// The stores that could not be opened. The jobs that have one of them fail until it can.
+    pub(super) absent: Vec<Absent>,
+}
+
+/// A store that could not be opened.
+#[derive(Clone)]
+pub(super) struct Absent {
+    store: At<StoreRef>,
+    /// Whether it is made if it does not exist.
+    create: bool,
 }
 
 /// Returns the jobs of a file. A store that several of them have is opened once, so that its limits hold for all together. A
@@ -46,7 +54,7 @@ pub(super) fn jobs_of(
     file: &ConfigFile,
     hooks: &Hooks,
 ) -> Result<Opened, Failure> {
-    let mut stores = Stores { session, settings, file, opened: Vec::new(), failures: Vec::new() };
+    let mut stores = Stores { session, settings, file, opened: Vec::new(), absent: Vec::new() };
     let host = SnapshotConfig::default().host;
     let jobs = file.jobs.iter().map(|job| {
         let made = stores.job(job, host.as_deref())?;
@@ -56,11 +64,20 @@ pub(super) fn jobs_of(
         })
     });
     let jobs = jobs.collect::<Result<_, Failure>>()?;
-    let (stores, mut failures) = (stores.opened.len(), stores.failures);
-    match failures.len() {
-        absent if absent == stores && absent > 0 => Err(failures.swap_remove(0)),
-        absent_stores => Ok(Opened { jobs, absent_stores }),
+    let is_any_open = stores.opened.len() > stores.absent.len();
+    let (absent, failures): (Vec<Absent>, Vec<Failure>) = stores.absent.into_iter().unzip();
+    match failures.into_iter().next() {
+        Some(failure) if !is_any_open => Err(failure),
+        _ => Ok(Opened { jobs, absent }),
     }
+}
+
+/// Returns whether one of these stores can be opened now.
+pub(super) fn can_any_be_opened(session: &Session, settings: &Settings, file: &ConfigFile, absent: &[Absent]) -> bool {
+    absent.iter().any(|Absent { store, create }| {
+        let chosen = settings.of_file(file, store);
+        chosen.and_then(|chosen| session.open_at(&chosen, &[], "-o", *create)).is_ok()
+    })
 }
 
 /// The stores that were opened.
@@ -69,8 +86,8 @@ struct Stores<'a> {
     settings: &'a Settings,
     file: &'a ConfigFile,
     opened: Vec<(StoreRef, SnapshotConfig, Arc<dyn SnapshotStore>)>,
-    /// Why stores could not be opened.
-    failures: Vec<Failure>,
+    /// The stores that could not be opened, and why.
+    absent: Vec<(Absent, Failure)>,
 }
 
 impl Stores<'_> {
@@ -120,9 +137,9 @@ impl Stores<'_> {
                 let chosen = self.settings.of_file(self.file, store)?;
                 let opened = match self.session.open_at(&chosen, &[], "-o", create) {
                     Err(failure) if failure.exit() != Exit::Usage && !failure.is_of_run() => {
-                        let absent = AbsentStore::new(store.value.to_string(), failure.sentence());
-                        self.failures.push(failure);
-                        Arc::new(absent)
+                        let opened = AbsentStore::new(store.value.to_string(), failure.sentence());
+                        self.absent.push((Absent { store: store.clone(), create }, failure));
+                        Arc::new(opened)
                     }
                     opened => opened?,
                 };
