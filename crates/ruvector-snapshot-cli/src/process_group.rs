@@ -1,5 +1,5 @@
-//! Process groups that this program has started, one for each command: they end together, and none of them outlives the program. What a
-//! command is started for is not known here.
+//! Process groups that this program has started, one for each command: the processes of a group end together, at the latest with this program.
+//! A process that leaves its group, and all of them if this program is killed, go on. What a command is started for is not known here.
 
 use std::io;
 use std::os::unix::process::CommandExt as _;

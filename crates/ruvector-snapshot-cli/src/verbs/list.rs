@@ -34,7 +34,7 @@ The TYPE of a snapshot is `full`, or for example `+3 base 20260131T080000`: the 
 base. Pinned snapshots are marked. STORED is what the objects of a snapshot take in the store, LOGICAL what its records take uncompressed.
 
 VERIFIED is when every byte of a snapshot and its base was last found intact, as `verify` has recorded it, or CORRUPT. If all parts of a subset were read, it \
-is the oldest of them. `quick` means that not every byte was read, `outdated` that files were written after the verification, and BROKEN that what it depends on is missing or corrupt. DRILLED is when it was last restored as a drill, or FAILED if the last one did not pass.
+is the oldest of them. `quick` means that not every byte was read, `outdated` that files were written after the verification, BROKEN that what it depends on is missing or corrupt, and DAMAGED that only its checksum.sha256 is missing or cut off: it can be restored. DRILLED is when it was last restored as a drill, or FAILED if the last one did not pass.
 
 With options such as --name or --since, only the snapshots that fulfil all of them are listed, and what cannot be used.
 
