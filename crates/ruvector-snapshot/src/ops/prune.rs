@@ -60,7 +60,7 @@ async fn plan_or_warn(
         unfinished.retain(|one| !collected.contains(one));
     }
     let mut problems = inventory.listing.problems();
-    let mut refs = external_refs(&inventory);
+    let mut refs = external_refs(&inventory, &problems);
     let mut unreadable_marker = None;
     for (id, base_ids) in roots {
         match base_ids {
@@ -123,8 +123,8 @@ fn check_protected(
 }
 
 /// Returns what a plan has to respect, apart from uploads.
-fn external_refs(inventory: &Inventory) -> ExternalRefs {
-    let mut refs = ExternalRefs::of_listing(&inventory.listing);
+fn external_refs(inventory: &Inventory, problems: &BTreeMap<String, SnapshotProblem>) -> ExternalRefs {
+    let mut refs = ExternalRefs::of_problems(&inventory.listing, problems);
     for (id, base) in &mut refs.unusable {
         *base = id.parse().ok().and_then(|id| inventory.base_ref(&id)).unwrap_or(BaseRef::Unreadable);
     }
@@ -134,7 +134,7 @@ fn external_refs(inventory: &Inventory) -> ExternalRefs {
 /// Returns the snapshots, and what else a plan has to respect when the uploads of this moment have ended.
 pub(crate) async fn inputs(context: &Context) -> Result<(Vec<Snapshot>, ExternalRefs)> {
     let inventory = Inventory::read(context).await?;
-    let refs = external_refs(&inventory);
+    let refs = external_refs(&inventory, &inventory.listing.problems());
     Ok((inventory.listing.snapshots, refs))
 }
 

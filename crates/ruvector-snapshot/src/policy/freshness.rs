@@ -128,9 +128,8 @@ impl FreshnessLimits {
     /// ```
     #[must_use]
     pub fn expect(mut self, source: impl Into<String>, max_age: Option<Span>) -> Self {
-        let now = DateTime::UNIX_EPOCH;
         let known = self.expected.entry(source.into()).or_default();
-        *known = known.iter().copied().chain(max_age).max_by_key(|span| span.before_utc(now));
+        *known = known.iter().copied().chain(max_age).min_by_key(|span| span.longest());
         self
     }
 

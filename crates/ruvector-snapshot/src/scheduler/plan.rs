@@ -56,10 +56,11 @@ pub(super) fn to_verify<'a>(listing: &'a Listing, sources: &[SourceId]) -> Vec<&
 
 /// Returns why snapshots of these sources, or of sources that cannot be read, cannot be relied on, as sentences.
 pub(super) fn problems_of(listing: &Listing, sources: &[SourceId]) -> Vec<String> {
-    let usable = sources.iter().flat_map(|source| snapshots_of(listing, source)).map(|snapshot| snapshot.id.as_str());
-    let ids = usable.chain(unusable_of(listing, sources));
-    let problems = ids.filter_map(|id| listing.problem_of(id));
-    problems.chain(listing.possible_losses()).map(|problem| problem.to_string()).collect()
+    let known = listing.problems();
+    let usable = sources.iter().flat_map(|source| snapshots_of(listing, source));
+    let usable = usable.filter_map(|snapshot| known.get(&snapshot.id).cloned());
+    let unusable = unusable_of(listing, sources).filter_map(|id| listing.problem_of(id));
+    usable.chain(unusable).chain(listing.possible_losses()).map(|problem| problem.to_string()).collect()
 }
 
 fn unusable_of<'a>(listing: &'a Listing, sources: &[SourceId]) -> impl Iterator<Item = &'a str> {
@@ -77,11 +78,21 @@ pub(super) fn handled_until(listing: &Listing, sources: &[SourceId]) -> Option<D
     newest.collect::<Option<Vec<_>>>()?.into_iter().min()
 }
 
-/// Returns whether a snapshot was found intact to this depth on a day. Another program may have done it: the daemon before a restart,
-/// or a run that was asked for.
-pub(super) fn was_verified_on(listing: &Listing, id: &str, depth: VerifyDepth, day: NaiveDate) -> bool {
-    listing.problem_of(id).is_none()
-        && listing.checks_of(id).and_then(|checks| checks.intact_at(depth)).is_some_and(|at| at.date_naive() >= day)
+/// Returns those of the snapshots that were not found intact to this depth on a day. Another program may have done it: the daemon before
+/// a restart, or a run that was asked for.
+pub(super) fn not_verified_on<'a>(
+    listing: &Listing,
+    ids: Vec<&'a str>,
+    depth: VerifyDepth,
+    day: NaiveDate,
+) -> Vec<&'a str> {
+    let (problems, usable) = (listing.problems(), listing.snapshots.iter().map(|snapshot| snapshot.id.as_str()));
+    let sound: BTreeSet<&str> = usable.filter(|id| !problems.contains_key(*id)).collect();
+    let was_verified = |id: &str| {
+        let intact_at = listing.checks_of(id).and_then(|checks| checks.intact_at(depth));
+        sound.contains(id) && intact_at.is_some_and(|at| at.date_naive() >= day)
+    };
+    ids.into_iter().filter(|id| !was_verified(id)).collect()
 }
 
 /// Returns the part that is verified on a day: each of them once in as many days.

@@ -41,7 +41,7 @@ pub struct RunReport {
 }
 
 /// How a run has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum RunOutcome {
@@ -53,6 +53,29 @@ pub enum RunOutcome {
     Failed,
     /// It was stopped before its end.
     Interrupted,
+}
+
+impl RunOutcome {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Succeeded, Self::Warnings, Self::Failed, Self::Interrupted];
+
+    /// Returns the name, as it is serialized.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ruvector_snapshot::scheduler::RunOutcome;
+    ///
+    /// assert_eq!(RunOutcome::ALL.map(RunOutcome::name), ["succeeded", "warnings", "failed", "interrupted"]);
+    /// ```
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Warnings => "warnings",
+            Self::Failed => "failed",
+            Self::Interrupted => "interrupted",
+        }
+    }
 }
 
 /// What a step does.

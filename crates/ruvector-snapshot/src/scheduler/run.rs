@@ -245,7 +245,8 @@ impl Running<'_> {
             let listing = store.list().await?;
             let ids = sources.iter().flat_map(|source| plan::snapshots_of(&listing, source));
             // What is known to be corrupt would not be copied.
-            let sound = ids.filter(|snapshot| listing.problem_of(&snapshot.id).is_none());
+            let problems = listing.problems();
+            let sound = ids.filter(|snapshot| !problems.contains_key(&snapshot.id));
             let ids = CopySelection::Ids(sound.map(|snapshot| snapshot.id.clone()).collect());
             let plan = store.plan_copy(&target, &ids, &CopyOptions::default()).await?;
             let report = store.apply_copy(&target, &plan, Some(heard)).await?;
@@ -290,9 +291,8 @@ impl Running<'_> {
         let store = self.run.job.store.clone();
         let verified = self.step_with(Step::of(StepKind::Verify), |heard| async move {
             let listing = store.list().await?;
-            let mut ids = plan::to_verify(&listing, sources);
             let depth = plan::part_of(today, parts)?;
-            ids.retain(|id| !plan::was_verified_on(&listing, id, depth, today));
+            let ids = plan::not_verified_on(&listing, plan::to_verify(&listing, sources), depth, today);
             let options = VerifyOptions::default().depth(depth).progress(heard);
             let mut verifications = std::pin::pin!(store.verify_each(&ids, options)?);
             let mut done = Done { snapshots: Some(0), ..Done::default() };

@@ -166,7 +166,8 @@ pub(super) fn print(output: &Output, report: &RunReport, has_warnings: bool) -> 
     output.line(line)
 }
 
-fn taken(report: &RunReport) -> TimeDelta {
+/// Returns how long a run took.
+pub(super) fn taken(report: &RunReport) -> TimeDelta {
     report.ended_at.signed_duration_since(report.start.started_at).max(TimeDelta::zero())
 }
 

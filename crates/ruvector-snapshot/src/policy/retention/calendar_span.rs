@@ -74,6 +74,22 @@ impl Span {
         is_fixed.then(|| TimeDelta::seconds(days * 86_400 + self.elapsed_seconds()))
     }
 
+    /// Returns how long this is at most: a month has up to 31 days, and a year 366.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ruvector_snapshot::Span;
+    ///
+    /// assert_eq!("1mo12h".parse::<Span>()?.longest().num_hours(), 31 * 24 + 12);
+    /// # Ok::<(), ruvector_snapshot::SnapshotError>(())
+    /// ```
+    pub fn longest(self) -> TimeDelta {
+        let calendar_days = i64::from(self.years) * 366 + i64::from(self.months) * 31;
+        let rest = Self { years: 0, months: 0, ..self }.elapsed().unwrap_or_default();
+        TimeDelta::days(calendar_days) + rest
+    }
+
     /// Returns the moment that lies this span before another, or `None` if that is before the year -9999.
     ///
     /// Years and months are subtracted first, then weeks and days: from the local date, while the time of day stays the

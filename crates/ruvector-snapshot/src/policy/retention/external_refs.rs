@@ -45,11 +45,16 @@ impl ExternalRefs {
     /// # Ok(()) }
     /// ```
     pub fn of_listing(listing: &Listing) -> Self {
+        Self::of_problems(listing, &listing.problems())
+    }
+
+    /// As [`of_listing`](Self::of_listing), with the problems of the listing.
+    pub(crate) fn of_problems(listing: &Listing, problems: &BTreeMap<String, SnapshotProblem>) -> Self {
         let pinned = listing.snapshots.iter().filter(|snapshot| snapshot.pinned);
         let corrupt =
             listing.checks.iter().filter(|(_, checks)| checks.corrupt_at().is_some()).map(|(id, _)| id.clone());
         let is_damaged = |problem: &SnapshotProblem| matches!(problem, SnapshotProblem::Damaged { .. });
-        let damaged = listing.problems().into_iter().filter(|(_, problem)| is_damaged(problem)).map(|(id, _)| id);
+        let damaged = problems.iter().filter(|(_, problem)| is_damaged(problem)).map(|(id, _)| id.clone());
         let unread = listing.unusable.iter().filter(|unusable| unusable.is_unread());
         Self {
             pinned: pinned.map(|snapshot| snapshot.id.clone()).collect(),

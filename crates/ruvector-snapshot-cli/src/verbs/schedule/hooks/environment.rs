@@ -1,7 +1,7 @@
 //! What a command of a job is started with: the variables of its environment, and lines of JSON. Runs nothing.
 
 use chrono::SecondsFormat;
-use ruvector_snapshot::scheduler::{RunOutcome, RunReport, RunStart, StepKind};
+use ruvector_snapshot::scheduler::{RunReport, RunStart, StepKind};
 use serde::Serialize;
 
 /// How much of errors is in a variable. The system limits the size of an environment.
@@ -68,12 +68,7 @@ pub(super) fn of_start(event: Event, start: &RunStart) -> Environment {
 
 /// Returns the environment of a command that is run after a run.
 pub(super) fn of_run(event: Event, report: &RunReport) -> Environment {
-    let outcome = match report.outcome {
-        RunOutcome::Succeeded => "succeeded",
-        RunOutcome::Warnings => "warnings",
-        RunOutcome::Interrupted => "interrupted",
-        _ => "failed",
-    };
+    let outcome = report.outcome.name();
     let errors = report.errors().filter_map(|step| step.error.as_ref());
     let errors: Vec<&str> = errors.map(|error| error.message.as_str()).collect();
     let created = report.steps.iter().filter(|step| step.step == StepKind::Create && step.error.is_none());

@@ -28,7 +28,7 @@ use url::Url;
 use calls::Calls;
 use environment::{Event, of_job, of_run, of_start};
 use pause::Pauser;
-use staleness::{Staleness, longest, newest_success};
+use staleness::{Staleness, newest_success};
 
 use crate::config_file::{Address, At, ConfigFile, Job as FileJob, JobCommand, JobHooks};
 use crate::documents::{ScheduleLine, StaleLine};
@@ -240,7 +240,7 @@ impl Shared {
         let mut known = self.known();
         let known = known.get_mut(&job.name)?;
         let max_age = known.hooks.max_age?;
-        known.staleness.has_begun(job, longest(max_age), now).then(|| (known.hooks.clone(), max_age))
+        known.staleness.has_begun(job, max_age.longest(), now).then(|| (known.hooks.clone(), max_age))
     }
 }
 

@@ -1,7 +1,6 @@
 //! When a job becomes stale. Pure: asks no clock and no store.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use ruvector_snapshot::Span;
 use ruvector_snapshot::scheduler::JobStatus;
 
 /// Whether a job is stale, as far as is known.
@@ -25,13 +24,4 @@ impl Staleness {
 /// Returns when a run last succeeded, or else of when the snapshots are that were there at the start.
 pub(super) fn newest_success(job: &JobStatus) -> Option<DateTime<Utc>> {
     job.succeeded_at.max(job.snapshots_at)
-}
-
-/// Returns the length of a span. A month is taken for the longest one, and a year too.
-pub(super) fn longest(span: Span) -> TimeDelta {
-    span.elapsed().unwrap_or_else(|| {
-        let Span { years, months, .. } = span;
-        let rest = Span { years: 0, months: 0, ..span }.elapsed().unwrap_or_default();
-        TimeDelta::days(i64::from(years) * 366 + i64::from(months) * 31) + rest
-    })
 }

@@ -12,10 +12,10 @@ use ruvector_snapshot::{Freshness, Listing};
 use tokio::sync::Notify;
 
 use super::described::{cut, described, freshness, refresh};
-use super::view::{FailureView, JobView, Outcome, RunView, StoreView, View};
+use super::view::{FailureView, JobView, RunView, StoreView, View};
 use super::watched::{Watched, WatchedJob, WatchedStore};
 use crate::output::ago;
-use crate::verbs::schedule::reports::{failure, said};
+use crate::verbs::schedule::reports::{failure, said, taken};
 
 /// The scheduler is polled once a minute at least.
 const SILENCE_MAX: Duration = Duration::from_secs(120);
@@ -52,7 +52,7 @@ struct State {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Counts {
     /// Runs by job.
-    pub(super) runs: BTreeMap<(String, Outcome), u64>,
+    pub(super) runs: BTreeMap<(String, RunOutcome), u64>,
     /// Steps that have failed, by job, kind of step and kind of error.
     pub(super) failed_steps: BTreeMap<(String, String, String), u64>,
 }
@@ -93,7 +93,7 @@ impl Board {
         state.counts.runs.retain(|(job, _), _| is_there(job));
         state.counts.failed_steps.retain(|(job, ..), _| is_there(job));
         for job in &watched.jobs {
-            for outcome in Outcome::ALL {
+            for outcome in RunOutcome::ALL {
                 state.counts.runs.entry((job.name.clone(), outcome)).or_default();
             }
         }
@@ -213,7 +213,7 @@ impl Board {
 impl State {
     fn count(&mut self, report: &RunReport) {
         let job = &report.start.job;
-        *self.counts.runs.entry((job.clone(), outcome(report.outcome))).or_default() += 1;
+        *self.counts.runs.entry((job.clone(), report.outcome)).or_default() += 1;
         for step in report.errors() {
             let Some(error) = &step.error else { continue };
             let kind = format!("{:?}", step.step).to_lowercase();
@@ -262,12 +262,13 @@ fn stale(job: &WatchedJob, stores: &[Arc<StoreView>], now: DateTime<Utc>) -> Vec
             Some(at) if now.signed_duration_since(at) > VIEW_AGE_MAX => {
                 reasons.push(format!("the store {name} was last read {}", ago(at, now)));
             }
-            Some(_) => {}
+            Some(_) => {
+                let is_known = |source: &&String| store.databases.iter().any(|database| database.source == **source);
+                let unknown = job.sources.iter().filter(|source| !is_known(source));
+                let why = |source| format!("{source} in {name}: the store was not read since the job has it");
+                reasons.extend(unknown.map(why));
+            }
         }
-        let is_known = |source: &&String| store.databases.iter().any(|database| database.source == **source);
-        let unknown = job.sources.iter().filter(|source| !is_known(source));
-        reasons
-            .extend(unknown.map(|source| format!("{source} in {name}: the store was not read since the job has it")));
         let own = store.databases.iter().filter(|database| database.jobs.contains(&job.name));
         let of_database = own.flat_map(|one| one.stale.iter().map(|why| format!("{} in {name}: {why}", one.source)));
         reasons.extend(of_database);
@@ -276,24 +277,14 @@ fn stale(job: &WatchedJob, stores: &[Arc<StoreView>], now: DateTime<Utc>) -> Vec
 }
 
 fn run_view(report: &RunReport) -> RunView {
-    let taken = report.ended_at.signed_duration_since(report.start.started_at).max(TimeDelta::zero());
     let sum = |numbers: &mut dyn Iterator<Item = u64>| numbers.fold(0, u64::saturating_add);
     RunView {
         ended_at: report.ended_at,
-        seconds: taken.num_milliseconds() as f64 / 1000.0,
-        outcome: outcome(report.outcome),
+        seconds: taken(report).num_milliseconds() as f64 / 1000.0,
+        outcome: report.outcome,
         records: sum(&mut report.steps.iter().filter_map(|step| step.records)),
         stored_bytes: sum(&mut report.steps.iter().filter_map(|step| step.stored_bytes)),
         did: cut(&said(report)),
-    }
-}
-
-fn outcome(outcome: RunOutcome) -> Outcome {
-    match outcome {
-        RunOutcome::Succeeded => Outcome::Succeeded,
-        RunOutcome::Warnings => Outcome::Warnings,
-        RunOutcome::Interrupted => Outcome::Interrupted,
-        _ => Outcome::Failed,
     }
 }
 
@@ -334,6 +325,7 @@ mod tests {
         let (young, old) = (Some(now - TimeDelta::minutes(45)), Some(now - TimeDelta::minutes(46)));
         let unread =
             Arc::new(StoreView { error: Some("why".to_owned()), ..StoreView::clone(&store("@local", None, &[])) });
+        let without = Arc::new(StoreView { databases: Vec::new(), ..StoreView::clone(&store("@local", young, &[])) });
         for (stores, expected) in [
             (vec![store("@local", young, &[]), store("@offsite", young, &[])], vec![]),
             (
@@ -343,6 +335,7 @@ mod tests {
             (vec![store("@local", old, &[])], vec!["the store @local was last read 46 min ago"]),
             (vec![store("@local", None, &[])], vec!["the store @local is being read for the first time"]),
             (vec![unread], vec!["the store @local could not be read yet"]),
+            (vec![without], vec!["articles in @local: the store was not read since the job has it"]),
             (vec![store("@other", old, &["it is old"])], vec![]),
         ] {
             assert_eq!(stale(&job(), &stores, now), expected);

@@ -26,12 +26,15 @@ pub(super) fn freshness(store: &WatchedStore, listing: &Listing, now: DateTime<U
     // No span is longer: a job that never runs again asks for no young snapshot.
     let endless = Span { years: 9999, ..Span::default() };
     let mut all = Freshness::of(listing, &[], &FreshnessLimits::default().max_age(endless), now);
-    all.databases.clear();
-    for database in &store.databases {
+    let known = store.databases.iter().filter_map(|database| {
         let limits = FreshnessLimits::default().max_age(database.max_age.unwrap_or(endless));
         let of_one = Freshness::of(listing, &[], &limits.source(&database.source), now);
-        all.databases.extend(of_one.databases);
-    }
+        let mut known = of_one.databases.into_iter().next()?;
+        // As the jobs call it: the listing has the source in one form of its characters.
+        known.source.clone_from(&database.source);
+        Some(known)
+    });
+    all.databases = known.collect();
     all
 }
 

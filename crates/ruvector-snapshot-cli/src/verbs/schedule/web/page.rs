@@ -8,9 +8,10 @@ mod html;
 mod timeline;
 
 use chrono::{DateTime, Utc};
+use ruvector_snapshot::scheduler::RunOutcome;
 
 use self::html::{Html, Moment, time};
-use super::view::{FailureView, JobView, Outcome, RunView, StoreView, View};
+use super::view::{FailureView, JobView, RunView, StoreView, View};
 use crate::output::{Zone, ago, count, counted, size, until};
 
 /// The style of the page: the only one that its browser may apply.
@@ -176,10 +177,10 @@ fn checks(job: &JobView) -> String {
 
 fn last_run(html: &mut Html, run: &RunView, moment: Moment) {
     let (class, outcome) = match run.outcome {
-        Outcome::Succeeded => ("<span class=\"good\">", "done"),
-        Outcome::Warnings => ("<span class=\"caution\">", "done, with warnings"),
-        Outcome::Failed => ("<span class=\"bad\">", "failed"),
-        Outcome::Interrupted => ("<span class=\"caution\">", "interrupted"),
+        RunOutcome::Succeeded => ("<span class=\"good\">", "done"),
+        RunOutcome::Warnings => ("<span class=\"caution\">", "done, with warnings"),
+        RunOutcome::Interrupted => ("<span class=\"caution\">", "interrupted"),
+        _ => ("<span class=\"bad\">", "failed"),
     };
     html.element(class, outcome, "</span> ");
     time(html, run.ended_at, &ago(run.ended_at, moment.now), moment);

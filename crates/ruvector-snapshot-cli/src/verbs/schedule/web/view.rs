@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use ruvector_snapshot::scheduler::RunOutcome;
 
 /// What the daemon knows at a moment.
 #[derive(Debug, Clone, Default)]
@@ -52,36 +53,13 @@ pub(super) struct JobView {
 pub(super) struct RunView {
     pub(super) ended_at: DateTime<Utc>,
     pub(super) seconds: f64,
-    pub(super) outcome: Outcome,
+    pub(super) outcome: RunOutcome,
     /// Records of the snapshots that it took.
     pub(super) records: u64,
     /// Bytes that it stored, those of copies included.
     pub(super) stored_bytes: u64,
     /// What it has done, in words.
     pub(super) did: String,
-}
-
-/// How a run has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Outcome {
-    Succeeded,
-    Warnings,
-    Failed,
-    Interrupted,
-}
-
-impl Outcome {
-    pub(super) const ALL: [Self; 4] = [Self::Succeeded, Self::Warnings, Self::Failed, Self::Interrupted];
-
-    /// Returns the name, as in metrics.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Succeeded => "succeeded",
-            Self::Warnings => "warnings",
-            Self::Failed => "failed",
-            Self::Interrupted => "interrupted",
-        }
-    }
 }
 
 /// Something that has failed.

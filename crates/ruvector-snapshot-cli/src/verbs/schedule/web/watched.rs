@@ -136,7 +136,7 @@ impl WatchedStore {
             match self.databases.iter_mut().find(|known| known.source == source) {
                 Some(known) => {
                     known.jobs.push(job.to_owned());
-                    known.max_age = shorter(known.max_age, max_age);
+                    known.max_age = known.max_age.into_iter().chain(max_age).min_by_key(|age| age.longest());
                 }
                 None => self.databases.push(WatchedDatabase { source, jobs: vec![job.to_owned()], max_age }),
             }
@@ -152,14 +152,4 @@ fn source_of(job: &Job, database: &JobDatabase) -> SourceId {
 
 fn as_text(sources: &[SourceId]) -> Vec<String> {
     sources.iter().map(ToString::to_string).collect()
-}
-
-/// Returns the shorter one. A span of months is as long as its months usually are.
-fn shorter(one: Option<Span>, other: Option<Span>) -> Option<Span> {
-    let seconds = |span: &Span| {
-        let days = u64::from(span.years) * 365 + u64::from(span.months) * 30 + u64::from(span.weeks) * 7;
-        let hours = (days + u64::from(span.days)) * 24 + u64::from(span.hours);
-        (hours * 60 + u64::from(span.minutes)) * 60 + u64::from(span.seconds)
-    };
-    one.into_iter().chain(other).min_by_key(seconds)
 }
