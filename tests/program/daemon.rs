@@ -144,7 +144,9 @@ fn runs_are_documents_on_a_line_each() {
     assert_eq!(found, (&expected.0, &expected.1, &expected.2, &expected.3), "{run}");
     let steps: Vec<_> = run["steps"].as_array().unwrap().iter().map(|step| step["step"].as_str().unwrap()).collect();
     assert_eq!((steps, &run["steps"][1]["store"]), (vec!["create", "copy"], &json!(copied(&sandbox))), "{run}");
-    assert_eq!(run["steps"][0]["base_id"], documents[0]["run"]["steps"][0]["snapshot_id"]);
+    assert_eq!(run["steps"][0]["base_id"], documents[0]["run"]["steps"][1]["snapshot_id"]);
+    let first = &documents[0]["run"]["steps"][0];
+    assert_eq!((&first["step"], &first["snapshots"]), (&json!("list"), &json!(0)), "{first}");
     let end = daemon.stop();
     assert_eq!(end.exit_code, Some(0), "{end:?}");
     let log = fs::read_to_string(sandbox.path("log")).unwrap();

@@ -250,7 +250,11 @@ fn a_server_receives_the_start_the_success_and_the_failure_of_a_run() {
         (success.line, success.content_type),
         (format!("POST /ping/{KEY}?create=1"), "text/plain; charset=utf-8".to_owned())
     );
-    assert!(success.body.starts_with("created 20") && line.ends_with(&format!("{}\n", success.body)), "{line}");
+    assert!(
+        success.body.starts_with("the store had no snapshots before; created 20")
+            && line.ends_with(&format!("{}\n", success.body)),
+        "{line}"
+    );
 
     fs::write(sandbox.path("key"), format!("{url}\n")).unwrap();
     with_job(&sandbox, "ping = \"file:key\"\n");
@@ -473,8 +477,8 @@ fn a_hook_that_hangs_at_the_end_of_the_daemon_ends_with_the_grace() {
     receiver.next();
     daemon.signal("-TERM");
     let end = daemon.end();
-    // The run itself had ended.
-    assert_eq!(end.exit_code, Some(0), "{end:?}");
+    assert_eq!(end.exit_code, Some(143), "{end:?}");
+    assert!(end.stderr.contains("commands or requests of jobs that had not ended were stopped; no run was"), "{end:?}");
     assert!(end.stderr.contains("it has not answered, and the program is ending"), "{end:?}");
     assert!(!format!("{end:?}").contains(KEY), "{end:?}");
     wait_for_end(&hanging);
@@ -494,6 +498,24 @@ fn a_second_signal_leaves_no_command() {
     }
     assert_eq!(daemon.end().exit_code, Some(143));
     processes.iter().for_each(|process| wait_for_end(process));
+}
+
+#[test]
+fn a_second_signal_names_the_applications_that_may_stay_paused() {
+    let sandbox = Sandbox::with_rows(30);
+    let resume = hook("resume", "echo $$ > resuming; exec sleep 1000", "timeout = \"1h\"");
+    with_job(&sandbox, &(hook("pause", "true", "") + &resume));
+    let mut daemon = daemon(&sandbox, &["--grace", "1h"]);
+    let resuming = wait_for(&sandbox, "resuming");
+    daemon.signal("-TERM");
+    daemon.message_with("stopping; ");
+    while daemon.is_running() {
+        daemon.signal("-TERM");
+    }
+    let end = daemon.end();
+    let advice = "warning: what the job nightly pauses may still be paused; run its command resume now";
+    assert!(end.exit_code == Some(143) && end.stderr.contains(advice), "{end:?}");
+    wait_for_end(&resuming);
 }
 
 /// A file that came with an archive must not decide what is run here.

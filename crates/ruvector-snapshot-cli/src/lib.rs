@@ -20,6 +20,7 @@ mod metrics;
 mod near_store;
 mod other_words;
 mod output;
+mod paused;
 mod process_group;
 mod progress;
 mod screen;

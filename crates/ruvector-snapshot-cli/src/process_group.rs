@@ -4,21 +4,41 @@
 use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, ExitStatus};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::thread;
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
 /// The groups whose first process was not waited for yet, so that no other process can have its number.
 static AT_WORK: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
+/// How often, and after which pause, the groups are asked for before the program ends without them.
+const LOCK_ATTEMPTS: u32 = 10;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// Kills all groups, because the program ends at once. None is started any more.
 pub(crate) fn kill_all() {
-    let at_work = at_work();
+    let Some(at_work) = at_work_soon() else { return };
     for group in at_work.iter() {
         let _has_ended = kill_process_group(*group, Signal::KILL);
     }
     // It stays locked.
     std::mem::forget(at_work);
+}
+
+/// Waits for the groups, but not for ever: a program that is being started may be on a disk that does not respond.
+#[expect(clippy::disallowed_methods, reason = "nothing announces that the program has started")]
+fn at_work_soon() -> Option<MutexGuard<'static, Vec<Pid>>> {
+    (0..LOCK_ATTEMPTS).find_map(|attempt| {
+        if attempt > 0 {
+            thread::sleep(LOCK_PAUSE);
+        }
+        match AT_WORK.try_lock() {
+            Ok(groups) => Some(groups),
+            Err(TryLockError::Poisoned(groups)) => Some(groups.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    })
 }
 
 fn at_work() -> MutexGuard<'static, Vec<Pid>> {

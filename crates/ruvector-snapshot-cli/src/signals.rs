@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use crate::failure::Exit;
 use crate::output::Output;
+use crate::paused;
 use crate::process_group::kill_all;
 use crate::session::{Interrupts, Reloads};
 
@@ -55,6 +56,9 @@ fn kill_and_print_stopped(output: Output) {
     let printing = thread::Builder::new().spawn(move || {
         kill_all();
         output.notice("stopped at once; parts of files or uploads may be left, which are not snapshots");
+        if let Some(advice) = paused::advice() {
+            output.message(format_args!("warning: {advice}"));
+        }
         let _printed = printed.send(());
     });
     if printing.is_ok() {

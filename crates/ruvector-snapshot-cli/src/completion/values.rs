@@ -69,6 +69,9 @@ fn with_completer(arg: Arg, context: &Arc<Context>) -> Arg {
         (_, "LOCATION") => Context::stores,
         ("db", _) => Context::databases,
         ("policy", _) => |context, _| context.of_file(|file| file.retention.keys().map(String::as_str).collect()),
+        ("once", _) => {
+            |context, _| context.of_file(|file| file.jobs.iter().map(|job| job.name.value.as_str()).collect())
+        }
         ("name", _) => |context, _| names_of(&context.snapshots(None)),
         ("source" | "sources", _) => Context::sources,
         ("sort", "KEY") => |_, _| words(ListOrder::ALL.map(ListOrder::word)),

@@ -134,7 +134,7 @@ struct JobStepDocument<'a> {
     records: Option<u64>,
     /// Bytes that were stored: of the snapshot that was created, or of what was copied.
     stored_bytes: Option<u64>,
-    /// Number of snapshots that were copied, deleted or verified.
+    /// Number of snapshots that were copied, deleted or verified. Of a list: 0 if the store had none.
     snapshots: Option<u64>,
     /// What a person should know, one sentence each.
     warnings: &'a [String],

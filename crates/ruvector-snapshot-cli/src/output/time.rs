@@ -63,9 +63,10 @@ pub(crate) fn ago(time: DateTime<Utc>, now: DateTime<Utc>) -> String {
 pub(crate) fn until(time: DateTime<Utc>, now: DateTime<Utc>) -> String {
     let wait = time.signed_duration_since(now);
     match wait.num_minutes() {
-        ..1 => "now".to_owned(),
-        minutes @ 1..60 => format!("in {minutes} min"),
-        60..2880 => format!("in {} h", wait.num_hours()),
+        ..1 if wait.num_seconds() < 1 => "now".to_owned(),
+        ..1 => format!("in {} s", wait.num_seconds()),
+        minutes @ 1..120 => format!("in {minutes} min"),
+        120..2880 => format!("in {} h", wait.num_hours()),
         _ => format!("in {} d", count(wait.num_days().unsigned_abs())),
     }
 }
@@ -84,7 +85,15 @@ mod tests {
             assert_eq!(ago(now - TimeDelta::seconds(seconds), now), words);
         }
         assert_eq!(ago(now - TimeDelta::days(2000), now), "2,000 d ago");
-        let waits = [(-60, "now"), (59, "now"), (60, "in 1 min"), (7200, "in 2 h"), (172_800, "in 2 d")];
+        let waits = [
+            (-60, "now"),
+            (0, "now"),
+            (59, "in 59 s"),
+            (60, "in 1 min"),
+            (6660, "in 111 min"),
+            (7200, "in 2 h"),
+            (172_800, "in 2 d"),
+        ];
         for (seconds, words) in waits {
             assert_eq!(until(now + TimeDelta::seconds(seconds), now), words);
         }

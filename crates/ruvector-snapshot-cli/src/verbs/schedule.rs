@@ -73,8 +73,8 @@ Examples:
   ruvector-snapshot schedule --listen 0.0.0.0:8462
   ruvector-snapshot schedule --once nightly --quiet
 
-Exit codes: 0 done, or stopped by a signal while no run had to be interrupted; 1 a run has failed (--once), or a database or a store cannot be reached; 2 wrong \
-usage, mistakes in the file, or no job; 3 something is corrupt (--once); 5 done, with warnings (not for the daemon). If a run had to be interrupted, the code is that of the signal.";
+Exit codes: 0 done, or stopped by a signal with nothing interrupted; 1 a run has failed (--once), or a database or a store cannot be reached; 2 wrong \
+usage, mistakes in the file, or no job; 3 something is corrupt (--once); 5 done, with warnings (not for the daemon). If a run, or a command or request of a job, had to be interrupted, the code is that of the signal.";
 
 /// How long runs may go on after a signal.
 const GRACE_DEFAULT: Duration = Duration::from_secs(30);

@@ -159,7 +159,7 @@ impl Job {
         self
     }
 
-    /// Sets whether a store without snapshots fails the run.
+    /// Sets whether a store without snapshots fails the run. It always does if the scheduler has known snapshots of the job in it.
     #[must_use]
     pub fn require_store(self, requires_store: bool) -> Self {
         Self { requires_store, ..self }

@@ -32,6 +32,8 @@ pub(super) struct DueRun {
     /// The steps of the runs that this is a further attempt of.
     pub(super) before: Vec<StepReport>,
     pub(super) verified_on: Option<NaiveDate>,
+    /// Whether the store has had snapshots of the job.
+    pub(super) had_snapshots: bool,
 }
 
 #[derive(Debug)]
@@ -120,7 +122,8 @@ impl Slot {
     ) -> DueRun {
         let (job, failures_before) = (self.job.name.clone(), self.failures);
         let start = RunStart { job, due, attempt, missed_runs, failures_before, started_at: now };
-        DueRun { job: self.job.clone(), start, before, verified_on: self.verified_on }
+        let had_snapshots = self.succeeded_at.or(self.snapshots_at).is_some();
+        DueRun { job: self.job.clone(), start, before, verified_on: self.verified_on, had_snapshots }
     }
 
     fn status(&mut self, name: &str, now: DateTime<Utc>) -> JobStatus {

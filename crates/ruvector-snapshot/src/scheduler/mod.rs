@@ -207,9 +207,10 @@ impl SnapshotScheduler {
         }
     }
 
-    async fn start(&self, DueRun { job, start, before, verified_on }: DueRun) -> RunReport {
+    async fn start(&self, due: DueRun) -> RunReport {
+        let DueRun { job, start, before, verified_on, had_snapshots } = due;
         let (clock, listener) = (self.clock.as_ref(), self.listener.as_ref());
-        let run = Run { job: &job, clock, listener, before, verified_on, stop: self.stop.subscribe() };
+        let run = Run { job: &job, clock, listener, before, verified_on, had_snapshots, stop: self.stop.subscribe() };
         let (report, verified_on) = run::run(run, start).await;
         self.listener.ended(&report).await;
         // Last, so that the calls for one job do not overlap.

@@ -32,6 +32,20 @@ pub(super) fn distinct(sources: Vec<SourceId>) -> Result<Vec<SourceId>> {
     }
 }
 
+/// Returns why a run must not begin a new store, if it must not: its disk may not be mounted.
+pub(super) fn problem_of_empty_store(requires_store: bool, had_snapshots: bool) -> Option<&'static str> {
+    match (requires_store, had_snapshots) {
+        (true, _) => {
+            Some("the store has no snapshots, and the job requires that it has; check that its disk is mounted")
+        }
+        (false, true) => Some(
+            "the store has no snapshots, but it had some of this job before; check that its disk is mounted, or stop the \
+             scheduler and start it again if the store was emptied on purpose",
+        ),
+        (false, false) => None,
+    }
+}
+
 /// Returns the id of the base of the next snapshot of a source. `None` if it is a full one.
 pub(super) fn base_of_next<'a>(
     listing: &'a Listing,

@@ -129,7 +129,7 @@ pub struct StepReport {
     pub records: Option<u64>,
     /// Bytes that were stored: of the snapshot that was taken, or of what was copied.
     pub stored_bytes: Option<u64>,
-    /// Number of snapshots that were copied, deleted or verified.
+    /// Number of snapshots that were copied, deleted or verified. Of a list: 0 if the store had none.
     pub snapshots: Option<u64>,
     /// What a person should know, as sentences.
     pub warnings: Vec<String>,

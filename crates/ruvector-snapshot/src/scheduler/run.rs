@@ -37,6 +37,8 @@ pub(super) struct Run<'a> {
     pub(super) before: Vec<StepReport>,
     /// The day on which a part was last verified.
     pub(super) verified_on: Option<NaiveDate>,
+    /// Whether the store has had snapshots of the job.
+    pub(super) had_snapshots: bool,
     /// Becomes true if the run is to stop.
     pub(super) stop: watch::Receiver<bool>,
 }
@@ -176,13 +178,17 @@ impl Running<'_> {
         }
         let store = self.run.job.store.clone();
         let Some(listing) = self.step(Step::of(StepKind::List), store.list()).await else { return };
-        if self.run.job.requires_store && listing.ids().next().is_none() {
-            let (now, message) = (
-                self.run.clock.now(),
-                "the store has no snapshots, and the job requires that it has; check that its disk is mounted",
-            );
-            let error = SnapshotError::new(ErrorKind::NotFound, message);
-            return self.add(Step::of(StepKind::List), now, Vec::new(), Err(error));
+        if listing.ids().next().is_none() {
+            let now = self.run.clock.now();
+            let new = match plan::problem_of_empty_store(self.run.job.requires_store, self.run.had_snapshots) {
+                Some(problem) => Err(SnapshotError::new(ErrorKind::NotFound, problem)),
+                None => Ok(Done { snapshots: Some(0), ..Done::default() }),
+            };
+            let is_wrong = new.is_err();
+            self.add(Step::of(StepKind::List), now, Vec::new(), new);
+            if is_wrong {
+                return;
+            }
         }
         let problems = plan::problems_of(&listing, sources);
         if !problems.is_empty() {

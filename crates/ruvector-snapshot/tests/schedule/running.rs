@@ -243,7 +243,7 @@ async fn a_store_that_does_not_answer_at_the_start_is_reported_and_asked_again()
     let reports = world.take_reports();
     let outcomes: Vec<_> = reports.iter().map(|report| (report.outcome, report.steps[0].step)).collect();
     let down = (RunOutcome::Failed, StepKind::List);
-    assert_eq!(outcomes, [down, down, (RunOutcome::Succeeded, StepKind::Create)]);
+    assert_eq!(outcomes, [down, down, (RunOutcome::Succeeded, StepKind::List)]);
     assert!(
         reports[2].is_recovery()
             && reports[0].errors().next().unwrap().error.as_ref().unwrap().message.contains("is down")
@@ -268,7 +268,10 @@ async fn a_listener_can_warn_of_a_run_and_fail_it_when_its_work_is_done() {
     *world.ears.warning.lock().unwrap() = Some("the disk is slow".to_owned());
     let report = scheduler.run_job("articles").await.unwrap();
     let steps: Vec<_> = report.steps.iter().map(|step| (step.step, step.warnings.len())).collect();
-    assert_eq!((report.outcome, steps), (RunOutcome::Warnings, vec![(StepKind::Start, 1), (StepKind::Create, 0)]));
+    assert_eq!(
+        (report.outcome, steps),
+        (RunOutcome::Warnings, vec![(StepKind::Start, 1), (StepKind::List, 0), (StepKind::Create, 0)])
+    );
 
     *world.ears.complaint.lock().unwrap() = Some("the disk cannot be unmounted".to_owned());
     let report = scheduler.run_job("articles").await.unwrap();
@@ -281,7 +284,7 @@ async fn a_listener_can_warn_of_a_run_and_fail_it_when_its_work_is_done() {
     scheduler.run_job("articles").await.unwrap();
     let finished: Vec<_> =
         world.ears.finished.lock().unwrap().iter().map(|run| (run.outcome, run.steps.len())).collect();
-    assert_eq!(finished, [(RunOutcome::Warnings, 2), (RunOutcome::Warnings, 2), (RunOutcome::Failed, 1)]);
+    assert_eq!(finished, [(RunOutcome::Warnings, 3), (RunOutcome::Warnings, 2), (RunOutcome::Failed, 1)]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -435,6 +438,26 @@ async fn a_store_without_snapshots_fails_a_job_that_requires_them() {
     assert!(run(false).await.is_success());
     passes(Duration::from_secs(60)).await;
     assert!(run(true).await.is_success());
+}
+
+/// The directory under the mount point of a disk looks like a new store.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_had_snapshots_and_has_none_fails_the_job() {
+    let world = World::new();
+    let scheduler = world.scheduler(vec![world.job("articles", "@daily")]);
+    let first = scheduler.run_job("articles").await.unwrap();
+    let list = first.steps.iter().find(|step| step.step == StepKind::List).unwrap();
+    assert_eq!((first.is_success(), list.snapshots), (true, Some(0)), "{first:#?}");
+    passes(Duration::from_secs(60)).await;
+    let id = world.listing().await.snapshots[0].id.clone();
+    world.manager().delete_snapshot(&id).await.unwrap();
+    let failed = scheduler.run_job("articles").await.unwrap();
+    let error = failed.errors().next().unwrap().error.as_ref().unwrap();
+    assert!(error.message.contains("it had some of this job before; check that its disk is mounted"), "{failed:#?}");
+    assert!(world.listing().await.snapshots.is_empty());
+    // One that knows nothing of them begins a new store.
+    let scheduler = world.scheduler(vec![world.job("articles", "@daily")]);
+    assert!(scheduler.run_job("articles").await.unwrap().is_success());
 }
 
 #[tokio::test(start_paused = true)]

@@ -95,6 +95,10 @@ pub(super) async fn run(
             let left = || "runs that had not ended were stopped, and what they had not finished was removed".to_owned();
             Err(Failure::interrupted(exit, left).in_document())
         }
+        Some(exit) if hooks.was_cut() => {
+            let left = || "commands or requests of jobs that had not ended were stopped; no run was".to_owned();
+            Err(Failure::interrupted(exit, left).in_document())
+        }
         _ => Ok(Exit::Success),
     }
 }

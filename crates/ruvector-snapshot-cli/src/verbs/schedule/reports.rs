@@ -227,6 +227,7 @@ fn success(step: &StepReport) -> Option<String> {
     let snapshots = || counted(step.snapshots.unwrap_or_default(), "snapshot");
     let bytes = || size(step.stored_bytes.unwrap_or_default());
     Some(match (step.step, &step.store) {
+        (StepKind::List, _) if step.snapshots == Some(0) => "the store had no snapshots before".to_owned(),
         (StepKind::Create, _) => {
             let form = if step.base_id.is_some() { "increment" } else { "full" };
             let records = counted(step.records.unwrap_or_default(), "record");

@@ -3,6 +3,8 @@
 use std::any::Any;
 use std::fmt::{self, Debug};
 use std::future::pending;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -23,6 +25,8 @@ pub(super) struct Calls {
     requests: Requests,
     /// Becomes true when all is to end. What is at work has a receiver.
     stop: watch::Sender<bool>,
+    /// Whether something had to end before it was done.
+    was_cut: Arc<AtomicBool>,
     /// Reports what a person should know.
     warn: Box<dyn Fn(&str) + Send + Sync>,
 }
@@ -36,7 +40,12 @@ impl Debug for Calls {
 
 impl Calls {
     pub(super) fn new(warn: impl Fn(&str) + Send + Sync + 'static) -> Self {
-        Self { requests: Requests::default(), stop: watch::Sender::new(false), warn: Box::new(warn) }
+        Self {
+            requests: Requests::default(),
+            stop: watch::Sender::new(false),
+            was_cut: Arc::default(),
+            warn: Box::new(warn),
+        }
     }
 
     /// Ends all that is at work, soon. What is started later has little time.
@@ -47,6 +56,11 @@ impl Calls {
     /// Waits until nothing is at work.
     pub(super) async fn wait_until_idle(&self) {
         self.stop.closed().await;
+    }
+
+    /// Returns whether something had to end before it was done.
+    pub(super) fn was_cut(&self) -> bool {
+        self.was_cut.load(Ordering::Relaxed)
     }
 
     /// Reports something of a job that a person should know.
@@ -94,6 +108,8 @@ impl Calls {
         input: Vec<u8>,
     ) {
         let Some(command) = command else { return };
+        // Until it is reported: the program does not end before.
+        let _at_work = self.stop.subscribe();
         if let Err(why) = self.run(event, command, environment, input).await {
             self.warn(job, &why);
         }
@@ -132,12 +148,13 @@ impl Calls {
     /// Returns when what is started now has to end.
     fn end(&self) -> BoxFuture<'static, ()> {
         let mut stop = self.stop.subscribe();
-        let is_late = *stop.borrow();
+        let (is_late, was_cut) = (*stop.borrow(), self.was_cut.clone());
         Box::pin(async move {
             match is_late {
                 true => drop(timeout(LAST_TIMEOUT, pending::<()>()).await),
                 false => drop(stop.wait_for(|stop| *stop).await),
             }
+            was_cut.store(true, Ordering::Relaxed);
         })
     }
 }

@@ -217,6 +217,11 @@ impl Hooks {
         }));
     }
 
+    /// Returns whether a hook had to end before it was done.
+    pub(super) fn was_cut(&self) -> bool {
+        self.0.calls.was_cut()
+    }
+
     /// Waits until no hook is at work.
     pub(super) async fn wait_until_idle(&self) {
         self.0.calls.wait_until_idle().await;

@@ -10,6 +10,7 @@ use tokio::sync::Mutex;
 use super::calls::Calls;
 use super::environment::{Event, of_job};
 use crate::config_file::JobCommand;
+use crate::paused;
 
 #[derive(Debug)]
 pub(super) struct Pauser {
@@ -36,12 +37,16 @@ impl Pauser {
 #[async_trait]
 impl JobPause for Pauser {
     async fn pause(&self) -> Result<()> {
+        paused::begin(&self.job);
         let paused = self.run(Event::Pause, &self.pause).await;
         paused.map_err(|why| error(format!("{why}; no snapshot was taken")))
     }
 
     async fn resume(&self) -> Result<()> {
         let resumed = self.run(Event::Resume, &self.resume).await;
+        if resumed.is_ok() {
+            paused::end(&self.job);
+        }
         resumed.map_err(|why| error(format!("{why}; the application may still be paused, so let it go on now")))
     }
 }

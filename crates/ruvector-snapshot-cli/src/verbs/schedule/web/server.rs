@@ -4,6 +4,7 @@
 //! A request can change nothing: other methods than GET and HEAD are refused, and bodies are not read. A connection is for one
 //! request, has a time limit, and is served by a task of its own, so a slow client holds up no run.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
@@ -29,14 +30,13 @@ use hyper_util::service::TowerToHyperService;
 use ruvector_snapshot::ErrorKind;
 use sha2::{Digest as _, Sha256};
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 
 use super::page::STYLE;
 use crate::failure::Failure;
 
-/// Connections at once. Others wait until one has ended.
+/// Connections at once. One more ends the oldest of them: slow clients must not hold up a probe.
 const CONNECTIONS_MAX: usize = 32;
 /// How long a client may take to send the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
@@ -83,25 +83,36 @@ impl Listener {
                 return std::future::pending().await;
             }
         };
-        let (permits, mut connections) = (Arc::new(Semaphore::new(CONNECTIONS_MAX)), JoinSet::new());
+        let mut connections = Connections::default();
         loop {
-            // It is never closed.
-            let permit = permits.clone().acquire_owned().await.ok();
-            while connections.try_join_next().is_some() {}
             match listener.accept().await {
-                Ok((stream, _)) => {
-                    let answers = answers.clone();
-                    connections.spawn(async move {
-                        connection(stream, answers).await;
-                        drop(permit);
-                    });
-                }
+                Ok((stream, _)) => connections.add(connection(stream, answers.clone())),
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
                     _ = timeout(ACCEPT_PAUSE, std::future::pending::<()>()).await;
                 }
             }
         }
+    }
+}
+
+/// The connections that are open, oldest first. They end when this is dropped.
+#[derive(Default)]
+struct Connections {
+    tasks: JoinSet<()>,
+    oldest_first: VecDeque<AbortHandle>,
+}
+
+impl Connections {
+    fn add(&mut self, connection: impl Future<Output = ()> + Send + 'static) {
+        while self.tasks.try_join_next().is_some() {}
+        self.oldest_first.retain(|task| !task.is_finished());
+        if self.oldest_first.len() >= CONNECTIONS_MAX
+            && let Some(oldest) = self.oldest_first.pop_front()
+        {
+            oldest.abort();
+        }
+        self.oldest_first.push_back(self.tasks.spawn(connection));
     }
 }
 
