@@ -411,13 +411,12 @@ fn pieces(bytes: &Bytes) -> impl Iterator<Item = Bytes> {
 /// Returns bytes that do not compress. Equal seeds give equal bytes.
 fn noise(size_bytes: usize, seed: u64) -> Bytes {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let words = (0..size_bytes.div_ceil(8)).flat_map(|_| {
+    let mut noise = vec![0; size_bytes];
+    for word in noise.chunks_mut(8) {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        state.to_le_bytes()
-    });
-    let mut noise: Vec<u8> = words.collect();
-    noise.truncate(size_bytes);
+        word.copy_from_slice(state.to_le_bytes().get(..word.len()).unwrap_or_default());
+    }
     noise.into()
 }
