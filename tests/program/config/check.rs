@@ -73,7 +73,10 @@ fn every_mistake_of_a_file_is_named_with_its_line_and_a_suggestion() {
         ("[databases.a]\npath = \"ruvector-snapshot.toml\"", "cannot open"),
         ("[databases.a]\npath = \"\"", "the path is empty"),
         ("[databases.a]\npath = \"a.db\"\nlabels = \"a\"", "databases.a.labels must be a table"),
-        ("[databases.a]\npath = \"a.db\"\nlabels = { \"\" = \"x\" }", "a key of a label is not empty"),
+        (
+            "[databases.a]\npath = \"a.db\"\nlabels = { \"\" = \"x\" }",
+            "3:12: databases.a.labels: a key of a label is not empty",
+        ),
         ("[databases.a]\npath = \"a.db\"\nsource = \" \"", "the name of a source cannot be empty"),
         ("[retention.a]\nkeep_last = 0", "retention.a.keep_last: 0 would keep nothing"),
         ("[retention.a]\nkeep_within = \"soon\"", "retention.a.keep_within: "),

@@ -253,14 +253,22 @@ impl<'d, 't> Section<'d, 't> {
         }
     }
 
-    /// Takes a table of texts under any keys.
-    pub(super) fn texts(&mut self, reader: &mut Reader<'_>, key: &'static str) -> BTreeMap<String, String> {
+    /// Takes a table of texts under any keys. `problem` returns why one of them cannot be used.
+    pub(super) fn texts(
+        &mut self,
+        reader: &mut Reader<'_>,
+        key: &'static str,
+        problem: impl Fn(&str, &str) -> Option<String>,
+    ) -> BTreeMap<String, String> {
         let Some(table) = self.table(reader, key) else { return BTreeMap::new() };
         let mut texts = BTreeMap::new();
         for (name, at, value) in table.entries() {
             match scalar(value.get_ref()) {
                 Some(text) => {
                     reader.show(&table.key(name), text.as_str(), at);
+                    if let Some(problem) = problem(name, &text) {
+                        reader.problem(at, format!("{}: {problem}", table.name), None);
+                    }
                     texts.insert(name.to_owned(), text);
                 }
                 None => reader.problem(at, format!("{} must be a single value", table.key(name)), None),

@@ -164,17 +164,11 @@ fn database(reader: &mut Reader<'_>, mut section: Section<'_, '_>, directory: &P
     let database = section.path(reader, "path", to_path);
     let name = section.parsed(reader, "name", named);
     let source = section.parsed(reader, "source", sourced);
-    let labels = section.texts(reader, "labels");
-    if labels.keys().any(|key| key.is_empty() || key.contains('=')) {
-        let message = format!("{}: a key of a label is not empty, and has no =", section.key("labels"));
-        reader.problem(section.at, message, None);
-    }
-    for (key, value) in &labels {
-        if let Some(error) = check_label(key, value).err() {
-            reader.problem(section.at, format!("{}: {}", section.key("labels"), error.message()), None);
-        }
-    }
-    let embedding = section.texts(reader, "embedding");
+    let labels = section.texts(reader, "labels", |key, value| match key.is_empty() || key.contains('=') {
+        true => Some("a key of a label is not empty, and has no =".to_owned()),
+        false => check_label(key, value).err().map(|error| error.message().to_owned()),
+    });
+    let embedding = section.texts(reader, "embedding", |_, _| None);
     let scratch_dir = section.path(reader, "scratch_dir", to_path);
     section.finish(reader);
     Database { path: database.unwrap_or(nowhere), name, source, labels, embedding, scratch_dir }
