@@ -26,6 +26,20 @@ pub(crate) fn utc_time(time: DateTime<Utc>) -> impl fmt::Display {
     time.format("%Y-%m-%d %H:%M:%S UTC")
 }
 
+/// Formats a number with a comma after each three digits.
+pub(crate) fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let first = digits.len() % 3;
+    let is_start = |at: usize| at > 0 && at % 3 == first;
+    let shown = digits.char_indices().flat_map(|(at, digit)| is_start(at).then_some(',').into_iter().chain([digit]));
+    shown.collect()
+}
+
+/// Formats a number of records.
+pub(crate) fn records(number: u64) -> String {
+    format!("{} record{}", count(number), if number == 1 { "" } else { "s" })
+}
+
 /// Returns whether two texts are the same, whatever form they have.
 pub(crate) fn is_same(one: &str, other: &str) -> bool {
     one == other || composed(one) == composed(other)
@@ -96,6 +110,16 @@ mod tests {
         for (one, other) in [("\u{fb01}", "fi"), ("\u{b2}", "2"), ("a", "A"), ("e", "\u{e9}"), ("a", "a ")] {
             assert!(!is_same(one, other), "{one:?}, {other:?}");
         }
+    }
+
+    #[test]
+    fn three_digits_are_a_group() {
+        for (number, shown) in
+            [(0, "0"), (999, "999"), (1000, "1,000"), (100_000, "100,000"), (12_345_678, "12,345,678")]
+        {
+            assert_eq!(count(number), shown);
+        }
+        assert_eq!((&*records(1), &*records(1234)), ("1 record", "1,234 records"));
     }
 
     #[test]

@@ -176,6 +176,7 @@ pub(crate) fn what_was_deleted(listing: Option<Listing>, ids: &[String]) -> Stri
         (deleted, []) if deleted.iter().any(|id| listing.deleting.iter().any(|deleting| deleting == id)) => {
             "all of them were deleted, but some of their objects are left; `list` shows which".to_owned()
         }
+        ([_], []) => "the snapshot was deleted".to_owned(),
         (_, []) => "all of them were deleted".to_owned(),
         (deleted, kept) => format!("deleted: {}; kept: {}", deleted.join(" "), kept.join(" ")),
     }

@@ -191,6 +191,8 @@ fn print_ledger(session: &Session, ledger: &Ledger) -> Result<(), Failure> {
             (false, _) => ", does not count: the snapshot was written after it",
         };
         let content = match (&entry.content, &entry.error) {
+            // What a command found on its way: it has not counted what it read.
+            (Some(content), _) if entry.depth == VerifyDepth::Read => format!(", {}", content.program),
             (Some(content), _) => {
                 let how = content.verified_with.as_ref().map(|id| format!("with {}", session.short(id.as_str())));
                 format!(", {}, {}", how.unwrap_or_else(|| format!("{} read", size(content.bytes))), content.program)

@@ -16,7 +16,7 @@ use crate::snapshot::checks::Checks;
 use crate::snapshot::compacted::is_same_state;
 use crate::snapshot::problems::{SnapshotProblem, database_of, shown_files, taken_in_turn};
 use crate::snapshot::{Listing, Orphan, Snapshot};
-use crate::text::{is_same, utc_time};
+use crate::text::{self, is_same, utc_time};
 
 /// How old what is known of a database may be. Start from `default()`.
 ///
@@ -328,7 +328,9 @@ impl fmt::Display for StaleReason {
             Self::DrillFailed { id, at } => write!(f, "the drill of snapshot {id} failed at {}", utc_time(*at)),
             Self::Shrunken { records, earlier_id, earlier_records } => write!(
                 f,
-                "the newest snapshot has {records} records, and snapshot {earlier_id} before it has {earlier_records}"
+                "the newest snapshot has {}, and snapshot {earlier_id} before it has {}",
+                text::records(*records),
+                text::count(*earlier_records)
             ),
             Self::Problem { problem } => problem.fmt(f),
             Self::DatedInFuture { id } => {

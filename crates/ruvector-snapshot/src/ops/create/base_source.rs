@@ -61,8 +61,9 @@ pub(super) fn check(base: &SnapshotMetadata, own: &SourceInfo, accepts_elsewhere
 pub(super) fn shrinkage(role: &str, id: &str, before: u64, records: u64) -> Option<String> {
     (before > 0 && records <= before / 2).then(|| {
         format!(
-            "the database has {records} records, and {role}, {id}, has {before}; check that it is the right database, and that \
-             nothing was lost"
+            "the database has {}, and {role}, {id}, has {}; check that it is the right database, and that nothing was lost",
+            text::records(records),
+            text::count(before)
         )
     })
 }

@@ -22,6 +22,7 @@ use crate::progress::{Phase, Progress, ProgressCounter};
 use crate::repo::nearest::{Candidate, Distance, Scan, Target, nearest_of};
 use crate::source::file::{FileOptions, FileReader};
 use crate::source::{SourceReader as _, database_error, database_options};
+use crate::text;
 
 /// Neighbors of each probe.
 pub(super) const NEIGHBORS: usize = 10;
@@ -143,7 +144,7 @@ fn examine_here(
     let open = started.elapsed();
     let found = db.len().map_err(|error| failed("Ruvector cannot count its records", error))? as u64;
     if found < records {
-        return Err(unusable(&format!("Ruvector finds {found} of {records} records")));
+        return Err(unusable(&format!("Ruvector finds {} of {}", text::count(found), text::records(records))));
     }
     let neighbors = NEIGHBORS.min(usize::try_from(records).unwrap_or(NEIGHBORS));
     let (mut first_search, mut hits) = (None, 0);

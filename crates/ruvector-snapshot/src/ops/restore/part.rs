@@ -26,6 +26,7 @@ use crate::source::destination_checks::{Check, FileSize, Finding, Purpose};
 use crate::source::target::FileTarget;
 use crate::source::temporary::Temporary;
 use crate::store::metered::Meter;
+use crate::text;
 
 /// The size of the smallest database: a restore does not know how many records a filter accepts before it reads them.
 const PART_SIZE: FileSize = FileSize { least_bytes: 4096, likely_bytes: 4096 };
@@ -192,8 +193,11 @@ fn check_loss(Replaced { path, records: has }: &Replaced, records: u64) -> Resul
     if *has <= records {
         return Ok(());
     }
-    let message =
-        format!("this database has {has} records, and replacing it would leave only the {records} that are selected");
+    let message = format!(
+        "this database has {}, and replacing it would leave only the {} that are selected",
+        text::records(*has),
+        text::count(records)
+    );
     let advice = "merge the records into it, or choose another path; if it is not needed any more, remove it first";
     let error = SnapshotError::new(ErrorKind::AlreadyExists, message).with_key(path);
     Err(error.with_remedy(Remedy::MergePart, advice))

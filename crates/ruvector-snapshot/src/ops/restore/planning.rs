@@ -31,6 +31,7 @@ use crate::source::file::{FileOptions, FileReader};
 use crate::source::records_only;
 use crate::source::target::MemoryTarget;
 use crate::source::temporary::{MAGIC, Temporary};
+use crate::text;
 
 /// A database has at least its magic number.
 const DATABASE_BYTES_MIN: u64 = MAGIC.len() as u64;
@@ -257,8 +258,10 @@ impl<'a> Planner<'a> {
             return Ok(());
         }
         let warning = format!(
-            "{} is replaced: it has about {replaced_records} records, and the snapshot {records}; check that it is the right snapshot",
-            destination.path().display()
+            "{} is replaced: it has about {}, and the snapshot {}; check that it is the right snapshot",
+            destination.path().display(),
+            text::records(replaced_records),
+            text::count(records)
         );
         self.add_checks(vec![Check { name: "replaced records", verdict: Ok(Finding::Doubtful(warning)) }])
     }
