@@ -33,6 +33,8 @@ fn what_a_job_needs_is_checked() {
         text.starts_with("ok      nightly: the next run starts at 20") && text.ends_with("1 job, all ok\n"),
         "{text}"
     );
+    let note = "note    nightly: the store has snapshots now: set require_store = true, so that a run fails if its disk is not mounted\n";
+    assert_eq!(text.matches(note).count(), 1, "{text}");
     assert_eq!(sandbox.ok(&["schedule", "--check", "-q"]), "");
     let (exit_code, document) = sandbox.json(&["schedule", "--check"]);
     let job = &document["jobs"][0];
@@ -43,6 +45,8 @@ fn what_a_job_needs_is_checked() {
         (&job["full_every"], &job["retry_longest_seconds"], &job["missed"]),
         (&json!(7), &json!(3600), &json!("run-once"))
     );
+    with_job(&sandbox, "when = \"@daily\"\nrequire_store = true\n");
+    assert!(!sandbox.ok(&["schedule", "--check"]).contains("note"));
     // Twice the distance of due times, which is 25 hours only on the day on which clocks are set back.
     assert!(["48h", "50h"].contains(&job["max_age"].as_str().unwrap()), "{job}");
 

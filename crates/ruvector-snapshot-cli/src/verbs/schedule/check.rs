@@ -1,5 +1,7 @@
 //! `schedule --check`: whether the databases of each job can be read, and its stores be reached. Reads no data and writes nothing.
 
+use std::path::PathBuf;
+
 use chrono::{DateTime, Utc};
 use ruvector_snapshot::schedule::Missed;
 use ruvector_snapshot::store::{Location, check_access};
@@ -11,6 +13,8 @@ use crate::failure::{Exit, Failure};
 use crate::output::{Output, Text, Tone, counted, until};
 use crate::session::Session;
 
+const REQUIRE: &str =
+    "the store has snapshots now: set require_store = true, so that a run fails if its disk is not mounted";
 const MAKE_OR_MOUNT: &str = "; mount its disk, or make the directory if this is a new store";
 
 /// What was found of a job or of a store, as sentences.
@@ -78,6 +82,10 @@ async fn check_job<'f>(
         found.problems.extend(findings.problems);
         found.notes.extend(findings.notes);
     }
+    let is_ready = found.problems.is_empty() && !found.is_new;
+    if is_ready && !job.requires_store && directory_of(session, file, &job.store).is_some() {
+        found.notes.push(REQUIRE.to_owned());
+    }
     Ok(found)
 }
 
@@ -92,17 +100,21 @@ async fn check_store(session: &Session, file: &ConfigFile, store: &At<StoreRef>)
         }
         Err(failure) if failure.is_of_run() => return Err(failure),
         Err(failure) => {
-            let advice = if is_absent_directory(session, file, store) { MAKE_OR_MOUNT } else { "" };
+            // A run would make it, also if it is that of a disk that is not mounted.
+            let is_absent = directory_of(session, file, store).is_some_and(|directory| !directory.exists());
+            let advice = if is_absent { MAKE_OR_MOUNT } else { "" };
             found.problems.push(format!("store {}: {}{advice}", store.value, failure.sentence()));
         }
     }
     Ok(found)
 }
 
-/// A run would make a directory, also if it is that of a disk that is not mounted.
-fn is_absent_directory(session: &Session, file: &ConfigFile, store: &At<StoreRef>) -> bool {
-    let location = session.settings.of_file(file, store).ok().and_then(|chosen| chosen.location().ok());
-    matches!(location, Some(Location::Local(path)) if !path.exists())
+/// Returns the directory of a store that is on a local disk.
+fn directory_of(session: &Session, file: &ConfigFile, store: &At<StoreRef>) -> Option<PathBuf> {
+    match session.settings.of_file(file, store).ok()?.location().ok()? {
+        Location::Local(path) => Some(path),
+        _ => None,
+    }
 }
 
 async fn has_snapshots(session: &Session, file: &ConfigFile, store: &At<StoreRef>) -> Result<bool, Failure> {
