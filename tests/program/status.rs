@@ -88,9 +88,15 @@ fn the_databases_of_jobs_must_be_there_and_may_be_as_old_as_their_jobs_say() {
     let other = sandbox.run(&["status"]);
     assert!(other.stdout.contains("1 database, 1 stale"), "{other:?}");
     assert!(
-        other.stderr.contains("hint: jobs also use ") && other.stderr.contains("/other, which are not checked here"),
+        other.stderr.contains("warning: jobs also use the store ")
+            && other.stderr.contains("/other, which was not checked"),
         "{other:?}"
     );
+    file("\"@a\"", "snapshots\"\ncopies = [{ to = \"other\" }]\nmissed = \"skip");
+    sandbox.run(&["status", "-q"]).assert_warns("/other, which was not checked: `status --store ");
+    let typed = sandbox.run(&["status", "--store", "snapshots"]);
+    assert!(typed.exit_code == Some(0) && typed.stderr.contains("hint: jobs also use the store "), "{typed:?}");
+    assert_eq!(sandbox.ok(&["status", "-q", "--store", "snapshots"]), "");
     sandbox.run(&["status", "--source", "@c"]).assert_fails(2, "there is no database \"c\" in ");
     for command in [&["status"][..], &["list"], &["prune", "--keep-last", "1"]] {
         sandbox.run(&[command, &["--source", ""]].concat()).assert_fails(2, "cannot be empty; leave the option out");

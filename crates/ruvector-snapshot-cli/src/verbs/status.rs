@@ -16,6 +16,7 @@ use crate::failure::{Exit, Failure};
 use crate::logs::PRINTED;
 use crate::output::{Cell, Column, Output, Table, Text, Tone, count, counted, distinguished, enumerated, size};
 use crate::session::Session;
+use crate::settings::Origin;
 use crate::values::{not_empty, percent, textfile_path};
 
 pub(crate) const HELP: &str = "\
@@ -28,7 +29,7 @@ A database is stale if its newest snapshot that can be restored, as far as is kn
 taken in turn under one name; or if it was not verified or drilled within --max-verify-age or --max-drill-age. An empty store is stale.
 
 If the configuration file has jobs for this store, their databases must be there, and each may be as old as max_age of its job says, unless --max-age is \
-given. Of other databases, every one is checked that has a snapshot, so one that has lost all of them is not missed. Name those that must be there with \
+given. One store is checked: if jobs have other stores too, and no --store is given, that is a warning. Of other databases, every one is checked that has a snapshot, so one that has lost all of them is not missed. Name those that must be there with \
 --source, once for each: then only these are checked. @NAME is a database of the configuration file.
 
 With --textfile, the same is written as metrics. The file is replaced in one step, also if the store cannot be read: then \
@@ -93,7 +94,7 @@ pub(crate) async fn status(session: &Session, args: &Status) -> Result<Exit, Fai
     session.document(&StatusDocument::from(&freshness))?;
     print(session, &freshness)?;
     hint_at_sources(session, &freshness);
-    hint_at_stores(session)?;
+    name_other_stores(session)?;
     written?;
     Ok(if freshness.is_stale() { Exit::NothingThere } else { Exit::Success })
 }
@@ -124,14 +125,23 @@ fn hint_at_sources(session: &Session, freshness: &Freshness) {
     session.output.message(format_args!("hint: the store also has snapshots of {others}"));
 }
 
-/// Names the other stores that jobs have: each may lack what this one has.
-fn hint_at_stores(session: &Session) -> Result<(), Failure> {
+/// Names the other stores that jobs have: each may lack what this one has. If no store was typed, that is a warning.
+fn name_other_stores(session: &Session) -> Result<(), Failure> {
     let others = limits::other_stores(session)?;
-    if !others.is_empty() && !session.output.quiet {
-        session.output.message(format_args!(
-            "hint: jobs also use {}, which are not checked here: `status --store` checks one",
-            enumerated(&others)
-        ));
+    let text = match others.as_slice() {
+        [] => return Ok(()),
+        [other] => {
+            format!("jobs also use the store {other}, which was not checked: `status --store {other}` checks it")
+        }
+        others => {
+            let others = enumerated(others);
+            format!("jobs also use the stores {others}, which were not checked: `status --store LOCATION` checks one")
+        }
+    };
+    match session.settings.store()?.origin {
+        Origin::Flag(_) if session.output.quiet => {}
+        Origin::Flag(_) => session.output.message(format_args!("hint: {text}")),
+        _ => session.warnings.add(&text),
     }
     Ok(())
 }

@@ -234,6 +234,7 @@ fn success(step: &StepReport) -> Option<String> {
             format!("created {id} ({form}, {records}, {})", bytes())
         }
         (StepKind::Copy, Some(store)) => format!("copied {} to {store} ({})", snapshots(), bytes()),
+        (StepKind::Prune, _) if step.snapshots.unwrap_or_default() == 0 => return None,
         (StepKind::Prune, Some(store)) => format!("deleted {} of {store}", snapshots()),
         (StepKind::Prune, None) => format!("deleted {}", snapshots()),
         (StepKind::Verify, _) => format!("verified a part of {}", snapshots()),

@@ -1,6 +1,7 @@
 //! What `status` asks of the databases of a store: what its options say, and the jobs of the configuration file.
 
 use std::collections::BTreeSet;
+use std::path;
 
 use ruvector_snapshot::FreshnessLimits;
 use ruvector_snapshot::store::Location;
@@ -24,7 +25,7 @@ pub(super) fn limits(session: &Session, args: &Status) -> Result<FreshnessLimits
         return Ok(limits);
     };
     limits.sources = args.sources.iter().map(|source| named(file, source)).collect::<Result<_, Failure>>()?;
-    let (location, now) = (session.location()?, session.run.started_at());
+    let (location, now) = (absolute(session.location()?), session.run.started_at());
     for job in &file.jobs {
         if !has_store(session, file, job, &location) {
             continue;
@@ -40,7 +41,7 @@ pub(super) fn limits(session: &Session, args: &Status) -> Result<FreshnessLimits
 /// Returns the stores of jobs other than the one that is checked.
 pub(super) fn other_stores(session: &Session) -> Result<Vec<String>, Failure> {
     let Some(file) = session.settings.file.as_deref() else { return Ok(Vec::new()) };
-    let location = session.location()?;
+    let location = absolute(session.location()?);
     let stores = file
         .jobs
         .iter()
@@ -79,5 +80,15 @@ fn stores_of(job: &Job) -> impl Iterator<Item = &At<StoreRef>> {
 }
 
 fn location_of(session: &Session, file: &ConfigFile, store: &At<StoreRef>) -> Option<Location> {
-    session.settings.of_file(file, store).ok()?.location().ok()
+    session.settings.of_file(file, store).ok()?.location().ok().map(absolute)
+}
+
+/// Returns a location by which it is compared: one directory can have several paths.
+fn absolute(location: Location) -> Location {
+    match location {
+        Location::Local(path) => {
+            Location::Local(path.canonicalize().or_else(|_| path::absolute(&path)).unwrap_or(path))
+        }
+        other => other,
+    }
 }
