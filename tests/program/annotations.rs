@@ -128,10 +128,71 @@ fn a_corrupt_annotation_is_a_warning_until_the_next_one() {
         let (_, document) = sandbox.json(args);
         assert_eq!(document["warnings"].as_array().unwrap().len(), 1, "{document}");
     }
-    sandbox.ok(&["verify", "one"]);
     sandbox.run(&["annotate", "one", "--label", "a=1"]).assert_warns("are given up; set them again");
     let result = sandbox.run(&["show", "one"]);
     assert!(result.stderr.is_empty() && result.stdout.contains("a=1"), "{result:?}");
+}
+
+#[test]
+fn verify_and_copy_warn_of_a_corrupt_annotation() {
+    let (sandbox, ids) = Sandbox::with_snapshots(2);
+    sandbox.ok(&["create", "--db", "a.db", "--base", "two", "--name", "three"]);
+    sandbox.ok(&["annotate", "one", "two", "--label", "a=1"]);
+    for (number, damage) in ["{}", ""].into_iter().enumerate() {
+        let directory = format!("snapshots/snapshot-{}", ids[number]);
+        let name = sandbox.names(&directory).into_iter().find(|name| name.starts_with("annotation-")).unwrap();
+        fs::write(sandbox.path(&format!("{directory}/{name}")), damage).unwrap();
+    }
+    // The increment depends on the second one.
+    let verifications: [(&[&str], &[usize]); 8] = [
+        (&["one"], &[0]),
+        (&["one", "--quick"], &[0]),
+        (&["one", "--max-age", "7d"], &[0]),
+        (&["three"], &[1]),
+        (&["--all"], &[0, 1]),
+        (&["--all", "--quick"], &[0, 1]),
+        (&["one", "three"], &[0, 1]),
+        (&["--all", "--max-age", "7d"], &[0, 1]),
+    ];
+    for (args, damaged) in verifications {
+        let result = sandbox.run(&[&["verify"], args].concat());
+        for (number, id) in ids.iter().enumerate() {
+            let about = format!("labels and note of snapshot {id} may be others: snapshot-{id}/annotation-");
+            assert_eq!(result.stderr.contains(&about), damaged.contains(&number), "{args:?}: {result:?}");
+        }
+        result.assert_warns("the snapshot itself is not affected");
+    }
+
+    let copy = ["copy", "--all", "--to", "copies"];
+    // The first copies the snapshots, and the others find them there.
+    for more in [&["--dry-run"][..], &[], &[], &["--json"]] {
+        let result = sandbox.run(&[&copy, more].concat());
+        for id in &ids {
+            result.assert_warns(&format!("an annotation of snapshot {id} cannot be read and is not copied"));
+            result.assert_warns(&format!("snapshot-{id}/annotation-"));
+        }
+    }
+    sandbox.ok(&["--store", "copies", "verify", "--all"]);
+    // What is done about it.
+    sandbox.run(&["annotate", "one", "two", "--label", "a=1"]).assert_warns("are given up; set them again");
+    sandbox.ok(&copy);
+    assert!(sandbox.ok(&["--store", "copies", "show", "two"]).contains("a=1"));
+    sandbox.ok(&["verify", "--all"]);
+}
+
+/// The full snapshot has the labels in its `metadata.json`, so they must be known. The plan refuses as the copy does.
+#[test]
+fn a_compacted_copy_of_a_snapshot_with_a_corrupt_annotation_is_refused_before_it_starts() {
+    let (sandbox, _) = Sandbox::with_snapshots(1);
+    sandbox.ok(&["create", "--db", "a.db", "--base", "one", "--name", "two"]);
+    sandbox.ok(&["annotate", "two", "--label", "a=1"]);
+    let directory = format!("snapshots/snapshot-{}", sandbox.ids()[0]);
+    let name = sandbox.names(&directory).into_iter().find(|name| name.starts_with("annotation-")).unwrap();
+    fs::write(sandbox.path(&format!("{directory}/{name}")), "{}").unwrap();
+    for more in [&["--dry-run"][..], &[]] {
+        let result = sandbox.run(&[&["copy", "two", "--compact", "--to", "copies"], more].concat());
+        result.assert_fails(1, "cannot be known, because an annotation cannot be read");
+    }
 }
 
 #[test]

@@ -25,9 +25,21 @@ fn a_link_in_place_of_a_snapshot_is_not_followed_by_any_command() {
     let before = files_below(&sandbox.path("elsewhere"));
 
     let (exit_code, listed) = sandbox.json(&["list"]);
-    assert_eq!((exit_code, &listed["foreign"]), (0, &1.into()), "{listed}");
+    assert_eq!((exit_code, &listed["foreign"]), (1, &0.into()), "{listed}");
+    assert_eq!(listed["unusable"][0]["id"], ids[0].as_str(), "{listed}");
     assert_eq!(sandbox.ids(), [ids[2].as_str(), &ids[1]]);
-    assert!(sandbox.ok(&["verify", "--all"]).ends_with("2 snapshots intact\n"));
+    let listed = sandbox.run(&["list"]);
+    let line = listed.stdout.lines().find(|line| line.starts_with(&ids[0])).unwrap_or_else(|| panic!("{listed:?}"));
+    for part in ["  UNREADABLE  ", "is a symbolic link", "put what it points to in its place, or remove it"] {
+        assert!(line.contains(part), "{part}: {listed:?}");
+    }
+    let verified = sandbox.run(&["verify", "--all"]);
+    assert_eq!(verified.exit_code, Some(1), "{verified:?}");
+    assert!(verified.stdout.ends_with("2 snapshots intact, 1 not verified\n"), "{verified:?}");
+    assert!(verified.stdout.contains(&format!("{}  NOT VERIFIED: ", ids[0])), "{verified:?}");
+    let status = sandbox.run(&["status"]);
+    assert_eq!(status.exit_code, Some(4), "{status:?}");
+    assert!(status.stdout.contains("is a symbolic link"), "{status:?}");
     for args in [
         &["show", &ids[0]][..],
         &["verify", &ids[0]],
@@ -42,12 +54,41 @@ fn a_link_in_place_of_a_snapshot_is_not_followed_by_any_command() {
         assert!(result.stderr.starts_with("error: ") && result.stderr.contains(&ids[0]), "{args:?}: {result:?}");
         assert_eq!(files_below(&sandbox.path("elsewhere")), before, "{args:?}");
     }
-    let listed = sandbox.ok(&["prune", "--keep-last", "1", "--grace", "0s"]);
-    assert!(listed.contains(", 1 deleted"), "{listed}");
+    // The snapshot may depend on anything older, and nothing is.
+    let pruned = sandbox.run(&["prune", "--keep-last", "1", "--grace", "0s"]);
+    assert_eq!(pruned.exit_code, Some(1), "{pruned:?}");
+    assert!(pruned.stdout.contains(", 1 deleted"), "{pruned:?}");
     assert_eq!(sandbox.ids(), [ids[2].as_str()]);
     assert_eq!(files_below(&sandbox.path("elsewhere")), before);
     assert!(sandbox.path(&format!("snapshots/{directory}")).is_symlink());
     assert_eq!(sandbox.names("."), ["a.db", "elsewhere", "snapshots"]);
+
+    // As the message says.
+    let path = sandbox.path(&format!("snapshots/{directory}"));
+    fs::remove_file(&path).unwrap();
+    fs::rename(sandbox.path("elsewhere").join(&directory), &path).unwrap();
+    sandbox.ok(&["verify", "--all"]);
+    assert_eq!(sandbox.ids(), [ids[2].as_str(), &ids[0]]);
+}
+
+#[test]
+fn a_link_with_the_name_of_a_snapshot_is_listed_as_one_wherever_it_leads() {
+    let (sandbox, ids) = Sandbox::with_snapshots(1);
+    let lost = ids[0].replacen("20", "19", 1);
+    for target in ["a.db", "nowhere", &format!("snapshots/snapshot-{}", ids[0])] {
+        let link = sandbox.path(&format!("snapshots/snapshot-{lost}"));
+        symlink(sandbox.path(target), &link).unwrap();
+        let (exit_code, listed) = sandbox.json(&["list"]);
+        assert_eq!((exit_code, &listed["unusable"][0]["id"]), (1, &lost.as_str().into()), "{target}: {listed}");
+        assert_eq!(listed["unusable"][0]["error"]["kind"], "invalid_input", "{target}: {listed}");
+        sandbox.run(&["prune", "--keep-last", "1", "--grace", "0s", "--exclusive"]);
+        assert!(link.is_symlink(), "{target}");
+        fs::remove_file(link).unwrap();
+    }
+    // Other links are nothing of a snapshot's.
+    symlink("nowhere", sandbox.path("snapshots/link")).unwrap();
+    let (exit_code, listed) = sandbox.json(&["list"]);
+    assert_eq!((exit_code, &listed["foreign"]), (0, &1.into()), "{listed}");
 }
 
 /// A link in place of one file of a snapshot: nothing behind it changes, and the rest of the snapshot is not removed

@@ -367,13 +367,7 @@ impl Session {
     /// Warns of annotations that cannot be read: what they say is not in the labels and the notes.
     pub(crate) fn warn_of_annotations<'a>(&self, snapshots: impl IntoIterator<Item = &'a Snapshot>) {
         for snapshot in snapshots {
-            for problem in &snapshot.unreadable_annotations {
-                self.warnings.add(&format!(
-                    "labels and note of snapshot {} may be others: {problem}; the snapshot itself is not affected, and \
-                     `annotate` of it replaces what is corrupt",
-                    snapshot.id
-                ));
-            }
+            snapshot.annotation_warnings().for_each(|warning| self.warnings.add(&warning));
         }
     }
 

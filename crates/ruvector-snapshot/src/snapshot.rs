@@ -172,6 +172,29 @@ impl Snapshot {
             SnapshotType::Full => None,
         }
     }
+
+    /// Returns a sentence about each annotation that could not be read. It says nothing of the data.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn example(snapshot: ruvector_snapshot::Snapshot) {
+    /// for warning in snapshot.annotation_warnings() {
+    ///     println!("warning: {warning}");
+    /// }
+    /// # }
+    /// ```
+    pub fn annotation_warnings(&self) -> impl Iterator<Item = String> {
+        self.unreadable_annotations.iter().map(|problem| annotation_warning(&self.id, problem))
+    }
+}
+
+/// Returns the sentence about an annotation of a snapshot that could not be read.
+pub(crate) fn annotation_warning(id: &str, problem: &str) -> String {
+    format!(
+        "labels and note of snapshot {id} may be others: {problem}; the snapshot itself is not affected, and `annotate` of it \
+         replaces what is corrupt"
+    )
 }
 
 /// Returns whether the user's JSON is left out of listings.

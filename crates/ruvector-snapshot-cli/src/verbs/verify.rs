@@ -43,7 +43,7 @@ Examples:
   ruvector-snapshot verify --all --quiet || echo 'check the backups'
 
 Exit codes: 0 what was read is intact, or everything was skipped; 1 something could not be read; 2 wrong usage; 3 something is corrupt; 4 there is \
-no such snapshot, or none at all; 5 intact, with warnings, for example if a result could not be recorded.";
+no such snapshot, or none at all; 5 intact, with warnings, for example if a result could not be recorded, or an annotation is corrupt.";
 
 #[derive(Debug, Args)]
 #[command(override_usage = "ruvector-snapshot verify [OPTIONS] <ID...|--all>")]

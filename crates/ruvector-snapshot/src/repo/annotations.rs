@@ -15,7 +15,7 @@ use super::context::Context;
 use super::ledger::PROGRAM;
 use super::presence::{ObjectsByName, exists, gone, objects_of};
 use crate::error::{ErrorKind, Result, SnapshotError};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Snapshot, annotation_warning};
 use crate::store::SnapshotStore;
 use crate::text::composed;
 
@@ -99,6 +99,18 @@ impl Annotations {
         self.problems.iter().map(sentence).chain(unread).collect()
     }
 
+    /// Fails if one could not be read: what is made of the labels and the note stays.
+    pub(crate) fn check_all_read(&self, id: &SnapshotId) -> Result<()> {
+        let problems = self.problems(id);
+        let Some(problem) = problems.first() else { return Ok(()) };
+        let kind = self.problems.values().next().map_or(ErrorKind::Unsupported, SnapshotError::kind);
+        let message = format!(
+            "the labels of snapshot {id} cannot be known, because an annotation cannot be read: {problem}; annotate the \
+             snapshot again, or delete this object"
+        );
+        Err(SnapshotError::new(if kind == ErrorKind::Corrupt { ErrorKind::InvalidInput } else { kind }, message))
+    }
+
     /// Returns whether one is corrupt, and no other one includes it. The next annotation does.
     pub(crate) fn has_corrupt(&self) -> bool {
         self.problems.values().any(|error| error.kind() == ErrorKind::Corrupt)
@@ -141,6 +153,16 @@ impl Annotations {
     }
 }
 
+/// Returns a warning for each annotation of a snapshot that cannot be read. It says nothing of the data.
+pub(crate) async fn warnings(store: &dyn SnapshotStore, id: &SnapshotId) -> Vec<String> {
+    let read = async { Annotations::read(store, id, &objects_of(store, id).await?).await };
+    let problems = match read.await {
+        Ok(annotations) => annotations.problems(id),
+        Err(error) => vec![format!("annotations could not be listed: {error}")],
+    };
+    problems.iter().map(|problem| annotation_warning(id.as_str(), problem)).collect()
+}
+
 /// Returns the labels and the note of a snapshot as they are now. An annotation that cannot be read is an error: what is
 /// made of them stays.
 pub(crate) async fn current(
@@ -149,17 +171,8 @@ pub(crate) async fn current(
 ) -> Result<(Labels, Option<String>)> {
     let id = &metadata.id;
     let annotations = Annotations::read(store, id, &objects_of(store, id).await?).await?;
-    match annotations.problems(id).first() {
-        None => Ok(annotations.changed(&metadata.labels, metadata.note.as_deref())),
-        Some(problem) => {
-            let kind = annotations.problems.values().next().map_or(ErrorKind::Unsupported, SnapshotError::kind);
-            let message = format!(
-                "the labels of snapshot {id} cannot be known, because an annotation cannot be read: {problem}; annotate the \
-                 snapshot again, or delete this object"
-            );
-            Err(SnapshotError::new(if kind == ErrorKind::Corrupt { ErrorKind::InvalidInput } else { kind }, message))
-        }
-    }
+    annotations.check_all_read(id)?;
+    Ok(annotations.changed(&metadata.labels, metadata.note.as_deref()))
 }
 
 /// What is to be changed: keys to texts, `None` removes.

@@ -387,7 +387,7 @@ pub enum ListEntry {
     /// An object, a file or a directory that does not belong to the caller: the name is not a key, or the key filter
     /// rejects it. What is in such a directory is not reported.
     Foreign,
-    /// A directory that cannot be read, or a file of which nothing is known.
+    /// A directory that cannot be read, or a link in its place, or a file of which nothing is known.
     Unreadable {
         /// The key of the directory, without a slash at the end, or of the file.
         key: String,

@@ -364,6 +364,7 @@ impl Planner<'_> {
         };
         let Some(snapshot) = self.snapshot(id) else { return Ok(()) };
         plan.warnings.extend(self.overruled(id));
+        plan.warnings.extend(self.left_out(id));
         self.count_pin(plan, snapshot, Some(id));
         let planned = PlannedCopy {
             ancestors: ancestors.iter().map(ToString::to_string).collect(),
@@ -402,6 +403,12 @@ impl Planner<'_> {
             }
             existing => existing.map(|(existing, _)| existing),
         };
+        // A compaction stores what the annotations say.
+        if existing.is_none()
+            && let Some(Err(error)) = self.source.annotations.get(id).map(|annotations| annotations.check_all_read(id))
+        {
+            return self.block(id, error);
+        }
         let existing_id: Option<SnapshotId> = existing.map(|existing| existing.id.parse()).transpose()?;
         self.count_pin(plan, snapshot, existing_id.as_ref());
         let planned = PlannedCopy {
@@ -431,6 +438,18 @@ impl Planner<'_> {
     /// Returns the error of a snapshot that depends on a blocked one. Its own error says why.
     fn without_base(&self, base_id: &SnapshotId) -> SnapshotError {
         unusable_base(base_id, self.blocked.get(base_id).map_or(ErrorKind::Internal, |blocked| blocked.kind))
+    }
+
+    /// Returns a warning for each annotation that cannot be read, and is not copied for that reason.
+    fn left_out(&self, id: &SnapshotId) -> Vec<String> {
+        let problems = self.source.annotations.get(id).map(|annotations| annotations.problems(id)).unwrap_or_default();
+        let warning = |problem: &String| {
+            format!(
+                "an annotation of snapshot {id} cannot be read and is not copied, so labels and note of the copy may be others: \
+                 {problem}; `annotate` the snapshot, which replaces what is corrupt, and repeat the copy"
+            )
+        };
+        problems.iter().map(warning).collect()
     }
 
     /// Returns a warning if annotations are to be copied that have no effect in the target.

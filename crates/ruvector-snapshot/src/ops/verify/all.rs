@@ -16,8 +16,8 @@ use crate::repo::context::Context;
 use crate::repo::inventory::Inventory;
 use crate::repo::presence::gone;
 use crate::repo::verify::{Corruption, ListedObjects, VerifyReport};
-use crate::snapshot::Listing;
 use crate::snapshot::checks::Checks;
+use crate::snapshot::{Listing, Snapshot};
 
 /// Streams what is found out about each snapshot, newest first. Goes on after corruption and after errors that concern
 /// one snapshot. Ends with an error if nothing is left of what was listed.
@@ -44,6 +44,7 @@ fn verify(
         if only.is_none() {
             listing.possible_losses().for_each(|problem| warn(options.progress.as_deref(), &problem.to_string()));
         }
+        warn_of_annotations(&listing, &lineage, only.as_ref(), &options);
         let checks = checks_of_whole(&mut listing, &lineage);
         let mut ids: Vec<String> = listing.snapshots.iter().map(|snapshot| snapshot.id.clone()).collect();
         let mut lost = HashMap::new();
@@ -72,6 +73,23 @@ fn verify(
         Ok(run) => run.boxed(),
         Err(error) => stream::once(async { Err(error) }).boxed(),
     })
+}
+
+/// Warns of annotations that cannot be read, of the snapshots that are verified. Their data can be intact.
+fn warn_of_annotations(
+    listing: &Listing,
+    lineage: &Lineage<SnapshotId>,
+    only: Option<&BTreeSet<SnapshotId>>,
+    options: &VerifyOptions,
+) {
+    let with_ancestors = |ids: &BTreeSet<SnapshotId>| -> BTreeSet<String> {
+        let ancestors = ids.iter().flat_map(|id| lineage.ancestors(id));
+        ids.iter().chain(ancestors).map(ToString::to_string).collect()
+    };
+    let wanted = only.map(with_ancestors);
+    let is_wanted = |snapshot: &&Snapshot| wanted.as_ref().is_none_or(|wanted| wanted.contains(&snapshot.id));
+    let warnings = listing.snapshots.iter().filter(is_wanted).flat_map(Snapshot::annotation_warnings);
+    warnings.for_each(|warning| warn(options.progress.as_deref(), &warning));
 }
 
 /// Returns what the ledgers say of snapshots with a complete chain, of which the listing shows every file.

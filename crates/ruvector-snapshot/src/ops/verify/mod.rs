@@ -16,6 +16,7 @@ use tracing::Instrument as _;
 
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::progress::warn;
+use crate::repo::annotations;
 use crate::repo::chain_checks::{ListedChain, Then};
 use crate::repo::context::Context;
 use crate::repo::verify::{ListedObjects, Scope, VerifyReport, verify_chain};
@@ -35,6 +36,7 @@ pub(crate) async fn verify(context: &Context, id: &SnapshotId, options: &VerifyO
     if report.is_intact() {
         warn_if_corrupt_before(context, id, options).await;
     }
+    warn_of_annotations(context, std::iter::once(&report.id).chain(&report.chain), options).await;
     Ok(report)
 }
 
@@ -43,6 +45,7 @@ pub(crate) async fn verify_due(context: &Context, id: &SnapshotId, options: &Ver
     if options.max_age.is_some() {
         let known = ListedChain::read(context, id).await?.checks(context.clock.now());
         if let Some(skipped) = known.and_then(|known| skipped(context, id.as_str(), &known.checks, options)) {
+            warn_of_annotations(context, [id.to_string()].iter(), options).await;
             return Ok(skipped);
         }
     }
@@ -60,6 +63,14 @@ async fn warn_if_corrupt_before(context: &Context, id: &SnapshotId, options: &Ve
     };
     if let Some(warning) = warning {
         warn(options.progress.as_deref(), &warning);
+    }
+}
+
+/// Warns of annotations of these snapshots that cannot be read. Their data can be intact.
+async fn warn_of_annotations(context: &Context, ids: impl Iterator<Item = &String>, options: &VerifyOptions) {
+    for id in ids.filter_map(|id| id.parse().ok()) {
+        let warnings = annotations::warnings(context.store.as_ref(), &id).await;
+        warnings.iter().for_each(|warning| warn(options.progress.as_deref(), warning));
     }
 }
 

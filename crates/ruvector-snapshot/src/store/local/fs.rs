@@ -1,10 +1,10 @@
 //! A local directory as an `ObjectStore`.
 //!
 //! `staged` writes, and `directory` resolves names: a symbolic link below the root is never followed. A link is not
-//! listed, and reading, creating or deleting an object through one is an error that names it. Besides:
+//! listed as an object, and reading, creating or deleting an object through one is an error that names it. Besides:
 //!
 //! - A listing continues after a name that is not a key, and after a directory that cannot be read, and reports both. One
-//!   such file would hide every snapshot.
+//!   such file would hide every snapshot. A link in place of a directory of the caller's cannot be read either.
 //! - A listing enters only directories that the key filter accepts. Others may be unreadable.
 //! - A delete is durable when it returns, if the file system can do that: the directory is synced, as after a write.
 
@@ -277,6 +277,11 @@ impl Walk {
         }
         match reading.directory.stat_or_link(name) {
             Ok(None) => {}
+            // What must be a directory of the caller's is hidden by the link.
+            Ok(Some(found)) if kind_of(&found) == FileType::Symlink && !(self.key_filter)(&key) => {
+                let link = reading.directory.path_of(name);
+                self.cannot_read(key, at(&link, LinkInStore::error(link.clone())))?;
+            }
             Ok(Some(found)) => self.add(key, &found)?,
             Err(error) => self.cannot_read(key, at(&reading.directory.path_of(name), error))?,
         }
