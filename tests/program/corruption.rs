@@ -249,6 +249,53 @@ fn a_missing_checksum_file_is_a_warning_of_what_does_not_need_it() {
     assert_eq!(sandbox.run(&["list"]).exit_code, Some(3));
 }
 
+/// Returns what the lines of warnings say.
+fn warnings_of(result: &RunResult) -> Vec<String> {
+    result.stderr.lines().filter(|line| line.starts_with("warning: ")).map(str::to_owned).collect()
+}
+
+#[test]
+fn what_reads_a_snapshot_with_a_file_of_another_size_warns_as_its_dry_run_does() {
+    let cut: fn(&mut Vec<u8>) = |bytes| bytes.truncate(bytes.len() - 3);
+    let lengthen: fn(&mut Vec<u8>) = |bytes| bytes.extend(b"xx");
+    for (file, damage) in [("index.bin.gz", cut), ("index.bin.gz", lengthen), ("checksum.sha256", cut)] {
+        let (sandbox, ids) = Sandbox::with_snapshots(1);
+        let (_, created) = sandbox.json(&["create", "--db", "a.db", "--base", &ids[0], "--name", "two"]);
+        let increment = created["snapshot"]["id"].as_str().unwrap().to_owned();
+        let path = sandbox.stored(&ids[0], file);
+        let mut bytes = fs::read(&path).unwrap();
+        damage(&mut bytes);
+        fs::write(path, bytes).unwrap();
+        let key = format!("snapshot-{}/{file} has ", ids[0]);
+        for id in [&ids[0], &increment] {
+            for args in [&["restore", id, "--to", "b.db"][..], &["export", id, "--to", "e"]] {
+                let planned = sandbox.run(&[args, &["--dry-run"]].concat());
+                let done = sandbox.run(args);
+                done.assert_warns(&key);
+                assert_eq!(
+                    (planned.exit_code, warnings_of(&planned)),
+                    (done.exit_code, warnings_of(&done)),
+                    "{args:?}"
+                );
+            }
+            for args in [&["drill", id][..], &["dump", id]] {
+                sandbox.run(args).assert_warns(&key);
+            }
+            // What can be restored is not said to be lost.
+            for args in [&["list"][..], &["status"], &["show", id]] {
+                let result = sandbox.run(args);
+                assert!([Some(3), Some(4)].contains(&result.exit_code), "{args:?}: {result:?}");
+                assert!(!format!("{result:?}").contains("cannot be restored"), "{args:?}: {result:?}");
+            }
+            fs::remove_file(sandbox.path("b.db")).unwrap();
+            fs::remove_dir_all(sandbox.path("e")).unwrap();
+        }
+        let listed = sandbox.run(&["list"]).stdout;
+        let is_unusable = file != "checksum.sha256";
+        assert_eq!(listed.contains("which `restore --dry-run` shows; the newest is "), is_unusable, "{listed}");
+    }
+}
+
 #[test]
 fn what_reads_a_part_names_the_block_that_a_verification_names() {
     let sandbox = Sandbox::with_rows(40_000);
