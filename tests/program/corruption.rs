@@ -1,6 +1,7 @@
 //! Corrupt snapshots and databases: they are found and named, the exit code is 3, and the others can still be used.
 
 use std::fs;
+use std::path::Path;
 
 use ruvector_snapshot_format::checksum::{checksum_sha256, sha256_hex};
 use ruvector_snapshot_format::codec::member::{Coding, pack};
@@ -31,6 +32,65 @@ fn verify_names_the_corrupt_block_and_checks_the_other_snapshots() {
     let (exit_code, document) = sandbox.json(&["verify", "--all"]);
     assert_eq!((exit_code, &document["state"]), (3, &serde_json::json!("corrupt")));
     assert_eq!(document["snapshots"][1]["corruption"][0]["block"], 0);
+}
+
+/// Returns the commands in the hints of a run, as the arguments of the program.
+fn advised_commands(result: &RunResult) -> Vec<Vec<String>> {
+    let hints = result.stderr.lines().filter(|line| line.starts_with("hint: "));
+    let quoted = hints.flat_map(|line| line.split('`').skip(1).step_by(2).collect::<Vec<_>>());
+    let commands = quoted.filter_map(|command| command.strip_prefix("ruvector-snapshot "));
+    commands.map(|command| command.replace("OTHER", "copies").split(' ').map(str::to_owned).collect()).collect()
+}
+
+/// The first snapshot is damaged, the second depends on it, and the other store has the first one alone.
+#[test]
+fn the_commands_that_verify_advises_repair_what_another_store_has() {
+    let lose = |path: &Path| fs::remove_file(path).unwrap();
+    let cut = |path: &Path| fs::write(path, &fs::read(path).unwrap()[1..]).unwrap();
+    let damages: [(&str, &dyn Fn(&Path)); 6] = [
+        ("vectors.bin.gz", &lose),
+        ("index.bin.gz", &cut),
+        ("vectors.bin.gz", &flip_bit_in_the_middle),
+        ("checksum.sha256", &lose),
+        ("checksum.sha256", &cut),
+        ("metadata.json", &lose),
+    ];
+    for (file, damage) in damages {
+        let (sandbox, ids) = Sandbox::with_snapshots(1);
+        sandbox.ok(&["copy", "--all", "--to", "copies"]);
+        let (_, created) = sandbox.json(&["create", "--db", "a.db", "--base", &ids[0], "--name", "two"]);
+        let increment = created["snapshot"]["id"].as_str().unwrap().to_owned();
+        sandbox.ok(&["pin", &increment]);
+        sandbox.ok(&["unpin", &increment]);
+        damage(&sandbox.stored(&ids[0], file));
+        for args in [&["--store", "snapshots", "verify", "--all"][..], &["--store", "snapshots", "verify", "two"]] {
+            let verified = sandbox.run(args);
+            assert_eq!(verified.exit_code, Some(3), "{file}: {verified:?}");
+            assert!(verified.stderr.contains("delete nothing yet"), "{file}: {verified:?}");
+            assert!(!format!("{verified:?}").contains("or delete the snapshot"), "{file}: {verified:?}");
+            assert!(!advised_commands(&verified).is_empty(), "{file}: {verified:?}");
+        }
+        for command in advised_commands(&sandbox.run(&["--store", "snapshots", "verify", "--all"])) {
+            let args: Vec<&str> = command.iter().map(String::as_str).collect();
+            let done = sandbox.run(&args);
+            assert!([Some(0), Some(5)].contains(&done.exit_code), "{file}: {args:?}: {done:?}");
+        }
+        assert_eq!(sandbox.ids(), [increment.as_str(), &ids[0]], "{file}");
+        sandbox.ok(&["verify", "--all"]);
+        sandbox.ok(&["restore", &increment, "--to", "b.db"]);
+        assert_holds(&sandbox.path("b.db"), 300, 8);
+    }
+}
+
+/// What another store does not have is not to be deleted, so the first command fails and the others are not run.
+#[test]
+fn the_first_advised_command_fails_if_no_store_has_what_is_corrupt() {
+    let (sandbox, ids) = Sandbox::with_snapshots(1);
+    fs::create_dir(sandbox.path("copies")).unwrap();
+    fs::remove_file(sandbox.stored(&ids[0], "vectors.bin.gz")).unwrap();
+    let commands = advised_commands(&sandbox.run(&["verify", "--all"]));
+    let args: Vec<&str> = commands[0].iter().map(String::as_str).collect();
+    sandbox.run(&args).assert_fails(3, "the file is missing");
 }
 
 #[test]
@@ -247,6 +307,53 @@ fn a_missing_checksum_file_is_a_warning_of_what_does_not_need_it() {
         sandbox.run(args).assert_warns("checksum.sha256 is missing: this command does not need it");
     }
     assert_eq!(sandbox.run(&["list"]).exit_code, Some(3));
+}
+
+/// Returns what the lines of warnings say.
+fn warnings_of(result: &RunResult) -> Vec<String> {
+    result.stderr.lines().filter(|line| line.starts_with("warning: ")).map(str::to_owned).collect()
+}
+
+#[test]
+fn what_reads_a_snapshot_with_a_file_of_another_size_warns_as_its_dry_run_does() {
+    let cut: fn(&mut Vec<u8>) = |bytes| bytes.truncate(bytes.len() - 3);
+    let lengthen: fn(&mut Vec<u8>) = |bytes| bytes.extend(b"xx");
+    for (file, damage) in [("index.bin.gz", cut), ("index.bin.gz", lengthen), ("checksum.sha256", cut)] {
+        let (sandbox, ids) = Sandbox::with_snapshots(1);
+        let (_, created) = sandbox.json(&["create", "--db", "a.db", "--base", &ids[0], "--name", "two"]);
+        let increment = created["snapshot"]["id"].as_str().unwrap().to_owned();
+        let path = sandbox.stored(&ids[0], file);
+        let mut bytes = fs::read(&path).unwrap();
+        damage(&mut bytes);
+        fs::write(path, bytes).unwrap();
+        let key = format!("snapshot-{}/{file} has ", ids[0]);
+        for id in [&ids[0], &increment] {
+            for args in [&["restore", id, "--to", "b.db"][..], &["export", id, "--to", "e"]] {
+                let planned = sandbox.run(&[args, &["--dry-run"]].concat());
+                let done = sandbox.run(args);
+                done.assert_warns(&key);
+                assert_eq!(
+                    (planned.exit_code, warnings_of(&planned)),
+                    (done.exit_code, warnings_of(&done)),
+                    "{args:?}"
+                );
+            }
+            for args in [&["drill", id][..], &["dump", id]] {
+                sandbox.run(args).assert_warns(&key);
+            }
+            // What can be restored is not said to be lost.
+            for args in [&["list"][..], &["status"], &["show", id]] {
+                let result = sandbox.run(args);
+                assert!([Some(3), Some(4)].contains(&result.exit_code), "{args:?}: {result:?}");
+                assert!(!format!("{result:?}").contains("cannot be restored"), "{args:?}: {result:?}");
+            }
+            fs::remove_file(sandbox.path("b.db")).unwrap();
+            fs::remove_dir_all(sandbox.path("e")).unwrap();
+        }
+        let listed = sandbox.run(&["list"]).stdout;
+        let is_unusable = file != "checksum.sha256";
+        assert_eq!(listed.contains("which `restore --dry-run` shows; the newest is "), is_unusable, "{listed}");
+    }
 }
 
 #[test]

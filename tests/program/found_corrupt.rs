@@ -152,7 +152,8 @@ fn what_keeps_or_changes_a_snapshot_warns_that_it_was_found_corrupt() {
     sandbox.ok(&["pin", &full, &inc]);
     fs::remove_file(&path).unwrap();
     sandbox.ok_with_warning(&["pin", &full], &format!("snapshot {full} cannot be used: "));
-    let broken = format!("snapshot {inc} cannot be restored: it depends on snapshot {full}, which cannot be used");
+    let broken = format!("it depends on snapshot {full}, which cannot be used");
+    let broken = format!("snapshot {inc} may not be restorable, which `restore --dry-run` shows: {broken}");
     sandbox.ok_with_warning(&["pin", &inc, "--dry-run"], &broken);
     sandbox.ok_with_warning(&["annotate", &inc, "--note", "y"], &broken);
 }
@@ -188,8 +189,9 @@ fn a_diff_that_fails_says_that_nothing_could_be_recorded_in_the_second_store() {
     let result = run(&[]);
     let named = format!("in {}: the file is missing", sandbox.path("copies").display());
     assert!(result.exit_code == Some(3) && result.stderr.contains(&named), "{result:?}");
-    assert!(result.stderr.starts_with(&format!("warning: {not_recorded}")), "{result:?}");
+    assert!(result.stderr.contains(&format!("\nwarning: {not_recorded}")), "{result:?}");
     let (exit_code, document) = run(&["--json"]).into_json();
     assert_eq!(exit_code, 3);
-    assert!(document["warnings"][0].as_str().unwrap().contains(&not_recorded), "{document}");
+    // The first is that the file is missing.
+    assert!(document["warnings"][1].as_str().unwrap().contains(&not_recorded), "{document}");
 }

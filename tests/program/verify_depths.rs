@@ -186,7 +186,7 @@ fn a_list_says_that_files_were_written_since_the_verification_and_that_a_chain_i
     assert!(shown.contains(", does not count: files were written after it"), "{shown}");
     std::fs::remove_file(path).unwrap();
     assert_eq!(rows("  BROKEN  "), 1);
-    assert!(sandbox.run(&["list"]).stdout.contains("; 1 of them cannot be restored; 1 more cannot be used ("));
+    assert!(sandbox.run(&["list"]).stdout.contains("; 1 of them may not be restorable; 1 more cannot be used ("));
     assert_eq!(sandbox.run(&["list"]).exit_code, Some(3));
 }
 

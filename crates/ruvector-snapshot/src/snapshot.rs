@@ -319,6 +319,23 @@ impl UnusableSnapshot {
     pub fn is_unread(&self) -> bool {
         !matches!(self.error.kind(), ErrorKind::Corrupt | ErrorKind::Unsupported | ErrorKind::NotFound)
     }
+
+    /// Returns whether a restore of it, or of a snapshot that depends on it, can succeed all the same: `metadata.json` is intact,
+    /// and a data file is missing or has another size. A restore reads parts of files, and does not miss the others. Its
+    /// [plan](crate::SnapshotManager::plan_restore) shows whether it would succeed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn example(listing: ruvector_snapshot::Listing) {
+    /// for unusable in listing.unusable.iter().filter(|unusable| unusable.may_be_restorable()) {
+    ///     println!("{} is corrupt, but a restore may succeed", unusable.id);
+    /// }
+    /// # }
+    /// ```
+    pub fn may_be_restorable(&self) -> bool {
+        self.error.kind() == ErrorKind::Corrupt && self.name.is_some()
+    }
 }
 
 impl Listing {

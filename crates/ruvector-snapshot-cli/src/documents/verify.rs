@@ -7,6 +7,9 @@ use serde::Serialize;
 
 use super::shared::{ItemError, State};
 
+/// The file without which nothing else of a snapshot can be read.
+const METADATA_JSON: &str = "metadata.json";
+
 /// What `verify` has found.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Verify")]
@@ -64,6 +67,18 @@ pub(crate) struct VerifiedDocument {
 }
 
 impl VerifiedDocument {
+    /// Returns the ids of the snapshots that are corrupt: this one, or some that it depends on.
+    pub(crate) fn corrupt_ids(&self) -> impl Iterator<Item = &str> {
+        self.corruption.iter().map(|one| one.id.as_str())
+    }
+
+    /// Returns the ids of those whose `metadata.json` is missing or corrupt.
+    pub(crate) fn without_metadata_json(&self) -> impl Iterator<Item = &str> {
+        let is_lost = self.error.is_some() && self.state == Some(State::Corrupt);
+        let found = self.corruption.iter().filter(|one| one.file == METADATA_JSON).map(|one| one.id.as_str());
+        found.chain(is_lost.then_some(self.id.as_str()))
+    }
+
     /// Returns what was found, or `None` if it is about no snapshot.
     pub(crate) fn of(verification: &Verification) -> Option<Self> {
         let of = |id: &String| Self { id: id.clone(), ..Self::default() };

@@ -148,6 +148,14 @@ struct BrokenChains {
     ids: Vec<String>,
 }
 
+impl BrokenChains {
+    /// Returns whether only parts of files of the base are missing, which a restore may not need.
+    fn may_be_restorable(&self, listing: &Listing) -> bool {
+        let mut unusable = listing.unusable.iter().filter(|unusable| unusable.id == self.base_id);
+        unusable.any(UnusableSnapshot::may_be_restorable)
+    }
+}
+
 /// Returns them, of these snapshots.
 fn broken_chains(listing: &Listing, snapshots: &[&Snapshot]) -> Vec<BrokenChains> {
     let mut broken: BTreeMap<_, Vec<String>> = BTreeMap::new();
@@ -221,15 +229,19 @@ fn print_broken(session: &Session, selected: &Selected<'_>) -> Result<(), Failur
         let tone = if state == "UNREADABLE" { Tone::Caution } else { Tone::Bad };
         session.output.line(Text::from(format_args!("{}  ", session.short(id))).tone(tone, state).add("  ").add(what))
     };
-    for BrokenChains { base_id, end, ids } in broken {
+    for broken @ BrokenChains { base_id, end, ids } in broken {
         let (state, why) = match listing.unusable.iter().find(|unusable| unusable.id == *base_id) {
             _ if *end == ChainEnd::Missing => ("MISSING", String::new()),
-            Some(unusable) => (state(unusable), format!("{}; ", reason(unusable))),
+            Some(unusable) => (state(unusable), format!("{}; ", problem(unusable))),
             None => ("CORRUPT", String::new()),
         };
         let (dependents, newest) = (counted(ids.len() as u64, "dependent"), ids.first().unwrap_or(base_id));
         let newest = session.short(newest);
-        let what = format!("{why}{dependents} cannot be restored without it; the newest is {newest}");
+        let without_it = match broken.may_be_restorable(listing) {
+            true => "may not be restorable without it, which `restore --dry-run` shows",
+            false => "cannot be restored without it",
+        };
+        let what = format!("{why}{dependents} {without_it}; the newest is {newest}");
         line(base_id, state, what)?;
     }
     let is_printed = |unusable: &&UnusableSnapshot| broken.iter().any(|broken| broken.base_id == unusable.id);
@@ -327,10 +339,14 @@ fn print_summary(session: &Session, selected: &Selected<'_>) -> Result<(), Failu
             session.store_inside()
         ));
     }
-    let cannot_be_restored = match broken.iter().map(|broken| broken.ids.len()).sum::<usize>() {
-        0 => String::new(),
-        broken => format!("; {broken} of them cannot be restored"),
+    let of_them = |may_be_restorable: bool, what: &str| {
+        let broken = broken.iter().filter(|broken| broken.may_be_restorable(listing) == may_be_restorable);
+        match broken.map(|broken| broken.ids.len()).sum::<usize>() {
+            0 => String::new(),
+            number => format!("; {number} of them {what}"),
+        }
     };
+    let cannot_be_restored = of_them(false, "cannot be restored") + &of_them(true, "may not be restorable");
     let unusable = match listing.unusable.len() {
         0 => cannot_be_restored,
         unusable => format!("{cannot_be_restored}; {unusable} more cannot be used (`verify ID` prints why)"),
@@ -395,8 +411,17 @@ fn damaged<'a>(selected: &'a Selected<'_>) -> impl Iterator<Item = &'a String> {
     ids.filter(|id| selected.listing.damaged.contains_key(*id))
 }
 
-/// Returns why a snapshot cannot be used. The line starts with the id, so only the file of the key is named.
+/// Returns why a snapshot cannot be used, and whether a restore may succeed.
 fn reason(unusable: &UnusableSnapshot) -> String {
+    let can_be_tried = match unusable.may_be_restorable() {
+        true => "; `restore --dry-run` shows whether it can be restored",
+        false => "",
+    };
+    format!("{}{can_be_tried}", problem(unusable))
+}
+
+/// Returns why a snapshot cannot be used. The line starts with the id, so only the file of the key is named.
+fn problem(unusable: &UnusableSnapshot) -> String {
     let file = unusable.error.key().and_then(|key| key.rsplit('/').next());
     let file = file.map(|file| format!("{file}: ")).unwrap_or_default();
     format!("{file}{}", unusable.error.message())

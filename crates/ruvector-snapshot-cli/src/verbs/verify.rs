@@ -2,6 +2,7 @@
 
 mod plan;
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 
 use clap::Args;
@@ -14,7 +15,7 @@ use crate::documents::{State, VerifiedDocument, VerifyDocument};
 use crate::failure::{Exit, Failure};
 use crate::interrupted::Attempts;
 use crate::logs::PRINTED;
-use crate::output::{Text, Tone, count, counted, size};
+use crate::output::{Text, Tone, count, counted, quoted, size};
 use crate::progress::ProgressDisplay;
 use crate::session::Session;
 use crate::values::subset;
@@ -143,6 +144,9 @@ fn print_one(session: &Session, report: &VerifyReport, args: &Verify) -> Result<
     };
     session.output.always().line(format_args!("corrupt in {places}; {others} (see `show`)"))
 }
+
+/// Number of corrupt snapshots that the hint names.
+const IDS_SHOWN: usize = 10;
 
 /// How many snapshots of each kind there are.
 #[derive(Default)]
@@ -364,6 +368,37 @@ fn summary(totals: &Totals, args: &Verify) -> String {
     summary
 }
 
+/// Says what can be done about what is corrupt. Nothing is deleted before another store has it, with all that depends on it.
+fn print_repair(session: &Session, snapshots: &[VerifiedDocument]) {
+    let hint = |what: String| session.output.message(format_args!("hint: {what}"));
+    let here = if session.store.is_empty() { "STORE".to_owned() } else { quoted(&session.store) };
+    let joined = |ids: BTreeSet<&str>| match ids.len() <= IDS_SHOWN {
+        true => ids.into_iter().collect::<Vec<_>>().join(" "),
+        false => "ID...".to_owned(),
+    };
+    hint("take a full snapshot of the database now, and delete nothing yet: `create` without --base".to_owned());
+    let lost: BTreeSet<&str> = snapshots.iter().flat_map(VerifiedDocument::without_metadata_json).collect();
+    if !lost.is_empty() {
+        return hint(format!(
+            "if the store OTHER has the snapshot, `ruvector-snapshot --store OTHER copy {} --to {here}` brings back a metadata.json \
+             that is missing. One that is corrupt can be replaced by that of OTHER or an older version of the object. Then verify again",
+            joined(lost)
+        ));
+    }
+    let corrupt = joined(snapshots.iter().flat_map(VerifiedDocument::corrupt_ids).collect());
+    let save = session.command("copy --all --pins --to OTHER");
+    let delete = session.command(&format!("delete {corrupt} --cascade"));
+    hint(format!("if the store OTHER has an intact copy of what is corrupt, `{save}` saves there what depends on it"));
+    hint(format!(
+        "only if that prints no error (exit code 0 or 5), `{delete}` and then `ruvector-snapshot --store OTHER copy --all --pins \
+         --to {here}` replace it"
+    ));
+    hint(
+        "if no other store has it, keep it while a snapshot that you need depends on it: `restore --dry-run` shows what can be restored"
+            .to_owned(),
+    );
+}
+
 fn finish(
     session: &Session,
     snapshots: Vec<VerifiedDocument>,
@@ -384,9 +419,7 @@ fn finish(
         skipped: totals.skipped,
     })?;
     if totals.corrupt > 0 {
-        let message = "hint: take a full snapshot of the database now, and delete nothing yet. If another store has an intact copy of what is \
-                       corrupt, `copy --all --to OTHER` saves there what depends on it. Then delete it here with --cascade, and copy all back";
-        session.output.message(format_args!("{message}"));
+        print_repair(session, &snapshots);
     }
     Ok(match (totals.corrupt, totals.failed) {
         (0, 0) => Exit::Success,

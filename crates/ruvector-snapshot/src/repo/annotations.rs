@@ -155,10 +155,17 @@ impl Annotations {
 
 /// Returns a warning for each annotation of a snapshot that cannot be read. It says nothing of the data.
 pub(crate) async fn warnings(store: &dyn SnapshotStore, id: &SnapshotId) -> Vec<String> {
-    let read = async { Annotations::read(store, id, &objects_of(store, id).await?).await };
-    let problems = match read.await {
+    match objects_of(store, id).await {
+        Ok(objects) => warnings_among(store, id, &objects).await,
+        Err(error) => vec![annotation_warning(id.as_str(), &format!("annotations could not be listed: {error}"))],
+    }
+}
+
+/// As [`warnings`], of a snapshot that was listed.
+pub(crate) async fn warnings_among(store: &dyn SnapshotStore, id: &SnapshotId, objects: &ObjectsByName) -> Vec<String> {
+    let problems = match Annotations::read(store, id, objects).await {
         Ok(annotations) => annotations.problems(id),
-        Err(error) => vec![format!("annotations could not be listed: {error}")],
+        Err(error) => vec![error.to_string()],
     };
     problems.iter().map(|problem| annotation_warning(id.as_str(), problem)).collect()
 }

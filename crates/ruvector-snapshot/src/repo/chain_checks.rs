@@ -2,13 +2,15 @@
 
 use chrono::{DateTime, Utc};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use ruvector_snapshot_format::checksum::checksum_sha256_bytes;
 use ruvector_snapshot_format::id::SnapshotId;
 use ruvector_snapshot_format::layout::{self, DataFile};
 use ruvector_snapshot_format::metadata::SnapshotMetadata;
 
+use super::annotations;
 use super::chain::{CHAIN_LENGTH_MAX, Chain};
 use super::context::Context;
-use super::inventory::{has_all_files, read_metadata};
+use super::inventory::read_metadata;
 use super::ledger::{self, Ledger};
 use super::presence::{ObjectsByName, objects_of};
 use crate::error::{ErrorKind, Result, SnapshotError};
@@ -20,6 +22,18 @@ pub(crate) struct ListedChain {
     snapshots: Vec<ListedSnapshot>,
     /// Whether the chain reaches a full snapshot, and all files are there, with their sizes.
     is_whole: bool,
+    /// The files that are not, as far as `metadata.json` can be read.
+    wrong_files: Vec<WrongFile>,
+}
+
+/// A file that is missing or has another size than it was written with.
+struct WrongFile {
+    key: String,
+    /// What is wrong with it, as it follows the key.
+    problem: String,
+    /// Whether what a command reads may be missing. Nothing but verifications and other tools reads `checksum.sha256`, and
+    /// nothing reads behind the recorded end of a file.
+    may_be_needed: bool,
 }
 
 struct ListedSnapshot {
@@ -31,13 +45,13 @@ impl ListedChain {
     /// Lists the chain of a snapshot, as far as it can be followed.
     pub(crate) async fn read(context: &Context, id: &SnapshotId) -> Result<Self> {
         let store = context.store.as_ref();
-        let mut chain = Self { snapshots: Vec::new(), is_whole: true };
+        let mut chain = Self { snapshots: Vec::new(), is_whole: true, wrong_files: Vec::new() };
         let mut next = Some(id.clone());
         while let Some(id) = next.take() {
             let objects = objects_of(store, &id).await?;
             match read_metadata(store, &id).await {
                 Ok((metadata, _)) => {
-                    chain.is_whole &= is_whole(&metadata, &objects)?;
+                    chain.compare(&metadata, &objects)?;
                     next = metadata.base_id()?.filter(|_| chain.snapshots.len() < CHAIN_LENGTH_MAX);
                 }
                 Err(error) if is_of_snapshot(&error) => chain.is_whole = false,
@@ -57,16 +71,33 @@ impl ListedChain {
             Ok::<_, SnapshotError>(ListedSnapshot { id, objects })
         });
         let listings = stream::iter(listings.collect::<Vec<_>>()).buffered(context.config.max_concurrent_io);
-        let mut listed = Self { snapshots: listings.try_collect().await?, is_whole: true };
-        for (snapshot, objects) in chain.snapshots().iter().zip(&listed.snapshots) {
-            listed.is_whole &= is_whole(&snapshot.metadata, &objects.objects)?;
+        let snapshots: Vec<ListedSnapshot> = listings.try_collect().await?;
+        let mut listed = Self { snapshots: Vec::new(), is_whole: true, wrong_files: Vec::new() };
+        for (snapshot, objects) in chain.snapshots().iter().zip(&snapshots) {
+            listed.compare(&snapshot.metadata, &objects.objects)?;
         }
-        Ok(listed)
+        Ok(Self { snapshots, ..listed })
+    }
+
+    /// Compares the files of a snapshot with their sizes.
+    fn compare(&mut self, metadata: &SnapshotMetadata, objects: &ObjectsByName) -> Result<()> {
+        self.wrong_files.extend(wrong_files(metadata, objects)?);
+        self.is_whole &= self.wrong_files.is_empty() && objects.contains_key(layout::METADATA_JSON);
+        Ok(())
     }
 
     /// Returns whether all files are there, with their sizes. What is missing may have been written after the listing.
     pub(crate) fn is_whole(&self) -> bool {
         self.is_whole
+    }
+
+    /// Returns a warning for each annotation of the chain that cannot be read.
+    pub(crate) async fn annotation_warnings(&self, context: &Context) -> Vec<String> {
+        let mut all = Vec::new();
+        for ListedSnapshot { id, objects } in &self.snapshots {
+            all.extend(annotations::warnings_among(context.store.as_ref(), id, objects).await);
+        }
+        all
     }
 
     /// Returns when a snapshot of the chain was found corrupt, unless everything was found intact since.
@@ -88,14 +119,20 @@ impl ListedChain {
         None
     }
 
-    /// Returns the warning for a snapshot of the chain that has lost the file that only other tools and verifications read.
-    fn missing_checksums(&self) -> Option<String> {
-        let lacks = |listed: &&ListedSnapshot| !listed.objects.contains_key(layout::CHECKSUM_SHA256);
-        let key = layout::key(&self.snapshots.iter().find(lacks)?.id, layout::CHECKSUM_SHA256);
-        Some(format!(
-            "{key} is missing: this command does not need it, but the snapshot is corrupt, and no increment can be based on it; `create` makes \
-             a new full snapshot"
-        ))
+    /// Returns the warning for files of the chain that are missing or have another size. Whether a command needs what is missing
+    /// only shows when it reads, and then it fails.
+    fn wrong_files_warning(&self) -> Option<String> {
+        let wrong: Vec<String> = self.wrong_files.iter().map(|file| format!("{} {}", file.key, file.problem)).collect();
+        let need = match self.wrong_files.iter().any(|file| file.may_be_needed) {
+            true => "this command fails if it needs what is missing;",
+            false => "this command does not need it, but",
+        };
+        (!wrong.is_empty()).then(|| {
+            format!(
+                "{}: {need} the snapshot is corrupt, and no increment can be based on it; `create` makes a new full snapshot",
+                wrong.join(", ")
+            )
+        })
     }
 
     /// Returns what the ledgers say at the time `now`. `None` if a snapshot or a file of the chain is missing.
@@ -120,11 +157,12 @@ pub(crate) enum Then {
     ReadsIndex,
 }
 
-/// Returns the warning for a chain of which a snapshot was found corrupt, and not intact since. If the ledgers cannot be
+/// Returns the warning for a chain of which a snapshot was found corrupt, and not intact since, or of which a file is missing or
+/// has another size. A command and its dry run give this one. If the ledgers cannot be
 /// listed, that is the warning: nothing depends on them.
 pub(crate) async fn corruption_warning(context: &Context, chain: &Chain, then: Then) -> Option<String> {
     match ListedChain::of(context, chain).await {
-        Ok(listed) => listed.corruption_warning(context.clock.now(), then).or_else(|| listed.missing_checksums()),
+        Ok(listed) => listed.corruption_warning(context.clock.now(), then).or_else(|| listed.wrong_files_warning()),
         Err(error) => Some(format!("whether the snapshot was found corrupt before is not known: {error}")),
     }
 }
@@ -152,13 +190,23 @@ pub(crate) async fn read_ledger(context: &Context, id: &SnapshotId) -> Result<Le
     ledger::read(context, id, &objects, base.as_ref()).await
 }
 
-fn is_whole(metadata: &SnapshotMetadata, objects: &ObjectsByName) -> Result<bool> {
-    let mut is_whole = has_all_files(objects);
+/// Returns the files that a listing does not show with the size that they were written with.
+fn wrong_files(metadata: &SnapshotMetadata, objects: &ObjectsByName) -> Result<Vec<WrongFile>> {
+    let mut sizes = vec![(layout::CHECKSUM_SHA256, checksum_sha256_bytes())];
     for file in DataFile::ALL {
-        let bytes = metadata.file(file)?.bytes;
-        is_whole &= objects.get(file.name()).is_some_and(|object| object.size_bytes == bytes);
+        sizes.push((file.name(), metadata.file(file)?.bytes));
     }
-    Ok(is_whole)
+    let wrong = sizes.into_iter().filter_map(|(file, expected)| {
+        let bytes = objects.get(file).map(|object| object.size_bytes);
+        let problem = match bytes {
+            Some(bytes) if bytes == expected => return None,
+            Some(bytes) => format!("has {bytes} bytes instead of {expected}"),
+            None => "is missing".to_owned(),
+        };
+        let may_be_needed = file != layout::CHECKSUM_SHA256 && bytes.unwrap_or_default() < expected;
+        Some(WrongFile { key: layout::key(&metadata.id, file), problem, may_be_needed })
+    });
+    Ok(wrong.collect())
 }
 
 /// Returns whether an error says something of the snapshot, which its verification reports.

@@ -87,15 +87,12 @@ impl<'a> Findings<'a> {
         self.unless(selected, &refusals)
     }
 
-    /// Adds data files with wrong sizes. What `work` does not need of them is not in its way.
-    pub(crate) fn add_wrong_sizes(&mut self, wrong: Vec<WrongSize>, work: &str) -> Result<()> {
-        for WrongSize { error, bytes, is_needed } in wrong {
+    /// Adds data files with wrong sizes of which something is needed. Of the others there is a warning already, as of a command
+    /// that runs.
+    pub(crate) fn add_wrong_sizes(&mut self, wrong: Vec<WrongSize>) -> Result<()> {
+        for WrongSize { error, is_needed } in wrong {
             let is_known = self.blockers.iter().any(|blocker| blocker.key.as_deref() == error.key());
-            if !is_needed {
-                let it = if bytes == 0 { "it" } else { "what is wrong there" };
-                let warning = format!("{error}; this {work} does not need {it}, but the snapshot is corrupt");
-                self.warnings.push(warning);
-            } else if !is_known {
+            if is_needed && !is_known {
                 self.unless_blocked(Err::<(), _>(error))?;
             }
         }

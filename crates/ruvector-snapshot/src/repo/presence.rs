@@ -138,8 +138,8 @@ pub(crate) fn no_snapshot(id: &SnapshotId) -> SnapshotError {
 
 pub(crate) fn lost_metadata_json(id: &SnapshotId) -> SnapshotError {
     let error = corrupt(
-        "the file is missing, so the snapshot cannot be read; restore the object from a copy of the store or from an older \
-         version of it, or delete the snapshot",
+        "the file is missing, so the snapshot cannot be read; put the object back from a copy of the store or from an older \
+         version of it",
     );
     error.with_key(layout::key(id, layout::METADATA_JSON))
 }

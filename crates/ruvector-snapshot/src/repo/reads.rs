@@ -38,8 +38,6 @@ impl ObjectReads {
 #[derive(Debug)]
 pub(crate) struct WrongSize {
     pub(crate) error: SnapshotError,
-    /// The bytes that it has.
-    pub(crate) bytes: u64,
     /// Whether what is read of it is not all there.
     pub(crate) is_needed: bool,
 }
@@ -61,11 +59,7 @@ impl Chain {
                 let needed = known.and_then(|reads| reads.get(number + 1)).map_or(recorded, |reads| reads.end);
                 checks.push(async move {
                     let wrong = snapshot.wrong_size(file).await?;
-                    Ok::<_, SnapshotError>(wrong.map(|(error, bytes)| WrongSize {
-                        error,
-                        bytes,
-                        is_needed: bytes < needed,
-                    }))
+                    Ok::<_, SnapshotError>(wrong.map(|(error, bytes)| WrongSize { error, is_needed: bytes < needed }))
                 });
             }
         }

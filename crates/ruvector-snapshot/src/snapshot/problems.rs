@@ -36,6 +36,8 @@ pub enum SnapshotProblem {
         end: ChainEnd,
         /// Whether that snapshot could not be read. It may be intact.
         is_unread: bool,
+        /// Whether a restore can succeed all the same ([`UnusableSnapshot::may_be_restorable`]).
+        may_be_restorable: bool,
         /// Why that snapshot cannot be used.
         reason: Option<String>,
     },
@@ -133,7 +135,7 @@ impl fmt::Display for SnapshotProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unusable { id, reason } => write!(f, "snapshot {id} cannot be used: {reason}"),
-            Self::BrokenChain { id, at, end, is_unread, reason } => {
+            Self::BrokenChain { id, at, end, is_unread, may_be_restorable, reason } => {
                 let why = match end {
                     ChainEnd::Deleting => "is being deleted",
                     ChainEnd::Unusable if *is_unread => "cannot be read",
@@ -141,7 +143,11 @@ impl fmt::Display for SnapshotProblem {
                     ChainEnd::Missing | ChainEnd::Full => "is missing",
                 };
                 let reason = reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
-                write!(f, "snapshot {id} cannot be restored: it depends on snapshot {at}, which {why}{reason}")
+                let what = match may_be_restorable {
+                    true => "may not be restorable, which `restore --dry-run` shows",
+                    false => "cannot be restored",
+                };
+                write!(f, "snapshot {id} {what}: it depends on snapshot {at}, which {why}{reason}")
             }
             Self::Damaged { id, found_in, reason } => {
                 let depends = if id == found_in { "is damaged" } else { "depends on a damaged one" };
@@ -235,8 +241,9 @@ impl Listing {
             let unusable = self.unusable.iter().find(|unusable| unusable.id == *at);
             let (is_unread, reason) =
                 (unusable.is_some_and(UnusableSnapshot::is_unread), unusable.map(|one| one.error.to_string()));
+            let may_be_restorable = unusable.is_some_and(UnusableSnapshot::may_be_restorable);
             let (at, end) = ((*at).to_owned(), self.why_unavailable(at));
-            return Some(SnapshotProblem::BrokenChain { id, at, end, is_unread, reason });
+            return Some(SnapshotProblem::BrokenChain { id, at, end, is_unread, may_be_restorable, reason });
         }
         let corrupt_at = |id: &str| self.checks_of(id).and_then(Checks::corrupt_at);
         let Some(at) = corrupt_at(key) else {

@@ -168,6 +168,12 @@ async fn a_failure_to_record_is_a_warning_and_the_result_stands() {
             assert!(outcome.unwrap().is_intact(), "{step}");
             let listed = warnings.list();
             assert_eq!(listed.len(), 1, "{step}: {listed:?}");
+            // The annotations are listed after the record, and nothing depends on them either.
+            if step.call == Call::List {
+                assert!(listed[0].contains("annotations could not be listed"), "{listed:?}");
+                assert_eq!(entries(inner.as_ref()).await.len(), 1, "{step}");
+                continue;
+            }
             assert!(listed[0].contains("was not recorded") && listed[0].contains("the result stands"), "{listed:?}");
             let is_stored = step.call == Call::Create && step.moment == Moment::After;
             assert_eq!(entries(inner.as_ref()).await.len(), usize::from(is_stored), "{step}");

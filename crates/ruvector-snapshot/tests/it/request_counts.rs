@@ -80,6 +80,8 @@ async fn a_verify_makes_a_known_number_of_requests() {
         // The size of each data file, and whether the snapshot is still there when its entry is written.
         (Call::Head, 3 + 1),
         (Call::Create, 1),
+        // The names of the annotations.
+        (Call::List, 1),
         // Three sections, the pieces of the one block, and the end of the index file, which holds the sections.
         (Call::GetRange, 3 + 3 + 1),
     ];

@@ -455,10 +455,12 @@ async fn whatever_is_in_the_way_in_the_store_is_a_blocker() {
         let vectors = key(&ids[2], "vectors.bin.gz");
         put(&vectors, None).await;
         let plan = self::plan(&manager, id, &restored).await;
-        let warning =
-            format!("{vectors}: the file is missing; this restore does not need it, but the snapshot is corrupt");
-        assert_eq!((plan.is_feasible(), &*plan.warnings), (true, &[warning][..]));
-        manager.restore_snapshot_to(id, &restored, &plain).await.unwrap();
+        let start = format!("{vectors} is missing: this command fails if it needs what is missing; ");
+        assert!(plan.is_feasible() && plan.warnings.len() == 1 && plan.warnings[0].starts_with(&start), "{plan:?}");
+        let warnings = Arc::new(Warnings::default());
+        let listening = RestoreOptions::default().progress(warnings.clone());
+        manager.restore_snapshot_to(id, &restored, &listening).await.unwrap();
+        assert_eq!(warnings.list(), plan.warnings);
         fs::remove_file(&restored).unwrap();
         // What does not exist has no plan.
         for unknown in ["20200101T000000000Z-0123456789abcdef", "no id"] {
@@ -477,7 +479,7 @@ async fn a_file_of_a_wrong_size_is_a_blocker_only_if_what_is_read_is_missing() {
     on_each_store(async |dir, store| {
         let manager = dir.manager_with_store(store.clone());
         let ids = chain(dir, &manager).await;
-        let (id, plain, restored) = (&ids[2], RestoreOptions::default(), dir.restored());
+        let (id, restored) = (&ids[2], dir.restored());
         let all = objects(store.as_ref()).await;
         let put = async |key: &str, bytes: Bytes| {
             store.delete(key).await.unwrap();
@@ -498,17 +500,15 @@ async fn a_file_of_a_wrong_size_is_a_blocker_only_if_what_is_read_is_missing() {
                 forget(store.as_ref()).await;
                 let plan = plan(&manager, id, &restored).await;
                 assert!(plan.is_feasible() || !is_longer, "{key}: {plan:?}");
-                let done = manager.restore_snapshot_to(id, &restored, &plain).await;
+                let warnings = Arc::new(Warnings::default());
+                let listening = RestoreOptions::default().progress(warnings.clone());
+                let done = manager.restore_snapshot_to(id, &restored, &listening).await;
                 assert_eq!(plan.is_feasible(), done.is_ok(), "{key}, {} bytes: {plan:?} {done:?}", changed.len());
+                let size = format!("{key} has {} bytes instead of {}: this command ", changed.len(), whole.len());
+                let need = if is_longer { "does not need it, but " } else { "fails if it needs what is missing; " };
+                assert!(plan.warnings[0].starts_with(&(size + need)), "{plan:?}");
+                assert_eq!(warnings.list(), plan.warnings, "{key}, {} bytes", changed.len());
                 if plan.is_feasible() {
-                    let size = format!("{key}: the file has {} bytes instead of {}; ", changed.len(), whole.len());
-                    let said = "this restore does not need what is wrong there, but the snapshot is corrupt";
-                    let said = if changed.is_empty() {
-                        "this restore does not need it, but the snapshot is corrupt"
-                    } else {
-                        said
-                    };
-                    assert_eq!(plan.warnings, [size + said]);
                     assert_eq!(records_of_file(&restored).0.len(), 40);
                     fs::remove_file(&restored).unwrap();
                     feasible_cuts += usize::from(!is_longer);

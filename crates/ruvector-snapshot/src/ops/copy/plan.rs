@@ -17,8 +17,8 @@ use crate::repo::inventory::{Inventory, read_metadata};
 use crate::repo::presence::no_snapshot;
 use crate::repo::resolve::nameless;
 use crate::repo::snapshot_copy::{State, state_in_target};
-use crate::snapshot::Snapshot;
 use crate::snapshot::checks::Checks;
+use crate::snapshot::{Snapshot, UnusableSnapshot};
 use crate::text::{closest, is_same, utc_time};
 
 /// Which snapshots are copied. The snapshots that they depend on are copied too.
@@ -330,9 +330,15 @@ impl Planner<'_> {
     ) -> Vec<(SnapshotId, Result<State>)> {
         let states = ids.iter().map(|id| {
             let usable = self.usable(id).map(drop);
+            let is_rescued = usable.is_err() && self.is_rescued(id);
             async move {
                 let state = match usable {
                     Ok(()) => compare(from, to, self.target, id).await,
+                    Err(error) if is_rescued => match compare(from, to, self.target, id).await {
+                        Ok(State::Existing) => Ok(State::Existing),
+                        Ok(State::Free(_)) => Err(error),
+                        Err(other) => Err(other),
+                    },
                     Err(error) => Err(error),
                 };
                 (id.clone(), state)
@@ -340,6 +346,19 @@ impl Planner<'_> {
         });
         let states = stream::iter(states.collect::<Vec<_>>()).buffered(from.config.max_concurrent_io);
         states.collect().await
+    }
+
+    /// Returns whether a snapshot cannot be used in the source, but what the target has of it can be compared: only its data files
+    /// are damaged. So what depends on it can be copied.
+    fn is_rescued(&self, id: &SnapshotId) -> bool {
+        let mut unusable = self.source.listing.unusable.iter().filter(|unusable| unusable.id == id.as_str());
+        unusable.any(UnusableSnapshot::may_be_restorable) && find(&self.target.listing.snapshots, id).is_some()
+    }
+
+    /// Returns the warning for a snapshot that only the target has intact.
+    fn rescued(&self, id: &SnapshotId) -> Option<String> {
+        let error = self.source.error_of(id)?;
+        Some(format!("snapshot {id} cannot be used here, but the target has it: {error}"))
     }
 
     /// Returns a snapshot of the source, or why it cannot be used.
@@ -362,7 +381,9 @@ impl Planner<'_> {
             Ok(state) => state,
             Err(error) => return self.block(id, error),
         };
-        let Some(snapshot) = self.snapshot(id) else { return Ok(()) };
+        let in_target = find(&self.target.listing.snapshots, id);
+        let Some(snapshot) = self.snapshot(id).or(in_target) else { return Ok(()) };
+        plan.warnings.extend(self.rescued(id));
         plan.warnings.extend(self.overruled(id));
         plan.warnings.extend(self.left_out(id));
         self.count_pin(plan, snapshot, Some(id));

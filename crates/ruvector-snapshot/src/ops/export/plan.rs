@@ -112,7 +112,7 @@ impl Planner<'_> {
         self.plan.is_complete = Some(true);
         self.set_files(chain, &Amount::estimated(chain, &self.options.filter)?)?;
         let wrong = chain.wrong_sizes(reads.as_deref(), config).await?;
-        self.findings.add_wrong_sizes(wrong, "export")?;
+        self.findings.add_wrong_sizes(wrong)?;
         Ok(None)
     }
 

@@ -28,6 +28,7 @@ use tracing::Instrument as _;
 use crate::error::{ErrorKind, Result, SnapshotError};
 use crate::progress::{Phase, ProgressCounter, report_transferred, warn};
 use crate::repo::chain::Chain;
+use crate::repo::chain_checks::{Then, corruption_warning};
 use crate::repo::context::{Context, run_blocking};
 use crate::repo::irregular::{IrregularSection, check_block};
 use crate::snapshot::Snapshot;
@@ -183,6 +184,9 @@ pub(crate) async fn into_target(
     async {
         let (context, meter) = &context.metered();
         let chain = Chain::open(context, id).await?;
+        if let Some(warning) = corruption_warning(context, &chain, Then::ReadsAgain).await {
+            warn(options.progress.as_deref(), &warning);
+        }
         let newest = chain.newest()?;
         let snapshot = Snapshot::new(&newest.metadata, newest.metadata_json_bytes)?;
         let database = Arc::new(newest.database().await?);

@@ -307,7 +307,7 @@ impl<'a> Planner<'a> {
         if self.findings.purpose() == Purpose::Plan {
             // A restore does not ask: it finds out when it reads, and misses only what it reads.
             let wrong = chain.wrong_sizes(reads.as_deref(), &self.context.config).await?;
-            self.findings.add_wrong_sizes(wrong, "restore")?;
+            self.findings.add_wrong_sizes(wrong)?;
         }
         let (Some((database, target)), Some(directories)) = (target, directories) else { return Ok(None) };
         Ok(Some((Contents { chain, database, directories }, target)))

@@ -33,45 +33,64 @@ pub(crate) async fn verify(context: &Context, id: &SnapshotId, options: &VerifyO
     if can_record {
         recorded::record_ancestors(context, &report, |_| true, started_at, options).await;
     }
-    if report.is_intact() {
-        warn_if_corrupt_before(context, id, options).await;
-    }
-    warn_of_annotations(context, std::iter::once(&report.id).chain(&report.chain), options).await;
+    let listed = match report.is_intact() {
+        true => warn_if_corrupt_before(context, id, options).await,
+        false => None,
+    };
+    warn_of_annotations(context, listed.as_ref(), &report, options).await;
     Ok(report)
 }
 
 /// As [`verify`], unless the ledger shows that it was done within [`VerifyOptions::max_age`], and everything is still there.
 pub(crate) async fn verify_due(context: &Context, id: &SnapshotId, options: &VerifyOptions) -> Result<Verification> {
     if options.max_age.is_some() {
-        let known = ListedChain::read(context, id).await?.checks(context.clock.now());
+        let listed = ListedChain::read(context, id).await?;
+        let known = listed.checks(context.clock.now());
         if let Some(skipped) = known.and_then(|known| skipped(context, id.as_str(), &known.checks, options)) {
-            warn_of_annotations(context, [id.to_string()].iter(), options).await;
+            let warnings = listed.annotation_warnings(context).await;
+            warnings.iter().for_each(|warning| warn(options.progress.as_deref(), warning));
             return Ok(skipped);
         }
     }
     verify(context, id, options).await.map(Verification::Verified)
 }
 
-/// Warns if what this verification has not read was found corrupt before, and not intact since.
-async fn warn_if_corrupt_before(context: &Context, id: &SnapshotId, options: &VerifyOptions) {
+/// Warns if what this verification has not read was found corrupt before, and not intact since. Returns the chain, if it had to
+/// be listed for that.
+async fn warn_if_corrupt_before(context: &Context, id: &SnapshotId, options: &VerifyOptions) -> Option<ListedChain> {
     if options.depth == VerifyDepth::Full {
-        return;
+        return None;
     }
-    let warning = match ListedChain::read(context, id).await {
+    let listed = ListedChain::read(context, id).await;
+    let warning = match &listed {
         Ok(chain) => chain.corruption_warning(context.clock.now(), Then::ReadsPart),
         Err(error) => Some(format!("whether snapshot {id} was found corrupt before is not known: {error}")),
     };
     if let Some(warning) = warning {
         warn(options.progress.as_deref(), &warning);
     }
+    listed.ok()
 }
 
-/// Warns of annotations of these snapshots that cannot be read. Their data can be intact.
-async fn warn_of_annotations(context: &Context, ids: impl Iterator<Item = &String>, options: &VerifyOptions) {
-    for id in ids.filter_map(|id| id.parse().ok()) {
-        let warnings = annotations::warnings(context.store.as_ref(), &id).await;
-        warnings.iter().for_each(|warning| warn(options.progress.as_deref(), warning));
-    }
+/// Warns of annotations of the verified snapshots that cannot be read. Their data can be intact.
+async fn warn_of_annotations(
+    context: &Context,
+    listed: Option<&ListedChain>,
+    report: &VerifyReport,
+    options: &VerifyOptions,
+) {
+    let warnings = match listed {
+        Some(chain) => chain.annotation_warnings(context).await,
+        None => {
+            let ids = std::iter::once(&report.id).chain(&report.chain).filter_map(|id| id.parse().ok());
+            let mut all = Vec::new();
+            for id in ids.collect::<Vec<SnapshotId>>() {
+                all.extend(annotations::warnings(context.store.as_ref(), &id).await);
+            }
+            all
+        }
+    };
+    warnings.iter().for_each(|warning| warn(options.progress.as_deref(), warning));
 }
 
 /// Refuses a depth that no verification has.
