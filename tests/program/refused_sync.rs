@@ -174,7 +174,7 @@ fn assert_agrees(sandbox: &Sandbox, case: &Case, result: &RunResult) {
         Some(0 | 5) => there == after,
         _ if after > before => there == before || there == after && says("may"),
         _ if says("nothing was deleted") => there == before,
-        _ if says("all of them were deleted") => there == after,
+        _ if says("hint: the snapshot was deleted") || says("all of them were deleted") => there == after,
         _ => says("deleted: ") && says("kept: ") && there < before && there > after,
     };
     assert!(is_truth, "{:?}: {there} snapshots are there after {result:?}", case.args);
