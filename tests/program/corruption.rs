@@ -184,6 +184,18 @@ fn a_snapshot_that_has_lost_only_its_checksum_file_is_damaged_and_can_be_restore
     assert_eq!((result.exit_code, &*result.stderr), (Some(3), ""), "{result:?}");
     let line = format!("{}  DAMAGED  checksum.sha256 is missing or has another size; it can be restored, ", ids[0]);
     assert!(result.stdout.contains(&line) && !result.stdout.contains("cannot be"), "{result:?}");
+    assert!(result.stdout.contains("; the same holds for its dependent\n"), "{result:?}");
+    assert_eq!(result.stdout.lines().filter(|line| line.contains("  DAMAGED  ")).count(), 3, "{result:?}");
+    // The increment alone shows it too.
+    let result = sandbox.run(&["list", "--type", "incremental"]);
+    assert!(result.exit_code == Some(3) && result.stdout.contains(&line), "{result:?}");
+    let (exit_code, stats) = sandbox.json(&["stats"]);
+    assert_eq!((exit_code, &stats["totals"]["snapshots"]), (5, &json!(0)), "{stats}");
+    assert_eq!(stats["corrupt"]["snapshots"], 2, "{stats}");
+    for base in [&ids[0], &increment] {
+        let refused = sandbox.run(&["create", "--db", "a.db", "--base", base]);
+        refused.assert_fails(3, "its checksum.sha256 is missing or has another size");
+    }
     let (exit_code, document) = sandbox.json(&["list"]);
     assert_eq!((exit_code, ids_of(&document).len(), &document["unusable"]), (3, 2, &json!([])));
     assert!(document["damaged"][&ids[0]].as_str().unwrap().contains("checksum.sha256: the file is missing"));
