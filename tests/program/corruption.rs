@@ -184,6 +184,18 @@ fn a_snapshot_that_has_lost_only_its_checksum_file_is_damaged_and_can_be_restore
     assert_eq!((result.exit_code, &*result.stderr), (Some(3), ""), "{result:?}");
     let line = format!("{}  DAMAGED  checksum.sha256 is missing or has another size; it can be restored, ", ids[0]);
     assert!(result.stdout.contains(&line) && !result.stdout.contains("cannot be"), "{result:?}");
+    assert!(result.stdout.contains("; the same holds for its dependent\n"), "{result:?}");
+    assert_eq!(result.stdout.lines().filter(|line| line.contains("  DAMAGED  ")).count(), 3, "{result:?}");
+    // The increment alone shows it too.
+    let result = sandbox.run(&["list", "--type", "incremental"]);
+    assert!(result.exit_code == Some(3) && result.stdout.contains(&line), "{result:?}");
+    let (exit_code, stats) = sandbox.json(&["stats"]);
+    assert_eq!((exit_code, &stats["totals"]["snapshots"]), (5, &json!(0)), "{stats}");
+    assert_eq!(stats["corrupt"]["snapshots"], 2, "{stats}");
+    for base in [&ids[0], &increment] {
+        let refused = sandbox.run(&["create", "--db", "a.db", "--base", base]);
+        refused.assert_fails(3, "its checksum.sha256 is missing or has another size");
+    }
     let (exit_code, document) = sandbox.json(&["list"]);
     assert_eq!((exit_code, ids_of(&document).len(), &document["unusable"]), (3, 2, &json!([])));
     assert!(document["damaged"][&ids[0]].as_str().unwrap().contains("checksum.sha256: the file is missing"));
@@ -198,6 +210,48 @@ fn a_snapshot_that_has_lost_only_its_checksum_file_is_damaged_and_can_be_restore
         sandbox.run(&["restore", id, "--to", "b.db"]).assert_warns("checksum.sha256 is missing");
         fs::remove_file(sandbox.path("b.db")).unwrap();
     }
+}
+
+/// Nothing is beside it that only a snapshot has, so that only what depends on it shows that it is no upload.
+#[test]
+fn a_pin_of_a_snapshot_that_has_lost_its_metadata_json_ends_as_its_help_says() {
+    for has_dependent in [true, false] {
+        let (sandbox, ids) = Sandbox::with_snapshots(1);
+        if has_dependent {
+            sandbox.ok(&["create", "--db", "a.db", "--base", "one"]);
+        }
+        fs::remove_file(sandbox.stored(&ids[0], "metadata.json")).unwrap();
+        for args in [&["pin", &ids[0]][..], &["pin", &ids[0], "--dry-run"], &["unpin", &ids[0]]] {
+            let result = sandbox.run(args);
+            match has_dependent {
+                true => result.assert_fails(3, "metadata.json: the file is missing, so the snapshot cannot be read"),
+                false => result.assert_fails(4, "it is an upload that has not ended, or the file was lost"),
+            }
+            assert!(!sandbox.stored(&ids[0], "pinned.json").exists(), "{args:?}");
+        }
+    }
+    for verb in ["pin", "unpin"] {
+        let help = Sandbox::empty().ok(&[verb, "--help"]).split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(
+            help.contains("3 metadata.json of a snapshot is corrupt or lost; 4 there is no such snapshot"),
+            "{help}"
+        );
+    }
+}
+
+#[test]
+fn show_says_that_a_pinned_snapshot_protects_those_that_it_depends_on() {
+    let (sandbox, ids) = Sandbox::with_snapshots(1);
+    let (_, created) = sandbox.json(&["create", "--db", "a.db", "--base", "one", "--name", "two"]);
+    let increment = created["snapshot"]["id"].as_str().unwrap();
+    assert!(sandbox.ok(&["show", "one"]).contains("  pinned        no\n"));
+    sandbox.ok(&["pin", "two"]);
+    let shown = sandbox.ok(&["show", "one"]);
+    let line = format!("  pinned        no, but protected from deletion: {increment} depends on it and is pinned\n");
+    assert!(shown.contains(&line), "{shown}");
+    let (_, document) = sandbox.json(&["show", &ids[0]]);
+    assert_eq!(document["snapshots"][0]["pinned_dependents"], json!([increment]), "{document}");
+    assert!(sandbox.ok(&["show", "two"]).contains("  pinned        yes, protected from deletion\n"));
 }
 
 #[test]

@@ -154,7 +154,7 @@ fn stats_add_up_each_database_and_type_on_a_disk_and_in_a_bucket() {
     assert_eq!((exit_code, &document["unusable"], &document["corrupt"]["snapshots"]), (5, &json!(1), &json!(1)));
     assert_eq!(document["totals"]["snapshots"], 1);
     let result = sandbox.run(&["stats"]);
-    result.assert_warns("corrupt: 1 snapshot, ");
+    result.assert_warns("corrupt or damaged: 1 snapshot, ");
     result.assert_warns("unusable: 1 snapshot, not counted; `list` prints which, and why");
 
     for bucket in Bucket::both() {

@@ -31,6 +31,8 @@ pub(crate) struct ShownDocument<'a> {
     chain_snapshots: Each<'a, Snapshot, SnapshotDocument<'a>>,
     /// The ids of the snapshots that depend on it.
     dependents: &'a [String],
+    /// The ids of those of them that are pinned. They protect it from deletion.
+    pinned_dependents: &'a [String],
     /// Whether it is dated more than 5 minutes in the future, because a clock is or was wrong.
     dated_in_future: bool,
     /// What is wrong with the snapshot or its chain, as far as it shows without reading data. Null if nothing is.
@@ -44,7 +46,7 @@ impl<'a> ShownDocument<'a> {
     pub(crate) fn new(
         snapshot: &'a Snapshot,
         members: &'a [Snapshot],
-        dependents: &'a [String],
+        [dependents, pinned_dependents]: [&'a [String]; 2],
         dated_in_future: bool,
         corruption: Option<&'a str>,
         ledger: &'a Ledger,
@@ -54,6 +56,7 @@ impl<'a> ShownDocument<'a> {
             chain: chain(members.iter().map(|member| member.id.as_str())),
             chain_snapshots: members.into(),
             dependents,
+            pinned_dependents,
             dated_in_future,
             corruption,
             ledger: ledger.into(),

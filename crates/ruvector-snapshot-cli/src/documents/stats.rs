@@ -20,7 +20,7 @@ pub(crate) struct StatsDocument {
     days: Vec<DayDocument>,
     /// Bytes that are added to the store in a day, on average. Null if the snapshots are of less than a day.
     stored_bytes_per_day: Option<f64>,
-    /// Snapshots that were found corrupt, or whose chain is broken. Not in the other numbers.
+    /// Snapshots that were found corrupt, that are damaged or depend on one that is, or whose chain is broken. Not in the other numbers.
     corrupt: TotalsDocument,
     /// Snapshots that are dated in the future. Not in the other numbers.
     dated_in_future: TotalsDocument,

@@ -377,10 +377,16 @@ fn print_found_corrupt(session: &Session, selected: &Selected<'_>) -> Result<(),
 
 /// Prints which snapshots have lost a file that a restore does not need.
 fn print_damaged(session: &Session, selected: &Selected<'_>) -> Result<(), Failure> {
-    damaged(selected).try_for_each(|id| {
-        session.output.line(Text::from(format_args!("{}  ", session.short(id))).tone(Tone::Bad, "DAMAGED").add(
-            "  checksum.sha256 is missing or has another size; it can be restored, but no increment can be based on it",
-        ))
+    damaged(selected).try_for_each(|(id, dependents)| {
+        let dependents = match dependents {
+            0 => String::new(),
+            1 => "; the same holds for its dependent".to_owned(),
+            dependents => format!("; the same holds for its {dependents} dependents"),
+        };
+        let what =
+            "checksum.sha256 is missing or has another size; it can be restored, but no increment can be based on it";
+        let id = Text::from(format_args!("{}  ", session.short(id)));
+        session.output.line(id.tone(Tone::Bad, "DAMAGED").add(format_args!("  {what}{dependents}")))
     })
 }
 
@@ -406,9 +412,19 @@ fn found_corrupt<'a>(selected: &'a Selected<'_>) -> impl Iterator<Item = (&'a St
     })
 }
 
-fn damaged<'a>(selected: &'a Selected<'_>) -> impl Iterator<Item = &'a String> {
-    let ids = selected.snapshots.iter().map(|snapshot| &snapshot.id);
-    ids.filter(|id| selected.listing.damaged.contains_key(*id))
+/// Returns the damaged snapshots, newest first, and how many of those that are listed depend on each.
+fn damaged<'a>(selected: &'a Selected<'_>) -> impl Iterator<Item = (&'a String, u64)> {
+    let ancestries = selected.listing.ancestries();
+    let mut damaged: BTreeMap<&String, u64> = BTreeMap::new();
+    for snapshot in &selected.snapshots {
+        let own = selected.listing.damaged.get_key_value(&snapshot.id);
+        own.into_iter().for_each(|(id, _)| _ = damaged.entry(id).or_default());
+        for id in &ancestries.of(snapshot).ids {
+            let base = selected.listing.damaged.get_key_value(id);
+            base.into_iter().for_each(|(id, _)| *damaged.entry(id).or_default() += 1);
+        }
+    }
+    damaged.into_iter().rev()
 }
 
 /// Returns why a snapshot cannot be used, and whether a restore may succeed.

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use ruvector_snapshot::store::check_access;
-use ruvector_snapshot::{Listing, PinPlan, SnapshotManager};
+use ruvector_snapshot::{ErrorKind, Listing, PinPlan, SnapshotError, SnapshotManager, UnusableSnapshot};
 
 use crate::documents::{PinDocument, PinnedSnapshot};
 use crate::failure::{Exit, Failure};
@@ -17,7 +17,7 @@ Examples:
   ruvector-snapshot pin monday tuesday --dry-run
   ruvector-snapshot unpin before-upgrade
 
-Exit codes: 0 pinned; 1 failure; 2 an ID is ambiguous; 3 metadata.json of a snapshot is corrupt; 4 there is no such snapshot; 5 pinned, with warnings.";
+Exit codes: 0 pinned; 1 failure; 2 an ID is ambiguous; 3 metadata.json of a snapshot is corrupt or lost; 4 there is no such snapshot; 5 pinned, with warnings.";
 
 pub(crate) const UNPIN_HELP: &str = "\
 Allows pinned snapshots to be deleted again. Deletes no snapshot. Checks all IDs before the first snapshot is unpinned. Of the start of an id it takes at \
@@ -26,7 +26,7 @@ least 9 characters.
 Examples:
   ruvector-snapshot unpin before-upgrade
 
-Exit codes: 0 unpinned; 1 failure; 2 an ID is ambiguous; 3 metadata.json of a snapshot is corrupt; 4 there is no such snapshot; 5 unpinned, with warnings.";
+Exit codes: 0 unpinned; 1 failure; 2 an ID is ambiguous; 3 metadata.json of a snapshot is corrupt or lost; 4 there is no such snapshot; 5 unpinned, with warnings.";
 
 #[derive(Debug, Args)]
 pub(crate) struct Ids {
@@ -48,7 +48,8 @@ pub(crate) async fn pin(session: &Session, args: &Ids) -> Result<Exit, Failure> 
     let Chosen { manager, ids, listing: before } = resolve(session, &args.ids, true).await?;
     for (done, id) in ids.iter().enumerate() {
         let after_interrupt = || "some of them may be pinned; `list` shows which".to_owned();
-        let pinned = session.run(&manager, manager.pin_snapshot(id), after_interrupt).await;
+        let pinned = session.run(&manager, async { Ok(manager.pin_snapshot(id).await) }, after_interrupt).await;
+        let pinned = pinned.and_then(|pinned| pinned.map_err(|error| not_changed(&before, &[id], error)));
         pinned.map_err(|failure| after_others(failure, "pinned", ids.iter().take(done)))?;
     }
     warn_of_problems(session, &before, ids.iter().map(String::as_str));
@@ -66,7 +67,8 @@ pub(crate) async fn unpin(session: &Session, args: &Ids) -> Result<Exit, Failure
     let Chosen { manager, ids, listing: before } = resolve(session, &args.ids, false).await?;
     for (done, id) in ids.iter().enumerate() {
         let after_interrupt = || "some of them may be unpinned; `list` shows which".to_owned();
-        let unpinned = session.run(&manager, manager.unpin_snapshot(id), after_interrupt).await;
+        let unpinned = session.run(&manager, async { Ok(manager.unpin_snapshot(id).await) }, after_interrupt).await;
+        let unpinned = unpinned.and_then(|unpinned| unpinned.map_err(|error| not_changed(&before, &[id], error)));
         unpinned.map_err(|failure| after_others(failure, "unpinned", ids.iter().take(done)))?;
     }
     let was_pinned = |id: &str| before.snapshots.iter().all(|snapshot| snapshot.id != id || snapshot.pinned);
@@ -80,10 +82,14 @@ pub(crate) async fn unpin(session: &Session, args: &Ids) -> Result<Exit, Failure
 async fn plan(session: &Session, texts: &[String], pinned: bool) -> Result<Exit, Failure> {
     let Chosen { manager, ids, listing } = resolve(session, texts, pinned).await?;
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
-    let PinPlan { snapshots, .. } = match pinned {
-        true => session.read(&manager, manager.plan_pin(&ids)).await?,
-        false => session.read(&manager, manager.plan_unpin(&ids)).await?,
+    let plan = async {
+        Ok(match pinned {
+            true => manager.plan_pin(&ids).await,
+            false => manager.plan_unpin(&ids).await,
+        })
     };
+    let PinPlan { snapshots, .. } =
+        session.read(&manager, plan).await?.map_err(|error| not_changed(&listing, &ids, error))?;
     if snapshots.iter().any(|planned| planned.changes) {
         check_access(&session.location()?)?;
     }
@@ -119,6 +125,20 @@ async fn resolve(session: &Session, texts: &[String], pins: bool) -> Result<Chos
     let ids = session.resolve_to_change(&manager, texts, several, "nothing was changed").await?;
     let listing = session.read(&manager, manager.list()).await?;
     Ok(Chosen { manager, ids, listing })
+}
+
+/// Returns the failure of a pin that was not changed. Of a snapshot that has nothing beside it that only a snapshot has, it takes the
+/// listing to see that it is lost, and no upload: others depend on it.
+fn not_changed(listing: &Listing, ids: &[&str], error: SnapshotError) -> Failure {
+    let is_lost = |unusable: &&UnusableSnapshot| {
+        ids.contains(&unusable.id.as_str())
+            && unusable.error.kind() == ErrorKind::Corrupt
+            && !unusable.may_be_restorable()
+    };
+    let lost = listing.unusable.iter().find(is_lost).filter(|_| error.kind() == ErrorKind::NotFound);
+    let Some(UnusableSnapshot { id, error, .. }) = lost else { return Failure::of_search(error) };
+    let message = format!("{error}; the pin of snapshot {id} was not changed");
+    Failure::new(ErrorKind::Corrupt, message).about(Some(id.clone()))
 }
 
 /// Warns of snapshots that a pin keeps, but that cannot be relied on.

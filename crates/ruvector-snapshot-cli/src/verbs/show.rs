@@ -59,6 +59,7 @@ struct Shown {
     /// The snapshot and its ancestors, the newest first.
     chain: Vec<Snapshot>,
     dependents: Vec<String>,
+    pinned_dependents: Vec<String>,
     dated_in_future: bool,
     corruption: Option<String>,
     ledger: Ledger,
@@ -66,8 +67,15 @@ struct Shown {
 
 impl<'a> From<&'a Shown> for ShownDocument<'a> {
     fn from(shown: &'a Shown) -> Self {
-        let Shown { snapshot, chain, dependents, dated_in_future, corruption, ledger } = shown;
-        Self::new(snapshot, chain, dependents, *dated_in_future, corruption.as_deref(), ledger)
+        let Shown { snapshot, chain, dependents, pinned_dependents, dated_in_future, corruption, ledger } = shown;
+        Self::new(
+            snapshot,
+            chain,
+            [dependents, pinned_dependents].map(Vec::as_slice),
+            *dated_in_future,
+            corruption.as_deref(),
+            ledger,
+        )
     }
 }
 
@@ -91,6 +99,7 @@ async fn show_one(
     let shown = Shown {
         chain,
         dependents: listing.dependents(&[id]),
+        pinned_dependents: pinned_dependents(listing, id),
         dated_in_future: listing.is_dated_in_future(id),
         corruption: listed_error(listing, id).or(broken).or_else(|| Some(listed_problem(listing, id)?.to_string())),
         ledger,
@@ -229,7 +238,7 @@ fn print(session: &Session, snapshot: &Snapshot, listing: &Listing) -> Result<()
         None => output.field("type", "full")?,
         Some(base_id) => output.field("type", format_args!("incremental, base {}", session.short(base_id)))?,
     }
-    output.field("pinned", if snapshot.pinned { "yes, protected from deletion" } else { "no" })?;
+    output.field("pinned", pinned(session, snapshot, listing))?;
     if let Some(stored) = &snapshot.changes {
         output.field("changes", changes(stored))?;
     }
@@ -256,6 +265,29 @@ fn print(session: &Session, snapshot: &Snapshot, listing: &Listing) -> Result<()
     }
     output.field("written by", &snapshot.writer)?;
     output.field("stored in", format_args!("{} at {}", snapshot.prefix(), session.store))
+}
+
+/// Returns whether the snapshot is pinned, or protected because one that is pinned depends on it.
+fn pinned(session: &Session, snapshot: &Snapshot, listing: &Listing) -> String {
+    if snapshot.pinned {
+        return "yes, protected from deletion".to_owned();
+    }
+    let ids = pinned_dependents(listing, &snapshot.id);
+    match ids.first() {
+        None => "no".to_owned(),
+        Some(newest) => {
+            let more = if ids.len() > 1 { format!(" and {} more", ids.len() - 1) } else { String::new() };
+            format!("no, but protected from deletion: {}{more} depends on it and is pinned", session.short(newest))
+        }
+    }
+}
+
+/// Returns the pinned snapshots that depend on one, the newest first.
+fn pinned_dependents(listing: &Listing, id: &str) -> Vec<String> {
+    let is_pinned = |id: &String| listing.snapshots.iter().any(|snapshot| snapshot.pinned && snapshot.id == *id);
+    let mut ids: Vec<String> = listing.dependents(&[id]).into_iter().filter(is_pinned).collect();
+    ids.sort_by(|a, b| b.cmp(a));
+    ids
 }
 
 /// Returns what the listing says is wrong with the snapshot, for example a missing file.

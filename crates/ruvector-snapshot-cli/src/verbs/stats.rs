@@ -14,7 +14,7 @@ pub(crate) const HELP: &str = "\
 Prints how many snapshots there are and how large they are: for each database, for full and incremental ones, and for each day of UTC. STORED is what they take \
 in the store, LOGICAL is the size of the same files when expanded. Reads every metadata.json, but no data.
 
-Snapshots that were found corrupt, whose chain is broken, that cannot be used, or that are dated in the future are counted apart. The growth per day is \
+Snapshots that were found corrupt or are damaged, whose chain is broken, that cannot be used, or that are dated in the future are counted apart. The growth per day is \
 what all snapshots but the oldest take, divided by the days from the oldest to the newest.
 
 Examples:
@@ -48,7 +48,7 @@ pub(crate) async fn stats(session: &Session, args: &Stats) -> Result<Exit, Failu
     Ok(if stats.totals.snapshots + apart == 0 { Exit::NothingThere } else { Exit::Success })
 }
 
-/// Warns of the snapshots that are in none of the numbers, because nothing can be restored from them.
+/// Warns of the snapshots that are in none of the numbers, because they cannot be relied on.
 fn warn_of_not_counted(session: &Session, stats: &StoreStats) {
     let warn = |state: &str, snapshots, stored: String| {
         if snapshots > 0 {
@@ -56,7 +56,7 @@ fn warn_of_not_counted(session: &Session, stats: &StoreStats) {
             session.warnings.add(&format!("{state}: {snapshots}{stored}, not counted; `list` prints which, and why"));
         }
     };
-    warn("corrupt", stats.corrupt.snapshots, format!(", {} in the store", size(stats.corrupt.stored_bytes)));
+    warn("corrupt or damaged", stats.corrupt.snapshots, format!(", {} in the store", size(stats.corrupt.stored_bytes)));
     warn("unusable", stats.unusable, String::new());
     if stats.possibly_lost > 0 {
         let uploads = counted(stats.possibly_lost, "upload");

@@ -40,7 +40,8 @@ pub struct StoreStats {
     /// Bytes that are added to the store in a day, on average: those of all snapshots but the oldest, divided by the
     /// days from the oldest to the newest. `None` if that is less than a day.
     pub stored_bytes_per_day: Option<f64>,
-    /// Snapshots that were found corrupt, or whose chain is broken. Not in the other numbers.
+    /// Snapshots that were found corrupt, that are [damaged](Listing::damaged) or depend on one that is, or whose chain is broken.
+    /// Not in the other numbers.
     pub corrupt: StatsTotals,
     /// Snapshots that are dated in the future. Not in the other numbers.
     pub dated_in_future: StatsTotals,
@@ -149,7 +150,9 @@ fn is_corrupt(listing: &Listing, ancestries: &Ancestries<'_>, snapshot: &Snapsho
     let ancestry = ancestries.of(snapshot);
     // Of a base that could not be read nothing is known.
     let is_unread = |id: &String| listing.unusable.iter().any(|unusable| unusable.id == *id && unusable.is_unread());
+    let is_damaged = |id: &String| listing.damaged.contains_key(id);
     is_found
+        || std::iter::once(&snapshot.id).chain(&ancestry.ids).any(is_damaged)
         || match ancestry.end {
             ChainEnd::Missing => true,
             ChainEnd::Unusable => !ancestry.ids.last().is_some_and(is_unread),

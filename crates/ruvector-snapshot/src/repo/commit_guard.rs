@@ -7,7 +7,7 @@ use ruvector_snapshot_format::id::SnapshotId;
 use ruvector_snapshot_format::layout;
 
 use super::context::Context;
-use super::inventory::has_all_files;
+use super::inventory::{has_all_files, wrong_file};
 use super::markers::{UploadMarker, await_unmarked, deletion};
 use super::presence::{exists, is_being_deleted, objects_of};
 use crate::error::{ErrorKind, Result, SnapshotError};
@@ -87,7 +87,8 @@ enum BaseState {
     /// It has a deletion marker.
     Marked,
     Deleted,
-    Incomplete,
+    /// With the file that is missing or has another size.
+    Incomplete(&'static str),
 }
 
 impl CommitGuard<'_> {
@@ -113,9 +114,13 @@ impl CommitGuard<'_> {
         for (base_id, state) in self.base_states().await? {
             let (kind, why) = match state {
                 BaseState::Intact => continue,
-                BaseState::Deleted => (ErrorKind::NotFound, "it has been deleted"),
-                BaseState::Marked => (ErrorKind::Unavailable, "it is being deleted, or its deletion was interrupted"),
-                BaseState::Incomplete => (ErrorKind::Corrupt, "a file of it is missing or cut off, as `verify` shows"),
+                BaseState::Deleted => (ErrorKind::NotFound, "it has been deleted".to_owned()),
+                BaseState::Marked => {
+                    (ErrorKind::Unavailable, "it is being deleted, or its deletion was interrupted".to_owned())
+                }
+                BaseState::Incomplete(file) => {
+                    (ErrorKind::Corrupt, format!("its {file} is missing or has another size, as `verify` shows"))
+                }
             };
             let advice = self.origin.without_base();
             let message = format!("cannot use snapshot {base_id} as a base: {why}; {advice}");
@@ -130,10 +135,8 @@ impl CommitGuard<'_> {
             let objects = objects_of(store, base_id).await?;
             let state = if is_being_deleted(&objects) {
                 BaseState::Marked
-            } else if has_all_files(&objects) {
-                BaseState::Intact
             } else {
-                BaseState::Incomplete
+                wrong_file(&objects).map_or(BaseState::Intact, BaseState::Incomplete)
             };
             // Checked after the markers, which a deletion removes last (invariant I3).
             let state = if exists(store, base_id).await? { state } else { BaseState::Deleted };
@@ -204,9 +207,9 @@ impl CommitGuard<'_> {
                     is_any_marked = true;
                     continue;
                 }
-                BaseState::Marked => (ErrorKind::Unavailable, "is being deleted"),
-                BaseState::Deleted => (ErrorKind::NotFound, "was deleted meanwhile"),
-                BaseState::Incomplete => (ErrorKind::Corrupt, "has lost a file"),
+                BaseState::Marked => (ErrorKind::Unavailable, "is being deleted".to_owned()),
+                BaseState::Deleted => (ErrorKind::NotFound, "was deleted meanwhile".to_owned()),
+                BaseState::Incomplete(file) => (ErrorKind::Corrupt, format!("has lost its {file}")),
             };
             let advice = self.origin.without_base();
             let message = format!("snapshot {id} was rolled back: its base {base_id} {why}; {advice}");

@@ -162,8 +162,16 @@ impl Inventory {
 
 /// Returns whether the objects include all five files. That of `checksum.sha256` must not be cut off either.
 pub(crate) fn has_all_files(objects: &ObjectsByName) -> bool {
-    let checksum_bytes = objects.get(layout::CHECKSUM_SHA256).map(|object| object.size_bytes);
-    checksum_bytes == Some(checksum_sha256_bytes()) && layout::FILES.into_iter().all(|file| objects.contains_key(file))
+    wrong_file(objects).is_none()
+}
+
+/// Returns one of the five files that is missing or, of `checksum.sha256`, has another size.
+pub(crate) fn wrong_file(objects: &ObjectsByName) -> Option<&'static str> {
+    let is_wrong = |file: &&'static str| match objects.get(*file) {
+        Some(object) => *file == layout::CHECKSUM_SHA256 && object.size_bytes != checksum_sha256_bytes(),
+        None => true,
+    };
+    layout::FILES.into_iter().find(is_wrong)
 }
 
 /// Reads and checks the `metadata.json` of a snapshot. Returns its bytes too.

@@ -202,7 +202,7 @@ fn verified(snapshot: &Snapshot, ancestry: &Ancestry, listing: &Listing) -> Cell
     if matches!(ancestry.end, ChainEnd::Missing | ChainEnd::Unusable) {
         return Cell::toned("BROKEN", Tone::Bad);
     }
-    if listing.damaged.contains_key(&snapshot.id) {
+    if std::iter::once(&snapshot.id).chain(&ancestry.ids).any(|id| listing.damaged.contains_key(id)) {
         return Cell::toned("DAMAGED", Tone::Bad);
     }
     let Some(checks) = listing.checks_of(&snapshot.id) else { return "never".into() };
