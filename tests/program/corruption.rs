@@ -193,9 +193,20 @@ fn a_snapshot_that_has_lost_only_its_checksum_file_is_damaged_and_can_be_restore
     assert_eq!((exit_code, &stats["totals"]["snapshots"]), (5, &json!(0)), "{stats}");
     assert_eq!(stats["corrupt"]["snapshots"], 2, "{stats}");
     for base in [&ids[0], &increment] {
-        let refused = sandbox.run(&["create", "--db", "a.db", "--base", base]);
-        refused.assert_fails(3, "its checksum.sha256 is missing or has another size");
+        for dry_run in [&["--dry-run"][..], &[]] {
+            let refused = sandbox.run(&[&["create", "--db", "a.db", "--base", base][..], dry_run].concat());
+            refused.assert_fails(3, "its checksum.sha256 is missing or has another size");
+        }
     }
+    for dry_run in [&["--dry-run"][..], &[]] {
+        let refused = sandbox.run(&[&["copy", "--all", "--to", "other"][..], dry_run].concat());
+        assert_eq!(refused.exit_code, Some(3), "{refused:?}");
+        assert!(
+            format!("{refused:?}").contains("checksum.sha256: the file is missing, and a copy needs it"),
+            "{refused:?}"
+        );
+    }
+    sandbox.ok(&["copy", &increment, "--compact", "--to", "other"]);
     let (exit_code, document) = sandbox.json(&["list"]);
     assert_eq!((exit_code, ids_of(&document).len(), &document["unusable"]), (3, 2, &json!([])));
     assert!(document["damaged"][&ids[0]].as_str().unwrap().contains("checksum.sha256: the file is missing"));

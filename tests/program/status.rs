@@ -93,7 +93,16 @@ fn the_databases_of_jobs_must_be_there_and_may_be_as_old_as_their_jobs_say() {
         "{other:?}"
     );
     file("\"@a\"", "snapshots\"\ncopies = [{ to = \"other\" }]\nmissed = \"skip");
-    sandbox.run(&["status", "-q"]).assert_warns("/other, which was not checked: `status --store ");
+    let warned = sandbox.run(&["--config", "ruvector-snapshot.toml", "status", "-q"]);
+    warned.assert_warns("/other, which was not checked: `ruvector-snapshot --config ruvector-snapshot.toml --store ");
+    // What it advises knows the jobs too.
+    let advised = warned.stderr.split('`').nth(1).unwrap();
+    let args: Vec<&str> = advised.split(' ').skip(1).collect();
+    fs::create_dir(sandbox.path("other")).unwrap();
+    let advised = sandbox.run(&args);
+    assert!(advised.exit_code == Some(4) && advised.stdout.contains("a.db: there is no snapshot"), "{advised:?}");
+    let (exit_code, document) = sandbox.json(&["status"]);
+    assert_eq!((exit_code, document["warnings"].as_array().unwrap().len()), (5, 1), "{document}");
     let typed = sandbox.run(&["status", "--store", "snapshots"]);
     assert!(typed.exit_code == Some(0) && typed.stderr.contains("hint: jobs also use the store "), "{typed:?}");
     assert_eq!(sandbox.ok(&["status", "-q", "--store", "snapshots"]), "");

@@ -377,12 +377,21 @@ impl Session {
             Some(ChosenStore { typed, origin: Origin::Flag(_), .. }) => format!(" --store {}", quoted(typed)),
             _ => String::new(),
         };
+        self.command_with(&format!("{store}{}", shown_options(&self.options)), verb)
+    }
+
+    /// Returns a command line for another store of the same configuration file.
+    pub(crate) fn command_for(&self, store: &str, verb: &str) -> String {
+        self.command_with(&format!(" --store {}", quoted(store)), verb)
+    }
+
+    fn command_with(&self, store: &str, verb: &str) -> String {
         let config = match &self.settings.named {
             Some(path) => format!(" --config {}", quoted(&path.display().to_string())),
             None if self.settings.is_off => " --no-config".to_owned(),
             None => String::new(),
         };
-        format!("ruvector-snapshot{config}{store}{} {verb}", shown_options(&self.options))
+        format!("ruvector-snapshot{config}{store} {verb}")
     }
 }
 

@@ -112,7 +112,7 @@ fn every_mistake_of_a_job_is_named_with_its_place_and_a_suggestion() {
 #[test]
 fn databases_and_policies_that_would_be_taken_for_each_other_are_mistakes() {
     let sandbox = Sandbox::empty();
-    for name in ["a.db", "b.db"] {
+    for name in ["a.db", "b.db", "c.db"] {
         create_database(&sandbox.path(name), 2, 4);
     }
     let database = |name: &str| format!("[databases.{name}]\npath = \"{name}.db\"\nsource = \"x\"\n");
@@ -130,11 +130,24 @@ fn databases_and_policies_that_would_be_taken_for_each_other_are_mistakes() {
         ),
         (
             two.clone() + &job("other", "\"@a\"", short),
-            "jobs.other: its policy short and the policy long of the job one are for the same database",
+            "jobs.other: it has the policy short and the job one has the policy long for the same database in the store ",
         ),
-        (two.clone() + &job("other", "\"@a\"", "copies = [{ to = \"c\", retention = \"short\" }]"), ""),
+        (two.clone() + &job("other", "\"a.db\"", "").replace("a.db", "c.db"), ""),
+        (
+            two.clone() + &job("other", "\"@b\"", long),
+            "jobs.other: its database @b has the source of @a of the job one, in the store ",
+        ),
+        (two.clone() + &job("other", "\"@b\"", "store = \"other\""), ""),
+        (
+            two.clone()
+                + &job("other", "\"@a\"", "retention = \"long\"\ncopies = [{ to = \"c\", retention = \"short\" }]"),
+            "",
+        ),
         (two.clone() + &job("other", "\"@a\"", long), ""),
-        (two.clone() + &job("other", "\"@a\"", ""), ""),
+        (
+            two.clone() + &job("other", "\"@a\"", ""),
+            "jobs.other: it has no policy and the job one has the policy long for the same database in the store ",
+        ),
         (two.clone() + &job("other", "\"@a\"", "store = \"other\"\nretention = \"short\""), ""),
     ] {
         write(&sandbox, FILE, &format!("{start}{jobs}"));

@@ -2,6 +2,7 @@
 //! nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -83,14 +84,10 @@ impl Job {
         })
     }
 
-    /// Returns the policies of the job, each with its store.
-    fn policies(&self) -> impl Iterator<Item = (&StoreRef, &String)> {
-        let own = self.retention.iter().map(|policy| (&self.store.value, policy));
-        own.chain(self.copies.iter().filter_map(|copy| Some((&copy.to.value, copy.retention.as_ref()?))))
-    }
-
-    fn has_database(&self, database: &DatabaseRef) -> bool {
-        self.databases.iter().any(|own| own.value == *database)
+    /// Returns the stores of the job, each with its policy.
+    fn policies(&self) -> impl Iterator<Item = (&StoreRef, Option<&String>)> {
+        let own = (&self.store.value, self.retention.as_ref());
+        std::iter::once(own).chain(self.copies.iter().map(|copy| (&copy.to.value, copy.retention.as_ref())))
     }
 
     /// Returns the stores that the job itself names.
@@ -117,7 +114,7 @@ pub(super) fn jobs(
                 format!("two jobs have the name {:?}; the other is in line {}", job.name.value, other.name.line);
             reader.problem(at, message, Some("give each a name of its own".to_owned()));
         }
-        check_policies(reader, at, file, &jobs, &job);
+        check_other_jobs(reader, at, file, &jobs, &job);
         jobs.push(job);
     }
     jobs
@@ -245,22 +242,44 @@ fn check_sources(reader: &mut Reader<'_>, key: &str, at: usize, file: &ConfigFil
     }
 }
 
-/// A policy decides about all snapshots of a database. With two, the one would delete what the other keeps.
-fn check_policies(reader: &mut Reader<'_>, at: usize, file: &ConfigFile, jobs: &[Job], job: &Job) {
-    for (store, policy) in job.policies() {
-        for other in jobs.iter().filter(|other| other.databases.iter().any(|one| job.has_database(&one.value))) {
-            let of_other =
-                other.policies().find(|(other, of_other)| *of_other != policy && file.is_same_store(other, store));
-            if let Some((_, of_other)) = of_other {
-                let (name, other) = (&job.name.value, &other.name.value);
-                let message = format!(
-                    "jobs.{name}: its policy {policy} and the policy {of_other} of the job {other} are for the same database in the store {store}, so \
-                     one deletes what the other keeps"
-                );
-                reader.problem(at, message, Some("use one policy with the rules of both".to_owned()));
+/// A policy decides about all snapshots of a source. With two, the one would delete what the other keeps, and with two databases of one
+/// source, the snapshots of one would be deleted for those of the other.
+fn check_other_jobs(reader: &mut Reader<'_>, at: usize, file: &ConfigFile, jobs: &[Job], job: &Job) {
+    let pairs = |other| databases_of(job).flat_map(move |own| databases_of(other).map(move |other| (own, other)));
+    for other in jobs {
+        let same = pairs(other).find(|(own, other)| file.is_one_source(own, other));
+        let Some((database, of_other)) = same else { continue };
+        let stores = job.policies().flat_map(|own| other.policies().map(move |other| (own, other)));
+        for ((store, policy), (other_store, other_policy)) in stores {
+            if !file.is_same_store(store, other_store) {
+                continue;
             }
+            let (name, other) = (&job.name.value, &other.name.value);
+            let (problem, advice) = if file.path_of(database) != file.path_of(of_other) {
+                let problem = format!(
+                    "its database {database} has the source of {of_other} of the job {other}, in the store {store}"
+                );
+                (problem, "give each database a source of its own")
+            } else if policy != other_policy {
+                let words = |policy: Option<&String>| {
+                    policy.map_or("no policy".to_owned(), |policy| format!("the policy {policy}"))
+                };
+                let problem = format!(
+                    "it has {} and the job {other} has {} for the same database in the store {store}, so one deletes what the other keeps",
+                    words(policy),
+                    words(other_policy)
+                );
+                (problem, "use one policy with the rules of both, or a store for each")
+            } else {
+                continue;
+            };
+            reader.problem(at, format!("jobs.{name}: {problem}"), Some(advice.to_owned()));
         }
     }
+}
+
+fn databases_of(job: &Job) -> impl Iterator<Item = &DatabaseRef> {
+    job.databases.iter().map(|database| &database.value)
 }
 
 /// Reads the store that a key names.
@@ -369,6 +388,27 @@ impl ConfigFile {
     /// Returns whether two names mean one store: a location can have several profiles.
     pub(crate) fn is_same_store(&self, one: &StoreRef, other: &StoreRef) -> bool {
         one == other || self.location(one).is_some_and(|one| self.location(other) == Some(one))
+    }
+
+    /// Returns whether snapshots of two databases have one source.
+    fn is_one_source(&self, one: &DatabaseRef, other: &DatabaseRef) -> bool {
+        match (self.source_name_of(one), self.source_name_of(other)) {
+            (None, None) => self.path_of(one).is_some_and(|one| self.path_of(other) == Some(one)),
+            (one, other) => one == other,
+        }
+    }
+
+    fn source_name_of(&self, database: &DatabaseRef) -> Option<&String> {
+        let DatabaseRef::Named(name) = database else { return None };
+        self.databases.get(name)?.source.as_ref().map(|source| &source.value)
+    }
+
+    /// Returns the file of a database. `None` if a mistake hides it.
+    fn path_of<'a>(&'a self, database: &'a DatabaseRef) -> Option<&'a PathBuf> {
+        match database {
+            DatabaseRef::Named(name) => self.databases.get(name).map(|database| &database.path.value),
+            DatabaseRef::Path(path) => Some(path),
+        }
     }
 
     /// Returns where a store is. `None` if a mistake in the file hides it.

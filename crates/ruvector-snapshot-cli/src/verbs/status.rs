@@ -91,10 +91,11 @@ pub(crate) async fn status(session: &Session, args: &Status) -> Result<Exit, Fai
         }
         (freshness, _) => freshness?,
     };
+    // Before the document, which has the warnings.
+    name_other_stores(session)?;
     session.document(&StatusDocument::from(&freshness))?;
     print(session, &freshness)?;
     hint_at_sources(session, &freshness);
-    name_other_stores(session)?;
     written?;
     Ok(if freshness.is_stale() { Exit::NothingThere } else { Exit::Success })
 }
@@ -128,15 +129,15 @@ fn hint_at_sources(session: &Session, freshness: &Freshness) {
 /// Names the other stores that jobs have: each may lack what this one has. If no store was typed, that is a warning.
 fn name_other_stores(session: &Session) -> Result<(), Failure> {
     let others = limits::other_stores(session)?;
+    let command = |store: &str| session.command_for(store, "status");
     let text = match others.as_slice() {
         [] => return Ok(()),
-        [other] => {
-            format!("jobs also use the store {other}, which was not checked: `status --store {other}` checks it")
-        }
-        others => {
-            let others = enumerated(others);
-            format!("jobs also use the stores {others}, which were not checked: `status --store LOCATION` checks one")
-        }
+        [other] => format!("jobs also use the store {other}, which was not checked: `{}` checks it", command(other)),
+        others => format!(
+            "jobs also use the stores {}, which were not checked: `{}` checks one",
+            enumerated(others),
+            command("LOCATION")
+        ),
     };
     match session.settings.store()?.origin {
         Origin::Flag(_) if session.output.quiet => {}

@@ -389,9 +389,13 @@ fn print_repair(session: &Session, snapshots: &[VerifiedDocument]) {
     let save = session.command("copy --all --pins --to OTHER");
     let delete = session.command(&format!("delete {corrupt} --cascade"));
     hint(format!("if the store OTHER has an intact copy of what is corrupt, `{save}` saves there what depends on it"));
+    hint(
+        "`ruvector-snapshot --store OTHER verify --all` reads whether the copies there are intact: a copy does not"
+            .to_owned(),
+    );
     hint(format!(
-        "only if that prints no error (exit code 0 or 5), `{delete}` and then `ruvector-snapshot --store OTHER copy --all --pins \
-         --to {here}` replace it"
+        "only if the copy prints no error (exit code 0 or 5) and all is intact there (exit code 0), `{delete}` and then \
+         `ruvector-snapshot --store OTHER copy --all --pins --to {here}` replace it"
     ));
     hint(
         "if no other store has it, keep it while a snapshot that you need depends on it: `restore --dry-run` shows what can be restored"

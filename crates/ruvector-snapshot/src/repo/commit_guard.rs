@@ -91,6 +91,42 @@ enum BaseState {
     Incomplete(&'static str),
 }
 
+/// Checks that each of these snapshots exists, is kept and is complete. `origin` says what can be done if not.
+pub(crate) async fn check_bases(context: &Context, base_ids: &[SnapshotId], origin: Origin) -> Result<()> {
+    for (base_id, state) in base_states(context, base_ids).await? {
+        let (kind, why) = match state {
+            BaseState::Intact => continue,
+            BaseState::Deleted => (ErrorKind::NotFound, "it has been deleted".to_owned()),
+            BaseState::Marked => {
+                (ErrorKind::Unavailable, "it is being deleted, or its deletion was interrupted".to_owned())
+            }
+            BaseState::Incomplete(file) => {
+                (ErrorKind::Corrupt, format!("its {file} is missing or has another size, as `verify` shows"))
+            }
+        };
+        let advice = origin.without_base();
+        let message = format!("cannot use snapshot {base_id} as a base: {why}; {advice}");
+        return Err(SnapshotError::new(kind, message));
+    }
+    Ok(())
+}
+
+async fn base_states(context: &Context, base_ids: &[SnapshotId]) -> Result<Vec<(SnapshotId, BaseState)>> {
+    let store = context.store.as_ref();
+    let states = base_ids.iter().map(async |base_id| {
+        let objects = objects_of(store, base_id).await?;
+        let state = if is_being_deleted(&objects) {
+            BaseState::Marked
+        } else {
+            wrong_file(&objects).map_or(BaseState::Intact, BaseState::Incomplete)
+        };
+        // Checked after the markers, which a deletion removes last (invariant I3).
+        let state = if exists(store, base_id).await? { state } else { BaseState::Deleted };
+        Ok((base_id.clone(), state))
+    });
+    futures::future::try_join_all(states).await
+}
+
 impl CommitGuard<'_> {
     /// Steps C1 and C2: writes `upload.json`, which names all ancestors, and then checks that each of them exists and
     /// has no deletion marker.
@@ -111,38 +147,7 @@ impl CommitGuard<'_> {
     }
 
     async fn check_bases(&self) -> Result<()> {
-        for (base_id, state) in self.base_states().await? {
-            let (kind, why) = match state {
-                BaseState::Intact => continue,
-                BaseState::Deleted => (ErrorKind::NotFound, "it has been deleted".to_owned()),
-                BaseState::Marked => {
-                    (ErrorKind::Unavailable, "it is being deleted, or its deletion was interrupted".to_owned())
-                }
-                BaseState::Incomplete(file) => {
-                    (ErrorKind::Corrupt, format!("its {file} is missing or has another size, as `verify` shows"))
-                }
-            };
-            let advice = self.origin.without_base();
-            let message = format!("cannot use snapshot {base_id} as a base: {why}; {advice}");
-            return Err(SnapshotError::new(kind, message));
-        }
-        Ok(())
-    }
-
-    async fn base_states(&self) -> Result<Vec<(SnapshotId, BaseState)>> {
-        let store = self.context.store.as_ref();
-        let states = self.base_ids.iter().map(async |base_id| {
-            let objects = objects_of(store, base_id).await?;
-            let state = if is_being_deleted(&objects) {
-                BaseState::Marked
-            } else {
-                wrong_file(&objects).map_or(BaseState::Intact, BaseState::Incomplete)
-            };
-            // Checked after the markers, which a deletion removes last (invariant I3).
-            let state = if exists(store, base_id).await? { state } else { BaseState::Deleted };
-            Ok((base_id.clone(), state))
-        });
-        futures::future::try_join_all(states).await
+        check_bases(self.context, self.base_ids, self.origin).await
     }
 
     /// Step C4: the last check before the commit, after `checksum.sha256` was written.
@@ -200,7 +205,9 @@ impl CommitGuard<'_> {
             return Ok(());
         }
         let mut is_any_marked = false;
-        for (base_id, state) in self.base_states().await.map_err(|error| unconfirmed(id, error))? {
+        for (base_id, state) in
+            base_states(self.context, self.base_ids).await.map_err(|error| unconfirmed(id, error))?
+        {
             let (kind, why) = match state {
                 BaseState::Intact => continue,
                 BaseState::Marked if has_upload_marker => {

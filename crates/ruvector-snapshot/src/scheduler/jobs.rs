@@ -32,9 +32,11 @@ pub(super) struct DueRun {
     /// The steps of the runs that this is a further attempt of.
     pub(super) before: Vec<StepReport>,
     pub(super) verified_on: Option<NaiveDate>,
-    /// Whether the store has had snapshots of the job.
-    pub(super) had_snapshots: bool,
+    pub(super) known: KnownStores,
 }
+
+/// The stores that have had snapshots of a job: the empty name is its own store, and the others are those of its copies.
+pub(super) type KnownStores = BTreeSet<String>;
 
 #[derive(Debug)]
 struct Slot {
@@ -48,6 +50,7 @@ struct Slot {
     failures: u32,
     succeeded_at: Option<DateTime<Utc>>,
     snapshots_at: Option<DateTime<Utc>>,
+    known: KnownStores,
     last_run: Option<RunReport>,
     /// The steps of the runs of the last due time.
     steps: Vec<StepReport>,
@@ -76,6 +79,7 @@ impl Slot {
             failures: 0,
             succeeded_at: None,
             snapshots_at: None,
+            known: KnownStores::new(),
             last_run: None,
             steps: Vec::new(),
             verified_on: None,
@@ -122,8 +126,7 @@ impl Slot {
     ) -> DueRun {
         let (job, failures_before) = (self.job.name.clone(), self.failures);
         let start = RunStart { job, due, attempt, missed_runs, failures_before, started_at: now };
-        let had_snapshots = self.succeeded_at.or(self.snapshots_at).is_some();
-        DueRun { job: self.job.clone(), start, before, verified_on: self.verified_on, had_snapshots }
+        DueRun { job: self.job.clone(), start, before, verified_on: self.verified_on, known: self.known.clone() }
     }
 
     fn status(&mut self, name: &str, now: DateTime<Utc>) -> JobStatus {
@@ -241,6 +244,7 @@ impl Jobs {
     pub(super) fn was_looked_up(&self, job: &Job, answer: &Result<Option<DateTime<Utc>>>, now: DateTime<Utc>) {
         self.end(job, |slot| {
             slot.snapshots_at = answer.as_ref().ok().copied().flatten().or(slot.snapshots_at);
+            slot.known.extend(slot.snapshots_at.map(|_| String::new()));
             slot.handled = match (answer, &slot.handled) {
                 (Ok(newest), _) => Handled::Known(JobState::of_newest(*newest, &slot.job.schedule, now)),
                 (Err(_), Handled::Unknown { failed_attempts, .. }) => {
@@ -258,6 +262,7 @@ impl Jobs {
     pub(super) fn has_ended(&self, job: &Job, report: &RunReport, verified_on: Option<NaiveDate>, now: DateTime<Utc>) {
         self.end(job, |slot| {
             slot.verified_on = verified_on;
+            slot.known.extend(report.steps.iter().filter_map(StepReport::filled_store).map(str::to_owned));
             slot.failures = if report.is_success() { 0 } else { slot.failures.saturating_add(1) };
             if report.is_success() {
                 slot.succeeded_at = Some(report.ended_at);

@@ -208,9 +208,9 @@ impl SnapshotScheduler {
     }
 
     async fn start(&self, due: DueRun) -> RunReport {
-        let DueRun { job, start, before, verified_on, had_snapshots } = due;
+        let DueRun { job, start, before, verified_on, known } = due;
         let (clock, listener) = (self.clock.as_ref(), self.listener.as_ref());
-        let run = Run { job: &job, clock, listener, before, verified_on, had_snapshots, stop: self.stop.subscribe() };
+        let run = Run { job: &job, clock, listener, before, verified_on, known, stop: self.stop.subscribe() };
         let (report, verified_on) = run::run(run, start).await;
         self.listener.ended(&report).await;
         // Last, so that the calls for one job do not overlap.

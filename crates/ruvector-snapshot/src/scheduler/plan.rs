@@ -32,18 +32,29 @@ pub(super) fn distinct(sources: Vec<SourceId>) -> Result<Vec<SourceId>> {
     }
 }
 
+/// Why a store that had snapshots of a job must not be begun anew.
+pub(super) const LOST_ALL: &str = "the store has no snapshots of this job any more; check that its disk is mounted. If they were \
+    deleted on purpose, take one again, or stop the scheduler and start it again";
+
 /// Returns why a run must not begin a new store, if it must not: its disk may not be mounted.
-pub(super) fn problem_of_empty_store(requires_store: bool, had_snapshots: bool) -> Option<&'static str> {
-    match (requires_store, had_snapshots) {
-        (true, _) => {
-            Some("the store has no snapshots, and the job requires that it has; check that its disk is mounted")
-        }
-        (false, true) => Some(
-            "the store has no snapshots, but it had some of this job before; check that its disk is mounted, or stop the \
-             scheduler and start it again if the store was emptied on purpose",
-        ),
-        (false, false) => None,
+pub(super) fn problem_of_store(
+    listing: &Listing,
+    sources: &[SourceId],
+    requires_store: bool,
+    is_known: bool,
+) -> Option<&'static str> {
+    let sources: Vec<SourceId> = sources.iter().cloned().map(composed_source).collect();
+    // Also one that is dated in the future or is being deleted shows that this is the store.
+    let has_own = || listing.snapshots.iter().any(|snapshot| sources.iter().any(|source| is_of(snapshot, source)));
+    if requires_store && is_empty(listing) {
+        return Some("the store has no snapshots, and the job requires that it has; check that its disk is mounted");
     }
+    (is_known && listing.unusable.is_empty() && !has_own()).then_some(LOST_ALL)
+}
+
+/// Returns whether a store has no snapshots, not even such as cannot be used.
+pub(super) fn is_empty(listing: &Listing) -> bool {
+    listing.ids().next().is_none()
 }
 
 /// Returns the id of the base of the next snapshot of a source. `None` if it is a full one.

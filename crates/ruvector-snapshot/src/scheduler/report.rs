@@ -232,4 +232,14 @@ impl StepReport {
     pub(super) fn is_done(&self) -> bool {
         self.error.as_ref().is_none_or(|error| !error.is_tried_again)
     }
+
+    /// Returns the store that has snapshots of the job by this step: of its own store, the empty name.
+    pub(super) fn filled_store(&self) -> Option<&str> {
+        match self.step {
+            _ if self.error.is_some() => None,
+            StepKind::Create => Some(""),
+            StepKind::Copy => self.store.as_deref(),
+            _ => None,
+        }
+    }
 }

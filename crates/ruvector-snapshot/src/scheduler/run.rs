@@ -10,6 +10,7 @@ use ruvector_snapshot_format::metadata::SourceId;
 use tokio::sync::watch;
 
 use super::job::{Job, JobCopy, JobDatabase};
+use super::jobs::KnownStores;
 use super::listener::JobListener;
 use super::plan;
 use super::report::{RunOutcome, RunReport, RunStart, StepError, StepKind, StepReport};
@@ -37,8 +38,7 @@ pub(super) struct Run<'a> {
     pub(super) before: Vec<StepReport>,
     /// The day on which a part was last verified.
     pub(super) verified_on: Option<NaiveDate>,
-    /// Whether the store has had snapshots of the job.
-    pub(super) had_snapshots: bool,
+    pub(super) known: KnownStores,
     /// Becomes true if the run is to stop.
     pub(super) stop: watch::Receiver<bool>,
 }
@@ -172,23 +172,20 @@ impl Running<'_> {
     /// Takes a snapshot of each database, between the calls that pause and resume the application.
     async fn create_all(&mut self, sources: &[SourceId]) {
         let texts: Vec<String> = sources.iter().map(ToString::to_string).collect();
+        let store = self.run.job.store.clone();
+        let Some(listing) = self.step(Step::of(StepKind::List), store.list()).await else { return };
+        let is_known = self.run.known.contains("");
+        if let Some(problem) = plan::problem_of_store(&listing, sources, self.run.job.requires_store, is_known) {
+            let error = SnapshotError::new(ErrorKind::NotFound, problem);
+            return self.add(Step::of(StepKind::List), self.run.clock.now(), Vec::new(), Err(error));
+        }
         let is_left = |source: &String| !self.has_done(Step::of(StepKind::Create).database(source));
         if !texts.iter().any(is_left) {
             return;
         }
-        let store = self.run.job.store.clone();
-        let Some(listing) = self.step(Step::of(StepKind::List), store.list()).await else { return };
-        if listing.ids().next().is_none() {
-            let now = self.run.clock.now();
-            let new = match plan::problem_of_empty_store(self.run.job.requires_store, self.run.had_snapshots) {
-                Some(problem) => Err(SnapshotError::new(ErrorKind::NotFound, problem)),
-                None => Ok(Done { snapshots: Some(0), ..Done::default() }),
-            };
-            let is_wrong = new.is_err();
-            self.add(Step::of(StepKind::List), now, Vec::new(), new);
-            if is_wrong {
-                return;
-            }
+        if plan::is_empty(&listing) {
+            let new = Done { snapshots: Some(0), ..Done::default() };
+            self.add(Step::of(StepKind::List), self.run.clock.now(), Vec::new(), Ok(new));
         }
         let problems = plan::problems_of(&listing, sources);
         if !problems.is_empty() {
@@ -246,7 +243,7 @@ impl Running<'_> {
         if self.is_interrupted || self.has_done(step) {
             return;
         }
-        let store = self.run.job.store.clone();
+        let (store, is_known) = (self.run.job.store.clone(), self.run.known.contains(&name));
         self.step_with(step, |heard| async move {
             let listing = store.list().await?;
             let ids = sources.iter().flat_map(|source| plan::snapshots_of(&listing, source));
@@ -255,6 +252,9 @@ impl Running<'_> {
             let sound = ids.filter(|snapshot| !problems.contains_key(&snapshot.id));
             let ids = CopySelection::Ids(sound.map(|snapshot| snapshot.id.clone()).collect());
             let plan = store.plan_copy(&target, &ids, &CopyOptions::default()).await?;
+            if is_known && plan.target_is_empty {
+                return Err(SnapshotError::new(ErrorKind::NotFound, plan::LOST_ALL));
+            }
             let report = store.apply_copy(&target, &plan, Some(heard)).await?;
             target.wait_for_cleanup().await;
             let is_copied = |copied: &&CopiedSnapshot| copied.outcome == CopyOutcome::Copied && copied.error.is_none();

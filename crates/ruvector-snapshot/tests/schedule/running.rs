@@ -453,11 +453,47 @@ async fn a_store_that_had_snapshots_and_has_none_fails_the_job() {
     world.manager().delete_snapshot(&id).await.unwrap();
     let failed = scheduler.run_job("articles").await.unwrap();
     let error = failed.errors().next().unwrap().error.as_ref().unwrap();
-    assert!(error.message.contains("it had some of this job before; check that its disk is mounted"), "{failed:#?}");
+    assert!(
+        error.message.contains("the store has no snapshots of this job any more; check that its disk is mounted"),
+        "{failed:#?}"
+    );
     assert!(world.listing().await.snapshots.is_empty());
     // One that knows nothing of them begins a new store.
     let scheduler = world.scheduler(vec![world.job("articles", "@daily")]);
     assert!(scheduler.run_job("articles").await.unwrap().is_success());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_copy_that_had_snapshots_and_has_none_fails_the_job() {
+    let (world, copy) = (World::new(), World::new());
+    let job = world.job("articles", "@daily").copy_to(JobCopy::new("offsite", copy.manager()));
+    let scheduler = world.scheduler(vec![job]);
+    assert!(scheduler.run_job("articles").await.unwrap().is_success());
+    passes(Duration::from_secs(60)).await;
+    let id = copy.listing().await.snapshots[0].id.clone();
+    copy.manager().delete_snapshot(&id).await.unwrap();
+    let failed = scheduler.run_job("articles").await.unwrap();
+    let failures: Vec<_> = failed.errors().map(|step| (step.step, step.store.as_deref())).collect();
+    assert_eq!(failures, [(StepKind::Copy, Some("offsite"))], "{failed:#?}");
+    assert!(copy.listing().await.snapshots.is_empty());
+}
+
+/// A job of which one database is missing never succeeds, and a run that is tried again creates nothing.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_lost_its_snapshots_fails_also_what_had_failed_before() {
+    let world = World::new();
+    let job = world.job("articles", "every 24h");
+    let mut absent = job.databases[0].clone();
+    (absent.path, absent.options) = (world.dir.path("absent.db"), absent.options.source_name("absent"));
+    let scheduler = world.scheduler(vec![job.database(absent)]);
+    assert!(!scheduler.run_job("articles").await.unwrap().is_success());
+    passes(Duration::from_secs(60)).await;
+    let id = world.listing().await.snapshots[0].id.clone();
+    world.manager().delete_snapshot(&id).await.unwrap();
+    let failed = scheduler.run_job("articles").await.unwrap();
+    let failures: Vec<_> = failed.errors().map(|step| step.step).collect();
+    assert_eq!(failures, [StepKind::List], "{failed:#?}");
+    assert!(world.listing().await.snapshots.is_empty());
 }
 
 #[tokio::test(start_paused = true)]

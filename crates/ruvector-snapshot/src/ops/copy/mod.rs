@@ -5,6 +5,7 @@
 //! are copied.
 
 mod plan;
+mod state;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -9,17 +9,17 @@ use ruvector_snapshot_format::layout::{self, DataFile};
 use ruvector_snapshot_format::metadata::SourceInfo;
 use serde::Serialize;
 
+use super::state::{compare, corrupt_at, corrupt_copy};
 use crate::error::{ErrorKind, Result, SnapshotError, corrupt};
 use crate::repo::chain::bring_back;
 use crate::repo::chain_checks::{Then, corrupt_since};
 use crate::repo::context::Context;
-use crate::repo::inventory::{Inventory, read_metadata};
+use crate::repo::inventory::Inventory;
 use crate::repo::presence::no_snapshot;
 use crate::repo::resolve::nameless;
-use crate::repo::snapshot_copy::{State, state_in_target};
-use crate::snapshot::checks::Checks;
+use crate::repo::snapshot_copy::State;
 use crate::snapshot::{Snapshot, UnusableSnapshot};
-use crate::text::{closest, is_same, utc_time};
+use crate::text::{closest, is_same};
 
 /// Which snapshots are copied. The snapshots that they depend on are copied too.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -333,8 +333,8 @@ impl Planner<'_> {
             let is_rescued = usable.is_err() && self.is_rescued(id);
             async move {
                 let state = match usable {
-                    Ok(()) => compare(from, to, self.target, id).await,
-                    Err(error) if is_rescued => match compare(from, to, self.target, id).await {
+                    Ok(()) => compare(from, to, (self.source, self.target), id).await,
+                    Err(error) if is_rescued => match compare(from, to, (self.source, self.target), id).await {
                         Ok(State::Existing) => Ok(State::Existing),
                         Ok(State::Free(_)) => Err(error),
                         Err(other) => Err(other),
@@ -516,46 +516,6 @@ impl Planner<'_> {
         self.blocked.insert(id.clone(), BlockedCopy { id: id.to_string(), name, source, kind, reason });
         Ok(())
     }
-}
-
-/// Reads the `metadata.json` of a snapshot, and compares it with that in the target.
-async fn compare(from: &Context, to: &Context, target: &Inventory, id: &SnapshotId) -> Result<State> {
-    let (_, json) = read_metadata(from.store.as_ref(), id).await?;
-    let state = state_in_target(to, id, &json).await?;
-    match (&state, target.error_of(id)) {
-        (State::Existing, None) if let Some(corrupt_at) = corrupt_at(target, id.as_str()) => {
-            Err(corrupt_copy(to, id.as_str(), corrupt_at))
-        }
-        (State::Existing, None) if let Some(damage) = target.listing.damaged.get(id.as_str()) => {
-            let message = format!(
-                "{} has this snapshot, but it is damaged there: {damage}; put the file there back from here, with the same name",
-                to.store
-            );
-            Err(SnapshotError::new(ErrorKind::Corrupt, message))
-        }
-        (State::Existing, Some(error)) => {
-            let message = format!(
-                "{} has this snapshot, but it cannot be used there: {error}; copy what depends on it to another store, delete it there with these dependents, and repeat the copy",
-                to.store
-            );
-            Err(SnapshotError::new(error.kind(), message))
-        }
-        _ => Ok(state),
-    }
-}
-
-fn corrupt_at(inventory: &Inventory, id: &str) -> Option<DateTime<Utc>> {
-    inventory.listing.checks_of(id).and_then(Checks::corrupt_at)
-}
-
-fn corrupt_copy(to: &Context, id: &str, corrupt_at: DateTime<Utc>) -> SnapshotError {
-    let message = format!(
-        "{} has this snapshot, as {id}, but it was found corrupt there at {}; verify it there: if it is intact by now, that clears \
-         the mark; if not, copy what depends on it to another store, delete it there with these dependents, and repeat the copy",
-        to.store,
-        utc_time(corrupt_at)
-    );
-    SnapshotError::new(ErrorKind::Corrupt, message)
 }
 
 /// Returns whether both listings have the same object, and not one and a copy of it: a copy is written later.

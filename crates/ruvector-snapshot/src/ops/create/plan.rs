@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::{CreateOptions, Origin, create_or_draft};
 use crate::error::Result;
+use crate::repo::commit_guard::{self, check_bases};
 use crate::repo::context::Context;
 use crate::repo::draft::{Draft, Purpose, file_bytes};
 use crate::repo::location;
@@ -66,6 +67,7 @@ pub struct CreatePlan {
 pub(crate) async fn plan(context: &Context, path: &Path, name: &str, options: &CreateOptions) -> Result<CreatePlan> {
     let made = create_or_draft(context, Purpose::Draft, Origin::File(path), name, options).await?;
     let Draft { snapshot, base_ids, stored_bytes_max } = made.drafted()?;
+    check_bases(context, &base_ids, commit_guard::Origin::Created).await?;
     let store_is_new = !location::has_snapshots(context.store.as_ref()).await?;
     let file_bytes = file_bytes(path.to_owned()).await?;
     Ok(CreatePlan {
