@@ -47,7 +47,8 @@ fn advised_commands(result: &RunResult) -> Vec<Vec<String>> {
 fn the_commands_that_verify_advises_repair_what_another_store_has() {
     let lose = |path: &Path| fs::remove_file(path).unwrap();
     let cut = |path: &Path| fs::write(path, &fs::read(path).unwrap()[1..]).unwrap();
-    let damages: [(&str, &dyn Fn(&Path)); 6] = [
+    type Damage<'a> = &'a dyn Fn(&Path);
+    let damages: [(&str, Damage<'_>); 6] = [
         ("vectors.bin.gz", &lose),
         ("index.bin.gz", &cut),
         ("vectors.bin.gz", &flip_bit_in_the_middle),

@@ -4,6 +4,7 @@
 //! A snapshot is copied after its base. If one cannot be copied, those that depend on it are skipped, and the others
 //! are copied.
 
+mod places;
 mod plan;
 mod state;
 

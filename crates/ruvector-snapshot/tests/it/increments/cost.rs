@@ -83,6 +83,8 @@ async fn a_restore_and_a_verify_take_a_few_requests_more_per_link_of_the_chain()
             // The sizes; and whether each snapshot is still there when its entry is written.
             (Call::Head, (3 + 1) * links),
             (Call::Create, links),
+            // The names of the annotations.
+            (Call::List, links),
             // Of each link: its directory, the section of the options, the end of the index file (which holds the
             // sections), its leaf table, and its directory again for the state. Of an empty increment: its two empty
             // members. Of the full snapshot: the pieces of the one block, and again for the state.
