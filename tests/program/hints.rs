@@ -25,7 +25,7 @@ const CAUSES: [(&str, &str); 5] = [
     ("122", "the disk quota of this user is used up"),
     ("5", "check the disk of this path"),
 ];
-const CREDENTIALS: &str = "check the credentials and what they allow";
+const CREDENTIALS: &str = "or the credentials of a bucket and what they allow";
 
 /// Asserts that there is one hint, which has these words, and that no words of a hint for another cause are printed.
 #[track_caller]

@@ -47,6 +47,13 @@ fn what_a_job_needs_is_checked() {
     );
     with_job(&sandbox, "when = \"@daily\"\nrequire_store = true\n");
     assert!(!sandbox.ok(&["schedule", "--check"]).contains("note"));
+    with_job(&sandbox, "when = \"@daily\"\nstore = \"empty\"\nrequire_store = true\n");
+    fs::create_dir(sandbox.path("empty")).unwrap();
+    let empty = sandbox.run(&["schedule", "--check"]);
+    assert!(
+        empty.exit_code == Some(1) && empty.stdout.contains("it has no snapshots, and require_store = true"),
+        "{empty:?}"
+    );
     // Twice the distance of due times, which is 25 hours only on the day on which clocks are set back.
     assert!(["48h", "50h"].contains(&job["max_age"].as_str().unwrap()), "{job}");
 

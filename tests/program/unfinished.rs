@@ -308,6 +308,14 @@ fn an_upload_that_lacks_only_its_metadata_json_for_long_may_be_a_lost_snapshot()
     let copied = sandbox.run(&["copy", "--all", "--to", "copy"]);
     copied.assert_warns("has all files of a snapshot except metadata.json");
     assert_eq!(sandbox.run(&["status"]).exit_code, Some(4));
+    for command in [
+        &["restore", "latest", "--to", "b.db", "--dry-run"][..],
+        &["restore", "one", "--to", "b.db"],
+        &["show", "latest"],
+    ] {
+        sandbox.run(command).assert_warns(&format!("but {} is newer, and may be a snapshot that has lost", ids[1]));
+    }
+    sandbox.ok(&["show", &ids[0]]);
     // Without its data it never was a snapshot.
     let index = fs::read(sandbox.stored(&ids[1], "index.bin.gz")).unwrap();
     fs::remove_file(sandbox.stored(&ids[1], "index.bin.gz")).unwrap();

@@ -442,9 +442,10 @@ fn hint_about_files(kind: ErrorKind, cause: &io::Error) -> Option<&'static str> 
 
 fn hint_about_servers(kind: ErrorKind) -> Option<&'static str> {
     match kind {
-        ErrorKind::PermissionDenied => {
-            Some("check the credentials and what they allow; `store options` lists where they are read from")
-        }
+        ErrorKind::PermissionDenied => Some(
+            "check the owner and the permissions of the files, or the credentials of a bucket and what they allow; `store options` \
+                 lists where these are read from",
+        ),
         ErrorKind::Unavailable => {
             Some("try again; if the error persists, check the disk, or the network and the server")
         }

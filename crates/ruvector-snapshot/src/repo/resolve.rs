@@ -101,7 +101,7 @@ pub(crate) async fn resolve(
                     refuse_several(text, &same_name)?;
                 }
             }
-            if let Some(warning) = resolved.warning(&listing, text) {
+            for warning in resolved.warning(&listing, text).into_iter().chain(resolved.lost(&listing, text)) {
                 warn(progress, &warning);
             }
             let listed = listing.ids().map(str::to_owned).collect();
@@ -245,6 +245,17 @@ impl<'a> Resolved<'a> {
         let mut all: Vec<_> = usable.chain(unusable).filter(|(_, one)| ids.contains(one.id.as_str())).collect();
         all.sort_by(|(_, a), (_, b)| (b.id == self.id, &b.id).cmp(&(a.id == self.id, &a.id)));
         all
+    }
+
+    /// Returns that a newer snapshot may have been meant, which may have lost the file with its name.
+    fn lost(&self, listing: &Listing, text: &str) -> Option<String> {
+        let lost = listing.possibly_lost.iter().filter(|lost| self.is_newest && lost.as_str() > self.id);
+        let lost = lost.filter(|lost| !listing.is_dated_in_future(lost)).max()?;
+        Some(format!(
+            "{text:?} means {}, but {lost} is newer, and may be a snapshot that has lost its metadata.json, so it may be the one that is \
+             meant; `list` says more",
+            self.id
+        ))
     }
 
     /// Returns what the user should know about a snapshot that is dated in the future.

@@ -82,6 +82,12 @@ async fn check_job<'f>(
         found.problems.extend(findings.problems);
         found.notes.extend(findings.notes);
     }
+    if found.is_new && job.requires_store {
+        let store = &job.store.value;
+        found.problems.push(format!(
+            "store {store}: it has no snapshots, and require_store = true; check that its disk is mounted"
+        ));
+    }
     let is_ready = found.problems.is_empty() && !found.is_new;
     if is_ready && !job.requires_store && directory_of(session, file, &job.store).is_some() {
         found.notes.push(REQUIRE.to_owned());

@@ -16,7 +16,7 @@ pub(super) fn write(path: &Path, store: &str, freshness: Option<&Freshness>) -> 
     let failed = |error: &dyn fmt::Display| {
         let message = format!("cannot write the metrics to {}: {error}", path.display());
         Failure::new(ErrorKind::Unavailable, message)
-            .with_hint("check that its directory exists, and its owner and permissions")
+            .with_hint("check that its directory exists, its owner and permissions, and that its disk is not full")
     };
     let text = metrics(store, freshness).map_err(|error| failed(&error))?;
     replace(path, text.as_bytes()).map_err(|error| failed(&error))

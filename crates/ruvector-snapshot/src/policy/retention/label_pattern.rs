@@ -35,7 +35,7 @@ impl FromStr for LabelPattern {
             Some((key, value)) => (key, Some(value.to_owned())),
         };
         if key.is_empty() {
-            return Err(invalid("a label to keep is KEY or KEY=VALUE, for example host or host=db1"));
+            return Err(invalid("a label is KEY or KEY=VALUE, for example host or host=db1"));
         }
         Ok(Self { key: key.to_owned(), value })
     }
