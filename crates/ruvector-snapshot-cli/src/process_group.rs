@@ -4,45 +4,60 @@
 use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, ExitStatus};
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
-/// The groups whose first process was not waited for yet, so that no other process can have its number.
+/// The groups whose first process was not waited for yet, so that no other process can have its number. Never locked for long.
 static AT_WORK: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
-/// How often, and after which pause, the groups are asked for before the program ends without them.
-const LOCK_ATTEMPTS: u32 = 10;
-const LOCK_PAUSE: Duration = Duration::from_millis(10);
+/// Becomes true when all are killed: none is started any more.
+static IS_ENDING: AtomicBool = AtomicBool::new(false);
+/// Number of programs that are being started. One can be on a disk that does not respond.
+static STARTING: AtomicUsize = AtomicUsize::new(0);
+/// How often, and after which pause, it is checked whether any is being started, before the program ends without it.
+const CHECKS: u32 = 10;
+const CHECK_PAUSE: Duration = Duration::from_millis(10);
 
 /// Kills all groups, because the program ends at once. None is started any more.
+#[expect(clippy::disallowed_methods, reason = "nothing announces that a program has started")]
 pub(crate) fn kill_all() {
-    let Some(at_work) = at_work_soon() else { return };
-    for group in at_work.iter() {
-        let _has_ended = kill_process_group(*group, Signal::KILL);
+    {
+        let at_work = at_work();
+        IS_ENDING.store(true, Ordering::SeqCst);
+        for group in at_work.iter() {
+            let _has_ended = kill_process_group(*group, Signal::KILL);
+        }
     }
-    // It stays locked.
-    std::mem::forget(at_work);
-}
-
-/// Waits for the groups, but not for ever: a program that is being started may be on a disk that does not respond.
-#[expect(clippy::disallowed_methods, reason = "nothing announces that the program has started")]
-fn at_work_soon() -> Option<MutexGuard<'static, Vec<Pid>>> {
-    (0..LOCK_ATTEMPTS).find_map(|attempt| {
-        if attempt > 0 {
-            thread::sleep(LOCK_PAUSE);
+    // What has just started is killed by who has started it.
+    for _ in 0..CHECKS {
+        if STARTING.load(Ordering::SeqCst) == 0 {
+            break;
         }
-        match AT_WORK.try_lock() {
-            Ok(groups) => Some(groups),
-            Err(TryLockError::Poisoned(groups)) => Some(groups.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
-        }
-    })
+        thread::sleep(CHECK_PAUSE);
+    }
 }
 
 fn at_work() -> MutexGuard<'static, Vec<Pid>> {
     AT_WORK.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Counts a program that is being started.
+struct Starting;
+
+impl Starting {
+    fn begin() -> Self {
+        STARTING.fetch_add(1, Ordering::SeqCst);
+        Self
+    }
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        STARTING.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 /// A command, and what it has started. All of it is killed when this is dropped.
@@ -53,14 +68,19 @@ pub(crate) struct ProcessGroup {
 }
 
 impl ProcessGroup {
-    /// Starts a command as the first process of a group of its own.
+    /// Starts a command as the first process of a group of its own. Waits until its program is read, from whichever disk it is on.
     pub(crate) fn start(command: &mut Command) -> io::Result<Self> {
-        // A program that ends at once must not miss a group that has just started.
-        let mut at_work = at_work();
+        let ending = || io::Error::other("the program is ending");
+        let _starting = Starting::begin();
+        if IS_ENDING.load(Ordering::SeqCst) {
+            return Err(ending());
+        }
         let child = command.process_group(0).spawn()?;
         let id = Pid::from_child(&child);
-        at_work.push(id);
-        Ok(Self { child, id })
+        let group = Self { child, id };
+        at_work().push(id);
+        // All were killed meanwhile, and this one was not among them. It is killed when it is dropped.
+        if IS_ENDING.load(Ordering::SeqCst) { Err(ending()) } else { Ok(group) }
     }
 
     /// Returns whether the first process has ended. The others may go on.

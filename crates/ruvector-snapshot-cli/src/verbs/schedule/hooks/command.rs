@@ -7,6 +7,7 @@ use std::future::pending;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt as _;
+use std::pin::pin;
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use futures::future::BoxFuture;
 use tokio::net::unix::pipe::{Receiver, Sender};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use crate::config_file::{JobCommand, problem_of_program};
@@ -88,12 +90,19 @@ async fn supervise(
 ) -> Result<(), String> {
     // Before the start, so that the end is not missed.
     let mut exits = signal(SignalKind::child()).map_err(|error| format!("it cannot be waited for: {error}"))?;
-    let (group, mut pipes) = start(command, environment, input).map_err(|error| why_not_started(command, &error))?;
+    let mut end = pin!(end);
+    let started = tokio::select! {
+        started = timeout(command.timeout, start(command, environment, input)) => started,
+        () = &mut end => return Err("it was not started, because the program is ending".to_owned()),
+    };
+    let late =
+        || format!("it could not be started within {} s; check the disk of the program", command.timeout.as_secs());
+    let (group, mut pipes) = started.map_err(|_| late())?.map_err(|error| why_not_started(command, &error))?;
     let exit = timeout(command.timeout, ended(&group, &mut exits));
     let cause = tokio::select! {
         biased;
         exit = exit => if exit.is_ok() { Cause::Exit } else { Cause::Timeout },
-        () = end => Cause::Stop,
+        () = &mut end => Cause::Stop,
         never = pipes.serve() => match never {},
     };
     if cause != Cause::Exit {
@@ -132,7 +141,8 @@ async fn ended_within(limit: Duration, group: &ProcessGroup, exits: &mut Signal,
     }
 }
 
-fn start(
+/// Starts a command on a thread of its own: the program may be on a disk that does not respond.
+async fn start(
     command: &JobCommand,
     environment: Vec<(&'static str, String)>,
     input: Vec<u8>,
@@ -145,7 +155,8 @@ fn start(
         process.env_remove(variable);
     }
     process.stdin(read).stdout(written.try_clone()?).stderr(written);
-    let group = ProcessGroup::start(&mut process)?;
+    let started = spawn_blocking(move || ProcessGroup::start(&mut process)).await;
+    let group = started.map_err(io::Error::other)??;
     let input = Input { pipe: Some(Sender::from_owned_fd(OwnedFd::from(to_command))?), bytes: input, written: 0 };
     let output = Receiver::from_owned_fd(OwnedFd::from(output))?;
     Ok((group, Pipes { input, output: Tail { pipe: Some(output), end: Vec::new(), is_cut: false } }))
