@@ -324,7 +324,7 @@ impl Planner<'_> {
         unusable.any(UnusableSnapshot::may_be_restorable) && find(&self.target.listing.snapshots, id).is_some()
     }
 
-    /// Returns the warning for a snapshot that only the target has intact.
+    /// Returns the warning for a snapshot that cannot be used here, and that the target has. Its data there was not read.
     fn rescued(&self, id: &SnapshotId) -> Option<String> {
         let error = self.source.error_of(id)?;
         Some(format!("snapshot {id} cannot be used here, but the target has it: {error}"))
