@@ -158,6 +158,10 @@ async fn a_verify_reports_corruption_only_if_bytes_have_changed() {
 /// Asserts that changed bytes, and nothing else, were reported, in the file that was read.
 fn check_report(case: &Case, report: &VerifyReport) {
     let what = case.what();
+    if case.step.call == Call::List {
+        // The annotations are listed for a warning only.
+        return assert!(report.is_intact(), "{what}: {:?}", report.corruption);
+    }
     assert!(matches!(case.fault, Fault::FlipBit(_)), "{what}: {:?}", report.corruption);
     let files: Vec<_> = report.corruption.iter().map(|corruption| corruption.file.as_str()).collect();
     assert!(files.iter().any(|file| case.step.key.ends_with(file)), "{what}: corruption was reported in {files:?}");

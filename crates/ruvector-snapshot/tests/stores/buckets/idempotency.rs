@@ -309,12 +309,14 @@ async fn a_verify_succeeds_after_one_fault_and_detects_corrupt_bytes() {
             return;
         }
         match result {
+            // The annotations are listed for a warning only.
+            Ok(is_intact) if case.hit.is_list() => assert!(is_intact, "{}: data was reported as corrupt", case.what()),
             Ok(is_intact) => assert!(!is_intact, "{}: corrupt bytes were not detected", case.what()),
             Err(error) => assert_eq!(error.kind(), ErrorKind::Corrupt, "{}: {error:?}", case.what()),
         }
     };
     let runs = fixture.inject_at_every_request(&faults(), |_| true, &[&fixture.small_id], operation, check).await;
-    assert_eq!(runs, 2 * 9 * 12);
+    assert_eq!(runs, 2 * 9 * 13);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

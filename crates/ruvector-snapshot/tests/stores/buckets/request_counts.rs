@@ -52,8 +52,8 @@ async fn operations_on_a_small_snapshot_make_a_known_number_of_requests() {
         assert_eq!(take_counts(&server), BTreeMap::from([("head", 4), ("put", 5), ("list", 4)]));
         assert!(manager.verify_snapshot(&made.id).await.unwrap());
         // metadata.json, checksum.sha256, three sections, three pieces of the one block and the end of the index file;
-        // three sizes; whether the snapshot is still there, and the entry of its ledger.
-        assert_eq!(take_counts(&server), BTreeMap::from([("get", 9), ("head", 4), ("put", 1)]));
+        // three sizes; whether the snapshot is still there, and the entry of its ledger. The listing has the annotations.
+        assert_eq!(take_counts(&server), BTreeMap::from([("get", 9), ("head", 4), ("put", 1), ("list", 1)]));
         manager.restore_snapshot_to(&made.id, dir.restored(), &RestoreOptions::default()).await.unwrap();
         std::fs::remove_file(dir.restored()).unwrap();
         // The listing has the ledger: whether it was found corrupt.
