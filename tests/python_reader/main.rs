@@ -251,11 +251,11 @@ async fn labels_and_the_note_are_those_of_the_annotations() {
         manager.apply_annotate(&plan).await.unwrap();
     };
     annotate(AnnotateOptions::default().label("host", "db2").remove_label("old")).await;
-    annotate(AnnotateOptions::default().note("two\nlines \u{202e}").label("new", "\u{1b}[1m")).await;
+    annotate(AnnotateOptions::default().note("two\nlines \u{202e}").label("new", "a\u{202e}b")).await;
     let [printed, warned] = read();
     let lines = [
         "label       host=db2",
-        r"label       new=\x1b[1m",
+        r"label       new=a\u202eb",
         "label       team=search",
         r"note        two\nlines \u202e",
     ];
