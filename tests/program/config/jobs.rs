@@ -137,6 +137,11 @@ fn databases_and_policies_that_would_be_taken_for_each_other_are_mistakes() {
             two.clone() + &job("other", "\"@b\"", long),
             "jobs.other: its database @b has the source of @a of the job one, in the store ",
         ),
+        // Another database that they share hides nothing.
+        (
+            job("one", "[\"c.db\", \"@a\"]", long) + &job("other", "[\"c.db\", \"@b\"]", long),
+            "jobs.other: its database @b has the source of @a of the job one, in the store ",
+        ),
         (two.clone() + &job("other", "\"@b\"", "store = \"other\""), ""),
         (
             two.clone()

@@ -242,40 +242,46 @@ fn check_sources(reader: &mut Reader<'_>, key: &str, at: usize, file: &ConfigFil
     }
 }
 
-/// A policy decides about all snapshots of a source. With two, the one would delete what the other keeps, and with two databases of one
-/// source, the snapshots of one would be deleted for those of the other.
+/// Reports the databases that a job has in a store of another job, and which one of the two would delete.
 fn check_other_jobs(reader: &mut Reader<'_>, at: usize, file: &ConfigFile, jobs: &[Job], job: &Job) {
-    let pairs = |other| databases_of(job).flat_map(move |own| databases_of(other).map(move |other| (own, other)));
     for other in jobs {
-        let same = pairs(other).find(|(own, other)| file.is_one_source(own, other));
-        let Some((database, of_other)) = same else { continue };
         let stores = job.policies().flat_map(|own| other.policies().map(move |other| (own, other)));
-        for ((store, policy), (other_store, other_policy)) in stores {
-            if !file.is_same_store(store, other_store) {
-                continue;
+        for (own_place, other_place) in stores.filter(|((own, _), (other, _))| file.is_same_store(own, other)) {
+            let pairs = databases_of(job).flat_map(|own| databases_of(other).map(move |other| (own, other)));
+            let conflict = pairs.filter(|(own, other)| file.is_one_source(own, other)).find_map(|(own, of_other)| {
+                conflict(file, &other.name.value, (own, own_place), (of_other, other_place.1))
+            });
+            if let Some((problem, advice)) = conflict {
+                reader.problem(at, format!("jobs.{}: {problem}", job.name.value), Some(advice.to_owned()));
             }
-            let (name, other) = (&job.name.value, &other.name.value);
-            let (problem, advice) = if file.path_of(database) != file.path_of(of_other) {
-                let problem = format!(
-                    "its database {database} has the source of {of_other} of the job {other}, in the store {store}"
-                );
-                (problem, "give each database a source of its own")
-            } else if policy != other_policy {
-                let words = |policy: Option<&String>| {
-                    policy.map_or("no policy".to_owned(), |policy| format!("the policy {policy}"))
-                };
-                let problem = format!(
-                    "it has {} and the job {other} has {} for the same database in the store {store}, so one deletes what the other keeps",
-                    words(policy),
-                    words(other_policy)
-                );
-                (problem, "use one policy with the rules of both, or a store for each")
-            } else {
-                continue;
-            };
-            reader.problem(at, format!("jobs.{name}: {problem}"), Some(advice.to_owned()));
         }
     }
+}
+
+/// Returns what is wrong with two databases of one source in one store, and what to do. A policy decides about all snapshots of a source:
+/// of two policies, one would delete what the other keeps, and of two databases, the snapshots of one would be deleted for those of the
+/// other.
+fn conflict(
+    file: &ConfigFile,
+    other: &str,
+    (database, (store, policy)): (&DatabaseRef, (&StoreRef, Option<&String>)),
+    (of_other, other_policy): (&DatabaseRef, Option<&String>),
+) -> Option<(String, &'static str)> {
+    if file.path_of(database) != file.path_of(of_other) {
+        let problem =
+            format!("its database {database} has the source of {of_other} of the job {other}, in the store {store}");
+        return Some((problem, "give each database a source of its own"));
+    }
+    let words =
+        |policy: Option<&String>| policy.map_or("no policy".to_owned(), |policy| format!("the policy {policy}"));
+    (policy != other_policy).then(|| {
+        let problem = format!(
+            "it has {} and the job {other} has {} for the same database in the store {store}, so one deletes what the other keeps",
+            words(policy),
+            words(other_policy)
+        );
+        (problem, "use one policy with the rules of both, or a store for each")
+    })
 }
 
 fn databases_of(job: &Job) -> impl Iterator<Item = &DatabaseRef> {
